@@ -1,0 +1,73 @@
+# What a person types and what CI runs. Works from any directory: make -C path/to/voxgate demo
+
+ROOT := $(patsubst %/,%,$(dir $(realpath $(lastword $(MAKEFILE_LIST)))))
+PYTHON ?= python3
+VENV := $(ROOT)/.venv
+BIN := $(VENV)/bin
+NATIVE := $(shell find $(ROOT)/ext -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+
+# Arguments for the tools behind the targets: make demo ARGS=--keep, make test ARGS='-k ring -x', make serve ARGS='--model dummy'
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test bench bench-compare lint types wheel sanitize docs-config speech clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## the virtual environment with Voxgate and everything its development needs
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voxgate needs Python 3.11 or newer, and %s is %s; name another with PYTHON=" % (sys.executable, sys.version.split()[0]))'
+	@echo "Setting up $(VENV) (once, a minute or two) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/.packages: $(VENV)/.python $(ROOT)/pyproject.toml
+	@cd $(ROOT) && $(BIN)/python $(ROOT)/tools/requirements.py build dev > $(VENV)/requirements.txt
+	@$(BIN)/python -m pip install --quiet -r $(VENV)/requirements.txt
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.packages $(ROOT)/setup.py $(NATIVE)
+	@echo "Building the compiled core ..."
+	@cd $(ROOT) && $(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: $(VENV)/.ready ## start the server, stream the bundled speech through it, print what comes back; ARGS=--keep leaves it running
+	@$(BIN)/voxgate demo $(ARGS)
+
+serve: $(VENV)/.ready ## start the server on http://127.0.0.1:8080
+	@$(BIN)/voxgate serve $(ARGS)
+
+test: $(VENV)/.ready ## all tests
+	@cd $(ROOT) && $(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.bench ## the benchmarks, each kernel beside what one would use instead
+	@cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group --benchmark-sort=min \
+		--benchmark-columns=min,median,ops --benchmark-warmup=on $(ARGS)
+
+$(VENV)/.bench: $(VENV)/.ready
+	@cd $(ROOT) && $(BIN)/python $(ROOT)/tools/requirements.py bench > $(VENV)/requirements-bench.txt
+	@$(BIN)/python -m pip install --quiet -r $(VENV)/requirements-bench.txt
+	@touch $@
+
+lint: $(VENV)/.ready ## ruff: mistakes, style, format
+	@cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.ready ## mypy on the package, and the stubs of the compiled modules against the binaries
+	@cd $(ROOT) && $(BIN)/mypy && $(BIN)/python -m mypy.stubtest voxgate._native --ignore-disjoint-bases
+
+wheel: $(VENV)/.ready ## build the wheel, install it into a clean environment, and try it there
+	@cd $(ROOT) && $(BIN)/python tools/try_wheel.py $(ARGS)
+
+sanitize: $(VENV)/.ready ## the native tests under AddressSanitizer, UBSan and ThreadSanitizer
+	@cd $(ROOT) && $(BIN)/python tools/sanitize.py $(ARGS)
+
+speech: $(VENV)/.ready ## make the bundled speech anew (needs espeak-ng)
+	@cd $(ROOT) && $(BIN)/python tools/make_speech.py $(ARGS)
+
+clean: ## remove everything that was built, and the virtual environment
+	@cd $(ROOT) && rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks src/*.egg-info
+	@find $(ROOT)/src -name '*.so' -delete
+	@find $(ROOT) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,67 @@
+"""Finds ext/**/*.pyx and builds one extension each. Everything else stands in pyproject.toml.
+
+VOXGATE_BUILD chooses how the native code is built:
+
+release   optimised (default)
+debug     no optimisation, bounds checks on
+trace     line tracing for coverage of the native code
+asan      AddressSanitizer and UndefinedBehaviorSanitizer
+tsan      ThreadSanitizer
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).parent
+MODES = {
+    "release": ["-O3"],
+    "debug": ["-O0", "-g"],
+    "trace": ["-O1", "-g"],
+    "asan": ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"],
+    "tsan": ["-O1", "-g", "-fsanitize=thread"],
+}
+mode = os.environ.get("VOXGATE_BUILD", "release")
+if mode not in MODES:
+    sys.exit(f"VOXGATE_BUILD must be one of {', '.join(MODES)}, got {mode!r}")
+checked, traced = mode == "debug", mode == "trace"
+sanitize = [flag for flag in MODES[mode] if flag.startswith("-fsanitize")]
+
+
+def extension(pyx: Path) -> Extension:
+    return Extension(
+        ".".join(pyx.relative_to(ROOT / "ext").with_suffix("").parts),
+        [str(pyx.relative_to(ROOT))],
+        include_dirs=["ext/voxgate/_native", numpy.get_include()],
+        # Strict C11 with GNU attributes; errno and FP traps are never looked at, so that loops vectorise. No -ffast-math.
+        extra_compile_args=["-std=gnu11", "-fno-math-errno", "-fno-trapping-math", *MODES[mode]],
+        extra_link_args=sanitize,
+        define_macros=[
+            ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+            *([("CYTHON_TRACE_NOGIL", "1")] if traced else []),
+        ],
+        depends=[str(header.relative_to(ROOT)) for header in pyx.parent.glob("*.h")],
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(pyx) for pyx in sorted((ROOT / "ext").rglob("*.pyx"))],
+        include_path=["ext"],
+        # Coverage of native lines needs the generated C beside its source; every other build keeps it out of the tree.
+        build_dir=None if traced else f"build/cython-{mode}",
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": checked,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": checked,
+            "embedsignature": True,
+            "linetrace": traced,
+        },
+    ),
+)
