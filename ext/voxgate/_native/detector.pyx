@@ -1,0 +1,92 @@
+"""What a voice-activity detector is: a frame of samples in, a probability of speech out, its state kept inside."""
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+
+import numpy as np
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+
+cdef class Detector:
+    """Base of all detectors: `channels` independent streams stepped together, frame by frame.
+
+    Attributes: ``frame_samples`` (samples of a frame), ``sample_rate`` (Hz), ``channels``.
+    Threads: one caller at a time; two detectors may run on two threads at once.
+    """
+
+    cdef int step(self, const sample_t **frames, float *probabilities) except -1 nogil:
+        with gil:
+            raise AssertionError("a detector must define step()")
+
+    cdef int reset_state(self) except -1 nogil:
+        return 0
+
+    def reset(self) -> None:
+        """Forget everything heard: the next frame is the first of a new stream."""
+        self.reset_state()
+
+    def probabilities(self, planes) -> np.ndarray:
+        """Run every whole frame of ``planes`` from the current state; a rest shorter than a frame is not looked at.
+
+        ``planes``: float32, shape (channels, samples), -1..1, at ``sample_rate``. Returns float32, shape (channels, frames), 0..1.
+        ValueError on another shape. The GIL is released (but for detectors written in Python).
+        """
+        cdef cnp.ndarray audio = np.ascontiguousarray(planes, dtype=np.float32)
+        if audio.ndim != 2 or audio.shape[0] != self.channels:
+            raise ValueError(f"planes must have shape ({self.channels}, samples), got {(<object>audio).shape}")
+        cdef Py_ssize_t n_samples = audio.shape[1], n_frames = n_samples // self.frame_samples
+        cdef Py_ssize_t channels = self.channels, frame, channel
+        cdef cnp.ndarray result = np.empty((n_frames, channels), dtype=np.float32)
+        cdef const sample_t *samples = <const sample_t *>cnp.PyArray_DATA(audio)
+        cdef float *out = <float *>cnp.PyArray_DATA(result)
+        cdef const sample_t **frames = <const sample_t **>PyMem_Malloc(channels * sizeof(sample_t *))
+        if frames == NULL:
+            raise MemoryError
+        try:
+            with nogil:
+                for frame in range(n_frames):
+                    for channel in range(channels):
+                        frames[channel] = samples + channel * n_samples + frame * self.frame_samples
+                    self.step(frames, out + frame * channels)
+        finally:
+            PyMem_Free(frames)
+        return np.ascontiguousarray(result.T)
+
+
+cdef class CallableDetector(Detector):
+    """A detector written in Python: ``factory()`` gives, per channel, an object with ``probability(frame) -> float``.
+
+    ``frame``: float32, shape (frame_samples,); it is a copy and may be kept. A probability outside 0..1 or not a number is a
+    ValueError; an exception of the detector passes through. Every frame takes the GIL: this is the comfortable way, not the fast one.
+    """
+
+    def __init__(self, factory, Py_ssize_t channels, Py_ssize_t frame_samples, int sample_rate) -> None:
+        if channels < 1 or frame_samples < 1 or sample_rate < 1:
+            raise ValueError(
+                "channels, frame_samples and sample_rate must be at least 1, "
+                f"got {channels}, {frame_samples} and {sample_rate}"
+            )
+        self.channels = channels
+        self.frame_samples = frame_samples
+        self.sample_rate = sample_rate
+        self._factory = factory
+        self._detectors = [factory() for _ in range(channels)]
+
+    cdef int reset_state(self) except -1 nogil:
+        with gil:
+            self._detectors = [self._factory() for _ in range(self.channels)]
+        return 0
+
+    cdef int step(self, const sample_t **frames, float *probabilities) except -1 nogil:
+        cdef Py_ssize_t channel
+        cdef const sample_t[::1] frame
+        with gil:
+            for channel in range(self.channels):
+                frame = <sample_t[:self.frame_samples]>(<sample_t *>frames[channel])
+                probability = float(self._detectors[channel].probability(np.array(frame)))
+                if not 0.0 <= probability <= 1.0:
+                    raise ValueError(f"a detector's probability must be within 0..1, got {probability!r}")
+                probabilities[channel] = probability
+        return 0

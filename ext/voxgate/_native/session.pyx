@@ -1,0 +1,384 @@
+"""VadSession: detector, endpointing and a sample ring per channel, composed. Audio of any length in, speech events
+out."""
+
+cimport cython
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from libc.string cimport memset
+
+cimport numpy as cnp
+
+from .endpoint cimport (
+    ENDPOINT_INTERIM,
+    ENDPOINT_SPEECH_CUT,
+    ENDPOINT_SPEECH_END,
+    ENDPOINT_SPEECH_START,
+    endpoint_flush,
+    endpoint_keep_pos,
+    endpoint_next,
+    endpoint_speaking,
+    endpoint_step,
+)
+
+import numpy as np
+
+cnp.import_array()
+
+SPEECH_START = ENDPOINT_SPEECH_START
+SPEECH_END = ENDPOINT_SPEECH_END
+SPEECH_CUT = ENDPOINT_SPEECH_CUT
+INTERIM = ENDPOINT_INTERIM
+
+cdef tuple _KIND_NAMES = ("?", "SPEECH_START", "SPEECH_END", "SPEECH_CUT", "INTERIM")
+
+# A call releases the GIL when it runs frames of this many samples in all (channels together) or more. Live chunks stay
+# below: giving the GIL away for the 20 us of a frame costs up to a switch interval (5 ms) to get it back when another
+# thread computes in Python.
+cdef Py_ssize_t _NOGIL_SAMPLES = 8192
+
+# Room for this many events stays allocated between calls; a whole file in one call may need far more.
+cdef Py_ssize_t _KEPT_EVENTS = 64
+
+
+@cython.final
+cdef class VadEvent:
+    """What happened in a channel.
+
+    ``kind``: SPEECH_START, SPEECH_END, SPEECH_CUT or INTERIM. ``channel``: 0-based. ``start_pos``, ``end_pos``: samples
+    since the start of the session at the detector's rate; of SPEECH_START, ``start_pos`` is where the segment starts
+    and ``end_pos`` where that was decided. ``audio``: of SPEECH_END and SPEECH_CUT, the segment [start_pos, end_pos),
+    float32, shape (samples,), the event's own; None if it is empty, and for the other kinds. Immutable; any thread.
+    """
+
+    def __init__(self, int kind, Py_ssize_t channel, start_pos, end_pos, audio=None):
+        self.kind = kind
+        self.channel = channel
+        self.start_pos = start_pos
+        self.end_pos = end_pos
+        self.audio = audio
+
+    def __reduce__(self):
+        return VadEvent, (self.kind, self.channel, self.start_pos, self.end_pos, self.audio)
+
+    def __repr__(self):
+        name = _KIND_NAMES[self.kind] if 0 < self.kind < 5 else str(self.kind)
+        return f"VadEvent({name}, channel={self.channel}, start_pos={self.start_pos}, end_pos={self.end_pos})"
+
+
+@cython.final
+cdef class _Samples:
+    """Owner of the memory that a NumPy array looks at."""
+
+    cdef sample_t *data
+
+    def __reduce__(self):
+        raise TypeError("memory of a segment cannot be pickled")
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.data)
+
+
+@cython.final
+cdef class VadSession:
+    """The speech of all channels of one client session: feed audio, get events.
+
+    ``detector``: one that nobody else steps, in the state of a new stream; its ``channels`` are the session's.
+    ``config``: its ``frame_samples`` must be the detector's (ValueError). The rules of segments stand in ``endpoint``.
+
+    Chunking is invisible: the same audio cut in any way gives the same events with the same audio. Events come in audio
+    order; those of one frame in the order of the channels. Memory stays bounded: a channel holds what an open or a
+    later segment may begin with, less than ``prefix + min_speech + max_segment`` and two frames, and returns it.
+
+    When the detector raises (only one written in Python does) or memory runs out, the exception passes out of ``feed``.
+    What had been heard before that frame stands: ``flush`` and ``finish`` still hand out its events and close open
+    segments at ``received_pos``, which then lies behind the frame that failed; the rest of the chunk is not taken.
+    ``feed`` is refused with RuntimeError until ``reset``.
+
+    Threads: one caller at a time; a second one that comes while the first runs, also the session's own detector, gets a
+    RuntimeError. The GIL is released for calls with work worth it.
+    """
+
+    def __cinit__(self, Detector detector not None, EndpointConfig config not None):
+        cdef Py_ssize_t channels = detector.channels, channel
+        if channels < 1 or detector.frame_samples < 1:
+            raise ValueError(f"the detector has {channels} channels and frames of {detector.frame_samples} samples")
+        if config.frame_samples != detector.frame_samples:
+            raise ValueError(
+                f"config.frame_samples must be {detector.frame_samples}, the detector's, got {config.frame_samples}"
+            )
+        self.detector = detector
+        self.config = config
+        self.channels = channels
+        self._rings = <void **>PyMem_RawCalloc(channels, sizeof(void *))
+        self._endpoints = <endpoint_t *>PyMem_RawCalloc(channels, sizeof(endpoint_t))
+        self._probabilities = <float *>PyMem_RawCalloc(channels, sizeof(float))
+        self._frames = <const sample_t **>PyMem_RawCalloc(channels, sizeof(sample_t *))
+        if self._rings == NULL or self._endpoints == NULL or self._probabilities == NULL or self._frames == NULL:
+            raise MemoryError
+        self._new_rings()
+
+    def __dealloc__(self):
+        self._drop_events()
+        PyMem_RawFree(self._events)
+        PyMem_RawFree(self._rings)
+        PyMem_RawFree(self._endpoints)
+        PyMem_RawFree(self._probabilities)
+        PyMem_RawFree(<void *>self._frames)
+
+    def __reduce__(self):
+        raise TypeError("a VadSession belongs to one stream and cannot be pickled or copied")
+
+    def feed(self, planes):
+        """Take audio; returns the events it completes, a list of VadEvent.
+
+        ``planes``: float32, shape (channels, n), any n, -1..1, at the detector's rate; it is not kept, and must not be
+        written to meanwhile. TypeError for another dtype or none, ValueError for another shape; RuntimeError after
+        ``finish`` or a failure, and when in use.
+        """
+        self._enter()
+        if self._failed or self._finished:
+            raise RuntimeError(
+                "feed() after a failure: finish() closes what is open, reset() begins anew" if self._failed
+                else "feed() after finish(): reset() begins a new stream"
+            )
+        if not cnp.PyArray_Check(planes) or cnp.PyArray_TYPE(<cnp.ndarray>planes) != cnp.NPY_FLOAT32:
+            raise TypeError(
+                f"planes must be a float32 array, got {getattr(planes, 'dtype', None) or type(planes).__name__}"
+            )
+        cdef cnp.ndarray audio = planes
+        if cnp.PyArray_NDIM(audio) != 2 or cnp.PyArray_DIM(audio, 0) != self.channels:
+            raise ValueError(f"planes must have shape ({self.channels}, samples), got {(<object>audio).shape}")
+        if not cnp.PyArray_ISBEHAVED_RO(audio) or cnp.PyArray_STRIDE(audio, 1) != sizeof(sample_t) or (
+            cnp.PyArray_STRIDE(audio, 0) % sizeof(sample_t) != 0
+        ):
+            audio = np.array(audio, dtype=np.float32, order="C")
+        cdef const sample_t *samples = <const sample_t *>cnp.PyArray_DATA(audio)
+        cdef Py_ssize_t channel_stride = cnp.PyArray_STRIDE(audio, 0) // <Py_ssize_t>sizeof(sample_t)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(audio, 1)
+        cdef Py_ssize_t work = (self._n_partial + n) // self.config.frame_samples * self.config.frame_samples
+        self._busy = True
+        try:
+            if work * self.channels >= _NOGIL_SAMPLES:
+                with nogil:
+                    self._run(samples, channel_stride, n)
+            else:
+                self._run(samples, channel_stride, n)
+        except BaseException:
+            self._failed = True
+            raise
+        finally:
+            self._busy = False
+        return self._objects()
+
+    def flush(self):
+        """Close the segments that are open, at ``received_pos`` (endpoint rule 7); the stream goes on. Returns the
+        events.
+
+        RuntimeError when in use. After ``finish`` it returns an empty list.
+        """
+        self._enter()
+        self._close()
+        return self._objects()
+
+    def finish(self):
+        """End the stream: the last partial frame is filled up with zeros and looked at, open segments are closed.
+        Returns the events.
+
+        No event lies beyond ``received_pos``. A second call returns an empty list. RuntimeError when in use. When the
+        detector raises, the exception passes out, and the next ``finish`` closes the segments without it.
+        """
+        cdef Py_ssize_t channel, n_partial = self._n_partial
+        cdef cnp.ndarray padded
+        cdef sample_t *plane
+        self._enter()
+        if not self._finished and not self._failed and n_partial > 0:
+            padded = np.zeros((self.channels, self.config.frame_samples), dtype=np.float32)
+            for channel in range(self.channels):
+                plane = <sample_t *>cnp.PyArray_DATA(padded) + channel * self.config.frame_samples
+                self._ring(channel).ring_read(self.received_pos - n_partial, self.received_pos, plane)
+                self._frames[channel] = plane
+            self._n_partial = 0
+            self._busy = True
+            try:
+                self._frame(self.received_pos)
+            except BaseException:
+                self._failed = True
+                raise
+            finally:
+                self._busy = False
+        self._finished = True
+        self._close()
+        return self._objects()
+
+    def reset(self):
+        """Begin a new stream at 0, with a detector that has heard nothing. RuntimeError when in use."""
+        self._enter()
+        self._drop_events()
+        memset(self._endpoints, 0, self.channels * sizeof(endpoint_t))
+        memset(self._probabilities, 0, self.channels * sizeof(float))
+        self._n_partial = 0
+        self.received_pos = 0
+        self._failed = self._finished = False
+        self._new_rings()
+        self.detector.reset_state()
+
+    def read(self, Py_ssize_t channel, start_pos, end_pos):
+        """A copy of the audio [start_pos, end_pos) of a channel: float32, shape (samples,).
+
+        Meant for the interims of an open segment: any range from its start to ``received_pos`` is there while it is
+        open. An INTERIM followed, in the same list, by the SPEECH_END or SPEECH_CUT of its channel is superseded, and
+        its audio may be gone: IndexError, as for a channel that does not exist. RuntimeError when in use.
+        """
+        self._enter()
+        return self._ring(channel).read(start_pos, end_pos)
+
+    def speaking(self, Py_ssize_t channel):
+        """Whether a segment of the channel is open. IndexError for a channel that does not exist."""
+        self._ring(channel)
+        return endpoint_speaking(&self._endpoints[channel])
+
+    def last_probability(self, Py_ssize_t channel):
+        """Of the channel's last whole frame; 0.0 before the first. IndexError for a channel that does not exist."""
+        self._ring(channel)
+        return self._probabilities[channel]
+
+    @property
+    def nbytes(self):
+        """Memory in use for audio and state, without the detector's."""
+        cdef Py_ssize_t per_channel = (
+            sizeof(endpoint_t) + sizeof(float) + sizeof(void *) + sizeof(sample_t *)
+        )
+        return (
+            sum(ring.nbytes for ring in self._ring_objects)
+            + self.channels * per_channel
+            + self._events_capacity * sizeof(session_event_t)
+        )
+
+    cdef int _new_rings(self) except -1:
+        cdef EndpointConfig config = self.config
+        cdef Py_ssize_t channel
+        # What an open segment holds when it is longest, before it is cut at the end of a frame, and a partial frame
+        # behind it.
+        capacity = (
+            config.rules.prefix_samples + config.rules.min_speech_samples + config.rules.max_segment_samples
+            + 2 * config.frame_samples
+        )
+        self._ring_objects = [SampleRing(capacity) for _ in range(self.channels)]
+        for channel in range(self.channels):
+            self._rings[channel] = <void *><object>self._ring_objects[channel]
+        return 0
+
+    cdef SampleRing _ring(self, Py_ssize_t channel):
+        if not 0 <= channel < self.channels:
+            raise IndexError(f"channel must be within 0..{self.channels - 1}, got {channel}")
+        return self._ring_objects[channel]
+
+    cdef void _drop_events(self) noexcept:
+        cdef Py_ssize_t index
+        for index in range(self._n_events):
+            PyMem_RawFree(self._events[index].audio)
+        self._n_events = 0
+
+    cdef int _enter(self) except -1:
+        if self._busy:
+            raise RuntimeError("this VadSession is in use: one caller at a time")
+        return 0
+
+    # In steps that end where a frame ends. A frame is looked at in the ring: there it lies in one piece, however it
+    # came.
+    cdef int _run(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1 nogil:
+        cdef Py_ssize_t frame_samples = self.config.frame_samples, done = 0, take, channel
+        while done < n:
+            take = frame_samples - self._n_partial
+            if take > n - done:
+                take = n - done
+            for channel in range(self.channels):
+                (<SampleRing>self._rings[channel]).ring_push(planes + channel * channel_stride + done, take)
+            done += take
+            self._n_partial += take
+            self.received_pos += take
+            if self._n_partial == frame_samples:
+                self._n_partial = 0
+                for channel in range(self.channels):
+                    self._frames[channel] = (<SampleRing>self._rings[channel]).ring_view(
+                        self.received_pos - frame_samples, self.received_pos
+                    )
+                self._frame(self.received_pos)
+        return 0
+
+    # The frame of every channel that _frames points to ends at end_pos.
+    cdef int _frame(self, pos_t end_pos) except -1 nogil:
+        cdef endpoint_event_t event
+        cdef Py_ssize_t channel
+        cdef endpoint_t *endpoint
+        self.detector.step(self._frames, self._probabilities)
+        for channel in range(self.channels):
+            endpoint = &self._endpoints[channel]
+            endpoint_step(endpoint, &self.config.rules, self._probabilities[channel], end_pos)
+            while endpoint_next(endpoint, &self.config.rules, &event):
+                self._collect(channel, &event)
+            (<SampleRing>self._rings[channel]).ring_discard_before(endpoint_keep_pos(endpoint, &self.config.rules))
+        return 0
+
+    cdef int _close(self) except -1 nogil:
+        cdef endpoint_event_t event
+        cdef Py_ssize_t channel
+        for channel in range(self.channels):
+            while endpoint_flush(&self._endpoints[channel], &self.config.rules, self.received_pos, &event):
+                self._collect(channel, &event)
+        return 0
+
+    # The audio of a segment is copied here, before the ring forgets it.
+    cdef int _collect(self, Py_ssize_t channel, const endpoint_event_t *event) except -1 nogil:
+        cdef session_event_t *slot
+        cdef Py_ssize_t capacity
+        if self._n_events == self._events_capacity:
+            capacity = 2 * self._events_capacity if self._events_capacity > 0 else 8
+            slot = <session_event_t *>PyMem_RawRealloc(self._events, capacity * sizeof(session_event_t))
+            if slot == NULL:
+                with gil:
+                    raise MemoryError
+            self._events = slot
+            self._events_capacity = capacity
+        slot = &self._events[self._n_events]
+        slot.kind = event.kind
+        slot.channel = channel
+        slot.start_pos = event.start_pos
+        slot.end_pos = event.end_pos
+        slot.audio = NULL
+        self._n_events += 1
+        if event.end_pos > event.start_pos and event.kind in (ENDPOINT_SPEECH_END, ENDPOINT_SPEECH_CUT):
+            slot.audio = <sample_t *>PyMem_RawMalloc((event.end_pos - event.start_pos) * sizeof(sample_t))
+            if slot.audio == NULL:
+                with gil:
+                    raise MemoryError(f"no memory for a segment of {event.end_pos - event.start_pos} samples")
+            (<SampleRing>self._rings[channel]).ring_read(event.start_pos, event.end_pos, slot.audio)
+        return 0
+
+    cdef list _objects(self):
+        cdef session_event_t *slot
+        cdef Py_ssize_t index
+        cdef cnp.npy_intp n
+        cdef VadEvent event
+        cdef _Samples owner
+        cdef list events = []
+        for index in range(self._n_events):
+            slot = &self._events[index]
+            event = VadEvent.__new__(VadEvent)
+            event.kind = slot.kind
+            event.channel = slot.channel
+            event.start_pos = slot.start_pos
+            event.end_pos = slot.end_pos
+            if slot.audio != NULL:
+                n = slot.end_pos - slot.start_pos
+                owner = _Samples.__new__(_Samples)
+                owner.data = slot.audio
+                slot.audio = NULL
+                event.audio = cnp.PyArray_SimpleNewFromData(1, &n, cnp.NPY_FLOAT32, owner.data)
+                cnp.set_array_base(event.audio, owner)
+            events.append(event)
+        self._n_events = 0
+        if self._events_capacity > _KEPT_EVENTS:
+            PyMem_RawFree(self._events)
+            self._events = NULL
+            self._events_capacity = 0
+        return events

@@ -1,0 +1,212 @@
+"""The Silero voice-activity network as a kernel of its own: weights shared by all, 1280 bytes of state per channel.
+
+The mathematics is in silero_kernel.h (one text for all instruction sets), the packing of the weights here.
+"""
+
+from libc.string cimport memset
+
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+
+import numpy as np
+
+from . cimport isa as isa_module
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+_SHAPES = {
+    "stft.basis": (258, 256),
+    "conv0.weight": (128, 129, 3),
+    "conv0.bias": (128,),
+    "conv1.weight": (64, 128, 3),
+    "conv1.bias": (64,),
+    "conv2.weight": (64, 64, 3),
+    "conv2.bias": (64,),
+    "conv3.weight": (128, 64, 3),
+    "conv3.bias": (128,),
+    "lstm.weight_ih": (512, 128),
+    "lstm.weight_hh": (512, 128),
+    "lstm.bias_ih": (512,),
+    "lstm.bias_hh": (512,),
+    "out.weight": (128,),
+    "out.bias": (),
+}
+# A basis stored as float16 is 2.4e-4 away from the true one.
+_BASIS_TOLERANCE = 1e-3
+
+
+def _pack(matrix, Py_ssize_t group, dtype=np.float32):
+    """(outputs, inputs) -> [group][input][output in the group], flat."""
+    n_out, n_in = matrix.shape
+    return matrix.astype(dtype).reshape(n_out // group, group, n_in).transpose(0, 2, 1).ravel()
+
+
+def _fits_half(array):
+    """Whether float16 holds every value exactly, as in files that store the convolutions so."""
+    with np.errstate(over="ignore"):
+        return bool((array.astype(np.float16).astype(np.float32) == array).all())
+
+
+def _checked(weights):
+    arrays = {}
+    for name, shape in _SHAPES.items():
+        if name not in weights:
+            raise ValueError(f"weights must hold {name}, shape {shape}; it is missing")
+        array = np.asarray(weights[name], dtype=np.float32)
+        if array.shape != shape:
+            raise ValueError(f"weights[{name!r}] must have shape {shape}, got {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"weights[{name!r}] must be finite, got NaN or infinity")
+        arrays[name] = array
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(256) / 256)
+    angles = 2 * np.pi * np.arange(129)[:, None] * np.arange(256) / 256
+    basis = np.concatenate([window * np.cos(angles), -window * np.sin(angles)])
+    error = float(np.abs(arrays["stft.basis"] - basis).max())
+    if error > _BASIS_TOLERANCE:
+        raise ValueError(
+            f"weights['stft.basis'] must be a Hann-windowed Fourier basis within {_BASIS_TOLERANCE}, got one that is {error:.3g} away"
+        )
+    return arrays
+
+
+cdef class SileroNetwork:
+    """The weights of the network, re-laid once for one instruction set. Immutable: share one between all detectors and threads.
+
+    ``weights``: every tensor of :data:`voxgate.weights.SHAPES`, float32, finite; ValueError says what is missing or of a wrong shape. The
+    basis of the spectrum must be the Hann-windowed Fourier basis the network is trained with: it is computed, not multiplied. ``isa``: one of
+    ``isa.supported()``, None for the active one; ValueError otherwise. Attributes: ``isa``, ``nbytes`` (packed weights), ``half`` (True
+    when the convolutions are kept as float16 because that loses nothing: a third less to read per frame).
+    """
+
+    def __init__(self, weights, isa=None) -> None:
+        cdef int number = isa_module.resolve(isa)
+        cdef Py_ssize_t gates_group = vg_silero_gates_group(number)
+        arrays = _checked(weights)
+        self.half = vg_has_half(number) and all(_fits_half(arrays[f"conv{layer}.weight"]) for layer in range(4))
+        conv_dtype = np.float16 if self.half else np.float32
+        turns = 2 * np.pi * np.outer(np.arange(16), np.arange(16)) / 256
+        parts = [
+            (0.25 - 0.25 * np.cos(2 * np.pi * np.arange(256) / 256)).astype(np.float32),  # half a Hann window
+            np.cos(turns).astype(np.float32).ravel(),
+            np.sin(turns).astype(np.float32).ravel(),
+        ]
+        for layer in range(4):
+            parts.append(arrays[f"conv{layer}.bias"])
+            parts.extend(_pack(arrays[f"conv{layer}.weight"][:, :, tap], VG_CONV_GROUP, conv_dtype) for tap in range(3))
+        parts.append(arrays["lstm.bias_ih"] + arrays["lstm.bias_hh"])
+        parts.append(_pack(arrays["lstm.weight_ih"], gates_group))
+        parts.append(_pack(arrays["lstm.weight_hh"], gates_group))
+        parts.append(arrays["out.weight"])
+
+        # One block, every part on 64-byte lines of its own.
+        ends = np.cumsum([-(-part.nbytes // 64) * 64 for part in parts]).tolist()
+        block = np.zeros(ends[len(ends) - 1] + 64, dtype=np.uint8)
+        first = -block.ctypes.data % 64
+        packed_parts = [block[first + end - (-(-part.nbytes // 64) * 64) :][: part.nbytes] for part, end in zip(parts, ends, strict=True)]
+        for part, place in zip(parts, packed_parts, strict=True):
+            place[:] = part.view(np.uint8)
+        block.flags.writeable = False
+        self._packed = block
+        self.nbytes = block.nbytes
+
+        cdef list addresses = [<size_t>cnp.PyArray_DATA(<cnp.ndarray>part) for part in packed_parts]
+        cdef int tap, conv
+        self.net.window = <const float *><size_t>addresses[0]
+        self.net.cosines = <const float *><size_t>addresses[1]
+        self.net.sines = <const float *><size_t>addresses[2]
+        for conv in range(4):
+            self.net.conv_bias[conv] = <const float *><size_t>addresses[3 + 4 * conv]
+            for tap in range(3):
+                self.net.conv[conv][tap] = <const void *><size_t>addresses[4 + 4 * conv + tap]
+        self.net.gate_bias = <const float *><size_t>addresses[19]
+        self.net.gates_input = <const float *><size_t>addresses[20]
+        self.net.gates_hidden = <const float *><size_t>addresses[21]
+        self.net.out_weight = <const float *><size_t>addresses[22]
+        self.net.out_bias = arrays["out.bias"]
+        self.net.half = self.half
+        self.function = vg_silero_function(number)
+        self.isa = isa_module.vg_isa_names[number].decode()
+
+
+cdef class SileroDetector(Detector):
+    """Silero VAD v6 over `channels` independent streams: 512 samples at 16 kHz of each -> one probability each.
+
+    The channels share one pass through the weights, which makes 16 of them cheaper than 16 detectors. State per channel: the LSTM's
+    hidden and cell vector and 64 samples. A frame holding NaN or infinity scores 0 and its channel starts anew. ``channels`` below 1 is a
+    ValueError. Threads: one caller at a time; detectors sharing a network may run on several threads at once.
+    """
+
+    def __cinit__(self, SileroNetwork network not None, Py_ssize_t channels=1):
+        cdef Py_ssize_t channel, head
+        cdef vg_silero_state_t *state
+        if channels < 1:
+            raise ValueError(f"channels must be at least 1, got {channels}")
+        self.frame_samples = VG_SILERO_FRAME
+        self.sample_rate = 16000
+        self.channels = channels
+        self.network = network
+        # Pointers, then states on 64-byte lines.
+        head = channels * sizeof(vg_silero_state_t *)
+        self._memory = PyMem_Calloc(1, head + channels * sizeof(vg_silero_state_t) + 63)
+        if self._memory == NULL:
+            raise MemoryError
+        self.states = <vg_silero_state_t **>self._memory
+        state = <vg_silero_state_t *>((<size_t>self._memory + head + 63) & ~<size_t>63)
+        for channel in range(channels):
+            self.states[channel] = state + channel
+
+    def __init__(self, network, channels=1) -> None:
+        pass
+
+    def __dealloc__(self):
+        PyMem_Free(self._memory)
+
+    cdef int reset_state(self) except -1 nogil:
+        cdef Py_ssize_t channel
+        for channel in range(self.channels):
+            memset(self.states[channel], 0, sizeof(vg_silero_state_t))
+        return 0
+
+    cdef int step(self, const sample_t **frames, float *probabilities) except -1 nogil:
+        vg_silero_step(self.network.function, &self.network.net, self.channels, self.states, frames, probabilities)
+        return 0
+
+
+def step_many(detectors, frames) -> np.ndarray:
+    """One frame of each of n single-channel detectors, of different streams, in one pass through their common weights.
+
+    ``detectors``: n different :class:`SileroDetector` with one channel and the same network. ``frames``: float32, shape (n, 512). Returns
+    float32, shape (n,); to the last bit what stepping each alone gives. ValueError for anything else. The GIL is released.
+    """
+    cdef cnp.ndarray audio = np.ascontiguousarray(frames, dtype=np.float32)
+    cdef list listed = list(detectors)
+    cdef Py_ssize_t n = len(listed), index
+    cdef SileroDetector detector
+    cdef SileroNetwork network
+    cdef cnp.ndarray result = np.empty(n, dtype=np.float32)
+    cdef float *out = <float *>cnp.PyArray_DATA(result)
+    if audio.ndim != 2 or audio.shape[0] != n or audio.shape[1] != VG_SILERO_FRAME:
+        raise ValueError(f"frames must have shape ({n}, {VG_SILERO_FRAME}), got {(<object>audio).shape}")
+    if n == 0:
+        return result
+    if len(set(map(id, listed))) != n:
+        raise ValueError("detectors must differ: a stream has one next frame")
+    network = (<SileroDetector?>listed[0]).network
+    cdef void *memory = PyMem_Calloc(2 * n, sizeof(void *))
+    if memory == NULL:
+        raise MemoryError
+    cdef vg_silero_state_t **states = <vg_silero_state_t **>memory
+    cdef const float **places = <const float **>(states + n)
+    try:
+        for index in range(n):
+            detector = <SileroDetector?>listed[index]
+            if detector.channels != 1 or detector.network is not network:
+                raise ValueError("detectors must have one channel each and share one network")
+            states[index] = detector.states[0]
+            places[index] = <const float *>cnp.PyArray_DATA(audio) + index * VG_SILERO_FRAME
+        with nogil:
+            vg_silero_step(network.function, &network.net, n, states, places, out)
+    finally:
+        PyMem_Free(memory)
+    return result

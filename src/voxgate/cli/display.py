@@ -1,0 +1,256 @@
+"""Events as a person reads them, events as JSON lines, and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TextIO
+
+from voxgate.messages import (
+    UNSET,
+    Active,
+    Data,
+    Draining,
+    Error,
+    Event,
+    Finished,
+    Inactive,
+    Progress,
+    Segment,
+    Started,
+    UnknownEvent,
+    encode_event,
+)
+
+__all__ = [
+    "JsonlRenderer",
+    "PrettyRenderer",
+    "ProgressBar",
+    "Renderer",
+    "Style",
+    "count",
+    "format_output",
+    "wants_colour",
+]
+
+_RESET = "\x1b[0m"
+_BAR_CELLS = 24
+_BAR_INTERVAL_S = 0.1
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """Colours are for terminals which know them, and for people who did not set NO_COLOR."""
+    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+def _can_say(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Style:
+    """How text may look on one output.
+
+    `colour` allows escape sequences, `plain` allows only ASCII of our own, and lines longer than `width` columns are
+    continued under their values (None: never).
+    """
+
+    colour: bool = False
+    plain: bool = False
+    width: int | None = None
+
+    @classmethod
+    def of(cls, stream: TextIO, environ: Mapping[str, str] = os.environ) -> Style:
+        width = shutil.get_terminal_size().columns if stream.isatty() else None
+        return cls(wants_colour(stream, environ), not _can_say(stream, "–✓✗“”━─"), width)
+
+    def _paint(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}{_RESET}" if self.colour else text
+
+    def bold(self, text: str) -> str:
+        return self._paint("1", text)
+
+    def grey(self, text: str) -> str:
+        return self._paint("90", text)
+
+    def red(self, text: str) -> str:
+        return self._paint("1;31", text)
+
+    def green(self, text: str) -> str:
+        return self._paint("32", text)
+
+    def yellow(self, text: str) -> str:
+        return self._paint("33", text)
+
+    @property
+    def dash(self) -> str:
+        return "-" if self.plain else "–"
+
+    def tick(self, good: bool) -> str:
+        if self.plain:
+            return "ok" if good else "!!"
+        return "✓" if good else "✗"
+
+    def quote(self, text: str) -> str:
+        return f'"{text}"' if self.plain else f"“{text}”"
+
+    def range(self, start_s: float, end_s: float) -> str:
+        return f"{start_s:7.2f} {self.dash} {end_s:6.2f} s"
+
+    def point(self, time_s: float) -> str:
+        return f"{time_s:7.2f} s" + " " * 9
+
+
+def count(n: int, what: str) -> str:
+    """`1 result`, `2 results`."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return _printable(value)
+    return _printable(json.dumps(value, ensure_ascii=False))
+
+
+def _printable(text: str) -> str:
+    """Text of a server without what would drive the terminal: control characters become spaces."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def format_output(output: Mapping[str, Any], style: Style) -> str:
+    """A model's output in one line: its text first and in quotes, then `key value` pairs."""
+    parts = []
+    text = output.get("text")
+    if isinstance(text, str):
+        parts.append(style.quote(_printable(text)))
+    parts += [f"{_printable(key)} {_value(value)}" for key, value in output.items() if not (key == "text" and parts)]
+    return "  ".join(parts) if parts else "(empty)"
+
+
+def _wrapped(head: str, text: str, width: int | None) -> list[str]:
+    """`head` and `text` in lines of at most `width` columns where possible, broken between values, never inside one."""
+    lines = [head]
+    for part in text.split("  "):
+        separator = "  " if len(lines[-1]) > len(head) else ""
+        if separator and width is not None and len(lines[-1]) + len(separator) + len(part) > width:
+            lines.append(" " * len(head) + part)
+        else:
+            lines[-1] += separator + part
+    return [line.rstrip() for line in lines]
+
+
+class Renderer(Protocol):
+    """Turns an event into a line, or None when there is nothing to show."""
+
+    def line(self, event: Event) -> str | None: ...
+
+
+class JsonlRenderer:
+    """Each event as one line of JSON, as on the wire."""
+
+    def line(self, event: Event) -> str | None:
+        return encode_event(event)
+
+
+class PrettyRenderer:
+    """Aligned times, what happened, and the model's values. The channel is shown when there is more than one."""
+
+    def __init__(self, style: Style, channels: int = 1) -> None:
+        self._style = style
+        self._channels = channels
+
+    def line(self, event: Event) -> str | None:
+        style = self._style
+        blank = " " * len(style.point(0))
+        match event:
+            case Active(time=time_s):
+                return self._row(event, style.point(time_s), "active", style.green)
+            case Inactive(time=time_s):
+                return self._row(event, style.point(time_s), "inactive", style.green)
+            case Segment(start_time=start_s, end_time=end_s, is_final=is_final, output=output):
+                name = "segment" if is_final is UNSET else "final" if is_final else "interim"
+                paint = style.grey if is_final is False else style.bold
+                return self._row(event, style.range(start_s, end_s), name, paint, format_output(output, style))
+            case Data(output=output):
+                return self._row(event, blank, "data", style.bold, format_output(output, style))
+            case Error(message=message, code=code):
+                text = _printable(message) + (f" ({_printable(code)})" if code else "")
+                return self._row(event, blank, "error", style.red, text)
+            case Started(session_id=session_id, model=model):
+                text = f"session {_printable(session_id)}, model {_printable(model)}"
+                return self._row(event, blank, "started", style.grey, text)
+            case Progress():
+                text = f"processed {event.processed_s:.2f} of {event.received_s:.2f} s, lag {event.lag_s:.2f} s"
+                text += f", real-time factor {event.real_time_factor:.3g}"
+                return self._row(event, blank, "progress", style.grey, text)
+            case Finished():
+                counts = f"{count(event.results, 'result')}, {count(event.errors, 'error')}"
+                text = f"{event.received_s:.2f} s of audio, {counts}"
+                return self._row(event, blank, "finished", style.grey, text)
+            case Draining(grace_s=grace_s):
+                return self._row(event, blank, "draining", style.yellow, f"the server stops within {grace_s:g} s")
+            case UnknownEvent(type=kind, fields=fields):
+                rest = {key: value for key, value in fields.items() if key not in ("type", "channel")}
+                return self._row(event, blank, _printable(kind), style.grey, format_output(rest, style))
+
+    def _row(self, event: Event, times: str, name: str, paint: Callable[[str], str], text: str = "") -> str:
+        channel = f"ch {event.channel}  " if self._channels > 1 else ""
+        head = f"{channel}{times}  {name:<8}  "
+        lines = _wrapped(head, text, self._style.width)
+        return "\n".join(paint(line) for line in lines)
+
+
+class ProgressBar:
+    """One line at the bottom of a terminal: how much audio is out. Does nothing when `enabled` is false.
+
+    `clear` it before anything else is printed on the terminal; `update` draws it again, at most ten times a second.
+    """
+
+    def __init__(self, stream: TextIO, duration_s: float | None, enabled: bool) -> None:
+        self._stream = stream
+        self._duration_s = duration_s
+        self._enabled = enabled
+        self._style = Style.of(stream)
+        self._drawn = False
+        self._next_s = float("-inf")
+
+    def update(self, now_s: float, sent_s: float, all_sent: bool, n_results: int) -> None:
+        """`now_s`: any monotonic clock."""
+        if not self._enabled or now_s < self._next_s:
+            return
+        self._next_s = now_s + _BAR_INTERVAL_S
+        columns = shutil.get_terminal_size().columns
+        self._stream.write("\r\x1b[2K" + self._text(sent_s, all_sent, n_results)[: columns - 1])
+        self._stream.flush()
+        self._drawn = True
+
+    def _text(self, sent_s: float, all_sent: bool, n_results: int) -> str:
+        results = count(n_results, "result")
+        state = "waiting for results" if all_sent else "sending"
+        if self._duration_s is None:
+            return f" {sent_s:.1f} s  {results}  {state}"
+        done = 1.0 if all_sent else min(1.0, sent_s / self._duration_s) if self._duration_s else 0.0
+        n_full = int(done * _BAR_CELLS)
+        full, empty = ("#", ".") if self._style.plain else ("━", "─")
+        bar = full * n_full + empty * (_BAR_CELLS - n_full)
+        return f" {bar} {sent_s:.1f} / {self._duration_s:.1f} s  {results}  {state}"
+
+    def clear(self) -> None:
+        if self._drawn:
+            self._stream.write("\r\x1b[2K")
+            self._stream.flush()
+            self._drawn = False
+            self._next_s = float("-inf")

@@ -1,0 +1,180 @@
+"""``voxgate vad FILE``: where somebody speaks in a recording."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxgate.errors import ConfigError
+from voxgate.messages import VadOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from voxgate.vad import DetectorFactory, VadConfig
+
+    Planes = npt.NDArray[np.float32]
+
+__all__ = ["register", "run"]
+
+# What a client may tune is what can be tuned here.
+_TUNABLES = VadOptions.__struct_fields__
+_PLOT_POINTS = 2000
+
+
+def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the verb to the command line."""
+    parser = verbs.add_parser(
+        "vad",
+        help="show where somebody speaks in a recording",
+        description="Cut a recording into segments of speech, exactly as the server would, and print their times.",
+    )
+    parser.add_argument("file", metavar="FILE", help="any file that soundfile reads")
+    parser.add_argument(
+        "--detector", default="silero", metavar="NAME", help="silero, energy, or pkg.module:attr (%(default)s)"
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="weights of the silero detector; the installed ones by default"
+    )
+    parser.add_argument("--format", choices=("pretty", "jsonl"), default="pretty", help="of the output (%(default)s)")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw waveform, probability and segments; png, svg or pdf (needs matplotlib)"
+    )
+    settings = parser.add_argument_group("settings", "as in a client's start message; see docs/protocol.md, section 3")
+    for name in _TUNABLES:
+        settings.add_argument("--" + name.replace("_", "-"), type=float, metavar=name.rpartition("_")[2].upper())
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0: done, whether or not there was speech. 1: the recording cannot be read, or the plot not written."""
+    # What takes time to import, and no other verb needs.
+    from voxgate.audio import read_audio
+    from voxgate.vad import VadConfig, load_detector, segments_of_channels
+
+    try:
+        config = VadConfig().changed(**{name: getattr(args, name) for name in _TUNABLES})
+    except ValueError as exc:
+        raise ConfigError(str(exc)) from None
+    if args.plot:
+        _matplotlib()  # if it is missing, say so before the work
+    detector = load_detector(args.detector, args.weights)
+    try:
+        planes, sample_rate = read_audio(args.file)
+        segments = segments_of_channels(planes, sample_rate, config, detector)
+    except (OSError, ValueError) as exc:  # ValueError: no audio file, or a rate or samples nobody can work with
+        print(f"voxgate: {exc}", file=sys.stderr)
+        return 1
+    duration_s = planes.shape[1] / sample_rate
+    if args.format == "jsonl":
+        _print_jsonl(segments)
+    else:
+        print(
+            f"{args.file}: {_clock(duration_s)}, {sample_rate} Hz, "
+            f"{_count(len(segments), 'channel')}, detector {detector.name}"
+        )
+        _print_pretty(segments, duration_s)
+    if args.plot:
+        try:
+            _plot(args.plot, args.file, planes, sample_rate, segments, config, detector)
+        except (OSError, ValueError) as exc:  # ValueError: a file type matplotlib does not know
+            print(f"voxgate: cannot write {args.plot}: {exc}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _print_jsonl(segments: Sequence[Sequence[tuple[float, float]]]) -> None:
+    """All segments in order of time, with the names of the wire's segment event."""
+    rows = sorted((start, end, channel) for channel, found in enumerate(segments) for start, end in found)
+    for start, end, channel in rows:
+        print(json.dumps({"start_time": round(start, 3), "end_time": round(end, 3), "channel": channel}))
+
+
+def _print_pretty(segments: Sequence[Sequence[tuple[float, float]]], duration_s: float) -> None:
+    for channel, found in enumerate(segments):
+        speech_s = sum(end - start for start, end in found)
+        share = f" ({speech_s / duration_s:.0%})" if duration_s else ""
+        print(f"channel {channel}: {_count(len(found), 'segment')}, {speech_s:.3f} s{share}")
+        for start, end in found:
+            print(f"  {_clock(start)} - {_clock(end)}  {end - start:9.3f} s")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _clock(seconds: float) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{milliseconds // 1000:02}.{milliseconds % 1000:03}"
+
+
+def _matplotlib() -> Any:
+    try:
+        # The figure alone: pyplot would look for a screen.
+        from matplotlib.figure import Figure
+    except ImportError as exc:
+        raise ConfigError(f"--plot needs matplotlib, pip install 'voxgate[plot]': {exc}") from None
+    return Figure
+
+
+def _plot(
+    place: str,
+    title: str,
+    planes: Planes,
+    sample_rate: int,
+    segments: Sequence[Sequence[tuple[float, float]]],
+    config: VadConfig,
+    detector: DetectorFactory,
+) -> None:
+    import numpy as np
+
+    from voxgate.vad import speech_probabilities
+
+    figure = _matplotlib()(figsize=(12, 1 + 2.5 * len(planes)), layout="constrained")
+    rows = figure.subplots(len(planes), 1, squeeze=False, sharex=True)[:, 0]
+    for channel, (axes, samples) in enumerate(zip(rows, planes, strict=True)):
+        times, lows, highs = _envelope(samples, sample_rate)
+        axes.fill_between(times, lows, highs, color="0.6", linewidth=0, label="waveform")
+        for index, (start, end) in enumerate(segments[channel]):
+            axes.axvspan(start, end, color="tab:green", alpha=0.2, label="segments" if index == 0 else None)
+        axes.set_ylim(-1, 1)
+        axes.set_ylabel(f"channel {channel}")
+        probabilities = speech_probabilities(samples, sample_rate, detector)
+        frame_s = detector.frame_samples / detector.sample_rate
+        twin = axes.twinx()
+        twin.plot(
+            (np.arange(len(probabilities)) + 0.5) * frame_s,
+            probabilities,
+            color="tab:blue",
+            linewidth=0.8,
+            label="probability",
+        )
+        twin.axhline(config.threshold, color="tab:blue", linewidth=0.5, linestyle="--")
+        twin.axhline(config.negative_threshold, color="tab:blue", linewidth=0.5, linestyle=":")
+        twin.set_ylim(0, 1)
+        twin.set_ylabel("probability of speech")
+        if channel == 0:
+            handles = [*axes.get_legend_handles_labels()[0], *twin.get_legend_handles_labels()[0]]
+            axes.legend(handles=handles, loc="upper right", fontsize="small")
+    rows[0].set_title(f"{Path(title).name}, {detector.name}")
+    rows[-1].set_xlabel("s")
+    if planes.shape[1]:
+        rows[-1].set_xlim(0, planes.shape[1] / sample_rate)
+    figure.savefig(place)
+
+
+def _envelope(samples: npt.NDArray[np.float32], sample_rate: int) -> tuple[Any, Any, Any]:
+    """Time, lowest and highest value of at most _PLOT_POINTS pieces: as much as a picture shows of hours of audio."""
+    import numpy as np
+
+    if len(samples) == 0:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    edges = np.unique(np.linspace(0, len(samples), min(_PLOT_POINTS, len(samples)), endpoint=False).astype(int))
+    return edges / sample_rate, np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)

@@ -1,0 +1,52 @@
+"""The streaming client: audio in, events out.
+
+    async for event in voxgate.client.stream("talk.wav", interim_results=True):
+        ...
+    for event in voxgate.client.stream_blocking("talk.wav"):
+        ...
+    events = voxgate.client.collect("talk.wav")
+
+It works against Voxgate and, as long as none of `vad`, `notices` and `token` is asked for, against streamer-template.
+"""
+
+from voxgate.messages import AudioFormat, VadOptions
+
+from .blocking import collect, stream_blocking
+from .check import ResultCheck
+from .errors import (
+    BadEvent,
+    ClientError,
+    ClosedError,
+    ConnectError,
+    MissingResults,
+    RefusedError,
+    RejectedError,
+    SilentServer,
+    SourceError,
+)
+from .session import DEFAULT_ADDR, Clock, Options, Stream, normalize_addr, stream
+from .source import Source
+
+__all__ = [
+    "stream",
+    "stream_blocking",
+    "collect",
+    "Stream",
+    "Options",
+    "Source",
+    "AudioFormat",
+    "VadOptions",
+    "DEFAULT_ADDR",
+    "normalize_addr",
+    "Clock",
+    "ResultCheck",
+    "ClientError",
+    "SourceError",
+    "ConnectError",
+    "RefusedError",
+    "RejectedError",
+    "ClosedError",
+    "BadEvent",
+    "SilentServer",
+    "MissingResults",
+]

@@ -1,0 +1,148 @@
+"""Did every result arrive? Known from the events alone, without trust in any total the server sends.
+
+Segmented: each `active` has its `inactive`, and the finals of a channel cover exactly what lies between the two: one
+final, or several when the segment was cut at its maximum length. Simple: the segments of a channel cover the audio from
+0 to its end without a gap. An error event stands in place of one result.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from voxgate.messages import UNSET, Active, Data, Error, Event, Inactive, Segment
+
+__all__ = ["ResultCheck"]
+
+TOLERANCE_S = 0.002
+"""Times on the wire are rounded to 1 ms, at both ends."""
+
+
+@dataclass
+class _Utterance:
+    start_s: float
+    covered_s: float
+    end_s: float | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.end_s is not None and self.covered_s >= self.end_s - TOLERANCE_S
+
+
+class _Channel:
+    def __init__(self, channel: int) -> None:
+        self.channel = channel
+        self.utterances: deque[_Utterance] = deque()  # in order of time; complete ones leave at the front
+        self.covered_s = 0.0
+        self.n_errors = 0
+        self.holes: list[str] = []  # results that are missing; an error event may stand for each
+        self.faults: list[str] = []  # results that nothing explains
+        self.has_data = False
+
+    def say(self, text: str) -> str:
+        return f"channel {self.channel}: {text}"
+
+    def active(self, time_s: float) -> None:
+        if self.utterances and self.utterances[-1].end_s is None:
+            self.faults.append(self.say(f"active at {time_s:.3f} s while speech was active already"))
+        self.utterances.append(_Utterance(time_s, covered_s=time_s))
+
+    def inactive(self, time_s: float) -> None:
+        if not self.utterances or self.utterances[-1].end_s is not None:
+            self.faults.append(self.say(f"inactive at {time_s:.3f} s without active before it"))
+            return
+        self.utterances[-1].end_s = time_s
+        self.drop_complete()
+
+    def final(self, start_s: float, end_s: float) -> None:
+        # Finals come in audio order: utterances which end before this one starts will get nothing any more.
+        while self.utterances:
+            head = self.utterances[0]
+            if head.end_s is None or start_s < head.end_s - TOLERANCE_S:
+                break
+            if not head.complete:
+                self.holes.append(self.say(f"no final result for {head.covered_s:.3f}-{head.end_s:.3f} s"))
+            self.utterances.popleft()
+        bounds = f"{start_s:.3f}-{end_s:.3f} s"
+        if not self.utterances or start_s < self.utterances[0].start_s - TOLERANCE_S:
+            self.faults.append(self.say(f"a final result for {bounds} that no active announced, or a second one"))
+            return
+        utterance = self.utterances[0]
+        if start_s < utterance.covered_s - TOLERANCE_S:
+            self.faults.append(self.say(f"a second final result for {bounds}"))
+        elif start_s > utterance.covered_s + TOLERANCE_S:
+            self.holes.append(self.say(f"no final result for {utterance.covered_s:.3f}-{start_s:.3f} s"))
+        if utterance.end_s is not None and end_s > utterance.end_s + TOLERANCE_S:
+            self.faults.append(self.say(f"a final result for {bounds} past inactive at {utterance.end_s:.3f} s"))
+        utterance.covered_s = max(utterance.covered_s, end_s)
+        self.drop_complete()
+
+    def drop_complete(self) -> None:
+        # The last one stays, so that a second final for it is told from one that nobody announced.
+        while len(self.utterances) > 1 and self.utterances[0].complete:
+            self.utterances.popleft()
+
+    def plain(self, start_s: float, end_s: float) -> None:
+        if start_s > self.covered_s + TOLERANCE_S:
+            self.holes.append(self.say(f"no result for {self.covered_s:.3f}-{start_s:.3f} s"))
+        elif start_s < self.covered_s - TOLERANCE_S:
+            self.faults.append(self.say(f"a second result for {start_s:.3f}-{min(end_s, self.covered_s):.3f} s"))
+        self.covered_s = max(self.covered_s, end_s)
+
+    def problems(self, cover_until_s: float | None) -> list[str]:
+        holes = list(self.holes)
+        for utterance in self.utterances:
+            if utterance.end_s is None:
+                self.faults.append(self.say(f"speech active at {utterance.start_s:.3f} s never became inactive"))
+            elif not utterance.complete:
+                holes.append(self.say(f"no final result for {utterance.covered_s:.3f}-{utterance.end_s:.3f} s"))
+        if cover_until_s is not None and not self.has_data and self.covered_s < cover_until_s - TOLERANCE_S:
+            holes.append(self.say(f"no result for {self.covered_s:.3f}-{cover_until_s:.3f} s"))
+        return self.faults + holes[self.n_errors :]
+
+
+class ResultCheck:
+    """Takes every event of one session in order; `problems` then says what is missing.
+
+    `channels` is the number of channels sent. `covering`: results must cover the whole audio (the simple route).
+    """
+
+    def __init__(self, channels: int, covering: bool = False) -> None:
+        self.covering = covering
+        self.n_results = 0
+        """Final segments, plain segments and data."""
+        self.n_interims = 0
+        self.n_errors = 0
+        self._channels = {channel: _Channel(channel) for channel in range(channels)}
+
+    def receive(self, event: Event) -> None:
+        channel = self._channels.setdefault(event.channel, _Channel(event.channel))
+        match event:
+            case Active(time=time_s):
+                channel.active(time_s)
+            case Inactive(time=time_s):
+                channel.inactive(time_s)
+            case Error():
+                self.n_errors += 1
+                channel.n_errors += 1
+            case Segment(is_final=False):
+                self.n_interims += 1
+            case Segment(start_time=start_s, end_time=end_s, is_final=is_final):
+                self.n_results += 1
+                if is_final is not UNSET:
+                    channel.final(start_s, end_s)
+                elif self.covering:
+                    channel.plain(start_s, end_s)
+            case Data():
+                self.n_results += 1
+                channel.has_data = True
+            case _:
+                pass
+
+    def problems(self, sent_s: float) -> list[str]:
+        """What is missing or comes from nowhere, a line each; empty when every result arrived. For the end, once.
+
+        `sent_s`: seconds of audio that were sent.
+        """
+        until_s = sent_s if self.covering else None
+        return [text for channel in self._channels.values() for text in channel.problems(until_s)]

@@ -1,0 +1,88 @@
+"""What can go wrong for a client. Every text says what was tried and what came, in words for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from voxgate.errors import VoxgateError
+
+__all__ = [
+    "BadEvent",
+    "ClientError",
+    "ClosedError",
+    "ConnectError",
+    "MissingResults",
+    "RefusedError",
+    "RejectedError",
+    "SilentServer",
+    "SourceError",
+]
+
+
+class ClientError(VoxgateError):
+    """Base of everything the client raises on purpose, but for ValueError and TypeError about its arguments."""
+
+
+class SourceError(ClientError):
+    """The audio cannot be read. (A file that is not there raises FileNotFoundError.)"""
+
+
+class ConnectError(ClientError):
+    """No websocket: nobody listens, the name is unknown, the answer is not that of a websocket server."""
+
+
+class RefusedError(ConnectError):
+    """The server answered the upgrade with an HTTP status other than 101.
+
+    `status` and `body` are as received (the body cut to 1000 characters); `retry_after` is the header of that name.
+    """
+
+    def __init__(self, status: int, body: str, retry_after: str | None = None) -> None:
+        self.status = status
+        self.body = body[:1000]
+        self.retry_after = retry_after
+        text = f"the server refused with HTTP {status}"
+        if self.body.strip():
+            text += f": {self.body.strip()}"
+        if retry_after is not None:
+            text += f" (try again after {retry_after} s)"
+        super().__init__(text)
+
+
+class RejectedError(ClientError):
+    """The server opened no session for our start. `error_code` is the code of its error event."""
+
+    def __init__(self, message: str, error_code: str) -> None:
+        self.error_code = error_code
+        super().__init__(f"the server did not accept the session: {message}")
+
+
+class BadEvent(ClientError):
+    """The server sent something that is no event of the protocol."""
+
+
+class ClosedError(ClientError):
+    """The connection ended otherwise than with 1000 after stop.
+
+    `received_code` is the websocket close code, None when the connection was lost without one; `reason` is its text.
+    """
+
+    def __init__(self, text: str, received_code: int | None = None, reason: str = "") -> None:
+        self.received_code = received_code
+        self.reason = reason
+        super().__init__(text)
+
+
+class SilentServer(ClientError):
+    """Everything was sent, and no message came for longer than `timeout_s`."""
+
+
+class MissingResults(ClientError):
+    """The server closed as if all were well, but results are missing: `problems` says which, a line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        shown = "; ".join(self.problems[:5])
+        if len(self.problems) > 5:
+            shown += f"; and {len(self.problems) - 5} more"
+        super().__init__(f"not every result arrived: {shown}")

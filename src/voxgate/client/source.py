@@ -1,0 +1,233 @@
+"""Where the audio comes from: files, arrays, raw PCM. Each becomes a format and an iterator of wire bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from voxgate import tasks
+from voxgate.errors import InvalidStart
+from voxgate.messages import AudioFormat
+
+from .errors import SourceError
+
+__all__ = ["AudioSource", "Source", "off_loop", "open_source"]
+
+Source: TypeAlias = (
+    str
+    | os.PathLike[str]
+    | BinaryIO
+    | tuple[npt.NDArray[Any], int]
+    | bytes
+    | bytearray
+    | memoryview
+    | Iterable[bytes]
+    | AsyncIterable[bytes]
+)
+"""A sound file (path or open binary file), an array and its rate, or raw PCM: bytes, an iterable or async iterable."""
+
+_BLOCK_BYTES = 65_536
+_FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
+_INTEGER_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW")
+
+
+@dataclass
+class AudioSource:
+    """What `stream` sends: `blocks` are wire bytes of any length, `duration_s` is None when nobody knows it."""
+
+    format: AudioFormat
+    duration_s: float | None
+    blocks: Iterator[bytes | memoryview] | AsyncIterator[bytes | memoryview]
+
+
+def open_source(source: Source, format: AudioFormat | None, chunk_bytes: int) -> AudioSource:
+    """The source with its format. Files and arrays are sent as s16 (f32 when they hold floats) unless `format` says so.
+
+    Files are read in blocks as they are sent, at least `chunk_bytes` at a time. Raises FileNotFoundError, SourceError
+    (no sound file), ValueError or TypeError (what the source needs).
+    """
+    if isinstance(source, str | os.PathLike):
+        os.stat(source)  # soundfile says "System error" for a file that is not there
+        return _sound_file(os.fspath(source), format, chunk_bytes)
+    if isinstance(source, tuple):
+        samples, sample_rate = source
+        return _array(samples, sample_rate, format, chunk_bytes)
+    if isinstance(source, bytes | bytearray | memoryview):
+        format = _raw_format(format)
+        whole = memoryview(source).cast("B")
+        return AudioSource(format, len(whole) / (format.frame_bytes * format.sample_rate), iter([whole]))
+    if hasattr(source, "read"):
+        if format is None:
+            return _sound_file(source, None, chunk_bytes)
+        return AudioSource(_raw_format(format), None, _raw_file(source))
+    if isinstance(source, AsyncIterable):
+        return AudioSource(_raw_format(format), None, aiter(source))
+    if isinstance(source, Iterable):
+        return AudioSource(_raw_format(format), None, iter(source))
+    kind = type(source).__name__
+    raise TypeError(f"source: expected a path, (samples, rate), bytes or an iterable of bytes, got {kind}")
+
+
+def _raw_format(format: AudioFormat | None) -> AudioFormat:
+    if format is None:
+        raise ValueError("raw PCM needs format=AudioFormat(channels, sample_rate, bit_depth, is_float)")
+    try:
+        _ = format.frame_bytes
+    except InvalidStart as error:
+        raise ValueError(str(error)) from None
+    return format
+
+
+def _linear_format(format: AudioFormat | None, channels: int, sample_rate: int, is_float: bool) -> AudioFormat:
+    """The format to send samples in; `format` may choose between s16 and f32 and must tell the truth otherwise."""
+    own = AudioFormat(channels, sample_rate, 32 if is_float else 16, is_float)
+    if format is None:
+        return own
+    if (format.channels, format.sample_rate) != (channels, sample_rate):
+        raise ValueError(
+            f"format says {format.channels} channels at {format.sample_rate} Hz, "
+            f"the source has {channels} at {sample_rate} Hz"
+        )
+    if _raw_format(format).pcm_encoding not in ("s16", "f32"):
+        raise ValueError(f"files and arrays are sent as s16 or f32, not {format.pcm_encoding}: give raw bytes instead")
+    return format
+
+
+def _encode(samples: npt.NDArray[Any], encoding: str) -> bytes:
+    """Samples (frames, channels), int16 or float, as wire bytes in s16 or f32."""
+    if encoding == "f32":
+        if samples.dtype == np.int16:
+            return (samples.astype("<f4") / np.float32(32_768)).tobytes()
+        return samples.astype("<f4").tobytes()
+    if samples.dtype == np.int16:
+        return samples.astype("<i2").tobytes()
+    scaled = np.nan_to_num(samples.astype(np.float64), posinf=1.0, neginf=-1.0) * 32_768
+    return np.clip(np.rint(scaled), -32_768, 32_767).astype("<i2").tobytes()
+
+
+def _recut(blocks: Generator[bytes, None, None], chunk_bytes: int) -> Generator[memoryview, None, None]:
+    """The same bytes in blocks of whole multiples of `chunk_bytes`, so that every message but the last is full."""
+    rest = b""
+    try:
+        for block in blocks:
+            data = rest + block
+            n_whole = len(data) - len(data) % chunk_bytes
+            rest = data[n_whole:]
+            if n_whole:
+                yield memoryview(data)[:n_whole]
+        if rest:
+            yield memoryview(rest)
+    finally:
+        blocks.close()
+
+
+def _sound_file(file: Any, format: AudioFormat | None, chunk_bytes: int) -> AudioSource:
+    try:
+        sound = soundfile.SoundFile(file)
+    except (soundfile.LibsndfileError, TypeError) as error:
+        # TypeError: raw formats, for which soundfile wants parameters
+        name = file if isinstance(file, str) else getattr(file, "name", "the file")
+        raise SourceError(f"{name} is no sound file that can be read: {_first_line(error)}") from None
+    # Compressed formats decode to floats; rounding and clipping them is done here, so that none wraps around.
+    read_as = "int16" if sound.subtype in _INTEGER_SUBTYPES else "float32"
+    try:
+        chosen = _linear_format(format, sound.channels, sound.samplerate, sound.subtype in _FLOAT_SUBTYPES)
+    except ValueError:
+        sound.close()
+        raise
+    n_frames = -(-max(_BLOCK_BYTES, chunk_bytes) // chosen.frame_bytes)
+
+    def blocks() -> Generator[bytes, None, None]:
+        with sound:
+            while True:
+                try:
+                    samples = sound.read(n_frames, dtype=read_as, always_2d=True)
+                except soundfile.LibsndfileError as error:
+                    raise SourceError(f"{sound.name}: reading failed: {_first_line(error)}") from None
+                if not len(samples):
+                    return
+                yield _encode(samples, chosen.pcm_encoding)
+
+    return AudioSource(chosen, sound.frames / sound.samplerate, _recut(blocks(), chunk_bytes))
+
+
+def _array(samples: npt.NDArray[Any], sample_rate: int, format: AudioFormat | None, chunk_bytes: int) -> AudioSource:
+    samples = np.asarray(samples)
+    if samples.dtype != np.int16 and not np.issubdtype(samples.dtype, np.floating):
+        raise ValueError(f"samples: expected float (-1..1) or int16, got {samples.dtype}")
+    planes = samples[np.newaxis] if samples.ndim == 1 else samples
+    if planes.ndim != 2 or planes.shape[0] > max(planes.shape[1], 8):
+        raise ValueError(f"samples: expected shape (n,) or (channels, n), got {samples.shape}")
+    chosen = _linear_format(format, planes.shape[0], int(sample_rate), samples.dtype != np.int16)
+    n_frames = -(-max(_BLOCK_BYTES, chunk_bytes) // chosen.frame_bytes)
+
+    def blocks() -> Generator[bytes, None, None]:
+        for start in range(0, planes.shape[1], n_frames):
+            yield _encode(planes[:, start : start + n_frames].T, chosen.pcm_encoding)
+
+    return AudioSource(chosen, planes.shape[1] / chosen.sample_rate, _recut(blocks(), chunk_bytes))
+
+
+def _raw_file(file: Any) -> Iterator[bytes]:
+    # read1 gives what is there; read would wait for a full block, which a live pipe delivers late.
+    read = getattr(file, "read1", file.read)
+    while block := read(_BLOCK_BYTES):
+        yield block
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+async def off_loop(blocks: Iterator[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
+    """The blocks of an iterator that may block, taken one at a time by a daemon thread, only when asked for.
+
+    Closing this generator does not wait for a thread that is stuck in a read.
+    """
+    loop = asyncio.get_running_loop()
+    asked: queue.SimpleQueue[asyncio.Future[bytes | memoryview | None] | None] = queue.SimpleQueue()
+
+    def settle(
+        future: asyncio.Future[bytes | memoryview | None], block: bytes | memoryview | None, error: Exception | None
+    ) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(block)
+
+    def work() -> None:
+        while (future := asked.get()) is not None:
+            block: bytes | memoryview | None = None
+            failure: Exception | None = None
+            try:
+                block = next(blocks, None)
+            except Exception as error:
+                failure = error
+            try:
+                loop.call_soon_threadsafe(settle, future, block, failure)
+            except RuntimeError:
+                break  # the loop is closed: nobody waits any more
+        if isinstance(blocks, Generator):
+            blocks.close()
+
+    tasks.spawn_thread(work, "voxgate-client-source", daemon=True, subsystem="client")
+    try:
+        while True:
+            future: asyncio.Future[bytes | memoryview | None] = loop.create_future()
+            asked.put(future)
+            block = await future
+            if block is None:
+                return
+            yield block
+    finally:
+        asked.put(None)

@@ -1,0 +1,292 @@
+"""One client: reads its messages, feeds its sessions, writes the replies.
+
+Live audio is handled where it is read: no task and no queue stands between the socket and the detector. Only what has to wait goes
+another way, through the *inbox*, worked off by a task that exists while something is in it: starting and finishing a session (its
+results are awaited), audio while the model is behind, and messages too long for one turn of the event loop. Meanwhile reading goes
+on, up to a bound: so a leaving client is noticed, and pings are answered. Past the bound reading pauses, and TCP holds the client
+back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from typing import Protocol as Interface
+
+from voxgate import tasks
+from voxgate.errors import InternalError, VoxgateError
+from voxgate.messages import Error, Event, Finished, Progress, Start, Started, encode_event
+from voxgate.protocol import Action, Audio, Close, FinishSession, Flush, OpenSession, Protocol, Reply
+from voxgate.runners import FEED_SLICE_S, RUNNERS, Route, Runner
+
+if TYPE_CHECKING:
+    from voxgate.service import Service
+
+logger = logging.getLogger(__name__)
+
+INTERNAL_ERROR = "Internal server error"
+
+# Reading pauses when this much waits in the inbox ...
+INBOX_BYTES = 64 * 1024
+# ... but a socket that nobody reads answers no pings. So a little more is taken in every few seconds, up to a last bound, which is
+# reached only while the model makes no progress at all for more than a minute.
+READ_ON_S = 4.0
+READ_ON_BYTES = 64 * 1024
+INBOX_MAX_BYTES = 1024 * 1024
+# What a message costs beyond its bytes: a million empty ones are not free.
+MESSAGE_BYTES = 64
+
+# Events that may wait for a client which does not read them; from then on its audio is not taken in either.
+OUTBOX_EVENTS = 256
+
+PROGRESS_S = 1.0
+
+
+class Transport(Interface):
+    """The websocket, as a connection sees it."""
+
+    async def receive(self) -> str | bytes | None:
+        """The next message; None when the client is gone."""
+
+    async def send(self, text: str) -> None:
+        """Waits while the client does not read. Does nothing when it is gone."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Sends the close frame. Does nothing when the client is gone."""
+
+
+class Connection:
+    """Serves one websocket from its acceptance to its end: ``await Connection(...).run()``."""
+
+    def __init__(self, transport: Transport, service: Service, route: Route) -> None:
+        self._transport = transport
+        self._service = service
+        self._route = route
+        self._limits = service.config.limits
+        self._protocol = Protocol(self._limits, service.vad, route)
+        self._runner: Runner | None = None
+        self._slice_bytes = 0
+
+        self._inbox: deque[str | bytes] = deque()
+        self._inbox_bytes = 0
+        self._inbox_allowed_bytes = INBOX_BYTES
+        self._worker: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()  # something that a part of this connection may be waiting for
+
+        self._outbox: deque[str] = deque()
+        self._has_output = asyncio.Event()
+        self._closing: Close | None = None
+
+        self._loop = asyncio.get_running_loop()
+        self._heard_s = self._loop.time()
+        self._timer = self._loop.call_later(self._limits.start_timeout_s, self._check_silence)
+        self._progress_timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Returns when the client is gone or was sent away. Never raises but for cancellation."""
+        writer = tasks.spawn_task(self._write(), "connection-writer", "connection")
+        try:
+            while (message := await self._transport.receive()) is not None:
+                self._heard_s = self._loop.time()
+                if not self._feed_now(message):
+                    self._put_aside(message)
+                    if self._inbox_bytes >= self._inbox_allowed_bytes:
+                        await self._wait_for_room()
+        finally:
+            self._timer.cancel()
+            if self._worker is not None:
+                self._worker.cancel()
+            self._end_session()
+            if self._closing is None:
+                writer.cancel()
+            # Otherwise the writer ends by itself: it has the close frame to send, or has sent it.
+
+    # In
+
+    def _feed_now(self, message: str | bytes) -> bool:
+        """The way of nearly every message: audio of an open session, short, with nothing in front of it. False: not this one."""
+        if (
+            self._worker is not None
+            or isinstance(message, str)
+            or not 0 < len(message) <= self._slice_bytes
+            or not self._protocol.open
+            or self._is_behind()
+        ):
+            return False
+        assert self._runner is not None
+        try:
+            self._runner.feed(message)
+        except Exception:
+            self._fail()
+        return True
+
+    def _put_aside(self, message: str | bytes) -> None:
+        if self._closing is not None:
+            return
+        self._inbox.append(message)
+        self._inbox_bytes += len(message) + MESSAGE_BYTES
+        if self._worker is None:
+            self._worker = tasks.spawn_task(self._work_off(), "connection-inbox", "connection")
+
+    async def _work_off(self) -> None:
+        try:
+            while self._inbox and self._closing is None:
+                message = self._inbox.popleft()
+                self._inbox_bytes -= len(message) + MESSAGE_BYTES
+                self._changed.set()
+                for action in self._protocol.receive(message):
+                    await self._perform(action)
+        except Exception:
+            self._fail()
+        finally:
+            self._worker = None
+
+    async def _wait_for_room(self) -> None:
+        while self._inbox_bytes >= self._inbox_allowed_bytes and self._closing is None:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(READ_ON_S if self._inbox_allowed_bytes < INBOX_MAX_BYTES else None):
+                    await self._changed.wait()
+            except TimeoutError:
+                self._inbox_allowed_bytes += READ_ON_BYTES
+        if self._inbox_bytes < INBOX_BYTES:
+            self._inbox_allowed_bytes = INBOX_BYTES
+
+    # What the session machine asks for
+
+    async def _perform(self, action: Action) -> None:
+        match action:
+            case Audio(data):
+                await self._feed(data)
+            case FinishSession():
+                await self._finish_session()
+            case _:
+                self._perform_now(action)
+
+    def _perform_now(self, action: Action) -> None:
+        match action:
+            case OpenSession(start):
+                self._open_session(start)
+            case Flush():
+                assert self._runner is not None
+                self._runner.flush()
+            case Reply(event):
+                self._emit(event)
+            case Close():
+                self._close(action)
+            case _:
+                raise AssertionError(f"{action!r} has to be awaited")
+
+    async def _feed(self, data: bytes) -> None:
+        assert self._runner is not None
+        view = memoryview(data)
+        for offset in range(0, len(data), self._slice_bytes):
+            if offset:
+                await asyncio.sleep(0)  # others first
+            if self._is_behind():
+                await self._until(self._has_caught_up)
+            self._runner.feed(view[offset : offset + self._slice_bytes])
+
+    def _open_session(self, start: Start) -> None:
+        runner = RUNNERS[self._route](self._service, start, self._emit, self._progressed)
+        slice_bytes = int(FEED_SLICE_S * start.format.sample_rate / start.format.channels) * start.format.frame_bytes
+        self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
+        self._timer.cancel()
+        self._timer = self._loop.call_later(self._limits.idle_timeout_s, self._check_silence)
+        if start.notices:
+            self._emit(Started(uuid.uuid4().hex, self._service.model.name, self._service.public_limits))
+            self._progress_timer = self._loop.call_later(PROGRESS_S, self._send_progress, runner)
+
+    async def _finish_session(self) -> None:
+        runner = self._runner
+        assert runner is not None
+        runner.finish()
+        await self._until(lambda: runner.owed == 0)
+        if self._progress_timer is not None:
+            self._emit(Finished(runner.received_s, runner.processed_s, runner.results, runner.errors))
+        self._end_session()
+
+    def _end_session(self) -> None:
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
+            self._progress_timer = None
+        if self._runner is not None:
+            self._runner.abandon()
+            self._runner = None
+
+    def _send_progress(self, runner: Runner) -> None:
+        lag_s = runner.received_s - runner.processed_s
+        self._emit(Progress(runner.received_s, runner.processed_s, lag_s, runner.real_time_factor))
+        self._progress_timer = self._loop.call_later(PROGRESS_S, self._send_progress, runner)
+
+    # Waiting
+
+    def _is_behind(self) -> bool:
+        """The model (or the client, with reading) is so far behind that no more audio is taken in."""
+        assert self._runner is not None
+        return self._runner.backlog_s >= self._limits.buffered_audio_s or len(self._outbox) >= OUTBOX_EVENTS
+
+    def _has_caught_up(self) -> bool:
+        assert self._runner is not None
+        return self._runner.backlog_s < self._limits.buffered_audio_s / 2 and len(self._outbox) < OUTBOX_EVENTS / 2
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _progressed(self) -> None:
+        self._heard_s = self._loop.time()  # who waited for us was not idle
+        self._changed.set()
+
+    def _check_silence(self) -> None:
+        """The timer of the connection: sends away who never starts, and who says nothing for too long while nothing is owed."""
+        kind, now_s = self._protocol.timeout_kind, self._loop.time()
+        is_waiting_for_us = self._worker is not None or (self._runner is not None and self._runner.owed > 0)
+        limit_s = self._limits.idle_timeout_s
+        due_s = now_s + limit_s if is_waiting_for_us else self._heard_s + limit_s
+        if (kind == "idle" or is_waiting_for_us) and now_s < due_s:
+            self._timer = self._loop.call_at(due_s, self._check_silence)
+            return
+        for action in self._protocol.receive_timeout(kind):
+            self._perform_now(action)
+
+    # Out
+
+    def _emit(self, event: Event) -> None:
+        try:
+            text = encode_event(event)
+        except VoxgateError as error:
+            logger.error("model %r: a result cannot be sent: %s", self._service.model.name, error)
+            text = encode_event(Error(INTERNAL_ERROR, InternalError.code, event.channel))
+        self._outbox.append(text)
+        self._has_output.set()
+
+    def _close(self, close: Close) -> None:
+        """Everything said so far leaves first, then the close frame."""
+        if self._closing is None:
+            self._closing = close
+            self._end_session()
+            self._has_output.set()
+            self._changed.set()
+
+    def _fail(self) -> None:
+        """A bug of ours: the stack goes into the log, not on the wire."""
+        logger.exception("a connection failed")
+        self._emit(Error(INTERNAL_ERROR, InternalError.code))
+        self._close(Close(1011, InternalError.code))
+
+    async def _write(self) -> None:
+        while True:
+            while self._outbox:
+                await self._transport.send(self._outbox.popleft())
+                self._changed.set()
+            if self._closing is not None:
+                await self._transport.close(self._closing.code, self._closing.reason)
+                return
+            self._has_output.clear()
+            await self._has_output.wait()

@@ -1,0 +1,119 @@
+"""Calling a model so that whatever it does becomes an outcome."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from voxgate.engine.base import Outcome
+from voxgate.engine.failures import FailureLog
+from voxgate.errors import InferenceError, InternalError
+from voxgate.models.base import Batch, Model, Samples
+
+__all__ = ["Invocation", "Invoker"]
+
+logger = logging.getLogger("voxgate.engine")
+
+_ON_THE_WIRE = "Internal server error"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The outcomes of one batch, in the order of its items, and whether they came from a second try, item by item."""
+
+    outcomes: list[Outcome]
+    retried: bool = False
+
+
+class _BadAnswer(Exception):
+    """The model returned something that is no result. The text says what was expected and the type of what came,
+    never the value.
+    """
+
+
+class Invoker:
+    """Runs batches on a model. Knows no threads, no queue and no clock of its own; any number of threads may call it
+    at once.
+
+    Nothing that a model raises leaves it, SystemExit and its like included: an InferenceError is the outcome itself,
+    anything else is logged with its stack (repetitions held back) and becomes an InternalError that tells the client
+    nothing.
+    """
+
+    def __init__(self, model: Model, failures: FailureLog | None = None) -> None:
+        self._model = model
+        self._failures = failures or FailureLog(logger)
+
+    def invoke(self, audios: Sequence[Samples], cancelled: Callable[[int], bool] = lambda _: False) -> Invocation:
+        """One item goes to `infer`; several go to `infer_batch`, and when that fails as a whole, to `infer` one by one.
+
+        `cancelled(index)` is asked before each item of such a second try: an item nobody waits for is not run again.
+        """
+        if len(audios) == 1:
+            return Invocation([self._one(audios[0])])
+        try:
+            answers = self._model.infer_batch(Batch.gather(audios))
+            self._check_answers(answers, len(audios))
+        except BaseException as error:  # The worker must outlive its model, whatever that raises.
+            if not isinstance(error, InferenceError):
+                what = f"a batch of {len(audios)} failed in model {self._model.name!r}: trying item by item"
+                self._report(what, error)
+            skipped = InferenceError("Cancelled")
+            return Invocation([skipped if cancelled(i) else self._one(audio) for i, audio in enumerate(audios)], True)
+        return Invocation([self._checked(answer) for answer in answers])
+
+    def _one(self, audio: Samples) -> Outcome:
+        try:
+            return self._result(self._model.infer(audio))
+        except InferenceError as error:
+            return _without_stack(error)
+        except BaseException as error:
+            self._report(f"model {self._model.name!r} failed", error)
+            return InternalError(_ON_THE_WIRE)
+
+    def _checked(self, answer: object) -> Outcome:
+        try:
+            return self._result(answer)
+        except BaseException as error:
+            self._report(f"model {self._model.name!r} failed", error)
+            return InternalError(_ON_THE_WIRE)
+
+    def _result(self, answer: object) -> Mapping[str, object]:
+        """A copy, so that a model which hands out the same dict twice mixes nothing up."""
+        if not isinstance(answer, Mapping):
+            raise _BadAnswer(f"expected a mapping with string keys, not an object of type {_type_of(answer)}")
+        result = dict(answer)
+        for key in result:
+            if not isinstance(key, str):
+                raise _BadAnswer(f"expected a mapping with string keys, but a key is of type {_type_of(key)}")
+        return result
+
+    def _check_answers(self, answers: object, n_items: int) -> None:
+        if not isinstance(answers, Sequence) or isinstance(answers, (str, bytes)):
+            raise _BadAnswer(
+                f"expected infer_batch to return a sequence of {n_items} mappings, not an object of type"
+                f" {_type_of(answers)}"
+            )
+        if len(answers) != n_items:
+            raise _BadAnswer(f"expected infer_batch to return {n_items} mappings, one per item, not {len(answers)}")
+
+    def _report(self, what: str, error: BaseException) -> None:
+        if isinstance(error, _BadAnswer):  # Raised by us: its stack would tell nothing.
+            self._failures.write(f"{what}: {error}")
+        else:
+            self._failures.write(what, error)
+
+
+def _type_of(value: object) -> str:
+    return repr(type(value).__qualname__)
+
+
+def _without_stack(error: InferenceError) -> InferenceError:
+    """Frees the frames of the model's call, which hold its audio and more, from a reference that lives until the
+    client is told.
+    """
+    error.__traceback__ = None
+    error.__context__ = None
+    error.__cause__ = None
+    return error

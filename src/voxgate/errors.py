@@ -1,0 +1,94 @@
+"""One hierarchy of errors. Every error knows its wire code and its close code.
+
+The text of an error is meant for whoever caused it: it says what was expected and what came, and never holds a
+credential, a stack or a path of the server. What may be told to the client is told by :attr:`VoxgateError.code` and
+``str(error)``; whether the connection survives is told by :attr:`VoxgateError.close_code`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "ConfigError",
+    "InferenceError",
+    "InternalError",
+    "InvalidMessage",
+    "InvalidStart",
+    "ModelLoadError",
+    "NotStarted",
+    "Overloaded",
+    "StreamTimeout",
+    "VoxgateError",
+    "WeightsError",
+]
+
+
+class VoxgateError(Exception):
+    """Base of everything Voxgate raises on purpose.
+
+    ``code`` is the ``code`` of the error event; ``close_code`` is the websocket close code that follows the event, or
+    None when the connection stays.
+    """
+
+    code: ClassVar[str] = "internal"
+    close_code: ClassVar[int | None] = None
+
+
+class InvalidMessage(VoxgateError):
+    """A text message that is no valid JSON, no known request, or has a wrong or missing field. The connection stays."""
+
+    code = "invalid_message"
+
+
+class NotStarted(VoxgateError):
+    """Audio, stop or flush before any start. The connection stays."""
+
+    code = "not_started"
+
+
+class InvalidStart(VoxgateError):
+    """A start whose format is not supported or whose option is out of range. No session opens; the connection stays."""
+
+    code = "invalid_start"
+
+
+class StreamTimeout(VoxgateError):
+    """No start, or no message, within its time. The connection closes with 1008."""
+
+    code = "timeout"
+    close_code = 1008
+
+
+class Overloaded(VoxgateError):
+    """The server sheds this stream to keep the others. The connection closes with 1013."""
+
+    code = "overloaded"
+    close_code = 1013
+
+
+class InferenceError(VoxgateError):
+    """Raised by a model: its text goes to the client in place of the result, and the stream goes on."""
+
+    code = "inference_failed"
+
+
+class InternalError(VoxgateError):
+    """A bug of ours or of a model. The stack belongs in the log, not on the wire. The connection closes with 1011,
+    except when a single inference failed: then the error stands in place of its result and the stream goes on.
+    """
+
+    code = "internal"
+    close_code = 1011
+
+
+class ConfigError(VoxgateError):
+    """A setting that is unknown, malformed or out of range. Never on the wire."""
+
+
+class ModelLoadError(ConfigError):
+    """A model that cannot be found, imported or constructed. Never on the wire."""
+
+
+class WeightsError(ConfigError):
+    """Detector weights that are missing, damaged or of the wrong kind. Never on the wire."""

@@ -1,0 +1,120 @@
+"""The fake model of the series: nothing but knobs, to see how a server behaves around a model that is slow or fails."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from voxgate.errors import InferenceError
+from voxgate.models.base import Model, Samples
+
+__all__ = ["Dummy"]
+
+_LONGEST_S = 3600.0
+
+
+class Dummy(Model):
+    """Sleeps as long as a model might compute, fails as often as it is told to, and answers ``{"count": samples}``.
+
+    A call takes ``duration * constant_factor + delay + jitter * uniform(-1, 1)`` seconds (never less than 0), where
+    duration is the length of its audio; the very first call of the instance takes ``1 + warmup_penalty`` times that.
+    Then, in this order, it
+
+    - ends the process without a word with probability ``crash_rate``,
+    - sleeps for ever with probability ``hang_rate``,
+    - raises ``InferenceError("Unexpected inference failure")`` with probability ``failure_rate``,
+    - raises a RuntimeError, which reaches the client as "Internal server error", with probability ``panic_rate``,
+    - answers.
+
+    crash_rate and hang_rate are for worker processes, which survive them; an engine which shares the server's process
+    refuses to start a model with either above 0.
+    """
+
+    name = "dummy"
+    threads = 64  # It sleeps: far more calls fit than there are CPUs.
+
+    CRASH_STATUS = 70
+    """Exit status of a process that was ended by ``crash_rate``."""
+
+    def __init__(
+        self,
+        *,
+        delay: float = 0.5,
+        constant_factor: float = 0.3,
+        jitter: float = 0.2,
+        failure_rate: float = 0.0,
+        panic_rate: float = 0.01,
+        warmup_penalty: float = 10.0,
+        crash_rate: float = 0.0,
+        hang_rate: float = 0.0,
+        seed: int | None = None,
+    ) -> None:
+        """Knobs: delay and jitter in seconds, 0..3600; constant_factor and warmup_penalty 0..1000; the rates are
+        probabilities, 0..1.
+
+        `seed` makes what happens a function of the number of the call (the first, the second ... of this instance)
+        alone. Raises ValueError naming the knob, the value and the range.
+        """
+        self.delay = _in_range("delay", delay, _LONGEST_S)
+        self.constant_factor = _in_range("constant_factor", constant_factor, 1000.0)
+        self.jitter = _in_range("jitter", jitter, _LONGEST_S)
+        self.failure_rate = _in_range("failure_rate", failure_rate, 1.0)
+        self.panic_rate = _in_range("panic_rate", panic_rate, 1.0)
+        self.warmup_penalty = _in_range("warmup_penalty", warmup_penalty, 1000.0)
+        self.crash_rate = _in_range("crash_rate", crash_rate, 1.0)
+        self.hang_rate = _in_range("hang_rate", hang_rate, 1.0)
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise ValueError(f"seed must be an integer or absent, not {seed!r}")
+        deadly = [f"{knob} is {getattr(self, knob)}" for knob in ("crash_rate", "hang_rate") if getattr(self, knob) > 0]
+        self.needs_process = " and ".join(deadly) or None
+        self.sleep: Callable[[float], object] = time.sleep
+        """How the model waits; tests put something else here."""
+        self.exit: Callable[[int], object] = os._exit
+        """How the model ends its process; tests put something else here."""
+        self._seed = seed
+        self._random = random.Random()
+        self._lock = threading.Lock()
+        self._n_calls = 0
+
+    def infer(self, audio: Samples) -> Mapping[str, Any]:
+        with self._lock:
+            call = self._n_calls
+            self._n_calls += 1
+        jitter, crash, hang, failure, panic = self._dice(call)
+        duration_s = len(audio) / self.sample_rate
+        delay_s = duration_s * self.constant_factor + self.delay + self.jitter * (2.0 * jitter - 1.0)
+        if call == 0:
+            delay_s += delay_s * self.warmup_penalty
+        self.sleep(max(0.0, delay_s))
+        if crash < self.crash_rate:
+            self.exit(self.CRASH_STATUS)
+        if hang < self.hang_rate:
+            self._hang()
+        if failure < self.failure_rate:
+            raise InferenceError("Unexpected inference failure")
+        if panic < self.panic_rate:
+            raise RuntimeError("Inference catastrophically failed")
+        return {"count": len(audio)}
+
+    def _dice(self, call: int) -> tuple[float, float, float, float, float]:
+        """Five numbers of 0..1 for one call; all are thrown every time, so that turning one knob leaves the others'
+        luck alone.
+        """
+        dice = self._random if self._seed is None else random.Random(f"{self._seed}/{call}")
+        return dice.random(), dice.random(), dice.random(), dice.random(), dice.random()
+
+    def _hang(self) -> NoReturn:
+        while True:
+            self.sleep(_LONGEST_S)
+
+
+def _in_range(knob: str, value: float, highest: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{knob} must be a number of 0..{highest:g}, not {value!r}")
+    if not 0.0 <= value <= highest:  # also catches NaN
+        raise ValueError(f"{knob} must be within 0..{highest:g}, not {value!r}")
+    return float(value)

@@ -1,0 +1,88 @@
+"""The process: one listening socket, uvicorn on uvloop, and a clean end."""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+import uvicorn
+
+from voxgate.app import Started, create_app
+from voxgate.config import Config, ServerSettings
+from voxgate.errors import ConfigError
+from voxgate.service import Service
+
+logger = logging.getLogger(__name__)
+
+# Largest TCP segment that is asked for: that of an Ethernet. It changes nothing there; on loopback, where it would be 64 KiB, it keeps
+# the sender's kernel from taking in megabytes of audio which the server has no room for, in front of the pings of that client.
+MAX_SEGMENT_BYTES = 1440
+BACKLOG = 2048
+
+
+def listen(settings: ServerSettings) -> socket.socket:
+    """The listening socket. ConfigError when the address cannot be had."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, proto)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted sockets inherit these. A short receive buffer lets back-pressure reach the client soon.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, settings.receive_buffer_bytes)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, MAX_SEGMENT_BYTES)
+        sock.bind(address)
+        sock.listen(BACKLOG)  # from here on clients queue up; uvicorn lets them in when its loop runs
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
+    return sock
+
+
+def url_of(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
+    """How uvicorn has to run for us: what it does by default to long-lived streams is not what they need."""
+    return uvicorn.Config(
+        create_app(service, on_started),
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        ws_max_size=service.config.limits.message_bytes,
+        # PCM does not compress, and a compressed bomb does.
+        ws_per_message_deflate=False,
+        # A client held back by TCP cannot answer pings in time, and must not be closed for it.
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
+    )
+
+
+def serve(config: Config) -> int:
+    """Serves until a signal ends it; the exit code. Raises ConfigError for what is wrong with the settings or the model.
+
+    When the model is warm, one line ``voxgate listening on URL`` goes to standard output.
+    """
+    service = Service(config)
+    failure: BaseException | None = None
+
+    def started(error: BaseException | None) -> None:
+        nonlocal failure
+        if error is None:
+            print(f"voxgate listening on {url_of(sock)}", flush=True)
+        else:
+            failure = error
+            server.should_exit = True
+
+    server = uvicorn.Server(uvicorn_config(service, started))
+    with listen(config.server) as sock:
+        server.run(sockets=[sock])
+    if failure is not None:
+        raise failure
+    return 0

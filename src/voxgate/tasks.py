@@ -1,0 +1,171 @@
+"""The only door through which asyncio tasks and threads are started.
+
+What goes through it is named, kept alive until it ends, logged when it fails, and counted per subsystem, so that
+nothing runs or dies unseen. A subsystem is a short constant such as ``"connection"`` or ``"engine"``; it becomes a
+metric label, so it must never hold anything a client chose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+
+__all__ = ["Counts", "counts", "run_in_thread", "spawn_task", "spawn_thread"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("voxgate.tasks")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the tasks and threads of one subsystem since the process started."""
+
+    started: int = 0
+    finished: int = 0
+    """Ended by returning."""
+    failed: int = 0
+    """Ended by an exception."""
+    cancelled: int = 0
+    """Tasks that ended by cancellation."""
+
+    @property
+    def running(self) -> int:
+        return self.started - self.finished - self.failed - self.cancelled
+
+
+_lock = threading.Lock()
+_counts: dict[str, Counts] = {}
+_tasks: set[asyncio.Task[Any]] = set()
+
+
+def counts() -> Mapping[str, Counts]:
+    """A snapshot of the counters, by subsystem. Any thread may call it."""
+    with _lock:
+        return MappingProxyType(dict(_counts))
+
+
+def spawn_task(coro: Coroutine[Any, Any, T], name: str, subsystem: str) -> asyncio.Task[T]:
+    """Starts `coro` as a task of the running loop and keeps a reference to it until it ends.
+
+    Its failure is logged with the stack and counted, whether or not somebody awaits the task; who awaits it sees the
+    exception as well. Cancellation is counted, not logged. Raises RuntimeError (and closes `coro`) when no loop runs
+    in this thread.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        coro.close()
+        raise
+    task = loop.create_task(coro, name=name)
+    _tasks.add(task)
+    _count(subsystem, "started")
+
+    def ended(task: asyncio.Task[T]) -> None:
+        _tasks.discard(task)
+        if task.cancelled():
+            _count(subsystem, "cancelled")
+        elif (error := task.exception()) is not None:
+            _failed(subsystem, f"task {name}", error)
+        else:
+            _count(subsystem, "finished")
+
+    task.add_done_callback(ended)
+    return task
+
+
+def spawn_thread(
+    target: Callable[[], object], name: str, daemon: bool = False, subsystem: str = "threads"
+) -> threading.Thread:
+    """Starts a native thread that calls `target`.
+
+    An exception that leaves `target` (also one that is no :class:`Exception`, such as SystemExit) ends the thread, is
+    logged with its stack and counted. `daemon`: the process may exit while the thread runs.
+    """
+    return _start(target, name, daemon, subsystem, logged=True)
+
+
+async def run_in_thread(function: Callable[[], T], name: str, subsystem: str) -> T:
+    """Awaits a blocking `function` that runs on a daemon thread of its own; its exception is raised here (counted,
+    not logged).
+
+    A thread of its own, not one of a pool: what blocks here (a warm-up, a join) may do so for long, and must neither
+    wait for nor hold up anything else. When the awaiting task is cancelled the thread runs on and its outcome is
+    dropped.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if outcome.done():
+            return
+        if error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result)  # type: ignore[arg-type]  # None only when T is
+
+    def run() -> None:
+        try:
+            result = function()
+        except BaseException as error:
+            _post(loop, settle, None, _carryable(error))
+            raise
+        _post(loop, settle, result, None)
+
+    _start(run, name, daemon=True, subsystem=subsystem, logged=False)
+    return await outcome
+
+
+def _start(target: Callable[[], object], name: str, daemon: bool, subsystem: str, logged: bool) -> threading.Thread:
+    def run() -> None:
+        try:
+            target()
+        except BaseException as error:
+            _failed(subsystem, f"thread {name}", error if logged else None)
+        else:
+            _count(subsystem, "finished")
+
+    thread = threading.Thread(target=run, name=name, daemon=daemon)
+    _count(subsystem, "started")
+    try:
+        thread.start()
+    except RuntimeError as error:
+        _failed(subsystem, f"thread {name}", error if logged else None)
+        raise
+    return thread
+
+
+def _carryable(error: BaseException) -> BaseException:
+    """`error` as a future can carry it: those which would tear down the loop, or which a future refuses, are
+    wrapped.
+    """
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    wrapped = RuntimeError(f"{type(error).__name__} in a thread")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: object) -> None:
+    try:
+        loop.call_soon_threadsafe(callback, *arguments)
+    except RuntimeError:
+        logger.debug("a result came after its event loop was closed")
+
+
+def _failed(subsystem: str, what: str, error: BaseException | None) -> None:
+    """Counts a failure and logs `error`; None where somebody awaits it and will say what it means."""
+    _count(subsystem, "failed")
+    if error is not None:
+        logger.error("%s (%s) failed", what, subsystem, exc_info=error)
+
+
+def _count(subsystem: str, what: Literal["started", "finished", "failed", "cancelled"]) -> None:
+    with _lock:
+        before = _counts.get(subsystem, Counts())
+        _counts[subsystem] = replace(before, **{what: getattr(before, what) + 1})

@@ -1,0 +1,406 @@
+"""`voxgate client` against a scripted server: what it prints where, and its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from websockets.asyncio.server import ServerConnection
+
+from scripted_server import (
+    Received,
+    active,
+    answering,
+    error,
+    final,
+    inactive,
+    interim,
+    receive_session,
+    segment,
+    send,
+    serving_in_thread,
+)
+from voxgate.cli import client as verb
+
+GOOD = (active(0.1), interim(0.1, 0.5, text="he"), inactive(0.6), final(0.1, 0.6, text="hello", score=0.5))
+WIRE = [json.dumps(event, separators=(",", ":")) for event in GOOD]
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> str:
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.zeros(16_000, dtype=np.int16), 16_000)
+    return str(path)
+
+
+def parse(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="voxgate")
+    verb.register(parser.add_subparsers())
+    return parser.parse_args(["client", *arguments])
+
+
+def run(*arguments: str) -> int:
+    args = parse(*arguments)
+    code: int = args.run(args)
+    return code
+
+
+def test_pretty_output_and_summary(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving_in_thread(answering(*GOOD)) as addr:
+        assert run("-i", wav, "--addr", addr, "--interim-results") == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == f"talk.wav: 1.0 s, 16000 Hz, 1 channel, s16, to {addr}"
+    assert lines[1:5] == [
+        "   0.10 s           active",
+        "   0.10 –   0.50 s  interim   “he”",
+        "   0.60 s           inactive",
+        "   0.10 –   0.60 s  final     “hello”  score 0.5",
+    ]
+    assert lines[5].startswith("first message after 0.")
+    assert "s in total for 1.00 s of audio" in lines[5]
+    assert lines[5].endswith("; 1 result, 1 interim, 0 errors")
+    assert len(lines) == 6
+    assert err == ""
+    assert "\x1b" not in out
+
+
+def test_jsonl_output_is_nothing_but_events(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving_in_thread(answering(*GOOD)) as addr:
+        assert run("-i", wav, "--addr", addr, "--format", "jsonl") == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == WIRE
+    assert "first message after" in err
+    assert "talk.wav" in err
+    assert "\r" not in err  # no bar when stderr is no terminal
+
+
+def test_defaults_and_options_reach_the_server(wav: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VOXGATE_TOKEN", raising=False)
+    sessions: list[Received] = []
+    with serving_in_thread(answering(sessions=sessions)) as addr:
+        assert run("-i", wav, "--addr", addr) == 0
+        assert run(
+            *("-i", wav, "--addr", addr, "--chunk-size", "1000", "--interim-results", "--notices"),
+            *("--vad", "threshold=0.6", "prefix_padding_ms=0", "--vad", "max_segment_s=5"),
+            *("--trace-id", "00-ab-cd-01", "--token", "secret"),
+        ) == 0  # fmt: skip
+    plain, full = sessions
+    assert set(plain.lengths) == {256}
+    assert set(plain.start) == {"request", "format", "interim_results", "trace_id"}
+    assert set(full.lengths) == {1000}
+    assert full.start["interim_results"] is True
+    assert full.start["vad"] == {"threshold": 0.6, "prefix_padding_ms": 0, "max_segment_s": 5}
+    assert full.start["notices"] is True
+    assert full.start["trace_id"] == "00-ab-cd-01"
+    assert full.start["token"] == "secret"
+
+
+def test_the_token_comes_from_the_environment(wav: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXGATE_TOKEN", "secret")
+    assert parse("-i", wav).token == "secret"
+    monkeypatch.setenv("VOXGATE_TOKEN", "")
+    assert parse("-i", wav).token is None
+
+
+def test_the_token_is_never_printed(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving_in_thread(answering(*GOOD)) as addr:
+        run("-i", wav, "--addr", addr, "--token", "hush-hush")
+    assert "hush-hush" not in "".join(capsys.readouterr())
+
+
+def test_real_time_asks_for_live_pace(wav: str) -> None:
+    assert verb._options(parse("-i", wav, "--real-time")).get("real_time") is True
+    assert verb._options(parse("-i", wav)).get("real_time") is False
+
+
+@pytest.mark.parametrize(
+    ("events", "complaint"),
+    [
+        ((active(0.1), inactive(0.6)), "not every result arrived: channel 0: no final result for 0.100-0.600 s"),
+        ((active(0.1),), "never became inactive"),
+        ((active(0.1), inactive(0.6), error("bad luck")), None),
+        ((error("vad.threshold: 7", "invalid_start"),), "did not accept the session: vad.threshold: 7"),
+    ],
+)
+def test_missing_results_and_errors_exit_with_1(
+    wav: str, capsys: pytest.CaptureFixture[str], events: Any, complaint: str | None
+) -> None:
+    with serving_in_thread(answering(*events)) as addr:
+        assert run("-i", wav, "--addr", addr) == 1
+    out, err = capsys.readouterr()
+    assert "in total" in out
+    assert (complaint in err) if complaint else err == ""
+
+
+def test_the_simple_route_must_cover_everything(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving_in_thread(answering(segment(0, 0.4), segment(0.4, 1.0)), "/api/v1/simple") as addr:
+        assert run("-i", wav, "--addr", addr) == 0
+    with serving_in_thread(answering(segment(0, 0.4)), "/api/v1/simple") as addr:
+        assert run("-i", wav, "--addr", addr) == 1
+    assert "no result for 0.400-1.000 s" in capsys.readouterr().err
+
+
+def test_no_server_exits_with_1_and_one_line(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving_in_thread(answering()) as addr:
+        pass
+    assert run("-i", wav, "--addr", addr) == 1
+    err = capsys.readouterr().err
+    assert "connection refused (is the server running?)" in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["-i", "WAV", "--vad", "loudness=3"], "unknown key 'loudness'; there are threshold, negative_threshold"),
+        (["-i", "WAV", "--vad", "threshold"], "expected threshold=NUMBER, got nothing"),
+        (["-i", "WAV", "--vad", "threshold=high"], "expected threshold=NUMBER, got 'high'"),
+        (["-i", "WAV", "--vad", "threshold=nan"], "expected threshold=NUMBER, got 'nan'"),
+        (["-i", "WAV", "--vad", "prefix_padding_ms=0.5"], "prefix_padding_ms"),
+        (["-i", "WAV", "--rate", "8000"], "--rate is for raw PCM from stdin"),
+        (["-i", "WAV", "--addr", "ftp://x"], "'ftp'"),
+        (["-i", "no/such.wav"], "No such file or directory: no/such.wav"),
+        (["-i", __file__], "no sound file"),
+        (["-i", "-"], "add --rate HZ"),
+    ],
+)
+def test_wrong_usage_exits_with_2(
+    wav: str, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str
+) -> None:
+    assert run(*[wav if argument == "WAV" else argument for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert text in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["-i", "x", "--chunk-size", "0"],
+        ["-i", "x", "--chunk-size", "many"],
+        ["-i", "x", "--timeout", "-1"],
+        ["-i", "x", "--timeout", "nan"],
+        ["-i", "x", "--format", "xml"],
+        ["-i", "-", "--rate", "16000", "--encoding", "mp3"],
+    ],
+)
+def test_what_argparse_refuses_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 2
+    assert "usage: voxgate client" in capsys.readouterr().err
+
+
+class Stdin:
+    """Standard input on a pipe."""
+
+    def __init__(self, descriptor: int, terminal: bool = False) -> None:
+        self._descriptor = descriptor
+        self._terminal = terminal
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for descriptor in (reader, writer):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "format"),
+    [
+        ([], {"channels": 1, "sample_rate": 8000, "bit_depth": 16, "is_float": False}),
+        (
+            ["--channels", "2", "--encoding", "f32"],
+            {"channels": 2, "sample_rate": 8000, "bit_depth": 32, "is_float": True},
+        ),
+        (
+            ["--encoding", "mulaw"],
+            {"channels": 1, "sample_rate": 8000, "bit_depth": 8, "is_float": False, "encoding": "mulaw"},
+        ),
+    ],
+)
+def test_raw_pcm_from_stdin(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, arguments: list[str], format: dict[str, Any]
+) -> None:
+    reader, writer = pipe
+    os.write(writer, bytes(range(200)))
+    os.close(writer)
+    monkeypatch.setattr(sys, "stdin", Stdin(reader))
+    sessions: list[Received] = []
+    with serving_in_thread(answering(sessions=sessions)) as addr:
+        assert run("-i", "-", "--rate", "8000", "--addr", addr, *arguments) == 0
+    assert sessions[0].start["format"] == format
+    assert sessions[0].audio == bytes(range(200))
+
+
+def test_stdin_is_live_what_comes_is_sent_at_once(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    # The rest of stdin comes only after the server has heard the beginning.
+    reader, writer = pipe
+    os.write(writer, b"ab")
+    monkeypatch.setattr(sys, "stdin", Stdin(reader))
+
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.recv()
+        assert await websocket.recv() == b"ab"
+        os.write(writer, b"cd")
+        os.close(writer)
+        await receive_session(websocket)
+
+    with serving_in_thread(handler) as addr:
+        assert run("-i", "-", "--rate", "8000", "--addr", addr) == 0
+
+
+def test_a_server_that_closes_ends_it_even_when_stdin_stays_open(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = pipe
+    os.write(writer, b"ab")
+    monkeypatch.setattr(sys, "stdin", Stdin(reader))
+
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.recv()
+        await websocket.recv()
+        await websocket.close(1008, "idle")
+
+    with serving_in_thread(handler) as addr:
+        assert run("-i", "-", "--rate", "8000", "--addr", addr) == 1
+    assert "the server closed with 1008: idle" in capsys.readouterr().err
+    os.close(writer)  # lets the reading thread go
+
+
+def test_a_terminal_as_stdin_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Stdin(0, terminal=True))
+    assert run("-i", "-", "--rate", "8000") == 2
+    assert "pipe audio into it" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_there_is_a_bar_which_never_mixes_with_events(wav: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    both = Terminal()
+    monkeypatch.setattr(sys, "stdout", both)
+    monkeypatch.setattr(sys, "stderr", both)
+    with serving_in_thread(answering(*GOOD)) as addr:
+        assert run("-i", wav, "--addr", addr) == 0
+    written = both.getvalue()
+    assert "━" in written or "─" in written
+    assert "\x1b[1m   0.10 –   0.60 s  final" in written
+    # What remains on the screen: each line as after its last erase.
+    screen = [line.rpartition("\x1b[2K")[2] for line in written.split("\n")]
+    assert not any("━" in line or "─" in line for line in screen)
+    assert len([line for line in screen if line]) == 6
+
+
+def test_no_bar_on_a_dumb_terminal(wav: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    both = Terminal()
+    monkeypatch.setattr(sys, "stdout", both)
+    monkeypatch.setattr(sys, "stderr", both)
+    with serving_in_thread(answering(*GOOD)) as addr:
+        assert run("-i", wav, "--addr", addr) == 0
+    assert "\x1b" not in both.getvalue()
+    assert "\r" not in both.getvalue()
+
+
+# Real processes: signals and pipes.
+
+PROGRAM = """
+import argparse, sys
+from voxgate.cli import client
+parser = argparse.ArgumentParser(prog="voxgate")
+client.register(parser.add_subparsers())
+args = parser.parse_args(["client", *sys.argv[1:]])
+sys.exit(args.run(args))
+"""
+
+
+def test_ctrl_c_exits_with_130(wav: str) -> None:
+    process: list[subprocess.Popen[str]] = []
+
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.recv()
+        process[0].send_signal(signal.SIGINT)  # it has started its session: now it is interrupted
+        await websocket.wait_closed()
+
+    with serving_in_thread(handler) as addr:
+        command = [sys.executable, "-c", PROGRAM, "-i", wav, "--addr", addr, "--real-time"]
+        process.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        _, err = process[0].communicate(timeout=60)
+    assert process[0].returncode == 130
+    assert "interrupted after" in err
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_works_while_stdin_is_silent() -> None:
+    process: list[subprocess.Popen[bytes]] = []
+
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.recv()
+        process[0].send_signal(signal.SIGINT)
+        await websocket.wait_closed()
+
+    with serving_in_thread(handler) as addr:
+        command = [sys.executable, "-c", PROGRAM, "-i", "-", "--rate", "16000", "--addr", addr]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            process.append(child)
+            assert child.wait(60) == 130
+            assert child.stderr is not None
+            assert b"Traceback" not in child.stderr.read()
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(wav: str) -> None:
+    closed: list[bool] = []
+
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.recv()
+        await send(websocket, GOOD[0])
+        try:
+            while True:  # until the client has noticed that nobody reads its output
+                await send(websocket, GOOD[1])
+        finally:
+            closed.append(True)
+
+    with serving_in_thread(handler) as addr:
+        command = [sys.executable, "-c", PROGRAM, "-i", wav, "--addr", addr, "--format", "jsonl"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            assert child.stderr is not None
+            assert json.loads(child.stdout.readline()) == GOOD[0]
+            child.stdout.close()
+            assert child.wait(60) == 141
+            err = child.stderr.read()
+    assert "Traceback" not in err
+    assert "Exception" not in err

@@ -1,0 +1,213 @@
+"""What a person and what a program gets to see."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+
+from voxgate.cli.display import JsonlRenderer, PrettyRenderer, ProgressBar, Style, format_output, wants_colour
+from voxgate.messages import (
+    UNSET,
+    Active,
+    Data,
+    Draining,
+    Error,
+    Event,
+    Finished,
+    Inactive,
+    Progress,
+    Segment,
+    Started,
+    UnknownEvent,
+    parse_event,
+)
+
+EVENTS: tuple[Event, ...] = (
+    Active(0.7, 1),
+    Segment(0.7, 1.25, False, {"text": "good", "loudness_dbfs": -20.123456}, 1),
+    Inactive(3.1, 1),
+    Segment(0.7, 3.1, True, {"text": "good morning"}, 1),
+    Segment(0.0, 1.5, UNSET, {"count": 24_000}, 0),
+    Data({"count": 3}, 0),
+    Error("it failed", "inference_failed", 0),
+    Started("abc", "features", {"channels": 8}),
+    Progress(4.0, 3.5, 0.5, 0.01),
+    Finished(12.5, 12.5, 4, 1),
+    Draining(30.0),
+    UnknownEvent("weather", {"type": "weather", "sun": True, "channel": 0}),
+)
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Ascii(io.StringIO):
+    encoding = "ascii"
+
+
+def pretty(event: Event, style: Style | None = None, channels: int = 1) -> str:
+    line = PrettyRenderer(style or Style(), channels).line(event)
+    assert line is not None
+    return line
+
+
+def test_pretty_lines_at_a_glance() -> None:
+    assert [pretty(event) for event in EVENTS] == [
+        "   0.70 s           active",
+        "   0.70 –   1.25 s  interim   “good”  loudness_dbfs -20.12",
+        "   3.10 s           inactive",
+        "   0.70 –   3.10 s  final     “good morning”",
+        "   0.00 –   1.50 s  segment   count 24000",
+        "                    data      count 3",
+        "                    error     it failed (inference_failed)",
+        "                    started   session abc, model features",
+        "                    progress  processed 3.50 of 4.00 s, lag 0.50 s, real-time factor 0.01",
+        "                    finished  12.50 s of audio, 4 results, 1 error",
+        "                    draining  the server stops within 30 s",
+        "                    weather   sun true",
+    ]
+
+
+def test_names_stand_in_one_column_for_all_times() -> None:
+    for time_s in (0.0, 9.999, 99.5, 599.99):
+        assert pretty(Active(time_s)).index("active") == 20
+        assert pretty(Segment(time_s, time_s + 1, True, {})).index("final") == 20
+
+
+def test_long_lines_are_continued_under_their_values() -> None:
+    event = Segment(0.7, 3.1, True, {"text": "good  morning", "level_dbfs": -20.5, "pitch_hz": 105.25, "ratio": 0.5})
+    assert pretty(event, Style(width=54)).split("\n") == [
+        "   0.70 –   3.10 s  final     “good  morning”",
+        "                              level_dbfs -20.5",
+        "                              pitch_hz 105.2",
+        "                              ratio 0.5",
+    ]
+    assert pretty(event, Style(width=60)).split("\n")[1].endswith("level_dbfs -20.5")
+    assert "\n" not in pretty(event, Style())
+    # Nothing is lost on a terminal that is too narrow for anything.
+    assert "".join(pretty(event, Style(width=1)).split()) == "".join(pretty(event).split())
+    painted = pretty(event, Style(colour=True, width=54)).split("\n")
+    assert all(line.startswith("\x1b[1m") and line.endswith("\x1b[0m") for line in painted)
+
+
+def test_the_channel_shows_when_there_are_several() -> None:
+    assert pretty(Active(0.7, 1), channels=2) == "ch 1     0.70 s           active"
+
+
+def test_colours_interims_grey_finals_bold_errors_red() -> None:
+    colour = Style(colour=True)
+    assert pretty(Segment(0, 1, False, {}), colour).startswith("\x1b[90m")
+    assert pretty(Segment(0, 1, True, {}), colour).startswith("\x1b[1m")
+    assert pretty(Error("no"), colour).startswith("\x1b[1;31m")
+    for event in EVENTS:
+        painted = pretty(event, colour)
+        assert painted.endswith("\x1b[0m")
+        assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == pretty(event)
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "wanted"),
+    [
+        (Terminal(), {}, True),
+        (Terminal(), {"NO_COLOR": "1"}, False),
+        (Terminal(), {"NO_COLOR": ""}, True),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (io.StringIO(), {}, False),
+    ],
+)
+def test_colours_are_for_terminals_and_not_for_those_who_decline(
+    stream: io.StringIO, environ: dict[str, str], wanted: bool
+) -> None:
+    assert wants_colour(stream, environ) is wanted
+    assert Style.of(stream, environ).colour is wanted
+
+
+def test_an_ascii_output_gets_ascii() -> None:
+    style = Style.of(Ascii(), {})
+    for event in EVENTS:
+        assert pretty(event, style).isascii()
+    assert (style.tick(True), style.tick(False), style.quote("a")) == ("ok", "!!", '"a"')
+
+
+def test_a_server_cannot_drive_the_terminal() -> None:
+    evil = "\x1b[2J\x07\r\nx"
+    for event in (
+        Error(evil, evil),
+        Segment(0, 1, True, {"text": evil, evil: evil, "deep": [evil]}),
+        Started(evil, evil, {}),
+        UnknownEvent(evil, {"type": evil, "more": evil}),
+    ):
+        assert pretty(event).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        ({"pitch_hz": 118.23456, "voiced": True, "words": 3}, "pitch_hz 118.2  voiced true  words 3"),
+        ({"n": 1, "text": "last"}, "“last”  n 1"),
+        ({"text": 5}, "text 5"),
+        ({"big": 123456.789, "tiny": 1.5e-7, "none": None}, "big 123457  tiny 1.5e-07  none null"),
+        ({"words": [{"w": "a", "p": 0.5}]}, 'words [{"w": "a", "p": 0.5}]'),
+        ({}, "(empty)"),
+    ],
+)
+def test_model_output_in_one_line(output: dict[str, object], text: str) -> None:
+    assert format_output(output, Style()) == text
+
+
+def test_jsonl_is_the_wire_and_comes_back_as_the_same_event() -> None:
+    for event in EVENTS:
+        line = JsonlRenderer().line(event)
+        assert line is not None
+        assert "\n" not in line
+        assert json.loads(line)["type"] == event.type
+        assert parse_event(line) == event
+
+
+def shown(terminal: io.StringIO) -> str:
+    """What stands in the last line of the terminal."""
+    return terminal.getvalue().rpartition("\x1b[2K")[2]
+
+
+def test_the_progress_bar_fills_and_goes_away() -> None:
+    terminal = Terminal()
+    bar = ProgressBar(terminal, 10.0, enabled=True)
+    bar.update(0.0, 0.0, False, 0)
+    assert shown(terminal) == " " + "─" * 24 + " 0.0 / 10.0 s  0 results  sending"
+    bar.update(0.2, 5.0, False, 1)
+    assert shown(terminal) == " " + "━" * 12 + "─" * 12 + " 5.0 / 10.0 s  1 result  sending"
+    bar.update(0.4, 10.0, True, 2)
+    assert shown(terminal) == " " + "━" * 24 + " 10.0 / 10.0 s  2 results  waiting for results"
+    bar.clear()
+    assert shown(terminal) == ""
+
+
+def test_the_progress_bar_is_not_drawn_more_often_than_ten_times_a_second() -> None:
+    terminal = Terminal()
+    bar = ProgressBar(terminal, 10.0, enabled=True)
+    for i in range(1000):
+        bar.update(i / 1000, i / 100, False, 0)
+    assert terminal.getvalue().count("\r") <= 11
+
+
+def test_without_duration_or_terminal() -> None:
+    terminal, no_terminal = Terminal(), io.StringIO()
+    ProgressBar(terminal, None, enabled=True).update(0.0, 2.5, False, 3)
+    assert shown(terminal) == " 2.5 s  3 results  sending"
+    bar = ProgressBar(no_terminal, 10.0, enabled=False)
+    bar.update(0.0, 1.0, False, 0)
+    bar.clear()
+    assert no_terminal.getvalue() == ""
+
+
+def test_an_empty_file_is_no_division_by_zero() -> None:
+    terminal = Terminal()
+    ProgressBar(terminal, 0.0, enabled=True).update(0.0, 0.0, False, 0)
+    assert "0.0 / 0.0 s" in shown(terminal)

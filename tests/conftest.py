@@ -1,0 +1,91 @@
+"""A real server on a real socket, for every test that wants one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+import uvicorn
+
+from voxgate.config import load_config
+from voxgate.models import FunctionModel, Model
+from voxgate.service import Service
+from voxgate.serving import listen, uvicorn_config
+
+
+class LiveServer:
+    """`voxgate serve` in a thread: the same socket options, the same uvicorn settings, any model."""
+
+    def __init__(self, model: Model, settings: Mapping[str, Any]) -> None:
+        # Energy is the detector of most tests: it needs no weights, and its kernel has one form everywhere.
+        config = load_config(environ={}, overrides={"server.port": 0, "vad.detector": "energy", **settings})
+        self.service = Service(config, model)
+        self.socket = listen(config.server)
+        self.port: int = self.socket.getsockname()[1]
+        self.ready = threading.Event()
+        self.failure: BaseException | None = None
+        self.loop_errors: list[dict[str, Any]] = []
+        self.server = uvicorn.Server(uvicorn_config(self.service, self._started))
+        self._thread = threading.Thread(target=self._run, name="live-server")
+
+    def _started(self, error: BaseException | None) -> None:
+        self.failure = error
+        self.ready.set()
+
+    def _run(self) -> None:
+        async def main() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: self.loop_errors.append(context))
+            await self.server.serve(sockets=[self.socket])
+
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+
+    def start(self, wait: bool = True) -> LiveServer:
+        self._thread.start()
+        if wait:
+            assert self.ready.wait(30), "the server did not become ready"
+            assert self.failure is None, self.failure
+        return self
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self._thread.join(30)
+        self.socket.close()
+        assert not self._thread.is_alive(), "the server did not stop"
+        assert self.service.streams == 0
+        assert self.loop_errors == []
+
+    def url(self, route: str = "segmented") -> str:
+        return f"ws://127.0.0.1:{self.port}/api/v1/{route}"
+
+    def http(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., LiveServer]]:
+    """``serve(model, **{"limits.channels": 2})``: a running server; `model` may be a plain function."""
+    servers: list[LiveServer] = []
+
+    def start(model: Any = None, *, wait: bool = True, **settings: Any) -> LiveServer:
+        if model is None:
+            model = FunctionModel(count)
+        elif not isinstance(model, Model):
+            model = FunctionModel(model)
+        server = LiveServer(model, settings)
+        servers.append(server)
+        return server.start(wait)
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def count(audio: Any) -> dict[str, int]:
+    """The model of most tests: what the dummy answers, at once."""
+    return {"count": len(audio)}

@@ -1,0 +1,259 @@
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from reference.ring_ref import ListRing
+from voxgate._native.ring import SampleRing
+
+FLOOR = 4096  # samples of the smallest block
+
+
+def ramp(start, end):
+    """Samples that say their position (exact up to 2**24)."""
+    return np.arange(start, end, dtype=np.float32)
+
+
+class Against(RuleBasedStateMachine):
+    """Any sequence of calls: the ring and the list agree on every answer and on every refusal."""
+
+    @initialize(capacity=st.one_of(st.integers(1, 40), st.integers(4000, 30_000)))
+    def start(self, capacity):
+        self.ring, self.model = SampleRing(capacity), ListRing(capacity)
+
+    def both(self, name, ring_arguments, model_arguments):
+        try:
+            expected = getattr(self.model, name)(*model_arguments)
+        except (BufferError, IndexError) as exc:
+            with pytest.raises(type(exc)):
+                getattr(self.ring, name)(*ring_arguments)
+            return
+        got = getattr(self.ring, name)(*ring_arguments)
+        if name == "read":
+            assert got.dtype == np.float32
+            assert got.tolist() == expected
+
+    def near(self, where, distance):
+        return round(self.model.start_pos + where * len(self.model)) + distance
+
+    @rule(n=st.one_of(st.integers(0, 50), st.integers(0, 9000)))
+    def push(self, n):
+        samples = ramp(self.model.end_pos, self.model.end_pos + n)
+        self.both("push", [samples], [samples.tolist()])
+
+    @rule(distance=st.integers(-1, 1))
+    def push_what_is_free(self, distance):
+        self.push(max(0, self.model.capacity - len(self.model) + distance))
+
+    @rule(where=st.sampled_from([0, 0.25, 0.5, 0.9, 1]), distance=st.integers(-2, 2))
+    def discard(self, where, distance):
+        pos = self.near(where, distance)
+        self.both("discard_before", [pos], [pos])
+
+    @rule(
+        first=st.sampled_from([0, 0.5, 1]),
+        last=st.sampled_from([0, 0.5, 1]),
+        before=st.integers(-1, 1),
+        after=st.integers(-1, 1),
+    )
+    def read(self, first, last, before, after):
+        edges = [self.near(first, before), self.near(last, after)]
+        self.both("read", edges, edges)
+
+    @invariant()
+    def agree(self):
+        assert (self.ring.start_pos, self.ring.end_pos) == (self.model.start_pos, self.model.end_pos)
+        assert len(self.ring) == len(self.model)
+        assert self.ring.capacity == self.model.capacity
+        assert (
+            self.ring.read(self.ring.start_pos, self.ring.end_pos).tolist()
+            == self.model.samples[self.model.start_pos :]
+        )
+        # Memory follows what is held (4096: rounding), and never passes the capacity by more than an eighth.
+        assert self.ring.nbytes <= 4 * max(FLOOR, len(self.model) * 3 // 2 + 1024)
+        assert self.ring.nbytes <= 4 * max(FLOOR, self.model.capacity * 9 // 8 + 1024)
+
+
+TestAgainstAList = Against.TestCase
+TestAgainstAList.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_new():
+    ring = SampleRing(100)
+    assert (ring.capacity, ring.start_pos, ring.end_pos, len(ring), ring.nbytes) == (100, 0, 0, 0, 0)
+    assert ring.read(0, 0).shape == (0,)
+    ring.push(np.empty(0, np.float32))
+    ring.discard_before(0)
+    assert ring.nbytes == 0
+
+
+def test_a_read_is_a_copy():
+    ring = SampleRing(100)
+    samples = ramp(0, 10)
+    ring.push(samples)
+    samples[:] = -1
+    first = ring.read(2, 5)
+    first[:] = -2
+    assert ring.read(0, 10).tolist() == list(range(10))
+    ring.discard_before(10)
+    ring.push(ramp(10, 100))
+    assert first.tolist() == [-2, -2, -2]
+
+
+@pytest.mark.parametrize("more", [0, 1, 2])
+def test_full_stores_nothing(more):
+    ring = SampleRing(10)
+    ring.push(ramp(0, 8))
+    if more == 0:
+        ring.push(ramp(8, 10))
+        return
+    with pytest.raises(BufferError, match=f"need room for {2 + more} samples, have 2 of 10 free"):
+        ring.push(ramp(8, 10 + more))
+    assert ring.end_pos == 8
+    ring.push(ramp(8, 10))
+    assert ring.read(0, 10).tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(("start", "end"), [(4, 8), (5, 11), (3, 4), (8, 7), (-1, 6), (10, 11), (2**62, 2**62 + 1)])
+def test_reading_what_is_not_held(start, end):
+    ring = SampleRing(10)
+    ring.push(ramp(0, 10))
+    ring.discard_before(5)
+    with pytest.raises(IndexError, match=rf"asked for samples {start}\.\.{end}, held are samples 5\.\.10"):
+        ring.read(start, end)
+
+
+def test_discarding_what_has_not_come():
+    ring = SampleRing(10)
+    ring.push(ramp(0, 10))
+    with pytest.raises(IndexError, match=r"cannot discard before 11: held are samples 0\.\.10"):
+        ring.discard_before(11)
+    assert len(ring) == 10
+    ring.discard_before(10)
+    ring.discard_before(3)
+    assert (ring.start_pos, ring.end_pos) == (10, 10)
+
+
+@pytest.mark.parametrize("pos", [1.0, "1", None])
+def test_positions_of_a_wrong_type(pos):
+    ring = SampleRing(10)
+    ring.push(ramp(0, 10))
+    for call in (lambda: ring.read(pos, 5), lambda: ring.read(0, pos), lambda: ring.discard_before(pos)):
+        with pytest.raises(TypeError, match="integer"):
+            call()
+    with pytest.raises(OverflowError):
+        ring.read(0, 2**63)
+
+
+@pytest.mark.parametrize("capacity", [0, -1, 2**62])
+def test_capacity_out_of_range(capacity):
+    with pytest.raises(ValueError, match=rf"capacity_samples must be 1\.\.\d+, got {capacity}"):
+        SampleRing(capacity)
+
+
+@pytest.mark.parametrize("capacity", [1.0, "2", None])
+def test_capacity_of_a_wrong_type(capacity):
+    with pytest.raises(TypeError):
+        SampleRing(capacity)
+
+
+@pytest.mark.parametrize(
+    ("samples", "came"),
+    [
+        ([0.0], "list"),
+        (b"1234", "bytes"),
+        (None, "NoneType"),
+        (np.zeros(4), "an array of float64"),
+        (np.zeros(4, np.int16), "an array of int16"),
+        (np.float32(1), "float32"),
+    ],
+    ids=repr,
+)
+def test_pushing_a_wrong_type(samples, came):
+    with pytest.raises(TypeError, match=rf"samples must be a float32 array of shape \(n,\), got {came}"):
+        SampleRing(10).push(samples)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 2), (1, 4), (0, 0)])
+def test_pushing_a_wrong_shape(shape):
+    with pytest.raises(ValueError, match=r"samples must have shape \(n,\), got \("):
+        SampleRing(10).push(np.zeros(shape, np.float32))
+
+
+def test_pushing_what_does_not_lie_in_one_piece():
+    ring = SampleRing(20)
+    ring.push(ramp(0, 10)[::-2])
+    ring.push(np.arange(3, dtype=">f4"))
+    ring.push(np.frombuffer(b"x" + ramp(7, 9).tobytes(), np.uint8)[1:].view(np.float32))
+    assert ring.read(0, 10).tolist() == [9, 7, 5, 3, 1, 0, 1, 2, 7, 8]
+
+
+def test_an_idle_stream_is_small():
+    """600 ms at 16 kHz held back, 20 ms at a time, for 20 s."""
+    ring = SampleRing(31 * 16_000)
+    for start in range(0, 320_000, 320):
+        ring.push(ramp(start, start + 320))
+        ring.discard_before(ring.end_pos - 9600)
+        assert ring.nbytes <= 48 * 1024
+    assert ring.read(320_000 - 9600, 320_000).tolist() == list(range(320_000 - 9600, 320_000))
+
+
+def test_memory_comes_back_after_a_long_utterance():
+    ring = SampleRing(480_000)
+    for start in range(0, 480_000, 320):
+        ring.push(ramp(start, start + 320))
+    assert 480_000 * 4 <= ring.nbytes <= 541_000 * 4
+    ring.discard_before(480_000 - 9600)
+    assert ring.nbytes <= 48 * 1024
+    assert ring.read(480_000 - 9600, 480_000).tolist() == list(range(480_000 - 9600, 480_000))
+    ring.discard_before(480_000)
+    assert ring.nbytes <= FLOOR * 4
+
+
+def test_positions_beyond_32_bits():
+    ring, block = SampleRing(1 << 20), np.zeros(1 << 20, np.float32)
+    for _ in range(2**32 >> 20):
+        ring.push(block)
+        ring.discard_before(ring.end_pos)
+    ring.push(ramp(0, 5))
+    assert (ring.start_pos, ring.end_pos) == (2**32, 2**32 + 5)
+    assert ring.read(2**32 + 1, 2**32 + 3).tolist() == [1, 2]
+    with pytest.raises(IndexError, match=rf"asked for samples 0\.\.5, held are samples {2**32}\.\."):
+        ring.read(0, 5)
+
+
+@given(st.lists(st.integers(0, 700), max_size=40), st.integers(0, 3000))
+def test_chunking_is_invisible(lengths, keep):
+    ring = SampleRing(4000)
+    for length in lengths:
+        ring.push(ramp(ring.end_pos, ring.end_pos + length))
+        ring.discard_before(ring.end_pos - keep)
+    total = sum(lengths)
+    assert (ring.start_pos, ring.end_pos) == (max(0, total - keep), total)
+    np.testing.assert_array_equal(ring.read(ring.start_pos, total), ramp(ring.start_pos, total))
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_belongs_to_one_stream(duplicate):
+    with pytest.raises(TypeError, match="one stream"):
+        duplicate(SampleRing(1))
+
+
+def test_threads_do_not_meet():
+    def run(seed):
+        rng, ring, held = np.random.default_rng(seed), SampleRing(20_000), []
+        for _ in range(300):
+            samples = rng.standard_normal(rng.integers(0, 3000), np.float32)
+            ring.push(samples)
+            ring.discard_before(ring.end_pos - min(len(ring), 9000))
+            held.append(ring.read(ring.start_pos, ring.end_pos).sum())
+        return held
+
+    serial = [run(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, range(4))) == serial

@@ -1,0 +1,127 @@
+"""A websocket server for tests of the client: it does what a script says, well or badly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+
+Handler = Callable[[ServerConnection], Awaitable[None]]
+
+
+@dataclass
+class Received:
+    """One session as it came: the text messages, and the lengths and bytes of the binary ones."""
+
+    texts: list[dict[str, Any]] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    audio: bytearray = field(default_factory=bytearray)
+    headers: dict[str, str] = field(default_factory=dict)
+    path: str = ""
+
+    @property
+    def start(self) -> dict[str, Any]:
+        return self.texts[0]
+
+
+async def receive_session(websocket: ServerConnection) -> Received:
+    """Everything up to and including stop."""
+    request = websocket.request
+    assert request is not None
+    received = Received(headers={name.lower(): value for name, value in request.headers.raw_items()}, path=request.path)
+    async for message in websocket:
+        if isinstance(message, bytes):
+            received.lengths.append(len(message))
+            received.audio += message
+        else:
+            received.texts.append(json.loads(message))
+            if received.texts[-1]["request"] == "stop":
+                break
+    return received
+
+
+async def send(websocket: ServerConnection, *events: dict[str, Any]) -> None:
+    for event in events:
+        await websocket.send(json.dumps(event))
+
+
+def active(time: float, channel: int = 0) -> dict[str, Any]:
+    return {"type": "active", "time": time, "channel": channel}
+
+
+def inactive(time: float, channel: int = 0) -> dict[str, Any]:
+    return {"type": "inactive", "time": time, "channel": channel}
+
+
+def final(start: float, end: float, channel: int = 0, **output: Any) -> dict[str, Any]:
+    bounds = {"type": "segment", "start_time": start, "end_time": end, "is_final": True}
+    return {**bounds, **(output or {"count": 1}), "channel": channel}
+
+
+def interim(start: float, end: float, channel: int = 0, **output: Any) -> dict[str, Any]:
+    return {**final(start, end, channel, **output), "is_final": False}
+
+
+def segment(start: float, end: float, channel: int = 0, **output: Any) -> dict[str, Any]:
+    event = final(start, end, channel, **output)
+    del event["is_final"]
+    return event
+
+
+def error(message: str = "it failed", code: str = "inference_failed", channel: int = 0) -> dict[str, Any]:
+    return {"type": "error", "message": message, "code": code, "channel": channel}
+
+
+def answering(*events: dict[str, Any], sessions: list[Received] | None = None) -> Handler:
+    """Takes a whole session, sends `events`, closes with 1000."""
+
+    async def handler(websocket: ServerConnection) -> None:
+        received = await receive_session(websocket)
+        if sessions is not None:
+            sessions.append(received)
+        await send(websocket, *events)
+
+    return handler
+
+
+def address(server: Server, path: str = "/api/v1/segmented") -> str:
+    host, port = next(iter(server.sockets)).getsockname()[:2]
+    return f"ws://{host}:{port}{path}"
+
+
+@contextlib.asynccontextmanager
+async def serving(handler: Handler, path: str = "/api/v1/segmented", **options: Any) -> AsyncIterator[str]:
+    """The address of a server in the running loop."""
+    async with serve(handler, "127.0.0.1", 0, **options) as server:
+        yield address(server, path)
+
+
+@contextlib.contextmanager
+def serving_in_thread(handler: Handler, path: str = "/api/v1/segmented", **options: Any) -> Iterator[str]:
+    """The address of a server in a thread of its own, for blocking callers."""
+    ready: list[str] = []
+    is_ready = threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def main() -> None:
+        async with serving(handler, path, **options) as addr:
+            ready.append(addr)
+            is_ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
+    thread.start()
+    try:
+        assert is_ready.wait(10)
+        yield ready[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()

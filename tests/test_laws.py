@@ -1,0 +1,259 @@
+"""The rules that never bend: cutting is invisible, nothing is lost, order holds, one stream never harms another."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from voxgate.audio import read_audio, resample
+from voxgate.config import load_config
+from voxgate.engine.base import Job
+from voxgate.messages import Active, AudioFormat, Error, Event, Inactive, Segment, Start
+from voxgate.runners import RUNNERS, Replies
+from voxgate.speech import path
+from voxgate.vad import VadConfig, load_detector
+from wire import STOP, Client, bursts, encode, pieces, start, story, stream
+
+
+class InstantScheduler:
+    """Answers when told to, in the order it is told; keeps every audio it was given."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.audio: list[np.ndarray] = []
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
+        self.audio.append(job.audio)
+
+    def cancel(self, job: Job) -> bool:
+        job.cancelled = True
+        if job in self.jobs:
+            self.jobs.remove(job)
+        return True
+
+    def answer(self, index: int = 0) -> None:
+        job = self.jobs.pop(index)
+        job.result = {"count": len(job.audio), "sum": float(np.float64(job.audio).sum())}
+        job.batch_size = 1
+        job.on_done(job)
+
+
+DETECTORS = {name: load_detector(name) for name in ("energy", "silero")}
+
+
+def run(
+    route: Any, data: bytes, cuts: Any, start_message: Start, detector: str = "energy", **overrides: Any
+) -> tuple[list[Event], list[np.ndarray]]:
+    """One session without a socket: the events in audio order, and every piece of audio the model was given."""
+    config = load_config(environ={}, overrides=overrides)
+    scheduler = InstantScheduler()
+    events: list[Event] = []
+    service = SimpleNamespace(
+        config=config,
+        scheduler=scheduler,
+        detector=DETECTORS[detector],
+        vad=VadConfig(**config.vad.tunables()),
+        model=SimpleNamespace(sample_rate=16_000),
+    )
+    runner = RUNNERS[route](service, start_message, events.append, lambda: None)  # type: ignore[arg-type]
+    for piece in cuts(data):
+        runner.feed(piece)
+        while scheduler.jobs and len(scheduler.jobs) > 3:
+            scheduler.answer()
+    runner.finish()
+    while scheduler.jobs:
+        scheduler.answer()
+    assert runner.owed == 0
+    assert runner.backlog_s == 0
+    return events, scheduler.audio
+
+
+def told(events: list[Event]) -> dict[tuple[int, str], list[Event]]:
+    kinds = defaultdict(list)
+    for event in events:
+        kinds[event.channel, event.type].append(event)
+    return dict(kinds)
+
+
+def a_format(rate: int, encoding: str, channels: int) -> Start:
+    return Start(AudioFormat(channels, rate, 32 if encoding == "f32" else 16, encoding == "f32"))
+
+
+SPEECH, SPEECH_RATE = read_audio(path("demo"))
+CUTS = {"1 byte": 1, "7 bytes": 7, "256 bytes": 256, "whole": 1 << 30}
+
+
+@pytest.mark.parametrize("detector", ["energy", "silero"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("encoding", ["s16", "f32"])
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000])
+def test_cutting_is_invisible(rate, encoding, channels, detector):
+    """The same bytes as 1-byte, 7-byte, 256-byte, 20 ms and whole-file messages: equal events, and the same audio to the bit."""
+    voice = resample(SPEECH[0, : 3 * SPEECH_RATE], SPEECH_RATE, rate)
+    planes = np.stack([voice, 0.5 * voice[::-1]])[:channels]
+    data = encode(planes, encoding)
+    message = a_format(rate, encoding, channels)
+    cuts = {**CUTS, "20 ms": rate // 50 * message.format.frame_bytes}
+    # A byte at a time costs a microsecond each: the widest format is cut that finely in a shorter piece.
+    if len(data) > 1_200_000:
+        data = data[: 1_200_000 // 8 * 8]
+    outcomes = {
+        name: run("segmented", data, lambda data, size=size: pieces(data, size), message, detector)
+        for name, size in cuts.items()
+    }
+    events, audio = outcomes.pop("whole")
+    assert any(isinstance(event, Active) for event in events)
+    for name, (other_events, other_audio) in outcomes.items():
+        assert told(other_events) == told(events), name
+        assert sorted(a.tobytes() for a in other_audio) == sorted(a.tobytes() for a in audio), name
+
+
+TALK = encode(bursts((0.6, 1.2), (2.1, 2.7), length_s=3.5))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 60_000), max_size=30), st.sampled_from(["segmented", "simple"]))
+def test_any_cutting_gives_the_same(sizes, route):
+    def cuts(data):
+        offset = 0
+        for size in itertools.chain(sizes, [len(data)]):
+            yield data[offset : offset + size]
+            offset += size
+
+    message = a_format(16_000, "s16", 1)
+    events, audio = run(route, TALK, cuts, message)
+    expected, expected_audio = run(route, TALK, lambda data: [data], message)
+    if route == "segmented":
+        assert told(events) == told(expected)
+    # On the simple route calls are what has arrived: the groups differ, the samples do not.
+    np.testing.assert_array_equal(np.concatenate(audio), np.concatenate(expected_audio))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 5000), st.integers(1, 3), st.sampled_from([8000, 11_025, 16_000, 44_100, 48_000]))
+def test_simple_loses_no_sample(n_frames, channels, rate):
+    rng = np.random.default_rng(n_frames)
+    data = encode(rng.uniform(-0.5, 0.5, (channels, n_frames)), "f32")
+    events, audio = run("simple", data, lambda data: pieces(data, 999), a_format(rate, "f32", channels))
+    expected = (2 * n_frames * 16_000 + rate) // (2 * rate)
+    for channel in range(channels):
+        segments = [event for event in events if event.channel == channel]
+        assert sum(event.output["count"] for event in segments) == expected
+        ends = [0.0, *(event.end_time for event in segments)]
+        assert [event.start_time for event in segments] == ends[:-1]
+    assert sum(map(len, audio)) == channels * expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_replies_leave_in_the_order_of_their_places(data):
+    sent: list[Any] = []
+    replies = Replies(sent.append)
+    places = [replies.reserve() for _ in range(data.draw(st.integers(1, 12)))]
+    dropped = data.draw(st.sets(st.sampled_from(range(len(places)))))
+    for n_settled, index in enumerate(data.draw(st.permutations(range(len(places)))), start=1):
+        replies.settle(places[index], None if index in dropped else Error(str(index)))
+        settled = [place.settled for place in places]
+        ready = settled.index(False) if False in settled else len(settled)
+        assert [int(event.message) for event in sent] == [i for i in range(ready) if i not in dropped], n_settled
+
+
+def test_a_final_takes_the_place_of_its_interim():
+    config = load_config(environ={})
+    scheduler = InstantScheduler()
+    events: list[Event] = []
+    service: Any = SimpleNamespace(
+        config=config, scheduler=scheduler, detector=DETECTORS["energy"], vad=VadConfig(), model=None
+    )
+    message = Start(AudioFormat(1, 16_000, 16, False), interim_results=True)
+    runner = RUNNERS["segmented"](service, message, events.append, lambda: None)
+    data = encode(bursts((0.5, 3.0), length_s=5.0))
+
+    runner.feed(data[: 2 * 16_000])
+    (first,) = scheduler.jobs
+    assert not first.final
+    runner.feed(data[2 * 16_000 : 3 * 16_000])
+    (second,) = scheduler.jobs  # the first still waited: it is replaced
+    assert first.cancelled
+    assert len(second.audio) > len(first.audio)
+    second.taken_s = 1.0  # it runs now
+    runner.feed(data[3 * 16_000 : 4 * 16_000])
+    assert scheduler.jobs == [second]  # the newer one follows it
+    scheduler.answer()
+    (third,) = scheduler.jobs
+    assert len(third.audio) > len(second.audio)
+    third.taken_s = 2.0
+    runner.feed(data[4 * 16_000 :])
+    (final,) = scheduler.jobs
+    assert final.final
+    assert third.cancelled
+    scheduler.answer()
+    runner.finish()
+    assert runner.owed == 0
+    assert [(event.type, getattr(event, "is_final", None)) for event in events] == [
+        ("active", None), ("segment", False), ("inactive", None), ("segment", True),
+    ]  # fmt: skip
+    assert isinstance(events[2], Inactive)
+    assert isinstance(events[3], Segment)
+    assert events[3].end_time == events[2].time
+
+
+# Many streams at once, on a real server
+
+
+def test_a_hundred_streams_all_get_their_results_in_order(serve):
+    """With the dummy model of the series, its delay scaled down."""
+    from voxgate.models.dummy import Dummy
+
+    model = Dummy(delay=0.02, constant_factor=0.0, jitter=0.015, panic_rate=0.0, warmup_penalty=0.0)
+    server = serve(model)
+    data = encode(bursts((0.6, 1.2), (2.1, 2.7), length_s=3.5))
+    expected = story(stream(server.url(), start(), data))
+    assert len(expected) == 6
+
+    async def one(number: int) -> list[dict[str, Any]]:
+        import json
+
+        import websockets
+
+        async with websockets.connect(server.url(), compression=None, ping_interval=None) as socket:
+            await socket.send(json.dumps(start()))
+            for piece in pieces(data, 640 + number):
+                await socket.send(piece)
+            await socket.send(json.dumps(STOP))
+            return [json.loads(message) async for message in socket]
+
+    async def all_of_them() -> list[list[dict[str, Any]]]:
+        return await asyncio.gather(*(one(number) for number in range(100)))
+
+    for events in asyncio.run(all_of_them()):
+        assert story(events) == expected
+        ends = [event["end_time"] for event in events if event["type"] == "segment"]
+        assert ends == sorted(ends)
+
+
+def test_a_stream_whose_model_call_hangs_harms_no_other(serve):
+    release = threading.Event()
+
+    def model(audio):
+        if len(audio) == 1234:
+            assert release.wait(30)
+        return {"count": len(audio)}
+
+    server = serve(model, **{"inference.threads": 2, "inference.warm_up": False, "simple.min_chunk_ms": 1000})
+    with Client(server.url("simple")) as hanging:
+        hanging.send(start(), bytes(2 * 1234), STOP)
+        expected = [{"type": "segment", "start_time": 0.0, "end_time": 0.25, "count": 4000, "channel": 0}]
+        for _ in range(5):
+            assert stream(server.url("simple"), start(), bytes(8000)) == expected
+        release.set()
+        assert [event["count"] for event in hanging.rest()] == [1234]

@@ -1,0 +1,362 @@
+"""Settings and their ranges, detectors and how they are found, and the one-shot functions on real speech."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from voxgate import speech
+from voxgate._native.session import VadSession
+from voxgate.audio import read_audio, resample
+from voxgate.errors import ConfigError, InvalidStart, WeightsError
+from voxgate.messages import VadOptions
+from voxgate.vad import (
+    DETECTORS,
+    VadConfig,
+    audio_for_model,
+    load_detector,
+    segments,
+    segments_of_channels,
+    speech_probabilities,
+)
+
+Audio = npt.NDArray[np.float32]
+
+RANGES = [
+    ("threshold", 0.01, 0.99, ""),
+    ("negative_threshold", 0, 0.5, ""),
+    ("prefix_padding_ms", 0, 5000, " ms"),
+    ("suffix_padding_ms", 0, 2000, " ms"),
+    ("silence_duration_ms", 50, 10_000, " ms"),
+    ("min_speech_ms", 0, 2000, " ms"),
+    ("max_segment_s", 1, 300, " s"),
+    ("interim_interval_ms", 50, 60_000, " ms"),
+]
+
+
+class TestConfig:
+    def test_defaults_are_those_of_the_protocol(self) -> None:
+        config = VadConfig()
+        config.check()
+        assert (config.threshold, config.negative_threshold) == (0.5, 0.35)
+        assert (config.prefix_padding_ms, config.suffix_padding_ms, config.silence_duration_ms) == (600, 0, 600)
+        assert (config.min_speech_ms, config.max_segment_s, config.interim_interval_ms) == (90, 30, 500)
+
+    @pytest.mark.parametrize(("name", "lowest", "highest", "unit"), RANGES)
+    def test_ranges(self, name: str, lowest: float, highest: float, unit: str) -> None:
+        step = 0.001 if highest < 1 else 1
+        for value in (lowest, highest):
+            extra = {"negative_threshold": 0} if name == "threshold" else {}
+            VadConfig(**{name: value}, **extra).check()
+        for value in (lowest - step, highest + step, float("nan"), float("inf"), True, "1", None):
+            with pytest.raises(ValueError, match=rf"^{name} must be {lowest}\.\.{highest}{unit}, got "):
+                VadConfig(**{name: value}).check()  # type: ignore[arg-type]
+
+    def test_milliseconds_become_the_nearest_sample(self) -> None:
+        rules = VadConfig(min_speech_ms=90, silence_duration_ms=333, prefix_padding_ms=1).to_endpoint(512, 22_050, True)
+        assert rules.frame_samples == 512
+        assert rules.min_speech_samples == 1985  # 1984.5
+        assert rules.silence_samples == 7343  # 7342.65
+        assert rules.prefix_samples == 22  # 22.05
+        assert rules.suffix_samples == 0
+        assert rules.max_segment_samples == 661_500
+        assert rules.interim_samples == 11_025
+        assert VadConfig().to_endpoint(512, 22_050, interims=False).interim_samples == 0
+
+    def test_nothing_out_of_range_reaches_the_endpointer(self) -> None:
+        with pytest.raises(ValueError, match="max_segment_s"):
+            VadConfig(max_segment_s=0.5).to_endpoint(512, 16000)
+
+    def test_client_options_go_over_the_settings(self) -> None:
+        server = VadConfig(threshold=0.6, prefix_padding_ms=100)
+        merged = server.merged(VadOptions(silence_duration_ms=400, max_segment_s=5.5))
+        assert merged == VadConfig(threshold=0.6, prefix_padding_ms=100, silence_duration_ms=400, max_segment_s=5.5)
+        assert server.merged(None) is server
+        assert server.merged(VadOptions()) == server
+
+    def test_zero_is_a_value_and_not_a_missing_one(self) -> None:
+        merged = VadConfig().merged(VadOptions(prefix_padding_ms=0, negative_threshold=0.0, min_speech_ms=0))
+        assert (merged.prefix_padding_ms, merged.negative_threshold, merged.min_speech_ms) == (0, 0, 0)
+
+    def test_a_low_threshold_alone_takes_the_negative_one_along(self) -> None:
+        assert VadConfig().merged(VadOptions(threshold=0.2)) == VadConfig(threshold=0.2, negative_threshold=0.2)
+        assert VadConfig().merged(VadOptions(threshold=0.4)) == VadConfig(threshold=0.4)
+        with pytest.raises(InvalidStart, match=r"vad\.negative_threshold must be 0\.\.0\.2, got 0\.3"):
+            VadConfig().merged(VadOptions(threshold=0.2, negative_threshold=0.3))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (VadOptions(threshold=1.5), r"vad\.threshold must be 0\.01\.\.0\.99, got 1\.5"),
+            (VadOptions(prefix_padding_ms=-1), r"vad\.prefix_padding_ms must be 0\.\.5000 ms, got -1"),
+            (VadOptions(max_segment_s=301.0), r"vad\.max_segment_s must be 1\.\.300 s, got 301\.0"),
+            (VadOptions(silence_duration_ms=10**5000), r"vad\.silence_duration_ms .* got an integer of \d+ bits"),
+        ],
+    )
+    def test_client_options_out_of_range(self, options: VadOptions, message: str) -> None:
+        with pytest.raises(InvalidStart, match=message):
+            VadConfig().merged(options)
+
+    def test_unknown_field(self) -> None:
+        with pytest.raises(TypeError):
+            VadConfig().changed(treshold=0.5)
+
+
+OWN = '''
+class Loud:
+    """The largest sample of all frames so far: it has a memory, so that a shared one would be seen."""
+    frame_samples = 100
+    sample_rate = 8000
+    def __init__(self):
+        self.peak = 0.0
+    def probability(self, frame):
+        assert frame.dtype == "float32" and frame.shape == (100,)
+        self.peak = max(self.peak, abs(frame).max())
+        return min(1.0, self.peak)
+
+class Holder:
+    nested = Loud
+
+def make():
+    return Loud()
+
+ready = Loud()
+ready.lock = None
+
+class Silent:
+    frame_samples = 100
+    sample_rate = 8000
+
+class NoRate(Loud):
+    sample_rate = None
+
+class BadFrame(Loud):
+    frame_samples = 0
+
+class Broken(Loud):
+    def __init__(self):
+        raise OSError("no weights here")
+
+import threading
+stuck = Loud()
+stuck.lock = threading.Lock()
+number = 3
+'''
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "own_detectors_for_test.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "own_detectors_for_test"
+
+
+class TestLoadDetector:
+    def test_weights_are_loaded_once(self) -> None:
+        one, other = load_detector("silero").create(1), load_detector().create(2)
+        assert one.network is other.network  # type: ignore[attr-defined]
+        assert (one.channels, other.channels) == (1, 2)
+
+    @pytest.mark.parametrize("name", DETECTORS)
+    def test_factory_tells_what_its_detectors_are(self, name: str) -> None:
+        factory = load_detector(name)
+        made = factory.create(3)
+        assert factory.name == name
+        assert (made.frame_samples, made.sample_rate) == (factory.frame_samples, factory.sample_rate)
+        assert made.channels == 3
+        assert factory.create(3) is not made
+
+    def test_bad_weights_are_an_error_at_once(self, tmp_path: Path) -> None:
+        with pytest.raises(WeightsError):
+            load_detector("silero", str(tmp_path / "missing.bin"))
+        (tmp_path / "wrong.bin").write_bytes(b"RIFF")
+        with pytest.raises(WeightsError):
+            load_detector("silero", tmp_path / "wrong.bin")
+
+    def test_unknown_name(self) -> None:
+        with pytest.raises(
+            ConfigError, match=r"unknown detector 'siler': expected silero, energy or 'pkg\.module:attr"
+        ):
+            load_detector("siler")
+
+    @pytest.mark.parametrize("attribute", ["Loud", "make", "ready", "Holder.nested"])
+    def test_own(self, own: str, attribute: str) -> None:
+        factory = load_detector(f"{own}:{attribute}")
+        assert (factory.frame_samples, factory.sample_rate) == (100, 8000)
+        audio = np.zeros((2, 300), np.float32)
+        audio[0, 150] = 0.75
+        for _ in range(2):  # the second one has not heard what the first has
+            assert factory.create(2).probabilities(audio).tolist() == [[0, 0.75, 0.75], [0, 0, 0]]
+
+    def test_own_is_found_in_the_current_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "own_detectors_of_cwd.py").write_text(OWN)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.path", ["/nowhere"] + [p for p in __import__("sys").path if p])
+        assert load_detector("own_detectors_of_cwd:Loud").sample_rate == 8000
+
+    @pytest.mark.parametrize(
+        ("attribute", "message"),
+        [
+            ("Missing", "cannot be imported: AttributeError"),
+            ("Silent", r"has no method probability\(frame\)"),
+            ("NoRate", r"sample_rate must be an integer, 4000\.\.192000, got None"),
+            ("BadFrame", r"frame_samples must be an integer, 1\.\.1048576, got 0"),
+            ("Broken", "cannot be made: OSError: no weights here"),
+            ("stuck", "an object that cannot be copied"),
+            ("number", "must be a class, a function or a detector, got int"),
+        ],
+    )
+    def test_own_that_is_none(self, own: str, attribute: str, message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            load_detector(f"{own}:{attribute}")
+
+    def test_no_such_module(self) -> None:
+        with pytest.raises(ConfigError, match="cannot be imported: ModuleNotFoundError"):
+            load_detector("no_such_module_anywhere:Thing")
+
+
+def load(name: str) -> tuple[Audio, int]:
+    return read_audio(speech.path(name))
+
+
+class TestProbabilities:
+    @pytest.mark.parametrize("detector", DETECTORS)
+    @pytest.mark.parametrize("extra", [-1, 0, 1])
+    def test_every_frame_and_the_rest(self, detector: str, extra: int) -> None:
+        factory = load_detector(detector)
+        size = factory.frame_samples
+        audio = load("demo")[0][0, : 60 * size + extra]
+        got = speech_probabilities(audio, 16000, detector)
+        padded = np.pad(audio, (0, -len(audio) % size))
+        assert got.dtype == np.float32
+        assert got.shape == (-(-len(audio) // size),)
+        assert np.array_equal(got, factory.create(1).probabilities(padded[np.newaxis])[0])
+
+    def test_no_samples_no_frames(self) -> None:
+        got = speech_probabilities([], 44_100, "energy")
+        assert got.shape == (0,)
+        assert got.dtype == np.float32
+
+    def test_another_rate(self) -> None:
+        audio, _ = load("demo")
+        straight = speech_probabilities(audio[0], 16000)
+        around = speech_probabilities(resample(audio[0], 16000, 44_100), 44_100)
+        assert around.shape == straight.shape
+        assert np.mean(np.abs(around - straight) < 0.05) > 0.97
+
+    def test_doubles_are_floats(self) -> None:
+        audio = load("demo")[0][0, :8000]
+        assert np.array_equal(
+            speech_probabilities(audio.astype(np.float64), 16000, "energy"),
+            speech_probabilities(audio, 16000, "energy"),
+        )
+
+    @pytest.mark.parametrize(
+        ("samples", "rate", "message"),
+        [
+            (np.zeros((2, 5), np.float32), 16000, r"shape \(n,\), one channel, got \(2, 5\)"),
+            (np.float32(0), 16000, r"got \(\)"),
+            (np.zeros(5, np.int16), 16000, "must be floats within -1..1, got int16"),
+            (np.array([0, np.nan], np.float32), 16000, "finite"),
+            (np.zeros(5, np.float32), 0, "sample_rate must be a positive integer"),
+            (np.zeros(5, np.float32), 44_100.5, "sample_rate must be a positive integer"),
+            (np.zeros(5, np.float32), 3999, "4000"),
+        ],
+    )
+    def test_wrong_samples(self, samples: Any, rate: Any, message: str) -> None:
+        for function in (speech_probabilities, segments):
+            with pytest.raises(ValueError, match=message):
+                function(samples, rate, detector="energy")
+
+
+NO_PADDING = VadConfig(prefix_padding_ms=0)
+
+
+class TestSegments:
+    # The network lets go of the last word on the telephone 103 ms late; everything else agrees to 100 ms.
+    @pytest.mark.parametrize(
+        ("name", "detector", "tolerance_s"),
+        [
+            ("demo", "silero", 0.1),
+            ("demo", "energy", 0.1),
+            ("stereo", "silero", 0.1),
+            ("stereo", "energy", 0.1),
+            ("noisy", "silero", 0.1),
+            ("telephone", "silero", 0.11),
+            ("telephone", "energy", 0.1),
+        ],
+    )
+    def test_agree_with_a_listener(self, name: str, detector: str, tolerance_s: float) -> None:
+        audio, rate = load(name)
+        truth = [[(u.start_s, u.end_s) for u in channel] for channel in speech.truth(name)]
+        heard = segments_of_channels(audio, rate, NO_PADDING, detector)
+        assert [len(channel) for channel in heard] == [len(channel) for channel in truth]
+        for got, expected in zip(heard, truth, strict=True):
+            assert np.abs(np.array(got) - np.array(expected)).max() <= tolerance_s
+        # The defaults give the same, but for 600 ms in front, as far as there is room.
+        for got, bare in zip(segments_of_channels(audio, rate, detector=detector), heard, strict=True):
+            ends = [0.0] + [end for _, end in bare]
+            assert got == [
+                (pytest.approx(max(start - 0.6, before)), end) for (start, end), before in zip(bare, ends, strict=False)
+            ]
+
+    @pytest.mark.parametrize("detector", DETECTORS)
+    def test_channels_are_independent(self, detector: str) -> None:
+        audio, rate = load("stereo")
+        assert segments_of_channels(audio, rate, detector=detector) == [
+            segments(channel, rate, detector=detector) for channel in audio
+        ]
+
+    def test_are_those_of_a_session_fed_bit_by_bit(self) -> None:
+        audio, rate = load("demo")
+        config = VadConfig(max_segment_s=1.0)
+        factory = load_detector("energy")
+        vad = VadSession(factory.create(1), config.to_endpoint(factory.frame_samples, factory.sample_rate))
+        events = [e for at in range(0, audio.shape[1], 777) for e in vad.feed(audio[:, at : at + 777])] + vad.finish()
+        expected = [(e.start_pos / 16000, e.end_pos / 16000) for e in events if e.audio is not None]
+        assert segments(audio[0], rate, config, "energy") == expected
+        assert max(e.end_pos - e.start_pos for e in events if e.audio is not None) == 16_000
+
+    def test_long_audio_is_the_same_in_slices(self) -> None:
+        audio = np.tile(load("demo")[0][0], 4)  # 50 s, more than one slice
+        found = segments(audio, 16000, NO_PADDING, "energy")
+        assert len(found) == 16
+        assert all(before[1] <= after[0] for before, after in pairwise(found))
+
+    def test_none_ends_beyond_the_audio(self, own: str) -> None:
+        # 22051 samples at 44.1 kHz are 4000.18 at the detector's 8 kHz.
+        for n in range(22_040, 22_060):
+            ((start, end),) = segments(np.full(n, 0.9, np.float32), 44_100, detector=f"{own}:Loud")
+            assert start == 0.0
+            assert n / 44_100 - 1 / 8000 <= end <= n / 44_100
+
+    @pytest.mark.parametrize("n", [0, 1, 319, 320, 160_000, 160_001])
+    def test_silence_has_none(self, n: int) -> None:
+        assert segments(np.zeros(n, np.float32), 16000, detector="energy") == []
+
+    def test_settings_out_of_range(self) -> None:
+        with pytest.raises(ValueError, match="threshold must be"):
+            segments(np.zeros(5), 16000, VadConfig(threshold=2), "energy")
+
+    @pytest.mark.parametrize("shape", [(5,), (0, 5), (1, 2, 3)])
+    def test_channels_need_planes(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match=r"shape \(channels, samples\)"):
+            segments_of_channels(np.zeros(shape, np.float32), 16000, detector="energy")
+
+
+def test_audio_for_a_model_of_another_rate() -> None:
+    t = np.arange(16000) / 16000
+    audio = np.sin(2 * np.pi * 440 * t).astype(np.float32)
+    assert audio_for_model(audio, 16000, 16000) is audio
+    for rate in (8000, 24_000, 48_000):
+        got = audio_for_model(audio, 16000, rate)
+        expected = np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+        assert got.shape == (rate,)
+        assert got.dtype == np.float32
+        inner = slice(rate // 10, -rate // 10)
+        assert np.abs(got[inner] - expected[inner]).max() < 1e-3

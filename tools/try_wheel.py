@@ -1,0 +1,57 @@
+"""Builds the wheel, looks into it, installs it into a clean environment, and runs the demo from an empty directory."""
+
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command: object, cwd: Path = ROOT) -> None:
+    print("+", *command, flush=True)
+    subprocess.run([str(part) for part in command], cwd=cwd, check=True)
+
+
+def build(directory: Path) -> Path:
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "-w", directory, ".")
+    (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
+def inspect(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    sources = sorted(name for name in names if name.endswith((".c", ".h", ".pyx", ".pxd", ".cpp")))
+    if sources:
+        sys.exit(f"the wheel should hold no sources of the native code, but holds {', '.join(sources)}")
+    natives = [path.stem for path in (ROOT / "ext/voxgate/_native").glob("*.pyx")]
+    for native in natives:
+        for what in (f"voxgate/_native/{native}.", f"voxgate/_native/{native}.pyi"):
+            suffix = ".pyi" if what.endswith(".pyi") else ".so"
+            if not any(name.startswith(what) and name.endswith(suffix) for name in names):
+                sys.exit(f"the wheel lacks {what.removesuffix('.pyi')}{suffix}")
+    if "voxgate/py.typed" not in names:
+        sys.exit("the wheel lacks voxgate/py.typed")
+    entry_points = next(name for name in names if name.endswith("entry_points.txt"))
+    if "voxgate = voxgate.cli:main" not in zipfile.ZipFile(wheel).read(entry_points).decode():
+        sys.exit("the wheel lacks the command voxgate")
+    print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, {len(natives)} native modules, no sources")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        wheel = build(directory / "wheel")
+        inspect(wheel)
+        venv.create(directory / "venv", with_pip=True)
+        binaries, empty = directory / "venv/bin", directory / "empty"
+        empty.mkdir()
+        run(binaries / "python", "-m", "pip", "install", "--quiet", wheel, cwd=empty)
+        run(binaries / "voxgate", "--version", "--verbose", cwd=empty)
+        run(binaries / "voxgate", "demo", "--speed", "4", cwd=empty)
+
+
+if __name__ == "__main__":
+    main()
