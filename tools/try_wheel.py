@@ -50,7 +50,7 @@ def main() -> None:
         empty.mkdir()
         run(binaries / "python", "-m", "pip", "install", "--quiet", wheel, cwd=empty)
         run(binaries / "voxgate", "--version", "--verbose", cwd=empty)
-        run(binaries / "voxgate", "demo", "--speed", "4", cwd=empty)
+        run(binaries / "voxgate", "demo", "--fast", cwd=empty)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ INBOX_MAX_BYTES = 1024 * 1024
 # What a message costs beyond its bytes: a million empty ones are not free.
 MESSAGE_BYTES = 64
 
-# Events that may wait for a client which does not read them; from then on its audio is not taken in either.
+# Events that may wait for a client which does not read them; from then on nothing of it is taken in either.
 OUTBOX_EVENTS = 256
 
 PROGRESS_S = 1.0
@@ -138,6 +138,8 @@ class Connection:
                 message = self._inbox.popleft()
                 self._inbox_bytes -= len(message) + MESSAGE_BYTES
                 self._changed.set()
+                if len(self._outbox) >= OUTBOX_EVENTS:
+                    await self._until(self._has_been_read)
                 for action in self._protocol.receive(message):
                     await self._perform(action)
         except Exception:
@@ -219,8 +221,9 @@ class Connection:
             self._runner = None
 
     def _send_progress(self, runner: Runner) -> None:
-        lag_s = runner.received_s - runner.processed_s
-        self._emit(Progress(runner.received_s, runner.processed_s, lag_s, runner.real_time_factor))
+        if len(self._outbox) < OUTBOX_EVENTS:  # who does not read is told nothing more
+            lag_s = runner.received_s - runner.processed_s
+            self._emit(Progress(runner.received_s, runner.processed_s, lag_s, runner.real_time_factor))
         self._progress_timer = self._loop.call_later(PROGRESS_S, self._send_progress, runner)
 
     # Waiting
@@ -232,7 +235,10 @@ class Connection:
 
     def _has_caught_up(self) -> bool:
         assert self._runner is not None
-        return self._runner.backlog_s < self._limits.buffered_audio_s / 2 and len(self._outbox) < OUTBOX_EVENTS / 2
+        return self._runner.backlog_s < self._limits.buffered_audio_s / 2 and self._has_been_read()
+
+    def _has_been_read(self) -> bool:
+        return len(self._outbox) < OUTBOX_EVENTS / 2
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():

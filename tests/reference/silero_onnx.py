@@ -1,6 +1,6 @@
-"""The Silero network as an ONNX graph built from the same weights: the opponent in bench/, and a second opinion in tests.
+"""The Silero network as an ONNX graph built from the same weights: the opponent in bench/, a second opinion in tests.
 
-It is the graph of the published v6 model for 16 kHz, without that model's branch for 8 kHz (which would only slow it down).
+It is the graph of the published v6 model for 16 kHz, without that model's branch for 8 kHz, which would only slow it.
 Needs the packages onnx and onnxruntime; callers skip without them.
 """
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 
 def build(weights: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """A model `(input (batch, 576), state (2, batch, 128)) -> (output (batch, 1), stateN (2, batch, 128))`, serialized."""
+    """`(input (batch, 576), state (2, batch, 128)) -> (output (batch, 1), stateN (2, batch, 128))`, serialized."""
     from onnx import TensorProto, helper, numpy_helper
 
     constants: dict[str, npt.NDArray[Any]] = {

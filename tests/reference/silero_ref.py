@@ -1,7 +1,8 @@
 """The Silero v6 network for 16 kHz, written like its description: NumPy, one frame of one channel at a time.
 
-Every product is a plain matrix product over all taps and all time steps, the spectrum is a product with the stored basis: slow,
-and nothing to get wrong. `dtype` decides the precision of everything; float64 is the truth the kernels are measured against.
+Every product is a plain matrix product over all taps and all time steps, the spectrum is a product with a basis: slow,
+and nothing to get wrong. `dtype` decides the precision of everything; float64 is the truth the kernels are measured
+against. `stored_basis` takes the basis as the weights file has it (rounded to float16 in some files).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ STRIDES = (1, 2, 2, 1)
 
 
 def fourier_basis() -> npt.NDArray[np.float64]:
-    """The basis the network was trained with: a periodic Hann window times cosines, then times minus sines. (258, 256)."""
+    """The basis the network was trained with: a periodic Hann window times cosines, then minus sines. (258, 256)."""
     n = np.arange(256)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * n / 256)
     angle = 2 * np.pi * np.arange(129)[:, None] * n / 256

@@ -33,26 +33,36 @@ cdef class Detector:
         ``planes``: float32, shape (channels, samples), -1..1, at ``sample_rate``. Returns float32, shape (channels, frames), 0..1.
         ValueError on another shape. The GIL is released (but for detectors written in Python).
         """
-        cdef cnp.ndarray audio = np.ascontiguousarray(planes, dtype=np.float32)
-        if audio.ndim != 2 or audio.shape[0] != self.channels:
-            raise ValueError(f"planes must have shape ({self.channels}, samples), got {(<object>audio).shape}")
-        cdef Py_ssize_t n_samples = audio.shape[1], n_frames = n_samples // self.frame_samples
-        cdef Py_ssize_t channels = self.channels, frame, channel
-        cdef cnp.ndarray result = np.empty((n_frames, channels), dtype=np.float32)
+        cdef cnp.ndarray audio = cnp.PyArray_FROMANY(planes, cnp.NPY_FLOAT32, 0, 0, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_FORCECAST)
+        cdef Py_ssize_t channels = self.channels, frame_samples = self.frame_samples
+        if frame_samples < 1:
+            raise AssertionError("a detector must set frame_samples")
+        if cnp.PyArray_NDIM(audio) != 2 or cnp.PyArray_DIM(audio, 0) != channels:
+            raise ValueError(f"planes must have shape ({channels}, samples), got {(<object>audio).shape}")
+        cdef Py_ssize_t n_samples = cnp.PyArray_DIM(audio, 1), n_frames = n_samples // frame_samples
+        cdef Py_ssize_t frame, channel
+        cdef cnp.npy_intp shape[2]
+        shape[0] = channels
+        shape[1] = n_frames
+        result = cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT32)
         cdef const sample_t *samples = <const sample_t *>cnp.PyArray_DATA(audio)
-        cdef float *out = <float *>cnp.PyArray_DATA(result)
-        cdef const sample_t **frames = <const sample_t **>PyMem_Malloc(channels * sizeof(sample_t *))
+        cdef float *out = <float *>cnp.PyArray_DATA(<cnp.ndarray>result)
+        # What step() takes and what it gives, for one frame.
+        cdef const sample_t **frames = <const sample_t **>PyMem_Malloc(channels * (sizeof(sample_t *) + sizeof(float)))
         if frames == NULL:
             raise MemoryError
+        cdef float *stepped = <float *>(frames + channels)
         try:
             with nogil:
                 for frame in range(n_frames):
                     for channel in range(channels):
-                        frames[channel] = samples + channel * n_samples + frame * self.frame_samples
-                    self.step(frames, out + frame * channels)
+                        frames[channel] = samples + channel * n_samples + frame * frame_samples
+                    self.step(frames, stepped)
+                    for channel in range(channels):
+                        out[channel * n_frames + frame] = stepped[channel]
         finally:
             PyMem_Free(frames)
-        return np.ascontiguousarray(result.T)
+        return result
 
 
 cdef class CallableDetector(Detector):

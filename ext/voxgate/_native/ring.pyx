@@ -2,7 +2,7 @@
 
 The samples held always lie in one piece, in a block an eighth larger than they are: when its end is reached they are
 moved to its front. That costs at most eight copies a sample, and in return every range can be looked at where it lies
-and read with one memcpy, and an idle stream (600 ms at 16 kHz) holds 46 KiB, where a circular buffer of the next power
+and read with one memcpy, and an idle stream (600 ms at 16 kHz) holds 44 KiB, where a circular buffer of the next power
 of two would hold 64. A block grows in place where the allocator can (realloc), so a long utterance is hardly ever
 copied.
 """
@@ -115,8 +115,7 @@ cdef class SampleRing:
         cdef Py_ssize_t held = <Py_ssize_t>(self.end_pos - pos)
         if held == 0:
             self._offset = 0
-        # At 2/3 a block for what is held is so much smaller that the next change of size is at least a quarter of it
-        # away.
+        # At 2/3 the new block is so much smaller that the next shrinking is a quarter of what is held away.
         if self._allocated > FLOOR and held < self._allocated // 3 * 2:
             self._move(_block_size(held))
         return 0
@@ -183,8 +182,7 @@ cdef class SampleRing:
         self.ring_push(<const sample_t *>cnp.PyArray_DATA(plane), cnp.PyArray_SIZE(plane))
 
     def read(self, start_pos, end_pos):
-        """A copy of the samples ``start_pos`` (included) to ``end_pos`` (not included): float32, shape (end_pos -
-        start_pos,).
+        """A copy of the samples ``start_pos`` (included) to ``end_pos`` (not included): float32, 1-D.
 
         IndexError, naming the asked and the held range, when they are not all held or ``end_pos`` lies before
         ``start_pos``.
@@ -198,5 +196,5 @@ cdef class SampleRing:
         return result
 
     def discard_before(self, pos) -> None:
-        """Give up all samples before ``pos``, if they are not gone already. IndexError when ``pos`` is after the
-        end.""" self.ring_discard_before(_position(pos))
+        """Give up all samples before ``pos``, if they are not gone already. IndexError when it lies after the end."""
+        self.ring_discard_before(_position(pos))

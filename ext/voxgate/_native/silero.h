@@ -1,8 +1,8 @@
 /* The Silero v6 voice-activity network, 16 kHz: the same C text compiled once per instruction set, chosen at run time.
  *
- * The network is described in docs/ and, line by line, in tests/reference/silero_ref.py. What is used of it here: the sequence shrinks from
- * four steps to one, so 353 thousand multiply-adds and 222 thousand weights do the work of the whole; the spectrum is a real Fourier
- * transform in place of a product with the stored basis. */
+ * The network is described in docs/ and, line by line, in tests/reference/silero_ref.py. What is used of it here: the
+ * sequence shrinks from four steps to one, so 353 thousand multiply-adds and 222 thousand weights do the work of the
+ * whole; the spectrum is a real Fourier transform in place of a product with the stored basis. */
 #ifndef VOXGATE_SILERO_H
 #define VOXGATE_SILERO_H
 
@@ -49,9 +49,10 @@ typedef struct {
 /* Outputs side by side in the packed weights of the LSTM: what one column takes at once. */
 static inline int vg_silero_gates_group(int isa) { return isa == VG_AVX512 ? 128 : 64; }
 
-/* The shapes of the tiles, vectors of outputs times columns, by what the registers hold beside the weights and the broadcast: AVX-512 has 32 of
- * 16 floats, 2 x 8 sums; AVX2 16 of 8 floats, 2 x 6; NEON 32 of 4 floats, 4 x 6; the portable set may find 16 of 4 floats and no fused
- * multiply-add, 2 x 4. VG_PANELS_FOR_c: panels side by side when only c columns are there; eight sums or more hide an addition's latency. */
+/* The shapes of the tiles, vectors of outputs times columns, by what the registers hold beside the weights and the
+ * broadcast: AVX-512 has 32 of 16 floats, 2 x 8 sums; AVX2 16 of 8 floats, 2 x 6; NEON 32 of 4 floats, 4 x 6; the
+ * portable set may find 16 of 4 floats and no fused multiply-add, 2 x 4. VG_PANELS_FOR_c: panels side by side when
+ * only c columns are there; eight sums or more hide an addition's latency. */
 #define VG_ISA_NAME portable
 #define VG_ISA 0
 #define VG_PANEL_VECTORS 2
@@ -114,14 +115,17 @@ static inline int vg_has_half(int isa) {
 }
 
 typedef void (*vg_silero_batch_fn)(
-    const vg_silero_net_t *net, int n, vg_silero_state_t *const *states, const float *const *frames, float *probabilities
+    const vg_silero_net_t *net, int n, vg_silero_state_t *const *states, const float *const *frames,
+    float *probabilities
 );
+typedef void (*vg_activations_fn)(const float *x, ptrdiff_t n, float *sigmoid, float *tanh);
 
 _Static_assert(
-    VG_PORTABLE == VG_ISA_PORTABLE && VG_AVX2 == VG_ISA_AVX2 && VG_AVX512 == VG_ISA_AVX512 && VG_NEON == VG_ISA_NEON, "one numbering"
+    VG_PORTABLE == VG_ISA_PORTABLE && VG_AVX2 == VG_ISA_AVX2 && VG_AVX512 == VG_ISA_AVX512 && VG_NEON == VG_ISA_NEON,
+    "isa.h and vecmath.h number the instruction sets alike"
 );
 
-/* The function of an instruction set this build knows. */
+/* The functions of an instruction set this build knows. */
 static inline vg_silero_batch_fn vg_silero_function(int isa) {
     switch (isa) {
 #if VG_HAVE_X86
@@ -135,7 +139,21 @@ static inline vg_silero_batch_fn vg_silero_function(int isa) {
     }
 }
 
-/* The processor's floating-point mode with denormals taken as zero. A fading signal or state would else cost a hundred cycles a number. */
+static inline vg_activations_fn vg_activations_function(int isa) {
+    switch (isa) {
+#if VG_HAVE_X86
+    case VG_AVX2: return vg_activations_avx2;
+    case VG_AVX512: return vg_activations_avx512;
+#endif
+#if VG_HAVE_NEON
+    case VG_NEON: return vg_activations_neon;
+#endif
+    default: return vg_activations_portable;
+    }
+}
+
+/* The processor's floating-point mode with denormals taken as zero. A fading signal or state would else cost a hundred
+ * cycles a number. */
 static inline uint64_t vg_denormals_off(void) {
 #if defined(__x86_64__)
     unsigned int mode = _mm_getcsr();
@@ -161,11 +179,12 @@ static inline void vg_denormals_restore(uint64_t mode) {
 #endif
 }
 
-/* One frame of n channels: frames[c] and states[c] of each, probabilities[c] out. A channel whose frame is not made of finite numbers gets 0
- * and starts anew: NaN must not live on in its state. Thread-safe for different states: the work areas are on the stack (80 KB). */
+/* One frame of n channels: frames[c] and states[c] of each, probabilities[c] out. A channel whose frame is not made of
+ * finite numbers gets 0 and starts anew: NaN must not live on in its state. Thread-safe for different states: the work
+ * areas are on the stack (80 KB). */
 static inline void vg_silero_step(
-    vg_silero_batch_fn function, const vg_silero_net_t *net, ptrdiff_t n, vg_silero_state_t *const *states, const float *const *frames,
-    float *probabilities
+    vg_silero_batch_fn function, const vg_silero_net_t *net, ptrdiff_t n, vg_silero_state_t *const *states,
+    const float *const *frames, float *probabilities
 ) {
     const uint64_t mode = vg_denormals_off();
     for (ptrdiff_t c = 0; c < n; c += VG_SILERO_BATCH) {

@@ -31,9 +31,11 @@ cdef extern from "silero.h" nogil:
     bint vg_has_half(int isa)
     vg_silero_batch_fn vg_silero_function(int isa)
     void vg_silero_step(
-        vg_silero_batch_fn function, const vg_silero_net_t *net, Py_ssize_t n, vg_silero_state_t **states, const float **frames,
-        float *probabilities
+        vg_silero_batch_fn function, const vg_silero_net_t *net, Py_ssize_t n, vg_silero_state_t **states,
+        const float **frames, float *probabilities
     )
+    ctypedef void (*vg_activations_fn)(const float *x, Py_ssize_t n, float *sigmoid, float *tanh) noexcept nogil
+    vg_activations_fn vg_activations_function(int isa)
 
 
 cdef class SileroNetwork:

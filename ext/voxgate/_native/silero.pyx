@@ -5,6 +5,7 @@ The mathematics is in silero_kernel.h (one text for all instruction sets), the p
 
 from libc.string cimport memset
 
+cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 
 import numpy as np
@@ -65,21 +66,28 @@ def _checked(weights):
     error = float(np.abs(arrays["stft.basis"] - basis).max())
     if error > _BASIS_TOLERANCE:
         raise ValueError(
-            f"weights['stft.basis'] must be a Hann-windowed Fourier basis within {_BASIS_TOLERANCE}, got one that is {error:.3g} away"
+            f"weights['stft.basis'] must be a Hann-windowed Fourier basis within {_BASIS_TOLERANCE}, "
+            f"got one that is {error:.3g} away"
         )
     return arrays
 
 
+@cython.final
 cdef class SileroNetwork:
-    """The weights of the network, re-laid once for one instruction set. Immutable: share one between all detectors and threads.
+    """The weights of the network, re-laid once for one instruction set.
 
-    ``weights``: every tensor of :data:`voxgate.weights.SHAPES`, float32, finite; ValueError says what is missing or of a wrong shape. The
-    basis of the spectrum must be the Hann-windowed Fourier basis the network is trained with: it is computed, not multiplied. ``isa``: one of
-    ``isa.supported()``, None for the active one; ValueError otherwise. Attributes: ``isa``, ``nbytes`` (packed weights), ``half`` (True
-    when the convolutions are kept as float16 because that loses nothing: a third less to read per frame).
+    Immutable: share one between all detectors and threads.
+
+    ``weights``: every tensor of :data:`voxgate.weights.SHAPES`, float32, finite; copied. ValueError says what is
+    missing or of a wrong shape. The basis of the spectrum must be the Hann-windowed Fourier basis the network was
+    trained with: it is computed, not multiplied. ``isa``: one of ``isa.supported()``, None for the active one;
+    ValueError otherwise.
+
+    Attributes: ``isa``; ``nbytes``, the size of the packed weights; ``half``, True when the convolutions are kept as
+    float16 because that loses nothing, which is a quarter less to read per frame.
     """
 
-    def __init__(self, weights, isa=None) -> None:
+    def __cinit__(self, weights, isa=None):
         cdef int number = isa_module.resolve(isa)
         cdef Py_ssize_t gates_group = vg_silero_gates_group(number)
         arrays = _checked(weights)
@@ -100,17 +108,20 @@ cdef class SileroNetwork:
         parts.append(arrays["out.weight"])
 
         # One block, every part on 64-byte lines of its own.
-        ends = np.cumsum([-(-part.nbytes // 64) * 64 for part in parts]).tolist()
-        block = np.zeros(ends[len(ends) - 1] + 64, dtype=np.uint8)
-        first = -block.ctypes.data % 64
-        packed_parts = [block[first + end - (-(-part.nbytes // 64) * 64) :][: part.nbytes] for part, end in zip(parts, ends, strict=True)]
-        for part, place in zip(parts, packed_parts, strict=True):
-            place[:] = part.view(np.uint8)
+        starts, size = [], 0
+        for part in parts:
+            starts.append(size)
+            size += -(-part.nbytes // 64) * 64
+        block = np.zeros(size + 64, dtype=np.uint8)
+        packed = block[-block.ctypes.data % 64 :][:size]
+        for start, part in zip(starts, parts, strict=True):
+            packed[start : start + part.nbytes] = part.view(np.uint8)
         block.flags.writeable = False
         self._packed = block
-        self.nbytes = block.nbytes
+        self.nbytes = size
 
-        cdef list addresses = [<size_t>cnp.PyArray_DATA(<cnp.ndarray>part) for part in packed_parts]
+        cdef size_t address = <size_t>cnp.PyArray_DATA(<cnp.ndarray>packed)
+        cdef list addresses = [address + start for start in starts]
         cdef int tap, conv
         self.net.window = <const float *><size_t>addresses[0]
         self.net.cosines = <const float *><size_t>addresses[1]
@@ -128,13 +139,21 @@ cdef class SileroNetwork:
         self.function = vg_silero_function(number)
         self.isa = isa_module.vg_isa_names[number].decode()
 
+    def __reduce__(self):
+        raise TypeError("a SileroNetwork is laid out for this machine and cannot be pickled or copied; share it")
 
+
+@cython.final
 cdef class SileroDetector(Detector):
     """Silero VAD v6 over `channels` independent streams: 512 samples at 16 kHz of each -> one probability each.
 
-    The channels share one pass through the weights, which makes 16 of them cheaper than 16 detectors. State per channel: the LSTM's
-    hidden and cell vector and 64 samples. A frame holding NaN or infinity scores 0 and its channel starts anew. ``channels`` below 1 is a
-    ValueError. Threads: one caller at a time; detectors sharing a network may run on several threads at once.
+    The channels share one pass through the weights: 16 of them cost two thirds of 16 detectors. A channel's
+    probabilities do not depend, to the last bit, on the channels beside it. State per channel: the LSTM's hidden and
+    cell vector and 64 samples, 1280 bytes. A frame holding NaN or infinity scores 0 and its channel starts anew;
+    denormals count as zero. ``channels`` below 1 is a ValueError.
+
+    Threads: one caller at a time; detectors sharing a network may run on several threads at once. Work areas are on the
+    stack of the caller (80 KB).
     """
 
     def __cinit__(self, SileroNetwork network not None, Py_ssize_t channels=1):
@@ -156,11 +175,11 @@ cdef class SileroDetector(Detector):
         for channel in range(channels):
             self.states[channel] = state + channel
 
-    def __init__(self, network, channels=1) -> None:
-        pass
-
     def __dealloc__(self):
         PyMem_Free(self._memory)
+
+    def __reduce__(self):
+        raise TypeError("a SileroDetector belongs to one stream and cannot be pickled or copied")
 
     cdef int reset_state(self) except -1 nogil:
         cdef Py_ssize_t channel
@@ -176,8 +195,9 @@ cdef class SileroDetector(Detector):
 def step_many(detectors, frames) -> np.ndarray:
     """One frame of each of n single-channel detectors, of different streams, in one pass through their common weights.
 
-    ``detectors``: n different :class:`SileroDetector` with one channel and the same network. ``frames``: float32, shape (n, 512). Returns
-    float32, shape (n,); to the last bit what stepping each alone gives. ValueError for anything else. The GIL is released.
+    ``detectors``: n different :class:`SileroDetector` with one channel and the same network. ``frames``: float32, shape
+    (n, 512). Returns float32, shape (n,): to the last bit what stepping each alone gives. ValueError for anything else.
+    The GIL is released.
     """
     cdef cnp.ndarray audio = np.ascontiguousarray(frames, dtype=np.float32)
     cdef list listed = list(detectors)
@@ -210,3 +230,23 @@ def step_many(detectors, frames) -> np.ndarray:
     finally:
         PyMem_Free(memory)
     return result
+
+
+def activations(values, isa=None) -> tuple[np.ndarray, np.ndarray]:
+    """The kernel's sigmoid and tanh of ``values`` (float32, any shape), so that their accuracy can be tested apart.
+
+    Returns two float32 arrays of that shape. ``isa`` as in :class:`SileroNetwork`.
+    """
+    cdef int number = isa_module.resolve(isa)
+    x = np.asarray(values, dtype=np.float32)
+    cdef Py_ssize_t n_padded = -(-x.size // 16) * 16
+    cdef cnp.ndarray padded = np.zeros(n_padded, dtype=np.float32)
+    padded[: x.size] = x.ravel()
+    cdef cnp.ndarray sigmoid = np.empty(n_padded, dtype=np.float32), tanh = np.empty(n_padded, dtype=np.float32)
+    vg_activations_function(number)(
+        <const float *>cnp.PyArray_DATA(padded),
+        n_padded,
+        <float *>cnp.PyArray_DATA(sigmoid),
+        <float *>cnp.PyArray_DATA(tanh),
+    )
+    return sigmoid[: x.size].reshape(x.shape), tanh[: x.size].reshape(x.shape)

@@ -1,11 +1,14 @@
-/* The Silero network for one instruction set: a template, included by silero.h once per instruction set after vecmath.h.
+/* The Silero network for one instruction set: a template, included by silero.h once per instruction set after
+ * vecmath.h.
  *
- * The includer also defines VG_PANEL_VECTORS (vectors of outputs that a tile computes) and VG_TILE_COLUMNS (columns of inputs it takes
- * at most): together they must leave registers free for the weights and the broadcast, or the compiler spills and all is lost.
+ * The includer also defines VG_PANEL_VECTORS (vectors of outputs that a tile computes) and VG_TILE_COLUMNS (columns of
+ * inputs it takes at most): together they must leave registers free for the weights and the broadcast, or the compiler
+ * spills and all is lost.
  *
- * Everything but the spectrum is a sum of products `y += W x`. A convolution is one product per tap: its input lies time step by time
- * step, the channels of one step side by side, so that "input at step t" is a plain pointer, and only those (step, tap) pairs are
- * visited that exist. All columns (steps of all channels) that meet the same weights go through one call. */
+ * Everything but the spectrum is a sum of products `y += W x`. A convolution is one product per tap: its input lies
+ * time step by time step, the channels of one step side by side, so that "input at step t" is a plain pointer, and
+ * only those (step, tap) pairs are visited that exist. All columns (steps of all channels) that meet the same weights
+ * go through one call. */
 
 enum { V(panel) = VG_PANEL_VECTORS * VG_LANES };
 
@@ -15,13 +18,14 @@ enum { V(panel) = VG_PANEL_VECTORS * VG_LANES };
 #define VG_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* n_panels tiles side by side: y[c][0..n_panels * panel) += w[i][...] * x[c][i], over i < n, for n_cols columns. n_cols, n_panels and half (the
- * weights are half floats) are constants in every call. Few columns take several panels at once, so as not to wait for the latency of their own
- * additions. Every output is one sum in the order of its inputs, whatever the shape of the tile: a channel's result does not depend, to the
- * last bit, on how many others it is computed with.
+/* n_panels tiles side by side: y[c][0..n_panels * panel) += w[i][...] * x[c][i], over i < n, for n_cols columns.
+ * n_cols, n_panels and half (the weights are half floats) are constants in every call. Few columns take several panels
+ * at once, so as not to wait for the latency of their own additions. Every output is one sum in the order of its
+ * inputs, whatever the shape of the tile: a channel's result does not depend, to the last bit, on how many others it
+ * is computed with.
  *
- * The sums must live in registers: every index is a literal, written out by the preprocessor, since no compiler is sure to unroll the loops
- * before it decides what stays in memory. */
+ * The sums must live in registers: every index is a literal, written out by the preprocessor, since no compiler is
+ * sure to unroll the loops before it decides what stays in memory. */
 #define VG_VECTORS(M, p, c) M(p, c, 0) M(p, c, 1) M(p, c, 2) M(p, c, 3)
 #define VG_COLUMNS(M, p) M(p, 0) M(p, 1) M(p, 2) M(p, 3) M(p, 4) M(p, 5) M(p, 6) M(p, 7)
 #define VG_PANELS(M) M(0) M(1) M(2) M(3)
@@ -33,7 +37,8 @@ enum { V(panel) = VG_PANEL_VECTORS * VG_LANES };
 
 #define VG_WEIGHT(p, c, v) if (v < VG_PANEL_VECTORS) weight[v] = V(weights)(w, half, p * V(panel) + v * VG_LANES);
 #define VG_STEP_VECTOR(p, c, v) if (v < VG_PANEL_VECTORS) sum[p][c][v] = V(fma)(weight[v], value, sum[p][c][v]);
-#define VG_STEP_COLUMN(p, c) if (c < n_cols) { const V(vec) value = V(set1)(column[c][i]); VG_VECTORS(VG_STEP_VECTOR, p, c) }
+#define VG_STEP_COLUMN(p, c) \
+    if (c < n_cols) { const V(vec) value = V(set1)(column[c][i]); VG_VECTORS(VG_STEP_VECTOR, p, c) }
 #define VG_STEP(p) if (p < n_panels) { V(vec) weight[4]; VG_VECTORS(VG_WEIGHT, p, 0) VG_COLUMNS(VG_STEP_COLUMN, p) }
 
 #define VG_END_VECTOR(p, c, v) if (v < VG_PANEL_VECTORS) V(store)(VG_PLACE(p, c, v), sum[p][c][v]);
@@ -48,16 +53,18 @@ VG_INLINE V(vec) V(weights)(const char *w, const int half, ptrdiff_t at) {
 }
 
 VG_INLINE void V(tile)(
-    const int n_cols, const int n_panels, const int half, const char *w, ptrdiff_t row, ptrdiff_t n, const float *const *x, float *const *y,
-    ptrdiff_t out
+    const int n_cols, const int n_panels, const int half, const char *w, ptrdiff_t row, ptrdiff_t n,
+    const float *const *x, float *const *y, ptrdiff_t out
 ) {
     V(vec) sum[4][8][4];
     const float *column[8];
     VG_PANELS(VG_BEGIN)
     for (ptrdiff_t i = 0; i < n; i++, w += row) {
-        /* Few columns wait for the weights, and the processor's own prefetching does not run far enough ahead of them. Past the end is harmless. */
+        /* Few columns wait for the weights, and the processor's own prefetching does not run far enough ahead of them.
+         * Past the end is harmless. */
         if (n_cols < VG_TILE_COLUMNS)
-            for (int line = 0; line < n_panels * V(panel) * (half ? 2 : 4); line += 64) __builtin_prefetch(w + 4096 + line);
+            for (int line = 0; line < n_panels * V(panel) * (half ? 2 : 4); line += 64)
+                __builtin_prefetch(w + 4096 + line);
         VG_PANELS(VG_STEP)
     }
     VG_PANELS(VG_END)
@@ -80,22 +87,24 @@ VG_INLINE void V(tile)(
 
 /* n_cols columns times one group of outputs. */
 VG_INLINE void V(columns)(
-    const int n_cols, const int n_panels, const int group, const int half, const char *w, ptrdiff_t n, const float *const *x, float *const *y,
-    ptrdiff_t out
+    const int n_cols, const int n_panels, const int group, const int half, const char *w, ptrdiff_t n,
+    const float *const *x, float *const *y, ptrdiff_t out
 ) {
     const ptrdiff_t bytes = half ? 2 : 4;
     for (int at = 0; at < group; at += n_panels * V(panel))
         V(tile)(n_cols, n_panels, half, w + at * bytes, group * bytes, n, x, y, out + at);
 }
 
-/* y[c][0..n_out) += W x[c] for all columns. W is packed in groups of outputs, [group][input][output in the group]: one column alone reads it from
- * front to back, and many columns meet a group while it lies in the first cache. */
+/* y[c][0..n_out) += W x[c] for all columns. W is packed in groups of outputs, [group][input][output in the group]: one
+ * column alone reads it from front to back, and many columns meet a group while it lies in the first cache. */
 VG_INLINE void V(product_of)(
-    const int group, const int half, const char *w, ptrdiff_t n, ptrdiff_t n_out, int n_cols, const float *const *x, float *const *y
+    const int group, const int half, const char *w, ptrdiff_t n, ptrdiff_t n_out, int n_cols,
+    const float *const *x, float *const *y
 ) {
     for (ptrdiff_t out = 0; out < n_out; out += group, w += n * group * (half ? 2 : 4)) {
         int c = 0;
-        for (; c + VG_TILE_COLUMNS <= n_cols; c += VG_TILE_COLUMNS) V(columns)(VG_TILE_COLUMNS, 1, group, half, w, n, x + c, y + c, out);
+        for (; c + VG_TILE_COLUMNS <= n_cols; c += VG_TILE_COLUMNS)
+            V(columns)(VG_TILE_COLUMNS, 1, group, half, w, n, x + c, y + c, out);
         switch (n_cols - c) {
         case 1: V(columns)(1, VG_PANELS_FOR_1(group), group, half, w, n, x + c, y + c, out); break;
         case 2: V(columns)(2, VG_PANELS_FOR_2, group, half, w, n, x + c, y + c, out); break;
@@ -121,7 +130,8 @@ VG_TARGET static __attribute__((noinline)) void V(product)(
 
 /* The same for a convolution, whose weights may be half floats. */
 VG_TARGET static __attribute__((noinline)) void V(convolution)(
-    const vg_silero_net_t *net, const void *w, ptrdiff_t n, ptrdiff_t n_out, int n_cols, const float *const *x, float *const *y
+    const vg_silero_net_t *net, const void *w, ptrdiff_t n, ptrdiff_t n_out, int n_cols,
+    const float *const *x, float *const *y
 ) {
 #if VG_ISA != VG_ISA_PORTABLE
     if (net->half) {
@@ -151,7 +161,8 @@ VG_INLINE void V(fourier4)(V(vec) *re, V(vec) *im, const int step) {
     re[3 * step] = dif02r - dif13i, im[3 * step] = dif02i + dif13r;
 }
 
-/* A Fourier transform of sixteen values per lane, as four times four, in place; value k ends in slot 4 (k % 4) + k / 4. */
+/* A Fourier transform of sixteen values per lane, as four times four, in place; value k ends in slot 4 (k % 4) + k /
+ * 4. */
 VG_INLINE void V(fourier16)(V(vec) *re, V(vec) *im) {
     VG_UNROLL for (int b = 0; b < 4; b++) V(fourier4)(re + b, im + b, 4);
     const V(vec) c1 = V(set1)(0.923879533f), s1 = V(set1)(0.382683432f), half = V(set1)(0.707106781f);
@@ -168,8 +179,9 @@ VG_INLINE void V(fourier16)(V(vec) *re, V(vec) *im) {
     VG_UNROLL for (int c = 0; c < 4; c++) V(fourier4)(re + 4 * c, im + 4 * c, 1);
 }
 
-/* Magnitudes of two neighbouring windows of 256 samples, begun 128 samples apart: one complex transform with the first as its real and the
- * second as its imaginary part. 256 = 16 x 16: sixteen transforms down the columns (lanes), a rotation, a transposition, sixteen more. */
+/* Magnitudes of two neighbouring windows of 256 samples, begun 128 samples apart: one complex transform with the first
+ * as its real and the second as its imaginary part. 256 = 16 x 16: sixteen transforms down the columns (lanes), a
+ * rotation, a transposition, sixteen more. */
 VG_TARGET static void V(magnitudes)(const vg_silero_net_t *net, const float *wave, float *first, float *second) {
     float columns_re[256] __attribute__((aligned(64))), columns_im[256] __attribute__((aligned(64)));
     float re[256 + VG_LANES] __attribute__((aligned(64))), im[256 + VG_LANES] __attribute__((aligned(64)));
@@ -207,11 +219,13 @@ VG_TARGET static void V(magnitudes)(const vg_silero_net_t *net, const float *wav
             V(store)(im + 16 * k + lane, i[slot]);
         }
     }
-    /* The two spectra are the even and the odd part of the one: from value k and value 256 - k. The halves are in the window. */
+    /* The two spectra are the even and the odd part of the one: from value k and value 256 - k. The halves are in the
+     * window. */
     re[256] = re[0], im[256] = im[0];
     for (int k = 0; k < 128; k += VG_LANES) {
         V(vec) re_up = V(load)(re + k), im_up = V(load)(im + k);
-        V(vec) re_down = V(reverse)(V(load)(re + 257 - VG_LANES - k)), im_down = V(reverse)(V(load)(im + 257 - VG_LANES - k));
+        V(vec) re_down = V(reverse)(V(load)(re + 257 - VG_LANES - k));
+        V(vec) im_down = V(reverse)(V(load)(im + 257 - VG_LANES - k));
         V(vec) a = re_up + re_down, b = im_up - im_down, c = im_up + im_down, d = re_up - re_down;
         V(store)(first + k, V(sqrt)(V(fma)(a, a, b * b)));
         V(store)(second + k, V(sqrt)(V(fma)(c, c, d * d)));
@@ -220,13 +234,21 @@ VG_TARGET static void V(magnitudes)(const vg_silero_net_t *net, const float *wav
     second[128] = 2.0f * __builtin_fabsf(im[128]);
 }
 
+VG_TARGET static void V(activations)(const float *x, ptrdiff_t n, float *sigmoid, float *tanh) {
+    for (ptrdiff_t i = 0; i < n; i += VG_LANES) {
+        V(store)(sigmoid + i, V(sigmoid)(V(load)(x + i)));
+        V(store)(tanh + i, V(tanh)(V(load)(x + i)));
+    }
+}
+
 VG_TARGET static void V(relu)(float *x, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i += VG_LANES) V(store)(x + i, V(max)(V(load)(x + i), V(set1)(0.0f)));
 }
 
 /* One frame of up to VG_SILERO_BATCH channels. */
 VG_TARGET static void V(silero_batch)(
-    const vg_silero_net_t *net, int n, vg_silero_state_t *const *states, const float *const *frames, float *probabilities
+    const vg_silero_net_t *net, int n, vg_silero_state_t *const *states, const float *const *frames,
+    float *probabilities
 ) {
     /* Two work areas per channel, used in turn: spectrum -> conv0 -> conv1, conv2, conv3 -> gates. */
     float even[VG_SILERO_BATCH][4 * VG_SILERO_SPECTRUM_STRIDE] __attribute__((aligned(64)));
@@ -241,9 +263,10 @@ VG_TARGET static void V(silero_batch)(
         memcpy(wave + 64, frames[c], VG_SILERO_FRAME * sizeof(float));
         memcpy(states[c]->context, wave + VG_SILERO_FRAME, sizeof states[c]->context);
         for (int i = 0; i < 64; i++) wave[576 + i] = wave[574 - i];
-        float *spectrum = even[c];
-        V(magnitudes)(net, wave, spectrum, spectrum + VG_SILERO_SPECTRUM_STRIDE);
-        V(magnitudes)(net, wave + 2 * VG_SILERO_HOP, spectrum + 2 * VG_SILERO_SPECTRUM_STRIDE, spectrum + 3 * VG_SILERO_SPECTRUM_STRIDE);
+        for (int t = 0; t < 4; t += 2) {
+            float *spectrum = even[c] + VG_SILERO_SPECTRUM_STRIDE * t;
+            V(magnitudes)(net, wave + VG_SILERO_HOP * t, spectrum, spectrum + VG_SILERO_SPECTRUM_STRIDE);
+        }
         for (int t = 0; t < 4; t++) memcpy(odd[c] + 128 * t, net->conv_bias[0], 128 * sizeof(float));
     }
 
@@ -276,7 +299,8 @@ VG_TARGET static void V(silero_batch)(
         V(convolution)(net, net->conv[1][tap], 128, 64, n_cols, x, y);
     }
 
-    /* conv2: 64 -> 64, stride 2: one step remains; its first tap meets only padding. conv3: 64 -> 128: only its middle tap meets it. */
+    /* conv2: 64 -> 64, stride 2: one step remains; its first tap meets only padding. conv3: 64 -> 128: only its middle
+     * tap meets it. */
     for (int c = 0; c < n; c++) {
         V(relu)(even[c], 128);
         memcpy(even[c] + 128, net->conv_bias[2], 64 * sizeof(float));

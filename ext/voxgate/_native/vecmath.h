@@ -1,10 +1,12 @@
 /* Vectors of float for one instruction set, and accurate exp, sigmoid and tanh on them.
  *
- * A template: no include guard. The includer defines VG_ISA_NAME (a suffix: portable, avx2, avx512, neon) and VG_ISA (one of the
- * VG_ISA_* numbers below); this header defines VG_LANES, VG_INLINE, the type V(vec) and the operations V(load), V(fma), ... with that
- * suffix, so that several instruction sets live in one translation unit. vecmath_end.h takes the macros away again.
+ * A template: no include guard. The includer defines VG_ISA_NAME (a suffix: portable, avx2, avx512, neon) and VG_ISA
+ * (one of the VG_ISA_* numbers below); this header defines VG_LANES, VG_INLINE, the type V(vec) and the operations
+ * V(load), V(fma), ... with that suffix, so that several instruction sets live in one translation unit. vecmath_end.h
+ * takes the macros away again.
  *
- * Plain arithmetic is written with the operators of gcc's and clang's vector extension; only what they cannot say is an intrinsic. */
+ * Plain arithmetic is written with the operators of gcc's and clang's vector extension; only what they cannot say is
+ * an intrinsic. */
 #ifndef VG_ISA_PORTABLE
 #define VG_ISA_PORTABLE 0
 #define VG_ISA_AVX2 1
@@ -45,18 +47,25 @@ typedef float V(memvec) __attribute__((vector_size(VG_LANES * 4), aligned(4), ma
 VG_INLINE V(vec) V(load)(const float *p) { return *(const V(memvec) *)p; }
 VG_INLINE void V(store)(float *p, V(vec) a) { *(V(memvec) *)p = a; }
 
-/* A vector of half floats in memory, widened: exact. The portable set has no such instruction, and no half floats in memory. */
+/* A vector of half floats in memory, widened: exact. The portable set has no such instruction, and no half floats in
+ * memory. */
 #if VG_ISA == VG_ISA_AVX512
-VG_INLINE V(vec) V(load_half)(const uint16_t *p) { return (V(vec))_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+VG_INLINE V(vec) V(load_half)(const uint16_t *p) {
+    return (V(vec))_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
 #elif VG_ISA == VG_ISA_AVX2
-VG_INLINE V(vec) V(load_half)(const uint16_t *p) { return (V(vec))_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
+VG_INLINE V(vec) V(load_half)(const uint16_t *p) {
+    return (V(vec))_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+}
 #elif VG_ISA == VG_ISA_NEON
 VG_INLINE V(vec) V(load_half)(const uint16_t *p) { return (V(vec))vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 #endif
 
 #if VG_ISA == VG_ISA_AVX512
 VG_INLINE V(vec) V(set1)(float x) { return (V(vec))_mm512_set1_ps(x); }
-VG_INLINE V(vec) V(fma)(V(vec) a, V(vec) b, V(vec) c) { return (V(vec))_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+VG_INLINE V(vec) V(fma)(V(vec) a, V(vec) b, V(vec) c) {
+    return (V(vec))_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
 VG_INLINE V(vec) V(max)(V(vec) a, V(vec) b) { return (V(vec))_mm512_max_ps((__m512)a, (__m512)b); }
 VG_INLINE V(vec) V(min)(V(vec) a, V(vec) b) { return (V(vec))_mm512_min_ps((__m512)a, (__m512)b); }
 VG_INLINE V(vec) V(sqrt)(V(vec) a) { return (V(vec))_mm512_sqrt_ps((__m512)a); }
@@ -77,7 +86,9 @@ VG_INLINE V(vec) V(high_pairs)(V(vec) a, V(vec) b) { return (V(vec))_mm512_unpac
 
 #elif VG_ISA == VG_ISA_AVX2
 VG_INLINE V(vec) V(set1)(float x) { return (V(vec))_mm256_set1_ps(x); }
-VG_INLINE V(vec) V(fma)(V(vec) a, V(vec) b, V(vec) c) { return (V(vec))_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+VG_INLINE V(vec) V(fma)(V(vec) a, V(vec) b, V(vec) c) {
+    return (V(vec))_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
 VG_INLINE V(vec) V(max)(V(vec) a, V(vec) b) { return (V(vec))_mm256_max_ps((__m256)a, (__m256)b); }
 VG_INLINE V(vec) V(min)(V(vec) a, V(vec) b) { return (V(vec))_mm256_min_ps((__m256)a, (__m256)b); }
 VG_INLINE V(vec) V(sqrt)(V(vec) a) { return (V(vec))_mm256_sqrt_ps((__m256)a); }
@@ -94,7 +105,9 @@ VG_INLINE V(vec) V(high_pairs)(V(vec) a, V(vec) b) { return (V(vec))_mm256_unpac
 
 #elif VG_ISA == VG_ISA_NEON
 VG_INLINE V(vec) V(set1)(float x) { return (V(vec))vdupq_n_f32(x); }
-VG_INLINE V(vec) V(fma)(V(vec) a, V(vec) b, V(vec) c) { return (V(vec))vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+VG_INLINE V(vec) V(fma)(V(vec) a, V(vec) b, V(vec) c) {
+    return (V(vec))vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
 VG_INLINE V(vec) V(max)(V(vec) a, V(vec) b) { return (V(vec))vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
 VG_INLINE V(vec) V(min)(V(vec) a, V(vec) b) { return (V(vec))vminq_f32((float32x4_t)a, (float32x4_t)b); }
 VG_INLINE V(vec) V(sqrt)(V(vec) a) { return (V(vec))vsqrtq_f32((float32x4_t)a); }
@@ -136,9 +149,10 @@ VG_INLINE float V(sum)(V(vec) a) {
     return total;
 }
 
-/* exp(x), relative error below 1.5e-7; x is clamped to -87..88, so that the result is a normal, finite number.
- * x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first short enough that n times it is exact; exp(r) by a minimax
- * polynomial (error 3e-9); 2^n put together from its bits. The large constant rounds to the nearest integer and leaves n in the low bits. */
+/* exp(x), relative error below 1.5e-7; x is clamped to -87..88, so that the result is a normal, finite number. x = n
+ * ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first short enough that n times it is exact; exp(r) by a
+ * minimax polynomial (error 3e-9); 2^n put together from its bits. The large constant rounds to the nearest integer
+ * and leaves n in the low bits. */
 VG_INLINE V(vec) V(exp)(V(vec) x) {
     const V(vec) round_constant = V(set1)(12582912.0f); /* 1.5 * 2^23 */
     x = V(min)(V(max)(x, V(set1)(-87.0f)), V(set1)(88.0f));
@@ -163,7 +177,7 @@ VG_INLINE V(vec) V(sigmoid)(V(vec) x) {
     return one / (one + V(exp)(-x));
 }
 
-/* tanh(x), relative error below 3e-7, also for small x: an odd minimax polynomial (error 7e-9) below 0.625, exp above. */
+/* tanh(x), relative error below 3e-7, for small x too: an odd minimax polynomial (error 7e-9) below 0.625, else exp. */
 VG_INLINE V(vec) V(tanh)(V(vec) x) {
     const V(vec) one = V(set1)(1.0f);
     const V(ivec) sign = (V(ivec))x & (V(ivec))V(set1)(-0.0f);

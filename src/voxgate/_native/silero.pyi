@@ -1,16 +1,28 @@
-from collections.abc import Mapping
-from typing import Any, final
+from collections.abc import Iterable, Mapping
+from typing import Self, final
 
 import numpy as np
 import numpy.typing as npt
 
-from voxgate._native.detector import Detector
+from .detector import Detector
 
+@final
 class SileroNetwork:
-    isa: str
-    nbytes: int
-    def __init__(self, weights: Mapping[str, npt.NDArray[Any]], isa: str | None = None) -> None: ...
+    def __new__(cls, weights: Mapping[str, npt.ArrayLike], isa: str | None = None) -> Self: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def half(self) -> bool: ...
 
+@final
 class SileroDetector(Detector):
-    network: SileroNetwork
-    def __init__(self, network: SileroNetwork, channels: int = 1) -> None: ...
+    def __new__(cls, network: SileroNetwork, channels: int = 1) -> Self: ...
+    @property
+    def network(self) -> SileroNetwork: ...
+
+def step_many(detectors: Iterable[SileroDetector], frames: npt.ArrayLike) -> npt.NDArray[np.float32]: ...
+def activations(
+    values: npt.ArrayLike, isa: str | None = None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...

@@ -157,7 +157,7 @@ async def _stop(process: asyncio.subprocess.Process, timeout_s: float) -> tuple[
             return await process.wait(), False
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+            process.kill()
         return await process.wait(), True
 
 

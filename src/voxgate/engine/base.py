@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from voxgate.errors import VoxgateError
-from voxgate.models.base import Model, Samples
+from voxgate.models.base import Batch, Model, Samples
 
-__all__ = ["Engine", "EngineCounts", "Job", "JobSource", "Outcome"]
+__all__ = ["Arena", "BatchLimits", "Call", "Engine", "EngineCounts", "Job", "JobSource", "Outcome", "State", "Work"]
 
-Outcome: TypeAlias = Mapping[str, Any] | VoxgateError
-"""What came of one job: the model's result, or the error that stands in its place."""
+Outcome: TypeAlias = Mapping[str, Any] | VoxgateError | None
+"""What came of one job: the model's result, or the error that stands in its place. None: a stateful call had nothing
+to say."""
+
+Arena: TypeAlias = bytearray | memoryview
+"""Writable memory of an engine's, aligned to 4 bytes, that a batch is written into."""
+
+Call: TypeAlias = Literal["infer", "step", "finish"]
+"""Which method of the model a job is for."""
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """What a stateful model keeps of one channel of one session. Made by a runner, one for all jobs of the channel;
+    opened by the engine before the first call, and dropped with the last reference to it.
+
+    Never used by two calls at once: the runner submits a job of a channel only after the one before was answered.
+    """
+
+    value: Any = None
+    """What `Model.open` returned, once `opened`; an engine that runs the model elsewhere puts here what it needs."""
+    opened: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Job:
     """One model call that somebody waits for. Made by a runner, given to the scheduler, answered through `on_done`.
 
-    The first five fields are the maker's and stay as they are; the others are the scheduler's to write and are
+    The first seven fields are the maker's and stay as they are; the others are the scheduler's to write and are
     settled when `on_done` is called. Two jobs are never equal, so a job is its own identity.
     """
 
@@ -34,6 +55,9 @@ class Job:
     on_done: Callable[[Job], None]
     """Called once, on the loop's thread, with exactly one of `result` and `error` set; never after the job was
     cancelled."""
+    call: Call = "infer"
+    """`step` and `finish` need `state`; such a job always runs alone."""
+    state: State | None = None
 
     result: Mapping[str, Any] | None = None
     error: VoxgateError | None = None
@@ -43,27 +67,79 @@ class Job:
     """Seconds from there until the outcome: that of the whole batch, when the job was part of one."""
     batch_size: int = 0
     """Number of jobs the engine took together, this one included; 0: it never ran."""
+    attempts: int = 0
+    """How often an engine took it; more than once only when a worker died of it or beside it."""
+    deadline_s: float = math.inf
+    """When it has to be answered, on the scheduler's clock (`time.perf_counter`); then it is answered with an error,
+    and whatever comes of it later is dropped."""
     cancelled: bool = False
     """Nobody waits any more. May turn true at any time while the job runs; its outcome is then dropped."""
     owed: bool = False
-    """Accepted, and neither answered nor cancelled yet."""
+    """Accepted, and neither answered nor cancelled yet. False: no need to run it, or to run it again."""
+    settled: bool = False
+    """What it will be answered with is decided."""
     submitted_s: float = field(default=0.0, repr=False)
     taken_s: float = field(default=0.0, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How much one `take` may bring."""
+
+    max_items: int
+    """At least 1; 1 for a model without `infer_batch`."""
+    max_seconds: float = math.inf
+    """Of audio, padding included: items times the longest. A single job may be longer."""
+    window_s: float = 0.0
+    """How long to wait for company when less than `max_items` are there. 0: not at all."""
+
+
+class Work:
+    """One batch: the jobs, in order of their rows, and their audio at the model's rate.
+
+    The audio of a batch of one, taken without an arena, may be the job's own array; that of a larger batch is a copy,
+    so that `job.audio` is still untouched after the model has changed the batch.
+    """
+
+    __slots__ = ("batch", "jobs")
+
+    jobs: list[Job]
+    batch: Batch
+
+    def __init__(self, jobs: list[Job], batch: Batch) -> None:
+        self.jobs = jobs
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+
 class JobSource(Protocol):
-    """What an engine works for: the scheduler, seen from a worker. Any thread may call it."""
+    """What an engine works for: the scheduler, seen from a worker. Any thread may call it.
 
-    def take(self, max_jobs: int) -> list[Job]:
-        """Waits for work and returns 1..`max_jobs` jobs, in the order to run them: what is there, never waiting for
-        company.
+    Every job that was taken is handed back exactly once, by `finish` or by `requeue`.
+    """
 
-        Returns an empty list when there will be no more: the worker ends.
+    def take(self, limits: BatchLimits, arena: Arena | None = None) -> Work | None:
+        """Waits for work and returns as much of it as the limits allow, and as fits into `arena`, but at least one
+        job.
+
+        With an arena, the rows of the batch lie at its beginning, one after the other, and `Work.batch.audio` is a
+        view of it: nobody else writes there until the next `take`. A job that alone is too long for it is answered
+        with an error and never seen here. Jobs for `step` and `finish` come alone.
+
+        Returns None when there will be no more: the worker ends.
         """
         ...
 
     def finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
-        """Hands back all that one `take` returned, with one outcome for each, in the same order."""
+        """Hands back jobs of one `take`, with one outcome for each, in the same order."""
+        ...
+
+    def requeue(self, jobs: Sequence[Job]) -> None:
+        """Hands back jobs of one `take` whose worker died. Finals are run once more, before everything else, when
+        this was their first attempt; all others, and stateful calls, are answered with an error.
+        """
         ...
 
 
@@ -81,6 +157,12 @@ class EngineCounts:
     """Jobs that ended with any other exception, or with something that is no result."""
     retried_batches: int = 0
     """Batches that failed as a whole and were run again item by item."""
+    crashes: int = 0
+    """Workers that died by themselves."""
+    kills: int = 0
+    """Workers that were ended because their call did not."""
+    restarts: int = 0
+    """Workers started in place of one that was gone."""
 
 
 class Engine(Protocol):
@@ -121,5 +203,12 @@ class Engine(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether any worker can make progress."""
+        """Whether there is any worker that takes work, or will when its call returns."""
+        ...
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds for which no worker has come back: 0 while any of them waits for work, otherwise the age of the
+        youngest running call (for as long as it has lasted, a worker that is being restarted counts as busy).
+        """
         ...

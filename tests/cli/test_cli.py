@@ -1,0 +1,60 @@
+"""The command line itself: verbs, help, version, and `serve` up to the point where it serves."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+
+import pytest
+from voxgate import __version__
+from voxgate.cli import VERBS, main
+from voxgate.config import load_config
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VOXGATE_ISA", raising=False)
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"voxgate {__version__}\n"
+
+
+def test_verbose_version_says_which_kernels_run(capsys):
+    from voxgate._native import isa
+
+    assert main(["--version", "--verbose"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"voxgate {__version__}"
+    assert lines[1] == f"kernels: {isa.active()} (of {', '.join(isa.supported())})"
+    assert any(line.startswith("numpy: ") for line in lines)
+
+
+def test_no_verb_prints_the_help(capsys):
+    assert main([]) == 2
+    out = capsys.readouterr().out
+    assert all(verb in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([verb, "--help"])
+    assert caught.value.code == 0
+    assert f"voxgate {verb}" in capsys.readouterr().out
+
+
+def test_print_config_is_a_file_that_gives_the_same_settings(tmp_path, capsys, monkeypatch):
+    (tmp_path / "config.json").write_text(json.dumps({"model": {"delay": 0.5, "jitter": 0.2, "failure_rate": 0.01}}))
+    monkeypatch.setenv("VOXGATE_LIMITS_CHANNELS", "2")
+    arguments = ["serve", "--config", "config.json", "--port", "9000", "--set", "model.delay=0.1", "--print-config"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    settings = tomllib.loads(printed)
+    assert settings["model"] == {"name": "dummy", "delay": 0.1, "jitter": 0.2, "failure_rate": 0.01}
+    assert settings["server"]["port"] == 9000
+    assert settings["limits"]["channels"] == 2
+    (tmp_path / "printed.toml").write_text(printed)
+    assert load_config(tmp_path / "printed.toml", environ={}).to_toml() == printed

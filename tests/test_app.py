@@ -1,0 +1,105 @@
+"""HTTP beside the streams: health, readiness, refusals before the upgrade, and a clear 404."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+from voxgate import Model
+from websockets.exceptions import InvalidStatus
+from wire import Client, start, stream
+
+
+def get(url: str) -> tuple[int, dict[str, str], dict[str, str]]:
+    try:
+        response = urllib.request.urlopen(url, timeout=30)
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        return response.status, dict(response.headers), json.load(response)
+
+
+def refused(url: str) -> tuple[int, dict[str, str], dict[str, str]]:
+    with pytest.raises(InvalidStatus) as caught, Client(url):
+        pass
+    response = caught.value.response
+    return response.status_code, {name.lower(): value for name, value in response.headers.raw_items()}, json.loads(response.body)
+
+
+def test_health_and_ready(serve):
+    server = serve()
+    status, headers, body = get(server.http("/api/v1/health"))
+    assert (status, body) == (200, {"status": "healthy"})
+    assert headers["content-type"] == "application/json"
+    assert get(server.http("/api/v1/ready"))[::2] == (200, {"status": "ready"})
+
+
+class Slow(Model):
+    """Warm when told so."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.warming, self.warm = threading.Event(), threading.Event()
+        self.error = error
+
+    def warm_up(self):
+        self.warming.set()
+        assert self.warm.wait(30)
+        if self.error is not None:
+            raise self.error
+
+    def infer(self, audio):
+        return {"count": len(audio)}
+
+
+def test_until_the_model_is_warm_it_is_healthy_but_not_ready(serve):
+    model = Slow()
+    server = serve(model, wait=False)
+    assert model.warming.wait(30)
+    assert get(server.http("/api/v1/health"))[0] == 200
+    status, headers, body = get(server.http("/api/v1/ready"))
+    assert (status, body) == (503, {"status": "not ready", "reason": "warming up the model"})
+    assert headers["retry-after"] == "5"
+    status, headers, body = refused(server.url())
+    assert (status, body) == (503, {"error": "not ready: warming up the model"})
+    assert headers["retry-after"] == "5"
+    model.warm.set()
+    assert server.ready.wait(30)
+    assert get(server.http("/api/v1/ready"))[0] == 200
+    assert stream(server.url("simple"), start(), bytes(3200))[0]["count"] == 1600
+
+
+def test_a_model_that_cannot_warm_up_is_reported(serve):
+    model = Slow(OSError("no weights"))
+    server = serve(model, wait=False)
+    model.warm.set()
+    assert server.ready.wait(30)
+    assert "no weights" in str(server.failure)
+    assert get(server.http("/api/v1/ready"))[0] == 503
+
+
+@pytest.mark.parametrize("path", ["/", "/nope", "/api/v1/", "/api/v1/simple/x"])
+def test_anything_else_is_404_with_a_json_body(serve, path):
+    server = serve()
+    assert get(server.http(path))[::2] == (404, {"error": f"nothing at {path}"})
+    assert refused(f"ws://127.0.0.1:{server.port}{path}")[::2] == (404, {"error": f"nothing at {path}"})
+
+
+def test_a_stream_asked_for_by_http_says_what_it_is(serve):
+    status, _, body = get(serve().http("/api/v1/simple"))
+    assert (status, body) == (404, {"error": "nothing at /api/v1/simple: it is a websocket"})
+
+
+def test_a_full_server_refuses_before_the_upgrade(serve):
+    server = serve(**{"limits.streams": 2})
+    with Client(server.url()), Client(server.url("simple")):
+        status, headers, body = refused(server.url())
+        assert (status, body) == (503, {"error": "server full: 2 streams are open"})
+        assert headers["retry-after"] == "5"
+        assert get(server.http("/api/v1/health"))[0] == 200
+    while server.service.streams:  # their places are free as soon as they are gone
+        pass
+    with Client(server.url()):
+        pass

