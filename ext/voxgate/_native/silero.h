@@ -179,9 +179,8 @@ static inline void vg_denormals_restore(uint64_t mode) {
 #endif
 }
 
-/* One frame of n channels: frames[c] and states[c] of each, probabilities[c] out. A channel whose frame is not made of
- * finite numbers gets 0 and starts anew: NaN must not live on in its state. Thread-safe for different states: the work
- * areas are on the stack (80 KB). */
+/* One frame of n channels: frames[c] and states[c] of each, probabilities[c] out. Thread-safe for different states: the
+ * work areas are on the stack (80 KB). */
 static inline void vg_silero_step(
     vg_silero_batch_fn function, const vg_silero_net_t *net, ptrdiff_t n, vg_silero_state_t *const *states,
     const float *const *frames, float *probabilities
@@ -190,11 +189,6 @@ static inline void vg_silero_step(
     for (ptrdiff_t c = 0; c < n; c += VG_SILERO_BATCH) {
         const int part = n - c < VG_SILERO_BATCH ? (int)(n - c) : VG_SILERO_BATCH;
         function(net, part, states + c, frames + c, probabilities + c);
-    }
-    for (ptrdiff_t c = 0; c < n; c++) {
-        if (probabilities[c] >= 0.0f && probabilities[c] <= 1.0f) continue;
-        memset(states[c], 0, sizeof *states[c]);
-        probabilities[c] = 0.0f;
     }
     vg_denormals_restore(mode);
 }

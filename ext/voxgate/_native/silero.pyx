@@ -192,46 +192,6 @@ cdef class SileroDetector(Detector):
         return 0
 
 
-def step_many(detectors, frames) -> np.ndarray:
-    """One frame of each of n single-channel detectors, of different streams, in one pass through their common weights.
-
-    ``detectors``: n different :class:`SileroDetector` with one channel and the same network. ``frames``: float32, shape
-    (n, 512). Returns float32, shape (n,): to the last bit what stepping each alone gives. ValueError for anything else.
-    The GIL is released.
-    """
-    cdef cnp.ndarray audio = np.ascontiguousarray(frames, dtype=np.float32)
-    cdef list listed = list(detectors)
-    cdef Py_ssize_t n = len(listed), index
-    cdef SileroDetector detector
-    cdef SileroNetwork network
-    cdef cnp.ndarray result = np.empty(n, dtype=np.float32)
-    cdef float *out = <float *>cnp.PyArray_DATA(result)
-    if audio.ndim != 2 or audio.shape[0] != n or audio.shape[1] != VG_SILERO_FRAME:
-        raise ValueError(f"frames must have shape ({n}, {VG_SILERO_FRAME}), got {(<object>audio).shape}")
-    if n == 0:
-        return result
-    if len(set(map(id, listed))) != n:
-        raise ValueError("detectors must differ: a stream has one next frame")
-    network = (<SileroDetector?>listed[0]).network
-    cdef void *memory = PyMem_Calloc(2 * n, sizeof(void *))
-    if memory == NULL:
-        raise MemoryError
-    cdef vg_silero_state_t **states = <vg_silero_state_t **>memory
-    cdef const float **places = <const float **>(states + n)
-    try:
-        for index in range(n):
-            detector = <SileroDetector?>listed[index]
-            if detector.channels != 1 or detector.network is not network:
-                raise ValueError("detectors must have one channel each and share one network")
-            states[index] = detector.states[0]
-            places[index] = <const float *>cnp.PyArray_DATA(audio) + index * VG_SILERO_FRAME
-        with nogil:
-            vg_silero_step(network.function, &network.net, n, states, places, out)
-    finally:
-        PyMem_Free(memory)
-    return result
-
-
 def activations(values, isa=None) -> tuple[np.ndarray, np.ndarray]:
     """The kernel's sigmoid and tanh of ``values`` (float32, any shape), so that their accuracy can be tested apart.
 

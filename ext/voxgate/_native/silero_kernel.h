@@ -245,7 +245,9 @@ VG_TARGET static void V(relu)(float *x, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i += VG_LANES) V(store)(x + i, V(max)(V(load)(x + i), V(set1)(0.0f)));
 }
 
-/* One frame of up to VG_SILERO_BATCH channels. */
+/* One frame of up to VG_SILERO_BATCH channels. A channel whose frame is not made of finite numbers gets 0 and starts
+ * anew: its context would spoil the next frame too. The state itself stays finite whatever comes, since the rectifiers
+ * and the gates make numbers of NaN. */
 VG_TARGET static void V(silero_batch)(
     const vg_silero_net_t *net, int n, vg_silero_state_t *const *states, const float *const *frames,
     float *probabilities
@@ -253,6 +255,7 @@ VG_TARGET static void V(silero_batch)(
     /* Two work areas per channel, used in turn: spectrum -> conv0 -> conv1, conv2, conv3 -> gates. */
     float even[VG_SILERO_BATCH][4 * VG_SILERO_SPECTRUM_STRIDE] __attribute__((aligned(64)));
     float odd[VG_SILERO_BATCH][512] __attribute__((aligned(64)));
+    float poison[VG_SILERO_BATCH]; /* zero, or NaN where a frame is not made of finite numbers */
     const float *x[4 * VG_SILERO_BATCH];
     float *y[4 * VG_SILERO_BATCH];
     int n_cols;
@@ -263,6 +266,9 @@ VG_TARGET static void V(silero_batch)(
         memcpy(wave + 64, frames[c], VG_SILERO_FRAME * sizeof(float));
         memcpy(states[c]->context, wave + VG_SILERO_FRAME, sizeof states[c]->context);
         for (int i = 0; i < 64; i++) wave[576 + i] = wave[574 - i];
+        V(vec) zero = V(set1)(0.0f);
+        for (int i = 64; i < 576; i += VG_LANES) zero += V(load)(wave + i) * V(set1)(0.0f);
+        poison[c] = V(sum)(zero);
         for (int t = 0; t < 4; t += 2) {
             float *spectrum = even[c] + VG_SILERO_SPECTRUM_STRIDE * t;
             V(magnitudes)(net, wave + VG_SILERO_HOP * t, spectrum, spectrum + VG_SILERO_SPECTRUM_STRIDE);
@@ -339,6 +345,10 @@ VG_TARGET static void V(silero_batch)(
             logit = V(fma)(V(max)(hidden, V(set1)(0.0f)), V(load)(net->out_weight + i), logit);
         }
         probabilities[c] = V(sigmoid)(V(set1)(V(sum)(logit) + net->out_bias))[0];
+        if (!(poison[c] == 0.0f)) {
+            memset(state, 0, sizeof *state);
+            probabilities[c] = 0.0f;
+        }
     }
 }
 

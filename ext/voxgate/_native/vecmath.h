@@ -39,6 +39,7 @@
 #define VG_INLINE VG_TARGET static inline __attribute__((always_inline))
 #define V(name) VG_JOIN(vg_, name, VG_ISA_NAME)
 
+/* V(max)(x, y) and V(min)(x, y): y where x is NaN. */
 typedef float V(vec) __attribute__((vector_size(VG_LANES * 4)));
 typedef int32_t V(ivec) __attribute__((vector_size(VG_LANES * 4)));
 /* The same in memory: any alignment of a float, aliasing floats. */
@@ -108,8 +109,8 @@ VG_INLINE V(vec) V(set1)(float x) { return (V(vec))vdupq_n_f32(x); }
 VG_INLINE V(vec) V(fma)(V(vec) a, V(vec) b, V(vec) c) {
     return (V(vec))vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
-VG_INLINE V(vec) V(max)(V(vec) a, V(vec) b) { return (V(vec))vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
-VG_INLINE V(vec) V(min)(V(vec) a, V(vec) b) { return (V(vec))vminq_f32((float32x4_t)a, (float32x4_t)b); }
+VG_INLINE V(vec) V(max)(V(vec) a, V(vec) b) { return (V(vec))vmaxnmq_f32((float32x4_t)a, (float32x4_t)b); }
+VG_INLINE V(vec) V(min)(V(vec) a, V(vec) b) { return (V(vec))vminnmq_f32((float32x4_t)a, (float32x4_t)b); }
 VG_INLINE V(vec) V(sqrt)(V(vec) a) { return (V(vec))vsqrtq_f32((float32x4_t)a); }
 VG_INLINE V(vec) V(reverse)(V(vec) a) {
     float32x4_t pairs = vrev64q_f32((float32x4_t)a);

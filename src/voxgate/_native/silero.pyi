@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Self, final
 
 import numpy as np
@@ -22,7 +22,6 @@ class SileroDetector(Detector):
     @property
     def network(self) -> SileroNetwork: ...
 
-def step_many(detectors: Iterable[SileroDetector], frames: npt.ArrayLike) -> npt.NDArray[np.float32]: ...
 def activations(
     values: npt.ArrayLike, isa: str | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
