@@ -192,6 +192,16 @@ def test_arguments_are_kept_for_the_same_model_and_dropped_for_another() -> None
 
 # -------------------------------------------------------------------------------------------------------- refusals
 
+
+def test_by_default_nothing_waits_for_company_and_every_queue_is_bounded() -> None:
+    inference = load().inference
+    assert (inference.isolation, inference.threads, inference.processes) == ("threads", 0, 0)
+    assert (inference.max_batch_size, inference.max_batch_seconds, inference.batch_window_ms) == (16, 120.0, 0.0)
+    assert (inference.max_jobs, inference.max_seconds) == (4096, 3600.0)
+    assert (inference.stream_jobs, inference.stream_seconds) == (512, 600.0)
+    assert (inference.deadline_s, inference.restart_backoff_s) == (60.0, 0.1)
+
+
 SECTIONS = "server, limits, audio, vad, inference, simple, model"
 SERVER = "host, port, log_level, receive_buffer_bytes"
 REFUSED: list[tuple[str | None, dict[str, str], dict[str, Any], str]] = [
@@ -276,6 +286,40 @@ REFUSED: list[tuple[str | None, dict[str, str], dict[str, Any], str]] = [
     ),
     ("[vad]\nthreshold = false", {}, {}, "vad.threshold must be a number 0.01..0.99, got false (file some.toml)"),
     ("[inference]\nwarm_up = 1", {}, {}, "inference.warm_up must be true or false, got 1 (file some.toml)"),
+    (
+        "[inference]\nisolation = 'processes'",
+        {},
+        {},
+        'inference.isolation must be threads or process, got "processes" (did you mean process?) (file some.toml)',
+    ),
+    (
+        "[inference]\nbatch_window_ms = -1",
+        {},
+        {},
+        "inference.batch_window_ms must be a number 0..10000, got -1 (file some.toml)",
+    ),
+    (
+        None,
+        {"VOXGATE_INFERENCE_DEADLINE_S": "0"},
+        {},
+        'inference.deadline_s must be a number 0.1..86400, got "0" (environment VOXGATE_INFERENCE_DEADLINE_S)',
+    ),
+    (
+        "[inference]\nmax_batch_seconds = 0",
+        {},
+        {},
+        "inference.max_batch_seconds must be a number 0.1..86400, got 0 (file some.toml)",
+    ),
+    *(
+        (f"[inference]\n{name} = 0", {}, {}, f"inference.{name} must be {what}, got 0 (file some.toml)")
+        for name, what in (
+            ("max_jobs", "an integer 1..1000000"),
+            ("stream_jobs", "an integer 1..1000000"),
+            ("max_seconds", "a number 1..10000000"),
+            ("stream_seconds", "a number 1..10000000"),
+            ("restart_backoff_s", "a number 0.01..60"),
+        )
+    ),
     (
         "[server]\nlog_level = 'INFO'",
         {},

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from voxgate import scheduler as scheduler_module
-from voxgate.engine.base import EngineCounts, Job, JobSource, Outcome
+from voxgate.engine.base import BatchLimits, EngineCounts, Job, JobSource, Outcome, State
 from voxgate.engine.threads import ThreadEngine
 from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError, Overloaded
 from voxgate.models.base import Batch, Model
 from voxgate.models.dummy import Dummy
-from voxgate.scheduler import Lanes, Scheduler
+from voxgate.scheduler import Scheduler
 
 WAIT_S = 30
 
@@ -25,6 +25,7 @@ class FakeLoop:
 
     def __init__(self) -> None:
         self.ready: list[Callable[[], None]] = []
+        self.timers: list[tuple[float, Callable[[], None], Timer]] = []
         self.n_wake_ups = 0
         self.closed = False
 
@@ -37,6 +38,10 @@ class FakeLoop:
         self.n_wake_ups += 1
         self.ready.append(callback)
 
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        self.timers.append((delay_s, callback, Timer()))
+        return self.timers[-1][2]
+
     def turn(self) -> None:
         """One turn: what is ready now, and nothing that becomes ready by it."""
         ready, self.ready = self.ready, []
@@ -44,11 +49,20 @@ class FakeLoop:
             callback()
 
 
+class Timer:
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
 class NoEngine:
     """An engine whose worker is the test itself."""
 
     concurrency = 1
     ready = True
+    stalled_s = 0.0
 
     def __init__(self, model: Model | None = None) -> None:
         self.model = model or Model()
@@ -80,20 +94,49 @@ class Bench:
         self.scheduler = Scheduler(self.engine, self.loop, clock=lambda: self.now_s, **arguments)  # type: ignore[arg-type]
         self.answered: list[Job] = []
 
-    def job(self, final: bool = True, on_done: Callable[[Job], None] | None = None) -> Job:
-        return Job(np.zeros(1, np.float32), 16_000, final, None, on_done or self.answered.append)
+    def job(
+        self,
+        final: bool = True,
+        on_done: Callable[[Job], None] | None = None,
+        n_samples: int = 1,
+        stream: object = None,
+        rate: int = 16_000,
+        **fields: Any,
+    ) -> Job:
+        audio = np.arange(n_samples, dtype=np.float32)
+        return Job(audio, rate, final, stream, on_done or self.answered.append, **fields)
 
-    def submit(self, n_jobs: int = 1, final: bool = True) -> list[Job]:
-        jobs = [self.job(final) for _ in range(n_jobs)]
+    def submit(self, n_jobs: int = 1, final: bool = True, **arguments: Any) -> list[Job]:
+        jobs = [self.job(final, **arguments) for _ in range(n_jobs)]
         for job in jobs:
             self.scheduler.submit(job)
         return jobs
 
-    def work(self, max_jobs: int = 1) -> list[Job]:
+    def take(self, max_items: int) -> list[Job]:
+        work = self.scheduler.take(BatchLimits(max_items))
+        return [] if work is None else work.jobs
+
+    def work(self, max_items: int = 1) -> list[Job]:
         """Does what a worker does, once."""
-        jobs = self.scheduler.take(max_jobs)
+        jobs = self.take(max_items)
         self.scheduler.finish(jobs, results(jobs))
         return jobs
+
+    def turn(self) -> list[Job]:
+        """One turn of the loop; returns what was answered in it."""
+        before = len(self.answered)
+        self.loop.turn()
+        return self.answered[before:]
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass, in one step; then runs the timers that are due."""
+        self.now_s += seconds
+        timers, self.loop.timers = self.loop.timers, []
+        for delay_s, callback, timer in timers:
+            if delay_s > seconds:
+                self.loop.timers.append((delay_s - seconds, callback, timer))
+            elif not timer.cancelled:
+                callback()
 
 
 def results(jobs: Sequence[Job]) -> list[Outcome]:
@@ -109,7 +152,7 @@ def test_finals_before_interims_and_first_come_first_served() -> None:
     for job in jobs:
         bench.scheduler.submit(job)
     assert bench.scheduler.depths() == {"final": 3, "interim": 2, "running": 0}
-    taken = [bench.scheduler.take(1)[0] for _ in jobs]
+    taken = [bench.take(1)[0] for _ in jobs]
     assert taken == [jobs[1], jobs[3], jobs[4], jobs[0], jobs[2]]
     assert bench.scheduler.depths() == {"final": 0, "interim": 0, "running": 5}
 
@@ -118,7 +161,7 @@ def test_finals_before_interims_and_first_come_first_served() -> None:
 def test_a_worker_takes_what_is_there_up_to_its_limit(waiting: int, wanted: int, taken: int) -> None:
     bench = Bench()
     jobs = bench.submit(waiting)
-    batch = bench.scheduler.take(wanted)
+    batch = bench.take(wanted)
     assert batch == jobs[:taken]
     assert [job.batch_size for job in batch] == [taken] * taken
 
@@ -127,20 +170,106 @@ def test_a_batch_is_filled_up_with_interims() -> None:
     bench = Bench()
     (interim,) = bench.submit(final=False)
     (final,) = bench.submit()
-    assert bench.scheduler.take(8) == [final, interim]
+    assert bench.take(8) == [final, interim]
 
 
-def test_lanes_give_up_any_job_once() -> None:
-    bench, lanes = Bench(), Lanes()
-    a, b, c = bench.job(), bench.job(False), bench.job()
-    for job in (a, b, c):
-        lanes.push(job)
-    assert lanes.remove(a)
-    assert not lanes.remove(a)
-    assert len(lanes) == 2
-    assert list(lanes.drain()) == [c, b]
-    with pytest.raises(KeyError):
-        lanes.pop()
+def test_streams_take_turns_by_seconds_of_audio() -> None:
+    bench = Bench()
+    for stream, n_samples in (("long", 32_000), ("short", 8000)):
+        bench.submit(20, stream=stream, n_samples=n_samples)
+    streams = [bench.take(1)[0].stream for _ in range(20)]
+    assert streams.count("short") == 16
+
+
+def test_equal_streams_share_a_busy_engine_equally() -> None:
+    """Each asks again when it has an answer; one of them has ten times as many calls waiting."""
+    bench = Bench()
+    served = [0] * 20
+
+    def ask_again(job: Job) -> None:
+        stream = job.stream
+        assert isinstance(stream, int)
+        served[stream] += 1
+        bench.submit(stream=stream, on_done=ask_again, n_samples=1600)
+
+    for stream in range(20):
+        bench.submit(100 if stream == 0 else 10, stream=stream, on_done=ask_again, n_samples=1600)
+    for _ in range(500):
+        bench.work(4)
+        bench.turn()
+    assert sum(served) == 2000
+    assert sum(served) ** 2 / (20 * sum(n * n for n in served)) >= 0.98
+
+
+def test_a_batch_is_padded_and_bounded_in_seconds() -> None:
+    bench = Bench()
+    for n_samples in (16_000, 8000, 4000):
+        bench.submit(n_samples=n_samples, stream=n_samples)
+    work = bench.scheduler.take(BatchLimits(16, max_seconds=2.5))
+    assert work is not None
+    assert len(work) == 2
+    assert work.batch.audio.shape == (2, 16_000)
+    assert work.batch.lengths.tolist() == [16_000, 8000]
+    for job, audio in zip(work.jobs, work.batch, strict=True):
+        np.testing.assert_array_equal(audio, job.audio)
+    assert not work.batch.audio[1, 8000:].any()
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_audio_at_another_rate_is_brought_to_the_models(n_jobs: int) -> None:
+    bench = Bench()
+    bench.submit(n_jobs - 1, n_samples=4000)
+    bench.submit(n_samples=801, rate=8000, stream="narrow")
+    work = bench.scheduler.take(BatchLimits(4))
+    assert work is not None
+    rows = {job.sample_rate: row for job, row in zip(work.jobs, work.batch, strict=True)}
+    assert len(rows[8000]) == 1602
+    np.testing.assert_allclose(rows[8000][500:1000], np.arange(250, 500, 0.5), atol=0.5)
+    assert bench.scheduler.queued_s == 0
+
+
+def test_what_waits_is_counted_at_the_models_rate() -> None:
+    bench = Bench()
+    bench.submit(n_samples=8000)
+    bench.submit(n_samples=8000, rate=8000)
+    assert bench.scheduler.queued_s == 1.5
+
+
+def test_audio_that_cannot_be_resampled_is_an_error_for_its_batch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    bench = Bench()
+    bad = bench.submit(n_samples=80, rate=8000)
+    bench.scheduler.submit(good := bench.job())
+    monkeypatch.setattr(scheduler_module, "resample", broken)
+    assert bench.take(1) == [good]
+    assert bench.turn() == bad
+    assert type(bad[0].error) is InternalError
+    assert "a bug of ours" in caplog.text
+    assert bench.scheduler.depths()["running"] == 1
+
+
+def test_a_batch_is_written_into_an_arena_as_far_as_it_fits() -> None:
+    bench, arena = Bench(), bytearray(4 * 1000)
+    too_long = bench.submit(n_samples=1001, stream="a")
+    bench.submit(3, n_samples=400, stream="b")
+    work = bench.scheduler.take(BatchLimits(16), arena)
+    assert work is not None
+    assert len(work) == 2
+    assert np.frombuffer(arena, np.float32, 800).tolist() == 2 * list(range(400))
+    assert bench.turn() == too_long
+    assert str(too_long[0].error) == "0.1 s of audio is too long for a worker"
+    assert bench.scheduler.depths() == {"final": 1, "interim": 0, "running": 2}
+
+
+def test_stateful_calls_come_alone() -> None:
+    bench = Bench()
+    for stream in range(3):
+        bench.submit(stream=stream, call="step", state=State())
+    assert [len(bench.take(16)) for _ in range(3)] == [1, 1, 1]
 
 
 # --- answers ---
@@ -161,7 +290,7 @@ def test_an_answer_comes_on_the_loop_and_not_before() -> None:
 def test_an_error_is_an_answer(error: Exception) -> None:
     bench = Bench()
     (job,) = bench.submit()
-    bench.scheduler.finish(bench.scheduler.take(1), [error])  # type: ignore[list-item]
+    bench.scheduler.finish(bench.take(1), [error])  # type: ignore[list-item]
     bench.loop.turn()
     assert bench.answered == [job]
     assert (job.result, job.error) == (None, error)
@@ -171,7 +300,7 @@ def test_times_are_measured_by_the_clock() -> None:
     bench = Bench()
     first, second = bench.submit(2)
     bench.now_s += 3
-    jobs = bench.scheduler.take(1)
+    jobs = bench.take(1)
     bench.now_s += 4
     bench.scheduler.finish(jobs, results(jobs))
     bench.work()
@@ -224,7 +353,7 @@ def test_what_finishes_during_delivery_gets_a_wake_up_of_its_own() -> None:
 def test_no_wake_up_when_nobody_waits_for_any_of_a_batch() -> None:
     bench = Bench()
     jobs = bench.submit(2)
-    taken = bench.scheduler.take(2)
+    taken = bench.take(2)
     for job in jobs:
         bench.scheduler.cancel(job)
     bench.scheduler.finish(taken, results(taken))
@@ -271,7 +400,209 @@ def test_a_wrong_number_of_outcomes_is_our_bug() -> None:
     bench = Bench()
     bench.submit(2)
     with pytest.raises(AssertionError, match="1 outcomes for 2 jobs"):
-        bench.scheduler.finish(bench.scheduler.take(2), [{}])
+        bench.scheduler.finish(bench.take(2), [{}])
+
+
+def test_a_stateful_call_that_had_nothing_to_say_is_answered_all_the_same() -> None:
+    bench = Bench()
+    (job,) = bench.submit(call="step", state=State())
+    bench.scheduler.finish(bench.take(1), [None])
+    assert bench.turn() == [job]
+    assert (job.result, job.error) == (None, None)
+
+
+# --- the time a job may take ---
+
+
+def test_a_queued_job_whose_time_is_up_fails_and_is_not_run() -> None:
+    bench = Bench(deadline_s=10.0)
+    late = bench.submit(2)
+    bench.wait(4)
+    in_time = bench.submit()
+    bench.wait(5)
+    assert bench.turn() == []
+    bench.wait(1)
+    assert bench.turn() == late
+    for job in late:
+        assert str(job.error) == "The model gave no answer within 10 s"
+        assert isinstance(job.error, InferenceError)
+        assert (job.queue_s, job.run_s) == (10, 0)
+    assert bench.take(8) == in_time
+    assert bench.scheduler.counts().expired == 2
+    bench.wait(4)
+    assert bench.turn() == in_time
+
+
+def test_a_running_job_is_answered_at_its_time_and_its_late_result_dropped() -> None:
+    bench = Bench(deadline_s=10.0)
+    (job,) = bench.submit()
+    bench.wait(3)
+    taken = bench.take(1)
+    assert taken[0].deadline_s == 110.0
+    bench.wait(7)
+    assert bench.turn() == [job]
+    assert (job.queue_s, job.run_s) == (3, 7)
+    bench.scheduler.finish(taken, results(taken))
+    assert bench.loop.ready == []
+    assert job.result is None
+    assert bench.scheduler.depths()["running"] == 0
+
+
+def test_the_late_jobs_of_a_batch_fail_alone() -> None:
+    bench = Bench(deadline_s=10.0)
+    (late,) = bench.submit()
+    bench.wait(6)
+    (in_time,) = bench.submit()
+    taken = bench.take(2)
+    bench.wait(5)
+    bench.scheduler.finish(taken, results(taken))
+    bench.turn()
+    assert isinstance(late.error, InferenceError)
+    assert in_time.result == {"i": 1}
+
+
+def test_a_result_that_lies_ready_is_not_late() -> None:
+    bench = Bench(deadline_s=10.0)
+    (job,) = bench.submit()
+    bench.work()
+    bench.wait(100)
+    assert bench.turn() == [job]
+    assert job.error is None
+    assert bench.turn() == []
+
+
+def test_answered_and_cancelled_jobs_have_no_deadline() -> None:
+    bench = Bench(deadline_s=10.0)
+    bench.submit()
+    bench.work()
+    bench.turn()
+    (queued,), (running,) = bench.submit(), bench.submit()
+    bench.take(1)
+    for job in (queued, running):
+        bench.scheduler.cancel(job)
+    bench.wait(100)
+    assert bench.turn() == []
+    assert bench.scheduler.counts().expired == 0
+    assert not bench.loop.timers
+
+
+def test_there_is_one_timer_however_many_jobs() -> None:
+    bench = Bench(deadline_s=10.0)
+    for _ in range(50):
+        bench.submit()
+        bench.wait(0.1)
+        bench.work()
+        bench.turn()
+        assert len(bench.loop.timers) <= 1
+
+
+def test_a_timer_that_fires_a_little_early_does_no_harm() -> None:
+    bench = Bench(deadline_s=10.0)
+    bench.submit()
+    (_, callback, _) = bench.loop.timers.pop()
+    bench.now_s += 9.9
+    callback()
+    assert [delay_s for delay_s, *_ in bench.loop.timers] == [pytest.approx(0.1)]
+    bench.now_s += 0.099
+    bench.loop.timers.pop()[1]()
+    assert len(bench.turn()) == 1
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_the_state_of_a_call_that_does_not_return_is_lost(taken: bool) -> None:
+    bench = Bench(deadline_s=10.0)
+    state = State()
+    bench.submit(call="step", state=state)
+    if taken:
+        bench.take(1)
+    bench.wait(10)
+    assert state.lost is taken
+
+
+def test_the_state_of_a_call_that_returned_in_time_is_not_lost() -> None:
+    bench = Bench(deadline_s=10.0)
+    state = State()
+    bench.submit(call="step", state=state)
+    bench.work()
+    bench.wait(10)
+    assert not state.lost
+
+
+def test_progress_is_judged_by_the_deadline() -> None:
+    bench = Bench(deadline_s=10.0)
+    assert bench.scheduler.making_progress
+    bench.engine.stalled_s = 10.0
+    assert not bench.scheduler.making_progress
+    bench.engine.stalled_s = 9.9
+    assert bench.scheduler.making_progress
+    bench.engine.ready = False
+    assert not bench.scheduler.making_progress
+
+
+# --- workers that die ---
+
+
+def test_finals_of_a_dead_worker_run_once_more_before_all_others() -> None:
+    bench = Bench()
+    finals = bench.submit(2)
+    waiting = bench.submit(2)
+    taken = bench.take(2)
+    bench.scheduler.requeue(taken)
+    assert bench.scheduler.depths() == {"final": 4, "interim": 0, "running": 0}
+    assert bench.take(16) == [*finals, *waiting]
+    assert [job.attempts for job in (*finals, *waiting)] == [2, 2, 1, 1]
+    bench.scheduler.requeue(finals)
+    assert bench.turn() == finals
+    assert {str(job.error) for job in finals} == {"The worker that ran the model died"}
+    bench.scheduler.finish(waiting, results(waiting))
+    assert bench.turn() == waiting
+    assert bench.scheduler.depths()["running"] == 0
+
+
+def test_interims_and_stateful_calls_of_a_dead_worker_fail() -> None:
+    bench = Bench()
+    (interim,) = bench.submit(final=False)
+    state = State()
+    (step,) = bench.submit(call="step", state=state)
+    for _ in range(2):
+        bench.scheduler.requeue(bench.take(1))
+    assert set(bench.turn()) == {interim, step}
+    assert isinstance(interim.error, InferenceError)
+    assert isinstance(step.error, InferenceError)
+    assert state.lost
+
+
+def test_what_nobody_waits_for_is_not_run_again() -> None:
+    bench = Bench(deadline_s=10.0)
+    cancelled, late = bench.submit(2)
+    taken = bench.take(2)
+    bench.scheduler.cancel(cancelled)
+    bench.wait(10)
+    assert bench.turn() == [late]
+    bench.scheduler.requeue(taken)
+    assert bench.scheduler.depths() == {"final": 0, "interim": 0, "running": 0}
+    assert bench.turn() == []
+
+
+def test_after_close_a_dead_workers_jobs_fail() -> None:
+    bench = Bench()
+    jobs = bench.submit(2)
+    taken = bench.take(2)
+    bench.scheduler.close()
+    bench.scheduler.requeue(taken)
+    assert set(bench.turn()) == set(jobs)
+    assert {str(job.error) for job in jobs} == {"The server is shutting down"}
+    assert bench.scheduler.depths()["running"] == 0
+
+
+def test_what_runs_again_at_another_rate_is_resampled_again() -> None:
+    bench = Bench()
+    bench.submit(n_samples=80, rate=8000)
+    bench.scheduler.requeue(bench.take(1))
+    work = bench.scheduler.take(BatchLimits(1))
+    assert work is not None
+    assert work.batch.lengths.tolist() == [160]
+    assert work.batch.audio.any()
 
 
 # --- cancelling ---
@@ -292,7 +623,7 @@ def test_a_queued_job_that_is_cancelled_never_runs(final: bool) -> None:
 def test_the_outcome_of_a_running_job_that_is_cancelled_is_dropped() -> None:
     bench = Bench()
     (job,) = bench.submit()
-    taken = bench.scheduler.take(1)
+    taken = bench.take(1)
     assert bench.scheduler.cancel(job) is False
     bench.scheduler.finish(taken, results(taken))
     bench.loop.turn()
@@ -330,7 +661,7 @@ def test_cancelling_is_counted_once_and_only_when_something_was_owed() -> None:
     bench.work()
     bench.loop.turn()
     running = bench.submit()[0]
-    bench.scheduler.take(1)
+    bench.take(1)
     finished = bench.submit()[0]
     bench.work()
     queued = bench.submit()[0]
@@ -348,13 +679,13 @@ def test_cancelling_is_counted_once_and_only_when_something_was_owed() -> None:
 def test_what_goes_past_the_bound_is_refused_and_room_is_made_by_take_and_cancel() -> None:
     bench = Bench(max_jobs=2)
     first, second = bench.submit(2)
-    with pytest.raises(Overloaded, match="2 jobs wait for the model"):
+    with pytest.raises(Overloaded, match="or 2 calls or 3600 s of audio of all wait for the model"):
         bench.submit()
     bench.scheduler.cancel(second)
     bench.submit(1, final=False)
     with pytest.raises(Overloaded):
         bench.submit(1)
-    assert bench.scheduler.take(1) == [first]
+    assert bench.take(1) == [first]
     bench.submit()
     counts = bench.scheduler.counts()
     assert (counts.submitted, counts.refused) == (4, 2)
@@ -372,9 +703,29 @@ def test_a_refused_job_is_never_answered() -> None:
     assert not refused.owed
 
 
+def test_a_stream_has_bounds_of_its_own_and_seconds_count_too() -> None:
+    bench = Bench(stream_jobs=3, stream_seconds=2.0, max_seconds=3.0)
+    bench.submit(3, stream="many")
+    with pytest.raises(Overloaded, match="3 calls or 2 s of audio of this stream or 4096 calls or 3 s of audio of all"):
+        bench.submit(stream="many")
+    bench.submit(2, n_samples=16_000, stream="long")
+    with pytest.raises(Overloaded):
+        bench.submit(stream="long")
+    with pytest.raises(Overloaded):
+        bench.submit(n_samples=16_000, stream="third")
+    bench.submit(n_samples=15_000, stream="third")
+
+
+@pytest.mark.parametrize("name", ["max_seconds", "stream_seconds", "deadline_s"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_bound_that_is_none_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"inference.{name} must be above 0, not {value}"):
+        Bench(**{name: value})
+
+
 @pytest.mark.parametrize("max_jobs", [0, -1])
 def test_a_bound_below_one_is_refused(max_jobs: int) -> None:
-    with pytest.raises(ConfigError, match=f"max_jobs must be at least 1, not {max_jobs}"):
+    with pytest.raises(ConfigError, match=f"inference.max_jobs must be at least 1, not {max_jobs}"):
         Bench(max_jobs=max_jobs)
 
 
@@ -384,7 +735,7 @@ def test_a_bound_below_one_is_refused(max_jobs: int) -> None:
 def test_close_answers_what_is_queued_and_lets_what_runs_finish() -> None:
     bench = Bench()
     (running,) = bench.submit()
-    taken = bench.scheduler.take(1)
+    taken = bench.take(1)
     queued = bench.submit(2, final=False) + bench.submit()
     bench.scheduler.close()
     assert bench.answered == []  # Not from within close.
@@ -402,7 +753,7 @@ def test_after_close_nothing_is_taken_and_nothing_accepted() -> None:
     bench = Bench()
     bench.scheduler.close()
     bench.scheduler.close()
-    assert bench.scheduler.take(1) == []
+    assert bench.take(1) == []
     with pytest.raises(InferenceError, match="shutting down"):
         bench.submit()
     assert bench.scheduler.counts().refused == 1
@@ -419,7 +770,9 @@ def test_wait_closed_answers_what_still_runs_when_time_is_up(stopped: bool) -> N
         jobs = [Job(np.zeros(1, np.float32), 16_000, True, None, answered.append) for _ in range(200)]
         for job in jobs:
             scheduler.submit(job)
-        taken = scheduler.take(100)
+        work = scheduler.take(BatchLimits(100))
+        assert work is not None
+        taken = work.jobs
         scheduler.close()
         assert await scheduler.wait_closed(7.0) is stopped
         assert engine.stops == [7.0]
@@ -430,6 +783,7 @@ def test_wait_closed_answers_what_still_runs_when_time_is_up(stopped: bool) -> N
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert len(answered) == 200
+        assert scheduler._timer is None
         assert taken[0].result is None
 
     asyncio.run(main())
@@ -485,7 +839,7 @@ def ask(scheduler: Scheduler, n_samples: int = 1, final: bool = True) -> asyncio
         assert threading.get_ident() == thread
         answer.set_result(job)  # Raises when it is called twice.
 
-    scheduler.submit(Job(np.zeros(n_samples, np.float32), 16_000, final, None, on_done))
+    scheduler.submit(Job(np.zeros(n_samples, np.float32), 16_000, final, object(), on_done))
     return answer
 
 
@@ -555,7 +909,7 @@ def test_models_that_fail_in_every_way_leave_the_others_alone() -> None:
 def test_cancelling_under_load_loses_and_doubles_nothing() -> None:
     async def main(scheduler: Scheduler) -> None:
         answered: list[Job] = []
-        jobs = [Job(np.zeros(n % 7, np.float32), 16_000, n % 2 == 0, None, answered.append) for n in range(2000)]
+        jobs = [Job(np.zeros(n % 7, np.float32), 16_000, n % 2 == 0, n % 99, answered.append) for n in range(2000)]
         cancelled: set[Job] = set()
         for n, job in enumerate(jobs):
             scheduler.submit(job)
@@ -588,7 +942,7 @@ def test_closing_under_load_answers_everything() -> None:
         scheduler = Scheduler(ThreadEngine(Slow(), threads=2), asyncio.get_running_loop())
         scheduler.start()
         for n in range(1000):
-            scheduler.submit(Job(np.zeros(n, np.float32), 16_000, True, None, answered.append))
+            scheduler.submit(Job(np.zeros(n, np.float32), 16_000, True, n % 99, answered.append))
         entered.wait(WAIT_S)
         scheduler.close()
         assert await scheduler.wait_closed(WAIT_S)

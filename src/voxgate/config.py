@@ -62,8 +62,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     receive_buffer_bytes: Annotated[
         int,
         About(
-            "Receive buffer of a client's socket, in bytes. A small one holds a client back sooner, so that less audio stands "
-            "before its pings; a large one carries more over a long way: about this much per round trip.",
+            "Receive buffer of a client's socket, in bytes. A small one holds a client back sooner, so that less audio "
+            "stands before its pings; a large one carries more over a long way: about this much per round trip.",
             4096,
             16_777_216,
         ),
@@ -141,17 +141,76 @@ class VadSettings(Struct, frozen=True, kw_only=True):
 class InferenceSettings(Struct, frozen=True, kw_only=True):
     """How the model is run."""
 
+    isolation: Annotated[
+        str,
+        About(
+            "Where the model runs: on `threads` of the server's process, or in worker processes (`process`), which "
+            "survive a model that crashes, hangs or holds the GIL. One that says it holds the GIL gets them anyway.",
+            choices=("threads", "process"),
+        ),
+    ] = "threads"
     threads: Annotated[
         int, About("Threads that run the model; 0 takes the model's own wish, or one for each CPU.", 0, 1024)
     ] = 0
-    per_stream: Annotated[int, About("Calls of one stream that may run at once on the simple route.", 1, 1024)] = 4
-    max_jobs: Annotated[int, About("Calls of all streams that may wait for the model; further ones fail.", 1, 1_000_000)] = 4096
-    max_batch_size: Annotated[int, About("Calls of different streams that one batch may join.", 1, 1024)] = 16
+    processes: Annotated[int, About("Worker processes that run the model; 0: one for each CPU.", 0, 1024)] = 0
+    restart_backoff_s: Annotated[
+        float,
+        About(
+            "Time until a worker process that ended is started again, in seconds; doubles with each end in a row, up "
+            "to 100 times as long.",
+            0.01,
+            60,
+        ),
+    ] = 0.1
+    deadline_s: Annotated[
+        float, About("Time a call may wait and run in all, in seconds; then it fails.", 0.1, 86_400)
+    ] = 60.0
+    max_batch_size: Annotated[int, About("Calls that one batch may join, of any streams.", 1, 1024)] = 16
+    max_batch_seconds: Annotated[
+        float,
+        About("Audio of a batch, padding included, in seconds; a longer call runs alone.", 0.1, 86_400),
+    ] = 120.0
+    batch_window_ms: Annotated[
+        float,
+        About(
+            "Time a batch that is not full waits for more, in ms; 0 takes what is there. A stream that is alone never "
+            "waits.",
+            0,
+            10_000,
+        ),
+    ] = 0.0
+    per_stream: Annotated[
+        int,
+        About(
+            "Calls of one stream that may run at once on the simple route, and on the stateful one, where a channel "
+            "has one at a time.",
+            1,
+            1024,
+        ),
+    ] = 4
+    max_jobs: Annotated[
+        int, About("Calls of all streams that may wait for the model; further ones fail.", 1, 1_000_000)
+    ] = 4096
+    max_seconds: Annotated[
+        float,
+        About(
+            "Audio of all streams that may wait for the model, in seconds; 64 KB each at 16 kHz. Further calls fail.",
+            1,
+            10_000_000,
+        ),
+    ] = 3600.0
+    stream_jobs: Annotated[
+        int, About("Calls of one stream that may wait for the model; further ones fail.", 1, 1_000_000)
+    ] = 512
+    stream_seconds: Annotated[
+        float,
+        About("Audio of one stream that may wait for the model, in seconds; further calls fail.", 1, 10_000_000),
+    ] = 600.0
     warm_up: Annotated[bool, About("Run the model once before the server says it is ready.")] = True
 
 
 class SimpleSettings(Struct, frozen=True, kw_only=True):
-    """How audio is grouped into calls of the model on the simple route."""
+    """How audio is grouped into calls of the model on the simple and the stateful route."""
 
     min_chunk_ms: Annotated[int, About("Least audio of a call, in ms; the last one may be shorter.", 0, 60_000)] = 100
     max_chunk_s: Annotated[float, About("Most audio of a call, in seconds.", 0.1, 3600)] = 30.0

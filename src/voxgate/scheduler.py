@@ -1,22 +1,31 @@
 """Which job runs next, and how its result comes back to the event loop.
 
-Between the loop's thread and the workers lie one lock, two lanes and one heap of finished jobs. The loop submits and
-never waits; workers wait in :meth:`Scheduler.take`; what they hand back is delivered on the loop's thread by one
-wake-up, however many batches finish before the loop gets round to it.
+Between the loop's thread and the workers lie one compiled queue and one heap of finished jobs. The loop submits and
+never waits; workers wait in :meth:`Scheduler.take`, without the GIL, until the queue has a batch for them; what they
+hand back is delivered on the loop's thread by one wake-up, however many batches finish before the loop gets round to
+it.
+
+Who is next is decided by the queue (:class:`voxgate._native.batch.BatchQueue`): finals before interims, and in each
+lane the stream that was served least. How long a job may take in all is decided here, with one timer for the nearest
+deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from voxgate.engine.base import Engine, Job, Outcome
-from voxgate.errors import ConfigError, InferenceError, Overloaded, VoxgateError
+from voxgate._native.batch import BatchQueue
+from voxgate.audio import resample
+from voxgate.engine.base import Arena, BatchLimits, Engine, Job, Outcome, Work
+from voxgate.errors import ConfigError, InferenceError, InternalError, Overloaded, VoxgateError
+from voxgate.models.base import Batch
 from voxgate.tasks import run_in_thread
 
 __all__ = ["Scheduler", "SchedulerCounts"]
@@ -29,7 +38,15 @@ _DELIVERIES_PER_TURN = 64
 """Jobs answered in one turn of the loop; each costs some tens of microseconds, and a turn should stay below about 2
 ms."""
 
+_MAX_ATTEMPTS = 2
+"""How often a final is given to a worker when the worker dies."""
+
+_TIMER_GRAIN_S = 0.002
+"""Loops round their timers, some of them down: what is this near is due."""
+
 _SHUTTING_DOWN = "The server is shutting down"
+_WORKER_DIED = "The worker that ran the model died"
+_INTERNAL = "Internal server error"
 
 
 @dataclass(slots=True)
@@ -45,54 +62,18 @@ class SchedulerCounts:
     """Jobs whose `on_done` was called."""
     wake_ups: int = 0
     """Times a worker woke the event loop."""
+    expired: int = 0
+    """Jobs answered with an error because their time was up, queued or running."""
     callback_failures: int = 0
     """Times an `on_done` raised: a bug of ours."""
-
-
-class Lanes:
-    """The queued jobs: finals before interims, first come first served within each; any job can be taken out. Not
-    thread-safe.
-    """
-
-    __slots__ = ("_finals", "_interims")
-
-    def __init__(self) -> None:
-        self._finals: OrderedDict[Job, None] = OrderedDict()
-        self._interims: OrderedDict[Job, None] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._finals) + len(self._interims)
-
-    def push(self, job: Job) -> None:
-        (self._finals if job.final else self._interims)[job] = None
-
-    def pop(self) -> Job:
-        """The job that runs next; KeyError when there is none."""
-        return (self._finals or self._interims).popitem(last=False)[0]
-
-    def remove(self, job: Job) -> bool:
-        """Whether `job` was there."""
-        lane = self._finals if job.final else self._interims
-        if job not in lane:
-            return False
-        del lane[job]
-        return True
-
-    def depths(self) -> tuple[int, int]:
-        """How many finals and how many interims wait."""
-        return len(self._finals), len(self._interims)
-
-    def drain(self) -> Iterator[Job]:
-        while self:
-            yield self.pop()
 
 
 class Scheduler:
     """Takes jobs on the loop's thread, lets an engine's workers have them, and answers each on the loop's thread.
 
-    ``submit``, ``cancel`` and ``close`` belong to the loop's thread; ``take`` and ``finish`` are the engine's side
-    and may be called by any thread; the counters may be read by any. Every accepted job is answered exactly once,
-    with a result or an error, unless it is cancelled: then never.
+    ``submit``, ``cancel`` and ``close`` belong to the loop's thread; ``take``, ``finish`` and ``requeue`` are the
+    engine's side and may be called by any thread; the counters may be read by any. Every accepted job is answered
+    exactly once, with a result or an error, unless it is cancelled: then never.
     """
 
     def __init__(
@@ -101,23 +82,50 @@ class Scheduler:
         loop: asyncio.AbstractEventLoop,
         max_jobs: int = 4096,
         clock: Callable[[], float] = time.perf_counter,
+        *,
+        max_seconds: float = 3600.0,
+        stream_jobs: int = 512,
+        stream_seconds: float = 600.0,
+        deadline_s: float = 60.0,
     ) -> None:
-        """max_jobs: how many jobs may be queued (running ones are not counted), at least 1; ConfigError otherwise.
+        """Bounds of what may be queued, over all streams and of one: jobs, and seconds of audio (four bytes a sample at
+        the model's rate). A bound in seconds always lets a single job through. `deadline_s`: how long a job may be
+        queued and run in all. ConfigError for jobs below 1, or anything else that is not above 0.
+
         `clock` gives seconds, and is read once at each of submit, take and finish.
         """
-        if max_jobs < 1:
-            raise ConfigError(f"max_jobs must be at least 1, not {max_jobs}")
+        for name, bound in (("max_jobs", max_jobs), ("stream_jobs", stream_jobs)):
+            if bound < 1:
+                raise ConfigError(f"inference.{name} must be at least 1, not {bound}")
+        for name, limit in (
+            ("max_seconds", max_seconds),
+            ("stream_seconds", stream_seconds),
+            ("deadline_s", deadline_s),
+        ):
+            if not 0 < limit < math.inf:
+                raise ConfigError(f"inference.{name} must be above 0, not {limit}")
         self._engine = engine
         self._loop = loop
-        self._max_jobs = max_jobs
         self._clock = clock
-        self._changed = threading.Condition(threading.Lock())  # Guards everything below.
-        self._lanes = Lanes()
-        self._running: set[Job] = set()
+        self._deadline_s = deadline_s
+        self._rate = rate = engine.model.sample_rate
+        self._queue: BatchQueue[Job] = BatchQueue(
+            max_jobs, math.ceil(max_seconds * rate), stream_jobs, math.ceil(stream_seconds * rate)
+        )
+        self._bounds = f"{max_jobs} calls or {max_seconds:g} s of audio"
+        self._stream_bounds = f"{stream_jobs} calls or {stream_seconds:g} s of audio"
+        self._counts = SchedulerCounts()
+        self._closed = False
+        # The loop's thread alone:
+        self._accepted: OrderedDict[Job, None] = (
+            OrderedDict()
+        )  # owed, oldest first; the nearest deadline is the first's
+        self._timer: asyncio.TimerHandle | None = None
+        # Everybody's, under the lock:
+        self._lock = threading.Lock()
         self._finished: deque[Job] = deque()
         self._wake_up_pending = False
-        self._closed = False
-        self._counts = SchedulerCounts()
+        self._n_running = 0
 
     @property
     def engine(self) -> Engine:
@@ -138,20 +146,32 @@ class Scheduler:
     def submit(self, job: Job) -> None:
         """Queues a job that was never submitted before; `job.on_done` is called later, never from here.
 
-        Raises Overloaded when `max_jobs` are queued, and InferenceError after `close`; the job is then not accepted.
+        Raises Overloaded when a bound is reached, and InferenceError after `close`; the job is then not accepted.
         """
-        job.submitted_s = self._clock()
-        with self._changed:
+        job.submitted_s = now_s = self._clock()
+        job.deadline_s = now_s + self._deadline_s
+        job.owed = True  # Before it is there: a worker may take it at once.
+        try:
+            if job.sample_rate == self._rate:
+                self._queue.put(job, job.audio, job.stream, job.final, -1, job.state is not None)
+            else:
+                n_samples = _resampled_samples(len(job.audio), job.sample_rate, self._rate)
+                self._queue.put(job, None, job.stream, job.final, n_samples, job.state is not None)
+        except Exception as error:
+            job.owed = False
+            self._counts.refused += 1
             if self._closed:
-                self._counts.refused += 1
-                raise InferenceError(_SHUTTING_DOWN)
-            if len(self._lanes) >= self._max_jobs:
-                self._counts.refused += 1
-                raise Overloaded(f"The server is overloaded: {self._max_jobs} jobs wait for the model")
-            self._counts.submitted += 1
-            job.owed = True
-            self._lanes.push(job)
-            self._changed.notify()
+                raise InferenceError(_SHUTTING_DOWN) from None
+            if isinstance(error, BufferError):
+                raise Overloaded(
+                    f"The server is overloaded: {self._stream_bounds} of this stream or {self._bounds} of all wait for"
+                    " the model"
+                ) from error
+            raise
+        self._counts.submitted += 1
+        self._accepted[job] = None
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._deadline_s, self._check_deadlines)
 
     def cancel(self, job: Job) -> bool:
         """Nobody waits for `job` any more: `on_done` will not be called. Returns True when the model was spared the
@@ -160,30 +180,21 @@ class Scheduler:
         A queued job leaves the queue at once; a running one runs on and its outcome is dropped. Harmless for a job
         that has been answered, cancelled or refused already.
         """
-        with self._changed:
-            queued = self._lanes.remove(job)
-            self._counts.cancelled += job.owed
-            job.owed = False
-            job.cancelled = True
+        queued = self._queue.cancel(job)
+        self._accepted.pop(job, None)
+        self._counts.cancelled += job.owed
+        job.owed = False
+        job.cancelled = True
         return queued
 
     def close(self) -> None:
         """Takes no more jobs and answers those which are queued with an InferenceError; running ones are still
         answered with what comes of them. Returns at once; see `wait_closed`. Closing twice is harmless.
         """
-        with self._changed:
-            if self._closed:
-                return
-            self._closed = True
-            now_s = self._clock()
-            for job in self._lanes.drain():
-                job.queue_s = now_s - job.submitted_s
-                job.error = InferenceError(_SHUTTING_DOWN)
-                self._finished.append(job)
-            self._changed.notify_all()
-            wake_up = self._claim_wake_up()
-        if wake_up:
-            self._loop.call_soon(self._deliver)
+        if self._closed:
+            return
+        self._closed = True
+        self._settle_now(self._queue.close(), lambda _: InferenceError(_SHUTTING_DOWN))
 
     async def wait_closed(self, timeout_s: float | None = None) -> bool:
         """After `close`: waits until running calls have ended and every job has been answered, and closes the model.
@@ -193,58 +204,137 @@ class Scheduler:
         if not self._closed:
             raise AssertionError("close() comes first")
         stopped = await run_in_thread(lambda: self._engine.stop(timeout_s), "voxgate-engine-stop", _SUBSYSTEM)
-        with self._changed:
-            for job in self._running:
-                job.error = InferenceError(_SHUTTING_DOWN)
-                self._finished.append(job)
-            self._running.clear()
+        self._settle_now(list(self._accepted), lambda _: InferenceError(_SHUTTING_DOWN))
         while self._finished:
             self._deliver()
             await asyncio.sleep(0)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         return stopped
 
     # --- the engine's side (JobSource) ---
 
-    def take(self, max_jobs: int) -> list[Job]:
-        with self._changed:
-            while not self._lanes:
-                if self._closed:
-                    return []
-                self._changed.wait()
-            jobs = [self._lanes.pop() for _ in range(min(max_jobs, len(self._lanes)))]
-            self._running.update(jobs)
-        now_s = self._clock()
-        for job in jobs:
-            job.taken_s = now_s
-            job.queue_s = now_s - job.submitted_s
-            job.batch_size = len(jobs)
-        return jobs
+    def take(self, limits: BatchLimits, arena: Arena | None = None) -> Work | None:
+        max_samples = 0 if limits.max_seconds == math.inf else max(1, int(limits.max_seconds * self._rate))
+        while (taken := self._queue.take(limits.max_items, max_samples, limits.window_s, arena)) is not None:
+            jobs, audio, lengths = taken
+            now_s = self._clock()
+            for job in jobs:
+                job.taken_s = now_s
+                job.queue_s = now_s - job.submitted_s
+                job.batch_size = len(jobs)
+                job.attempts += 1
+            with self._lock:
+                self._n_running += len(jobs)
+            if audio is None:
+                error = InferenceError(f"{lengths.max() / self._rate:.1f} s of audio is too long for a worker")
+                self.finish(jobs, [error] * len(jobs))
+                continue
+            try:
+                for row, job in zip(audio, jobs, strict=True):
+                    if job.sample_rate != self._rate:
+                        resampled = resample(job.audio, job.sample_rate, self._rate)
+                        row[: len(resampled)] = resampled
+            except Exception:
+                logger.exception("a bug of ours: audio could not be brought to the model's rate")
+                self.finish(jobs, [InternalError(_INTERNAL)] * len(jobs))
+                continue
+            batch = Batch.__new__(Batch)  # What came from the queue has the right form.
+            batch.audio, batch.lengths = audio, lengths
+            return Work(jobs, batch)
+        return None
 
     def finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         if len(jobs) != len(outcomes):
             raise AssertionError(f"{len(outcomes)} outcomes for {len(jobs)} jobs")
         now_s = self._clock()
-        with self._changed:
+        with self._lock:
+            self._n_running -= len(jobs)
             for job, outcome in zip(jobs, outcomes, strict=True):
-                if job not in self._running:  # Answered in the meantime, because its time was up.
-                    continue
-                self._running.discard(job)
-                if job.cancelled:
+                if job.settled or not job.owed:  # Its time was up, or nobody waits for it.
                     continue
                 job.run_s = now_s - job.taken_s
                 if isinstance(outcome, VoxgateError):
                     job.error = outcome
                 else:
                     job.result = outcome
+                job.settled = True
                 self._finished.append(job)
             wake_up = self._claim_wake_up()
             self._counts.wake_ups += wake_up
-        if not wake_up:
-            return
-        try:
-            self._loop.call_soon_threadsafe(self._deliver)
-        except RuntimeError:
-            logger.debug("results came after the event loop was closed")
+        if wake_up:
+            self._post_wake_up()
+
+    def requeue(self, jobs: Sequence[Job]) -> None:
+        lost: list[Job] = []
+        again: list[Job] = []
+        for job in jobs:
+            if job.state is not None:
+                job.state.lost = True
+            first_try = job.final and job.state is None and job.attempts < _MAX_ATTEMPTS
+            (again if first_try and job.owed and not job.settled else lost).append(job)
+        with self._lock:
+            self._n_running -= len(again)
+        for job in reversed(again):  # Each goes to the very front.
+            job.taken_s = 0.0
+            try:
+                if job.sample_rate == self._rate:
+                    self._queue.put(job, job.audio, job.stream, job.final, -1, False, True)
+                else:
+                    n_samples = _resampled_samples(len(job.audio), job.sample_rate, self._rate)
+                    self._queue.put(job, None, job.stream, job.final, n_samples, False, True)
+            except (RuntimeError, MemoryError):
+                with self._lock:
+                    self._n_running += 1
+                lost.append(job)
+                continue
+            if not job.owed or job.settled:  # Cancelled, or its time was up, while it was in nobody's hands.
+                self._queue.cancel(job)
+        self.finish(lost, [InferenceError(_SHUTTING_DOWN if self._closed else _WORKER_DIED) for _ in lost])
+
+    # --- the time a job may take ---
+
+    def _check_deadlines(self) -> None:
+        self._timer = None
+        now_s = self._clock()
+        late: list[Job] = []
+        for job in self._accepted:
+            if job.deadline_s > now_s + _TIMER_GRAIN_S:
+                self._timer = self._loop.call_later(job.deadline_s - now_s, self._check_deadlines)
+                break
+            late.append(job)
+        running = {job for job in late if not self._queue.cancel(job)}
+
+        def expired(job: Job) -> InferenceError:
+            if job.state is not None and job in running:
+                job.state.lost = True  # The call may still be in there.
+            return InferenceError(f"The model gave no answer within {self._deadline_s:g} s")
+
+        self._counts.expired += self._settle_now(late, expired)
+
+    def _settle_now(self, jobs: Sequence[Job], error: Callable[[Job], VoxgateError]) -> int:
+        """From the loop's thread: those of `jobs` of which nothing has come so far are answered with an error. Returns
+        how many.
+        """
+        n_settled = 0
+        now_s = self._clock()
+        with self._lock:
+            for job in jobs:
+                if job.settled or not job.owed:
+                    continue
+                if job.taken_s:
+                    job.run_s = now_s - job.taken_s
+                else:
+                    job.queue_s = now_s - job.submitted_s
+                job.error = error(job)
+                job.settled = True
+                self._finished.append(job)
+                n_settled += 1
+            wake_up = self._claim_wake_up()
+        if wake_up:
+            self._loop.call_soon(self._deliver)
+        return n_settled
 
     # --- back on the loop ---
 
@@ -257,8 +347,14 @@ class Scheduler:
         self._wake_up_pending = True
         return True
 
+    def _post_wake_up(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:
+            logger.debug("results came after the event loop was closed")
+
     def _deliver(self) -> None:
-        with self._changed:
+        with self._lock:
             n_jobs = min(len(self._finished), _DELIVERIES_PER_TURN)
             jobs = [self._finished.popleft() for _ in range(n_jobs)]
             self._wake_up_pending = bool(self._finished)
@@ -266,6 +362,7 @@ class Scheduler:
         if again:
             self._loop.call_soon(self._deliver)
         for job in jobs:
+            self._accepted.pop(job, None)
             if not job.owed:  # Cancelled by the callback of a job before it, or while it lay finished.
                 continue
             job.owed = False
@@ -280,13 +377,29 @@ class Scheduler:
 
     def counts(self) -> SchedulerCounts:
         """A snapshot; any thread may ask for it."""
-        with self._changed:
+        with self._lock:
             return replace(self._counts)
 
     def depths(self) -> Mapping[str, int]:
         """How many jobs wait (``final``, ``interim``) and how many run (``running``) at this moment; any thread may
         ask.
         """
-        with self._changed:
-            finals, interims = self._lanes.depths()
-            return {"final": finals, "interim": interims, "running": len(self._running)}
+        finals, interims, _ = self._queue.depths()
+        return {"final": finals, "interim": interims, "running": self._n_running}
+
+    @property
+    def queued_s(self) -> float:
+        """Seconds of audio that wait; any thread may ask."""
+        return self._queue.depths()[2] / self._rate
+
+    @property
+    def making_progress(self) -> bool:
+        """False when there is no worker, or when every one of them has been in its call for longer than a job may take
+        in all; any thread may ask.
+        """
+        return self._engine.ready and self._engine.stalled_s < self._deadline_s
+
+
+def _resampled_samples(n_samples: int, from_hz: int, to_hz: int) -> int:
+    """What `resample` makes of them: rounded half up."""
+    return (2 * n_samples * to_hz + from_hz) // (2 * from_hz)

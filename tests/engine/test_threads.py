@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from voxgate.engine import threads
-from voxgate.engine.base import Job, Outcome
+from voxgate.engine.base import Arena, BatchLimits, Job, Outcome, State, Work
 from voxgate.engine.threads import ThreadEngine
 from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError
 from voxgate.models.base import Batch, Model
@@ -18,8 +19,8 @@ from voxgate.models.dummy import Dummy
 WAIT_S = 30  # How long a test waits before it gives up; nothing here takes that long.
 
 
-def job(n_samples: int = 3) -> Job:
-    return Job(np.zeros(n_samples, np.float32), 16_000, True, None, lambda job: None)
+def job(n_samples: int = 3, **fields: Any) -> Job:
+    return Job(np.zeros(n_samples, np.float32), 16_000, True, None, lambda job: None, owed=True, **fields)
 
 
 class Source:
@@ -28,14 +29,19 @@ class Source:
     def __init__(self) -> None:
         self.batches: queue.SimpleQueue[list[Job]] = queue.SimpleQueue()
         self.finished: queue.SimpleQueue[tuple[list[Job], list[Outcome]]] = queue.SimpleQueue()
-        self.asked: list[int] = []
+        self.asked: list[BatchLimits] = []
 
-    def take(self, max_jobs: int) -> list[Job]:
-        self.asked.append(max_jobs)
-        return self.batches.get()
+    def take(self, limits: BatchLimits, arena: Arena | None = None) -> Work | None:
+        assert arena is None
+        self.asked.append(limits)
+        jobs = self.batches.get()
+        return Work(jobs, Batch.gather([job.audio for job in jobs])) if jobs else None
 
     def finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         self.finished.put((list(jobs), list(outcomes)))
+
+    def requeue(self, jobs: Sequence[Job]) -> None:
+        raise AssertionError("threads do not die")
 
     def run(self, jobs: list[Job]) -> list[Outcome]:
         self.batches.put(jobs)
@@ -78,9 +84,19 @@ def test_batches_come_back_with_their_outcomes() -> None:
     assert (counts.failures, counts.inference_errors, counts.retried_batches) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("model", "asked"), [(Counter(), 1), (BatchCounter(), 7)])
-def test_more_than_one_job_is_asked_for_only_when_the_model_batches(model: Model, asked: int) -> None:
-    engine, source = ThreadEngine(model, threads=1, max_batch_size=7), Source()
+@pytest.mark.parametrize(
+    ("model", "max_batch_size", "asked"),
+    [
+        (Counter(), 7, BatchLimits(1)),
+        (BatchCounter(), 7, BatchLimits(7, 90.0, 0.02)),
+        (BatchCounter(), 1, BatchLimits(1)),
+    ],
+)
+def test_more_than_one_job_is_asked_for_only_when_the_model_batches(
+    model: Model, max_batch_size: int, asked: BatchLimits
+) -> None:
+    engine = ThreadEngine(model, 1, max_batch_size, max_batch_seconds=90.0, batch_window_s=0.02)
+    source = Source()
     engine.start(source)
     source.close(engine)
     assert source.asked == [asked]
@@ -141,7 +157,7 @@ def test_a_failed_batch_is_counted_as_retried() -> None:
     engine.start(source)
     assert source.run([job(1), job(2)]) == [{"count": 1}, {"count": 2}]
     cancelled = job(2)
-    cancelled.cancelled = True
+    cancelled.owed = False
     outcomes = source.run([job(1), cancelled])
     assert outcomes[0] == {"count": 1}
     assert isinstance(outcomes[1], InferenceError)
@@ -190,9 +206,13 @@ def test_usable_cpus_is_at_least_one() -> None:
         ({"threads": -1}, r"inference.threads must be within 0\.\.1024, not -1"),
         ({"threads": 1025}, r"not 1025"),
         ({"max_batch_size": 0}, "inference.max_batch_size must be at least 1, not 0"),
+        ({"max_batch_seconds": 0}, "inference.max_batch_seconds must be above 0, not 0"),
+        ({"max_batch_seconds": math.nan}, "inference.max_batch_seconds must be above 0, not nan"),
+        ({"batch_window_s": -0.001}, "inference.batch_window_ms must be at least 0, not -1"),
+        ({"batch_window_s": math.inf}, "inference.batch_window_ms must be at least 0, not inf"),
     ],
 )
-def test_bad_numbers_are_refused(arguments: dict[str, int], message: str) -> None:
+def test_bad_numbers_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ThreadEngine(Counter(), **arguments)
 
@@ -257,6 +277,30 @@ def test_warm_up_tries_a_batch_too_when_the_model_batches() -> None:
     model = BatchRecorder()
     ThreadEngine(model, max_batch_size=1).warm_up()
     assert len(model.calls) == 2
+
+
+def test_warm_up_tries_a_short_session_when_the_model_is_stateful() -> None:
+    class Walker(Model):
+        def __init__(self) -> None:
+            self.calls: list[Any] = []
+
+        def open(self) -> str:
+            return "state"
+
+        def step(self, audio: np.ndarray, state: Any) -> None:
+            self.calls.append((len(audio), state))
+
+        def finish(self, state: Any) -> None:
+            self.calls.append(state)
+
+    class Both(Walker):
+        def infer(self, audio: np.ndarray) -> Any:
+            self.calls.append(len(audio))
+            return {}
+
+    for model, calls in ((Walker(), []), (Both(), [16_000])):
+        ThreadEngine(model).warm_up()
+        assert model.calls == [*calls, (16_000, "state"), "state"]
 
 
 def test_the_dummy_pays_its_penalty_at_warm_up() -> None:
@@ -334,12 +378,96 @@ def test_an_engine_starts_once() -> None:
     source.close(engine)
 
 
-def test_audio_at_another_rate_is_resampled_for_the_model() -> None:
+def test_the_second_try_of_a_batch_gets_the_audio_at_the_models_rate() -> None:
     class Wide(Counter):
         sample_rate = 24_000
 
-    source = Source()
-    engine = ThreadEngine(Wide(), 1)
+        def infer_batch(self, batch: Batch) -> Any:
+            raise ValueError
+
+    engine, source = ThreadEngine(Wide(), 1), Source()
     engine.start(source)
-    assert source.run([job(1600)]) == [{"count": 2400}]
+    assert source.run([job(1600), job(800)]) == [{"count": 2400}, {"count": 1200}]
     source.close(engine)
+
+
+# --- stateful models ---
+
+
+class Adder(Model):
+    """Adds up; its first sample says what to do."""
+
+    def open(self) -> list[int]:
+        return []
+
+    def step(self, audio: np.ndarray, state: list[int]) -> Any:
+        if len(audio) == 13:
+            raise InferenceError("unlucky")
+        if len(audio) == 666:
+            raise ValueError("secret")
+        state.append(len(audio))
+        return {"sum": sum(state)} if len(state) % 2 else None
+
+    def finish(self, state: list[int]) -> Any:
+        return {"steps": len(state)}
+
+
+def test_a_state_is_opened_once_and_goes_from_call_to_call() -> None:
+    engine, source = ThreadEngine(Adder(), threads=1), Source()
+    engine.start(source)
+    state, other = State(), State()
+    assert source.run([job(3, call="step", state=state)]) == [{"sum": 3}]
+    assert source.run([job(9, call="step", state=other)]) == [{"sum": 9}]
+    assert source.run([job(4, call="step", state=state)]) == [None]
+    assert [str(outcome) for outcome in source.run([job(13, call="step", state=state)])] == ["unlucky"]
+    assert [type(outcome) for outcome in source.run([job(666, call="step", state=state)])] == [InternalError]
+    assert source.run([job(5, call="step", state=state)]) == [{"sum": 12}]
+    assert source.run([job(0, call="finish", state=state)]) == [{"steps": 3}]
+    source.close(engine)
+    counts = engine.counts()
+    assert (counts.results, counts.inference_errors, counts.failures) == (5, 1, 1)
+
+
+def test_a_lost_state_answers_with_an_error() -> None:
+    engine, source = ThreadEngine(Adder(), threads=1), Source()
+    engine.start(source)
+    (outcome,) = source.run([job(3, call="step", state=State(lost=True))])
+    assert isinstance(outcome, InferenceError)
+    assert "its state is lost" in str(outcome)
+    source.close(engine)
+
+
+# --- progress ---
+
+
+def test_an_engine_is_stalled_while_every_thread_is_in_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(threads.time, "monotonic", lambda: now_s)
+    entered, gates = threading.Semaphore(0), [threading.Event(), threading.Event()]
+
+    class Gated(Counter):
+        def infer(self, audio: np.ndarray) -> Any:
+            entered.release()
+            assert gates[len(audio)].wait(WAIT_S)
+            return {}
+
+    engine, source = ThreadEngine(Gated(), threads=2), Source()
+    assert engine.stalled_s == 0.0
+    engine.start(source)
+    assert engine.stalled_s == 0.0
+    source.batches.put([job(0)])
+    assert entered.acquire(timeout=WAIT_S)
+    now_s = 110.0
+    assert engine.stalled_s == 0.0  # One thread waits for work.
+    source.batches.put([job(1)])
+    assert entered.acquire(timeout=WAIT_S)
+    now_s = 113.0
+    assert engine.stalled_s == 3.0  # The younger call counts.
+    gates[1].set()
+    source.finished.get(timeout=WAIT_S)
+    source.batches.put([])
+    gates[0].set()
+    source.finished.get(timeout=WAIT_S)
+    source.batches.put([])
+    assert engine.stop(WAIT_S)
+    assert engine.stalled_s == 0.0

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from voxgate.errors import InferenceError
+from voxgate.models.base import Batch
 from voxgate.models.dummy import Dummy
 
 SECOND = np.zeros(16_000, np.float32)
@@ -157,7 +158,7 @@ RATES = ("failure_rate", "panic_rate", "crash_rate", "hang_rate")
     ("knob", "value", "highest"),
     [
         *[(knob, value, "1") for knob in RATES for value in (-0.01, 1.01, math.nan)],
-        *[(knob, value, "3600") for knob in ("delay", "jitter") for value in (-1, 3601, math.inf)],
+        *[(knob, value, "3600") for knob in ("delay", "jitter", "item_delay") for value in (-1, 3601, math.inf)],
         *[(knob, value, "1000") for knob in ("constant_factor", "warmup_penalty") for value in (-1, 1001)],
         ("delay", "0.5", "3600"),
         ("delay", True, "3600"),
@@ -169,6 +170,32 @@ def test_a_bad_value_is_refused_with_knob_value_and_range(knob: str, value: obje
     with pytest.raises(ValueError, match=rf"^{knob} must be .* 0\.\.{highest}, not ") as caught:
         Dummy(**{knob: value})
     assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected_s"), [([16_000], 0.06 + 0.5), ([16_000, 0, 8000], 0.08 + 0.75), ([0] * 10, 0.15)]
+)
+def test_a_batch_costs_so_much_and_so_much_an_item(lengths: list[int], expected_s: float) -> None:
+    model, slept = make(**CALM | {"delay": 0.05, "item_delay": 0.01, "constant_factor": 0.5})
+    batch = Batch.gather([SECOND[:n] for n in lengths])
+    assert model.infer_batch(batch) == [{"count": n} for n in lengths]
+    assert slept == [pytest.approx(expected_s)]
+    if len(lengths) == 1:
+        model.infer(SECOND)
+        assert slept[1] == slept[0]
+
+
+def test_it_batches_only_when_it_is_told_what_that_costs() -> None:
+    assert not Dummy().batches
+    assert Dummy(item_delay=0.0).batches
+
+
+@pytest.mark.parametrize("knob", ["failure_rate", "panic_rate"])
+def test_a_batch_can_fail_too(knob: str) -> None:
+    model, slept = make(**CALM | {knob: 1.0, "item_delay": 0.01})
+    with pytest.raises((InferenceError, RuntimeError), match=r"^(Unexpected|Inference)"):
+        model.infer_batch(Batch.gather([SECOND, SECOND]))
+    assert len(slept) == 1
 
 
 @pytest.mark.parametrize("seed", [1.5, "1", True])

@@ -1,8 +1,18 @@
-"""Where models run: the seam (:mod:`.base`) and what stands behind it (:mod:`.threads`)."""
+"""Where models run: the seam (:mod:`.base`) and what stands behind it (:mod:`.threads`, :mod:`.processes`)."""
 
 from __future__ import annotations
 
-from voxgate.engine.base import Engine, Job, JobSource, Outcome
+from voxgate.engine.base import BatchLimits, Engine, EngineCounts, Job, JobSource, Outcome, State, Work
 from voxgate.engine.threads import ThreadEngine
 
-__all__ = ["Engine", "Job", "JobSource", "Outcome", "ThreadEngine"]
+__all__ = [
+    "BatchLimits",
+    "Engine",
+    "EngineCounts",
+    "Job",
+    "JobSource",
+    "Outcome",
+    "State",
+    "ThreadEngine",
+    "Work",
+]

@@ -34,6 +34,8 @@ class State:
     value: Any = None
     """What `Model.open` returned, once `opened`; an engine that runs the model elsewhere puts here what it needs."""
     opened: bool = False
+    lost: bool = False
+    """A call did not return in time, or its worker died: every later call is answered with an error."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,8 +55,8 @@ class Job:
     stream: object
     """Whose job it is, by identity; jobs of one stream compete as one."""
     on_done: Callable[[Job], None]
-    """Called once, on the loop's thread, with exactly one of `result` and `error` set; never after the job was
-    cancelled."""
+    """Called once, on the loop's thread, with one of `result` and `error` set (neither, when a stateful call had
+    nothing to say); never after the job was cancelled."""
     call: Call = "infer"
     """`step` and `finish` need `state`; such a job always runs alone."""
     state: State | None = None

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from voxgate.engine.base import Outcome
+from voxgate.engine.base import Call, Outcome, State
 from voxgate.engine.failures import FailureLog
 from voxgate.errors import InferenceError, InternalError
 from voxgate.models.base import Batch, Model, Samples
@@ -45,23 +45,45 @@ class Invoker:
         self._model = model
         self._failures = failures or FailureLog(logger)
 
-    def invoke(self, audios: Sequence[Samples], cancelled: Callable[[int], bool] = lambda _: False) -> Invocation:
+    def invoke(self, batch: Batch, original: Callable[[int], Samples | None] | None = None) -> Invocation:
         """One item goes to `infer`; several go to `infer_batch`, and when that fails as a whole, to `infer` one by one.
 
-        `cancelled(index)` is asked before each item of such a second try: an item nobody waits for is not run again.
+        `original(index)` is asked before each item of such a second try for the audio as it was before the model could
+        change it, and says None for an item that nobody waits for: it is not run again. Without it, the rows of the
+        batch are taken as the failed call has left them.
         """
-        if len(audios) == 1:
-            return Invocation([self._one(audios[0])])
+        if len(batch) == 1:
+            return Invocation([self._one(batch[0])])
         try:
-            answers = self._model.infer_batch(Batch.gather(audios))
-            self._check_answers(answers, len(audios))
+            answers = self._model.infer_batch(batch)
+            self._check_answers(answers, len(batch))
         except BaseException as error:  # The worker must outlive its model, whatever that raises.
             if not isinstance(error, InferenceError):
-                what = f"a batch of {len(audios)} failed in model {self._model.name!r}: trying item by item"
+                what = f"a batch of {len(batch)} failed in model {self._model.name!r}: trying item by item"
                 self._report(what, error)
-            skipped = InferenceError("Cancelled")
-            return Invocation([skipped if cancelled(i) else self._one(audio) for i, audio in enumerate(audios)], True)
+            audios = map(original or batch.__getitem__, range(len(batch)))
+            return Invocation(
+                [InferenceError("Cancelled") if audio is None else self._one(audio) for audio in audios], True
+            )
         return Invocation([self._checked(answer) for answer in answers])
+
+    def call(self, call: Call, audio: Samples, state: State) -> Outcome:
+        """One call of a stateful model, `step` or `finish` (which gets no audio); opens the state if need be. None: the
+        model had nothing to say.
+        """
+        if state.lost:
+            return InferenceError("An earlier call of this stream did not return: its state is lost")
+        try:
+            if not state.opened:
+                state.value = self._model.open()
+                state.opened = True
+            answer = self._model.step(audio, state.value) if call == "step" else self._model.finish(state.value)
+            return None if answer is None else self._result(answer)
+        except InferenceError as error:
+            return _without_stack(error)
+        except BaseException as error:
+            self._report(f"model {self._model.name!r} failed", error)
+            return InternalError(_ON_THE_WIRE)
 
     def _one(self, audio: Samples) -> Outcome:
         try:

@@ -6,11 +6,11 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from voxgate.errors import InferenceError
-from voxgate.models.base import Model, Samples
+from voxgate.models.base import Batch, Model, Samples
 
 __all__ = ["Dummy"]
 
@@ -29,6 +29,9 @@ class Dummy(Model):
     - raises ``InferenceError("Unexpected inference failure")`` with probability ``failure_rate``,
     - raises a RuntimeError, which reaches the client as "Internal server error", with probability ``panic_rate``,
     - answers.
+
+    With ``item_delay`` it batches: a call takes that much more for each of its pieces of audio, counts their durations
+    together, and throws the dice once. A batch that fails is tried item by item, each with a throw of its own.
 
     crash_rate and hang_rate are for worker processes, which survive them; an engine which shares the server's process
     refuses to start a model with either above 0.
@@ -51,10 +54,11 @@ class Dummy(Model):
         warmup_penalty: float = 10.0,
         crash_rate: float = 0.0,
         hang_rate: float = 0.0,
+        item_delay: float | None = None,
         seed: int | None = None,
     ) -> None:
-        """Knobs: delay and jitter in seconds, 0..3600; constant_factor and warmup_penalty 0..1000; the rates are
-        probabilities, 0..1.
+        """Knobs: delay, jitter and item_delay in seconds, 0..3600 (item_delay None: it does not batch);
+        constant_factor and warmup_penalty 0..1000; the rates are probabilities, 0..1.
 
         `seed` makes what happens a function of the number of the call (the first, the second ... of this instance)
         alone. Raises ValueError naming the knob, the value and the range.
@@ -67,6 +71,7 @@ class Dummy(Model):
         self.warmup_penalty = _in_range("warmup_penalty", warmup_penalty, 1000.0)
         self.crash_rate = _in_range("crash_rate", crash_rate, 1.0)
         self.hang_rate = _in_range("hang_rate", hang_rate, 1.0)
+        self.item_delay = None if item_delay is None else _in_range("item_delay", item_delay, _LONGEST_S)
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise ValueError(f"seed must be an integer or absent, not {seed!r}")
         deadly = [f"{knob} is {getattr(self, knob)}" for knob in ("crash_rate", "hang_rate") if getattr(self, knob) > 0]
@@ -80,13 +85,26 @@ class Dummy(Model):
         self._lock = threading.Lock()
         self._n_calls = 0
 
+    @property
+    def batches(self) -> bool:
+        return self.item_delay is not None
+
     def infer(self, audio: Samples) -> Mapping[str, Any]:
+        self._call(1, len(audio))
+        return {"count": len(audio)}
+
+    def infer_batch(self, batch: Batch) -> Sequence[Mapping[str, Any]]:
+        self._call(len(batch), int(batch.lengths.sum()))
+        return [{"count": int(length)} for length in batch.lengths]
+
+    def _call(self, n_items: int, n_samples: int) -> None:
         with self._lock:
             call = self._n_calls
             self._n_calls += 1
         jitter, crash, hang, failure, panic = self._dice(call)
-        duration_s = len(audio) / self.sample_rate
+        duration_s = n_samples / self.sample_rate
         delay_s = duration_s * self.constant_factor + self.delay + self.jitter * (2.0 * jitter - 1.0)
+        delay_s += n_items * (self.item_delay or 0.0)
         if call == 0:
             delay_s += delay_s * self.warmup_penalty
         self.sleep(max(0.0, delay_s))
@@ -98,7 +116,6 @@ class Dummy(Model):
             raise InferenceError("Unexpected inference failure")
         if panic < self.panic_rate:
             raise RuntimeError("Inference catastrophically failed")
-        return {"count": len(audio)}
 
     def _dice(self, call: int) -> tuple[float, float, float, float, float]:
         """Five numbers of 0..1 for one call; all are thrown every time, so that turning one knob leaves the others'

@@ -1,0 +1,32 @@
+from typing import Generic, TypeVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Buffer
+
+_Job = TypeVar("_Job")
+
+@final
+class BatchQueue(Generic[_Job]):
+    def __new__(
+        cls, max_jobs: int, max_samples: int, stream_jobs: int = 0, stream_samples: int = 0
+    ) -> BatchQueue[_Job]: ...
+    def __len__(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def depths(self) -> tuple[int, int, int]: ...
+    def put(
+        self,
+        job: _Job,
+        audio: NDArray[np.float32] | None,
+        stream: object,
+        final: bool = True,
+        n_samples: int = -1,
+        alone: bool = False,
+        front: bool = False,
+    ) -> None: ...
+    def cancel(self, job: _Job) -> bool: ...
+    def take(
+        self, max_items: int, max_samples: int = 0, window_s: float = 0.0, arena: Buffer | None = None
+    ) -> tuple[list[_Job], NDArray[np.float32] | None, NDArray[np.int64]] | None: ...
+    def close(self) -> list[_Job]: ...

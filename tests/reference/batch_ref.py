@@ -1,0 +1,94 @@
+"""BatchQueue as a textbook would have it: everything is looked through for every decision.
+
+Start-time fair queueing: in virtual time, a job of a stream starts at the end of its last one, or at the present when
+that is later; the earliest start is served, and becomes the present.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+MIN_COST = 1024
+
+
+@dataclass
+class Waiting:
+    job: Any
+    stream: Any
+    n_samples: int
+    final: bool
+    alone: bool
+    ticket: int
+
+
+class ReferenceQueue:
+    def __init__(self, max_jobs: int, max_samples: int, stream_jobs: int = 0, stream_samples: int = 0) -> None:
+        self.max_jobs, self.max_samples = max_jobs, max_samples
+        self.stream_jobs, self.stream_samples = stream_jobs or max_jobs, stream_samples or max_samples
+        self.waiting: list[Waiting] = []
+        self.present = {True: 0, False: 0}
+        self.ends: dict[tuple[bool, Any], int] = {}
+        self.n_put = 0
+
+    def put(self, job: Any, n_samples: int, stream: Any, final: bool, alone: bool = False, front: bool = False) -> bool:
+        mine = [waiting for waiting in self.waiting if waiting.stream is stream]
+        if not front and (
+            len(self.waiting) >= self.max_jobs
+            or len(mine) >= self.stream_jobs
+            or (self.waiting and samples(self.waiting) + n_samples > self.max_samples)
+            or (mine and samples(mine) + n_samples > self.stream_samples)
+        ):
+            return False
+        self.n_put += 1
+        ticket = -self.n_put if front else self.n_put
+        self.waiting.append(Waiting(job, stream, n_samples, final, alone, ticket))
+        return True
+
+    def cancel(self, job: Any) -> bool:
+        found = [waiting for waiting in self.waiting if waiting.job is job]
+        if found:
+            self.remove(found[0])
+        return bool(found)
+
+    def take(self, max_items: int, max_samples: int = 0, room: int | None = None) -> list[Any]:
+        batch: list[Waiting] = []
+        while self.waiting and len(batch) < max_items:
+            following = self.first()
+            size = max(waiting.n_samples for waiting in [*batch, following]) * (len(batch) + 1)
+            too_large = (max_samples and size > max_samples) or (room is not None and size > room)
+            if batch and (following.alone or too_large):
+                break
+            self.serve(following)
+            batch.append(following)
+            if following.alone:
+                break
+        return [waiting.job for waiting in batch]
+
+    def first(self) -> Waiting:
+        lane = [waiting for waiting in self.waiting if waiting.final] or self.waiting
+        heads: dict[Any, Waiting] = {}
+        for waiting in sorted(lane, key=lambda waiting: waiting.ticket):
+            heads.setdefault(waiting.stream, waiting)
+        return min(heads.values(), key=lambda head: (self.start(head), head.ticket))
+
+    def start(self, waiting: Waiting) -> int:
+        present = self.present[waiting.final]
+        return present if waiting.ticket < 0 else max(present, self.ends.get((waiting.final, waiting.stream), 0))
+
+    def serve(self, waiting: Waiting) -> None:
+        start = self.start(waiting)
+        self.present[waiting.final] = max(self.present[waiting.final], start)
+        if waiting.ticket >= 0:
+            self.ends[waiting.final, waiting.stream] = start + max(waiting.n_samples, MIN_COST)
+        self.remove(waiting)
+
+    def remove(self, waiting: Waiting) -> None:
+        self.waiting.remove(waiting)
+        if not any(other.final == waiting.final for other in self.waiting):  # The lane's busy period is over.
+            ends = [end for (final, _), end in self.ends.items() if final == waiting.final]
+            self.present[waiting.final] = max([self.present[waiting.final], *ends])
+
+
+def samples(waiting: list[Waiting]) -> int:
+    return sum(item.n_samples for item in waiting)
