@@ -7,17 +7,25 @@ import logging
 from typing import Any
 
 from voxgate.config import Config
+from voxgate.engine.base import Engine
+from voxgate.engine.processes import ProcessEngine
 from voxgate.engine.threads import ThreadEngine
-from voxgate.models import Model, load_model
+from voxgate.errors import ConfigError
+from voxgate.models import Model, find_model, load_model
 from voxgate.scheduler import Scheduler
+from voxgate.tasks import run_in_thread
 from voxgate.vad import VadConfig, load_detector
+from voxgate.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
+# The longest segment that a client may ask for; a call on the simple route is bounded by its own setting.
+LONGEST_SEGMENT_S = 300.0
+
 
 class Service:
-    """Made once per server process, before its loop runs. Everything that can be wrong with the settings, the model or the
-    detector's weights is found out here: ConfigError.
+    """Made once per server process, before its loop runs. Everything that can be wrong with the settings, the model or
+    the detector's weights is found out here: ConfigError.
 
     `scheduler` exists between `start` and `stop`.
     """
@@ -30,10 +38,18 @@ class Service:
         self.vad = VadConfig(**config.vad.tunables())
         self.vad.check()
         self.detector = load_detector(config.vad.detector, config.vad.weights)
-        self.model = model or load_model(config.model.name, config.model.options)
-        self.engine = ThreadEngine(self.model, config.inference.threads, config.inference.max_batch_size)
+        self.engine = _engine(config, model)
+        self.model = self.engine.model
+        self._watchdog: Watchdog | None = None
         self.streams = 0
-        self.not_ready: str | None = "starting"
+        self._phase: str | None = "starting"
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why no new stream should come here; None when one may."""
+        if self._phase is None and not self.scheduler.making_progress:
+            return "no worker makes progress"
+        return self._phase
 
     @property
     def public_limits(self) -> dict[str, Any]:
@@ -48,15 +64,97 @@ class Service:
 
     async def start(self) -> None:
         """Brings the model up; returns when it is warm. Raises ModelLoadError when it cannot be made ready."""
-        self.scheduler = Scheduler(self.engine, asyncio.get_running_loop(), self.config.inference.max_jobs)
+        inference = self.config.inference
+        self.scheduler = Scheduler(
+            self.engine,
+            asyncio.get_running_loop(),
+            inference.max_jobs,
+            max_seconds=inference.max_seconds,
+            stream_jobs=inference.stream_jobs,
+            stream_seconds=inference.stream_seconds,
+            deadline_s=inference.deadline_s,
+        )
         self.scheduler.start()
+        if isinstance(self.engine, ThreadEngine):
+            self._watchdog = Watchdog(self.model.name, self._calls)
+            self._watchdog.start()
         if self.config.inference.warm_up:
-            self.not_ready = "warming up the model"
+            self._phase = "warming up the model"
             await self.scheduler.warm_up()
-        self.not_ready = None
+        self._phase = None
 
     async def stop(self, timeout_s: float) -> None:
         """Takes no more work, and waits at most `timeout_s` for running model calls."""
-        self.not_ready = "stopping"
+        self._phase = "stopping"
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        if "scheduler" not in self.__dict__:  # It never came to a start; a worker process may be there all the same.
+            await run_in_thread(lambda: self.engine.stop(timeout_s), "voxgate-engine-stop", "service")
+            return
         self.scheduler.close()
         await self.scheduler.wait_closed(timeout_s)
+
+    def _calls(self) -> tuple[int, int]:
+        """Model calls that run, and that have ended."""
+        return self.scheduler.depths()["running"], self.engine.counts().batches
+
+
+def _engine(config: Config, model: Model | None) -> Engine:
+    """The engine that the settings ask for, or that the model needs, with its model loaded."""
+    name, options = config.model.name, config.model.options
+    isolated = config.inference.isolation == "process"
+    if model is not None:
+        if isolated:
+            raise ConfigError(
+                "inference.isolation = 'process' expects a model that is named in the settings: an object that was made"
+                " in this process cannot move into another"
+            )
+        return _threads(config, model)
+    if isolated:
+        return _processes(config)
+    declared = find_model(name)
+    stateful = getattr(declared, "step", Model.step) is not Model.step
+    if getattr(declared, "holds_gil", False) is True and not stateful:
+        return _automatic_processes(config)
+    model = load_model(name, options)
+    if model.holds_gil and not model.stateful:  # Known only once it was made.
+        model.close()
+        return _automatic_processes(config)
+    return _threads(config, model)
+
+
+def _threads(config: Config, model: Model) -> ThreadEngine:
+    inference = config.inference
+    return ThreadEngine(
+        model,
+        inference.threads,
+        inference.max_batch_size,
+        inference.max_batch_seconds,
+        inference.batch_window_ms / 1000,
+    )
+
+
+def _automatic_processes(config: Config) -> ProcessEngine:
+    logger.info(
+        "model %r holds the GIL while it computes: it runs in worker processes, as if inference.isolation said so",
+        config.model.name,
+    )
+    return _processes(config)
+
+
+def _processes(config: Config) -> ProcessEngine:
+    inference = config.inference
+    engine = ProcessEngine(
+        config.model.name,
+        config.model.options,
+        inference.processes,
+        inference.max_batch_size,
+        inference.max_batch_seconds,
+        inference.batch_window_ms / 1000,
+        longest_job_s=max(LONGEST_SEGMENT_S, config.simple.max_chunk_s),
+        deadline_s=inference.deadline_s,
+        restart_backoff_s=inference.restart_backoff_s,
+        warm_up=inference.warm_up,
+    )
+    engine.load()
+    return engine

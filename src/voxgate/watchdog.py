@@ -1,0 +1,156 @@
+"""Notices when the event loop starves because a model holds Python's global lock, and says what to do about it.
+
+A model on a thread that keeps the GIL stops everything else in the process: no audio is read, no ping is answered, no
+result leaves. From inside that looks like a slow server, so it is told here by name.
+
+Two hearts beat side by side: one on the event loop, one on a thread that does nothing else. When both miss their beats
+in the same span, while the process did compute but the loop's own thread did not, somebody else had the GIL; and when a
+model call was running, it was the model. A slow callback of the loop's own, a blocking system call in it, a machine
+that was suspended or overloaded look different, and are not blamed on the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from voxgate.tasks import spawn_thread
+
+__all__ = ["Beat", "Starvation", "Watchdog"]
+
+logger = logging.getLogger("voxgate.watchdog")
+
+_BEAT_S = 0.05
+_STALL_S = 0.25
+"""A single span without the GIL that is worth a line in the log."""
+_WINDOW_S = 5.0
+_SHARE = 0.1
+"""Part of a window that went by waiting for the GIL, in spans however short, that is worth a line."""
+_QUIET_S = 60.0
+"""Time between two lines."""
+_OWN_WORK = 0.5
+"""Part of a span that the loop's thread computed itself, from which on it has itself to blame."""
+_IDLE_PROCESS = 0.5
+"""Part of a span that the process computed at all, below which the machine is to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What is known at one beat of the loop's heart; all in seconds, of clocks that only move forward."""
+
+    now_s: float
+    late_s: float
+    """How much later than planned this beat came."""
+    other_late_s: float
+    """The most that the other heart has been late since the last beat."""
+    loop_cpu_s: float
+    """CPU time of the loop's thread since the process started."""
+    process_cpu_s: float
+    """CPU time of the whole process since it started."""
+    n_running: int
+    """Model calls that run now."""
+    n_done: int
+    """Model calls that have ended since the process started."""
+
+
+class Starvation:
+    """Judges beats: the part without threads and clocks."""
+
+    def __init__(self, model_name: str) -> None:
+        self._model_name = model_name
+        self._before: Beat | None = None
+        self._window_from_s = 0.0
+        self._starved_s = 0.0
+        self._told_s: float | None = None
+
+    def beat(self, beat: Beat) -> str | None:
+        """A sentence for the log, or None when all is well, or was said less than a minute ago."""
+        before, self._before = self._before, beat
+        if before is None:
+            self._window_from_s = beat.now_s
+            return None
+        starved_s = self._starved(before, beat)
+        self._starved_s += starved_s
+        window_s = beat.now_s - self._window_from_s
+        complaint = None
+        if starved_s >= _STALL_S:
+            complaint = f"model {self._model_name!r} held the GIL for {starved_s:.1f} s"
+        elif window_s >= _WINDOW_S and self._starved_s >= _SHARE * window_s:
+            complaint = (
+                f"model {self._model_name!r} held the GIL so that the server waited for it"
+                f" {100 * self._starved_s / window_s:.0f} % of {window_s:.0f} s"
+            )
+        if window_s >= _WINDOW_S:
+            self._window_from_s, self._starved_s = beat.now_s, 0.0
+        if complaint is None or (self._told_s is not None and beat.now_s - self._told_s < _QUIET_S):
+            return None
+        self._told_s = beat.now_s
+        return (
+            f'{complaint}, and every stream stood still: set inference.isolation = "process"'
+            " (or holds_gil = True on the model, if it is yours)"
+        )
+
+    def _starved(self, before: Beat, beat: Beat) -> float:
+        """Seconds of the span between two beats in which a model call kept the GIL from everybody."""
+        span_s = beat.now_s - before.now_s
+        lost_s = min(beat.late_s, beat.other_late_s)
+        ran = before.n_running or beat.n_running or beat.n_done != before.n_done
+        own_s = beat.loop_cpu_s - before.loop_cpu_s
+        computed_s = beat.process_cpu_s - before.process_cpu_s
+        if not ran or lost_s <= 0 or own_s >= _OWN_WORK * span_s or computed_s < _IDLE_PROCESS * span_s:
+            return 0.0
+        return lost_s
+
+
+class Watchdog:
+    """Watches one event loop while it serves one model on threads. Made, started and stopped on the loop's thread."""
+
+    def __init__(self, model_name: str, calls: Callable[[], tuple[int, int]]) -> None:
+        """calls: how many model calls run at this moment, and how many have ended so far; must be cheap."""
+        self._starvation = Starvation(model_name)
+        self._calls = calls
+        self._stopped = threading.Event()
+        self._most_late_s = 0.0
+        self._other_planned_s = time.perf_counter() + _BEAT_S
+        self._timer: asyncio.TimerHandle | None = None
+        self._planned_s = 0.0
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        spawn_thread(self._beat_beside, "voxgate-watchdog", daemon=True, subsystem="watchdog")
+        self._plan(loop)
+
+    def stop(self) -> None:
+        """Harmless when it was never started, or twice."""
+        self._stopped.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._planned_s = time.perf_counter() + _BEAT_S
+        self._timer = loop.call_later(_BEAT_S, self._beat, loop)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = time.perf_counter()
+        # The other heart may still be waiting for the GIL that this one has just got.
+        other_late_s, self._most_late_s = max(self._most_late_s, now_s - self._other_planned_s), 0.0
+        n_running, n_done = self._calls()
+        complaint = self._starvation.beat(
+            Beat(
+                now_s, now_s - self._planned_s, other_late_s, time.thread_time(), time.process_time(), n_running, n_done
+            )
+        )
+        if complaint is not None:
+            logger.warning("%s", complaint)
+        self._plan(loop)
+
+    def _beat_beside(self) -> None:
+        while not self._stopped.wait(_BEAT_S):
+            now_s = time.perf_counter()
+            self._most_late_s = max(self._most_late_s, now_s - self._other_planned_s)
+            self._other_planned_s = now_s + _BEAT_S
