@@ -19,7 +19,7 @@ from voxgate.serving import listen, uvicorn_config
 class LiveServer:
     """`voxgate serve` in a thread: the same socket options, the same uvicorn settings, any model."""
 
-    def __init__(self, model: Model, settings: Mapping[str, Any]) -> None:
+    def __init__(self, model: Model | None, settings: Mapping[str, Any]) -> None:
         # Energy is the detector of most tests: it needs no weights, and its kernel has one form everywhere.
         config = load_config(environ={}, overrides={"server.port": 0, "vad.detector": "energy", **settings})
         self.service = Service(config, model)

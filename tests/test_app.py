@@ -92,6 +92,42 @@ def test_a_stream_asked_for_by_http_says_what_it_is(serve):
     assert (status, body) == (404, {"error": "nothing at /api/v1/simple: it is a websocket"})
 
 
+class OnlyStateful(Model):
+    name = "walker"
+
+    def step(self, audio, state):
+        return {"count": len(audio)}
+
+
+def test_a_route_the_model_is_not_made_for_is_refused_before_the_upgrade(serve, caplog):
+    status, headers, body = refused(serve().url("stateful"))
+    assert (status, body) == (
+        501,
+        {"error": "/api/v1/stateful is not served: model 'count' keeps nothing between its calls: it has no step()"},
+    )
+    assert headers["content-type"] == "application/json"
+    assert "retry-after" not in headers
+    server = serve(OnlyStateful())
+    for route in ("simple", "segmented"):
+        status, headers, body = refused(server.url(route))
+        assert (status, body) == (
+            501,
+            {"error": f"/api/v1/{route} is not served: model 'walker' answers no audio on its own: it has no infer()"},
+        )
+    assert stream(server.url("stateful"), start(), bytes(3200))[0]["count"] == 1600
+    loggers = {record.name for record in caplog.records if record.levelname in ("WARNING", "ERROR")}
+    assert not any(name.startswith("voxgate") for name in loggers)  # at warm-up neither
+
+
+def test_a_route_that_will_never_be_served_is_not_said_to_be_busy(serve):
+    model = Slow()
+    server = serve(model, wait=False)
+    assert refused(server.url("stateful"))[0] == 501
+    assert refused(server.url("simple"))[0] == 503
+    model.warm.set()
+    assert server.ready.wait(30)
+
+
 def test_a_full_server_refuses_before_the_upgrade(serve):
     server = serve(**{"limits.streams": 2})
     with Client(server.url()), Client(server.url("simple")):

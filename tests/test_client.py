@@ -655,6 +655,13 @@ def test_simple_results_cover_everything() -> None:
     assert problems({"type": "data", "count": 3, "channel": 0}, covering=True) == []
 
 
+def test_stateful_results_may_have_no_length_and_an_error_stands_for_all_before_it() -> None:
+    closed = (segment(0, 2.4), segment(2.4, 3.0), segment(3.0, 3.0))
+    assert problems(*closed, covering=True) == []
+    assert problems(segment(0, 1.1), error(), segment(2.4, 3.0), segment(3.0, 3.0), covering=True) == []
+    assert problems(segment(0, 2.4), error(), covering=True) == []
+
+
 def test_missing_results_are_raised_after_the_last_event() -> None:
     async def main() -> list[Event]:
         events: list[Event] = []
@@ -666,11 +673,12 @@ def test_missing_results_are_raised_after_the_last_event() -> None:
     assert asyncio.run(main()) == [Active(0.1), Inactive(0.6)]
 
 
-def test_the_simple_route_is_known_by_its_address() -> None:
-    events = run(answering(segment(0, 1.0)), path="/api/v1/simple")
+@pytest.mark.parametrize("path", ["/api/v1/simple", "/api/v1/stateful", "/api/v1/stateful/"])
+def test_routes_that_answer_all_audio_are_known_by_their_address(path: str) -> None:
+    events = run(answering(segment(0, 1.0)), path=path)
     assert events == [Segment(0.0, 1.0, UNSET, {"count": 1})]
     with pytest.raises(client.MissingResults, match=r"0\.500-1\.000"):
-        run(answering(segment(0, 0.5)), path="/api/v1/simple")
+        run(answering(segment(0, 0.5)), path=path)
 
 
 def test_many_problems_are_cut_in_the_text_but_all_there() -> None:

@@ -225,7 +225,7 @@ def test_a_segment_at_its_longest_is_cut_and_goes_on(serve):
     assert [segment["count"] for segment in segments[:-1]] == [16_000] * (len(segments) - 1)
     for sooner, later in zip(segments, segments[1:], strict=False):
         assert later["start_time"] == sooner["end_time"]
-    assert events[-1]["end_time"] == of_type(events, "inactive")[0]["time"]
+    assert segments[-1]["end_time"] == of_type(events, "inactive")[0]["time"]
 
 
 # Notices

@@ -251,7 +251,7 @@ def test_timeouts_name_their_setting() -> None:
 
 
 def test_unknown_route() -> None:
-    with pytest.raises(ValueError, match=r"^route must be simple or segmented, got 'other'$"):
+    with pytest.raises(ValueError, match=r"^route must be one of simple, segmented, stateful, got 'other'$"):
         Protocol(LIMITS, Vad(), "other")  # type: ignore[arg-type]
     assert Protocol(LIMITS, Vad(), "simple").route == "simple"
 

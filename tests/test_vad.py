@@ -278,26 +278,19 @@ NO_PADDING = VadConfig(prefix_padding_ms=0)
 
 
 class TestSegments:
-    # The network lets go of the last word on the telephone 103 ms late; everything else agrees to 100 ms.
+    # Not the noisy one by its level: that is what the network is for.
     @pytest.mark.parametrize(
-        ("name", "detector", "tolerance_s"),
-        [
-            ("demo", "silero", 0.1),
-            ("demo", "energy", 0.1),
-            ("stereo", "silero", 0.1),
-            ("stereo", "energy", 0.1),
-            ("noisy", "silero", 0.1),
-            ("telephone", "silero", 0.11),
-            ("telephone", "energy", 0.1),
-        ],
+        ("name", "detector"),
+        [(name, detector) for name in ("demo", "stereo", "telephone") for detector in DETECTORS]
+        + [("noisy", "silero")],
     )
-    def test_agree_with_a_listener(self, name: str, detector: str, tolerance_s: float) -> None:
+    def test_agree_with_a_listener_to_100_ms(self, name: str, detector: str) -> None:
         audio, rate = load(name)
         truth = [[(u.start_s, u.end_s) for u in channel] for channel in speech.truth(name)]
         heard = segments_of_channels(audio, rate, NO_PADDING, detector)
         assert [len(channel) for channel in heard] == [len(channel) for channel in truth]
         for got, expected in zip(heard, truth, strict=True):
-            assert np.abs(np.array(got) - np.array(expected)).max() <= tolerance_s
+            assert np.abs(np.array(got) - np.array(expected)).max() <= 0.1
         # The defaults give the same, but for 600 ms in front, as far as there is room.
         for got, bare in zip(segments_of_channels(audio, rate, detector=detector), heard, strict=True):
             ends = [0.0] + [end for _, end in bare]

@@ -16,7 +16,7 @@ from voxgate import runners, tasks
 from voxgate.connection import Connection
 from voxgate.service import Service
 
-STREAM_PATHS: dict[str, runners.Route] = {"/api/v1/simple": "simple", "/api/v1/segmented": "segmented"}
+STREAM_PATHS: dict[str, runners.Route] = {f"/api/v1/{route}": route for route in runners.RUNNERS}
 STOP_TIMEOUT_S = 5.0
 RETRY_AFTER = {"Retry-After": "5"}  # seconds
 
@@ -26,8 +26,8 @@ Started = Callable[[BaseException | None], None]
 def create_app(service: Service, on_started: Started | None = None) -> Starlette:
     """The ASGI application that serves `service`; its lifespan starts the model in the background, and stops it.
 
-    Connections are accepted at once, but ready and the streams answer 503 until the model is warm. `on_started` is called when it
-    is, with None, or with the error that kept it from being so.
+    Connections are accepted at once, but ready and the streams answer 503 until the model is warm. `on_started` is
+    called when it is, with None, or with the error that kept it from being so.
     """
 
     async def health(request: Request) -> JSONResponse:
@@ -77,6 +77,10 @@ class StreamEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
         await receive()  # websocket.connect
+        unserved = _why_unserved(service, self._route)
+        if unserved is not None:
+            await _refuse(scope, send, 501, {"error": f"{scope['path']} is not served: {unserved}"})
+            return
         if service.not_ready is not None:
             await _refuse(scope, send, 503, {"error": f"not ready: {service.not_ready}"})
             return
@@ -125,6 +129,14 @@ class WebSocket:
     async def close(self, code: int, reason: str) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # the latter when the closing handshake has begun
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+def _why_unserved(service: Service, route: runners.Route) -> str | None:
+    """What a route asks of the model that it does not have; None: nothing."""
+    model = service.model
+    if route == "stateful":
+        return None if model.stateful else f"model {model.name!r} keeps nothing between its calls: it has no step()"
+    return None if model.stateless else f"model {model.name!r} answers no audio on its own: it has no infer()"
 
 
 def _nothing_at(path: str) -> str:

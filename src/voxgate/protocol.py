@@ -47,6 +47,7 @@ from .errors import InvalidMessage, NotStarted, StreamTimeout, VoxgateError
 from .messages import Error, Event, KeepAlive, Start, Stop, VadOptions, check_format, parse_request
 
 __all__ = [
+    "ROUTES",
     "Action",
     "Audio",
     "Close",
@@ -56,8 +57,13 @@ __all__ = [
     "OpenSession",
     "Protocol",
     "Reply",
+    "Route",
     "VadDefaults",
 ]
+
+
+Route: TypeAlias = Literal["simple", "segmented", "stateful"]
+ROUTES: Final[tuple[Route, ...]] = typing.get_args(Route)
 
 
 class OpenSession(Struct, frozen=True):
@@ -139,9 +145,9 @@ class Protocol:
     alike); it is kept for who opens the sessions.
     """
 
-    def __init__(self, limits: Limits, vad: VadDefaults, route: Literal["simple", "segmented"] = "segmented") -> None:
-        if route not in ("simple", "segmented"):
-            raise ValueError(f"route must be simple or segmented, got {route!r}")
+    def __init__(self, limits: Limits, vad: VadDefaults, route: Route = "segmented") -> None:
+        if route not in ROUTES:
+            raise ValueError(f"route must be one of {', '.join(ROUTES)}, got {route!r}")
         self.route: Final = route
         self._limits = limits
         self._vad = vad

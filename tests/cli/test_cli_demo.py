@@ -331,3 +331,24 @@ def test_the_real_server() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for word in ("active", "inactive", "interim", "final", "segment", "4 of 4 utterances heard", "results cover all"):
         assert word in done.stdout
+
+
+def test_the_server_gets_the_model_and_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    async def run_demo(args: argparse.Namespace, command: list[str], out: object) -> int:
+        commands.append(command[3:])
+        return 0
+
+    monkeypatch.setattr(demo, "run_demo", run_demo)
+    assert demo.run(parse()) == 0
+    assert demo.run(parse("--model", "pocketsphinx", "--set", "vad.threshold=0.6", "--set", "model.lm=a")) == 0
+    serve = ["serve", "--host", "127.0.0.1", "--port", "0"]
+    assert commands == [
+        serve,
+        [
+            *serve,
+            *("--model", "pocketsphinx", "--set", "simple.min_chunk_ms=2000"),
+            *("--set", "vad.threshold=0.6", "--set", "model.lm=a"),
+        ],
+    ]

@@ -155,6 +155,8 @@ def test_a_server_cannot_drive_the_terminal() -> None:
         ({"text": 5}, "text 5"),
         ({"big": 123456.789, "tiny": 1.5e-7, "none": None}, "big 123457  tiny 1.5e-07  none null"),
         ({"words": [{"w": "a", "p": 0.5}]}, 'words [{"w": "a", "p": 0.5}]'),
+        ({"words": [{"w": "a", "p": 0.5}] * 9, "text": "a"}, "“a”  words [9 items]"),
+        ({"one": ["x" * 60], "more": {str(i): i for i in range(20)}}, "one [1 item]  more {20 items}"),
         ({}, "(empty)"),
     ],
 )

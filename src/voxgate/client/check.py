@@ -1,8 +1,8 @@
 """Did every result arrive? Known from the events alone, without trust in any total the server sends.
 
 Segmented: each `active` has its `inactive`, and the finals of a channel cover exactly what lies between the two: one
-final, or several when the segment was cut at its maximum length. Simple: the segments of a channel cover the audio from
-0 to its end without a gap. An error event stands in place of one result.
+final, or several when the segment was cut at its maximum length. Simple and stateful: the segments of a channel cover
+the audio from 0 to its end without a gap. An error event stands in place of one result.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ class _Channel:
 class ResultCheck:
     """Takes every event of one session in order; `problems` then says what is missing.
 
-    `channels` is the number of channels sent. `covering`: results must cover the whole audio (the simple route).
+    `channels` is the number of channels sent. `covering`: results must cover the whole audio (the simple and the
+    stateful route).
     """
 
     def __init__(self, channels: int, covering: bool = False) -> None:

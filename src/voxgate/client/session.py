@@ -157,8 +157,8 @@ class Stream:
         """From the start message to the first event, in seconds."""
         self.total_s: float | None = None
         """From the start message to the end of the connection, in seconds."""
-        simple = urlsplit(self.addr).path.rstrip("/").endswith("/simple")
-        self.check = ResultCheck(self.format.channels, covering=simple)
+        route = urlsplit(self.addr).path.rstrip("/").rpartition("/")[2]
+        self.check = ResultCheck(self.format.channels, covering=route in ("simple", "stateful"))
         self._start = Start(self.format, interim_results, trace_id, vad, notices, token)
         self._chunk_size = chunk_size
         self._speed = float(real_time)

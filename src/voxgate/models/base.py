@@ -80,7 +80,7 @@ class Batch:
 
 
 class Model:
-    """Derive from this class and define :meth:`infer`; everything else is optional::
+    """Derive from this class and define :meth:`infer`, or :meth:`step`, or both; everything else is optional::
 
         class Loudness(voxgate.Model):
             sample_rate = 16_000
@@ -170,26 +170,44 @@ class Model:
     # --- the stateful pattern: audio in order, with something kept between the calls ---
 
     def open(self) -> Any:
-        """Makes the state of one channel of one session. What it is only the model knows; it is dropped when the
-        session ends.
+        """Makes the state of one channel of one session: whatever :meth:`step` wants to find again. Called on a worker
+        thread right before the channel's first step; when it raises, that step failed, and the next one tries again.
+
+        The state is never copied, and no two calls use it at once; but each may come from another thread, so nothing
+        that is bound to one thread belongs in it. It is dropped after :meth:`finish`, or when the client has gone (a
+        call which is running then keeps it to its end): free in its ``__del__``, if need be, what Python does not.
+        Only engines that run the model in the server's process can keep states.
         """
         return None
 
     def step(self, audio: Samples, state: Any) -> Mapping[str, Any] | None:
-        """Takes the next audio of a channel, with the state its last call left (change it in place). One call per
-        channel at a time, in order; different channels at once. None: nothing to say yet. Audio, results and errors
-        as for :meth:`infer`.
+        """Takes the next audio of a channel, with the state its last call left (change it in place).
+
+        All audio of the session comes, in order and without gap: at least ``simple.min_chunk_ms`` of it (less before a
+        flush and at the end), at most ``simple.max_chunk_s``. One call per channel at a time, different channels at
+        once. How the audio is cut depends on how busy the server is, so let no answer depend on it.
+
+        None: nothing to say yet; the next answer is about this audio too. Audio, results and errors as for
+        :meth:`infer`; after an error the session goes on with the state as it was left.
         """
         raise NotImplementedError(f"{type(self).__qualname__} defines no step(audio, state)")
 
     def finish(self, state: Any) -> Mapping[str, Any] | None:
-        """The channel has ended: the closing result, or None. Not called when the client has gone."""
+        """The channel has ended: the closing result, or None. The last call for this state.
+
+        Not called for a channel without audio, and not when the client has gone.
+        """
         return None
 
     @property
     def stateful(self) -> bool:
-        """True when the class defines :meth:`step`."""
+        """True when the class defines :meth:`step`: the stateful route is served."""
         return type(self).step is not Model.step
+
+    @property
+    def stateless(self) -> bool:
+        """True when the class defines :meth:`infer`: the simple and segmented routes are served."""
+        return type(self).infer is not Model.infer
 
     def close(self) -> None:
         """The server stops; no call is running and none will follow. Give back what the garbage collector does not."""

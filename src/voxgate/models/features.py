@@ -1,28 +1,17 @@
-"""A real model without weights: how loud, how high and how bright a piece of audio is, computed in Numba.
-
-The compiled code is cached on disk, in the first of these places that can be written: ``$NUMBA_CACHE_DIR``,
-``__pycache__`` beside this file, the user's cache directory. Where there is none, it is compiled anew at each start,
-which takes a second or two.
-"""
+"""A real model without weights: how loud, how high and how bright a piece of audio is, computed in Numba."""
 
 from __future__ import annotations
 
-import functools
-import logging
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any
 
-import numba
 import numpy as np
 
 from voxgate.models.base import Model, Samples
+from voxgate.models.compiling import compiled
 
 __all__ = ["Features"]
-
-logger = logging.getLogger("voxgate.models.features")
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _FLOOR_DBFS = -120.0
 
@@ -34,30 +23,6 @@ _SILENCE_DBFS = -60.0
 
 # Spectrum.
 _FFT_SAMPLES, _FFT_HOP_SAMPLES = 512, 256
-
-
-def _compiled(signature: str) -> Callable[[F], F]:
-    """``numba.njit`` for one signature, at once, without the GIL, cached on disk where there is a place for it.
-
-    Numba itself raises when it finds none: in a container with a read-only file system, say.
-    """
-
-    def compile_now(function: F) -> F:
-        try:
-            compiled = numba.njit(signature, nogil=True, cache=True)(function)
-        except RuntimeError as error:
-            if "no locator" not in str(error):
-                raise
-            _say_no_place()
-            compiled = numba.njit(signature, nogil=True)(function)
-        return cast(F, compiled)
-
-    return compile_now
-
-
-@functools.cache
-def _say_no_place() -> None:
-    logger.warning("no place to keep compiled code: compiling at each start; NUMBA_CACHE_DIR may name one")
 
 
 class Features(Model):
@@ -133,7 +98,7 @@ def _dbfs(amplitude: float) -> float:
     return round(max(_FLOOR_DBFS, 20.0 * math.log10(amplitude)), 2) if amplitude > 0.0 else _FLOOR_DBFS
 
 
-@_compiled("Tuple((float64, float64, boolean))(float32[::1])")
+@compiled("Tuple((float64, float64, boolean))(float32[::1])")
 def _power(samples: Samples) -> tuple[float, float, bool]:
     """Mean square, highest absolute value, and whether all samples are finite (if not, the others mean nothing)."""
     total = 0.0
@@ -145,7 +110,7 @@ def _power(samples: Samples) -> tuple[float, float, bool]:
     return total / max(1, samples.shape[0]), peak, np.isfinite(total)
 
 
-@_compiled("void(float32[::1], int64, int64, int64, int64, float64, float64, float64[::1])")
+@compiled("void(float32[::1], int64, int64, int64, int64, float64, float64, float64[::1])")
 def _pitches(
     samples: Samples,
     window: int,
@@ -195,7 +160,7 @@ def _pitches(
         pitches_hz[frame] = rate / (tau + min(0.5, max(-0.5, offset)))
 
 
-@_compiled("float64(float32[::1], float64[::1], float64[::1], float64[::1], int64[::1], int64)")
+@compiled("float64(float32[::1], float64[::1], float64[::1], float64[::1], int64[::1], int64)")
 def _centroid(
     samples: Samples,
     hann: np.ndarray[Any, np.dtype[np.float64]],

@@ -1,0 +1,234 @@
+"""What the routes share: replies in audio order, model calls and their bookkeeping.
+
+Everything here runs on the event loop's thread and never awaits: `feed` decodes, detects and submits; results come back
+through the scheduler, on the same thread. Whoever owns a runner watches `backlog_s` (is the model behind?) and `owed`
+(is anything still to be answered?), and is called back whenever either went down.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxgate.audio import StreamDecoder
+from voxgate.engine.base import Call as Method
+from voxgate.engine.base import Job, State
+from voxgate.errors import VoxgateError
+from voxgate.messages import UNSET, Error, Event, Segment, Start
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from voxgate.service import Service
+
+# How much audio of a session `feed` should be given in one turn of the event loop, over all channels: about a
+# millisecond of work.
+FEED_SLICE_S = 1.0
+
+Emit = Callable[[Event], None]
+Samples = NDArray[np.float32]
+
+
+class Reply:
+    """A place in the order of a channel's replies, kept until it is known what stands there."""
+
+    __slots__ = ("event", "settled")
+
+    def __init__(self) -> None:
+        self.event: Event | None = None
+        self.settled = False
+
+
+class Replies:
+    """The replies of one channel: reserved in audio order, settled in any order, sent in audio order."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._waiting: deque[Reply] = deque()
+
+    def reserve(self) -> Reply:
+        reply = Reply()
+        self._waiting.append(reply)
+        return reply
+
+    def settle(self, reply: Reply, event: Event | None) -> None:
+        """Says what stands at `reply`'s place; None leaves the place empty."""
+        reply.event, reply.settled = event, True
+        while self._waiting and self._waiting[0].settled:
+            event = self._waiting.popleft().event
+            if event is not None:
+                self._emit(event)
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One model call of a channel: the audio it is about, and where its answer goes. `is_final` None: a route without
+    interims.
+    """
+
+    channel: int
+    start_pos: int
+    end_pos: int
+    is_final: bool | None
+    reply: Reply
+    job: Job
+
+
+class Runner:
+    """One open session: the audio of all its channels becomes model calls, and their results become replies in audio
+    order.
+
+    `rate` (Hz) is that of all positions. `emit` receives every event at once and must not block; `on_progress` is
+    called after each result.
+    """
+
+    def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int) -> None:
+        audio = service.config.audio
+        self._scheduler = service.scheduler
+        self._emit = emit
+        self._on_progress = on_progress
+        self._rate = rate
+        self._n_channels = start.format.channels
+        self._decoder = StreamDecoder(start.format, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
+        self._replies = [Replies(emit) for _ in range(self._n_channels)]
+        # By job, so that a job knows only its runner, not its call: without a circle among them, audio and state are
+        # freed as soon as their call is over, and not when the garbage collector comes by.
+        self._calls: dict[Job, Call] = {}
+        self._in_calls_samples = 0
+        self._model_s = 0.0
+        self.results = 0
+        self.errors = 0
+
+    # What the connection calls.
+
+    def feed(self, data: Buffer) -> None:
+        """Takes interleaved wire bytes, cut anywhere. Takes time in proportion: the caller slices what is long."""
+        self._take(self._decoder.push(data))
+
+    def flush(self) -> None:
+        """Asks about what has been heard so far without waiting for more; the session goes on."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """No more audio will come: what is still open is closed. Replies follow until `owed` is 0."""
+        self._take(self._decoder.finish())
+        self._close()
+
+    def abandon(self) -> None:
+        """Nobody listens any more: queued calls are dropped, results of running ones thrown away."""
+        for job in self._calls:
+            self._scheduler.cancel(job)
+        self._calls.clear()
+
+    @property
+    def owed(self) -> int:
+        """Calls whose result or error has not been handed out."""
+        return len(self._calls)
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds of audio, averaged over the channels, that wait for the model or are in it; interims, which may be
+        dropped, aside.
+        """
+        return (self._in_calls_samples + self._waiting_samples()) / (self._rate * self._n_channels)
+
+    @property
+    def received_s(self) -> float:
+        """Seconds of audio received in this session."""
+        return self._decoder.received_s
+
+    @property
+    def processed_s(self) -> float:
+        """Seconds of audio that are done with: answered, or found to hold no speech."""
+        return max(0.0, self.received_s - self.backlog_s)
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds the model ran per second of audio received; 0 before the first audio."""
+        return self._model_s / self.received_s if self.received_s > 0 else 0.0
+
+    # What a route defines.
+
+    def _take(self, planes: Samples) -> None:
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        raise NotImplementedError
+
+    def _waiting_samples(self) -> int:
+        """Samples of all channels that are held back from the model for now."""
+        return 0
+
+    def _answered(self, call: Call) -> None:
+        """A call is over; its reply is settled."""
+
+    # Model calls.
+
+    def _ask(
+        self,
+        channel: int,
+        audio: Samples,
+        start_pos: int,
+        end_pos: int,
+        is_final: bool | None = None,
+        method: Method = "infer",
+        state: State | None = None,
+    ) -> Call:
+        """Asks the model about `audio`; the answer has its place among the channel's replies from now on."""
+        job = Job(audio, self._rate, is_final is not False, self, self._done, method, state)
+        call = Call(channel, start_pos, end_pos, is_final, self._replies[channel].reserve(), job)
+        self._calls[job] = call
+        if is_final is not False:
+            self._in_calls_samples += len(audio)
+        try:
+            self._scheduler.submit(job)
+        except VoxgateError as error:
+            job.error = error
+            self._settle(call)
+        return call
+
+    def _done(self, job: Job) -> None:
+        call = self._calls[job]
+        self._model_s += job.run_s / max(1, job.batch_size)
+        self._settle(call)
+        self._answered(call)
+        self._on_progress()
+
+    def _settle(self, call: Call) -> None:
+        self._forget(call)
+        event = self._answer(call)
+        if isinstance(event, Segment):
+            self.results += 1
+        elif isinstance(event, Error):
+            self.errors += 1
+        self._replies[call.channel].settle(call.reply, event)
+
+    def _answer(self, call: Call) -> Event | None:
+        """What is said in answer to a call that is over; None: nothing."""
+        error = call.job.error
+        if error is None:
+            return Segment(
+                start_time=call.start_pos / self._rate,
+                end_time=call.end_pos / self._rate,
+                is_final=UNSET if call.is_final is None else call.is_final,
+                output=call.job.result or {},
+                channel=call.channel,
+            )
+        if call.is_final is False:
+            return None  # An interim may be dropped; its error would be taken for the one of the final.
+        return Error(message=str(error), code=error.code, channel=call.channel)
+
+    def _cancel(self, call: Call) -> None:
+        """Nobody wants the answer any more; its place stays empty."""
+        self._scheduler.cancel(call.job)
+        self._forget(call)
+        self._replies[call.channel].settle(call.reply, None)
+
+    def _forget(self, call: Call) -> None:
+        if self._calls.pop(call.job, None) is not None and call.is_final is not False:
+            self._in_calls_samples -= len(call.job.audio)

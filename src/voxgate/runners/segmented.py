@@ -1,0 +1,87 @@
+"""The segmented route: speech alone, cut into utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
+from voxgate.messages import Active, Inactive, Start
+
+from .base import Call, Emit, Runner, Samples
+
+if TYPE_CHECKING:
+    from voxgate.service import Service
+
+
+class SegmentedRunner(Runner):
+    """Only speech reaches the model, cut by the voice-activity detector. `active` and `inactive` leave at once, never
+    behind it.
+
+    A channel has at most one interim queued or running: a newer one replaces it while it waits, or follows it when it
+    runs; the final takes its place in any case.
+    """
+
+    def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
+        super().__init__(service, start, emit, on_progress, service.detector.sample_rate)
+        vad = service.vad.merged(start.vad)
+        detector = service.detector.create(self._n_channels)
+        self._session = VadSession(
+            detector, vad.to_endpoint(detector.frame_samples, self._rate, interims=start.interim_results)
+        )
+        self._interims: list[Call | None] = [None] * self._n_channels
+        self._newer: list[VadEvent | None] = [None] * self._n_channels
+
+    def flush(self) -> None:
+        self._handle(self._session.flush())
+
+    def _take(self, planes: Samples) -> None:
+        events = self._session.feed(planes)
+        if events:
+            self._handle(events)
+
+    def _close(self) -> None:
+        self._handle(self._session.finish())
+
+    def _handle(self, events: list[VadEvent]) -> None:
+        interims: dict[int, VadEvent] = {}
+        for event in events:
+            channel = event.channel
+            if event.kind == INTERIM:
+                interims[channel] = event  # asked for only when the segment is still open after all events
+            elif event.kind == SPEECH_START:
+                self._emit(Active(event.start_pos / self._rate, channel))
+            else:
+                if event.kind == SPEECH_END:
+                    self._emit(Inactive(event.end_pos / self._rate, channel))
+                interims.pop(channel, None)
+                self._supersede(channel)
+                if event.audio is not None:
+                    self._ask(channel, event.audio, event.start_pos, event.end_pos, is_final=True)
+        for event in interims.values():
+            self._interim(event)
+
+    def _interim(self, event: VadEvent) -> None:
+        channel = event.channel
+        before = self._interims[channel]
+        if before is not None:
+            if before.job.taken_s:
+                self._newer[channel] = event
+                return
+            self._cancel(before)
+        audio = self._session.read(channel, event.start_pos, event.end_pos)
+        call = self._ask(channel, audio, event.start_pos, event.end_pos, is_final=False)
+        self._interims[channel] = call if call.job in self._calls else None
+
+    def _answered(self, call: Call) -> None:
+        channel = call.channel
+        if call is self._interims[channel]:
+            newer, self._interims[channel], self._newer[channel] = self._newer[channel], None, None
+            if newer is not None:
+                self._interim(newer)
+
+    def _supersede(self, channel: int) -> None:
+        """The segment is over: its interim is not wanted any more, waiting or running."""
+        before, self._interims[channel], self._newer[channel] = self._interims[channel], None, None
+        if before is not None:
+            self._cancel(before)

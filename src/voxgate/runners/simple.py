@@ -1,0 +1,16 @@
+"""The simple route: calls that know nothing of each other."""
+
+from __future__ import annotations
+
+from .grouped import GroupedRunner
+
+
+class SimpleRunner(GroupedRunner):
+    """Calls of a stream run at once, up to `inference.per_stream` of them; answers come in audio order."""
+
+    def _dispatch(self) -> None:
+        while len(self._calls) < self._per_stream:
+            channel = max(range(self._n_channels), key=lambda channel: len(self._rings[channel]))
+            if not self._is_due(channel):
+                return
+            self._ask(channel, *self._next_group(channel))
