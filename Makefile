@@ -8,9 +8,15 @@ NATIVE := $(shell find $(ROOT)/ext -name '*.pyx' -o -name '*.pxd' -o -name '*.h'
 
 # Arguments for the tools behind the targets: make demo ARGS=--keep, make test ARGS='-k ring -x', make serve ARGS='--model dummy'
 ARGS ?=
+# The model of demo and serve: make demo MODEL=pocketsphinx
+MODEL ?=
+FLAGS = $(if $(MODEL),--model '$(MODEL)') $(ARGS)
+# What it needs beyond Voxgate: the extra of its name (onnx:FILE -> onnx, faster-whisper:SIZE -> whisper).
+EXTRA = $(filter onnx pocketsphinx whisper,$(patsubst faster-whisper,whisper,$(firstword $(subst :, ,$(MODEL)))))
+NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(EXTRA))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench bench-compare lint types wheel sanitize docs-config speech clean
+.PHONY: help setup demo serve test bench bench-streams bench-batching bench-isolation lint types wheel sanitize pictures speech clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,18 +40,35 @@ $(VENV)/.ready: $(VENV)/.packages $(ROOT)/setup.py $(NATIVE)
 	@cd $(ROOT) && $(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
-demo: $(VENV)/.ready ## start the server, stream the bundled speech through it, print what comes back; ARGS=--keep leaves it running
-	@$(BIN)/voxgate demo $(ARGS)
+demo: $(NEEDED) ## start the server, stream the bundled speech through it, print what comes back; MODEL=pocketsphinx, ARGS=--keep
+	@$(BIN)/voxgate demo $(FLAGS)
 
-serve: $(VENV)/.ready ## start the server on http://127.0.0.1:8080
-	@$(BIN)/voxgate serve $(ARGS)
+serve: $(NEEDED) ## start the server on http://127.0.0.1:8080; MODEL=features
+	@$(BIN)/voxgate serve $(FLAGS)
+
+$(VENV)/.extra-%: $(VENV)/.packages
+	@echo "Installing what the model needs ..."
+	@cd $(ROOT) && $(BIN)/python $(ROOT)/tools/requirements.py $* > $(VENV)/requirements-$*.txt
+	@$(BIN)/python -m pip install --quiet -r $(VENV)/requirements-$*.txt
+	@touch $@
 
 test: $(VENV)/.ready ## all tests
 	@cd $(ROOT) && $(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.bench ## the benchmarks, each kernel beside what one would use instead
+bench: $(VENV)/.bench ## the benchmarks, each kernel beside what one would use instead; prints the table of ratios
+	@mkdir -p $(ROOT)/build
 	@cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group --benchmark-sort=min \
-		--benchmark-columns=min,median,ops --benchmark-warmup=on $(ARGS)
+		--benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json $(ARGS)
+	@cd $(ROOT) && $(BIN)/python tools/bench_ratios.py build/bench.json | tee build/bench.md
+
+bench-streams: $(VENV)/.ready ## many live streams on one server: are all results there, in order, and is the loop ever held?
+	@cd $(ROOT) && $(BIN)/python bench/many_streams.py $(ARGS)
+
+bench-batching: $(VENV)/.ready ## many streams on one batching model, through real sockets: batches, latency, fairness
+	@cd $(ROOT) && $(BIN)/python bench/batching.py $(ARGS)
+
+bench-isolation: $(VENV)/.ready ## a model that crashes and hangs in worker processes; a model that holds the GIL
+	@cd $(ROOT) && $(BIN)/python bench/isolation.py $(ARGS)
 
 $(VENV)/.bench: $(VENV)/.ready
 	@cd $(ROOT) && $(BIN)/python $(ROOT)/tools/requirements.py bench > $(VENV)/requirements-bench.txt
@@ -66,6 +89,10 @@ sanitize: $(VENV)/.ready ## the native tests under AddressSanitizer, UBSan and T
 
 speech: $(VENV)/.ready ## make the bundled speech anew (needs espeak-ng)
 	@cd $(ROOT) && $(BIN)/python tools/make_speech.py $(ARGS)
+
+pictures: $(VENV)/.ready ## make the pictures of the README anew, from real runs
+	@$(BIN)/python -m pip install --quiet rich
+	@cd $(ROOT) && PATH=$(BIN):$$PATH $(BIN)/python tools/make_pictures.py
 
 clean: ## remove everything that was built, and the virtual environment
 	@cd $(ROOT) && rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks src/*.egg-info

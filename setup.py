@@ -37,7 +37,8 @@ def extension(pyx: Path) -> Extension:
         ".".join(pyx.relative_to(ROOT / "ext").with_suffix("").parts),
         [str(pyx.relative_to(ROOT))],
         include_dirs=["ext/voxgate/_native", numpy.get_include()],
-        # Strict C11 with GNU attributes; errno and FP traps are never looked at, so that loops vectorise. No -ffast-math.
+        # Strict C11 with GNU attributes; errno and FP traps are never looked at, so that loops vectorise. No
+        # -ffast-math.
         extra_compile_args=["-std=gnu11", "-fno-math-errno", "-fno-trapping-math", *MODES[mode]],
         extra_link_args=sanitize,
         define_macros=[

@@ -1,9 +1,10 @@
-"""N live streams at once on one server: does every stream get all its results, in order, and how long was the event loop held?
+"""N live streams at once on one server: does every stream get all its results, in order, and how long was the event
+loop held?
 
     python bench/many_streams.py [--streams 100] [--model dummy] [--set model.delay=0.5] [--seconds 12.5]
 
-The server runs in a process of its own, the streams in this one: the bundled speech at live pace, 20 ms messages, starts spread
-over a second. Prints a Markdown table; exit code 1 when a result is missing, late in order, or wrong.
+The server runs in a process of its own, the streams in this one: the bundled speech at live pace, 20 ms messages,
+starts spread over a second. Prints a Markdown table; exit code 1 when a result is missing, late in order, or wrong.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ TICK_S = 0.001
 def serve(overrides: dict[str, Any], pipe: multiprocessing.connection.Connection) -> None:
     """The server, with a clock on its loop: a callback every millisecond notes by how much it came late."""
     import uvloop
+
     from voxgate.config import load_config
     from voxgate.service import Service
     from voxgate.serving import Server, listen, uvicorn_config
@@ -117,13 +119,20 @@ def main() -> int:
     process.join()
 
     complete, ordered = (sum(outcome[what] for outcome in outcomes) for what in ("complete", "ordered"))
-    print("| streams | route | model | all results | in order | results | loop held, max | p99 | server CPU | peak memory |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    print(
-        f"| {args.streams} | {args.route} | {args.model} | {complete} | {ordered} | {sum(o['results'] for o in outcomes)} "
-        f"| {server['max_ms']:.1f} ms | {server['p99_ms']:.1f} ms | {100 * server['cpu_s'] / took_s:.0f} % of a core "
-        f"| {server['peak_mib']:.0f} MiB |"
-    )
+    row = {
+        "streams": args.streams,
+        "route": args.route,
+        "model": args.model,
+        "all results": complete,
+        "in order": ordered,
+        "results": sum(outcome["results"] for outcome in outcomes),
+        "loop held, max": f"{server['max_ms']:.1f} ms",
+        "loop held, p99": f"{server['p99_ms']:.1f} ms",
+        "server CPU": f"{100 * server['cpu_s'] / took_s:.0f} % of a core",
+        "peak memory": f"{server['peak_mib']:.0f} MiB",
+    }
+    print("| " + " | ".join(row) + " |\n" + "|---" * len(row) + "|")
+    print("| " + " | ".join(map(str, row.values())) + " |")
     print(f"\n{os.cpu_count()} CPUs, {took_s:.1f} s, settings: {overrides}")
     return 0 if complete == ordered == args.streams else 1
 

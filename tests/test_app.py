@@ -8,8 +8,9 @@ import urllib.error
 import urllib.request
 
 import pytest
-from voxgate import Model
 from websockets.exceptions import InvalidStatus
+
+from voxgate import Model
 from wire import Client, start, stream
 
 
@@ -26,7 +27,11 @@ def refused(url: str) -> tuple[int, dict[str, str], dict[str, str]]:
     with pytest.raises(InvalidStatus) as caught, Client(url):
         pass
     response = caught.value.response
-    return response.status_code, {name.lower(): value for name, value in response.headers.raw_items()}, json.loads(response.body)
+    return (
+        response.status_code,
+        {name.lower(): value for name, value in response.headers.raw_items()},
+        json.loads(response.body),
+    )
 
 
 def test_health_and_ready(serve):

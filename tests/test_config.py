@@ -152,7 +152,7 @@ def test_environment_strings_are_converted_by_type(variable: str, text: str, val
 
 
 def test_reserved_variables_are_no_settings() -> None:
-    assert load(environ={"VOXGATE_ISA": "portable", "VOXGATE_BUILD": "debug"}) == Config()
+    assert load(environ={"VOXGATE_ISA": "portable", "VOXGATE_BUILD": "debug", "VOXGATE_TOKEN": "x"}) == Config()
 
 
 # ------------------------------------------------------------------------------------------------------------- model
@@ -379,10 +379,10 @@ REFUSED: list[tuple[str | None, dict[str, str], dict[str, Any], str]] = [
     ),
     # settings that belong together
     (
-        "[vad]\nthreshold = 0.3",
+        "[vad]\nthreshold = 0.3\nnegative_threshold = 0.35",
         {},
         {},
-        "vad.negative_threshold must be at most vad.threshold (0.3), got 0.35 (default; file some.toml)",
+        "vad.negative_threshold must be at most vad.threshold (0.3), got 0.35 (file some.toml)",
     ),
     (
         "[limits]\nmin_sample_rate = 48000",
@@ -587,3 +587,10 @@ def test_every_field_of_every_section_is_a_setting() -> None:
     }
     assert fields - {"model.options"} == set(SETTINGS)
     assert {field.name for field in msgspec.structs.fields(Config)} == set(config_module._SECTIONS)
+
+
+def test_a_threshold_alone_takes_the_negative_one_down_with_it() -> None:
+    lowered = load(overrides={"vad.threshold": 0.2}).vad
+    assert (lowered.threshold, lowered.negative_threshold) == (0.2, 0.2)
+    raised = load(overrides={"vad.threshold": 0.8}).vad
+    assert (raised.threshold, raised.negative_threshold) == (0.8, 0.35)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -98,7 +99,12 @@ def test_calls_of_one_stream_are_bounded(serve):
             running -= 1
         return {}
 
-    settings = {"inference.threads": 8, "inference.per_stream": 3, "inference.warm_up": False, "simple.max_chunk_s": 0.1}
+    settings = {
+        "inference.threads": 8,
+        "inference.per_stream": 3,
+        "inference.warm_up": False,
+        "simple.max_chunk_s": 0.1,
+    }
     events = stream(serve(model, **settings).url("simple"), start(), ONE_SECOND * 3)
     assert len(events) == 30
     assert most == 3
@@ -129,7 +135,7 @@ def test_interims_come_while_somebody_speaks(serve):
     assert {interim["start_time"] for interim in interims} == {final["start_time"]}
     ends = [interim["end_time"] for interim in interims]
     assert ends == sorted(ends)
-    assert all(later - sooner >= 0.5 for sooner, later in zip(ends, ends[1:], strict=False))
+    assert all(later - sooner >= 0.5 for sooner, later in itertools.pairwise(ends))
 
 
 def test_no_interims_unless_asked_for(serve):
@@ -179,7 +185,9 @@ def test_flush_closes_the_open_segment_and_keeps_the_session(serve):
         first = client.until("segment")
         client.send(encode(audio[2 * 16_000 :]), STOP)
         second = client.rest()
-    assert [event["type"] for event in first] == [event["type"] for event in second] == ["active", "inactive", "segment"]
+    assert (
+        [event["type"] for event in first] == [event["type"] for event in second] == ["active", "inactive", "segment"]
+    )
     assert first[2]["end_time"] == 2.0
     assert second[2]["start_time"] == 2.0  # the prefix does not reach into the segment before
     assert second[2]["end_time"] == pytest.approx(4.0, abs=0.1)
@@ -202,7 +210,12 @@ def test_the_last_partial_frame_and_a_split_sample_are_not_lost(serve):
 
 def test_a_resampled_stream_has_exactly_the_length_of_its_time(serve):
     url = serve().url("simple")
-    for rate, frames, expected in [(48_000, 48_001, 16_000), (44_100, 44_101, 16_000), (8_000, 777, 1554), (22_050, 1, 1)]:
+    for rate, frames, expected in [
+        (48_000, 48_001, 16_000),
+        (44_100, 44_101, 16_000),
+        (8_000, 777, 1554),
+        (22_050, 1, 1),
+    ]:
         events = stream(url, start(sample_rate=rate), encode(np.zeros((1, frames))))
         assert sum(event["count"] for event in events) == expected
 
@@ -223,7 +236,7 @@ def test_a_segment_at_its_longest_is_cut_and_goes_on(serve):
     assert [event["type"] for event in events if event["type"] != "segment"] == ["active", "inactive"]
     assert all(segment["is_final"] for segment in segments)
     assert [segment["count"] for segment in segments[:-1]] == [16_000] * (len(segments) - 1)
-    for sooner, later in zip(segments, segments[1:], strict=False):
+    for sooner, later in itertools.pairwise(segments):
         assert later["start_time"] == sooner["end_time"]
     assert segments[-1]["end_time"] == of_type(events, "inactive")[0]["time"]
 
@@ -372,7 +385,12 @@ def test_a_client_that_leaves_abandons_its_work(serve):
         assert release.wait(30)
         return {}
 
-    settings = {"inference.threads": 1, "inference.per_stream": 8, "inference.warm_up": False, "simple.max_chunk_s": 0.1}
+    settings = {
+        "inference.threads": 1,
+        "inference.per_stream": 8,
+        "inference.warm_up": False,
+        "simple.max_chunk_s": 0.1,
+    }
     server = serve(model, **settings)
     with Client(server.url("simple")) as client:
         client.send(start(), ONE_SECOND)
@@ -389,7 +407,9 @@ def test_a_client_that_leaves_abandons_its_work(serve):
 
 
 def test_a_fast_sender_is_held_back_and_never_closed(serve):
-    """A whole file at full speed into a model that stands still: memory stays bounded, pings are answered, nothing is lost."""
+    """A whole file at full speed into a model that stands still: memory stays bounded, pings are answered, nothing is
+    lost.
+    """
     go = threading.Event()
     entered = threading.Event()
 

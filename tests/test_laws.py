@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from voxgate.audio import read_audio, resample
 from voxgate.config import load_config
 from voxgate.engine.base import Job
@@ -97,7 +98,9 @@ CUTS = {"1 byte": 1, "7 bytes": 7, "256 bytes": 256, "whole": 1 << 30}
 @pytest.mark.parametrize("encoding", ["s16", "f32"])
 @pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000])
 def test_cutting_is_invisible(rate, encoding, channels, detector):
-    """The same bytes as 1-byte, 7-byte, 256-byte, 20 ms and whole-file messages: equal events, and the same audio to the bit."""
+    """The same bytes as 1-byte, 7-byte, 256-byte, 20 ms and whole-file messages: equal events, and the same audio to
+    the bit.
+    """
     voice = resample(SPEECH[0, : 3 * SPEECH_RATE], SPEECH_RATE, rate)
     planes = np.stack([voice, 0.5 * voice[::-1]])[:channels]
     data = encode(planes, encoding)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
 from voxgate.serving import listen, url_of
@@ -41,7 +42,9 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("VOXGATE_") or name == "VOXGATE_ISA"}
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("VOXGATE_") or name == "VOXGATE_ISA"
+    }
 
 
 def fails(project: Path, *arguments: str) -> str:

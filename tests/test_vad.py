@@ -18,7 +18,6 @@ from voxgate.messages import VadOptions
 from voxgate.vad import (
     DETECTORS,
     VadConfig,
-    audio_for_model,
     load_detector,
     segments,
     segments_of_channels,
@@ -340,16 +339,3 @@ class TestSegments:
     def test_channels_need_planes(self, shape: tuple[int, ...]) -> None:
         with pytest.raises(ValueError, match=r"shape \(channels, samples\)"):
             segments_of_channels(np.zeros(shape, np.float32), 16000, detector="energy")
-
-
-def test_audio_for_a_model_of_another_rate() -> None:
-    t = np.arange(16000) / 16000
-    audio = np.sin(2 * np.pi * 440 * t).astype(np.float32)
-    assert audio_for_model(audio, 16000, 16000) is audio
-    for rate in (8000, 24_000, 48_000):
-        got = audio_for_model(audio, 16000, rate)
-        expected = np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
-        assert got.shape == (rate,)
-        assert got.dtype == np.float32
-        inner = slice(rate // 10, -rate // 10)
-        assert np.abs(got[inner] - expected[inner]).max() < 1e-3

@@ -58,8 +58,13 @@ class Client:
 
 def start(sample_rate: int = 16_000, channels: int = 1, encoding: str = "s16", **options: Any) -> dict[str, Any]:
     bit_depth, is_float = {
-        "u8": (8, False), "s16": (16, False), "s24": (24, False), "s32": (32, False), "f32": (32, True), "f64": (64, True),
-    }[encoding]  # fmt: skip
+        "u8": (8, False),
+        "s16": (16, False),
+        "s24": (24, False),
+        "s32": (32, False),
+        "f32": (32, True),
+        "f64": (64, True),
+    }[encoding]
     audio_format = {"channels": channels, "sample_rate": sample_rate, "bit_depth": bit_depth, "is_float": is_float}
     return {"request": "start", "format": audio_format, **options}
 
@@ -98,7 +103,9 @@ def of_type(events: Iterable[dict[str, Any]], kind: str) -> list[dict[str, Any]]
 
 
 def story(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The events in the order of the audio. On the wire `active` and `inactive` wait for nothing and may overtake results."""
+    """The events in the order of the audio. On the wire `active` and `inactive` wait for nothing and may overtake
+    results.
+    """
     rank = {"active": 0, "inactive": 1, "segment": 2, "error": 2}
     told = [event for event in events if event["type"] in rank]
     counts: dict[tuple[int, int], int] = {}
@@ -111,7 +118,7 @@ def story(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def bursts(*spans_s: tuple[float, float], length_s: float, rate: int = 16_000, seed: int = 0) -> np.ndarray:
-    """float32 (frames,): faint noise with loud bursts of voice-like buzz at the given times, for the energy detector."""
+    """float32 (frames,): faint noise, with loud voice-like buzz at the given times, for the energy detector."""
     rng = np.random.default_rng(seed)
     time_s = np.arange(round(length_s * rate)) / rate
     audio = 1e-3 * rng.standard_normal(len(time_s))

@@ -1,15 +1,17 @@
-"""Turns the JSON of pytest-benchmark into a Markdown table: per group, how many times faster Voxgate is than each opponent.
+"""Turns the JSON of pytest-benchmark into a Markdown table: per group, how many times faster Voxgate is than each
+opponent.
 
     python tools/bench_ratios.py build/bench.json
 
-A benchmark whose name starts with ``test_voxgate`` is ours, every other one of its group an opponent. Ratios are of the minima, which
-noise disturbs least; times are context.
+A benchmark whose name starts with ``test_voxgate`` is ours, every other one of its group an opponent. Ratios are of the
+minima, which noise disturbs least; times are context.
 """
 
 import json
 import re
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 
 def seconds(value: float) -> str:
@@ -24,7 +26,7 @@ def name_of(benchmark: dict) -> str:
 
 
 def main() -> None:
-    report = json.load(open(sys.argv[1]))
+    report = json.loads(Path(sys.argv[1]).read_text())
     groups = defaultdict(list)
     for benchmark in report["benchmarks"]:
         groups[benchmark["group"] or "(none)"].append(benchmark)

@@ -1,4 +1,6 @@
-"""Makes the pictures of the README from real runs: the demo in a terminal as SVG (needs `rich`), the detector's plot as PNG."""
+"""Makes the pictures of the README from real runs: the demo in a terminal as SVG (needs `rich`), the detector's plot as
+PNG.
+"""
 
 import os
 import pty

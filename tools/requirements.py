@@ -1,4 +1,6 @@
-"""Prints what pip has to install for some of the extras in pyproject.toml ("build": what the build itself needs), without Voxgate."""
+"""Prints what pip has to install for some of the extras in pyproject.toml ("build": what the build itself needs),
+without Voxgate.
+"""
 
 import re
 import sys

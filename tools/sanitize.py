@@ -1,6 +1,7 @@
 """Runs the tests of the native code in builds with AddressSanitizer + UBSan, and with ThreadSanitizer.
 
-Arguments: which of them (asan, tsan; default both), then any for pytest. Each is built into build/<name>, beside the ordinary build.
+Arguments: which of them (asan, tsan; default both), then any for pytest. Each is built into build/<name>, beside the
+ordinary build.
 """
 
 import os
@@ -9,7 +10,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# Python itself is not built with the sanitizers: their runtime is loaded first, and what the interpreter never frees is no leak of ours.
+# Python itself is not built with the sanitizers: their runtime is loaded first, and what the interpreter never frees is
+# no leak of ours.
 OPTIONS = {
     "asan": {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"},
     "tsan": {"TSAN_OPTIONS": f"halt_on_error=1:suppressions={ROOT / 'tools/tsan.supp'}"},
@@ -26,7 +28,16 @@ def run(name: str, pytest_arguments: list[str]) -> None:
     library = ROOT / "build" / name
     print(f"== {name}: building into {library}", flush=True)
     subprocess.run(
-        [sys.executable, "setup.py", "--quiet", "build", "--build-lib", str(library), "--build-temp", f"{library}-temp"],
+        [
+            sys.executable,
+            "setup.py",
+            "--quiet",
+            "build",
+            "--build-lib",
+            str(library),
+            "--build-temp",
+            f"{library}-temp",
+        ],
         cwd=ROOT,
         env={**os.environ, "VOXGATE_BUILD": name},
         check=True,

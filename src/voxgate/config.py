@@ -122,7 +122,12 @@ class VadSettings(Struct, frozen=True, kw_only=True):
     ] = None
     threshold: Annotated[float, About("Speech begins at this probability.", 0.01, 0.99)] = 0.5
     negative_threshold: Annotated[
-        float, About("Silence begins below this probability; at most `threshold`.", 0, 0.99)
+        float,
+        About(
+            "Silence begins below this probability; at most `threshold`, and lowered to it when only that is set.",
+            0,
+            0.99,
+        ),
     ] = 0.35
     prefix_padding_ms: Annotated[int, About("Audio kept before the first speech frame, in ms.", 0, 5000)] = 600
     suffix_padding_ms: Annotated[int, About("Audio kept after the last speech frame, in ms.", 0, 2000)] = 0
@@ -291,7 +296,7 @@ _SETTINGS: Final = {setting.key: setting for setting in _settings()}
 #: The knobs of the dummy model that may stand in the ``model`` object of a streamer-template ``config.json``.
 _DUMMY_KNOBS: Final = frozenset({"delay", "constant_factor", "jitter", "failure_rate", "panic_rate", "warmup_penalty"})
 #: Environment variables that start with VOXGATE_ and are no settings: read elsewhere, or by load_config itself.
-_RESERVED_VARIABLES: Final = frozenset({"VOXGATE_CONFIG", "VOXGATE_ISA", "VOXGATE_BUILD"})
+_RESERVED_VARIABLES: Final = frozenset({"VOXGATE_CONFIG", "VOXGATE_ISA", "VOXGATE_BUILD", "VOXGATE_TOKEN"})
 _PREFIX: Final = "VOXGATE_"
 _DEFAULT_PATH: Final = "voxgate.toml"
 _ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -430,6 +435,10 @@ class _Loader:
             self.model_options[name] = value
 
     def finish(self) -> Config:
+        if "vad.negative_threshold" not in self.values and "vad.threshold" in self.values:
+            # As for a client that sends a threshold alone (vad.VadConfig.changed).
+            default = _SETTINGS["vad.negative_threshold"].default
+            self.values["vad.negative_threshold"] = min(default, self.values["vad.threshold"])
         self._ordered("vad.negative_threshold", "vad.threshold")
         self._ordered("limits.min_sample_rate", "limits.max_sample_rate")
         self._ordered("simple.min_chunk_ms", "simple.max_chunk_s", 1000)
@@ -689,6 +698,7 @@ _OTHER_VARIABLES = """\
 | `VOXGATE_CONFIG` | path of the file |
 | `VOXGATE_ISA` | forces the instruction set of the compiled kernels: `portable`, `avx2`, `avx512` or `neon` |
 | `VOXGATE_BUILD` | read when the package is built: the kind of build |
+| `VOXGATE_TOKEN` | read by `voxgate client`: its credentials |
 
 Any other variable that starts with `VOXGATE_` is an error: it is a setting misspelt.
 """

@@ -1,10 +1,10 @@
 """One client: reads its messages, feeds its sessions, writes the replies.
 
-Live audio is handled where it is read: no task and no queue stands between the socket and the detector. Only what has to wait goes
-another way, through the *inbox*, worked off by a task that exists while something is in it: starting and finishing a session (its
-results are awaited), audio while the model is behind, and messages too long for one turn of the event loop. Meanwhile reading goes
-on, up to a bound: so a leaving client is noticed, and pings are answered. Past the bound reading pauses, and TCP holds the client
-back.
+Live audio is handled where it is read: no task and no queue stands between the socket and the detector. Only what has
+to wait goes another way, through the *inbox*, worked off by a task that exists while something is in it: starting and
+finishing a session (its results are awaited), audio while the model is behind, and messages too long for one turn of
+the event loop. Meanwhile reading goes on, up to a bound: so a leaving client is noticed, and pings are answered. Past
+the bound reading pauses, and TCP holds the client back.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ INTERNAL_ERROR = "Internal server error"
 
 # Reading pauses when this much waits in the inbox ...
 INBOX_BYTES = 64 * 1024
-# ... but a socket that nobody reads answers no pings. So a little more is taken in every few seconds, up to a last bound, which is
-# reached only while the model makes no progress at all for more than a minute.
+# ... but a socket that nobody reads answers no pings. So a little more is taken in every few seconds, up to a last
+# bound, which is reached only while the model makes no progress at all for more than a minute.
 READ_ON_S = 4.0
 READ_ON_BYTES = 64 * 1024
 INBOX_MAX_BYTES = 1024 * 1024
@@ -67,6 +67,8 @@ class Connection:
         self._service = service
         self._route = route
         self._limits = service.config.limits
+        # Well below what the scheduler bears: one slice of audio may end several segments of every channel.
+        self._max_owed = max(1, service.config.inference.stream_jobs // 2)
         self._protocol = Protocol(self._limits, service.vad, route)
         self._runner: Runner | None = None
         self._slice_bytes = 0
@@ -108,7 +110,9 @@ class Connection:
     # In
 
     def _feed_now(self, message: str | bytes) -> bool:
-        """The way of nearly every message: audio of an open session, short, with nothing in front of it. False: not this one."""
+        """The way of nearly every message: audio of an open session, short, with nothing in front of it. False: not
+        this one.
+        """
         if (
             self._worker is not None
             or isinstance(message, str)
@@ -230,12 +234,22 @@ class Connection:
 
     def _is_behind(self) -> bool:
         """The model (or the client, with reading) is so far behind that no more audio is taken in."""
-        assert self._runner is not None
-        return self._runner.backlog_s >= self._limits.buffered_audio_s or len(self._outbox) >= OUTBOX_EVENTS
+        runner = self._runner
+        assert runner is not None
+        return (
+            runner.backlog_s >= self._limits.buffered_audio_s
+            or runner.owed >= self._max_owed
+            or len(self._outbox) >= OUTBOX_EVENTS
+        )
 
     def _has_caught_up(self) -> bool:
-        assert self._runner is not None
-        return self._runner.backlog_s < self._limits.buffered_audio_s / 2 and self._has_been_read()
+        runner = self._runner
+        assert runner is not None
+        return (
+            runner.backlog_s < self._limits.buffered_audio_s / 2
+            and runner.owed <= self._max_owed / 2
+            and self._has_been_read()
+        )
 
     def _has_been_read(self) -> bool:
         return len(self._outbox) < OUTBOX_EVENTS / 2
@@ -250,7 +264,9 @@ class Connection:
         self._changed.set()
 
     def _check_silence(self) -> None:
-        """The timer of the connection: sends away who never starts, and who says nothing for too long while nothing is owed."""
+        """The timer of the connection: sends away who never starts, and who says nothing for too long while nothing is
+        owed.
+        """
         kind, now_s = self._protocol.timeout_kind, self._loop.time()
         is_waiting_for_us = self._worker is not None or (self._runner is not None and self._runner.owed > 0)
         limit_s = self._limits.idle_timeout_s

@@ -15,8 +15,9 @@ from voxgate.service import Service
 
 logger = logging.getLogger(__name__)
 
-# Largest TCP segment that is asked for: that of an Ethernet. It changes nothing there; on loopback, where it would be 64 KiB, it keeps
-# the sender's kernel from taking in megabytes of audio which the server has no room for, in front of the pings of that client.
+# Largest TCP segment that is asked for: that of an Ethernet. It changes nothing there; on loopback, where it would be
+# 64 KiB, it keeps the sender's kernel from taking in megabytes of audio which the server has no room for, in front of
+# the pings of that client.
 MAX_SEGMENT_BYTES = 1440
 BACKLOG = 2048
 
@@ -78,7 +79,8 @@ class Server(uvicorn.Server):
 
 
 def serve(config: Config) -> int:
-    """Serves until a signal ends it; the exit code. Raises ConfigError for what is wrong with the settings or the model.
+    """Serves until a signal ends it; the exit code. Raises ConfigError for what is wrong with the settings or the
+    model.
 
     When the model is warm, one line ``voxgate listening on URL`` goes to standard output.
     """

@@ -5,7 +5,7 @@
     [(0.1, 3.11), (3.3, 5.9)]
 
 Detection runs at the detector's rate (16 kHz for the built-in ones); so do the positions, and the audio, of a session's
-events. A model that wants another rate gets the audio of a segment through :func:`audio_for_model`.
+events. A model that wants another rate gets the audio of a segment resampled by the engine that runs it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ __all__ = [
     "DETECTORS",
     "DetectorFactory",
     "VadConfig",
-    "audio_for_model",
     "load_detector",
     "segments",
     "segments_of_channels",
@@ -258,17 +257,6 @@ def _python_detector(name: str) -> DetectorFactory:
     return DetectorFactory(
         name, frame_samples, sample_rate, lambda channels: CallableDetector(one, channels, frame_samples, sample_rate)
     )
-
-
-def audio_for_model(audio: Audio, detector_rate: int, model_rate: int) -> Audio:
-    """A segment's audio at the rate of the model: as it is when the rates agree, else resampled (soxr), aligned with
-    the input.
-
-    ``audio``: float32, shape (n,), at ``detector_rate`` Hz. Nothing above half the detector's rate is in the result,
-    whatever the model's rate: a model that lives on more than speech belongs on the simple route. Positions stay those
-    of the detector.
-    """
-    return audio if detector_rate == model_rate else resample(audio, detector_rate, model_rate)
 
 
 def speech_probabilities(samples: npt.ArrayLike, sample_rate: int, detector: str | DetectorFactory = "silero") -> Audio:

@@ -6,6 +6,7 @@ import json
 import tomllib
 
 import pytest
+
 from voxgate import __version__
 from voxgate.cli import VERBS, main
 from voxgate.config import load_config

@@ -28,6 +28,7 @@ AGREE_S = 0.1
 _READY = re.compile(r"voxgate listening on (http://\S+)")
 _STOP_TIMEOUT_S = 15.0
 _SIMPLE_SPEED = 4.0
+_CHUNK_MS = 2000
 _EPILOG = """\
 exit code: 0 when every result arrived, and all bundled utterances were heard within 100 ms of the truth; 1 otherwise
 """
@@ -48,6 +49,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"bundled speech ({', '.join(speech.names())}) or any sound file (%(default)s)",
     )
     parser.add_argument("--model", metavar="MODEL", help="model of the server, as for voxgate serve (its default)")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="setting of the server, as for voxgate serve"
+    )
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--speed", type=_factor, default=1.0, metavar="FACTOR", help="times live pace (%(default)g)")
     pace.add_argument("--fast", action="store_true", help="as fast as the server takes it")
@@ -75,7 +79,10 @@ def _factor(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "voxgate", "serve", "--host", "127.0.0.1", "--port", "0"]
     if args.model is not None:
-        command += ["--model", args.model]
+        # Most models want more than the tenth of a second that is enough for the default one.
+        command += ["--model", args.model, "--set", f"simple.min_chunk_ms={_CHUNK_MS}"]
+    for setting in args.set:
+        command += ["--set", setting]
     try:
         return asyncio.run(run_demo(args, command, sys.stdout))
     except KeyboardInterrupt:

@@ -39,6 +39,8 @@ __all__ = [
 _RESET = "\x1b[0m"
 _BAR_CELLS = 24
 _BAR_INTERVAL_S = 0.1
+_LONGEST_VALUE = 60
+"""Columns of a list or mapping; one that is longer is only counted."""
 
 
 def wants_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
@@ -122,7 +124,10 @@ def _value(value: Any) -> str:
         return str(value)
     if isinstance(value, str):
         return _printable(value)
-    return _printable(json.dumps(value, ensure_ascii=False))
+    text = _printable(json.dumps(value, ensure_ascii=False))
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    return f"[{count(len(value), 'item')}]" if isinstance(value, list) else f"{{{count(len(value), 'item')}}}"
 
 
 def _printable(text: str) -> str:

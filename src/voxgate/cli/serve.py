@@ -52,5 +52,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=config.server.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
-    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.root.level))  # it logs every connection, with its query
+    logging.getLogger("uvicorn").setLevel(
+        max(logging.WARNING, logging.root.level)
+    )  # it logs every connection, with its query
     return serve(config)

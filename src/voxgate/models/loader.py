@@ -14,13 +14,17 @@ from voxgate.errors import ConfigError, ModelLoadError
 from voxgate.models.base import Model
 from voxgate.models.function import FunctionModel
 
-__all__ = ["ENTRY_POINT_GROUP", "available_models", "load_model"]
+__all__ = ["ENTRY_POINT_GROUP", "available_models", "find_model", "load_model"]
 
 ENTRY_POINT_GROUP = "voxgate.models"
 
 _BUILT_IN = {
     "dummy": "voxgate.models.dummy:Dummy",
+    "faster-whisper": "voxgate.models.faster_whisper:FasterWhisper",
     "features": "voxgate.models.features:Features",
+    "onnx": "voxgate.models.onnx:Onnx",
+    "pitch": "voxgate.models.pitch:Pitch",
+    "pocketsphinx": "voxgate.models.pocketsphinx:PocketSphinx",
 }
 """Kept here as well as in the package's metadata, so that a source tree that is not installed knows them; they win
 over entry points of other packages, so that installing a package never changes what a name of ours means."""
@@ -56,22 +60,31 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
     Raises :class:`ModelLoadError`, saying what was expected, what came and what to do.
     """
     options = dict(options or {})
-    name, colon, argument = spec.partition(":")
-    known = available_models()
-    arguments: tuple[str, ...] = ()
-    if name in known:
-        place = known[name]
-        arguments = (argument,) if colon else ()
-        if colon and not argument:
-            raise ModelLoadError(f"model {spec!r}: expected something after the colon, or no colon")
-    elif colon:
-        place = spec
-        _search_current_directory()
-    else:
-        raise ModelLoadError(_unknown(spec, known))
+    place, arguments = _place(spec)
     model = _construct(spec, _fetch(spec, place), arguments, options)
     _check(spec, model)
     return model
+
+
+def find_model(spec: str) -> Any:
+    """What `spec` names, imported and not called: a class, an instance, a function or a factory. For what can be read
+    from it without making the model. Raises ModelLoadError as :func:`load_model` does.
+    """
+    return _fetch(spec, _place(spec)[0])
+
+
+def _place(spec: str) -> tuple[str, tuple[str, ...]]:
+    """The ``module:attribute`` behind `spec`, and the arguments that stand after its colon."""
+    name, colon, argument = spec.partition(":")
+    known = available_models()
+    if name in known:
+        if colon and not argument:
+            raise ModelLoadError(f"model {spec!r}: expected something after the colon, or no colon")
+        return known[name], (argument,) if colon else ()
+    if not colon:
+        raise ModelLoadError(_unknown(spec, known))
+    _search_current_directory()
+    return spec, ()
 
 
 def _unknown(spec: str, known: Mapping[str, str]) -> str:

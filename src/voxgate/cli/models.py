@@ -1,0 +1,307 @@
+"""``voxgate models``: which models there are; ``voxgate models check NAME``: how one behaves, and what suits it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import inspect
+import json
+import logging
+import shutil
+import sys
+import textwrap
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voxgate.cli.display import Style, format_output
+from voxgate.config import load_config
+from voxgate.errors import ConfigError
+from voxgate.models import Model, available_models, load_model
+
+if TYPE_CHECKING:
+    from voxgate.cli.measure import Behaviour, Setting
+
+__all__ = ["Listed", "listed", "register", "run", "run_check"]
+
+_WORDS = 96
+"""Columns of an answer that are shown."""
+
+
+def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the verb to the command line."""
+    parser = verbs.add_parser(
+        "models",
+        help="list the models there are, or check how one behaves",
+        description="List the models that can be served by name, with what each needs.",
+    )
+    parser.add_argument("--format", choices=("pretty", "jsonl"), default="pretty", help="of the output (%(default)s)")
+    parser.set_defaults(run=run)
+    below = parser.add_subparsers(metavar="check", title="more")
+    check = below.add_parser(
+        "check",
+        help="run a model on the bundled speech, and say how it behaves and which settings suit it",
+        description="Load a model, warm it up, run it on the bundled speech, and report its speed, what it does to"
+        " other Python threads, what batches and threads gain, and the settings that follow.",
+        epilog="exit code: 0 when the model can be served, 1 when a call failed, 2 when it cannot be loaded",
+    )
+    check.add_argument(
+        "model", metavar="NAME", nargs="?", help="as for voxgate serve --model; by default the one of --config"
+    )
+    check.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json, for its [model]")
+    check.add_argument(
+        "--set",
+        metavar="model.KEY=VALUE",
+        action="append",
+        default=[],
+        help="an argument of the model, such as model.threads=2; may be repeated",
+    )
+    check.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=1.0,
+        metavar="S",
+        help="least time of each of the measurements (%(default)g)",
+    )
+    check.add_argument("--format", choices=("pretty", "jsonl"), default="pretty", help="of the output (%(default)s)")
+    check.set_defaults(run=run_check)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"expected seconds of 0..3600, got {text!r}")
+    return value
+
+
+# --- the list ---
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A model that has a name."""
+
+    name: str
+    """What to type: ``features``, ``onnx:PATH``."""
+    about: str
+    needs: str
+    """Empty, or the command that installs what is missing."""
+    routes: list[str]
+    calls: str
+    """How many run at once, and where."""
+    available: bool
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the list; exit code 0."""
+    found = [listed(name, place) for name, place in available_models().items()]
+    if args.format == "jsonl":
+        for one in found:
+            print(json.dumps(dataclasses.asdict(one), ensure_ascii=False))
+        return 0
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 160
+    for line in _table(found, max(width, 80)):
+        print(line)
+    return 0
+
+
+def listed(name: str, place: str) -> Listed:
+    """Imports what stands behind a name, and describes it; what cannot be imported is described by the reason."""
+    module_name, _, path = place.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+        found: Any = module
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as error:
+        return Listed(name, f"cannot be imported: {type(error).__name__}: {error}", "", [], "", False)
+    kind = found if inspect.isclass(found) else type(found)
+    about = _first_paragraph(module.__doc__ or getattr(found, "__doc__", None))
+    if not issubclass(kind, Model):  # a function or a factory: only the made thing would tell
+        return Listed(_with_argument(name, found), about, "", [], "", True)
+    needs = getattr(kind, "needs", None)
+    missing = "" if needs is None or needs.installed else needs.install
+    routes = ["simple", "segmented"] if kind.infer is not Model.infer else []
+    routes += ["stateful"] if kind.step is not Model.step else []
+    return Listed(_with_argument(name, found), about, missing, routes, _calls(kind), not missing)
+
+
+def _with_argument(name: str, found: Any) -> str:
+    """With what its constructor cannot do without, if there is such a thing."""
+    if not callable(found):
+        return name
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):
+        return name
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p.name for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
+    return f"{name}:{required[0].upper()}" if required and inspect.isclass(found) else name
+
+
+def _calls(kind: type[Model]) -> str:
+    threads = kind.threads
+    if kind.holds_gil:
+        return "one for each worker process (holds the GIL)"
+    calls = "one for each CPU" if threads is None else "one" if threads == 1 else str(threads)
+    return calls + (", in batches" if kind.infer_batch is not Model.infer_batch else "")
+
+
+def _first_paragraph(text: str | None) -> str:
+    return " ".join(inspect.cleandoc(text or "").partition("\n\n")[0].split()).replace("``", "")
+
+
+def _table(found: Iterable[Listed], width: int) -> list[str]:
+    rows = [("name", "needs", "routes", "calls at once", "what it is")]
+    for one in found:
+        needs = one.needs or ("ready" if one.available else "broken")
+        rows.append((one.name, needs, ", ".join(one.routes) or "?", one.calls or "?", one.about))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    beside = sum(widths) + 2 * len(widths)
+    lines = []
+    for row in rows:
+        head = "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=False)) + "  "
+        if width - beside >= 30:
+            about = textwrap.wrap(row[4], width - beside) or [""]
+            lines += [(head if i == 0 else " " * beside) + text for i, text in enumerate(about)]
+        else:
+            lines.append(head)
+            lines += textwrap.wrap(row[4], width, initial_indent="    ", subsequent_indent="    ")
+    return [line.rstrip() for line in lines]
+
+
+# --- the check ---
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Exit code 0: the model can be served. 1: it failed at something. ConfigError: it cannot be loaded."""
+    from voxgate.cli import measure
+
+    overrides: dict[str, Any] = {"model": args.model}
+    for text in args.set:
+        key, equals, value = text.partition("=")
+        if not equals or not key.startswith("model."):
+            raise ConfigError(f"--set {text}: expected model.KEY=VALUE")
+        overrides[key] = value
+    if args.model is None and args.config is None:
+        raise ConfigError("expected the NAME of a model, or --config FILE; voxgate models lists the names")
+    config = load_config(args.config, overrides=overrides)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    style = Style.of(sys.stdout)
+    begin = time.perf_counter()
+    model = load_model(config.model.name, config.model.options)
+    load_s = time.perf_counter() - begin
+    if model.needs_process:
+        raise ConfigError(f"model {model.name!r} must not run in this process, because {model.needs_process}")
+    try:
+        behaviour = measure.measure(model, args.seconds)
+        settings = measure.suggest(model, behaviour)
+    except measure.CheckFailed as error:
+        if args.format == "jsonl":
+            print(json.dumps({"model": model.name, "ok": False, "error": str(error)}, ensure_ascii=False))
+        else:
+            print(f"{style.bold(model.name)}: loaded in {load_s:.2f} s")
+            print(style.red(f"{style.tick(False)} {error}"))
+        return 1
+    finally:
+        model.close()
+    if args.format == "jsonl":
+        print(_json(model, load_s, behaviour, settings))
+    else:
+        for line in _report(model, load_s, behaviour, settings, style):
+            print(line)
+    return 0
+
+
+def _json(model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[Setting]) -> str:
+    import msgspec
+
+    document = {
+        "model": model.name,
+        "ok": True,
+        "sample_rate": model.sample_rate,
+        "load_s": load_s,
+        **dataclasses.asdict(behaviour),
+        "settings": {one.key: one.value for one in settings},
+    }
+    document["gil"]["verdict"] = behaviour.gil.verdict
+    return msgspec.json.encode(document, enc_hook=lambda value: value.tolist()).decode()
+
+
+def _report(
+    model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[Setting], style: Style
+) -> Iterable[str]:
+    routes = [*(["simple", "segmented"] if model.stateless else []), *(["stateful"] if model.stateful else [])]
+    yield f"{style.bold(model.name)}: {model.sample_rate} Hz, for the {_listed(routes)} {_plural('route', routes)}"
+    yield (
+        f"  loaded in {_time(load_s)}, warm after {_time(behaviour.warm_up_s)} more,"
+        f" first answer after {_time(behaviour.first_call_s)}"
+    )
+    yield ""
+    yield "what it says to the bundled speech"
+    for said in behaviour.said:
+        yield style.grey(f"  {style.quote(said.text)}")
+        answer = "nothing" if said.answer is None else format_output(_plain(said.answer), style)
+        yield "    " + (answer if len(answer) <= _WORDS else answer[: _WORDS - 4].rstrip() + " ...")
+    yield ""
+    yield "how it behaves"
+    for name, good, text in _findings(model, behaviour):
+        line = f"  {style.tick(True) if good else '!'} {name:<12} {text}"
+        yield line if good else style.yellow(line)
+    yield ""
+    yield "settings that suit it here"
+    width = max(len(f"{one.key} = {json.dumps(one.value)}") for one in settings)
+    for one in settings:
+        yield f"  {f'{one.key} = {json.dumps(one.value)}':<{width}}  {style.grey('# ' + one.reason)}"
+
+
+def _findings(model: Model, behaviour: Behaviour) -> Iterable[tuple[str, bool, str]]:
+    speed, gil = behaviour.speed, behaviour.gil
+    factor = speed.real_time_factor
+    live = f"{1 / factor:.0f} times live pace" if factor < 1 else "slower than live: it cannot keep up with one voice"
+    yield (
+        "speed",
+        factor < 1,
+        f"real-time factor {factor:.3g}, {live}"
+        f" (median of {speed.calls} calls; {_time(speed.call_s)} for {speed.audio_s:.1f} s of audio)",
+    )
+    does = {"holds": "is held", "shares": "is held for a part of the time", "releases": "is released"}[gil.verdict]
+    yield (
+        "GIL",
+        gil.verdict != "holds",
+        f"{does}: another Python thread ran at {gil.share:.0%} of its speed, and stood still for"
+        f" {_time(gil.longest_pause_s)} at a stretch",
+    )
+    if gil.verdict == "holds" and not model.holds_gil:
+        yield "", False, "the model does not say so: set holds_gil = True in its class"
+    if behaviour.batches:
+        gains = ", ".join(f"{one.size} together {one.gain:.2f}x" for one in behaviour.batches)
+        yield "batches", max(one.gain for one in behaviour.batches) >= 1.1, f"{gains} as fast as one by one"
+    else:
+        yield "batches", True, "none: it takes one piece of audio at a time"
+    if behaviour.two_at_once is None:
+        yield "two at once", True, "not tried: it allows one call at a time"
+    else:
+        best = f"{behaviour.two_at_best:.2f}x is what this machine gives right now"
+        yield "two at once", True, f"{behaviour.two_at_once:.2f}x as fast as one after the other ({best})"
+
+
+def _plain(answer: Any) -> Any:
+    return {key: value.tolist() if hasattr(value, "tolist") else value for key, value in answer.items()}
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.2f} s"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _plural(noun: str, names: Sequence[str]) -> str:
+    return noun if len(names) == 1 else noun + "s"

@@ -1,0 +1,167 @@
+"""Speech to text with OpenAI's Whisper, through faster-whisper (CTranslate2)."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from voxgate.models.base import Model, Samples
+from voxgate.models.optional import Needs
+
+__all__ = ["FasterWhisper"]
+
+_TASKS = ("transcribe", "translate")
+_SHORTEST_S = 0.1
+
+
+class FasterWhisper(Model):
+    """Speech to text in a hundred languages: Whisper, through faster-whisper.
+
+    The answer:
+
+    ``text``
+        what was said, as Whisper writes it, with punctuation; empty when it heard nothing, and for less than a tenth
+        of a second of audio.
+    ``language``, ``language_probability``
+        the language that was detected or set ("en"), and how sure it is, 0..1.
+    ``words``
+        only with ``words = true``: a list of ``{"word", "start", "end", "probability"}``: seconds from the start of
+        the audio that was given.
+
+    The weights are loaded by :meth:`warm_up` (or by the first call): the library fetches them from the Hugging Face Hub
+    the first time, 75 MB (tiny) to 3 GB (large-v3), and keeps them in its cache. The server says that it is not ready
+    meanwhile. Each call takes one piece of audio, for the library has no way to put utterances of several streams into
+    one; `workers` of them run at once. It releases the GIL while CTranslate2 computes, and keeps it for short while it
+    makes features and tokens.
+    """
+
+    name = "faster-whisper"
+    sample_rate = 16_000
+    threads = 1  # unless there are more workers
+    needs: ClassVar[Needs] = Needs("faster-whisper", "faster_whisper", "whisper")
+
+    def __init__(
+        self,
+        size: str,
+        *,
+        language: str | None = None,
+        task: str = "transcribe",
+        words: bool = False,
+        beam_size: int = 5,
+        prompt: str | None = None,
+        device: str = "auto",
+        compute_type: str = "default",
+        cpu_threads: int = 0,
+        workers: int = 1,
+        cache: str | None = None,
+        offline: bool = False,
+    ) -> None:
+        """`size`: a name the library knows ("tiny", "base.en", "small", "large-v3", "turbo" ...), a model of the
+        Hugging Face Hub in CTranslate2's form ("owner/name"), or a directory that holds such a model (anything that
+        starts with ``.``, ``/`` or ``~``, or exists).
+
+        language: "en", "de" ...; None: detected anew in each call. task: "transcribe" or "translate" (into English).
+        words: also say each word with its times, which takes longer. beam_size: 1 is the fastest. prompt: text that
+        sets style and spelling. device: "auto", "cpu", "cuda". compute_type: as CTranslate2 says it, such as "int8".
+        cpu_threads: of one call; 0 is the library's choice. workers: calls at once. cache: a directory for fetched
+        weights. offline: fetch nothing, use what the cache holds.
+
+        Raises ValueError naming what is out of range, and for a `size` that nobody knows; ModelLoadError without the
+        package.
+        """
+        if task not in _TASKS:
+            raise ValueError(f"task must be one of {', '.join(_TASKS)}, not {task!r}")
+        for option, number, lowest in (
+            ("beam_size", beam_size, 1),
+            ("cpu_threads", cpu_threads, 0),
+            ("workers", workers, 1),
+        ):
+            if isinstance(number, bool) or not isinstance(number, int) or number < lowest:
+                raise ValueError(f"{option} must be an integer of at least {lowest}, not {number!r}")
+        self._package = self.needs.load()
+        self._size = _known(size, self._package.available_models())
+        self._loading: dict[str, Any] = {
+            "device": device,
+            "compute_type": compute_type,
+            "cpu_threads": cpu_threads,
+            "num_workers": workers,
+            "download_root": None if cache is None else os.path.expanduser(cache),
+            "local_files_only": offline,
+        }
+        self._calling: dict[str, Any] = {
+            "language": language,
+            "task": task,
+            "beam_size": beam_size,
+            "word_timestamps": words,
+            "initial_prompt": prompt,
+            # Voxgate has cut the audio already, and utterances of several speakers must not colour one another.
+            "vad_filter": False,
+            "condition_on_previous_text": False,
+        }
+        self._words = words
+        self.threads = workers
+        self._lock = threading.Lock()
+        self._whisper: Any = None
+
+    def warm_up(self) -> None:
+        self._loaded()
+
+    def infer(self, audio: Samples) -> Mapping[str, Any]:
+        if len(audio) < _SHORTEST_S * self.sample_rate:
+            return self._answer("", self._calling["language"], None, [])
+        segments, info = self._loaded().transcribe(audio, **self._calling)
+        segments = list(segments)  # The work is done while this is read.
+        text = "".join(segment.text for segment in segments).strip()
+        words = [
+            {
+                "word": word.word.strip(),
+                "start": round(float(word.start), 3),
+                "end": round(float(word.end), 3),
+                "probability": round(float(word.probability), 4),
+            }
+            for segment in segments
+            for word in segment.words or ()
+        ]
+        return self._answer(text, info.language, round(float(info.language_probability), 4), words)
+
+    def close(self) -> None:
+        self._whisper = None
+
+    def _answer(
+        self, text: str, language: str | None, probability: float | None, words: list[dict[str, Any]]
+    ) -> Mapping[str, Any]:
+        answer: dict[str, Any] = {"text": text, "language": language, "language_probability": probability}
+        if self._words:
+            answer["words"] = words
+        return answer
+
+    def _loaded(self) -> Any:
+        """The library's model, which any number of threads may use at once; made by whoever comes first."""
+        with self._lock:
+            if self._whisper is None:
+                self._whisper = self._package.WhisperModel(self._size, **self._loading)
+            return self._whisper
+
+
+def _known(size: str, names: Sequence[str]) -> str:
+    """`size` with ``~`` filled in. Raises ValueError for what is no name, and for a directory that holds no model."""
+    if not isinstance(size, str) or not size:
+        raise ValueError(f"expected a size, a model of the Hugging Face Hub or a directory, not {size!r}")
+    place = os.path.expanduser(size)
+    if place.startswith((".", "/")) or os.path.isdir(place):
+        if not os.path.isfile(os.path.join(place, "model.bin")):
+            raise ValueError(
+                f"expected {size!r} to be a directory with a model in CTranslate2's form, but it has no model.bin"
+            )
+        return place
+    if "/" not in size and size not in names:
+        close = difflib.get_close_matches(size, names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"expected one of {', '.join(names)}, a model of the Hugging Face Hub ('owner/name') or a directory,"
+            f" not {size!r}{hint}"
+        )
+    return size
