@@ -52,7 +52,6 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=config.server.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
-    logging.getLogger("uvicorn").setLevel(
-        max(logging.WARNING, logging.root.level)
-    )  # it logs every connection, with its query
+    # It logs every connection at a lower level, with the query of its address.
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.root.level))
     return serve(config)
