@@ -13,7 +13,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
-COLUMNS = 118
+COLUMNS = 150
 
 
 def terminal_output(*command: str) -> str:
@@ -39,7 +39,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     # A progress bar repaints its line: what stands there in the end is what counts.
     lines = [line.rpartition("\r")[2] for line in terminal_output("voxgate", "demo").splitlines()]
-    end = next(i for i, line in enumerate(lines) if line.startswith("simple:"))
+    end = next(i for i, line in enumerate(lines) if "simple" in line and "demo.flac" in line)
     console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
     console.print(Text("$ voxgate demo"))
     for line in lines[:end]:
