@@ -4,6 +4,7 @@ PNG.
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,9 @@ def main() -> None:
     console.print(Text("$ voxgate demo"))
     for line in lines[:end]:
         console.print(Text.from_ansi(line))
-    console.save_svg(str(IMAGES / "demo.svg"), title="voxgate demo")
+    # rich names fonts that a browser would have to fetch; the reader's own will do.
+    svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="voxgate demo"), flags=re.DOTALL)
+    (IMAGES / "demo.svg").write_text(svg.replace("Fira Code", "monospace"))
     demo = ROOT / "src/voxgate/speech/demo.flac"
     subprocess.run([sys.executable, "-m", "voxgate", "vad", str(demo), "--plot", str(IMAGES / "vad.png")], check=True)
 
