@@ -421,6 +421,23 @@ def test_http_refusal_carries_status_body_and_retry_after() -> None:
     assert (caught.value.status, caught.value.body, caught.value.retry_after) == (503, "server full\n", "3")
 
 
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ('{"error": "server full: 8 streams"}', "HTTP 503: server full: 8 streams"),
+        ('{"error": 7}', 'HTTP 503: {"error": 7}'),
+        ('{"reason": "no"}', 'HTTP 503: {"reason": "no"}'),
+        ("[1]", "HTTP 503: [1]"),
+        ("null", "HTTP 503: null"),
+        ("", "HTTP 503"),
+    ],
+)
+def test_a_refusal_says_the_error_of_a_json_body(body: str, text: str) -> None:
+    error = client.RefusedError(503, body)
+    assert str(error) == f"the server refused with {text}"
+    assert error.body == body
+
+
 def test_what_is_no_websocket_server_is_told() -> None:
     async def main() -> None:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -432,3 +432,24 @@ def test_a_fast_sender_is_held_back_and_never_closed(serve):
         assert not sender.is_alive()
         assert sum(event["count"] for event in client.rest()) == seconds * 16_000
         assert client.close_code == 1000
+
+
+def test_groups_larger_than_the_buffer_do_not_wait_for_audio_that_is_held_back(serve):
+    server = serve(**{"simple.min_chunk_ms": 3000, "limits.buffered_audio_s": 2})
+    events = stream(server.url("simple"), start(), ONE_SECOND * 10)
+    assert sum(event["count"] for event in events) == 160_000
+
+
+def test_a_bug_of_ours_is_told_once_and_closes_1011(serve, monkeypatch, caplog):
+    def broken(self, data):
+        raise ZeroDivisionError("a bug")
+
+    server = serve()
+    monkeypatch.setattr("voxgate.runners.Runner.feed", broken)
+    with Client(server.url()) as client:
+        client.send(start(), *[bytes(640)] * 50)
+        assert client.rest() == [
+            {"type": "error", "message": "Internal server error", "code": "internal", "channel": 0}
+        ]
+        assert client.close_code == 1011
+    assert "a bug" in caplog.text

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from voxgate.audio import read_audio, resample
 from voxgate.config import load_config
 from voxgate.engine.base import Job
+from voxgate.errors import Overloaded
 from voxgate.messages import Active, AudioFormat, Error, Event, Inactive, Segment, Start
 from voxgate.runners import RUNNERS, Replies
 from voxgate.speech import path
@@ -27,11 +28,15 @@ from wire import STOP, Client, bursts, encode, pieces, start, story, stream
 class InstantScheduler:
     """Answers when told to, in the order it is told; keeps every audio it was given."""
 
+    room = 1 << 30  # how many jobs it takes at once
+
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.audio: list[np.ndarray] = []
 
     def submit(self, job: Job) -> None:
+        if len(self.jobs) >= self.room:
+            raise Overloaded("full")
         self.jobs.append(job)
         self.audio.append(job.audio)
 
@@ -196,9 +201,11 @@ def test_a_final_takes_the_place_of_its_interim():
     assert len(third.audio) > len(second.audio)
     third.taken_s = 2.0
     runner.feed(data[4 * 16_000 :])
-    (final,) = scheduler.jobs
+    running, final = scheduler.jobs
     assert final.final
-    assert third.cancelled
+    assert running is third  # it goes on in the model, and nobody hears of it
+    scheduler.answer()
+    assert [event.type for event in events].count("segment") == 1
     scheduler.answer()
     runner.finish()
     assert runner.owed == 0
@@ -208,6 +215,85 @@ def test_a_final_takes_the_place_of_its_interim():
     assert isinstance(events[2], Inactive)
     assert isinstance(events[3], Segment)
     assert events[3].end_time == events[2].time
+
+
+def spoken(n_times: int) -> tuple[bytes, float]:
+    """Short utterances, each a segment of its own with the settings below."""
+    spans = [(0.5 + k, 0.9 + k) for k in range(n_times)]
+    return encode(bursts(*spans, length_s=n_times + 1.0)), n_times + 1.0
+
+
+def a_segmented_runner(scheduler: InstantScheduler, events: list[Event], **overrides: Any) -> Any:
+    config = load_config(
+        environ={}, overrides={"vad.silence_duration_ms": 200, "vad.prefix_padding_ms": 0, **overrides}
+    )
+    service: Any = SimpleNamespace(
+        config=config,
+        scheduler=scheduler,
+        detector=DETECTORS["energy"],
+        vad=VadConfig(**config.vad.tunables()),
+        model=None,
+    )
+    return RUNNERS["segmented"](service, a_format(16_000, "s16", 1), events.append, lambda: None)
+
+
+def test_a_stream_asks_for_a_few_finals_at_once_and_the_others_wait_their_turn():
+    scheduler, events = InstantScheduler(), []
+    runner = a_segmented_runner(scheduler, events, **{"inference.per_stream": 2})
+    runner.feed(spoken(7)[0])
+    runner.finish()
+    assert runner.owed == 7
+    assert len(scheduler.jobs) == 2
+    while scheduler.jobs:
+        assert len(scheduler.jobs) <= 2
+        scheduler.answer(len(scheduler.jobs) - 1)
+    starts = [event.start_time for event in events if isinstance(event, Segment)]
+    assert len(starts) == 7
+    assert starts == sorted(starts)
+    assert (runner.owed, runner.backlog_s) == (0, 0.0)
+
+
+def test_the_backlog_is_that_of_the_channel_furthest_behind():
+    """An average would let the ring of a channel that lags run over while the others keep up."""
+    scheduler: Any = InstantScheduler()
+    config = load_config(environ={}, overrides={"inference.per_stream": 1})
+    service: Any = SimpleNamespace(config=config, scheduler=scheduler, model=SimpleNamespace(sample_rate=16_000))
+    runner = RUNNERS["simple"](service, a_format(16_000, "s16", 2), lambda event: None, lambda: None)
+    runner.feed(bytes(4 * 16_000))
+    assert runner.backlog_s == 1.0
+    scheduler.answer()
+    assert runner.backlog_s == 1.0
+    scheduler.answer()
+    assert runner.backlog_s == 0.0
+
+
+def test_a_final_for_which_the_server_has_no_room_comes_again():
+    async def main() -> None:
+        scheduler, events = InstantScheduler(), []
+        scheduler.room = 0
+        runner = a_segmented_runner(scheduler, events)
+        runner.feed(spoken(3)[0])
+        runner.finish()
+        assert scheduler.jobs == []
+        assert runner.owed == 3
+        assert runner.backlog_s > 1.0
+        scheduler.room = 1
+        while runner.owed:
+            while not scheduler.jobs:
+                await asyncio.sleep(0)
+            scheduler.answer()
+        assert [event.type for event in events].count("segment") == 3
+        assert not any(isinstance(event, Error) for event in events)
+        scheduler.room = 0
+        runner = a_segmented_runner(scheduler, events)
+        runner.feed(spoken(1)[0])
+        runner.finish()
+        runner.abandon()  # nothing is tried for a client that is gone
+        scheduler.room = 1
+        await asyncio.sleep(0.1)
+        assert scheduler.jobs == []
+
+    asyncio.run(main())
 
 
 # Many streams at once, on a real server

@@ -44,10 +44,10 @@ def test_a_call_that_does_not_return_is_an_error_and_makes_the_server_not_ready(
 def test_what_may_wait_of_one_stream_is_bounded(serve):
     settings = {
         "inference.stream_jobs": 1,
-        "inference.per_stream": 3,
+        "inference.per_stream": 4,
         "inference.threads": 1,
         "inference.warm_up": False,
-        "simple.max_chunk_s": 0.5,
+        "simple.max_chunk_s": 0.25,
     }
     gate = threading.Event()
 
@@ -60,10 +60,7 @@ def test_what_may_wait_of_one_stream_is_bounded(serve):
         client.send(start(), SECOND * 2)
         while server.service.scheduler.counts().refused == 0:
             pass
-        # One runs or waits, one waits, and the others are too many; whatever is refused is answered, in its place.
+        # One runs or waits, and the others are too many for now; none of them fails for it.
         gate.set()
-        events = [client.receive() for _ in range(4)]
-    refused = [event for event in events if event["type"] == "error"]
-    assert refused
-    assert {event["code"] for event in refused} == {"overloaded"}
-    assert all("1 calls or 600 s of audio of this stream" in event["message"] for event in refused)
+        events = [client.receive() for _ in range(8)]
+    assert [event["count"] for event in events] == [4000] * 8

@@ -24,7 +24,7 @@ from voxgate import InferenceError, Model
 from voxgate.config import load_config
 from voxgate.engine.base import Job, State
 from voxgate.engine.invoker import Invoker
-from voxgate.errors import Overloaded, VoxgateError
+from voxgate.errors import VoxgateError
 from voxgate.messages import AudioFormat, Error, Event, Segment, Start
 from voxgate.models.pitch import Pitch
 from voxgate.runners import StatefulRunner
@@ -403,22 +403,22 @@ def test_a_refused_call_is_an_error_and_the_state_goes_on() -> None:
     session = Session(model)
     session.feed(ramp(1600))
     session.desk.run()
-    session.desk.refusal = Overloaded("full")
+    session.desk.refusal = InferenceError("stopping")
     session.feed(ramp(1600))
     session.desk.refusal = None
     session.feed(ramp(1600))
     session.finish()
     assert session.said() == [
         (0.0, 0.1, {"calls": 1, "count": 1600}),
-        ("full",),
+        ("stopping",),
         (0.2, 0.3, {"calls": 2, "count": 3200}),
     ]
     session = Session(model)
     session.feed(ramp(1600))
     session.desk.run()
-    session.desk.refusal = Overloaded("full")
+    session.desk.refusal = InferenceError("stopping")
     session.finish()
-    assert session.said()[1:] == [("full",)]
+    assert session.said()[1:] == [("stopping",)]
 
 
 @pytest.fixture

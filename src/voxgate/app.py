@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
@@ -16,6 +17,8 @@ from starlette.types import Receive, Scope, Send
 from voxgate import runners, tasks
 from voxgate.connection import Connection
 from voxgate.service import Service
+
+logger = logging.getLogger(__name__)
 
 STREAM_PATHS: dict[str, runners.Route] = {f"/api/v1/{route}": route for route in runners.RUNNERS}
 STOP_TIMEOUT_S = 5.0
@@ -149,6 +152,7 @@ def _nothing_at(path: str) -> str:
 
 
 async def _refuse(scope: Scope, send: Send, status: int, body: dict[str, str]) -> None:
+    logger.info("refused a websocket with %d: %s", status, body["error"])
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1013 if status == 503 else 1008})
         return

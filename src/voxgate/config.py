@@ -59,6 +59,10 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         str, About("Least severe level that is logged.", choices=("debug", "info", "warning", "error", "critical"))
     ] = "info"
+    send_timeout_s: Annotated[
+        float,
+        About("A client that takes in nothing of what is sent to it for this long is cut off, in seconds.", 1, 3600),
+    ] = 20.0
     receive_buffer_bytes: Annotated[
         int,
         About(
@@ -186,12 +190,7 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
     ] = 0.0
     per_stream: Annotated[
         int,
-        About(
-            "Calls of one stream that may run at once on the simple route, and on the stateful one, where a channel "
-            "has one at a time.",
-            1,
-            1024,
-        ),
+        About("Calls of one stream that the model may have at once; further ones wait, interims aside.", 1, 1024),
     ] = 4
     max_jobs: Annotated[
         int, About("Calls of all streams that may wait for the model; further ones fail.", 1, 1_000_000)

@@ -113,17 +113,20 @@ class Connection:
         """The way of nearly every message: audio of an open session, short, with nothing in front of it. False: not
         this one.
         """
+        if self._closing is not None:
+            return True  # nothing is listened to any more
+        runner = self._runner
         if (
             self._worker is not None
+            or runner is None
             or isinstance(message, str)
             or not 0 < len(message) <= self._slice_bytes
             or not self._protocol.open
             or self._is_behind()
         ):
             return False
-        assert self._runner is not None
         try:
-            self._runner.feed(message)
+            runner.feed(message)
         except Exception:
             self._fail()
         return True
@@ -152,13 +155,15 @@ class Connection:
             self._worker = None
 
     async def _wait_for_room(self) -> None:
+        read_on_s = self._loop.time() + READ_ON_S
         while self._inbox_bytes >= self._inbox_allowed_bytes and self._closing is None:
             self._changed.clear()
             try:
-                async with asyncio.timeout(READ_ON_S if self._inbox_allowed_bytes < INBOX_MAX_BYTES else None):
+                async with asyncio.timeout_at(read_on_s if self._inbox_allowed_bytes < INBOX_MAX_BYTES else None):
                     await self._changed.wait()
             except TimeoutError:
                 self._inbox_allowed_bytes += READ_ON_BYTES
+                read_on_s += READ_ON_S
         if self._inbox_bytes < INBOX_BYTES:
             self._inbox_allowed_bytes = INBOX_BYTES
 
@@ -268,7 +273,10 @@ class Connection:
         owed.
         """
         kind, now_s = self._protocol.timeout_kind, self._loop.time()
-        is_waiting_for_us = self._worker is not None or (self._runner is not None and self._runner.owed > 0)
+        # Who does not read what we say is not waiting for us.
+        is_waiting_for_us = self._has_been_read() and (
+            self._worker is not None or (self._runner is not None and self._runner.owed > 0)
+        )
         limit_s = self._limits.idle_timeout_s
         due_s = now_s + limit_s if is_waiting_for_us else self._heard_s + limit_s
         if (kind == "idle" or is_waiting_for_us) and now_s < due_s:

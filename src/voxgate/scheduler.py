@@ -44,6 +44,12 @@ _MAX_ATTEMPTS = 2
 _TIMER_GRAIN_S = 0.002
 """Loops round their timers, some of them down: what is this near is due."""
 
+_REPORT_EVERY_S = 60
+"""A model that hangs does so for every stream: its log lines are this far apart."""
+
+_STUCK_CHECK_S = 1.0
+"""After a call's time was up: a worker that is in the same call even then is taken for stuck."""
+
 _SHUTTING_DOWN = "The server is shutting down"
 _WORKER_DIED = "The worker that ran the model died"
 _INTERNAL = "Internal server error"
@@ -121,6 +127,8 @@ class Scheduler:
             OrderedDict()
         )  # owed, oldest first; the nearest deadline is the first's
         self._timer: asyncio.TimerHandle | None = None
+        self._report_again_s = float("-inf")
+        self._stuck = False
         # Everybody's, under the lock:
         self._lock = threading.Lock()
         self._finished: deque[Job] = deque()
@@ -311,7 +319,31 @@ class Scheduler:
                 job.state.lost = True  # The call may still be in there.
             return InferenceError(f"The model gave no answer within {self._deadline_s:g} s")
 
-        self._counts.expired += self._settle_now(late, expired)
+        n_expired = self._settle_now(late, expired)
+        self._counts.expired += n_expired
+        if n_expired:
+            self._report_expired(now_s)
+
+    def _report_expired(self, now_s: float) -> None:
+        name = self._engine.model.name
+        if now_s >= self._report_again_s:
+            self._report_again_s = now_s + _REPORT_EVERY_S
+            logger.warning(
+                "model %r gave no answer within %g s (inference.deadline_s): %d calls so far; not said again for %d s",
+                *(name, self._deadline_s, self._counts.expired, _REPORT_EVERY_S),
+            )
+        if not self._stuck:
+            self._loop.call_later(_STUCK_CHECK_S, self._report_stuck)
+
+    def _report_stuck(self) -> None:
+        """Said once each time it begins: from here on the server is not ready."""
+        was_stuck, self._stuck = self._stuck, not self.making_progress
+        if self._stuck and not was_stuck and not self._closed:
+            logger.error(
+                "no worker makes progress: every call of model %r has run for longer than it may, and a thread cannot "
+                'be ended; no new streams are taken in (inference.isolation = "process" ends such calls)',
+                self._engine.model.name,
+            )
 
     def _settle_now(self, jobs: Sequence[Job], error: Callable[[Job], VoxgateError]) -> int:
         """From the loop's thread: those of `jobs` of which nothing has come so far are answered with an error. Returns

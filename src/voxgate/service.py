@@ -38,6 +38,8 @@ class Service:
         self.vad = VadConfig(**config.vad.tunables())
         self.vad.check()
         self.detector = load_detector(config.vad.detector, config.vad.weights)
+        if model is None:
+            logger.info("loading model %r ...", config.model.name)
         self.engine = _engine(config, model)
         self.model = self.engine.model
         self._watchdog: Watchdog | None = None
@@ -80,6 +82,7 @@ class Service:
             self._watchdog.start()
         if self.config.inference.warm_up:
             self._phase = "warming up the model"
+            logger.info("warming up model %r ...", self.model.name)
             await self.scheduler.warm_up()
         self._phase = None
 

@@ -7,6 +7,7 @@ import socket
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from voxgate.app import Started, create_app
 from voxgate.config import Config, ServerSettings
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 # the pings of that client.
 MAX_SEGMENT_BYTES = 1440
 BACKLOG = 2048
+GOING_AWAY = 1001
+# Connections that are not gone by then are left behind when the server stops.
+SHUTDOWN_TIMEOUT_S = 5
 
 
 def listen(settings: ServerSettings) -> socket.socket:
@@ -34,6 +38,9 @@ def listen(settings: ServerSettings) -> socket.socket:
             # Accepted sockets inherit these. A short receive buffer lets back-pressure reach the client soon.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, settings.receive_buffer_bytes)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, MAX_SEGMENT_BYTES)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                # Who takes in nothing of what we send for so long is gone, or might as well be.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.send_timeout_s * 1000))
             sock.bind(address)
             sock.listen(BACKLOG)  # from here on clients queue up; uvicorn lets them in when its loop runs
         except BaseException:
@@ -49,13 +56,31 @@ def url_of(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """The websocket of uvicorn, but for how it ends: a server that goes away says 1001, not 1012 (service restart)."""
+
+    def shutdown(self) -> None:
+        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY})
+            self.conn.send_close(GOING_AWAY)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+        super().shutdown()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Uvicorn takes every refusal before the upgrade for a mistake of the application; we have said it better."""
+    return record.getMessage() != "ASGI callable returned without completing handshake."
+
+
 def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
     """How uvicorn has to run for us: what it does by default to long-lived streams is not what they need."""
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     return uvicorn.Config(
         create_app(service, on_started),
         loop="uvloop",
         http="httptools",
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -67,6 +92,7 @@ def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
         # A client held back by TCP cannot answer pings in time, and must not be closed for it.
         ws_ping_interval=None,
         ws_ping_timeout=None,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
     )
 
 

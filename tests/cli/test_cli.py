@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -37,6 +40,31 @@ def test_no_verb_prints_the_help(capsys):
     assert main([]) == 2
     out = capsys.readouterr().out
     assert all(verb in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("arguments", [["--version", "--verbose"], ["vad", "demo"], ["serve", "--port", "0"]])
+def test_unknown_kernels_are_told_in_one_line(arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "voxgate", *arguments],
+        env={**os.environ, "VOXGATE_ISA": "foo"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("voxgate: ")
+    assert "VOXGATE_ISA" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_any_other_import_error_is_a_bug_of_ours(monkeypatch):
+    def broken(name):
+        raise ImportError("no module named nonsense")
+
+    monkeypatch.setattr("voxgate.cli.importlib.import_module", broken)
+    with pytest.raises(ImportError, match="nonsense"):
+        main(["vad", "demo"])
 
 
 @pytest.mark.parametrize("verb", VERBS)

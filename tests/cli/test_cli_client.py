@@ -32,6 +32,7 @@ from scripted_server import (
     send,
     serving_in_thread,
 )
+from voxgate import speech
 from voxgate.cli import client as verb
 
 GOOD = (active(0.1), interim(0.1, 0.5, text="he"), inactive(0.6), final(0.1, 0.6, text="hello", score=0.5))
@@ -132,7 +133,7 @@ def test_real_time_asks_for_live_pace(wav: str) -> None:
         ((active(0.1), inactive(0.6)), "not every result arrived: channel 0: no final result for 0.100-0.600 s"),
         ((active(0.1),), "never became inactive"),
         ((active(0.1), inactive(0.6), error("bad luck")), None),
-        ((error("vad.threshold: 7", "invalid_start"),), "did not accept the session: vad.threshold: 7"),
+        ((error("vad.threshold: 7", "invalid_start"),), "did not accept the session\n"),
     ],
 )
 def test_missing_results_and_errors_exit_with_1(
@@ -143,6 +144,35 @@ def test_missing_results_and_errors_exit_with_1(
     out, err = capsys.readouterr()
     assert "in total" in out
     assert (complaint in err) if complaint else err == ""
+
+
+def test_a_refused_start_is_told_once(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving_in_thread(answering(error("vad.threshold: 7", "invalid_start"))) as addr:
+        assert run("-i", wav, "--addr", addr) == 1
+        assert "".join(capsys.readouterr()).count("vad.threshold: 7") == 1
+        assert run("-i", wav, "--addr", addr, "--format", "jsonl") == 1
+        out, err = capsys.readouterr()
+    assert json.loads(out)["message"] == "vad.threshold: 7"
+    assert "did not accept the session: vad.threshold: 7" in err
+
+
+def test_without_a_connection_there_is_no_summary(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(connection: Any, request: Any) -> Any:
+        return connection.respond(501, '{"error": "/x is not served: no step()"}')
+
+    with serving_in_thread(answering(), process_request=refuse) as addr:
+        assert run("-i", wav, "--addr", addr) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert err == "voxgate client: the server refused with HTTP 501: /x is not served: no step()\n"
+
+
+def test_bundled_speech_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert verb.recording("demo") == str(speech.path("demo"))
+    assert verb.recording("opera") == "opera"
+    (tmp_path / "demo").touch()
+    assert verb.recording("demo") == "demo"
 
 
 def test_the_simple_route_must_cover_everything(wav: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,17 +28,28 @@ import asyncio, json, signal, sys
 sys.path.insert(0, {tests!r})
 from scripted_server import active, error, final, inactive, interim, receive_session, segment, send, serving
 from voxgate import speech
-late_s, lose, name, fail, code = {late_s}, {lose}, {name!r}, {fail}, {code}
+late_s, lose, name, fail, code, routes = {late_s}, {lose}, {name!r}, {fail}, {code}, {routes}
+
+def refuse(connection, request):
+    if request.path.rpartition("/")[2] not in routes:
+        return connection.respond(501, '{{"error": "not served"}}')
 
 async def handler(websocket):
     received = await receive_session(websocket)
-    assert received.start.get("vad") == {{"prefix_padding_ms": 0, "suffix_padding_ms": 0}} or "simple" in received.path
+    if not received.texts:
+        return  # it was only asked whether the route is served
+    if received.path.endswith("/segmented"):
+        assert received.start["vad"] == {{"prefix_padding_ms": 0, "suffix_padding_ms": 0}}
     rate = received.start["format"]["sample_rate"] * received.start["format"]["channels"] * 2
     duration_s = round(len(received.audio) / rate, 3)
     for channel, utterances in enumerate(speech.truth(name)):
         if received.path.endswith("/simple"):
             middle_s = round(duration_s / 2, 3)
             await send(websocket, segment(0, middle_s, channel), segment(middle_s, duration_s, channel))
+            continue
+        if received.path.endswith("/stateful"):
+            await send(websocket, segment(0, duration_s, channel, pitch_hz=[None, *range(100, 200)]),
+                       segment(duration_s, duration_s, channel, total=7))
             continue
         assert received.start["interim_results"] is True
         for said in utterances[lose:]:
@@ -52,7 +63,7 @@ async def main():
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     print("a line before", flush=True)
     print("something for the log", file=sys.stderr, flush=True)
-    async with serving(handler, path="") as addr:
+    async with serving(handler, path="", process_request=refuse) as addr:
         print("voxgate listening on " + addr.replace("ws:", "http:"), flush=True)
         await stop.wait()
     sys.exit(code)
@@ -61,8 +72,17 @@ asyncio.run(main())
 """
 
 
-def fake(name: str = "demo", late_s: float = 0.02, lose: int = 0, fail: bool = False, code: int = 0) -> list[str]:
-    text = FAKE_SERVER.format(tests=str(TESTS), late_s=late_s, lose=lose, name=name, fail=fail, code=code)
+def fake(
+    name: str = "demo",
+    late_s: float = 0.02,
+    lose: int = 0,
+    fail: bool = False,
+    code: int = 0,
+    routes: Sequence[str] = ("segmented", "simple"),
+) -> list[str]:
+    text = FAKE_SERVER.format(
+        tests=str(TESTS), late_s=late_s, lose=lose, name=name, fail=fail, code=code, routes=tuple(routes)
+    )
     return [sys.executable, "-c", text, "serve"]
 
 
@@ -101,6 +121,32 @@ def test_a_good_server(name: str) -> None:
     assert ("ch 1" in out) == (name == "stereo")
 
 
+@pytest.mark.parametrize(
+    ("routes", "shown"),
+    [
+        (("segmented", "simple"), ["segmented", "simple"]),
+        (("segmented", "simple", "stateful"), ["segmented", "stateful"]),
+        (("stateful",), ["stateful"]),
+    ],
+)
+def test_the_routes_that_the_server_takes_are_shown(routes: Sequence[str], shown: list[str]) -> None:
+    code, out = show(fake(routes=routes))
+    assert (code, "✗" in out) == (0, False)
+    assert [line.partition(":")[0] for line in out.splitlines() if line.startswith(("se", "si", "stateful"))] == shown
+    assert ("at most 20 ms off" in out) == ("(vad: prefix_padding_ms 0)" in out) == ("segmented" in shown)
+    if "stateful" in shown:
+        assert "pitch_hz [101 items, 100 to 199]" in out
+        assert "total 7" in out  # the closing result, though it is in the same second
+        assert "✓ 2 results cover all 12.50 s" in out
+
+
+def test_a_server_without_routes() -> None:
+    code, out = show(fake(routes=()))
+    assert code == 1
+    assert "✗ the server takes no streams" in out
+    assert "utterances heard" not in out
+
+
 def test_heard_stands_beside_spoken() -> None:
     _, out = show(fake())
     assert "✓ heard  0.72– 3.13 s, spoken  0.70– 3.11 s  “Good morning! Did the boat arrive?”" in out
@@ -136,7 +182,7 @@ def test_a_file_of_ones_own_has_no_truth(tmp_path: Path) -> None:
 def test_a_missing_file_is_told_before_a_server_starts(capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.run(parse("--file", "opera")) == 2
     err = capsys.readouterr().err
-    assert "No such file" in err
+    assert err.startswith("voxgate demo: No such file or directory: opera\n")
     assert "bundled speech: demo, stereo, noisy, telephone" in err
 
 

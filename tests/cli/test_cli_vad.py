@@ -95,11 +95,28 @@ def test_settings_out_of_range(capsys: pytest.CaptureFixture[str], option: str) 
 def test_files_that_are_no_audio(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("hello")
     soundfile.write(tmp_path / "slow.wav", np.zeros(100, np.float32), 1000)
-    for name in ("missing.wav", "text.wav", "slow.wav"):
+    texts = {
+        "missing.wav": f"No such file or directory: {tmp_path / 'missing.wav'}",
+        "": f"Is a directory: {tmp_path}",
+        "text.wav": f"{tmp_path / 'text.wav'} is no sound file that can be read: Format not recognised.",
+        "slow.wav": "must be within 4000..192000 Hz, got 1000",
+    }
+    for name, text in texts.items():
         code, out, err = run(capsys, str(tmp_path / name), "--detector", "energy")
-        assert (code, out) == (1, "")
-        assert err.startswith("voxgate: ")
+        assert (code, out) == (2, "")
+        assert err.startswith("voxgate vad: ")
+        assert err.endswith(f"{text}\n")
         assert err.count("\n") == 1
+
+
+def test_bundled_speech_by_its_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "stereo", "--detector", "energy")
+    assert (code, out.partition(",")[0]) == (0, "stereo: 0:00:08.000")
+    (tmp_path / "stereo").write_text("a file of that name wins")
+    assert run(capsys, "stereo", "--detector", "energy")[0] == 2
 
 
 def test_unknown_detector_and_missing_weights(capsys: pytest.CaptureFixture[str]) -> None:

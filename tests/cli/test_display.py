@@ -156,6 +156,8 @@ def test_a_server_cannot_drive_the_terminal() -> None:
         ({"big": 123456.789, "tiny": 1.5e-7, "none": None}, "big 123457  tiny 1.5e-07  none null"),
         ({"words": [{"w": "a", "p": 0.5}]}, 'words [{"w": "a", "p": 0.5}]'),
         ({"words": [{"w": "a", "p": 0.5}] * 9, "text": "a"}, "“a”  words [9 items]"),
+        ({"hz": [None] * 20 + [90.04, 210, 100.0]}, "hz [23 items, 90.04 to 210]"),
+        ({"hz": [None] * 20, "is": [True] * 20}, "hz [20 items]  is [20 items]"),
         ({"one": ["x" * 60], "more": {str(i): i for i in range(20)}}, "one [1 item]  more {20 items}"),
         ({}, "(empty)"),
     ],

@@ -147,9 +147,12 @@ class Failing(Model):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Failing(ValueError("too loud")), r"infer failed on 'Good morning.*: ValueError: too loud$"),
-        (Failing(InferenceError("no words")), r"infer failed on .*: InferenceError: no words$"),
-        (Failing(SystemExit(3)), r"infer failed on .*: SystemExit: 3$"),
+        (
+            Failing(ValueError("too loud")),
+            r"infer failed on 'Good morning.*: ValueError: too loud \(test_measure\.py, line \d+, in infer\)$",
+        ),
+        (Failing(InferenceError("no words")), r"infer failed on .*: InferenceError: no words \(test_measure.*\)$"),
+        (Failing(SystemExit(3)), r"infer failed on .*: SystemExit: 3 \(test_measure.*\)$"),
         (Failing(answer=[1]), r"on 'Good morning.*': expected a mapping with string keys, not 'list'$"),
         (Failing(answer={"type": 1}), r'sending the answer failed .*key "type" is reserved$'),
         (Failing(answer={"x": object()}), r"sending the answer failed on .*object has no JSON form$"),
@@ -165,7 +168,9 @@ def test_a_failing_warm_up_and_batch() -> None:
         def warm_up(self) -> None:
             raise OSError("no weights")
 
-    with pytest.raises(CheckFailed, match=r"^warm_up failed: OSError: no weights$"):
+    with pytest.raises(
+        CheckFailed, match=r"^warm_up failed: OSError: no weights \(test_measure\.py, line \d+, in warm_up\)$"
+    ):
         measure.measure(Cold(), 0.0)
 
     class Short(Batching):

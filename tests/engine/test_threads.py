@@ -471,3 +471,36 @@ def test_an_engine_is_stalled_while_every_thread_is_in_a_call(monkeypatch: pytes
     source.batches.put([])
     assert engine.stop(WAIT_S)
     assert engine.stalled_s == 0.0
+
+
+def test_stop_waits_for_a_warm_up_that_nobody_waits_for_any_more() -> None:
+    begun, go = threading.Event(), threading.Event()
+    story: list[str] = []
+
+    class Slow(Model):
+        def warm_up(self) -> None:
+            begun.set()
+            assert go.wait(WAIT_S)
+            story.append("warm")
+
+        def infer(self, audio: np.ndarray) -> Any:
+            story.append("infer")
+            return {}
+
+        def close(self) -> None:
+            story.append("closed")
+
+    source = Source()
+    engine = ThreadEngine(Slow(), 1)
+    engine.start(source)
+    warming = threading.Thread(target=engine.warm_up)
+    warming.start()
+    assert begun.wait(WAIT_S)
+    source.batches.put(Work([], Batch.gather([])))
+    assert not engine.stop(0.01)  # still in there: the model is left open
+    assert story == []
+    go.set()
+    warming.join(WAIT_S)
+    assert engine.stop(WAIT_S)
+    assert story[0] == "warm"
+    assert story[-1] == "closed"

@@ -266,6 +266,31 @@ def test_errors_say_what_was_expected_and_what_came(
     assert message in text
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "class X(voxgate.Model):\n def __init__(self): self.load()\n def load(self): {}['vocab_size']",
+            "KeyError: 'vocab_size' ({name}.py, line 4, in load)",
+        ),
+        ("import json\ndef X(): return json.loads('{')", "line 1 column 2 (char 1) ({name}.py, line 3, in X)"),
+        ("def X(): raise ValueError('too few layers')", ": too few layers ({name}.py, line 2, in X)"),
+        ("import voxgate.models.base as base\ndef X(): base.Batch(None, None)", "({name}.py, line 3, in X)"),
+        ("\n1 / 0", "failed: ZeroDivisionError: division by zero ({name}.py, line 3)"),
+        ("import nowhere_to_be_found", "which is not installed ({name}.py, line 2)"),
+        ("def f(:", "({name}.py, line 2)"),
+    ],
+)
+def test_a_failure_says_where(module: Write, caplog: pytest.LogCaptureFixture, source: str, message: str) -> None:
+    caplog.set_level("DEBUG", "voxgate")
+    name = module(source)
+    text = refusal(f"{name}:X", {})
+    assert text.endswith(message.format(name=name))
+    assert text.count(".py") == 1
+    (record,) = caplog.records
+    assert record.exc_info is not None
+
+
 def test_a_config_error_of_a_constructor_is_left_as_it_is(module: Write) -> None:
     name = module("from voxgate.errors import ConfigError\ndef X(): raise ConfigError('weights are missing')")
     with pytest.raises(ConfigError, match=r"^weights are missing$"):

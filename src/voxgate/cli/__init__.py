@@ -19,19 +19,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="store_true", help="print the version; with --verbose, what it runs on")
     parser.add_argument("--verbose", action="store_true", help=argparse.SUPPRESS)
     verbs = parser.add_subparsers(metavar="VERB", title="verbs")
-    for verb in VERBS:
-        importlib.import_module(f"voxgate.cli.{verb}").register(verbs)
-    args = parser.parse_args(argv)
-    if args.version:
-        print(_version(args.verbose))
-        return 0
-    if not hasattr(args, "run"):
-        parser.print_help()
-        return 2
     try:
+        for verb in VERBS:
+            importlib.import_module(f"voxgate.cli.{verb}").register(verbs)
+        args = parser.parse_args(argv)
+        if args.version:
+            print(_version(args.verbose))
+            return 0
+        if not hasattr(args, "run"):
+            parser.print_help()
+            return 2
         code: int = args.run(args)
     except ConfigError as error:
         print(f"voxgate: {error}", file=sys.stderr)
+        return 2
+    except ImportError as error:
+        if "VOXGATE_ISA" not in str(error):
+            raise
+        print(f"voxgate: {error}", file=sys.stderr)  # the kernels asked for are not there
         return 2
     except KeyboardInterrupt:
         return 130

@@ -13,11 +13,11 @@ from typing import Any, TextIO
 
 import msgspec
 
-from voxgate import client, tasks
+from voxgate import client, speech, tasks
 from voxgate.cli.display import JsonlRenderer, PrettyRenderer, ProgressBar, Renderer, Style, count
 from voxgate.client import AudioFormat, ClientError, Options, Source, Stream, VadOptions
 
-__all__ = ["register", "run", "show"]
+__all__ = ["explain", "recording", "register", "run", "show"]
 
 EXIT_OK = 0
 EXIT_INCOMPLETE = 1
@@ -36,9 +36,11 @@ _ENCODINGS: dict[str, tuple[int, bool, str | None]] = {
     "alaw": (8, False, "alaw"),
 }
 _READ_BYTES = 65_536
+INPUT_HELP = f"any file that soundfile reads, or the name of bundled speech ({', '.join(speech.names())})"
 _EPILOG = """\
 examples:
-  voxgate client -i talk.flac --interim-results
+  voxgate client -i demo --interim-results
+  voxgate client -i talk.flac --notices
   voxgate client -i talk.wav --real-time --vad prefix_padding_ms=0 silence_duration_ms=400
   voxgate client -i talk.wav --format jsonl | jq 'select(.is_final)'
   arecord -q -f S16_LE -r 16000 -c 1 -t raw | voxgate client -i - --rate 16000
@@ -55,9 +57,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "-i", "--input", required=True, metavar="FILE", help="any file that soundfile reads; - is raw PCM from stdin"
-    )
+    parser.add_argument("-i", "--input", required=True, metavar="FILE", help=f"{INPUT_HELP}; - is raw PCM from stdin")
     parser.add_argument(
         "--addr",
         default=client.DEFAULT_ADDR,
@@ -157,8 +157,11 @@ async def show(stream: Stream, name: str, format: str, out: TextIO, err: TextIO)
         if ticker is not None:
             ticker.cancel()
         bar.clear()
-    print(notes_style.grey(_summary(stream)), file=notes, flush=True)
-    if failure is not None:
+    if stream.total_s is not None:
+        print(notes_style.grey(_summary(stream)), file=notes, flush=True)
+    if isinstance(failure, client.RejectedError) and format == "pretty":
+        _complain("the server did not accept the session", err)  # its error was shown as an event
+    elif failure is not None:
         _complain(failure, err)
     return EXIT_OK if failure is None and not stream.check.n_errors else EXIT_INCOMPLETE
 
@@ -179,13 +182,10 @@ def _header(stream: Stream, name: str, style: Style) -> str:
 def _summary(stream: Stream) -> str:
     check = stream.check
     first = "no message" if stream.first_event_s is None else f"first message after {stream.first_event_s:.2f} s"
-    text = f"{first}, "
-    if stream.total_s is None:
-        text += "no connection"
-    else:
-        text += f"{stream.total_s:.2f} s in total for {stream.sent_s:.2f} s of audio"
-        if stream.total_s > 0 and stream.sent_s > 0:
-            text += f" ({stream.sent_s / stream.total_s:.1f} x real time)"
+    total_s = stream.total_s or 0.0
+    text = f"{first}, {total_s:.2f} s in total for {stream.sent_s:.2f} s of audio"
+    if total_s > 0 and stream.sent_s > 0:
+        text += f" ({stream.sent_s / total_s:.1f} x real time)"
     counts = [count(check.n_results, "result")]
     if check.n_interims:
         counts.append(count(check.n_interims, "interim"))
@@ -197,11 +197,21 @@ class _UsageError(Exception):
     pass
 
 
-def _complain(error: Exception, err: TextIO | None = None) -> None:
-    err = sys.stderr if err is None else err
+def recording(name: str) -> str:
+    """The path of a recording: a file, or where there is none of that name, bundled speech of that name."""
+    return str(speech.path(name)) if name in speech.names() and not os.path.exists(name) else name
+
+
+def explain(error: Exception) -> str:
+    """What went wrong, in words for a person; a missing file without its number."""
     text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
-    style = Style.of(err)
-    print(f"{style.red('voxgate client:')} {text or type(error).__name__}", file=err, flush=True)
+    return text or type(error).__name__
+
+
+def _complain(error: Exception | str, err: TextIO | None = None) -> None:
+    err = sys.stderr if err is None else err
+    text = explain(error) if isinstance(error, Exception) else error
+    print(f"{Style.of(err).red('voxgate client:')} {text}", file=err, flush=True)
 
 
 def _name(args: argparse.Namespace) -> str:
@@ -213,7 +223,7 @@ def _source(args: argparse.Namespace) -> Source:
         for option in ("rate", "channels", "encoding"):
             if getattr(args, option) is not None:
                 raise _UsageError(f"--{option} is for raw PCM from stdin (-i -); a file knows it itself")
-        return str(args.input)
+        return recording(args.input)
     if args.rate is None:
         raise _UsageError("raw PCM from stdin needs its sample rate: add --rate HZ")
     if sys.stdin.isatty():

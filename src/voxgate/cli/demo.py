@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from voxgate import client, speech, tasks
+from voxgate.cli.client import explain
 from voxgate.cli.display import PrettyRenderer, Style
-from voxgate.client import ClientError, Options, Stream, VadOptions
+from voxgate.client import ClientError, Options, RejectedError, Stream, VadOptions
+from voxgate.client.session import is_served, normalize_addr
 from voxgate.messages import UNSET, Active, Error, Event, Inactive, Segment
 
 __all__ = ["Comparison", "Heard", "ServerFailed", "compare", "register", "run", "run_demo", "running_server"]
@@ -30,6 +32,8 @@ _STOP_TIMEOUT_S = 15.0
 _SIMPLE_SPEED = 4.0
 _CHUNK_MS = 2000
 _EPILOG = """\
+Shown are the routes that the model serves: segmented, and stateful or else simple.
+
 exit code: 0 when every result arrived, and all bundled utterances were heard within 100 ms of the truth; 1 otherwise
 """
 
@@ -92,9 +96,9 @@ def run(args: argparse.Namespace) -> int:
     except ServerFailed as error:
         print(f"voxgate demo: {error}", file=sys.stderr)
         return 1
-    except (FileNotFoundError, client.SourceError) as error:
+    except (OSError, client.SourceError) as error:
         known = ", ".join(speech.names())
-        print(f"voxgate demo: {error}\n(bundled speech: {known})", file=sys.stderr)
+        print(f"voxgate demo: {explain(error)}\n(bundled speech: {known})", file=sys.stderr)
         return 2
 
 
@@ -255,19 +259,37 @@ async def run_demo(args: argparse.Namespace, command: Sequence[str], out: TextIO
     begin = asyncio.get_running_loop().time()
     async with running_server(command, args.start_timeout) as url:
         say(style.grey(f"ready after {asyncio.get_running_loop().time() - begin:.1f} s at {url}"))
-        good = await _segmented(url, path, truth, args, style, out)
-        good = await _simple(url, path, truth, args, style, out) and good
+        routes = await _served_routes(url)
+        if not routes:
+            say(style.red(f"{style.tick(False)} the server takes no streams"))
+        good = bool(routes)
+        for route in routes:
+            if route == "segmented":
+                good = await _segmented(url, path, truth, args, style, out) and good
+            else:
+                good = await _whole(route, url, path, truth, args, style, out) and good
         say()
         if args.keep:
             interrupted = asyncio.Event()  # so that Ctrl-C ends the demo with its own exit code
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
-            say(f"the server goes on at {style.bold(url)} (try: voxgate client -i {path} --addr {url})")
+            addr = url if "segmented" in routes else "".join([url, "/api/v1/", *routes[:1]])
+            say(f"the server goes on at {style.bold(url)} (try: voxgate client -i {path} --addr {addr})")
             say("Ctrl-C stops it")
             await interrupted.wait()
             asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
     word = "all went well" if good else "something went wrong, see above"
     say((style.green if good else style.red)(f"{style.tick(good)} {word}"))
     return 0 if good else 1
+
+
+async def _served_routes(url: str) -> list[str]:
+    """The routes to show: the model may be made for some of them only, which the server alone knows."""
+    asked = ("segmented", "stateful", "simple")
+    served = await asyncio.gather(*(is_served(normalize_addr(f"{url}/api/v1/{route}")) for route in asked))
+    found = [route for route, yes in zip(asked, served, strict=True) if yes]
+    if "stateful" in found and "simple" in found:
+        found.remove("simple")  # the same audio once more, without what makes the model special
+    return found
 
 
 async def _segmented(
@@ -289,7 +311,7 @@ async def _segmented(
             vad=VadOptions(prefix_padding_ms=0, suffix_padding_ms=0),
         ),
     )
-    print(f"\n{style.bold('segmented')}: {_what(path, stream, speed)}", file=out, flush=True)
+    print(f"\n{style.bold('segmented')}: {_what(path, stream, speed)} (vad: prefix_padding_ms 0)", file=out, flush=True)
     events, good = await _show(stream, PrettyRenderer(style, stream.format.channels), style, out)
     if truth is None:
         return good
@@ -325,7 +347,8 @@ def _print_pair(style: Style, out: TextIO, many: bool, near: bool, heard: Heard,
     print(line if near else style.red(line), file=out)
 
 
-async def _simple(
+async def _whole(
+    route: str,
     url: str,
     path: Path,
     truth: Sequence[Sequence[speech.Utterance]] | None,
@@ -334,11 +357,13 @@ async def _simple(
     out: TextIO,
 ) -> bool:
     speed = 0.0 if args.fast else max(args.speed, _SIMPLE_SPEED)
-    stream = client.stream(path, addr=f"{url}/api/v1/simple", real_time=speed)
-    print(f"\n{style.bold('simple')}: {_what(path, stream, speed)}, one line shown per second", file=out, flush=True)
-    events, good = await _show(
-        stream, _OnePerSecond(PrettyRenderer(style, stream.format.channels), truth, style), style, out
-    )
+    stream = client.stream(path, addr=f"{url}/api/v1/{route}", real_time=speed)
+    print(f"\n{style.bold(route)}: {_what(path, stream, speed)}, one line shown per second", file=out, flush=True)
+    renderer = _OnePerSecond(PrettyRenderer(style, stream.format.channels), truth, style)
+    events, good = await _show(stream, renderer, style, out)
+    if route == "stateful":
+        for line in renderer.last():
+            print(line, file=out, flush=True)
     if good:
         n_results = sum(isinstance(event, Segment) for event in events)
         text = f"{n_results} results cover all {stream.sent_s:.2f} s"
@@ -358,6 +383,11 @@ class _OnePerSecond:
         self._truth = truth
         self._style = style
         self._shown: dict[int, int] = {}
+        self._hidden: dict[int, str] = {}
+
+    def last(self) -> list[str]:
+        """The last segment of each channel, where it has not been shown: a model may sum up in it."""
+        return list(self._hidden.values())
 
     def line(self, event: Event) -> str | None:
         line = self._renderer.line(event)
@@ -365,8 +395,10 @@ class _OnePerSecond:
             return line
         second = int(event.end_time)
         if second <= self._shown.get(event.channel, -1):
+            self._hidden[event.channel] = line or ""
             return None
         self._shown[event.channel] = second
+        self._hidden.pop(event.channel, None)
         if self._truth is None or event.channel >= len(self._truth):
             return line
         said = [
@@ -391,7 +423,9 @@ async def _show(
                 if (line := renderer.line(event)) is not None:
                     print(line, file=out, flush=True)
     except (ClientError, OSError) as error:
-        print(style.red(f"  {style.tick(False)} {error}"), file=out, flush=True)
+        # What a refused start says was shown as an event.
+        text = "the server did not accept the session" if isinstance(error, RejectedError) else explain(error)
+        print(style.red(f"  {style.tick(False)} {text}"), file=out, flush=True)
         good = False
     return events, good
 

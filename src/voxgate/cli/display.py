@@ -40,7 +40,7 @@ _RESET = "\x1b[0m"
 _BAR_CELLS = 24
 _BAR_INTERVAL_S = 0.1
 _LONGEST_VALUE = 60
-"""Columns of a list or mapping; one that is longer is only counted."""
+"""Columns of a list or mapping; one that is longer is only counted, and of numbers the lowest and highest shown."""
 
 
 def wants_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
@@ -127,7 +127,12 @@ def _value(value: Any) -> str:
     text = _printable(json.dumps(value, ensure_ascii=False))
     if len(text) <= _LONGEST_VALUE:
         return text
-    return f"[{count(len(value), 'item')}]" if isinstance(value, list) else f"{{{count(len(value), 'item')}}}"
+    if not isinstance(value, list):
+        return f"{{{count(len(value), 'item')}}}"
+    numbers = [one for one in value if isinstance(one, int | float) and not isinstance(one, bool)]
+    if not numbers or any(one is not None and not isinstance(one, int | float) for one in value):
+        return f"[{count(len(value), 'item')}]"
+    return f"[{count(len(value), 'item')}, {_value(min(numbers))} to {_value(max(numbers))}]"
 
 
 def _printable(text: str) -> str:

@@ -8,6 +8,7 @@ compared with what they do to each other beside a model that would be perfect: o
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import statistics
 import time
@@ -22,6 +23,7 @@ from voxgate import speech, tasks
 from voxgate.audio import read_audio, resample
 from voxgate.messages import Segment, encode_event
 from voxgate.models import Batch, Model
+from voxgate.models.loader import failed_at
 
 __all__ = [
     "BatchGain",
@@ -37,6 +39,8 @@ __all__ = [
     "suggest",
     "usable_cpus",
 ]
+
+logger = logging.getLogger(__name__)
 
 Samples = npt.NDArray[np.float32]
 
@@ -202,7 +206,8 @@ def _guarded(what: str, function: Callable[[], Any], piece: Piece | None = None)
         return function()
     except (Exception, SystemExit) as error:
         where = f" on {piece.text!r}" if piece is not None else ""
-        raise CheckFailed(f"{what} failed{where}: {type(error).__name__}: {error}") from error
+        logger.debug("%s failed", what, exc_info=error)
+        raise CheckFailed(f"{what} failed{where}: {type(error).__name__}: {error}{failed_at(error)}") from error
 
 
 def _sendable(piece: Piece, answer: object) -> Mapping[str, Any] | None:

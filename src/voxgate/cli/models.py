@@ -192,6 +192,8 @@ def run_check(args: argparse.Namespace) -> int:
         raise ConfigError("expected the NAME of a model, or --config FILE; voxgate models lists the names")
     config = load_config(args.config, overrides=overrides)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    if config.server.log_level == "debug":
+        logging.getLogger("voxgate").setLevel(logging.DEBUG)  # ours alone: Numba would tell everything it compiles
     style = Style.of(sys.stdout)
     begin = time.perf_counter()
     model = load_model(config.model.name, config.model.options)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voxgate.cli.client import INPUT_HELP, explain, recording
 from voxgate.errors import ConfigError
 from voxgate.messages import VadOptions
 
@@ -34,7 +35,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="show where somebody speaks in a recording",
         description="Cut a recording into segments of speech, exactly as the server would, and print their times.",
     )
-    parser.add_argument("file", metavar="FILE", help="any file that soundfile reads")
+    parser.add_argument("file", metavar="FILE", help=INPUT_HELP)
     parser.add_argument(
         "--detector", default="silero", metavar="NAME", help="silero, energy, or pkg.module:attr (%(default)s)"
     )
@@ -45,16 +46,20 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--plot", metavar="FILE", help="draw waveform, probability and segments; png, svg or pdf (needs matplotlib)"
     )
-    settings = parser.add_argument_group("settings", "as in a client's start message; see docs/protocol.md, section 3")
+    settings = parser.add_argument_group("settings", "as in a client's start message; see docs/protocol.md, section 4")
     for name in _TUNABLES:
         settings.add_argument("--" + name.replace("_", "-"), type=float, metavar=name.rpartition("_")[2].upper())
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0: done, whether or not there was speech. 1: the recording cannot be read, or the plot not written."""
+    """Exit code 0: done, whether or not there was speech. 1: the plot cannot be written. 2: wrong usage, or a recording
+    that cannot be read.
+    """
     # What takes time to import, and no other verb needs.
     from voxgate.audio import read_audio
+    from voxgate.client import SourceError
+    from voxgate.client.source import open_source
     from voxgate.vad import VadConfig, load_detector, segments_of_channels
 
     try:
@@ -64,12 +69,14 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         _matplotlib()  # if it is missing, say so before the work
     detector = load_detector(args.detector, args.weights)
+    path = recording(args.file)
     try:
-        planes, sample_rate = read_audio(args.file)
+        open_source(path, None, 1)  # what cannot be read is told in the same words as by `voxgate client`
+        planes, sample_rate = read_audio(path)
         segments = segments_of_channels(planes, sample_rate, config, detector)
-    except (OSError, ValueError) as exc:  # ValueError: no audio file, or a rate or samples nobody can work with
-        print(f"voxgate: {exc}", file=sys.stderr)
-        return 1
+    except (OSError, ValueError, SourceError) as exc:  # ValueError: a rate or samples nobody can work with
+        print(f"voxgate vad: {explain(exc)}", file=sys.stderr)
+        return 2
     duration_s = planes.shape[1] / sample_rate
     if args.format == "jsonl":
         _print_jsonl(segments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from voxgate.errors import VoxgateError
@@ -42,11 +43,20 @@ class RefusedError(ConnectError):
         self.body = body[:1000]
         self.retry_after = retry_after
         text = f"the server refused with HTTP {status}"
-        if self.body.strip():
-            text += f": {self.body.strip()}"
+        if reason := _reason(body):
+            text += f": {reason}"
         if retry_after is not None:
             text += f" (try again after {retry_after} s)"
         super().__init__(text)
+
+
+def _reason(body: str) -> str:
+    """What the body of a refusal says: the text of its ``error`` when it is JSON that has one, else all of it."""
+    try:
+        reason = json.loads(body)["error"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        reason = None
+    return (reason if isinstance(reason, str) else body).strip()[:1000]
 
 
 class RejectedError(ClientError):

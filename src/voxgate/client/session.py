@@ -30,7 +30,7 @@ from .errors import (
 )
 from .source import Source, off_loop, open_source
 
-__all__ = ["DEFAULT_ADDR", "Clock", "Options", "Stream", "normalize_addr", "stream"]
+__all__ = ["DEFAULT_ADDR", "Clock", "Options", "Stream", "is_served", "normalize_addr", "stream"]
 
 DEFAULT_ADDR = "ws://localhost:8080/api/v1/segmented"
 _DEFAULT_PATH = "/api/v1/segmented"
@@ -283,6 +283,18 @@ class Stream:
 def _chunks(block: bytes | memoryview, size: int) -> Iterator[memoryview]:
     view = memoryview(block).cast("B")
     return (view[start : start + size] for start in range(0, len(view), size))
+
+
+async def is_served(addr: str) -> bool:
+    """Whether a server takes streams at `addr`, a websocket URL: False when it answers 501 or 404, and nothing else."""
+    try:
+        websocket = await _connect(addr, None)
+    except RefusedError as error:
+        return error.status not in (404, 501)
+    except ConnectError:
+        return True
+    await websocket.close()
+    return True
 
 
 async def _connect(addr: str, token: str | None) -> ClientConnection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import queue
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
@@ -51,11 +52,11 @@ class AudioSource:
 def open_source(source: Source, format: AudioFormat | None, chunk_bytes: int) -> AudioSource:
     """The source with its format. Files and arrays are sent as s16 (f32 when they hold floats) unless `format` says so.
 
-    Files are read in blocks as they are sent, at least `chunk_bytes` at a time. Raises FileNotFoundError, SourceError
-    (no sound file), ValueError or TypeError (what the source needs).
+    Files are read in blocks as they are sent, at least `chunk_bytes` at a time. Raises FileNotFoundError or another
+    OSError, SourceError (no sound file), ValueError or TypeError (what the source needs).
     """
     if isinstance(source, str | os.PathLike):
-        os.stat(source)  # soundfile says "System error" for a file that is not there
+        _expect_readable(os.fspath(source))
         return _sound_file(os.fspath(source), format, chunk_bytes)
     if isinstance(source, tuple):
         samples, sample_rate = source
@@ -74,6 +75,14 @@ def open_source(source: Source, format: AudioFormat | None, chunk_bytes: int) ->
         return AudioSource(_raw_format(format), None, iter(source))
     kind = type(source).__name__
     raise TypeError(f"source: expected a path, (samples, rate), bytes or an iterable of bytes, got {kind}")
+
+
+def _expect_readable(path: str) -> None:
+    """The OSErrors for which soundfile says "System error". Not by opening it: a pipe can be opened once."""
+    os.stat(path)
+    code = errno.EISDIR if os.path.isdir(path) else 0 if os.access(path, os.R_OK) else errno.EACCES
+    if code:
+        raise OSError(code, os.strerror(code), path)  # which makes it an IsADirectoryError, a PermissionError
 
 
 def _raw_format(format: AudioFormat | None) -> AudioFormat:
@@ -184,7 +193,9 @@ def _raw_file(file: Any) -> Iterator[bytes]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    # The text of a LibsndfileError names the file too, possibly as the repr of an object.
+    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    return (text.strip() or type(error).__name__).splitlines()[0]
 
 
 async def off_loop(blocks: Iterator[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:

@@ -73,6 +73,8 @@ class ThreadEngine:
         else:
             self._limits = BatchLimits(1)
         self._invoker = Invoker(model, FailureLog(logger))
+        self._warming = threading.Lock()  # held while the model warms up
+        self._stopping = False
         self._threads: list[threading.Thread] = []  # noqa: TID251 -- the type alone
         self._lock = threading.Lock()
         self._counts = EngineCounts()
@@ -124,6 +126,10 @@ class ThreadEngine:
         An exception of `model.warm_up()` raises ModelLoadError. A trial call that fails is logged and nothing else,
         for noise need not be something a model can answer. Not counted in `counts()`.
         """
+        with self._warming:
+            return self._warm_up()
+
+    def _warm_up(self) -> float:
         started_s = time.perf_counter()
         try:
             self._model.warm_up()
@@ -132,6 +138,8 @@ class ThreadEngine:
                 f"warm-up of model {self._model.name!r} failed: {type(error).__name__}: {error}"
             ) from error
         for outcome in self._trial_outcomes():
+            if self._stopping:
+                break
             if isinstance(outcome, VoxgateError):
                 logger.warning(
                     "the trial call of model %r with a second of noise failed (%s): starting all the same",
@@ -153,10 +161,17 @@ class ThreadEngine:
             yield self._invoker.call("finish", np.empty(0, np.float32), state)
 
     def stop(self, timeout_s: float | None = None) -> bool:
+        self._stopping = True
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
         n_running = sum(thread.is_alive() for thread in self._threads)
+        # A warm-up that was not waited for may still be in the model.
+        wait_s = -1 if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+        if self._warming.acquire(timeout=wait_s):
+            self._warming.release()
+        else:
+            n_running += 1
         if n_running:
             logger.warning("%d calls of model %r still run: leaving them behind", n_running, self._model.name)
             return False

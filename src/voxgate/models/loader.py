@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 import os
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from voxgate.errors import ConfigError, ModelLoadError
 from voxgate.models.base import Model
 from voxgate.models.function import FunctionModel
 
-__all__ = ["ENTRY_POINT_GROUP", "available_models", "find_model", "load_model"]
+__all__ = ["ENTRY_POINT_GROUP", "available_models", "failed_at", "find_model", "load_model"]
+
+logger = logging.getLogger("voxgate.models")
 
 ENTRY_POINT_GROUP = "voxgate.models"
 
@@ -30,6 +36,13 @@ _BUILT_IN = {
 over entry points of other packages, so that installing a package never changes what a name of ours means."""
 
 _LOWEST_HZ, _HIGHEST_HZ = 4_000, 192_000
+
+_OURS = str(Path(__file__).parents[1]) + os.sep
+_INSTALLED = tuple(
+    path + os.sep
+    for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    if path is not None
+)
 
 _Parameters = dict[str, inspect.Parameter]
 
@@ -102,6 +115,27 @@ def _search_current_directory() -> None:
         sys.path.insert(0, here)
 
 
+def failed_at(error: BaseException) -> str:
+    """Where a model failed, to be appended to the text of its exception: `` (deep.py, line 4, in load)``.
+
+    The innermost frame of the model's own code, else of a library it uses; empty when Voxgate's own code alone was
+    involved, or the exception says it already (a SyntaxError).
+    """
+    if isinstance(error, SyntaxError):
+        return ""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((_OURS, "<frozen "))
+    ]
+    if not frames:
+        return ""
+    own = [frame for frame in frames if not frame.filename.startswith(_INSTALLED)]
+    frame = (own or frames)[-1]
+    function = "" if frame.name == "<module>" else f", in {frame.name}"
+    return f" ({os.path.basename(frame.filename)}, line {frame.lineno}{function})"
+
+
 # --- importing ---
 
 
@@ -141,13 +175,15 @@ def _import(spec: str, module_name: str) -> Any:
                 f"model {spec!r}: no module named {error.name!r}, neither in the current directory"
                 f" ({os.getcwd()}) nor among the installed packages"
             ) from None
+        logger.debug("importing %r failed", module_name, exc_info=error)
         raise ModelLoadError(
             f"model {spec!r}: importing {module_name!r} failed: it needs the module {error.name!r},"
-            " which is not installed"
+            f" which is not installed{failed_at(error)}"
         ) from error
     except (Exception, SystemExit) as error:
+        logger.debug("importing %r failed", module_name, exc_info=error)
         raise ModelLoadError(
-            f"model {spec!r}: importing {module_name!r} failed: {type(error).__name__}: {error}"
+            f"model {spec!r}: importing {module_name!r} failed: {type(error).__name__}: {error}{failed_at(error)}"
         ) from error
 
 
@@ -203,7 +239,8 @@ def _call_factory(spec: str, factory: Callable[..., Any], arguments: tuple[str, 
         raise
     except (Exception, SystemExit) as error:
         text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise ModelLoadError(f"model {spec!r}: {text}") from error
+        logger.debug("making model %r failed", spec, exc_info=error)
+        raise ModelLoadError(f"model {spec!r}: {text}{failed_at(error)}") from error
     if isinstance(made, Model):
         return made
     if inspect.iscoroutine(made):

@@ -7,6 +7,8 @@ through the scheduler, on the same thread. Whoever owns a runner watches `backlo
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from voxgate.audio import StreamDecoder
 from voxgate.engine.base import Call as Method
 from voxgate.engine.base import Job, State
-from voxgate.errors import VoxgateError
+from voxgate.errors import Overloaded, VoxgateError
 from voxgate.messages import UNSET, Error, Event, Segment, Start
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 # How much audio of a session `feed` should be given in one turn of the event loop, over all channels: about a
 # millisecond of work.
 FEED_SLICE_S = 1.0
+
+# A call that the scheduler had no room for is offered again after this time, or with the next answer.
+RETRY_S = 0.05
 
 Emit = Callable[[Event], None]
 Samples = NDArray[np.float32]
@@ -50,6 +55,10 @@ class Replies:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._waiting: deque[Reply] = deque()
+
+    def __len__(self) -> int:
+        """Replies that have not been sent."""
+        return len(self._waiting)
 
     def reserve(self) -> Reply:
         reply = Reply()
@@ -77,6 +86,11 @@ class Call:
     is_final: bool | None
     reply: Reply
     job: Job
+    held_s: float
+    """When it was made, by the monotonic clock."""
+    submitted: bool = False
+    dropped: bool = False
+    """Nobody wants the answer any more, but the model is at it."""
 
 
 class Runner:
@@ -99,7 +113,14 @@ class Runner:
         # By job, so that a job knows only its runner, not its call: without a circle among them, audio and state are
         # freed as soon as their call is over, and not when the garbage collector comes by.
         self._calls: dict[Job, Call] = {}
-        self._in_calls_samples = 0
+        self._in_calls_samples = [0] * self._n_channels
+        # Calls that wait here, in audio order, until the scheduler has fewer of this stream: there they would use up
+        # the time that a call may take, and the room of others. Interims, of which a channel has one, go straight on.
+        self._held: deque[Call] = deque()
+        self._n_submitted = 0
+        self._per_stream = service.config.inference.per_stream
+        self._patience_s = service.config.inference.deadline_s
+        self._retry: asyncio.TimerHandle | None = None
         self._model_s = 0.0
         self.results = 0
         self.errors = 0
@@ -124,18 +145,22 @@ class Runner:
         for job in self._calls:
             self._scheduler.cancel(job)
         self._calls.clear()
+        self._held.clear()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
     @property
     def owed(self) -> int:
-        """Calls whose result or error has not been handed out."""
-        return len(self._calls)
+        """Replies that have not been handed out: calls that are not over, and what stands behind them."""
+        return sum(map(len, self._replies))
 
     @property
     def backlog_s(self) -> float:
-        """Seconds of audio, averaged over the channels, that wait for the model or are in it; interims, which may be
-        dropped, aside.
+        """Seconds of audio that wait for the model or are in it, of the channel that is furthest behind; interims,
+        which may be dropped, aside.
         """
-        return (self._in_calls_samples + self._waiting_samples()) / (self._rate * self._n_channels)
+        return max(map(self._pending_samples, range(self._n_channels))) / self._rate
 
     @property
     def received_s(self) -> float:
@@ -160,9 +185,9 @@ class Runner:
     def _close(self) -> None:
         raise NotImplementedError
 
-    def _waiting_samples(self) -> int:
-        """Samples of all channels that are held back from the model for now."""
-        return 0
+    def _pending_samples(self, channel: int) -> int:
+        """Samples of a channel that wait for the model or are in it."""
+        return self._in_calls_samples[channel]
 
     def _answered(self, call: Call) -> None:
         """A call is over; its reply is settled."""
@@ -181,10 +206,14 @@ class Runner:
     ) -> Call:
         """Asks the model about `audio`; the answer has its place among the channel's replies from now on."""
         job = Job(audio, self._rate, is_final is not False, self, self._done, method, state)
-        call = Call(channel, start_pos, end_pos, is_final, self._replies[channel].reserve(), job)
+        reply = self._replies[channel].reserve()
+        call = Call(channel, start_pos, end_pos, is_final, reply, job, time.monotonic())
         self._calls[job] = call
         if is_final is not False:
-            self._in_calls_samples += len(audio)
+            self._in_calls_samples[channel] += len(audio)
+            self._held.append(call)
+            self._submit_held()
+            return call
         try:
             self._scheduler.submit(job)
         except VoxgateError as error:
@@ -192,15 +221,43 @@ class Runner:
             self._settle(call)
         return call
 
+    def _submit_held(self) -> None:
+        while self._held and self._n_submitted < self._per_stream and self._retry is None:
+            call = self._held[0]
+            try:
+                self._scheduler.submit(call.job)
+            except VoxgateError as error:
+                if isinstance(error, Overloaded) and time.monotonic() < call.held_s + self._patience_s:
+                    # The server's bounds are reached, not ours: this one comes again, and is answered in the end.
+                    self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._submit_again)
+                    return
+                call.job.error = error
+                self._held.popleft()
+                self._settle(call)
+            else:
+                call.submitted = True
+                self._n_submitted += 1
+                self._held.popleft()
+
+    def _submit_again(self) -> None:
+        self._retry = None
+        self._submit_held()
+        self._on_progress()
+
     def _done(self, job: Job) -> None:
         call = self._calls[job]
         self._model_s += job.run_s / max(1, job.batch_size)
-        self._settle(call)
-        self._answered(call)
-        self._on_progress()
+        try:
+            self._settle(call)
+            self._answered(call)
+            self._submit_held()
+        finally:
+            self._on_progress()
 
     def _settle(self, call: Call) -> None:
         self._forget(call)
+        if call.dropped:
+            return
         event = self._answer(call)
         if isinstance(event, Segment):
             self.results += 1
@@ -224,11 +281,19 @@ class Runner:
         return Error(message=str(error), code=error.code, channel=call.channel)
 
     def _cancel(self, call: Call) -> None:
-        """Nobody wants the answer any more; its place stays empty."""
+        """Nobody wants the answer of an interim any more, and the model has not begun: its place stays empty."""
         self._scheduler.cancel(call.job)
         self._forget(call)
-        self._replies[call.channel].settle(call.reply, None)
+        if not call.dropped:
+            self._replies[call.channel].settle(call.reply, None)
+
+    def _drop(self, call: Call) -> None:
+        """The same for one that the model is at: it is over only when the model has returned."""
+        if not call.dropped:
+            call.dropped = True
+            self._replies[call.channel].settle(call.reply, None)
 
     def _forget(self, call: Call) -> None:
         if self._calls.pop(call.job, None) is not None and call.is_final is not False:
-            self._in_calls_samples -= len(call.job.audio)
+            self._in_calls_samples[call.channel] -= len(call.job.audio)
+            self._n_submitted -= call.submitted

@@ -24,8 +24,9 @@ class GroupedRunner(Runner):
     def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
         super().__init__(service, start, emit, on_progress, service.model.sample_rate)
         config = service.config
-        self._per_stream = config.inference.per_stream
-        self._min_chunk_samples = max(1, round(config.simple.min_chunk_ms * self._rate / 1000))
+        # However large a group should be, it must not wait for audio that is held back because so much waits already.
+        min_chunk_s = min(config.simple.min_chunk_ms / 1000, config.limits.buffered_audio_s / 2)
+        self._min_chunk_samples = max(1, round(min_chunk_s * self._rate))
         self._max_chunk_samples = max(self._min_chunk_samples, round(config.simple.max_chunk_s * self._rate))
         capacity_s = config.limits.buffered_audio_s + FEED_SLICE_S + 1
         self._rings = [SampleRing(round(capacity_s * self._rate)) for _ in range(self._n_channels)]
@@ -46,8 +47,8 @@ class GroupedRunner(Runner):
     def _answered(self, call: Call) -> None:
         self._dispatch()
 
-    def _waiting_samples(self) -> int:
-        return sum(map(len, self._rings))
+    def _pending_samples(self, channel: int) -> int:
+        return super()._pending_samples(channel) + len(self._rings[channel])
 
     def _dispatch(self) -> None:
         """Makes the calls that can be made now."""

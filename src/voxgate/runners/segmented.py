@@ -19,7 +19,8 @@ class SegmentedRunner(Runner):
     behind it.
 
     A channel has at most one interim queued or running: a newer one replaces it while it waits, or follows it when it
-    runs; the final takes its place in any case.
+    runs; the final takes its place in any case. At most `inference.per_stream` finals are asked for at once; further
+    ones wait here, in audio order.
     """
 
     def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
@@ -82,6 +83,12 @@ class SegmentedRunner(Runner):
 
     def _supersede(self, channel: int) -> None:
         """The segment is over: its interim is not wanted any more, waiting or running."""
-        before, self._interims[channel], self._newer[channel] = self._interims[channel], None, None
-        if before is not None:
+        self._newer[channel] = None
+        before = self._interims[channel]
+        if before is None:
+            return
+        if before.job.taken_s:
+            self._drop(before)  # and no other interim of this channel before it has returned
+        else:
+            self._interims[channel] = None
             self._cancel(before)
