@@ -203,7 +203,7 @@ def test_by_default_nothing_waits_for_company_and_every_queue_is_bounded() -> No
 
 
 SECTIONS = "server, limits, audio, vad, inference, simple, model"
-SERVER = "host, port, log_level, receive_buffer_bytes"
+SERVER = "host, port, log_level, send_timeout_s, receive_buffer_bytes"
 REFUSED: list[tuple[str | None, dict[str, str], dict[str, Any], str]] = [
     # unknown keys
     ("[sever]\n", {}, {}, f"sever: unknown section (did you mean server?); sections: {SECTIONS} (file some.toml)"),

@@ -91,7 +91,7 @@ def test_a_model_that_cannot_warm_up_ends_the_start(project):
 def test_what_is_wrong_is_said_in_one_line_before_it_listens(project, arguments, text):
     error = fails(project, "--model", "mymodel:count", *arguments)
     assert text in error
-    assert error.startswith("voxgate: ")
+    assert error.splitlines()[-1].startswith("voxgate: ")
 
 
 def test_a_port_that_is_taken(project):
