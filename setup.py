@@ -22,7 +22,8 @@ MODES = {
     "release": ["-O3"],
     "debug": ["-O0", "-g"],
     "trace": ["-O1", "-g"],
-    "asan": ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"],
+    # -fno-wrapv: CPython's own flags have -fwrapv, with which UBSan looks at no signed overflow.
+    "asan": ["-O1", "-g", "-fsanitize=address,undefined", "-fno-wrapv", "-fno-omit-frame-pointer"],
     "tsan": ["-O1", "-g", "-fsanitize=thread"],
 }
 mode = os.environ.get("VOXGATE_BUILD", "release")

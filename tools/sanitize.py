@@ -5,6 +5,9 @@ ordinary build.
 """
 
 import os
+import platform
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +21,27 @@ OPTIONS = {
 }
 
 
+# One native module and the path it was loaded from: a run that tests the ordinary build would prove nothing.
+WHERE = "import voxgate._native.ring as ring; print(ring.__file__)"
+
+
 def runtime(name: str) -> str:
-    compiler = os.environ.get("CC", "gcc")
-    found = subprocess.run([compiler, f"-print-file-name=lib{name}.so"], capture_output=True, text=True, check=True)
-    return found.stdout.strip()
+    compiler = shlex.split(os.environ.get("CC", "gcc"))
+    found = subprocess.run([*compiler, f"-print-file-name=lib{name}.so"], capture_output=True, text=True, check=True)
+    path = found.stdout.strip()
+    if not os.path.isabs(path):  # the bare name: the compiler has none
+        sys.exit(f"{shlex.join(compiler)} has no lib{name}.so (gcc 11 or newer, with its sanitizer libraries, has)")
+    return path
+
+
+def fixed_addresses() -> list[str]:
+    """What to put before a command so that its addresses are not randomised: older ThreadSanitizers refuse to start
+    where the kernel randomises more bits than they know."""
+    if not (setarch := shutil.which("setarch")):
+        return []
+    prefix = [setarch, platform.machine(), "-R"]
+    works = subprocess.run([*prefix, sys.executable, "-c", ""], capture_output=True).returncode == 0
+    return prefix if works else []  # containers may forbid it
 
 
 def run(name: str, pytest_arguments: list[str]) -> None:
@@ -42,20 +62,28 @@ def run(name: str, pytest_arguments: list[str]) -> None:
         env={**os.environ, "VOXGATE_BUILD": name},
         check=True,
     )
+    # The caller's own options come last and win: ASAN_OPTIONS=detect_leaks=1 make sanitize
+    options = {key: ":".join(filter(None, [value, os.environ.get(key)])) for key, value in OPTIONS[name].items()}
     environment = {
         **os.environ,
-        **OPTIONS[name],
+        **options,
         "LD_PRELOAD": runtime(name),
         "PYTHONMALLOC": "malloc",
         "PYTHONPATH": str(library),
         "VOXGATE_TEST_SLOW_BUILD": "1",
+        "VOXGATE_TEST_HOURS": "1",
     }
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/native", *pytest_arguments],
-        cwd=ROOT,
-        env=environment,
-        check=True,
+    prefix = fixed_addresses() if name == "tsan" else []
+    where = subprocess.run(
+        [*prefix, sys.executable, "-c", WHERE], cwd=ROOT, env=environment, capture_output=True, text=True
     )
+    if not where.stdout.startswith(str(library)):
+        sys.exit(f"the {name} build does not load: {where.stdout}{where.stderr}")
+    # capture=sys: a sanitizer writes to the descriptor and ends the process, and what pytest had caught would be lost.
+    command = [*prefix, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys", "tests/native"]
+    tested = subprocess.run([*command, *pytest_arguments], cwd=ROOT, env=environment)
+    if tested.returncode != 0:
+        sys.exit(f"== {name}: failed, exit code {tested.returncode}")
 
 
 def main() -> None:

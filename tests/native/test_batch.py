@@ -601,7 +601,7 @@ def test_a_take_that_makes_no_sense_takes_nothing(arguments: Any, error: type[Ex
         (np.zeros(3), TypeError, "float32 array of shape .n,., got an array of float64"),
         ([0.0], TypeError, "got list"),
         (np.zeros((1, 3), np.float32), ValueError, r"must have shape .n,., got \(1, 3\)"),
-        (None, ValueError, "n_samples must be 0 or more without audio, got -1"),
+        (None, ValueError, r"n_samples must be 0..1099511627776 without audio, got -1"),
     ],
 )
 def test_audio_of_another_form_is_refused(audio: Any, error: type[Exception], message: str) -> None:
@@ -921,3 +921,13 @@ def test_closing_beside_takers_and_producers_loses_nothing() -> None:
         for thread in (*consumers, producer):
             thread.join(WAIT_S)
         assert Counter(map(id, accepted)) == Counter(map(id, got[0] + got[1] + left))
+
+
+def test_counts_are_integers_and_sizes_do_not_overflow() -> None:
+    with pytest.raises(TypeError):
+        BatchQueue(2.9, 100)  # type: ignore[arg-type]
+    q = BatchQueue(100, 2**62)
+    with pytest.raises(TypeError):
+        q.put("a", None, "s", n_samples=3.9)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="n_samples must be 0"):
+        q.put("a", None, "s", n_samples=2**60 - 1)

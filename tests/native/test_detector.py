@@ -1,3 +1,4 @@
+import copy
 import gc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -142,3 +143,16 @@ def test_threads_do_not_meet():
     with ThreadPoolExecutor(3) as pool:
         for got, expected in zip(pool.map(run, range(6)), serial, strict=True):
             np.testing.assert_array_equal(got, expected)
+
+
+def test_is_set_up_once() -> None:
+    class Silent:
+        def probability(self, frame: object) -> float:
+            return 0.0
+
+    detector = CallableDetector(Silent, 1, 10, 16000)
+    with pytest.raises(RuntimeError, match="set up once"):
+        detector.__init__(Silent, 100, 10, 16000)  # type: ignore[misc]
+    assert detector.channels == 1
+    with pytest.raises(TypeError, match="one stream"):
+        copy.copy(detector)

@@ -348,3 +348,17 @@ def check_laws(
                 speaking = False
         if isinstance(one, ref.Flush):
             assert not speaking
+
+
+def test_settings_do_not_change_and_positions_are_integers() -> None:
+    config = EndpointConfig(320)
+    config.__init__(1)  # type: ignore[misc]
+    assert config.frame_samples == 320
+    endpointer = Endpointer(config)
+    for wrong in (1.5, "1"):
+        with pytest.raises(TypeError):
+            endpointer.step(0.9, wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            endpointer.flush(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="end_pos must be at most"):
+        endpointer.step(0.9, 2**63 - 1)

@@ -1,9 +1,11 @@
 """The streaming resampler against its textbook twin, against soxr, and against the numbers it promises."""
 
 import itertools
+import os
 import pickle
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -528,3 +530,43 @@ def test_a_second_thread_is_refused_not_obeyed():
     assert refused
     resampler.reset()
     np.testing.assert_array_equal(run(resampler, planes), run(Resampler(48_000, 16_000), planes))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_a_table_of_its_parent() -> None:
+    stop = threading.Event()
+
+    def build() -> None:
+        rate = 191_000
+        while not stop.is_set():
+            resample.clear_tables()
+            resample.table_info(rate, 4_001)
+            rate = 191_000 + (rate - 190_999) % 900
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    try:
+        for _ in range(5):
+            time.sleep(0.003)
+            child = os.fork()
+            if child == 0:
+                Resampler(48_000, 16_000)
+                os._exit(0)
+            until = time.monotonic() + 20
+            while os.waitpid(child, os.WNOHANG) == (0, 0):
+                if time.monotonic() > until:
+                    os.kill(child, 9)
+                    os.waitpid(child, 0)
+                    pytest.fail("the child hangs")
+                time.sleep(0.01)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_rates_are_integers() -> None:
+    with pytest.raises(TypeError):
+        Resampler(44_100.9, 16_000)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="from_rate must be within"):
+        Resampler(2**40, 16_000)

@@ -579,3 +579,82 @@ def test_like_the_textbook(
         for kind, channel, start, end, samples in expected
     ]
     assert vad.received_pos == n
+
+
+class TestOneCallerAtATime:
+    """A call is one from its first look at the arguments to its last event: NumPy lets the GIL go when it copies, and
+    what is allocated may start the garbage collector."""
+
+    def test_while_the_audio_is_copied(self) -> None:
+        planes = np.asfortranarray(np.random.default_rng(0).uniform(-0.1, 0.1, (2, 400_000)).astype(np.float32))
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for _ in range(10):
+                stream = VadSession(EnergyDetector(2), EndpointConfig(320, max_segment_samples=48_000))
+                outcomes: list[bool] = []
+                start = threading.Barrier(2)
+
+                def feed(stream: Any = stream, outcomes: Any = outcomes, start: Any = start) -> None:
+                    start.wait(30)
+                    try:
+                        stream.feed(planes)
+                        outcomes.append(True)
+                    except RuntimeError:
+                        outcomes.append(False)
+
+                threads = [threading.Thread(target=feed) for _ in range(2)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join(30)
+                assert len(outcomes) == 2
+                assert stream.received_pos == 400_000 * sum(outcomes)
+        finally:
+            sys.setswitchinterval(interval)
+
+    def test_while_events_are_made(self) -> None:
+        stream = session(max_segment_samples=F)
+        refused: list[RuntimeError] = []
+
+        def collector(phase: str, info: dict[str, int]) -> None:
+            try:
+                stream.flush()
+            except RuntimeError as error:
+                refused.append(error)
+
+        threshold = gc.get_threshold()
+        audio = script("S" * 2000)
+        gc.collect()
+        gc.callbacks.append(collector)
+        gc.set_threshold(300)
+        try:
+            events = stream.feed(audio)
+        finally:
+            gc.callbacks.remove(collector)
+            gc.set_threshold(*threshold)
+        if sys.version_info < (3, 12):  # later ones collect between bytecodes only
+            assert refused
+        assert sum(event.kind == SPEECH_CUT and event.audio is not None for event in events) == 2000
+
+    def test_while_the_detector_is_made_anew(self) -> None:
+        streams: list[VadSession] = []
+        errors: list[RuntimeError] = []
+
+        def factory() -> FirstSample:
+            if streams:
+                try:
+                    streams[0].feed(script("S"))
+                except RuntimeError as error:
+                    errors.append(error)
+                raise OSError("no more detectors")
+            return FirstSample()
+
+        stream = session(detector=factory)
+        stream.feed(script("S"))
+        streams.append(stream)
+        with pytest.raises(OSError, match="no more"):
+            stream.reset()
+        assert len(errors) == 1
+        with pytest.raises(RuntimeError, match="after a failure"):  # the detector still knows the old stream
+            stream.feed(script("S"))

@@ -343,7 +343,7 @@ class TestDetector:
 
     @pytest.mark.parametrize("channels", [0, -1])
     def test_channels(self, channels):
-        with pytest.raises(ValueError, match=rf"channels must be at least 1, got {channels}"):
+        with pytest.raises(ValueError, match=rf"channels must be 1..65536, got {channels}"):
             SileroDetector(network(), channels)
 
     @pytest.mark.parametrize("arguments", [(), (None,), (weights,)])
@@ -407,3 +407,11 @@ class TestThreads:
             for expected, found in zip(serial, pool.map(run, inputs), strict=True):
                 for one in found:
                     np.testing.assert_array_equal(one, expected)
+
+
+def test_weights_may_lie_anywhere_and_channels_are_bounded() -> None:
+    strided = {name: np.repeat(array, 2, axis=0)[::2] if np.ndim(array) else array for name, array in weights().items()}
+    SileroNetwork(strided)
+    for channels in (0, 2**61):
+        with pytest.raises(ValueError, match=r"channels must be 1..65536"):
+            SileroDetector(network(), channels)

@@ -26,6 +26,9 @@ cdef int64_t _NOGIL_SAMPLES = 1 << 16
 # More than a bound ever is, and little enough that sums of a few do not overflow.
 cdef int64_t _UNBOUNDED = 1 << 60
 
+# A job without audio may claim this many samples: virtual time, a sum of such, does not overflow in millions of jobs.
+cdef int64_t _MAX_SAMPLES = 1 << 40
+
 # Windows are cut down to this: ten years.
 cdef double _MAX_WINDOW_S = 3e8
 
@@ -85,10 +88,11 @@ cdef class BatchQueue:
     were in are kept for the next, and given back when a taker has waited for a second.
 
     Threads: everything may be called by any thread at any time. ``take`` waits without the GIL; nothing else waits.
+    A forked child leaves the queues of its parent alone: a lock that a thread held then is never given back there.
     """
 
     def __cinit__(
-        self, int64_t max_jobs, int64_t max_samples, int64_t stream_jobs=0, int64_t stream_samples=0
+        self, Py_ssize_t max_jobs, Py_ssize_t max_samples, Py_ssize_t stream_jobs=0, Py_ssize_t stream_samples=0
     ):
         for name, bound, least in (
             ("max_jobs", max_jobs, 1),
@@ -129,7 +133,7 @@ cdef class BatchQueue:
         cdef vg_depths depths = vg_queue_depths(&self._queue)
         return depths.n_finals, depths.n_interims, depths.n_samples
 
-    def put(self, job, audio, stream, bint final=True, int64_t n_samples=-1, bint alone=False, bint front=False):
+    def put(self, job, audio, stream, bint final=True, Py_ssize_t n_samples=-1, bint alone=False, bint front=False):
         """Adds ``job``, which must not be here already (ValueError).
 
         ``audio``: float32, shape (n,); it must not change while it waits. None: the taker fills the row in, of
@@ -152,8 +156,8 @@ cdef class BatchQueue:
             if not cnp.PyArray_ISCARRAY_RO(samples):
                 samples = cnp.PyArray_FROMANY(audio, cnp.NPY_FLOAT32, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
             n_samples = cnp.PyArray_SIZE(samples)
-        elif not 0 <= n_samples < _UNBOUNDED:
-            raise ValueError(f"n_samples must be 0 or more without audio, got {n_samples}")
+        elif not 0 <= n_samples <= _MAX_SAMPLES:
+            raise ValueError(f"n_samples must be 0..{_MAX_SAMPLES} without audio, got {n_samples}")
         entry = <vg_entry *>calloc(1, sizeof(vg_entry))
         if entry == NULL:
             raise MemoryError("no memory for a job")
@@ -179,7 +183,7 @@ cdef class BatchQueue:
         _release(entry)
         return True
 
-    def take(self, int64_t max_items, int64_t max_samples=0, double window_s=0.0, arena=None):
+    def take(self, Py_ssize_t max_items, Py_ssize_t max_samples=0, double window_s=0.0, arena=None):
         """Waits for jobs and takes a batch of 1..``max_items``: a list of jobs, their audio and its lengths.
 
         The audio is float32, shape (items, samples), zero-padded, and the lengths int64, shape (items,), as a Batch
@@ -252,10 +256,12 @@ cdef class BatchQueue:
             elif arena is None:
                 block = _Block.__new__(_Block)
                 block.queue = self
-                n_bytes = <size_t>(n_items * width) * sizeof(float)
-                rows = <float *>vg_block_get(&self._queue, &n_bytes)
-                block.data = rows
-                block.bytes = n_bytes
+                rows = NULL
+                if width <= _UNBOUNDED // n_items:      # else its size in bytes overflows, and there is no such memory
+                    n_bytes = <size_t>(n_items * width) * sizeof(float)
+                    rows = <float *>vg_block_get(&self._queue, &n_bytes)
+                    block.data = rows
+                    block.bytes = n_bytes
                 arena = block
             elif width > n_room // n_items:
                 rows = NULL

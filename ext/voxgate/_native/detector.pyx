@@ -1,6 +1,7 @@
 """What a voice-activity detector is: a frame of samples in, a probability of speech out, its state kept inside."""
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.limits cimport INT_MAX
 
 import numpy as np
 
@@ -22,6 +23,9 @@ cdef class Detector:
 
     cdef int reset_state(self) except -1 nogil:
         return 0
+
+    def __reduce__(self):
+        raise TypeError(f"a {type(self).__name__} belongs to one stream and cannot be pickled or copied")
 
     def reset(self) -> None:
         """Forget everything heard: the next frame is the first of a new stream."""
@@ -72,17 +76,22 @@ cdef class CallableDetector(Detector):
     ValueError; an exception of the detector passes through. Every frame takes the GIL: this is the comfortable way, not the fast one.
     """
 
-    def __init__(self, factory, Py_ssize_t channels, Py_ssize_t frame_samples, int sample_rate) -> None:
+    def __init__(self, factory, Py_ssize_t channels, Py_ssize_t frame_samples, Py_ssize_t sample_rate) -> None:
+        if self._detectors is not None:
+            raise RuntimeError("a CallableDetector is set up once: others rely on its channels and frame_samples")
         if channels < 1 or frame_samples < 1 or sample_rate < 1:
             raise ValueError(
                 "channels, frame_samples and sample_rate must be at least 1, "
                 f"got {channels}, {frame_samples} and {sample_rate}"
             )
+        if sample_rate > INT_MAX:
+            raise ValueError(f"sample_rate must be at most {INT_MAX}, got {sample_rate}")
+        detectors = [factory() for _ in range(channels)]
+        self._factory = factory
+        self._detectors = detectors
         self.channels = channels
         self.frame_samples = frame_samples
-        self.sample_rate = sample_rate
-        self._factory = factory
-        self._detectors = [factory() for _ in range(channels)]
+        self.sample_rate = <int>sample_rate
 
     cdef int reset_state(self) except -1 nogil:
         with gil:

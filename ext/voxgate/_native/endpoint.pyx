@@ -36,6 +36,7 @@ Thresholds and probabilities are compared as float32, the type of the detectors.
 """
 
 cimport cython
+from cpython.number cimport PyNumber_Index
 from libc.math cimport isfinite
 from libc.string cimport memset
 
@@ -51,6 +52,8 @@ cdef enum:
 
 # Longest time a setting may name: 2^40 samples, two years at 16 kHz. Keeps every sum far from overflow.
 cdef long long _MAX_SAMPLES = 1 << 40
+# Positions that an Endpointer takes: with a setting added they do not overflow.
+cdef long long _MAX_POS = 1 << 62
 
 
 cdef pos_t _min(pos_t a, pos_t b) noexcept nogil:
@@ -158,7 +161,7 @@ cdef class EndpointConfig:
     at least 0; ``interim_samples`` 0 means no interims. ValueError names the field, the value and the range.
     """
 
-    def __init__(
+    def __cinit__(
         self,
         frame_samples,
         threshold=0.5,
@@ -236,6 +239,11 @@ cdef pos_t _samples(str name, object value, pos_t least) except -1:
     return value
 
 
+cdef pos_t _position(object pos) except? -1:
+    """A Python integer, and nothing that merely can be made one: Cython alone would cut 1.5 down to 1."""
+    return PyNumber_Index(pos)
+
+
 cdef float _level(str name, object value, object most) except -1:
     cdef double level = value
     if not isfinite(level) or not 0.0 <= level <= most:
@@ -252,9 +260,8 @@ cdef class Endpointer:
     ``end_pos`` of SPEECH_START is the position at which it was decided. Threads: one caller at a time; the GIL is kept.
     """
 
-    def __init__(self, EndpointConfig config not None):
+    def __cinit__(self, EndpointConfig config not None):
         self.config = config
-        self.reset()
 
     def __reduce__(self):
         raise TypeError("an Endpointer belongs to one stream and cannot be pickled or copied")
@@ -262,12 +269,14 @@ cdef class Endpointer:
     def step(self, float probability, end_pos=None):
         """A frame has ended, at ``end_pos``, or ``frame_samples`` after the last one. Returns its events.
 
-        ValueError when ``end_pos`` does not lie after the end of the frame before.
+        ValueError when ``end_pos`` does not lie after the end of the frame before, or beyond 2^62.
         """
-        cdef pos_t end = self._endpoint.heard_pos + self.config.frame_samples if end_pos is None else end_pos
+        cdef pos_t end = self._endpoint.heard_pos + self.config.frame_samples if end_pos is None else _position(end_pos)
         cdef endpoint_event_t event
         if end <= self._endpoint.heard_pos:
             raise ValueError(f"end_pos must be more than {self._endpoint.heard_pos}, got {end}")
+        if end > _MAX_POS:
+            raise ValueError(f"end_pos must be at most {_MAX_POS}, got {end}")
         endpoint_step(&self._endpoint, &self.config.rules, probability, end)
         events = []
         while endpoint_next(&self._endpoint, &self.config.rules, &event):
@@ -277,10 +286,12 @@ cdef class Endpointer:
     def flush(self, received_pos):
         """Close the open segment at ``received_pos``, not before the last frame's end (ValueError). Returns its
         events."""
-        cdef pos_t received = received_pos
+        cdef pos_t received = _position(received_pos)
         cdef endpoint_event_t event
         if received < self._endpoint.heard_pos:
             raise ValueError(f"received_pos must be at least {self._endpoint.heard_pos}, got {received}")
+        if received > _MAX_POS:
+            raise ValueError(f"received_pos must be at most {_MAX_POS}, got {received}")
         events = []
         while endpoint_flush(&self._endpoint, &self.config.rules, received, &event):
             events.append((event.kind, event.start_pos, event.end_pos))

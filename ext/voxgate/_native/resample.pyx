@@ -11,6 +11,7 @@ is higher folds into it. In between the response falls, by 12 dB at 8 kHz: what 
 kHz, nowhere else. That is the price of the delay; soxr, which has none of it, waits 26 times as long.
 """
 
+import os
 import threading
 from collections import OrderedDict
 from math import gcd
@@ -52,12 +53,22 @@ _tables = OrderedDict()
 _tables_lock = threading.Lock()
 
 
+def _renew_lock() -> None:
+    """In a forked child: who held the lock does not exist there, and would never give it back."""
+    global _tables_lock
+    _tables_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def kernel_coefficients() -> tuple[float, ...]:
     """c of the low-pass kernel k(t) = sum of c[i] cos(pi i t / 23), with t in periods of the lower rate, -23..23."""
     return tuple([RS_KERNEL[i] for i in range(RS_KERNEL_TERMS)])
 
 
-def table_info(int from_rate, int to_rate) -> dict[str, int]:
+def table_info(Py_ssize_t from_rate, Py_ssize_t to_rate) -> dict[str, int]:
     """What the table of a ratio of two different rates is made of: ``rows``, ``phases`` (more than rows: interpolated),
     ``taps``, ``ahead``, ``nbytes``. Builds it if need be.
     """
@@ -65,7 +76,7 @@ def table_info(int from_rate, int to_rate) -> dict[str, int]:
     _check_rate("to_rate", to_rate)
     if from_rate == to_rate:
         raise ValueError(f"equal rates need no table, got {from_rate} and {to_rate}")
-    cdef _Table table = _table_for(from_rate, to_rate)
+    cdef _Table table = _table_for(<int>from_rate, <int>to_rate)
     return {
         "rows": table.ratio.n_rows,
         "phases": table.ratio.out_step,
@@ -157,7 +168,7 @@ cdef _Table _table_for(int from_rate, int to_rate):
     return table
 
 
-cdef int _check_rate(str name, int rate) except -1:
+cdef int _check_rate(str name, Py_ssize_t rate) except -1:
     if not MIN_RATE <= rate <= MAX_RATE:
         raise ValueError(f"{name} must be within {MIN_RATE}..{MAX_RATE} Hz, got {rate}")
     return 0
@@ -182,20 +193,20 @@ cdef class Resampler:
     is shared between the resamplers of a ratio.
     """
 
-    def __cinit__(self, int from_rate, int to_rate, Py_ssize_t channels=1, *, isa=None) -> None:
+    def __cinit__(self, Py_ssize_t from_rate, Py_ssize_t to_rate, Py_ssize_t channels=1, *, isa=None) -> None:
         _check_rate("from_rate", from_rate)
         _check_rate("to_rate", to_rate)
         if not 1 <= channels <= MAX_CHANNELS:
             raise ValueError(f"channels must be within 1..{MAX_CHANNELS}, got {channels}")
         self._run = rs_run_for(resolve(isa))
         cdef int divisor = gcd(from_rate, to_rate)
-        self.from_rate = from_rate
-        self.to_rate = to_rate
+        self.from_rate = <int>from_rate
+        self.to_rate = <int>to_rate
         self.channels = channels
         self._in_step = from_rate // divisor
         self._out_step = to_rate // divisor
         if from_rate != to_rate:
-            self._table = _table_for(from_rate, to_rate)
+            self._table = _table_for(self.from_rate, self.to_rate)
             self._capacity = self._table.ratio.taps + SLICE_SAMPLES
             self._stride = self._capacity + RS_SPARE_OUTPUTS * (self._in_step // self._out_step + 1)
             self._buffer = <sample_t *>calloc(channels * self._stride, sizeof(sample_t))

@@ -34,7 +34,8 @@ cdef class VadSession:
     cdef Py_ssize_t _n_partial           # samples at the end of the rings that are no whole frame yet
     cdef session_event_t *_events
     cdef Py_ssize_t _n_events, _events_capacity
-    cdef bint _busy, _failed, _finished
+    cdef bint _busy                      # a call is under way
+    cdef bint _failed, _finished
 
     cdef int _new_rings(self) except -1
     cdef SampleRing _ring(self, Py_ssize_t channel)
@@ -44,4 +45,6 @@ cdef class VadSession:
     cdef int _frame(self, pos_t end_pos) except -1 nogil
     cdef int _close(self) except -1 nogil
     cdef int _collect(self, Py_ssize_t channel, const endpoint_event_t *event) except -1 nogil
+    cdef list _feed(self, object planes)
+    cdef list _finish(self)
     cdef list _objects(self)

@@ -135,6 +135,12 @@ cdef class VadSession:
         ``finish`` or a failure, and when in use.
         """
         self._enter()
+        try:
+            return self._feed(planes)
+        finally:
+            self._busy = False
+
+    cdef list _feed(self, object planes):
         if self._failed or self._finished:
             raise RuntimeError(
                 "feed() after a failure: finish() closes what is open, reset() begins anew" if self._failed
@@ -155,7 +161,6 @@ cdef class VadSession:
         cdef Py_ssize_t channel_stride = cnp.PyArray_STRIDE(audio, 0) // <Py_ssize_t>sizeof(sample_t)
         cdef Py_ssize_t n = cnp.PyArray_DIM(audio, 1)
         cdef Py_ssize_t work = (self._n_partial + n) // self.config.frame_samples * self.config.frame_samples
-        self._busy = True
         try:
             if work * self.channels >= _NOGIL_SAMPLES:
                 with nogil:
@@ -165,8 +170,6 @@ cdef class VadSession:
         except BaseException:
             self._failed = True
             raise
-        finally:
-            self._busy = False
         return self._objects()
 
     def flush(self):
@@ -176,8 +179,11 @@ cdef class VadSession:
         RuntimeError when in use. After ``finish`` it returns an empty list.
         """
         self._enter()
-        self._close()
-        return self._objects()
+        try:
+            self._close()
+            return self._objects()
+        finally:
+            self._busy = False
 
     def finish(self):
         """End the stream: the last partial frame is filled up with zeros and looked at, open segments are closed.
@@ -186,10 +192,16 @@ cdef class VadSession:
         No event lies beyond ``received_pos``. A second call returns an empty list. RuntimeError when in use. When the
         detector raises, the exception passes out, and the next ``finish`` closes the segments without it.
         """
+        self._enter()
+        try:
+            return self._finish()
+        finally:
+            self._busy = False
+
+    cdef list _finish(self):
         cdef Py_ssize_t channel, n_partial = self._n_partial
         cdef cnp.ndarray padded
         cdef sample_t *plane
-        self._enter()
         if not self._finished and not self._failed and n_partial > 0:
             padded = np.zeros((self.channels, self.config.frame_samples), dtype=np.float32)
             for channel in range(self.channels):
@@ -197,29 +209,34 @@ cdef class VadSession:
                 self._ring(channel).ring_read(self.received_pos - n_partial, self.received_pos, plane)
                 self._frames[channel] = plane
             self._n_partial = 0
-            self._busy = True
             try:
                 self._frame(self.received_pos)
             except BaseException:
                 self._failed = True
                 raise
-            finally:
-                self._busy = False
         self._finished = True
         self._close()
         return self._objects()
 
     def reset(self):
-        """Begin a new stream at 0, with a detector that has heard nothing. RuntimeError when in use."""
+        """Begin a new stream at 0, with a detector that has heard nothing. RuntimeError when in use.
+
+        When the detector raises, the exception passes out, and ``feed`` is refused until a ``reset`` that succeeds.
+        """
         self._enter()
-        self._drop_events()
-        memset(self._endpoints, 0, self.channels * sizeof(endpoint_t))
-        memset(self._probabilities, 0, self.channels * sizeof(float))
-        self._n_partial = 0
-        self.received_pos = 0
-        self._failed = self._finished = False
-        self._new_rings()
-        self.detector.reset_state()
+        try:
+            self._failed = True
+            self._finished = False
+            self._drop_events()
+            memset(self._endpoints, 0, self.channels * sizeof(endpoint_t))
+            memset(self._probabilities, 0, self.channels * sizeof(float))
+            self._n_partial = 0
+            self.received_pos = 0
+            self._new_rings()
+            self.detector.reset_state()
+            self._failed = False
+        finally:
+            self._busy = False
 
     def read(self, Py_ssize_t channel, start_pos, end_pos):
         """A copy of the audio [start_pos, end_pos) of a channel: float32, shape (samples,).
@@ -229,7 +246,10 @@ cdef class VadSession:
         its audio may be gone: IndexError, as for a channel that does not exist. RuntimeError when in use.
         """
         self._enter()
-        return self._ring(channel).read(start_pos, end_pos)
+        try:
+            return self._ring(channel).read(start_pos, end_pos)
+        finally:
+            self._busy = False
 
     def speaking(self, Py_ssize_t channel):
         """Whether a segment of the channel is open. IndexError for a channel that does not exist."""
@@ -278,9 +298,12 @@ cdef class VadSession:
             PyMem_RawFree(self._events[index].audio)
         self._n_events = 0
 
+    # Until the call is over, not only while it works without the GIL: NumPy lets the GIL go when it copies, and what
+    # is allocated may start the garbage collector, hence code of anybody.
     cdef int _enter(self) except -1:
         if self._busy:
             raise RuntimeError("this VadSession is in use: one caller at a time")
+        self._busy = True
         return 0
 
     # In steps that end where a frame ends. A frame is looked at in the ring: there it lies in one piece, however it

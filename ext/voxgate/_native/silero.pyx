@@ -33,6 +33,9 @@ _SHAPES = {
     "out.weight": (128,),
     "out.bias": (),
 }
+# Far from where sizes overflow.
+cdef Py_ssize_t MAX_CHANNELS = 65_536
+
 # A basis stored as float16 is 2.4e-4 away from the true one.
 _BASIS_TOLERANCE = 1e-3
 
@@ -54,7 +57,7 @@ def _checked(weights):
     for name, shape in _SHAPES.items():
         if name not in weights:
             raise ValueError(f"weights must hold {name}, shape {shape}; it is missing")
-        array = np.asarray(weights[name], dtype=np.float32)
+        array = np.asarray(weights[name], dtype=np.float32, order="C")
         if array.shape != shape:
             raise ValueError(f"weights[{name!r}] must have shape {shape}, got {array.shape}")
         if not np.isfinite(array).all():
@@ -150,7 +153,7 @@ cdef class SileroDetector(Detector):
     The channels share one pass through the weights: 16 of them cost two thirds of 16 detectors. A channel's
     probabilities do not depend, to the last bit, on the channels beside it. State per channel: the LSTM's hidden and
     cell vector and 64 samples, 1280 bytes. A frame holding NaN or infinity scores 0 and its channel starts anew;
-    denormals count as zero. ``channels`` below 1 is a ValueError.
+    denormals count as zero. ``channels``: 1..65536; ValueError outside.
 
     Threads: one caller at a time; detectors sharing a network may run on several threads at once. Work areas are on the
     stack of the caller (80 KB).
@@ -159,8 +162,8 @@ cdef class SileroDetector(Detector):
     def __cinit__(self, SileroNetwork network not None, Py_ssize_t channels=1):
         cdef Py_ssize_t channel, head
         cdef vg_silero_state_t *state
-        if channels < 1:
-            raise ValueError(f"channels must be at least 1, got {channels}")
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise ValueError(f"channels must be 1..{MAX_CHANNELS}, got {channels}")
         self.frame_samples = VG_SILERO_FRAME
         self.sample_rate = 16000
         self.channels = channels

@@ -1,4 +1,4 @@
-from typing import Final, SupportsIndex, final
+from typing import Final, Self, SupportsIndex, final
 
 SPEECH_START: Final[int]
 SPEECH_END: Final[int]
@@ -7,8 +7,8 @@ INTERIM: Final[int]
 
 @final
 class EndpointConfig:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         frame_samples: SupportsIndex,
         threshold: float = 0.5,
         negative_threshold: float = 0.35,
@@ -18,7 +18,7 @@ class EndpointConfig:
         min_speech_samples: SupportsIndex = 1440,
         max_segment_samples: SupportsIndex = 480000,
         interim_samples: SupportsIndex = 0,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def frame_samples(self) -> int: ...
     @property
@@ -40,7 +40,7 @@ class EndpointConfig:
 
 @final
 class Endpointer:
-    def __init__(self, config: EndpointConfig) -> None: ...
+    def __new__(cls, config: EndpointConfig) -> Self: ...
     def step(self, probability: float, end_pos: int | None = None) -> list[tuple[int, int, int]]: ...
     def flush(self, received_pos: int) -> list[tuple[int, int, int]]: ...
     def reset(self) -> None: ...
