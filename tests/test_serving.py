@@ -73,7 +73,8 @@ def test_serves_a_model_of_the_current_directory_until_a_signal(project, number)
 
 
 def test_a_model_that_cannot_warm_up_ends_the_start(project):
-    assert "weights are missing" in fails(project, "--model", "mymodel:Broken")
+    error = fails(project, "--model", "mymodel:Broken")
+    assert "OSError: weights are missing (mymodel.py, line 9, in warm_up)" in error
 
 
 @pytest.mark.parametrize(

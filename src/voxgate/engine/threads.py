@@ -19,6 +19,7 @@ from voxgate.engine.failures import FailureLog
 from voxgate.engine.invoker import Invocation, Invoker
 from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError, VoxgateError
 from voxgate.models.base import Batch, Model, Samples
+from voxgate.models.loader import failed_at
 from voxgate.tasks import spawn_thread
 
 __all__ = ["ThreadEngine"]
@@ -135,7 +136,7 @@ class ThreadEngine:
             self._model.warm_up()
         except (Exception, SystemExit) as error:
             raise ModelLoadError(
-                f"warm-up of model {self._model.name!r} failed: {type(error).__name__}: {error}"
+                f"warm-up of model {self._model.name!r} failed: {type(error).__name__}: {error}{failed_at(error)}"
             ) from error
         for outcome in self._trial_outcomes():
             if self._stopping:

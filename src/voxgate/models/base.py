@@ -97,8 +97,8 @@ class Model:
     the event loop's thread.
 
     **Failing.** Raise :class:`voxgate.InferenceError` with a text for the client: that text is sent in place of the
-    result. Any other exception is logged with its stack, counted, and sent as "Internal server error". In both cases
-    the stream and the server go on.
+    result. Any other exception is logged with its stack (the same one again only after a minute), counted, and sent as
+    "Internal server error". In both cases the stream and the server go on.
 
     **What you return** is a mapping with string keys, flattened into the client's event next to ``start_time`` and
     its like: strings, numbers, booleans, None, lists and mappings of these, NumPy scalars and arrays. The keys
