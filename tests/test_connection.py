@@ -270,7 +270,7 @@ def test_a_failing_inference_sends_its_error_and_the_stream_goes_on(serve):
             raise InferenceError("too much echo")
         return {"count": len(audio)}
 
-    events = stream(serve(model, **{"inference.warm_up": False}).url(), start(), TALK)
+    events = stream(serve(model, **{"inference.warm_up": False, "inference.threads": 1}).url(), start(), TALK)
     replies = [event for event in events if event["type"] in ("segment", "error")]
     assert replies[0] == {"type": "error", "message": "too much echo", "code": "inference_failed", "channel": 0}
     assert replies[1]["is_final"] is True
