@@ -92,25 +92,6 @@ def test_batches_are_measured_where_there_are_any() -> None:
     assert all(one.gain > 1 for one in found.batches)  # singles wait, batches do not
 
 
-def test_who_holds_the_gil_is_told_from_who_does_not() -> None:
-    """One keeps it over a tenth of a second of arithmetic in C, the other waits without it."""
-
-    class Holding(Model):
-        def infer(self, audio: Any) -> Mapping[str, Any]:
-            return {"odd": pow(3, (1 << 200) - 1, (1 << 20_011) - 1) & 1}
-
-    class Waiting(Model):
-        def infer(self, audio: Any) -> Mapping[str, Any]:
-            threading.Event().wait(0.03)
-            return {}
-
-    def share(model: Model) -> float:
-        return measure._gil(measure._caller(model), pieces(16_000), 0.0).share
-
-    # A machine with other work can blur one measurement, not five in a row.
-    assert any(share(Holding()) < share(Waiting()) for _ in range(5))
-
-
 def test_a_model_of_steps_alone_is_stepped() -> None:
     class Steps(Model):
         def open(self) -> list[int]:
