@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxgate import config as config_module
-from voxgate.config import Config, ModelSettings, dump_toml, load_config, reference
+from voxgate.config import SETTINGS, Config, ModelSettings, dump_toml, load_config, loader, reference
+from voxgate.config.settings import SECTIONS
 from voxgate.errors import ConfigError
 
-SETTINGS = config_module._SETTINGS
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -74,7 +73,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS.keys())
 def test_every_default_is_allowed_and_described(setting: Any) -> None:
     if not setting.optional:
-        assert config_module._convert(setting, setting.default, "", is_text=False) == setting.default
+        assert loader._convert(setting, setting.default, "", is_text=False) == setting.default
         assert type(setting.default) is setting.kind
     assert setting.about.text.endswith(".")
     assert setting.kind in (bool, str) or setting.about.minimum is not None
@@ -202,18 +201,18 @@ def test_by_default_nothing_waits_for_company_and_every_queue_is_bounded() -> No
     assert (inference.deadline_s, inference.restart_backoff_s) == (60.0, 0.1)
 
 
-SECTIONS = "server, limits, audio, vad, inference, simple, model"
-SERVER = "host, port, log_level, send_timeout_s, receive_buffer_bytes"
+SECTION_NAMES = ", ".join(SECTIONS)
+SERVER = ", ".join(key.partition(".")[2] for key in SETTINGS if key.startswith("server."))
 REFUSED: list[tuple[str | None, dict[str, str], dict[str, Any], str]] = [
     # unknown keys
-    ("[sever]\n", {}, {}, f"sever: unknown section (did you mean server?); sections: {SECTIONS} (file some.toml)"),
+    ("[sever]\n", {}, {}, f"sever: unknown section (did you mean server?); sections: {SECTION_NAMES} (file some.toml)"),
     (
         "port = 1",
         {},
         {},
-        f"port: unknown section (did you mean server.port?); sections: {SECTIONS} (file some.toml)",
+        f"port: unknown section (did you mean server.port?); sections: {SECTION_NAMES} (file some.toml)",
     ),
-    ("zzz = 1", {}, {}, f"zzz: unknown section; sections: {SECTIONS} (file some.toml)"),
+    ("zzz = 1", {}, {}, f"zzz: unknown section; sections: {SECTION_NAMES} (file some.toml)"),
     (
         "[server]\nprot = 1",
         {},
@@ -245,14 +244,14 @@ REFUSED: list[tuple[str | None, dict[str, str], dict[str, Any], str]] = [
         {"VOXGATE_CONFG": "1"},
         {},
         "VOXGATE_CONFG: unknown variable (did you mean VOXGATE_CONFIG?); settings are VOXGATE_<SECTION>_<KEY>, "
-        f"sections: {SECTIONS} (environment VOXGATE_CONFG)",
+        f"sections: {SECTION_NAMES} (environment VOXGATE_CONFG)",
     ),
     (
         None,
         {"VOXGATE_PORT": "1"},
         {},
         "VOXGATE_PORT: unknown variable (did you mean VOXGATE_SERVER_PORT?); settings are VOXGATE_<SECTION>_<KEY>, "
-        f"sections: {SECTIONS} (environment VOXGATE_PORT)",
+        f"sections: {SECTION_NAMES} (environment VOXGATE_PORT)",
     ),
     (
         None,
@@ -264,7 +263,7 @@ REFUSED: list[tuple[str | None, dict[str, str], dict[str, Any], str]] = [
         None,
         {},
         {"port": 1},
-        f"port: unknown section (did you mean server.port?); sections: {SECTIONS} (flag port)",
+        f"port: unknown section (did you mean server.port?); sections: {SECTION_NAMES} (flag port)",
     ),
     # bad values
     ("[server]\nport = 65536", {}, {}, "server.port must be an integer 0..65535, got 65536 (file some.toml)"),
@@ -458,7 +457,7 @@ RANGED = {key: setting for key, setting in SETTINGS.items() if setting.about.min
 @pytest.mark.parametrize("setting", RANGED.values(), ids=RANGED.keys())
 def test_every_range_is_kept_and_both_ends_belong_to_it(setting: Any) -> None:
     about = setting.about
-    convert = config_module._convert
+    convert = loader._convert
     for end, step in ((about.minimum, -1), (about.maximum, 1)):
         value = setting.kind(end)
         assert convert(setting, value, "here", is_text=False) == value
@@ -520,7 +519,8 @@ def value_of(setting: Any) -> st.SearchStrategy[Any]:
     elif setting.kind is float:
         values = st.floats(about.minimum, about.maximum)
     else:
-        values = st.booleans() if setting.kind is bool else unicode_text.filter(bool)
+        text = unicode_text if about.empty else unicode_text.filter(bool)
+        values = st.booleans() if setting.kind is bool else text
     return values | st.none() if setting.optional else values
 
 
@@ -530,11 +530,12 @@ all_values = st.fixed_dictionaries({}, optional={key: value_of(setting) for key,
 @given(all_values, st.dictionaries(identifiers, option_values, max_size=3))
 def test_any_config_round_trips_through_toml(values: dict[str, Any], options: dict[str, Any]) -> None:
     name = values.pop("model.name", "x")
+    values = {key: value for key, value in values.items() if not SETTINGS[key].about.secret}
     sections: dict[str, Any] = {}
     for key, value in values.items():
         section, _, setting = key.partition(".")
         sections.setdefault(section, {})[setting] = value
-    kinds = config_module._SECTIONS
+    kinds = SECTIONS
     config = Config(
         **{section: kinds[section](**given) for section, given in sections.items()},
         model=ModelSettings(name=name, options=options),
@@ -548,7 +549,7 @@ def test_any_config_round_trips_through_toml(values: dict[str, Any], options: di
     text = dump_toml(config)
     tomllib.loads(text)
     assert load(text) == config
-    assert config.to_toml() == text
+    assert dump_toml(config) == text
     assert dump_toml(load(text)) == text
 
 
@@ -561,6 +562,19 @@ def test_awkward_strings_round_trip(text: str) -> None:
 def test_what_is_not_set_stands_as_a_comment() -> None:
     assert "\n# weights is not set\n" in dump_toml(Config())
     assert '\nweights = "a\\"b"\n' in dump_toml(load(overrides={"vad.weights": 'a"b'}))
+
+
+def test_a_secret_is_never_shown() -> None:
+    config = load(environ={"VOXGATE_AUTH_TOKENS": "s3cret,other"})
+    assert config.auth.tokens == "s3cret,other"
+    for text in (dump_toml(config), repr(config), repr(config.auth)):
+        assert "s3cret" not in text
+    assert "\n# tokens is set, and not shown\n" in dump_toml(config)
+    for wrong in (["s3cret"], "s3cret\ud800", {"s3cret": 1}, 53):
+        with pytest.raises(ConfigError, match=r"^auth\.tokens must be a string") as caught:
+            load(overrides={"auth.tokens": wrong})
+        assert "s3cret" not in str(caught.value)
+        assert "53" not in str(caught.value)
 
 
 # ---------------------------------------------------------------------------------------------------------- reference
@@ -582,11 +596,9 @@ def test_the_reference_names_every_setting() -> None:
 
 
 def test_every_field_of_every_section_is_a_setting() -> None:
-    fields = {
-        f"{section}.{field}" for section, kind in config_module._SECTIONS.items() for field in kind.__struct_fields__
-    }
+    fields = {f"{section}.{field}" for section, kind in SECTIONS.items() for field in kind.__struct_fields__}
     assert fields - {"model.options"} == set(SETTINGS)
-    assert {field.name for field in msgspec.structs.fields(Config)} == set(config_module._SECTIONS)
+    assert {field.name for field in msgspec.structs.fields(Config)} == set(SECTIONS)
 
 
 def test_a_threshold_alone_takes_the_negative_one_down_with_it() -> None:

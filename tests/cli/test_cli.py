@@ -12,7 +12,7 @@ import pytest
 
 from voxgate import __version__
 from voxgate.cli import VERBS, main
-from voxgate.config import load_config
+from voxgate.config import dump_toml, load_config
 
 
 @pytest.fixture(autouse=True)
@@ -86,4 +86,4 @@ def test_print_config_is_a_file_that_gives_the_same_settings(tmp_path, capsys, m
     assert settings["server"]["port"] == 9000
     assert settings["limits"]["channels"] == 2
     (tmp_path / "printed.toml").write_text(printed)
-    assert load_config(tmp_path / "printed.toml", environ={}).to_toml() == printed
+    assert dump_toml(load_config(tmp_path / "printed.toml", environ={})) == printed

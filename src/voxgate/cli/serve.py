@@ -6,7 +6,7 @@ import argparse
 import logging
 from typing import Any
 
-from voxgate.config import load_config
+from voxgate.config import dump_toml, load_config
 from voxgate.errors import ConfigError
 
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         overrides[key] = value
     config = load_config(args.config, overrides=overrides)
     if args.print_config:
-        print(config.to_toml(), end="")
+        print(dump_toml(config), end="")
         return 0
 
     from voxgate.serving import serve  # the other verbs need no server

@@ -1,0 +1,3 @@
+from voxgate.config import reference
+
+print(reference(), end="")

@@ -1,0 +1,338 @@
+"""The settings in effect: from the defaults, a file, the environment and overrides, checked once."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import json
+import math
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from voxgate.errors import ConfigError
+
+from .settings import SECTIONS, SETTINGS, Config, ModelSettings, Setting, plain
+
+__all__ = ["load_config"]
+
+#: The knobs of the dummy model that may stand in the ``model`` object of a streamer-template ``config.json``.
+_DUMMY_KNOBS: Final = frozenset({"delay", "constant_factor", "jitter", "failure_rate", "panic_rate", "warmup_penalty"})
+#: Environment variables that start with VOXGATE_ and are no settings: read elsewhere, or by load_config itself.
+_RESERVED_VARIABLES: Final = frozenset({"VOXGATE_CONFIG", "VOXGATE_ISA", "VOXGATE_BUILD", "VOXGATE_TOKEN"})
+_PREFIX: Final = "VOXGATE_"
+_DEFAULT_PATH: Final = "voxgate.toml"
+_ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_INTEGER = re.compile(r"[+-]?[0-9](_?[0-9])*")
+_FLOAT = re.compile(r"[+-]?([0-9](_?[0-9])*\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_BOOLEANS: Final = {
+    "true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False,
+}  # fmt: skip
+_ECHO_CHARACTERS: Final = 80
+
+
+def load_config(
+    path: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """The effective settings: defaults < file < environment < overrides.
+
+    ``path`` is a .toml or .json file. Without it, ``VOXGATE_CONFIG`` names one; without that, ``voxgate.toml`` in the
+    current directory is taken if it is there. ``environ`` is the process's own when None. ``overrides`` are values by
+    dotted key (``"server.port"``), as flags give them: None means "not given", and a string is converted by the
+    setting's type. ``"model"`` is short for ``"model.name"``, and any other ``"model.<name>"`` is an argument of the
+    model's constructor.
+
+    A source that names another model than the sources before it drops their arguments: they belong to that model.
+
+    Raises ConfigError naming the key, the value, what is allowed, and the source.
+    """
+    environ = os.environ if environ is None else environ
+    loader = _Loader()
+    if path is None:
+        path = environ.get("VOXGATE_CONFIG") or None
+    if path is not None:
+        loader.add_file(Path(path))
+    elif Path(_DEFAULT_PATH).is_file():
+        loader.add_file(Path(_DEFAULT_PATH))
+    loader.add_environment(environ)
+    loader.add_overrides(overrides or {})
+    return loader.finish()
+
+
+class _Loader:
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
+        self.model_name = ModelSettings().name
+        self.model_options: dict[str, Any] = {}
+
+    # sources
+
+    def add_file(self, path: Path) -> None:
+        source = f"file {path}"
+        content = _read(path)
+        model: Mapping[str, Any] = {}
+        for section, table in content.items():
+            if section not in SECTIONS:
+                raise _unknown_section(section, source)
+            if section == "model" and isinstance(table, str):
+                table = {"name": table}
+            if not isinstance(table, dict):
+                raise ConfigError(f"{section}: expected a table of settings, got {_show(table)} ({source})")
+            if section == "model":
+                model = table
+                continue
+            for name, value in table.items():
+                self.set(f"{section}.{name}", value, source, is_text=False)
+        if model and "name" not in model:
+            if not _DUMMY_KNOBS.issuperset(model):
+                raise ConfigError(
+                    f"model.name: expected the name of the model that {_listed(sorted(model))} belong to, "
+                    f"got nothing ({source})"
+                )
+            model = {"name": "dummy", **model}
+        self.set_model(model, dict.fromkeys(model, source), is_text=False)
+
+    def add_environment(self, environ: Mapping[str, str]) -> None:
+        model: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for variable in sorted(environ):
+            if not variable.startswith(_PREFIX) or variable in _RESERVED_VARIABLES:
+                continue
+            source = f"environment {variable}"
+            section, _, name = variable.removeprefix(_PREFIX).lower().partition("_")
+            if section == "model":
+                name = name or "name"
+                if name in model:
+                    raise ConfigError(f"model.{name}: expected once, got several ({sources[name]}; {source})")
+                model[name], sources[name] = environ[variable], source
+            else:
+                if section not in SECTIONS or not name:
+                    raise _unknown_variable(variable)
+                self.set(f"{section}.{name}", environ[variable], source, is_text=True)
+        self.set_model(model, sources, is_text=True)
+
+    def add_overrides(self, overrides: Mapping[str, Any]) -> None:
+        model: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for key, value in overrides.items():
+            if value is None:
+                continue
+            source = f"flag {key}"
+            section, _, name = key.partition(".")
+            if section == "model":
+                model[name or "name"], sources[name or "name"] = value, source
+            else:
+                if section not in SECTIONS or not name:
+                    raise _unknown_section(section, source)
+                self.set(key, value, source, is_text=isinstance(value, str))
+        self.set_model(model, sources, is_text=True)
+
+    # values
+
+    def set(self, key: str, value: Any, source: str, *, is_text: bool) -> None:
+        setting = SETTINGS.get(key)
+        if setting is None:
+            raise _unknown_key(key, source)
+        self.values[key] = _convert(setting, value, source, is_text=is_text)
+        self.sources[key] = source
+
+    def set_model(self, model: Mapping[str, Any], sources: Mapping[str, str], *, is_text: bool) -> None:
+        if "name" in model:
+            name = _convert(SETTINGS["model.name"], model["name"], sources["name"], is_text=False)
+            if name != self.model_name:
+                self.model_options.clear()
+            self.model_name = name
+        for name, value in model.items():
+            if name == "name":
+                continue
+            if not name.isidentifier():
+                raise ConfigError(
+                    f"model.{name}: expected the name of a constructor argument, got {_show(name)} ({sources[name]})"
+                )
+            if is_text and isinstance(value, str):
+                value = _literal(value)
+            _check_option(f"model.{name}", value, sources[name])
+            self.model_options[name] = value
+
+    def finish(self) -> Config:
+        if "vad.negative_threshold" not in self.values and "vad.threshold" in self.values:
+            # As for a client that sends a threshold alone (vad.VadConfig.changed).
+            default = SETTINGS["vad.negative_threshold"].default
+            self.values["vad.negative_threshold"] = min(default, self.values["vad.threshold"])
+        self._ordered("vad.negative_threshold", "vad.threshold")
+        self._ordered("limits.min_sample_rate", "limits.max_sample_rate")
+        self._ordered("simple.min_chunk_ms", "simple.max_chunk_s", 1000)
+        sections: dict[str, Any] = {}
+        for section, kind in SECTIONS.items():
+            prefix = f"{section}."
+            given = {key.removeprefix(prefix): self.values[key] for key in self.values if key.startswith(prefix)}
+            if section == "model":
+                given = {"name": self.model_name, "options": self.model_options}
+            sections[section] = kind(**given)
+        return Config(**sections)
+
+    def _ordered(self, low: str, high: str, factor: float = 1) -> None:
+        values = [self.values.get(key, SETTINGS[key].default) for key in (low, high)]
+        if values[0] > values[1] * factor:
+            sources = "; ".join(dict.fromkeys(self.sources.get(key, "default") for key in (low, high)))
+            raise ConfigError(f"{low} must be at most {high} ({plain(values[1])}), got {plain(values[0])} ({sources})")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    suffix = path.suffix.lower()
+    if suffix not in (".toml", ".json"):
+        raise ConfigError(f"{path}: expected a file that ends in .toml or .json")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected UTF-8, got {error.reason} at byte {error.start}") from None
+    try:
+        content = tomllib.loads(text) if suffix == ".toml" else json.loads(text, object_pairs_hook=_unique)
+    except ConfigError as error:
+        raise ConfigError(f"{error} (file {path})") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: expected {suffix[1:].upper()}, got {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected an object of sections, got {_show(content)}")
+    return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in table:
+            raise ConfigError(f"{key}: expected once, got several")
+        table[key] = value
+    return table
+
+
+def _convert(setting: Setting, value: Any, source: str, *, is_text: bool) -> Any:
+    kind: type[Any] = setting.kind
+    about = setting.about
+    result: Any = value
+    if setting.optional and (value is None or (is_text and value == "")):
+        return None
+    if about.secret and type(value) is not str:
+        raise ConfigError(f"{setting.key} must be a string, got something else ({source})")
+    if is_text and kind is not str:
+        result = _from_text(kind, value)
+    elif kind is float and type(value) is int:
+        result = float(value) if abs(value) < 2**53 else None
+    if (
+        result.__class__ is not kind
+        or (kind is float and not math.isfinite(result))
+        or (kind is str and not ((result or about.empty) and _is_unicode(result)))
+        or (about.minimum is not None and result < about.minimum)
+        or (about.maximum is not None and result > about.maximum)
+        or (about.choices and result not in about.choices and not (about.or_attribute and _ATTRIBUTE.fullmatch(result)))
+    ):
+        if about.secret:
+            raise ConfigError(f"{setting.key} must be a string of Unicode characters ({source})")
+        type_name = {"int": "an integer ", "float": "a number "}.get(kind.__name__, "")
+        close = difflib.get_close_matches(str(value), about.choices, 1) if about.choices else []
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ConfigError(f"{setting.key} must be {type_name}{setting.allowed}, got {_show(value)}{hint} ({source})")
+    return result
+
+
+def _from_text(kind: type, text: str) -> Any:
+    text = text.strip()
+    if kind is bool:
+        return _BOOLEANS.get(text.lower())
+    if kind is int:
+        return int(text) if _INTEGER.fullmatch(text) and len(text) < 64 else None
+    return float(text) if _FLOAT.fullmatch(text) else None
+
+
+def _literal(text: str) -> Any:
+    """A model's argument from the environment or a flag: true, false, an integer, a number, or else the text itself."""
+    if text in ("true", "false"):
+        return text == "true"
+    if _INTEGER.fullmatch(text) and len(text) < 64:
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def _check_option(key: str, value: Any, source: str) -> None:
+    """Only what TOML can say: then every configuration can be printed and read again."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if not isinstance(name, str) or not _is_unicode(name):
+                raise ConfigError(f"{key}: expected keys that are strings, got {_show(name)} ({source})")
+            _check_option(f"{key}.{name}", item, source)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_option(f"{key}[{index}]", item, source)
+    elif value is None:
+        raise ConfigError(f"{key}: expected a value, got null; leave the key out instead ({source})")
+    elif isinstance(value, str):
+        if not _is_unicode(value):
+            raise ConfigError(f"{key}: expected a string of Unicode characters, got {_show(value)} ({source})")
+    elif not isinstance(value, bool | int | float | datetime.date | datetime.time):
+        raise ConfigError(
+            f"{key}: expected a string, number, boolean, date, list or table, got {type(value).__name__} ({source})"
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+# errors
+
+
+def _show(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, int) and abs(value) >= 10**_ECHO_CHARACTERS:
+        return f"an integer of {value.bit_length()} bits"
+    text = ascii(value) if isinstance(value, str) and not _is_unicode(value) else json.dumps(value, default=str)
+    return text if len(text) <= _ECHO_CHARACTERS else f"{text[: _ECHO_CHARACTERS - 1]}…"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names)
+
+
+def _unknown_section(section: str, source: str) -> ConfigError:
+    close = difflib.get_close_matches(section, SECTIONS, 1)
+    keys = [key for key in SETTINGS if key.rpartition(".")[2] == section]
+    hint = f" (did you mean {(keys or close)[0]}?)" if keys or close else ""
+    return ConfigError(f"{_cut(section)}: unknown section{hint}; sections: {_listed(list(SECTIONS))} ({source})")
+
+
+def _unknown_key(key: str, source: str) -> ConfigError:
+    section, _, name = key.partition(".")
+    names = [known.partition(".")[2] for known in SETTINGS if known.startswith(f"{section}.")]
+    elsewhere = [known for known in SETTINGS if known.partition(".")[2] == name]
+    close = [f"{section}.{match}" for match in difflib.get_close_matches(name, names, 1)]
+    hint = f" (did you mean {(close or elsewhere)[0]}?)" if close or elsewhere else ""
+    return ConfigError(f"{_cut(key)}: unknown setting{hint}; settings in {section}: {_listed(names)} ({source})")
+
+
+def _unknown_variable(variable: str) -> ConfigError:
+    known = [_variable(key) for key in SETTINGS] + ["VOXGATE_MODEL", *_RESERVED_VARIABLES]
+    close = difflib.get_close_matches(variable, known, 1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return ConfigError(
+        f"{_cut(variable)}: unknown variable{hint}; settings are VOXGATE_<SECTION>_<KEY>, "
+        f"sections: {_listed(list(SECTIONS))} (environment {_cut(variable)})"
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _ECHO_CHARACTERS else f"{text[: _ECHO_CHARACTERS - 1]}…"
+
+
+def _variable(key: str) -> str:
+    return _PREFIX + key.replace(".", "_").upper()
