@@ -16,7 +16,7 @@ EXTRA = $(filter onnx pocketsphinx whisper,$(patsubst faster-whisper,whisper,$(f
 NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(EXTRA))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench bench-streams bench-batching bench-isolation lint types wheel sanitize pictures speech clean
+.PHONY: help setup demo serve test bench bench-streams bench-batching bench-isolation lint types wheel sanitize fuzz pictures speech clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -86,6 +86,13 @@ wheel: $(VENV)/.ready ## build the wheel, install it into a clean environment, a
 
 sanitize: $(VENV)/.ready ## the native tests under AddressSanitizer, UBSan and ThreadSanitizer
 	@cd $(ROOT) && $(BIN)/python tools/sanitize.py $(ARGS)
+
+# How long each target is fuzzed, and which: make fuzz SECONDS=600 TARGET='pcm ring'
+SECONDS = 60
+TARGET =
+
+fuzz: $(VENV)/.ready $(VENV)/.extra-fuzz ## atheris on every parser and every native entry; SECONDS=60 each, TARGET=pcm
+	@cd $(ROOT) && $(BIN)/python tools/fuzzing.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) -- $(ARGS)
 
 speech: $(VENV)/.ready ## make the bundled speech anew (needs espeak-ng)
 	@cd $(ROOT) && $(BIN)/python tools/make_speech.py $(ARGS)

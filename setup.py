@@ -7,6 +7,7 @@ debug     no optimisation, bounds checks on
 trace     line tracing for coverage of the native code
 asan      AddressSanitizer and UndefinedBehaviorSanitizer
 tsan      ThreadSanitizer
+fuzz      AddressSanitizer, UndefinedBehaviorSanitizer and libFuzzer's coverage; needs clang (CC=clang)
 """
 
 import os
@@ -25,6 +26,7 @@ MODES = {
     # -fno-wrapv: CPython's own flags have -fwrapv, with which UBSan looks at no signed overflow.
     "asan": ["-O1", "-g", "-fsanitize=address,undefined", "-fno-wrapv", "-fno-omit-frame-pointer"],
     "tsan": ["-O1", "-g", "-fsanitize=thread"],
+    "fuzz": ["-O1", "-g", "-fsanitize=address,undefined,fuzzer-no-link", "-fno-wrapv", "-fno-omit-frame-pointer"],
 }
 mode = os.environ.get("VOXGATE_BUILD", "release")
 if mode not in MODES:

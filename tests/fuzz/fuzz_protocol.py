@@ -1,0 +1,97 @@
+"""The session machine: any sequence of messages and timeouts gives actions in an order that the contract allows."""
+
+from __future__ import annotations
+
+import json
+
+from fuzz.source import Source
+from voxgate.config import LimitsSettings
+from voxgate.messages import Error
+from voxgate.protocol import Action, Audio, Close, FinishSession, Flush, OpenSession, Protocol, Reply
+from voxgate.vad import VadConfig
+
+LIMITS = LimitsSettings(message_bytes=1024, invalid_messages=3)
+CODES = {"invalid_message", "not_started", "invalid_start", "timeout"}
+STARTED = '{"request":"start","format":{"channels":2,"sample_rate":8000,"bit_depth":16,"is_float":false}}'
+
+
+class Shell:
+    """What carries the actions out, reduced to its rules."""
+
+    def __init__(self) -> None:
+        self.open = self.closed = False
+        self.n_invalid = 0
+
+    def perform(self, action: Action) -> None:
+        assert not self.closed, f"{action} after Close"
+        match action:
+            case OpenSession(start):
+                assert not self.open
+                assert 1 <= start.format.channels <= LIMITS.channels
+                assert start.format.frame_bytes >= 1
+                self.open = True
+            case Audio():
+                assert self.open
+            case Flush():
+                assert self.open
+            case FinishSession():
+                assert self.open
+                self.open = False
+            case Reply(event):
+                assert isinstance(event, Error)
+                assert event.code in CODES
+                assert event.message
+                self.n_invalid += event.code == "invalid_message"
+                assert self.n_invalid <= LIMITS.invalid_messages
+            case Close(code, reason):
+                assert code in (1000, 1008, 1009)
+                assert len(reason.encode()) <= 123
+                self.closed, self.open = True, False
+
+
+def message(source: Source) -> str | bytes:
+    kind = source.integer(0, 9)
+    if kind == 0:
+        return source.take(source.integer(0, 8))
+    if kind == 1:
+        return bytes(source.pick((0, 1, 1023, 1024, 1025)))
+    if kind == 2:
+        return source.take(source.integer(0, 30)).decode("utf-8", "replace")
+    if kind == 3:
+        fields = {
+            "request": '"start"',
+            "format": source.json_object(
+                {"channels": source.json_number(), "sample_rate": "8000", "bit_depth": "16", "is_float": "false"}
+            ),
+            "vad": source.json_object({"threshold": source.json_number(), "max_segment_s": source.json_number()}),
+        }
+        return source.json_object(fields)
+    if kind == 4:
+        return "é" * source.pick((511, 512, 513)) if source.flag() else " " * source.pick((1024, 1025))
+    if kind in (5, 6):
+        return STARTED
+    if kind == 7:
+        return json.dumps({"request": "stop", "disconnect": source.integer(0, 7) == 0})
+    return json.dumps({"request": source.pick(["flush", "keep_alive"])})
+
+
+def fuzz(data: bytes) -> None:
+    source = Source(data)
+    machine, shell = Protocol(LIMITS, VadConfig()), Shell()
+    while source.left:
+        if source.integer(0, 15) == 0:
+            actions = machine.receive_timeout(source.pick(["start", "idle"]))
+        else:
+            came = message(source)
+            fast = machine.receive_audio(came) if isinstance(came, bytes) and source.flag() else machine.receive(came)
+            actions = (Audio(came),) if fast is None and isinstance(came, bytes) else fast or ()
+        for action in actions:
+            shell.perform(action)
+        assert (machine.open, machine.closed) == (shell.open, shell.closed)
+        if machine.closed:
+            assert machine.receive(STARTED) == machine.receive(b"ab") == machine.receive_timeout("idle") == ()
+            return
+        assert (machine.timeout_kind == "start") == (machine.start is None)
+
+
+SEEDS = [bytes([1, 5, 1, 0, 0, 4, 1, 2, 3, 4, 1, 7, 0]), bytes([1, 2] * 40), bytes(range(256)) * 2]
