@@ -52,7 +52,7 @@ def serve(overrides: Mapping[str, Any], pipe: multiprocessing.connection.Connect
 
     from voxgate.config import load_config
     from voxgate.service import Service
-    from voxgate.serving import Server, listen, uvicorn_config
+    from voxgate.serving import Server, listen
 
     config = load_config(environ={}, overrides={"server.port": 0, "server.log_level": "error", **overrides})
     service = Service(config)
@@ -60,12 +60,12 @@ def serve(overrides: Mapping[str, Any], pipe: multiprocessing.connection.Connect
     async def main() -> None:
         loop = asyncio.get_running_loop()
         with listen(config.server) as sock:
-            server = Server(uvicorn_config(service, lambda error: pipe.send(error or sock.getsockname()[1])))
+            server = Server(service, lambda error: pipe.send(error or sock.getsockname()[1]))
             serving = asyncio.ensure_future(server.serve(sockets=[sock]))
             await loop.run_in_executor(None, pipe.recv)
             counts = service.engine.counts()
             pipe.send((counts.jobs, counts.batches))
-            server.should_exit = True
+            server.ask_to_end()
             await serving
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

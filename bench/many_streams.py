@@ -31,7 +31,7 @@ def serve(overrides: dict[str, Any], pipe: multiprocessing.connection.Connection
 
     from voxgate.config import load_config
     from voxgate.service import Service
-    from voxgate.serving import Server, listen, uvicorn_config
+    from voxgate.serving import Server, listen
 
     config = load_config(environ={}, overrides={"server.port": 0, **overrides})
     service = Service(config)
@@ -50,10 +50,10 @@ def serve(overrides: dict[str, Any], pipe: multiprocessing.connection.Connection
             loop.call_later(TICK_S, tick, now_s + TICK_S)
 
         with listen(config.server) as sock:
-            server = Server(uvicorn_config(service, started))
+            server = Server(service, started)
             serving = asyncio.ensure_future(server.serve(sockets=[sock]))
             await loop.run_in_executor(None, pipe.recv)
-            server.should_exit = True
+            server.ask_to_end()
             await serving
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-import uvicorn
 
 from voxgate.config import load_config
 from voxgate.models import FunctionModel, Model
 from voxgate.service import Service
-from voxgate.serving import listen, uvicorn_config
+from voxgate.serving import Server, listen
 
 
 class LiveServer:
@@ -21,14 +20,16 @@ class LiveServer:
 
     def __init__(self, model: Model | None, settings: Mapping[str, Any]) -> None:
         # Energy is the detector of most tests: it needs no weights, and its kernel has one form everywhere.
-        config = load_config(environ={}, overrides={"server.port": 0, "vad.detector": "energy", **settings})
+        # No grace: a test is over when it is over.
+        defaults = {"server.port": 0, "server.drain_s": 0, "vad.detector": "energy"}
+        config = load_config(environ={}, overrides={**defaults, **settings})
         self.service = Service(config, model)
         self.socket = listen(config.server)
         self.port: int = self.socket.getsockname()[1]
         self.ready = threading.Event()
         self.failure: BaseException | None = None
         self.loop_errors: list[dict[str, Any]] = []
-        self.server = uvicorn.Server(uvicorn_config(self.service, self._started))
+        self.server = Server(self.service, self._started)
         self._thread = threading.Thread(target=self._run, name="live-server")
 
     def _started(self, error: BaseException | None) -> None:
@@ -53,7 +54,7 @@ class LiveServer:
         return self
 
     def stop(self) -> None:
-        self.server.should_exit = True
+        self.server.ask_to_end()
         self._thread.join(30)
         self.socket.close()
         assert not self._thread.is_alive(), "the server did not stop"

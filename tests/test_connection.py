@@ -291,6 +291,21 @@ def test_a_broken_model_reaches_the_client_as_an_internal_error(serve, answer, c
     assert any(record.levelname == "ERROR" for record in caplog.records)
 
 
+def test_an_error_without_a_text_is_answered_too(serve, caplog):
+    class Speechless(InferenceError):
+        def __str__(self):
+            raise ZeroDivisionError("no words")
+
+    def model(audio):
+        raise Speechless
+
+    events = stream(serve(model, **{"inference.warm_up": False}).url(), start(), TALK)
+    errors = of_type(events, "error")
+    assert [error["code"] for error in errors] == ["inference_failed"] * 2
+    assert {error["message"] for error in errors} == {"Unexpected inference failure"}
+    assert "no words" in caplog.text
+
+
 # What a client can do wrong
 
 WRONG = [
@@ -372,6 +387,65 @@ def test_who_waits_for_a_result_is_not_idle(serve):
         assert client.receive()["type"] == "segment"
         assert client.receive()["code"] == "timeout"
         assert client.rest() == []
+
+
+def test_the_longest_connection_ends_with_its_results(serve):
+    server = serve(**{"limits.session_s": 1})
+    with Client(server.url()) as client:
+        client.send(start(), encode(bursts((0.5, 2.0), length_s=2.0)))
+        *story, error = client.rest()
+    assert [event["type"] for event in story] == ["active", "inactive", "segment"]
+    assert (error["code"], error["message"]) == ("timeout", "the connection is 1 s old, the longest allowed")
+    assert client.close_code == 1008
+
+
+# Audio that stops coming
+
+OPEN_SPEECH = encode(bursts((0.5, 2.0), length_s=2.0))
+
+
+def test_an_utterance_whose_audio_stops_coming_gets_its_final(serve):
+    server = serve(**{"vad.stall_flush_ms": 50})
+    with Client(server.url()) as client:
+        client.send(start(), OPEN_SPEECH)
+        first = client.until("segment")
+        client.send(OPEN_SPEECH)  # the session goes on, and so do its times
+        second = client.until("segment")
+    for events in (first, second):
+        assert [event["type"] for event in events] == ["active", "inactive", "segment"]
+        assert events[-1]["is_final"]
+    assert first[-1]["end_time"] == 2.0
+    assert second[-1]["end_time"] == 4.0
+
+
+def test_keep_alive_is_no_audio(serve):
+    server = serve(**{"vad.stall_flush_ms": 200})
+    with Client(server.url()) as client:
+        client.send(start(), OPEN_SPEECH)
+        n_events = 0
+        while n_events < 3:
+            client.send(KEEP_ALIVE)
+            with contextlib.suppress(TimeoutError):
+                client.socket.recv(0.02)
+                n_events += 1
+
+
+def test_audio_that_waits_for_the_model_has_not_stopped_coming(serve):
+    """The model stands still for many times the stall, in the middle of an utterance: it is not cut for that."""
+    audio = encode(bursts((0.5, 1.0), (2.0, 5.0), length_s=6.0))
+    undisturbed = story(stream(serve().url(), start(), audio))
+    still = threading.Event()
+
+    def model(audio):
+        still.wait(1.0)  # never set
+        return {"count": len(audio)}
+
+    settings = {"inference.warm_up": False, "inference.stream_jobs": 2, "inference.threads": 1}
+    server = serve(model, **{"vad.stall_flush_ms": 50, **settings})
+    with Client(server.url()) as client:
+        # All of it is with us at once: after the first utterance no more is taken in until it is answered.
+        client.send(start(), *pieces(audio, 32_000), STOP)
+        assert story(client.rest()) == undisturbed
 
 
 # Leaving

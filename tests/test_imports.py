@@ -30,7 +30,7 @@ ALLOWED = {
     "runners": {"_native", "audio", "engine", "errors", "messages", "protocol", "service"},
     "connection": {"errors", "messages", "protocol", "runners", "service", "tasks"},
     "app": {"connection", "runners", "service", "tasks"},
-    "serving": {"app", "config", "errors", "service"},
+    "serving": {"app", "config", "errors", "service", "tasks"},
     "client": {"audio", "errors", "messages", "tasks"},
     "cli": {
         "",

@@ -21,7 +21,7 @@ from voxgate.service import Service
 logger = logging.getLogger(__name__)
 
 STREAM_PATHS: dict[str, runners.Route] = {f"/api/v1/{route}": route for route in runners.RUNNERS}
-STOP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 0.5
 RETRY_AFTER = {"Retry-After": "5"}  # seconds
 
 Started = Callable[[BaseException | None], None]
@@ -90,7 +90,8 @@ class StreamEndpoint:
             await _refuse(scope, send, 501, {"error": f"{scope['path']} is not served: {unserved}"})
             return
         if service.not_ready is not None:
-            await _refuse(scope, send, 503, {"error": f"not ready: {service.not_ready}"})
+            body = {"error": f"not ready: {service.not_ready}"}
+            await _refuse(scope, send, 503, body | ({"code": "draining"} if service.draining_until_s else {}))
             return
         if service.streams >= service.config.limits.streams:
             await _refuse(scope, send, 503, {"error": f"server full: {service.config.limits.streams} streams are open"})

@@ -14,12 +14,12 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from typing import Protocol as Interface
 
 from voxgate import tasks
-from voxgate.errors import InternalError, VoxgateError
-from voxgate.messages import Error, Event, Finished, Progress, Start, Started, encode_event
+from voxgate.errors import InternalError, StreamTimeout, VoxgateError
+from voxgate.messages import Draining, Error, Event, Finished, Progress, Start, Started, encode_event
 from voxgate.protocol import Action, Audio, Close, FinishSession, Flush, OpenSession, Protocol, Reply
 from voxgate.runners import FEED_SLICE_S, RUNNERS, Route, Runner
 
@@ -40,10 +40,19 @@ INBOX_MAX_BYTES = 1024 * 1024
 # What a message costs beyond its bytes: a million empty ones are not free.
 MESSAGE_BYTES = 64
 
-# Events that may wait for a client which does not read them; from then on nothing of it is taken in either.
-OUTBOX_EVENTS = 256
-
 PROGRESS_S = 1.0
+
+# Audio that seems to have stopped may stand in the socket, when it was our loop that was held; it is read by then.
+STALL_SURE_S = 0.05
+
+GOING_AWAY = 1001
+
+
+class Ending(NamedTuple):
+    """In the inbox: what stands before it is worked off, the session is finished, and the connection closes."""
+
+    close: Close
+    error: VoxgateError | None = None
 
 
 class Transport(Interface):
@@ -73,24 +82,32 @@ class Connection:
         self._runner: Runner | None = None
         self._slice_bytes = 0
 
-        self._inbox: deque[str | bytes] = deque()
+        self._inbox: deque[str | bytes | Ending] = deque()
         self._inbox_bytes = 0
         self._inbox_allowed_bytes = INBOX_BYTES
         self._worker: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()  # something that a part of this connection may be waiting for
 
         self._outbox: deque[str] = deque()
+        self._outbox_bytes = 0
         self._has_output = asyncio.Event()
         self._closing: Close | None = None
 
         self._loop = asyncio.get_running_loop()
-        self._heard_s = self._loop.time()
+        self._heard_s = self._fed_s = self._loop.time()  # of any message, and of audio
         self._timer = self._loop.call_later(self._limits.start_timeout_s, self._check_silence)
+        self._life_timer = self._loop.call_later(self._limits.session_s, self._end_of_life)
+        self._stall_s = service.config.vad.stall_flush_ms / 1000 if route == "segmented" else 0.0
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._progress_timer: asyncio.TimerHandle | None = None
+        self._draining = False
 
     async def run(self) -> None:
         """Returns when the client is gone or was sent away. Never raises but for cancellation."""
         writer = tasks.spawn_task(self._write(), "connection-writer", "connection")
+        self._service.connections.add(self)
+        if self._service.draining_until_s is not None:
+            self.drain(0)
         try:
             while (message := await self._transport.receive()) is not None:
                 self._heard_s = self._loop.time()
@@ -99,7 +116,9 @@ class Connection:
                     if self._inbox_bytes >= self._inbox_allowed_bytes:
                         await self._wait_for_room()
         finally:
+            self._service.connections.discard(self)
             self._timer.cancel()
+            self._life_timer.cancel()
             if self._worker is not None:
                 self._worker.cancel()
             self._end_session()
@@ -125,17 +144,18 @@ class Connection:
             or self._is_behind()
         ):
             return False
+        self._fed_s = self._heard_s
         try:
             runner.feed(message)
         except Exception:
             self._fail()
         return True
 
-    def _put_aside(self, message: str | bytes) -> None:
+    def _put_aside(self, message: str | bytes | Ending) -> None:
         if self._closing is not None:
             return
         self._inbox.append(message)
-        self._inbox_bytes += len(message) + MESSAGE_BYTES
+        self._inbox_bytes += _cost_bytes(message)
         if self._worker is None:
             self._worker = tasks.spawn_task(self._work_off(), "connection-inbox", "connection")
 
@@ -143,12 +163,19 @@ class Connection:
         try:
             while self._inbox and self._closing is None:
                 message = self._inbox.popleft()
-                self._inbox_bytes -= len(message) + MESSAGE_BYTES
+                self._inbox_bytes -= _cost_bytes(message)
                 self._changed.set()
-                if len(self._outbox) >= OUTBOX_EVENTS:
+                if isinstance(message, Ending):
+                    await self._end(message)
+                    break
+                if self._is_unread():
                     await self._until(self._has_been_read)
                 for action in self._protocol.receive(message):
                     await self._perform(action)
+                    if self._closing is not None:
+                        break
+                if self._draining and self._runner is None:
+                    self.leave()
         except Exception:
             self._fail()
         finally:
@@ -200,14 +227,20 @@ class Connection:
                 await asyncio.sleep(0)  # others first
             if self._is_behind():
                 await self._until(self._has_caught_up)
+            self._fed_s = self._loop.time()
             self._runner.feed(view[offset : offset + self._slice_bytes])
 
     def _open_session(self, start: Start) -> None:
+        if self._draining:
+            self.leave()
+            return
         runner = RUNNERS[self._route](self._service, start, self._emit, self._progressed)
         slice_bytes = int(FEED_SLICE_S * start.format.sample_rate / start.format.channels) * start.format.frame_bytes
         self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
         self._timer.cancel()
         self._timer = self._loop.call_later(self._limits.idle_timeout_s, self._check_silence)
+        if self._stall_s:
+            self._stall_timer = self._loop.call_later(self._stall_s, self._check_stall)
         if start.notices:
             self._emit(Started(uuid.uuid4().hex, self._service.model.name, self._service.public_limits))
             self._progress_timer = self._loop.call_later(PROGRESS_S, self._send_progress, runner)
@@ -221,7 +254,17 @@ class Connection:
             self._emit(Finished(runner.received_s, runner.processed_s, runner.results, runner.errors))
         self._end_session()
 
+    async def _end(self, ending: Ending) -> None:
+        if self._runner is not None:
+            await self._finish_session()
+        if ending.error is not None:
+            self._emit(Error(str(ending.error), ending.error.code))
+        self._close(ending.close)
+
     def _end_session(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
         if self._progress_timer is not None:
             self._progress_timer.cancel()
             self._progress_timer = None
@@ -230,7 +273,7 @@ class Connection:
             self._runner = None
 
     def _send_progress(self, runner: Runner) -> None:
-        if len(self._outbox) < OUTBOX_EVENTS:  # who does not read is told nothing more
+        if not self._is_unread():  # who does not read is told nothing more
             lag_s = runner.received_s - runner.processed_s
             self._emit(Progress(runner.received_s, runner.processed_s, lag_s, runner.real_time_factor))
         self._progress_timer = self._loop.call_later(PROGRESS_S, self._send_progress, runner)
@@ -241,11 +284,7 @@ class Connection:
         """The model (or the client, with reading) is so far behind that no more audio is taken in."""
         runner = self._runner
         assert runner is not None
-        return (
-            runner.backlog_s >= self._limits.buffered_audio_s
-            or runner.owed >= self._max_owed
-            or len(self._outbox) >= OUTBOX_EVENTS
-        )
+        return runner.backlog_s >= self._limits.buffered_audio_s or runner.owed >= self._max_owed or self._is_unread()
 
     def _has_caught_up(self) -> bool:
         runner = self._runner
@@ -256,8 +295,14 @@ class Connection:
             and self._has_been_read()
         )
 
+    def _is_unread(self) -> bool:
+        """So many events wait for the client that nothing of it is taken in either."""
+        limits = self._limits
+        return len(self._outbox) >= limits.unsent_events or self._outbox_bytes >= limits.unsent_bytes
+
     def _has_been_read(self) -> bool:
-        return len(self._outbox) < OUTBOX_EVENTS / 2
+        limits = self._limits
+        return len(self._outbox) < limits.unsent_events / 2 and self._outbox_bytes < limits.unsent_bytes / 2
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -285,6 +330,47 @@ class Connection:
         for action in self._protocol.receive_timeout(kind):
             self._perform_now(action)
 
+    def _check_stall(self, is_sure: bool = False) -> None:
+        """The timer of a session on the segmented route: closes an utterance whose audio has stopped coming. It is not
+        set anew with each message, but looks when the last one was.
+        """
+        runner, now_s = self._runner, self._loop.time()
+        assert runner is not None
+        wait_s = self._stall_s if self._worker is not None else self._fed_s + self._stall_s - now_s
+        if wait_s <= 0 and runner.speaking and not is_sure:
+            self._stall_timer = self._loop.call_later(STALL_SURE_S, self._check_stall, True)
+            return
+        if wait_s <= 0:
+            wait_s = self._stall_s
+            if runner.speaking:
+                try:
+                    runner.flush()
+                except Exception:
+                    self._fail()
+                    return
+        self._stall_timer = self._loop.call_later(wait_s, self._check_stall)
+
+    def _end_of_life(self) -> None:
+        error = StreamTimeout(f"the connection is {self._limits.session_s:g} s old, the longest allowed")
+        self._put_aside(Ending(Close(1008, error.code), error))
+
+    # The end of the server (service.Stream)
+
+    def drain(self, grace_s: float) -> bool:
+        self._draining = True
+        if self._worker is None and self._runner is None:
+            self.leave()
+            return False
+        if self._progress_timer is not None:
+            self._emit(Draining(grace_s))
+        return True
+
+    def end(self) -> None:
+        self._put_aside(Ending(Close(GOING_AWAY, "")))
+
+    def leave(self) -> None:
+        self._close(Close(GOING_AWAY, ""))
+
     # Out
 
     def _emit(self, event: Event) -> None:
@@ -294,6 +380,7 @@ class Connection:
             logger.error("model %r: a result cannot be sent: %s", self._service.model.name, error)
             text = encode_event(Error(INTERNAL_ERROR, InternalError.code, event.channel))
         self._outbox.append(text)
+        self._outbox_bytes += len(text)
         self._has_output.set()
 
     def _close(self, close: Close) -> None:
@@ -301,6 +388,8 @@ class Connection:
         if self._closing is None:
             self._closing = close
             self._end_session()
+            self._inbox.clear()
+            self._inbox_bytes = 0
             self._has_output.set()
             self._changed.set()
 
@@ -313,10 +402,17 @@ class Connection:
     async def _write(self) -> None:
         while True:
             while self._outbox:
-                await self._transport.send(self._outbox.popleft())
+                text = self._outbox.popleft()
+                self._outbox_bytes -= len(text)
+                await self._transport.send(text)
                 self._changed.set()
             if self._closing is not None:
                 await self._transport.close(self._closing.code, self._closing.reason)
                 return
             self._has_output.clear()
             await self._has_output.wait()
+
+
+def _cost_bytes(message: str | bytes | Ending) -> int:
+    """What a message counts for while it waits."""
+    return MESSAGE_BYTES if isinstance(message, Ending) else MESSAGE_BYTES + len(message)

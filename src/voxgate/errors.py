@@ -54,7 +54,7 @@ class InvalidStart(VoxgateError):
 
 
 class StreamTimeout(VoxgateError):
-    """No start, or no message, within its time. The connection closes with 1008."""
+    """No start, no message or no end within its time. The connection closes with 1008."""
 
     code = "timeout"
     close_code = 1008

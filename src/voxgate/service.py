@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
+from typing import Protocol as Interface
 
 from voxgate.config import Config
 from voxgate.engine.base import Engine
@@ -21,6 +23,19 @@ logger = logging.getLogger(__name__)
 
 # The longest segment that a client may ask for; a call on the simple route is bounded by its own setting.
 LONGEST_SEGMENT_S = 300.0
+
+
+class Stream(Interface):
+    """A connection, as far as the end of the server concerns it."""
+
+    def drain(self, grace_s: float) -> bool:
+        """The open session may finish, and no other opens; then 1001. Without one it closes at once: False."""
+
+    def end(self) -> None:
+        """The session is finished as if the client had stopped it: what has been received is answered, then 1001."""
+
+    def leave(self) -> None:
+        """Closes with 1001 now, whatever is still owed."""
 
 
 class Service:
@@ -44,6 +59,11 @@ class Service:
         self.model = self.engine.model
         self._watchdog: Watchdog | None = None
         self.streams = 0
+        self.connections: set[Stream] = set()
+        self.draining_until_s: float | None = None
+        """When running sessions are ended, by the monotonic clock; None: not before they end by themselves."""
+        self.calls_left_behind = False
+        """Model calls still ran when `stop` had waited long enough."""
         self._phase: str | None = "starting"
 
     @property
@@ -60,8 +80,18 @@ class Service:
         return {
             "channels": limits.channels,
             "message_bytes": limits.message_bytes,
+            "message_fragments": limits.message_fragments,
+            "frames_per_second": limits.frames_per_second,
+            "min_sample_rate": limits.min_sample_rate,
+            "max_sample_rate": limits.max_sample_rate,
+            "invalid_messages": limits.invalid_messages,
+            "start_timeout_s": limits.start_timeout_s,
             "idle_timeout_s": limits.idle_timeout_s,
+            "message_timeout_s": limits.message_timeout_s,
+            "session_s": limits.session_s,
             "buffered_audio_s": limits.buffered_audio_s,
+            "unsent_events": limits.unsent_events,
+            "unsent_bytes": limits.unsent_bytes,
         }
 
     async def start(self) -> None:
@@ -81,10 +111,12 @@ class Service:
             self._watchdog = Watchdog(self.model.name, self._calls)
             self._watchdog.start()
         if self.config.inference.warm_up:
-            self._phase = "warming up the model"
+            if self._phase != "draining":
+                self._phase = "warming up the model"
             logger.info("warming up model %r ...", self.model.name)
             await self.scheduler.warm_up()
-        self._phase = None
+        if self._phase != "draining":  # asked to end before it was ready
+            self._phase = None
 
     async def stop(self, timeout_s: float) -> None:
         """Takes no more work, and waits at most `timeout_s` for running model calls."""
@@ -92,10 +124,31 @@ class Service:
         if self._watchdog is not None:
             self._watchdog.stop()
         if "scheduler" not in self.__dict__:  # It never came to a start; a worker process may be there all the same.
-            await run_in_thread(lambda: self.engine.stop(timeout_s), "voxgate-engine-stop", "service")
-            return
-        self.scheduler.close()
-        await self.scheduler.wait_closed(timeout_s)
+            stopped = await run_in_thread(lambda: self.engine.stop(timeout_s), "voxgate-engine-stop", "service")
+        else:
+            self.scheduler.close()
+            stopped = await self.scheduler.wait_closed(timeout_s)
+        self.calls_left_behind = not stopped
+
+    # The end, step by step. Each is called on the loop, and again without harm.
+
+    def drain(self, grace_s: float) -> int:
+        """Lets no new stream in, nor a new session; running ones may finish within `grace_s`. How many there are."""
+        if self.draining_until_s is not None:
+            return 0
+        self._phase = "draining"
+        self.draining_until_s = time.monotonic() + grace_s
+        return sum([connection.drain(grace_s) for connection in list(self.connections)])
+
+    def end_sessions(self) -> None:
+        """Finishes the sessions that are still open."""
+        for connection in list(self.connections):
+            connection.end()
+
+    def leave_clients(self) -> None:
+        """Closes every connection, whatever is still owed."""
+        for connection in list(self.connections):
+            connection.leave()
 
     def _calls(self) -> tuple[int, int]:
         """Model calls that run, and that have ended."""

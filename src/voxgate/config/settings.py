@@ -57,8 +57,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     drain_s: Annotated[
         float,
         About(
-            "Time that running sessions may take to finish when the server is asked to end, in seconds; then they get "
-            "their finals and are closed with 1001.",
+            "Time until the process ends when it is asked to, in seconds: running sessions may finish; those that have "
+            "not by the last tenth of it (at most 2 s) are ended, get their finals and are closed with 1001.",
             0,
             86_400,
         ),
@@ -171,6 +171,10 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         int,
         About("Events that may wait for a client which does not read them; then reading pauses.", 2, 1_000_000),
     ] = 256
+    unsent_bytes: Annotated[
+        int,
+        About("Bytes of events that may wait for a client which does not read them; then reading pauses.", 1024, 2**30),
+    ] = 1_048_576
 
 
 class AuthSettings(Struct, frozen=True, kw_only=True):

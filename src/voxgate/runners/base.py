@@ -8,6 +8,7 @@ through the scheduler, on the same thread. Whoever owns a runner watches `backlo
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from voxgate.service import Service
+
+logger = logging.getLogger(__name__)
 
 # How much audio of a session `feed` should be given in one turn of the event loop, over all channels: about a
 # millisecond of work.
@@ -156,6 +159,11 @@ class Runner:
         return sum(map(len, self._replies))
 
     @property
+    def speaking(self) -> bool:
+        """An utterance is open that only more audio, or a flush, will close."""
+        return False
+
+    @property
     def backlog_s(self) -> float:
         """Seconds of audio that wait for the model or are in it, of the channel that is furthest behind; interims,
         which may be dropped, aside.
@@ -278,7 +286,7 @@ class Runner:
             )
         if call.is_final is False:
             return None  # An interim may be dropped; its error would be taken for the one of the final.
-        return Error(message=str(error), code=error.code, channel=call.channel)
+        return Error(message=_text_of(error), code=error.code, channel=call.channel)
 
     def _cancel(self, call: Call) -> None:
         """Nobody wants the answer of an interim any more, and the model has not begun: its place stays empty."""
@@ -297,3 +305,12 @@ class Runner:
         if self._calls.pop(call.job, None) is not None and call.is_final is not False:
             self._in_calls_samples[call.channel] -= len(call.job.audio)
             self._n_submitted -= call.submitted
+
+
+def _text_of(error: VoxgateError) -> str:
+    """What the client is told. The class may be the model's own, and so its text may fail; the reply must not."""
+    try:
+        return str(error)
+    except Exception:
+        logger.exception("the text of a %s cannot be had", type(error).__name__)
+        return "Unexpected inference failure"

@@ -36,6 +36,10 @@ class SegmentedRunner(Runner):
     def flush(self) -> None:
         self._handle(self._session.flush())
 
+    @property
+    def speaking(self) -> bool:
+        return any(map(self._session.speaking, range(self._n_channels)))
+
     def _take(self, planes: Samples) -> None:
         events = self._session.feed(planes)
         if events:

@@ -15,7 +15,7 @@ import pytest
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
 from voxgate.serving import listen, url_of
-from wire import Client, start, stream
+from wire import start, stream
 
 MODEL = """
 import voxgate
@@ -113,18 +113,3 @@ def test_listen_bounds_what_the_kernels_hold():
 def test_listen_on_an_address_that_is_not_ours():
     with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:0"):
         listen(ServerSettings(host="192.0.2.1", port=0))
-
-
-def test_a_server_that_goes_away_says_1001(project):
-    with subprocess.Popen(
-        command("--model", "mymodel:count"), cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().split()[-1].replace("http", "ws")
-        with Client(f"{url}/api/v1/segmented") as client:
-            client.send(start(notices=True))
-            assert client.receive()["type"] == "started"
-            process.terminate()
-            assert client.rest() == []
-            assert client.close_code == 1001
-        assert process.wait(30) == 0

@@ -1,0 +1,44 @@
+"""The listening socket, and what every accepted one inherits from it."""
+
+from __future__ import annotations
+
+import socket
+
+from voxgate.config import ServerSettings
+from voxgate.errors import ConfigError
+
+# Largest TCP segment that is asked for: that of an Ethernet. It changes nothing there; on loopback, where it would be
+# 64 KiB, it keeps the sender's kernel from taking in megabytes of audio which the server has no room for, in front of
+# the pings of that client.
+MAX_SEGMENT_BYTES = 1440
+BACKLOG = 2048
+
+
+def listen(settings: ServerSettings) -> socket.socket:
+    """The listening socket. ConfigError when the address cannot be had."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, proto)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Accepted sockets inherit these. A short receive buffer lets back-pressure reach the client soon.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, settings.receive_buffer_bytes)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, MAX_SEGMENT_BYTES)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                # Who takes in nothing of what we send for so long is gone, or might as well be.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.send_timeout_s * 1000))
+            sock.bind(address)
+            sock.listen(BACKLOG)  # from here on clients queue up; uvicorn lets them in when its loop runs
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
+    return sock
+
+
+def url_of(sock: socket.socket, scheme: str = "http") -> str:
+    host, port = sock.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -1,0 +1,160 @@
+"""uvicorn on uvloop, set up for long-lived streams, and its end: a drain that is over in time whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from voxgate import tasks
+from voxgate.app import Started, create_app
+from voxgate.service import Service
+
+from .listening import BACKLOG
+from .websocket import WebSocketProtocol
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.02
+# The end of the grace time belongs to sessions that are left over, for their finals ...
+LEFTOVERS_SHARE = 0.1
+LEFTOVERS_MAX_S = 2.0
+# ... and from the end of it on: the last finals leave, the clients answer the close frame, the process is gone.
+LAST_FINALS_S = 0.4
+LAST_CLOSES_S = 0.7
+GONE_S = 0.9
+# A client has this long to answer the close frame; who does not gets the rest of what was sent, and an end.
+CLOSE_S = 2.0
+HTTP_S = 0.1
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Uvicorn takes every refusal before the upgrade for a mistake of the application; we have said it better."""
+    return record.getMessage() != "ASGI callable returned without completing handshake."
+
+
+def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
+    """How uvicorn has to run for us: what it does by default to long-lived streams is not what they need."""
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
+    return uvicorn.Config(
+        create_app(service, on_started),
+        loop="uvloop",
+        http="httptools",
+        ws=WebSocketProtocol,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        ws_max_size=service.config.limits.message_bytes,
+        # PCM does not compress, and a compressed bomb does.
+        ws_per_message_deflate=False,
+        # A client held back by TCP cannot answer pings in time, and must not be closed for it.
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
+    )
+
+
+class Server(uvicorn.Server):
+    """Serves `service` until a signal, or `drain`, ends it.
+
+    The first signal drains: ready and new streams get 503, health stays 200 (the socket stays open), sessions may
+    finish within `server.drain_s`, those left over are ended and answered. A second signal ends the process at once,
+    with the exit code of that signal. `owns_process`: the process ends when the time is over, even if something does
+    not let go of it.
+    """
+
+    def __init__(self, service: Service, on_started: Started, owns_process: bool = False) -> None:
+        super().__init__(uvicorn_config(service, on_started))
+        self._service = service
+        self._owns_process = owns_process
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end_s = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            end_process(128 + sig)
+        self.ask_to_end()
+
+    def ask_to_end(self) -> None:
+        """Begins the drain. Any thread may call it, and a signal handler."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+                self._loop.call_soon_threadsafe(self._drain)
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().main_loop()
+
+    def _drain(self) -> None:
+        """The first step, which may not wait: nobody new is let in."""
+        service = self._service
+        if service.draining_until_s is not None:
+            return
+        drain_s = service.config.server.drain_s
+        grace_s = drain_s - min(LEFTOVERS_MAX_S, drain_s * LEFTOVERS_SHARE)
+        self._end_s = time.monotonic() + drain_s
+        if self._owns_process:
+            tasks.spawn_thread(self._end_in_time, "voxgate-end", daemon=True, subsystem="serving")
+        n_sessions = service.drain(grace_s)
+        if n_sessions:
+            logger.warning(
+                "asked to end: waiting up to %g s for %d open session%s; a second signal (Ctrl-C) ends at once",
+                drain_s,
+                n_sessions,
+                "s" * (n_sessions > 1),
+            )
+
+    def _end_in_time(self) -> None:
+        threading.Event().wait(self._end_s + GONE_S - time.monotonic())
+        logger.warning("something did not end in time: leaving it behind")
+        end_process(0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """The whole end, in the place of uvicorn's, which closes the socket first and the clients with it."""
+        self._drain()
+        service, end_s = self._service, self._end_s
+        assert service.draining_until_s is not None
+        await self._until(lambda: not service.streams, service.draining_until_s)
+        service.end_sessions()
+        await self._until(lambda: not service.streams, end_s + LAST_FINALS_S)
+        service.leave_clients()
+        closed_s = min(time.monotonic() + CLOSE_S, end_s + LAST_CLOSES_S)
+        await self._until(lambda: not self._websockets(), closed_s)
+        for server in self.servers:
+            server.close()
+        for sock in sockets or []:
+            sock.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._until(lambda: not self.server_state.connections, time.monotonic() + HTTP_S)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await self._until(lambda: not self.server_state.tasks, time.monotonic() + HTTP_S)
+        await self.lifespan.shutdown()
+
+    def _websockets(self) -> list[WebSocketProtocol]:
+        return [connection for connection in self.server_state.connections if isinstance(connection, WebSocketProtocol)]
+
+    async def _until(self, condition: Callable[[], bool], deadline_s: float) -> None:
+        while not condition() and time.monotonic() < deadline_s:
+            await asyncio.sleep(POLL_S)
+
+
+def end_process(code: int) -> None:
+    """Ends the process at once: no thread is waited for, nothing is tidied up. What has been written is not lost."""
+    logging.shutdown()
+    for file in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            file.flush()
+    os._exit(code)
