@@ -8,10 +8,9 @@ import urllib.error
 import urllib.request
 
 import pytest
-from websockets.exceptions import InvalidStatus
 
 from voxgate import Model
-from wire import Client, start, stream
+from wire import Client, refused, start, stream
 
 
 def get(url: str) -> tuple[int, dict[str, str], dict[str, str]]:
@@ -21,17 +20,6 @@ def get(url: str) -> tuple[int, dict[str, str], dict[str, str]]:
         response = error
     with response:
         return response.status, dict(response.headers), json.load(response)
-
-
-def refused(url: str) -> tuple[int, dict[str, str], dict[str, str]]:
-    with pytest.raises(InvalidStatus) as caught, Client(url):
-        pass
-    response = caught.value.response
-    return (
-        response.status_code,
-        {name.lower(): value for name, value in response.headers.raw_items()},
-        json.loads(response.body),
-    )
 
 
 def test_health_and_ready(serve):
@@ -68,8 +56,8 @@ def test_until_the_model_is_warm_it_is_healthy_but_not_ready(serve):
     assert (status, body) == (503, {"status": "not ready", "reason": "warming up the model"})
     assert headers["retry-after"] == "5"
     status, headers, body = refused(server.url())
-    assert (status, body) == (503, {"error": "not ready: warming up the model"})
-    assert headers["retry-after"] == "5"
+    assert (status, body) == (503, {"error": "not ready: warming up the model", "code": "not_ready"})
+    assert int(headers["retry-after"]) > 0
     model.warm.set()
     assert server.ready.wait(30)
     assert get(server.http("/api/v1/ready"))[0] == 200
@@ -88,13 +76,16 @@ def test_a_model_that_cannot_warm_up_is_reported(serve):
 @pytest.mark.parametrize("path", ["/", "/nope", "/api/v1/", "/api/v1/simple/x"])
 def test_anything_else_is_404_with_a_json_body(serve, path):
     server = serve()
-    assert get(server.http(path))[::2] == (404, {"error": f"nothing at {path}"})
-    assert refused(f"ws://127.0.0.1:{server.port}{path}")[::2] == (404, {"error": f"nothing at {path}"})
+    assert get(server.http(path))[::2] == (404, {"error": f"nothing at {path}", "code": "not_found"})
+    assert refused(f"ws://127.0.0.1:{server.port}{path}")[::2] == (
+        404,
+        {"error": f"nothing at {path}", "code": "not_found"},
+    )
 
 
 def test_a_stream_asked_for_by_http_says_what_it_is(serve):
     status, _, body = get(serve().http("/api/v1/simple"))
-    assert (status, body) == (404, {"error": "nothing at /api/v1/simple: it is a websocket"})
+    assert (status, body) == (404, {"error": "nothing at /api/v1/simple: it is a websocket", "code": "not_found"})
 
 
 class OnlyStateful(Model):
@@ -108,7 +99,10 @@ def test_a_route_the_model_is_not_made_for_is_refused_before_the_upgrade(serve, 
     status, headers, body = refused(serve().url("stateful"))
     assert (status, body) == (
         501,
-        {"error": "/api/v1/stateful is not served: model 'count' keeps nothing between its calls: it has no step()"},
+        {
+            "error": "/api/v1/stateful is not served: model 'count' keeps nothing between its calls: it has no step()",
+            "code": "not_served",
+        },
     )
     assert headers["content-type"] == "application/json"
     assert "retry-after" not in headers
@@ -117,7 +111,11 @@ def test_a_route_the_model_is_not_made_for_is_refused_before_the_upgrade(serve, 
         status, headers, body = refused(server.url(route))
         assert (status, body) == (
             501,
-            {"error": f"/api/v1/{route} is not served: model 'walker' answers no audio on its own: it has no infer()"},
+            {
+                "error": f"/api/v1/{route} is not served: "
+                "model 'walker' answers no audio on its own: it has no infer()",
+                "code": "not_served",
+            },
         )
     assert stream(server.url("stateful"), start(), bytes(3200))[0]["count"] == 1600
     loggers = {record.name for record in caplog.records if record.levelname in ("WARNING", "ERROR")}
@@ -137,8 +135,8 @@ def test_a_full_server_refuses_before_the_upgrade(serve):
     server = serve(**{"limits.streams": 2})
     with Client(server.url()), Client(server.url("simple")):
         status, headers, body = refused(server.url())
-        assert (status, body) == (503, {"error": "server full: 2 streams are open"})
-        assert headers["retry-after"] == "5"
+        assert (status, body) == (503, {"error": "server full: 2 streams are open", "code": "streams"})
+        assert int(headers["retry-after"]) > 0
         assert get(server.http("/api/v1/health"))[0] == 200
     while server.service.streams:  # their places are free as soon as they are gone
         pass

@@ -10,6 +10,7 @@ WIRE = [
     (errors.NotStarted, "not_started", None),
     (errors.InvalidStart, "invalid_start", None),
     (errors.StreamTimeout, "timeout", 1008),
+    (errors.Unauthorized, "unauthorized", 1008),
     (errors.Overloaded, "overloaded", 1013),
     (errors.InferenceError, "inference_failed", None),
     (errors.InternalError, "internal", 1011),

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from voxgate.config import LimitsSettings
-from voxgate.errors import InvalidStart
+from voxgate.errors import InternalError, InvalidStart, Unauthorized
 from voxgate.messages import AudioFormat, Error, Start, VadOptions
 from voxgate.protocol import (
     Action,
     Audio,
+    CheckToken,
     Close,
     FinishSession,
     Flush,
@@ -371,3 +372,85 @@ class Conversation(RuleBasedStateMachine):
 
 Conversation.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 TestConversation = Conversation.TestCase
+
+
+# Credentials in start
+
+
+UNAUTHORIZED = Close(1008, "unauthorized")
+
+
+def make_unauthorized(**limits: Any) -> Protocol:
+    return Protocol(LimitsSettings(**{"message_bytes": 1024, "invalid_messages": 3, **limits}), Vad(), authorized=False)
+
+
+def test_a_good_token_opens_the_session_and_is_asked_for_once():
+    machine = make_unauthorized()
+    assert not machine.authorized
+    assert machine.receive(start(token="abc")) == (CheckToken("abc"),)
+    assert not machine.open
+    assert machine.receive_verdict(None) == (OpenSession(Start(S16, token="abc")),)
+    assert machine.authorized
+    assert machine.open
+    assert machine.receive_audio(b"ab") is None
+    assert machine.receive(start()) == (FinishSession(), OPEN)
+    assert machine.receive(start(token="other")) == (FinishSession(), OpenSession(Start(S16, token="other")))
+
+
+def test_a_bad_token_closes():
+    machine = make_unauthorized()
+    machine.receive(start(token="abc"))
+    assert machine.receive_verdict(Unauthorized("bad")) == (Reply(Error("bad", "unauthorized")), UNAUTHORIZED)
+    assert machine.closed
+    assert machine.receive(start(token="abc")) == ()
+
+
+def test_a_token_that_could_not_be_checked_closes():
+    machine = make_unauthorized()
+    machine.receive(start(token="abc"))
+    assert machine.receive_verdict(InternalError("not now"))[-1] == Close(1011, "internal")
+
+
+@pytest.mark.parametrize("message", [start(), STOP, DISCONNECT, FLUSH, b"ab"])
+def test_nothing_comes_before_the_token(message):
+    machine = make_unauthorized()
+    reply, close = machine.receive(message)
+    assert (reply.event.code, close) == ("unauthorized", UNAUTHORIZED)
+    assert machine.closed
+
+
+def test_what_is_harmless_before_the_token():
+    machine = make_unauthorized()
+    assert machine.receive(KEEP_ALIVE) == machine.receive(b"") == ()
+    assert machine.receive(JUNK) == (INVALID,)
+    assert machine.receive(start(token="abc")) == (CheckToken("abc"),)
+
+
+def test_a_good_token_with_a_bad_start_is_not_asked_for_again():
+    machine = make_unauthorized()
+    assert machine.receive(start(AudioFormat(99, 16000, 16, False), token="abc")) == (CheckToken("abc"),)
+    [reply] = machine.receive_verdict(None)
+    assert reply.event.code == "invalid_start"
+    assert machine.timeout_kind == "start"
+    assert machine.receive(start()) == (OPEN,)
+
+
+def test_a_verdict_that_comes_after_its_time():
+    machine = make_unauthorized()
+    machine.receive(start(token="abc"))
+    assert machine.receive_timeout("start")[-1] == Close(1008, "timeout")
+    assert machine.receive_verdict(None) == ()
+    assert machine.receive_verdict(None) == ()
+
+
+def test_verdicts_and_questions_take_turns():
+    machine = make_unauthorized()
+    with pytest.raises(AssertionError):
+        machine.receive_verdict(None)
+    machine.receive(start(token="abc"))
+    with pytest.raises(AssertionError):
+        machine.receive(start(token="abc"))
+
+
+def test_a_token_does_not_show():
+    assert "abc" not in repr(CheckToken("abc"))

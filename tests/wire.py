@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 TIMEOUT_S = 30
@@ -16,8 +16,9 @@ TIMEOUT_S = 30
 class Client:
     """A plain websocket client: sends what it is told, however wrong, and collects what comes back."""
 
-    def __init__(self, url: str) -> None:
-        self._connecting = connect(url, compression=None, max_size=None, ping_interval=None)
+    def __init__(self, url: str, **options: Any) -> None:
+        """`options` of `connect`: additional_headers, subprotocols, origin."""
+        self._connecting = connect(url, compression=None, max_size=None, ping_interval=None, **options)
         self.close_code: int | None = None
         self.close_reason: str | None = None
 
@@ -54,6 +55,17 @@ class Client:
             if event["type"] == kind:
                 return events
         raise AssertionError(f"closed {self.close_code} before any {kind}: {events}")
+
+
+def refused(url: str, **options: Any) -> tuple[int, dict[str, str], dict[str, str]]:
+    """Status, headers (names in lower case) and JSON body of a refusal before the upgrade."""
+    try:
+        with Client(url, **options):
+            raise AssertionError("it was let in")
+    except InvalidStatus as error:
+        response = error.response
+    headers = {name.lower(): value for name, value in response.headers.raw_items()}
+    return response.status_code, headers, json.loads(response.body)
 
 
 def start(sample_rate: int = 16_000, channels: int = 1, encoding: str = "s16", **options: Any) -> dict[str, Any]:

@@ -6,24 +6,31 @@ import contextlib
 import gc
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from voxgate import runners, tasks
+from voxgate.access import SUBPROTOCOL, Verdict, credentials_of
+from voxgate.admission import Place, Refusal
 from voxgate.connection import Connection
+from voxgate.errors import InternalError, Unauthorized, VoxgateError
 from voxgate.service import Service
 
 logger = logging.getLogger(__name__)
 
+SECURE_SCHEMES = ("https", "wss")
+UNAUTHORIZED = Refusal(401, "unauthorized", "expected a good token: Authorization: Bearer TOKEN")
+AUTH_UNAVAILABLE = Refusal(503, "auth_unavailable", "tokens cannot be checked at the moment", 5)
 STREAM_PATHS: dict[str, runners.Route] = {f"/api/v1/{route}": route for route in runners.RUNNERS}
 STOP_TIMEOUT_S = 0.5
 RETRY_AFTER = {"Retry-After": "5"}  # seconds
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 Started = Callable[[BaseException | None], None]
 
 
@@ -43,7 +50,7 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
         return JSONResponse({"status": "not ready", "reason": service.not_ready}, 503, RETRY_AFTER)
 
     async def not_found(request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"error": _nothing_at(request.url.path)}, 404)
+        return JSONResponse(_body_of(_nothing_at(request.url.path)), 404)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -71,8 +78,24 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
 
     routes: list[BaseRoute] = [Route("/api/v1/health", health), Route("/api/v1/ready", ready)]
     routes += [WebSocketRoute(path, StreamEndpoint(service, route)) for path, route in STREAM_PATHS.items()]
-    routes.append(WebSocketRoute("/{path:path}", NoSuchStream()))
+    routes.append(WebSocketRoute("/{path:path}", NoSuchStream(service)))
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: not_found, 405: not_found})
+
+
+def guarded(service: Service, endpoint: Endpoint) -> Endpoint:
+    """`endpoint` for those alone who have a token, when the server asks for one."""
+
+    async def guard(request: Request) -> Response:
+        gate = service.gate
+        token = credentials_of(request.scope["headers"])
+        verdict = Verdict.GOOD if not gate.asks_for_token else Verdict.BAD if token is None else await gate.check(token)
+        if verdict is Verdict.GOOD:
+            return await endpoint(request)
+        refusal = UNAUTHORIZED if verdict is Verdict.BAD else AUTH_UNAVAILABLE
+        service.admission.record(refusal)
+        return JSONResponse(_body_of(refusal), refusal.status, _headers_of(refusal))
+
+    return guard
 
 
 class StreamEndpoint:
@@ -85,31 +108,83 @@ class StreamEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
         await receive()  # websocket.connect
+        place = await self._admit(scope)
+        if isinstance(place, Refusal):
+            service.admission.record(place)
+            await _refuse(scope, send, place)
+            return
+        try:
+
+            async def check_token(token: str) -> VoxgateError | None:
+                error = await self._check_token(token)
+                if error is None:
+                    place.confirm()
+                return error
+
+            accept = {"type": "websocket.accept"}
+            if SUBPROTOCOL in scope["subprotocols"]:
+                accept["subprotocol"] = SUBPROTOCOL
+            await send(accept)
+            due = check_token if place.is_pending else None
+            await Connection(WebSocket(receive, send), service, self._route, due).run()
+        finally:
+            place.release()
+
+    async def _admit(self, scope: Scope) -> Place | Refusal:
+        """In an order that tells strangers least and costs least: the hook, which may take its time, comes last."""
+        service, gate = self._service, self._service.gate
         unserved = _why_unserved(service, self._route)
         if unserved is not None:
-            await _refuse(scope, send, 501, {"error": f"{scope['path']} is not served: {unserved}"})
-            return
-        if service.not_ready is not None:
-            body = {"error": f"not ready: {service.not_ready}"}
-            await _refuse(scope, send, 503, body | ({"code": "draining"} if service.draining_until_s else {}))
-            return
-        if service.streams >= service.config.limits.streams:
-            await _refuse(scope, send, 503, {"error": f"server full: {service.config.limits.streams} streams are open"})
-            return
-        service.streams += 1
+            return Refusal(501, "not_served", f"{scope['path']} is not served: {unserved}")
+        headers, client = scope["headers"], scope["client"]
+        peer = gate.peer(client[0] if client else None, scope["scheme"] in SECURE_SCHEMES, headers)
+        if not gate.allows_origin(headers, peer):
+            return Refusal(403, "origin", "web pages of this origin may not connect")
+        token, verdict = None, Verdict.GOOD
+        if gate.asks_for_token:
+            token = credentials_of(headers, scope["subprotocols"])
+            if token is None:
+                verdict = Verdict.UNKNOWN if service.config.auth.in_start else Verdict.BAD
+            else:
+                verdict = gate.judge(token)
+            if verdict is Verdict.BAD:
+                return UNAUTHORIZED
+        place = service.admission.admit(peer.address, is_pending=verdict is Verdict.UNKNOWN)
+        if token is None or verdict is Verdict.GOOD or isinstance(place, Refusal):
+            return place
         try:
-            await send({"type": "websocket.accept"})
-            await Connection(WebSocket(receive, send), service, self._route).run()
+            verdict = await gate.check(token)
+            if verdict is Verdict.GOOD:
+                place.confirm()
         finally:
-            service.streams -= 1
+            if place.is_pending:
+                place.release()
+        return place if verdict is Verdict.GOOD else AUTH_UNAVAILABLE if verdict is Verdict.UNKNOWN else UNAUTHORIZED
+
+    async def _check_token(self, token: str) -> VoxgateError | None:
+        """The token of a start."""
+        match await self._service.gate.check(token):
+            case Verdict.GOOD:
+                return None
+            case Verdict.BAD:
+                self._service.admission.record(UNAUTHORIZED)
+                return Unauthorized("the token of the start is not good")
+            case Verdict.UNKNOWN:
+                self._service.admission.record(AUTH_UNAVAILABLE)
+                return InternalError(AUTH_UNAVAILABLE.text)
 
 
 class NoSuchStream:
     """Any other websocket path: 404 before the upgrade."""
 
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        await _refuse(scope, send, 404, {"error": _nothing_at(scope["path"])})
+        refusal = _nothing_at(scope["path"])
+        self._service.admission.record(refusal)
+        await _refuse(scope, send, refusal)
 
 
 class WebSocket:
@@ -148,16 +223,28 @@ def _why_unserved(service: Service, route: runners.Route) -> str | None:
     return None if model.stateless else f"model {model.name!r} answers no audio on its own: it has no infer()"
 
 
-def _nothing_at(path: str) -> str:
-    return f"nothing at {path}" + (": it is a websocket" if path in STREAM_PATHS else "")
+def _nothing_at(path: str) -> Refusal:
+    return Refusal(404, "not_found", f"nothing at {path}" + (": it is a websocket" if path in STREAM_PATHS else ""))
 
 
-async def _refuse(scope: Scope, send: Send, status: int, body: dict[str, str]) -> None:
-    logger.info("refused a websocket with %d: %s", status, body["error"])
+def _headers_of(refusal: Refusal) -> dict[str, str]:
+    headers = {}
+    if refusal.retry_after_s is not None:
+        headers["Retry-After"] = str(refusal.retry_after_s)
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def _body_of(refusal: Refusal) -> dict[str, str]:
+    return {"error": refusal.text, "code": refusal.reason}
+
+
+async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1013 if status == 503 else 1008})
+        await send({"type": "websocket.close", "code": 1013 if refusal.retry_after_s is not None else 1008})
         return
-    headers = {"Content-Type": "application/json", **(RETRY_AFTER if status == 503 else {})}
+    headers = {"Content-Type": "application/json", **_headers_of(refusal)}
     raw_headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "websocket.http.response.start", "status": status, "headers": raw_headers})
-    await send({"type": "websocket.http.response.body", "body": json.dumps(body).encode()})
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": raw_headers})
+    await send({"type": "websocket.http.response.body", "body": json.dumps(_body_of(refusal)).encode()})

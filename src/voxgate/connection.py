@@ -13,14 +13,14 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 from typing import Protocol as Interface
 
 from voxgate import tasks
 from voxgate.errors import InternalError, StreamTimeout, VoxgateError
 from voxgate.messages import Draining, Error, Event, Finished, Progress, Start, Started, encode_event
-from voxgate.protocol import Action, Audio, Close, FinishSession, Flush, OpenSession, Protocol, Reply
+from voxgate.protocol import Action, Audio, CheckToken, Close, FinishSession, Flush, OpenSession, Protocol, Reply
 from voxgate.runners import FEED_SLICE_S, RUNNERS, Route, Runner
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class Ending(NamedTuple):
     error: VoxgateError | None = None
 
 
+CheckTokenOf = Callable[[str], Awaitable[VoxgateError | None]]
+"""Says why a token is not taken; None: it is good."""
+
+
 class Transport(Interface):
     """The websocket, as a connection sees it."""
 
@@ -71,14 +75,18 @@ class Transport(Interface):
 class Connection:
     """Serves one websocket from its acceptance to its end: ``await Connection(...).run()``."""
 
-    def __init__(self, transport: Transport, service: Service, route: Route) -> None:
+    def __init__(
+        self, transport: Transport, service: Service, route: Route, check_token: CheckTokenOf | None = None
+    ) -> None:
+        """`check_token`: asked about the token of the first start; None: no token is due any more."""
         self._transport = transport
         self._service = service
         self._route = route
         self._limits = service.config.limits
         # Well below what the scheduler bears: one slice of audio may end several segments of every channel.
         self._max_owed = max(1, service.config.inference.stream_jobs // 2)
-        self._protocol = Protocol(self._limits, service.vad, route)
+        self._check_token = check_token
+        self._protocol = Protocol(self._limits, service.vad, route, authorized=check_token is None)
         self._runner: Runner | None = None
         self._slice_bytes = 0
 
@@ -200,6 +208,10 @@ class Connection:
         match action:
             case Audio(data):
                 await self._feed(data)
+            case CheckToken(token):
+                assert self._check_token is not None
+                for next_action in self._protocol.receive_verdict(await self._check_token(token)):
+                    await self._perform(next_action)
             case FinishSession():
                 await self._finish_session()
             case _:
@@ -318,9 +330,11 @@ class Connection:
         owed.
         """
         kind, now_s = self._protocol.timeout_kind, self._loop.time()
-        # Who does not read what we say is not waiting for us.
-        is_waiting_for_us = self._has_been_read() and (
-            self._worker is not None or (self._runner is not None and self._runner.owed > 0)
+        # Who does not read what we say is not waiting for us; nor is who we do not know yet, whatever is said.
+        is_waiting_for_us = (
+            self._protocol.authorized
+            and self._has_been_read()
+            and (self._worker is not None or (self._runner is not None and self._runner.owed > 0))
         )
         limit_s = self._limits.idle_timeout_s
         due_s = now_s + limit_s if is_waiting_for_us else self._heard_s + limit_s

@@ -19,6 +19,7 @@ __all__ = [
     "NotStarted",
     "Overloaded",
     "StreamTimeout",
+    "Unauthorized",
     "VoxgateError",
     "WeightsError",
 ]
@@ -57,6 +58,13 @@ class StreamTimeout(VoxgateError):
     """No start, no message or no end within its time. The connection closes with 1008."""
 
     code = "timeout"
+    close_code = 1008
+
+
+class Unauthorized(VoxgateError):
+    """No token, or a bad one, where it was due in the first start. The connection closes with 1008."""
+
+    code = "unauthorized"
     close_code = 1008
 
 

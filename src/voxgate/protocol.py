@@ -6,10 +6,11 @@ arrival and carries out the actions in the order they are returned::
     for action in protocol.receive(message):
         ...
 
-The three states before the end: no start yet; a session is open; stopped (no session, but a format is known). What an
-action asks of the shell:
+The states before the end: no start yet (a token may be due first, or being looked at); a session is open; stopped (no
+session, but a format is known). What an action asks of the shell:
 
 =============== ========================================================================================
+CheckToken      find out whether the token is good, and tell the machine with ``receive_verdict`` before anything else
 OpenSession     open a session; its times start at 0
 Audio           feed these bytes to the open session
 Flush           close the open segment now; the session goes on
@@ -24,6 +25,9 @@ The fast path: nearly every message is audio of an open session, and needs no ac
         runner.feed(message)        # the common case: no action, just feed it
 
 or calls ``receive`` for everything and pays for one tuple and one struct. Both give the same session.
+
+A machine that is made with ``authorized=False`` takes nothing but a start with a good token first. Only the shell can
+tell which are good, and it may take its time.
 
 Timers belong to the shell. ``timeout_kind`` says which one runs: ``"start"`` from connecting until the first valid
 start (nothing else resets it), then ``"idle"``, reset by every message. The idle timer must stand still while the shell
@@ -43,13 +47,14 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from . import messages
-from .errors import InvalidMessage, NotStarted, StreamTimeout, VoxgateError
+from .errors import InvalidMessage, NotStarted, StreamTimeout, Unauthorized, VoxgateError
 from .messages import Error, Event, KeepAlive, Start, Stop, VadOptions, check_format, parse_request
 
 __all__ = [
     "ROUTES",
     "Action",
     "Audio",
+    "CheckToken",
     "Close",
     "FinishSession",
     "Flush",
@@ -64,6 +69,15 @@ __all__ = [
 
 Route: TypeAlias = Literal["simple", "segmented", "stateful"]
 ROUTES: Final[tuple[Route, ...]] = typing.get_args(Route)
+
+
+class CheckToken(Struct, frozen=True, gc=False):
+    """Find out whether `token` is good, and call ``receive_verdict``. The only action of its message."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return "CheckToken(token='***')"
 
 
 class OpenSession(Struct, frozen=True):
@@ -99,7 +113,7 @@ class Close(Struct, frozen=True, gc=False):
     reason: str
 
 
-Action: TypeAlias = OpenSession | Audio | Flush | FinishSession | Reply | Close
+Action: TypeAlias = CheckToken | OpenSession | Audio | Flush | FinishSession | Reply | Close
 
 _FLUSH: Final = Flush()
 _FINISH: Final = FinishSession()
@@ -145,7 +159,10 @@ class Protocol:
     alike); it is kept for who opens the sessions.
     """
 
-    def __init__(self, limits: Limits, vad: VadDefaults, route: Route = "segmented") -> None:
+    def __init__(
+        self, limits: Limits, vad: VadDefaults, route: Route = "segmented", *, authorized: bool = True
+    ) -> None:
+        """`authorized`: no token is due, or the upgrade brought a good one."""
         if route not in ROUTES:
             raise ValueError(f"route must be one of {', '.join(ROUTES)}, got {route!r}")
         self.route: Final = route
@@ -155,6 +172,8 @@ class Protocol:
         self._state = _State.NO_START
         self._start: Start | None = None
         self._n_invalid = 0
+        self._authorized = authorized
+        self._unchecked: Start | None = None
 
     # What the shell may ask
 
@@ -167,6 +186,11 @@ class Protocol:
     def closed(self) -> bool:
         """Close was returned; every further message and timeout is ignored."""
         return self._state is _State.CLOSED
+
+    @property
+    def authorized(self) -> bool:
+        """No token is due any more."""
+        return self._authorized
 
     @property
     def timeout_kind(self) -> Literal["start", "idle"]:
@@ -210,10 +234,27 @@ class Protocol:
             return None
         if not data or self._state is _State.CLOSED:
             return ()
+        if not self._authorized:
+            return self._fail(Unauthorized("audio before any token: expected a start with a token first"))
         if self._start is None:
             return self._fail(NotStarted("audio before any start: expected a start message first"))
         self._state = _State.OPEN
         return (OpenSession(self._start), Audio(data))
+
+    def receive_verdict(self, error: VoxgateError | None) -> tuple[Action, ...]:
+        """What has become of a CheckToken. `error`: why the token is not taken; None: it is good."""
+        start, self._unchecked = self._unchecked, None
+        if self._state is _State.CLOSED:  # its time was up meanwhile
+            return ()
+        if start is None:
+            raise AssertionError("no token was to be checked")
+        if error is not None:
+            return self._fail(error)
+        self._authorized = True
+        try:
+            return self._receive_start(start)
+        except VoxgateError as invalid:
+            return self._fail(invalid)
 
     def receive_timeout(self, kind: Literal["start", "idle"]) -> tuple[Action, ...]:
         """A timer of the shell fired."""
@@ -228,6 +269,8 @@ class Protocol:
     # The machine
 
     def _receive_request(self, request: messages.Request) -> tuple[Action, ...]:
+        if not self._authorized:
+            return self._receive_credentials(request)
         if isinstance(request, Start):
             return self._receive_start(request)
         if isinstance(request, KeepAlive):
@@ -238,6 +281,16 @@ class Protocol:
         if isinstance(request, Stop):
             return self._receive_stop(request)
         return (_FLUSH,) if self._state is _State.OPEN else ()
+
+    def _receive_credentials(self, request: messages.Request) -> tuple[Action, ...]:
+        if self._unchecked is not None:
+            raise AssertionError("a verdict is due before the next message")
+        if isinstance(request, KeepAlive):
+            return ()
+        if not isinstance(request, Start) or request.token is None:
+            raise Unauthorized("no token: expected one in the first start, or with the request to connect")
+        self._unchecked = request
+        return (CheckToken(request.token),)
 
     def _receive_start(self, start: Start) -> tuple[Action, ...]:
         # All checks come first: a bad start leaves a running session, and the format that audio resumes with, alone.

@@ -8,6 +8,8 @@ import time
 from typing import Any
 from typing import Protocol as Interface
 
+from voxgate.access import Gate
+from voxgate.admission import Admission
 from voxgate.config import Config
 from voxgate.engine.base import Engine
 from voxgate.engine.processes import ProcessEngine
@@ -52,19 +54,25 @@ class Service:
         self.config = config
         self.vad = VadConfig(**config.vad.tunables())
         self.vad.check()
+        self.gate = Gate(config.auth, config.server)
+        self.admission = Admission(config.limits, config.auth, self)
         self.detector = load_detector(config.vad.detector, config.vad.weights)
         if model is None:
             logger.info("loading model %r ...", config.model.name)
         self.engine = _engine(config, model)
         self.model = self.engine.model
         self._watchdog: Watchdog | None = None
-        self.streams = 0
         self.connections: set[Stream] = set()
         self.draining_until_s: float | None = None
         """When running sessions are ended, by the monotonic clock; None: not before they end by themselves."""
         self.calls_left_behind = False
         """Model calls still ran when `stop` had waited long enough."""
         self._phase: str | None = "starting"
+
+    @property
+    def streams(self) -> int:
+        """Connections that are let in."""
+        return self.admission.streams
 
     @property
     def not_ready(self) -> str | None:

@@ -197,6 +197,28 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
             "What `tokens` and `tokens_file` hold is let in without asking."
         ),
     ] = None
+    hook_timeout_s: Annotated[
+        float, About("Time the hook may take, in seconds; then who was asked about is refused with 503.", 0.1, 600)
+    ] = 5.0
+    hook_calls: Annotated[
+        int, About("Questions to the hook at once; whoever comes beyond them is refused with 503.", 1, 1024)
+    ] = 16
+    in_start: Annotated[
+        bool,
+        About(
+            "Whether a client may connect without a token and bring it in its first `start`; otherwise it gets HTTP "
+            "401 at once."
+        ),
+    ] = True
+    pending_streams: Annotated[
+        int,
+        About(
+            "Connections at once whose token is not known to be good yet; one address may have a quarter of them. "
+            "Further ones get HTTP 503 or 429.",
+            1,
+            1_000_000,
+        ),
+    ] = 64
     metrics: Annotated[bool, About("Whether `/metrics` asks for a token too, when there are any.")] = True
     origins: Annotated[
         str,

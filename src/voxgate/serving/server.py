@@ -53,6 +53,7 @@ def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
         lifespan="on",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # it believes everybody on this machine; see access.Proxies
         server_header=False,
         backlog=BACKLOG,
         ws_max_size=service.config.limits.message_bytes,

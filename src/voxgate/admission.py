@@ -1,0 +1,162 @@
+"""Who is let in now: the limits before the upgrade, and the refusals that say so.
+
+Everything here belongs to the loop's thread and is done in microseconds: a server that is full must not be brought
+down by those it turns away.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, NamedTuple
+from typing import Protocol as Interface
+
+from voxgate.config import AuthSettings, LimitsSettings
+
+__all__ = ["Admission", "Load", "Place", "Refusal"]
+
+logger = logging.getLogger("voxgate.admission")
+
+RETRY_S: Final = (4, 9)
+"""Those who were turned away together should not come back together."""
+
+REPORT_EVERY_S: Final = 5.0
+"""Log lines about refusals of one reason are this far apart."""
+
+
+class Refusal(NamedTuple):
+    """Why a connection is not taken."""
+
+    status: int
+    """Of HTTP."""
+    reason: str
+    """A constant for programs: the `code` of the answer, and a label of metrics. Never what a client chose."""
+    text: str
+    """For people."""
+    retry_after_s: int | None = None
+
+
+class Load(Interface):
+    """What the server has to do already."""
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why no new stream should come; None when one may."""
+
+    @property
+    def draining_until_s(self) -> float | None:
+        """None: the server does not shut down."""
+
+
+class Place:
+    """A connection that was let in. Given back with `release`, exactly once."""
+
+    __slots__ = ("_address", "_admission", "_is_pending")
+
+    def __init__(self, admission: Admission, address: str | None, is_pending: bool) -> None:
+        self._admission = admission
+        self._address = address
+        self._is_pending = is_pending
+
+    @property
+    def is_pending(self) -> bool:
+        """Its token is due, and not known to be good."""
+        return self._is_pending
+
+    def confirm(self) -> None:
+        """Its token is good. Harmless when that was known before."""
+        if self._is_pending:
+            self._is_pending = False
+            self._admission._count_pending(self._address, -1)
+
+    def release(self) -> None:
+        self.confirm()
+        self._admission._count(self._address, -1)
+
+
+class Admission:
+    """Counts the connections, and lets in as many as the limits allow."""
+
+    def __init__(
+        self, limits: LimitsSettings, auth: AuthSettings, load: Load, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limits = limits
+        self._max_pending = max(1, min(auth.pending_streams, limits.streams // 4))
+        self._load = load
+        self._clock = clock
+        self._of_address: Counter[str] = Counter()
+        self._pending_of_address: Counter[str] = Counter()
+        self._reported: dict[str, tuple[float, int]] = {}
+        self.streams = 0
+        """Connections that are let in."""
+        self.pending = 0
+        """Those of them whose token is not known to be good yet."""
+        self.refused: Counter[str] = Counter()
+        """Connections that were not let in since the start, by reason."""
+
+    def admit(self, address: str | None, is_pending: bool = False) -> Place | Refusal:
+        """`address`: what is counted as one client, None for one that is not known. `is_pending`: a token is due, and
+        not known to be good yet.
+        """
+        refusal = self._why_not(address, is_pending)
+        if refusal is not None:
+            return refusal
+        self._count(address, 1)
+        if is_pending:
+            self._count_pending(address, 1)
+        return Place(self, address, is_pending)
+
+    def record(self, refusal: Refusal) -> None:
+        """Counts a refusal, and logs it unless one of the same reason was logged just now."""
+        self.refused[refusal.reason] += 1
+        now_s = self._clock()
+        reported_s, n_silent = self._reported.get(refusal.reason, (float("-inf"), 0))
+        if now_s < reported_s + REPORT_EVERY_S:
+            self._reported[refusal.reason] = reported_s, n_silent + 1
+            return
+        self._reported[refusal.reason] = now_s, 0
+        more = f"; {n_silent} more of this kind since the last such line" if n_silent else ""
+        # Its text may hold what a client chose, line feeds included.
+        logger.info("refused a connection with %d (%s): %.200r%s", refusal.status, refusal.reason, refusal.text, more)
+
+    def _why_not(self, address: str | None, is_pending: bool) -> Refusal | None:
+        limits = self._limits
+        if (not_ready := self._load.not_ready) is not None:
+            reason = "not_ready" if self._load.draining_until_s is None else "draining"
+            return Refusal(503, reason, f"not ready: {not_ready}", _soon())
+        if self.streams >= limits.streams:
+            return Refusal(503, "streams", f"server full: {limits.streams} streams are open", _soon())
+        if address is not None and self._of_address[address] >= limits.streams_per_address:
+            text = f"{limits.streams_per_address} streams are open from this address"
+            return Refusal(429, "streams_per_address", text, _soon())
+        if is_pending:
+            max_of_address = max(1, self._max_pending // 4)
+            if address is not None and self._pending_of_address[address] >= max_of_address:
+                text = f"{max_of_address} streams of this address have not brought their token yet"
+                return Refusal(429, "pending_streams", text, _soon())
+            if self.pending >= self._max_pending:
+                text = f"{self._max_pending} streams have not brought their token yet"
+                return Refusal(503, "pending_streams", text, _soon())
+        return None
+
+    def _count(self, address: str | None, change: int) -> None:
+        self.streams += change
+        _add(self._of_address, address, change)
+
+    def _count_pending(self, address: str | None, change: int) -> None:
+        self.pending += change
+        _add(self._pending_of_address, address, change)
+
+
+def _add(counter: Counter[str], address: str | None, change: int) -> None:
+    if address is not None:
+        counter[address] += change
+        if not counter[address]:
+            del counter[address]
+
+
+def _soon() -> int:
+    return random.randint(*RETRY_S)

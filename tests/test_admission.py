@@ -1,0 +1,123 @@
+"""The limits before the upgrade."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from voxgate.admission import Admission, Place, Refusal
+from voxgate.config import AuthSettings, LimitsSettings
+
+
+class Load:
+    not_ready: str | None = None
+    draining_until_s: float | None = None
+
+
+class Clock:
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def make(pending_streams: int = 64, **limits) -> Admission:
+    return Admission(LimitsSettings(**limits), AuthSettings(pending_streams=pending_streams), Load(), Clock())
+
+
+def admit(admission: Admission, address: str | None = "1.2.3.4", is_pending: bool = False) -> Place:
+    place = admission.admit(address, is_pending)
+    assert isinstance(place, Place), place
+    return place
+
+
+def refusal(admission: Admission, address: str | None = "1.2.3.4", is_pending: bool = False) -> tuple[int, str]:
+    refusal = admission.admit(address, is_pending)
+    assert isinstance(refusal, Refusal)
+    assert refusal.retry_after_s is not None
+    return refusal.status, refusal.reason
+
+
+def test_nobody_is_let_in_while_it_is_not_ready():
+    admission = make()
+    admission._load.not_ready = "warming up the model"
+    assert refusal(admission) == (503, "not_ready")
+    admission._load.draining_until_s = 1.0
+    assert refusal(admission) == (503, "draining")
+    admission._load.not_ready = None
+    assert admit(admission)
+
+
+def test_streams():
+    admission = make(streams=2)
+    first, _ = admit(admission, "a"), admit(admission, None)
+    assert admission.streams == 2
+    assert refusal(admission, "b") == (503, "streams")
+    first.release()
+    admit(admission, "b")
+
+
+def test_streams_of_one_address():
+    admission = make(streams_per_address=2)
+    places = [admit(admission, "a"), admit(admission, "a"), admit(admission, "b")]
+    assert refusal(admission, "a") == (429, "streams_per_address")
+    for _ in range(5):
+        admit(admission, None)  # whose address is not known is not counted together
+    for place in places:
+        place.release()
+    assert admission.streams == 5
+    assert not admission._of_address  # nothing is kept of those who are gone
+    assert [admit(admission, "a"), admit(admission, "a")]
+
+
+def test_streams_whose_token_is_due():
+    admission = make(pending_streams=8)
+    first, _ = admit(admission, "a", True), admit(admission, "a", True)
+    assert refusal(admission, "a", True) == (429, "pending_streams")
+    admit(admission, "a")
+    for address in "bbccdd":
+        admit(admission, address, True)
+    assert admission.pending == 8
+    assert refusal(admission, "e", True) == (503, "pending_streams")
+    assert refusal(admission, None, True) == (503, "pending_streams")
+    admit(admission, "e")
+    first.confirm()
+    first.confirm()
+    assert (admission.pending, admission.streams) == (7, 10)
+    admit(admission, "e", True).release()
+    first.release()
+    assert (admission.pending, admission.streams) == (7, 9)
+
+
+@pytest.mark.parametrize(("streams", "most"), [(1, 1), (3, 1), (8, 2), (40, 8)])
+def test_they_never_have_more_than_a_quarter_of_the_server(streams, most):
+    admission = make(pending_streams=8, streams=streams)
+    for number in range(most):
+        admit(admission, str(number), True)
+    assert refusal(admission, "x", True)[0] == 503
+
+
+def test_refusals_are_counted_and_logged_once_in_a_while(caplog):
+    caplog.set_level(logging.INFO)
+    admission = make()
+    full = Refusal(503, "streams", "server full: 2 streams are open", 5)
+    for _ in range(1000):
+        admission.record(full)
+        admission.record(Refusal(404, "not_found", "nothing at /a\nb" + "c" * 1000))
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert lines[0] == "refused a connection with 503 (streams): 'server full: 2 streams are open'"
+    assert "\n" not in lines[1]
+    assert len(lines[1]) < 300
+    assert admission.refused == {"streams": 1000, "not_found": 1000}
+    admission._clock.now_s += 5
+    admission.record(full)
+    assert caplog.records[-1].getMessage().endswith("; 999 more of this kind since the last such line")
+    assert len(caplog.records) == 3
+
+
+def test_those_turned_away_together_do_not_come_back_together():
+    admission = make(streams=1)
+    admit(admission)
+    assert len({admission.admit("a").retry_after_s for _ in range(200)}) > 3
