@@ -105,8 +105,16 @@ def test_options_reach_the_start_message() -> None:
     assert start["trace_id"] == "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     assert start["vad"] == {"threshold": 0.6, "prefix_padding_ms": 0}
     assert start["notices"] is True
-    assert start["token"] == "secret"
+    assert "token" not in start
     assert received.headers["authorization"] == "Bearer secret"
+
+
+def test_the_token_goes_into_start_where_the_header_cannot_be_used() -> None:
+    received = sent_by(ONE_SECOND, token="secret", token_in="start")
+    assert received.start["token"] == "secret"
+    assert "authorization" not in received.headers
+    with pytest.raises(ValueError, match="token_in"):
+        client.stream(ONE_SECOND, format=MONO, token="secret", token_in="query")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 255, 256, 257, 640, 1_000_000])
@@ -371,16 +379,16 @@ def test_a_server_that_does_not_read_slows_the_client_down_and_its_memory_stays_
 
 
 def test_the_client_never_waits_for_pongs(monkeypatch: pytest.MonkeyPatch) -> None:
-    import voxgate.client.session as session
+    import voxgate.client.connection as connection
 
     seen: dict[str, Any] = {}
-    real_connect = session.connect
+    real_connect = connection.connect
 
     def spying_connect(addr: str, **options: Any) -> Any:
         seen.update(options)
         return real_connect(addr, **options)
 
-    monkeypatch.setattr(session, "connect", spying_connect)
+    monkeypatch.setattr(connection, "connect", spying_connect)
     run(answering())
     assert seen["ping_timeout"] is None
     assert seen["ping_interval"] is not None
@@ -471,10 +479,12 @@ def closing(code: int, reason: str, read: bool) -> Callable[[ServerConnection], 
     ("code", "reason", "read", "text"),
     [
         (1000, "", False, "closed with 1000, after .* before the end"),
-        (1008, "idle", False, "closed with 1008: idle, after .* before the end"),
-        (1011, "internal", True, "closed with 1011: internal$"),
-        (1001, "going away", True, "closed with 1001: going away$"),
-        (1013, "", True, "closed with 1013$"),
+        (1008, "idle", False, r"closed with 1008 \(it broke the rules of the server\): idle, after .* before the end"),
+        (1009, "", False, r"closed with 1009 \(a message was too large\), after"),
+        (1011, "internal", True, r"closed with 1011 \(the server failed\): internal$"),
+        (1001, "bye", True, r"closed with 1001 \(the server goes away\): bye$"),
+        (1013, "", True, r"closed with 1013 \(the server is overloaded: try again later\)$"),
+        (3000, "odd", True, "closed with 3000: odd$"),
     ],
 )
 def test_every_close_but_1000_after_stop_is_an_error(code: int, reason: str, read: bool, text: str) -> None:

@@ -106,7 +106,8 @@ def test_defaults_and_options_reach_the_server(wav: str, monkeypatch: pytest.Mon
     assert full.start["vad"] == {"threshold": 0.6, "prefix_padding_ms": 0, "max_segment_s": 5}
     assert full.start["notices"] is True
     assert full.start["trace_id"] == "00-ab-cd-01"
-    assert full.start["token"] == "secret"
+    assert "token" not in full.start
+    assert full.headers["authorization"] == "Bearer secret"
 
 
 def test_the_token_comes_from_the_environment(wav: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,7 +319,7 @@ def test_a_server_that_closes_ends_it_even_when_stdin_stays_open(
 
     with serving_in_thread(handler) as addr:
         assert run("-i", "-", "--rate", "8000", "--addr", addr) == 1
-    assert "the server closed with 1008: idle" in capsys.readouterr().err
+    assert "the server closed with 1008 (it broke the rules of the server): idle" in capsys.readouterr().err
     os.close(writer)  # lets the reading thread go
 
 

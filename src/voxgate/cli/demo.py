@@ -19,7 +19,7 @@ from voxgate import client, speech, tasks
 from voxgate.cli.client import explain
 from voxgate.cli.display import PrettyRenderer, Style
 from voxgate.client import ClientError, Options, RejectedError, Stream, VadOptions
-from voxgate.client.session import is_served, normalize_addr
+from voxgate.client.connection import is_served, normalize_addr
 from voxgate.messages import UNSET, Active, Error, Event, Inactive, Segment
 
 __all__ = ["Comparison", "Heard", "ServerFailed", "compare", "register", "run", "run_demo", "running_server"]

@@ -13,6 +13,7 @@ from voxgate.messages import AudioFormat, VadOptions
 
 from .blocking import collect, stream_blocking
 from .check import ResultCheck
+from .connection import DEFAULT_ADDR, normalize_addr
 from .errors import (
     BadEvent,
     ClientError,
@@ -24,7 +25,8 @@ from .errors import (
     SilentServer,
     SourceError,
 )
-from .session import DEFAULT_ADDR, Clock, Options, Stream, normalize_addr, stream
+from .resume import Lost, Reconnect, Resumed
+from .session import Clock, Options, Stream, stream
 from .source import Source
 
 __all__ = [
@@ -39,6 +41,9 @@ __all__ = [
     "DEFAULT_ADDR",
     "normalize_addr",
     "Clock",
+    "Reconnect",
+    "Lost",
+    "Resumed",
     "ResultCheck",
     "ClientError",
     "SourceError",

@@ -16,6 +16,9 @@ __all__ = ["ResultCheck"]
 
 TOLERANCE_S = 0.002
 """Times on the wire are rounded to 1 ms, at both ends."""
+ANNOUNCED_WITHIN_S = 7.0
+"""How much later than its own time an `active` may come, at most: the longest padding (5 s) and the longest speech
+before it counts as such (2 s) of the contract."""
 
 
 @dataclass
@@ -89,6 +92,16 @@ class _Channel:
             self.faults.append(self.say(f"a second result for {start_s:.3f}-{min(end_s, self.covered_s):.3f} s"))
         self.covered_s = max(self.covered_s, end_s)
 
+    def answered_s(self, processed_s: float, covering: bool) -> float:
+        if covering:
+            return processed_s if self.has_data else self.covered_s
+        end_s = 0.0
+        for utterance in self.utterances:
+            if not utterance.complete:
+                return utterance.covered_s
+            end_s = utterance.covered_s
+        return max(end_s, processed_s - ANNOUNCED_WITHIN_S)
+
     def problems(self, cover_until_s: float | None) -> list[str]:
         holes = list(self.holes)
         for utterance in self.utterances:
@@ -110,6 +123,7 @@ class ResultCheck:
 
     def __init__(self, channels: int, covering: bool = False) -> None:
         self.covering = covering
+        self._n_channels = channels
         self.n_results = 0
         """Final segments, plain segments and data."""
         self.n_interims = 0
@@ -139,6 +153,16 @@ class ResultCheck:
                 channel.has_data = True
             case _:
                 pass
+
+    def answered_s(self, processed_s: float) -> list[float]:
+        """Up to which second of the session each channel owes nothing any more.
+
+        `processed_s`: of the last progress notice, 0 without one: how far silence is known to be silence.
+        """
+        return [
+            channel.answered_s(processed_s, self.covering)
+            for _, channel in sorted(self._channels.items())[: self._n_channels]
+        ]
 
     def problems(self, sent_s: float) -> list[str]:
         """What is missing or comes from nowhere, a line each; empty when every result arrived. For the end, once.

@@ -74,12 +74,14 @@ class BadEvent(ClientError):
 class ClosedError(ClientError):
     """The connection ended otherwise than with 1000 after stop.
 
-    `received_code` is the websocket close code, None when the connection was lost without one; `reason` is its text.
+    `received_code` is the websocket close code, None when there was none; `reason` is its text. `lost`: the connection
+    broke without a word from either side.
     """
 
-    def __init__(self, text: str, received_code: int | None = None, reason: str = "") -> None:
+    def __init__(self, text: str, received_code: int | None = None, reason: str = "", lost: bool = False) -> None:
         self.received_code = received_code
         self.reason = reason
+        self.lost = lost
         super().__init__(text)
 
 

@@ -4,44 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import ipaddress
-import socket
-from collections.abc import AsyncGenerator, Iterator
-from typing import Protocol, TypedDict, Unpack
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Literal, Protocol, TypedDict, Unpack
+from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from voxgate import tasks
 from voxgate.errors import InvalidMessage
-from voxgate.messages import AudioFormat, Error, Event, Start, Stop, VadOptions, encode_request, parse_event
+from voxgate.messages import (
+    AudioFormat,
+    Draining,
+    Error,
+    Event,
+    Finished,
+    Progress,
+    Start,
+    Started,
+    Stop,
+    VadOptions,
+    encode_request,
+    parse_event,
+)
 
 from .check import ResultCheck
-from .errors import (
-    BadEvent,
-    ClosedError,
-    ConnectError,
-    MissingResults,
-    RefusedError,
-    RejectedError,
-    SilentServer,
-)
-from .source import Source, off_loop, open_source
+from .connection import DEFAULT_ADDR, normalize_addr, open_websocket
+from .errors import BadEvent, ClosedError, ConnectError, MissingResults, RejectedError, SilentServer
+from .feed import Feed
+from .resume import Lost, Reconnect, Resumed, Timeline, wait_s, worth_another_try
+from .source import Source, open_source
 
-__all__ = ["DEFAULT_ADDR", "Clock", "Options", "Stream", "is_served", "normalize_addr", "stream"]
+__all__ = ["Clock", "Options", "Stream", "stream"]
 
-DEFAULT_ADDR = "ws://localhost:8080/api/v1/segmented"
-_DEFAULT_PATH = "/api/v1/segmented"
-_SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
-
-_MAX_EVENT_BYTES = 16 * 1024 * 1024
-_QUEUED_EVENTS = 1024  # beyond it reading pauses, and then the server's pings go unanswered
 _MESSAGES_PER_TURN = 32  # then the event loop gets its turn: send() does not yield while the socket takes everything
-_CLOSE_TIMEOUT_S = 1.0
 # The client sends one start and then only audio and stop: with any of these no session is open, and nothing will come.
 _FATAL_CODES = ("invalid_message", "invalid_start", "not_started")
+_CLOSE_WORDS = {
+    1001: "the server goes away",
+    1008: "it broke the rules of the server",
+    1009: "a message was too large",
+    1011: "the server failed",
+    1012: "the server restarts",
+    1013: "the server is overloaded: try again later",
+}
 
 
 class Clock(Protocol):
@@ -72,29 +78,12 @@ class Options(TypedDict, total=False):
     notices: bool
     trace_id: str | None
     token: str | None
+    token_in: Literal["header", "start"]
     format: AudioFormat | None
     result_timeout_s: float | None
+    reconnect: bool | Reconnect
+    on_audio: Callable[[memoryview], None] | None
     clock: Clock | None
-
-
-def normalize_addr(addr: str) -> str:
-    """A websocket URL from what people type: `host:port` is ws, http means ws, no path means the segmented route.
-
-    ValueError for another scheme or no host.
-    """
-    if "://" not in addr:
-        addr = f"ws://{addr}"
-    parts = urlsplit(addr)
-    if parts.scheme not in _SCHEMES:
-        raise ValueError(f"address: expected ws, wss, http or https, got {parts.scheme!r} in {addr!r}")
-    if not parts.hostname:
-        raise ValueError(f"address: expected a host in {addr!r}")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError(f"address: expected a port of 0..65535 in {addr!r}") from None
-    path = _DEFAULT_PATH if parts.path in ("", "/") else parts.path
-    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
 
 
 def stream(source: Source, **options: Unpack[Options]) -> Stream:
@@ -109,11 +98,17 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
     - `real_time`: True paces the audio like a microphone, by an absolute schedule; a number is a factor, 2 is twice as
       fast. False (default) sends as fast as the server takes it
     - `interim_results`: ask for results while somebody speaks (False)
-    - `vad`, `notices`, `token`: the additive parts of the protocol (None, False, None). The token also goes into the
-      Authorization header, so that a server may refuse before the upgrade
+    - `vad`, `notices`, `token`: the additive parts of the protocol (None, False, None). The token goes into the
+      Authorization header, so that a server may refuse before the upgrade; with `token_in="start"` into the start
+      message instead, for where something on the way strips that header
     - `trace_id`: a W3C traceparent (None)
     - `format`: of raw PCM; for files and arrays it may choose between s16 and f32
     - `result_timeout_s`: longest silence to bear once everything is sent (None: a slow model may take its time)
+    - `reconnect`: True, or a Reconnect that says how, goes on after a lost connection and after refusals that may pass
+      (False). Audio without an answer is sent again, so that nothing is lost or comes twice, and times go on; an
+      utterance that was open is announced again, by a second `active`, and a stateful model begins anew. To know how
+      far silence was heard it asks for notices, also where they are not given to the caller
+    - `on_audio`: is called with the wire bytes of each message once they are sent, each byte once and in order (None)
     - `clock`: for tests
 
     Opens files at once: FileNotFoundError, SourceError, ValueError and TypeError come from this call. While iterating:
@@ -138,20 +133,26 @@ class Stream:
         notices: bool = False,
         trace_id: str | None = None,
         token: str | None = None,
+        token_in: Literal["header", "start"] = "header",
         format: AudioFormat | None = None,
         result_timeout_s: float | None = None,
+        reconnect: bool | Reconnect = False,
+        on_audio: Callable[[memoryview], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
         if chunk_size < 1:
             raise ValueError(f"chunk_size: expected at least 1 byte, got {chunk_size}")
         if real_time < 0:
             raise ValueError(f"real_time: expected a factor of 0 or more, got {real_time}")
+        if token_in not in ("header", "start"):
+            raise ValueError(f'token_in: expected "header" or "start", got {token_in!r}')
         self.addr = normalize_addr(addr)
         self._source = open_source(source, format, chunk_size)
         self.format = self._source.format
         self.duration_s = self._source.duration_s
         """Seconds of audio; None when nobody knows."""
         self.sent_bytes = 0
+        """Up to where the audio is out; after a lost connection it goes back to what is sent again."""
         self.stop_sent = False
         self.first_event_s: float | None = None
         """From the start message to the first event, in seconds."""
@@ -159,12 +160,23 @@ class Stream:
         """From the start message to the end of the connection, in seconds."""
         route = urlsplit(self.addr).path.rstrip("/").rpartition("/")[2]
         self.check = ResultCheck(self.format.channels, covering=route in ("simple", "stateful"))
-        self._start = Start(self.format, interim_results, trace_id, vad, notices, token)
+        self._reconnect = (Reconnect() if reconnect else None) if isinstance(reconnect, bool) else reconnect
+        self._notices = notices
+        asks_notices = notices or self._reconnect is not None
+        in_start = token if token_in == "start" else None
+        self._start = Start(self.format, interim_results, trace_id, vad, asks_notices, in_start)
+        self._header_token = token if token_in == "header" else None
+        self._feed = Feed(self._source.blocks, self._reconnect.backlog_bytes if self._reconnect else 0)
+        self._timeline = Timeline(self.format.channels)
+        self._last_event: Event | None = None
+        self._on_audio = on_audio
+        self._heard_bytes = 0  # by on_audio
         self._chunk_size = chunk_size
         self._speed = float(real_time)
         self._result_timeout_s = result_timeout_s
         self._clock = _LoopClock() if clock is None else clock
-        self._started_at = 0.0
+        self._started_at: float | None = None
+        self._begin: float | None = None  # of the audio, for its pace
         self._used = False
         self._source_failure: Exception | None = None
         self._silence: asyncio.Timeout | None = None
@@ -172,7 +184,11 @@ class Stream:
     @property
     def sent_s(self) -> float:
         """Seconds of audio sent so far."""
-        return self.sent_bytes / (self.format.frame_bytes * self.format.sample_rate)
+        return self.sent_bytes / self._bytes_per_s
+
+    @property
+    def _bytes_per_s(self) -> int:
+        return self.format.frame_bytes * self.format.sample_rate
 
     def __aiter__(self) -> AsyncGenerator[Event, None]:
         if self._used:
@@ -180,9 +196,67 @@ class Stream:
         self._used = True
         return self._events()
 
+    @property
+    def _answered_s(self) -> float:
+        """Everything before this second is answered, on every channel."""
+        return min(self._timeline.answered_s(self.check))
+
     async def _events(self) -> AsyncGenerator[Event, None]:
-        websocket = await _connect(self.addr, self._start.token)
-        self._started_at = self._clock.time()
+        n_failed = 0
+        lost_at: float | None = None
+        try:
+            while True:
+                answered_s = self._answered_s
+                try:
+                    websocket = await open_websocket(self.addr, self._header_token)
+                    if lost_at is not None:
+                        self._resume(self._clock.time() - lost_at)
+                    if self._started_at is None:
+                        self._started_at = self._clock.time()
+                    lost_at = None
+                    async with contextlib.aclosing(self._session(websocket)) as events:
+                        async for event in events:
+                            yield event
+                    break
+                except (ClosedError, ConnectError) as error:
+                    if self._reconnect is None or not worth_another_try(error, self._started_at is not None):
+                        raise
+                    n_failed = 1 if self._answered_s > answered_s else n_failed + 1
+                    if n_failed > self._reconnect.attempts:
+                        raise
+                    pause_s = wait_s(self._reconnect, error, n_failed)
+                    unanswered_s = self.sent_s - self._answered_s
+                    self._reconnect.tell(Lost(error, unanswered_s, pause_s, n_failed, self._reconnect.attempts))
+                    lost_at = self._clock.time() if lost_at is None else lost_at
+                await self._clock.sleep_until(self._clock.time() + pause_s)
+        finally:
+            await self._feed.aclose()
+            if self._started_at is not None:
+                self.total_s = self._clock.time() - self._started_at
+        if problems := self.check.problems(self.sent_s - self._timeline.offset_s):
+            raise MissingResults(problems)
+
+    def _resume(self, away_s: float) -> None:
+        """Makes ready for a session that begins where the answers end."""
+        assert self._reconnect is not None
+        frame_bytes, answered_s = self.format.frame_bytes, self._answered_s
+        owed_bytes = int(answered_s * self.format.sample_rate + 0.5) * frame_bytes
+        kept_bytes = -(-self._feed.oldest_bytes // frame_bytes) * frame_bytes
+        at_bytes = min(max(owed_bytes, kept_bytes), self._feed.end_bytes)
+        gap_s = (at_bytes - owed_bytes) / self._bytes_per_s
+        before, last = self.check, self._last_event
+        if isinstance(last, Error) and last.code == "overloaded":
+            before.n_errors -= 1  # it came with the close, and stood for no result
+        at_s = at_bytes / self._bytes_per_s
+        self._timeline.resume(before, at_s)
+        self.check = ResultCheck(self.format.channels, before.covering)
+        self.check.n_results, self.check.n_interims = before.n_results, before.n_interims
+        self.check.n_errors, self._last_event = before.n_errors, None
+        self._feed.rewind(at_bytes)
+        self.sent_bytes, self.stop_sent = at_bytes, False
+        self._reconnect.tell(Resumed(at_s, away_s, max(0.0, gap_s)))
+
+    async def _session(self, websocket: ClientConnection) -> AsyncGenerator[Event, None]:
         try:
             sender = tasks.spawn_task(self._send(websocket), "voxgate-client-send", "client")
             try:
@@ -196,9 +270,6 @@ class Stream:
                 await asyncio.wait((sender,))
         finally:
             await websocket.close(1001)
-            self.total_s = self._clock.time() - self._started_at
-        if problems := self.check.problems(self.sent_s):
-            raise MissingResults(problems)
 
     async def _receive(self, websocket: ClientConnection) -> AsyncGenerator[Event, None]:
         while True:
@@ -219,23 +290,38 @@ class Stream:
                 event = parse_event(message)
             except InvalidMessage as error:
                 raise BadEvent(f"the server sent what is no event: {error}") from None
-            if self.first_event_s is None:
-                self.first_event_s = self._clock.time() - self._started_at
-            self.check.receive(event)
-            yield event
+            for placed in self._take(event):
+                yield placed
             if isinstance(event, Error) and event.code in _FATAL_CODES:
                 raise RejectedError(event.message, event.code)
+
+    def _take(self, event: Event) -> list[Event]:
+        """What the caller gets to see for an event of the server."""
+        self.check.receive(event)
+        self._last_event = event
+        left_out = self._timeline.n_left_out
+        placed = self._timeline.place(event)
+        self.check.n_results -= self._timeline.n_left_out - left_out
+        if self._reconnect is not None:
+            answered_frames = int(self._answered_s * self.format.sample_rate)
+            self._feed.forget(answered_frames * self.format.frame_bytes)
+        if not self._notices and isinstance(event, Started | Progress | Finished | Draining):
+            return []
+        if self.first_event_s is None and self._started_at is not None:
+            self.first_event_s = self._clock.time() - self._started_at
+        return placed
 
     def _judge_close(self, closed: ConnectionClosed) -> None:
         """Returns for 1000 after everything was sent; raises ClosedError otherwise."""
         if closed.rcvd is None:
             if closed.sent is not None:  # we failed the connection, because of what the server sent
                 raise ClosedError(f"the connection was given up: {closed.sent.reason or closed.sent.code}") from None
-            raise ClosedError("the connection was lost: the server went away without closing it") from None
+            raise ClosedError("the connection was lost: the server went away without closing it", lost=True) from None
         code, reason = closed.rcvd.code, closed.rcvd.reason
         if code == 1000 and self.stop_sent:
             return
-        text = f"the server closed with {code}" + (f": {reason}" if reason else "")
+        words = _CLOSE_WORDS.get(code)
+        text = f"the server closed with {code}" + (f" ({words})" if words else "") + (f": {reason}" if reason else "")
         if not self.stop_sent:
             text += f", after {self.sent_s:.1f} s of audio and before the end of it"
         raise ClosedError(text, code, reason) from None
@@ -255,104 +341,32 @@ class Stream:
             self._await_results()
 
     async def _send_audio(self, websocket: ClientConnection) -> None:
-        bytes_per_s = self.format.frame_bytes * self.format.sample_rate * self._speed
         n_messages = 0
-        begin = self._clock.time()
-        blocks = self._source.blocks
-        if isinstance(blocks, Iterator):
-            blocks = off_loop(blocks)
-        async with contextlib.AsyncExitStack() as stack:
-            if isinstance(blocks, AsyncGenerator):
-                await stack.enter_async_context(contextlib.aclosing(blocks))
-            async for block in blocks:
-                for chunk in _chunks(block, self._chunk_size):
-                    # A microphone has a chunk once all of it was said: it leaves at the time of its end.
-                    if self._speed:
-                        await self._clock.sleep_until(begin + (self.sent_bytes + len(chunk)) / bytes_per_s)
-                    await websocket.send(chunk)
-                    self.sent_bytes += len(chunk)
-                    n_messages += 1
-                    if n_messages % _MESSAGES_PER_TURN == 0:
-                        await asyncio.sleep(0)
+        if self._begin is None:
+            self._begin = self._clock.time()
+        while (block := await self._feed.next()) is not None:
+            for chunk in _chunks(block, self._chunk_size):
+                # A microphone has a chunk once all of it was said: it leaves at the time of its end.
+                if self._speed:
+                    at_s = (self.sent_bytes + len(chunk)) / (self._bytes_per_s * self._speed)
+                    await self._clock.sleep_until(self._begin + at_s)
+                await websocket.send(chunk)
+                self.sent_bytes += len(chunk)
+                self._hear(chunk)
+                n_messages += 1
+                if n_messages % _MESSAGES_PER_TURN == 0:
+                    await asyncio.sleep(0)
+
+    def _hear(self, chunk: memoryview) -> None:
+        n_new = self.sent_bytes - self._heard_bytes
+        if n_new > 0 and self._on_audio is not None:
+            self._heard_bytes = self.sent_bytes
+            self._on_audio(chunk[-n_new:])
 
     def _await_results(self) -> None:
         if self._result_timeout_s is not None and self._silence is not None:
             self._silence.reschedule(asyncio.get_running_loop().time() + self._result_timeout_s)
 
 
-def _chunks(block: bytes | memoryview, size: int) -> Iterator[memoryview]:
-    view = memoryview(block).cast("B")
-    return (view[start : start + size] for start in range(0, len(view), size))
-
-
-async def is_served(addr: str) -> bool:
-    """Whether a server takes streams at `addr`, a websocket URL: False when it answers 501 or 404, and nothing else."""
-    try:
-        websocket = await _connect(addr, None)
-    except RefusedError as error:
-        return error.status not in (404, 501)
-    except ConnectError:
-        return True
-    await websocket.close()
-    return True
-
-
-async def _connect(addr: str, token: str | None) -> ClientConnection:
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    try:
-        websocket = await connect(
-            addr,
-            additional_headers=headers,
-            compression=None,  # PCM does not compress
-            proxy=None if _is_loopback(urlsplit(addr).hostname or "") else True,
-            # Pings keep middleboxes from dropping a quiet connection. Nobody waits for their answers: a server that
-            # applies back-pressure does not read our pings, and a client that counted on pongs would kill itself.
-            ping_interval=20,
-            ping_timeout=None,
-            close_timeout=_CLOSE_TIMEOUT_S,
-            max_size=_MAX_EVENT_BYTES,
-            max_queue=_QUEUED_EVENTS,
-        )
-    except InvalidStatus as error:
-        response = error.response
-        body = (response.body or b"").decode("utf-8", "replace")
-        raise RefusedError(response.status_code, body, response.headers.get("Retry-After")) from None
-    except InvalidURI as error:
-        raise ConnectError(f"cannot connect to {addr}: {error}") from None
-    except InvalidHandshake as error:
-        raise ConnectError(f"cannot connect to {addr}: this is no websocket server ({error})") from None
-    except (OSError, EOFError) as error:
-        raise ConnectError(f"cannot connect to {addr}: {_connect_reason(error)}") from None
-    _notice_dead_host(websocket)
-    return websocket
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _connect_reason(error: Exception) -> str:
-    # asyncio puts several failures (one per address of the host) into the text of one plain OSError.
-    if isinstance(error, ConnectionRefusedError) or f"Errno {errno.ECONNREFUSED}" in str(error):
-        return "connection refused (is the server running?)"
-    if isinstance(error, TimeoutError):
-        return "no answer within 10 s"
-    if isinstance(error, socket.gaierror):
-        return f"unknown host ({error.strerror})"
-    return str(error) or type(error).__name__
-
-
-def _notice_dead_host(websocket: ClientConnection) -> None:
-    """Lets the kernel find out that the other host is gone, in place of a ping timeout; a slow server does not mind."""
-    raw = websocket.transport.get_extra_info("socket")
-    if raw is None:
-        return
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-        if (option := getattr(socket, name, None)) is not None:
-            raw.setsockopt(socket.IPPROTO_TCP, option, value)
+def _chunks(block: memoryview, size: int) -> Iterator[memoryview]:
+    return (block[start : start + size] for start in range(0, len(block), size))

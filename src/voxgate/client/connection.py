@@ -1,0 +1,117 @@
+"""Addresses, and the websocket to one."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from urllib.parse import urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+
+from .errors import ConnectError, RefusedError
+
+__all__ = ["DEFAULT_ADDR", "is_served", "normalize_addr", "open_websocket"]
+
+DEFAULT_ADDR = "ws://localhost:8080/api/v1/segmented"
+_DEFAULT_PATH = "/api/v1/segmented"
+_SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+
+_MAX_EVENT_BYTES = 16 * 1024 * 1024
+_QUEUED_EVENTS = 1024  # beyond it reading pauses, and then the server's pings go unanswered
+_CLOSE_TIMEOUT_S = 1.0
+
+
+def normalize_addr(addr: str) -> str:
+    """A websocket URL from what people type: `host:port` is ws, http means ws, no path means the segmented route.
+
+    ValueError for another scheme or no host.
+    """
+    if "://" not in addr:
+        addr = f"ws://{addr}"
+    parts = urlsplit(addr)
+    if parts.scheme not in _SCHEMES:
+        raise ValueError(f"address: expected ws, wss, http or https, got {parts.scheme!r} in {addr!r}")
+    if not parts.hostname:
+        raise ValueError(f"address: expected a host in {addr!r}")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"address: expected a port of 0..65535 in {addr!r}") from None
+    path = _DEFAULT_PATH if parts.path in ("", "/") else parts.path
+    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
+
+
+async def is_served(addr: str) -> bool:
+    """Whether a server takes streams at `addr`, a websocket URL: False when it answers 501 or 404, and nothing else."""
+    try:
+        websocket = await open_websocket(addr, None)
+    except RefusedError as error:
+        return error.status not in (404, 501)
+    except ConnectError:
+        return True
+    await websocket.close()
+    return True
+
+
+async def open_websocket(addr: str, token: str | None) -> ClientConnection:
+    """Connects to a websocket URL, with `token` in the Authorization header. ConnectError or RefusedError."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    try:
+        websocket = await connect(
+            addr,
+            additional_headers=headers,
+            compression=None,  # PCM does not compress
+            proxy=None if _is_loopback(urlsplit(addr).hostname or "") else True,
+            # Pings keep middleboxes from dropping a quiet connection. Nobody waits for their answers: a server that
+            # applies back-pressure does not read our pings, and a client that counted on pongs would kill itself.
+            ping_interval=20,
+            ping_timeout=None,
+            close_timeout=_CLOSE_TIMEOUT_S,
+            max_size=_MAX_EVENT_BYTES,
+            max_queue=_QUEUED_EVENTS,
+        )
+    except InvalidStatus as error:
+        response = error.response
+        body = (response.body or b"").decode("utf-8", "replace")
+        raise RefusedError(response.status_code, body, response.headers.get("Retry-After")) from None
+    except InvalidURI as error:
+        raise ConnectError(f"cannot connect to {addr}: {error}") from None
+    except InvalidHandshake as error:
+        raise ConnectError(f"cannot connect to {addr}: this is no websocket server ({error})") from None
+    except (OSError, EOFError) as error:
+        raise ConnectError(f"cannot connect to {addr}: {_connect_reason(error)}") from None
+    _notice_dead_host(websocket)
+    return websocket
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _connect_reason(error: Exception) -> str:
+    # asyncio puts several failures (one per address of the host) into the text of one plain OSError.
+    if isinstance(error, ConnectionRefusedError) or f"Errno {errno.ECONNREFUSED}" in str(error):
+        return "connection refused (is the server running?)"
+    if isinstance(error, TimeoutError):
+        return "no answer within 10 s"
+    if isinstance(error, socket.gaierror):
+        return f"unknown host ({error.strerror})"
+    return str(error) or type(error).__name__
+
+
+def _notice_dead_host(websocket: ClientConnection) -> None:
+    """Lets the kernel find out that the other host is gone, in place of a ping timeout; a slow server does not mind."""
+    raw = websocket.transport.get_extra_info("socket")
+    if raw is None:
+        return
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if (option := getattr(socket, name, None)) is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, option, value)
