@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ class SegmentedRunner(Runner):
     ones wait here, in audio order.
     """
 
+    route = "segmented"
+
     def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
         super().__init__(service, start, emit, on_progress, service.detector.sample_rate)
         vad = service.vad.merged(start.vad)
@@ -32,6 +35,8 @@ class SegmentedRunner(Runner):
         )
         self._interims: list[Call | None] = [None] * self._n_channels
         self._newer: list[VadEvent | None] = [None] * self._n_channels
+        self._open_pos: list[int | None] = [None] * self._n_channels
+        """Where the open segment of each channel began."""
 
     def flush(self) -> None:
         self._handle(self._session.flush())
@@ -41,25 +46,38 @@ class SegmentedRunner(Runner):
         return any(map(self._session.speaking, range(self._n_channels)))
 
     def _take(self, planes: Samples) -> None:
+        began_s = time.perf_counter()
         events = self._session.feed(planes)
+        self._vad_s += time.perf_counter() - began_s
         if events:
             self._handle(events)
 
     def _close(self) -> None:
         self._handle(self._session.finish())
 
+    def _unfinished_samples(self, channel: int) -> int:
+        open_pos = self._open_pos[channel]
+        n_open = 0 if open_pos is None else self._session.received_pos - open_pos
+        return super()._unfinished_samples(channel) + n_open
+
     def _handle(self, events: list[VadEvent]) -> None:
         interims: dict[int, VadEvent] = {}
         for event in events:
             channel = event.channel
             if event.kind == INTERIM:
+                self._tally.interims_superseded += channel in interims
                 interims[channel] = event  # asked for only when the segment is still open after all events
             elif event.kind == SPEECH_START:
+                self._open_pos[channel], self._answers.began_s[channel] = event.start_pos, time.perf_counter()
                 self._emit(Active(event.start_pos / self._rate, channel))
             else:
                 if event.kind == SPEECH_END:
+                    self._open_pos[channel] = None
                     self._emit(Inactive(event.end_pos / self._rate, channel))
-                interims.pop(channel, None)
+                else:
+                    self._open_pos[channel] = event.end_pos  # cut: what follows is the next segment
+                self._answers.began_s[channel] = None
+                self._tally.interims_superseded += interims.pop(channel, None) is not None
                 self._supersede(channel)
                 if event.audio is not None:
                     self._ask(channel, event.audio, event.start_pos, event.end_pos, is_final=True)
@@ -70,6 +88,7 @@ class SegmentedRunner(Runner):
         channel = event.channel
         before = self._interims[channel]
         if before is not None:
+            self._tally.interims_superseded += not before.job.taken_s or self._newer[channel] is not None
             if before.job.taken_s:
                 self._newer[channel] = event
                 return
@@ -87,10 +106,12 @@ class SegmentedRunner(Runner):
 
     def _supersede(self, channel: int) -> None:
         """The segment is over: its interim is not wanted any more, waiting or running."""
+        self._tally.interims_superseded += self._newer[channel] is not None
         self._newer[channel] = None
         before = self._interims[channel]
         if before is None:
             return
+        self._tally.interims_superseded += not before.dropped
         if before.job.taken_s:
             self._drop(before)  # and no other interim of this channel before it has returned
         else:
