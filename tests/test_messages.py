@@ -25,6 +25,7 @@ from voxgate.messages import (
     Flush,
     Inactive,
     KeepAlive,
+    Probabilities,
     Progress,
     Request,
     Segment,
@@ -134,6 +135,7 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     (start(interim_results=0), "interim_results: expected bool, got int 0"),
     (start(trace_id=5), "trace_id: expected str or null, got int 5"),
     (start(notices="on"), 'notices: expected bool, got str "on"'),
+    (start(probabilities=1), "probabilities: expected bool, got int 1"),
     (start(vad=[]), "vad: expected object or null, got array"),
     (start(vad={"threshold": "high"}), 'vad.threshold: expected float or null, got str "high"'),
     (start(vad={"threshold": True}), "vad.threshold: expected float or null, got bool true"),
@@ -292,6 +294,7 @@ valid_requests = st.one_of(
         ),
         notices=st.booleans(),
         token=st.none() | st.text(max_size=20),
+        probabilities=st.booleans(),
     ),
     st.builds(Stop, st.booleans()),
     st.just(Flush()),
@@ -311,9 +314,9 @@ def test_encoded_requests_are_those_of_the_original() -> None:
         f'{{"request":"start","format":{FORMAT},"interim_results":false,"trace_id":null}}'
     )
     assert encode_request(Stop(True)) == '{"request":"stop","disconnect":true}'
-    assert encode_request(Start(S16, vad=VadOptions(min_speech_ms=5), notices=True, token="t")).endswith(
-        '"trace_id":null,"vad":{"min_speech_ms":5},"notices":true,"token":"t"}'
-    )
+    assert encode_request(
+        Start(S16, vad=VadOptions(min_speech_ms=5), notices=True, token="t", probabilities=True)
+    ).endswith('"trace_id":null,"vad":{"min_speech_ms":5},"notices":true,"token":"t","probabilities":true}')
 
 
 # -------------------------------------------------------------------------------------------------------- formats
@@ -395,6 +398,10 @@ ENCODED: list[tuple[Event, str]] = [
     (Inactive(1.5, 7), '{"type":"inactive","time":1.5,"channel":7}'),
     (Error("what", "code"), '{"type":"error","message":"what","code":"code","channel":0}'),
     (
+        Probabilities(0.128, 0.032, [0.0, 0.123, 1.0], 1),
+        '{"type":"probabilities","start_time":0.128,"step_s":0.032,"values":[0.0,0.123,1.0],"channel":1}',
+    ),
+    (
         Started("a1", "features", {"channels": 8}),
         '{"type":"started","session_id":"a1","model":"features","limits":{"channels":8},"channel":0}',
     ),
@@ -409,6 +416,12 @@ ENCODED: list[tuple[Event, str]] = [
     (Draining(20), '{"type":"draining","grace_s":20.0,"channel":0}'),
     (UnknownEvent("later", {"type": "later", "a": 1}), '{"type":"later","a":1}'),
 ]
+
+
+def test_probabilities_are_rounded_and_short_frames_are_not_lost() -> None:
+    assert encode_event(Probabilities(1 / 3, 1 / 44_100, [0.99951, 0.12345])) == (
+        '{"type":"probabilities","start_time":0.333,"step_s":0.000023,"values":[1.0,0.123],"channel":0}'
+    )
 
 
 @pytest.mark.parametrize(("event", "text"), ENCODED, ids=[event.type for event, _ in ENCODED])

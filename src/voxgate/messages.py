@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 import msgspec
@@ -29,6 +29,7 @@ __all__ = [
     "Flush",
     "Inactive",
     "KeepAlive",
+    "Probabilities",
     "Progress",
     "Request",
     "Segment",
@@ -149,11 +150,13 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
     vad: VadOptions | None = None
     notices: bool = False
     token: str | None = None
+    probabilities: bool = False
 
     def __repr__(self) -> str:
         return (
             f"Start(format={self.format!r}, interim_results={self.interim_results!r}, trace_id={self.trace_id!r}, "
-            f"vad={self.vad!r}, notices={self.notices!r}, token={None if self.token is None else '***'})"
+            f"vad={self.vad!r}, notices={self.notices!r}, token={None if self.token is None else '***'}, "
+            f"probabilities={self.probabilities!r})"
         )
 
 
@@ -233,6 +236,8 @@ def encode_request(request: Request) -> str:
         fields["notices"] = True
     if request.token is not None:
         fields["token"] = request.token
+    if request.probabilities:
+        fields["probabilities"] = True
     return _encoder.encode(fields).decode()
 
 
@@ -351,6 +356,20 @@ class Data(Struct, frozen=True):
     channel: int = 0
 
 
+class Probabilities(Struct, frozen=True):
+    """How probable speech was, frame by frame: what the voice-activity detection decided by.
+
+    Frame ``i`` of ``values`` (0..1) begins ``i * step_s`` seconds after ``start_time``, which is in seconds since the
+    start of the session.
+    """
+
+    type: ClassVar[str] = "probabilities"
+    start_time: float
+    step_s: float
+    values: Sequence[float]
+    channel: int = 0
+
+
 class Started(Struct, frozen=True):
     """Notice: the session is open. ``limits`` are those of the server that concern the client, by name."""
 
@@ -403,7 +422,9 @@ class UnknownEvent(Struct, frozen=True):
     channel: int = 0
 
 
-Event: TypeAlias = Active | Inactive | Error | Segment | Data | Started | Progress | Finished | Draining | UnknownEvent
+Event: TypeAlias = (
+    Active | Inactive | Error | Segment | Data | Probabilities | Started | Progress | Finished | Draining | UnknownEvent
+)
 
 _RESERVED: Final = frozenset({"type", "channel", "start_time", "end_time", "is_final"})
 
@@ -488,6 +509,18 @@ def _encode_data(event: Data) -> str:
     return _encode_output({"type": "data", **event.output, "channel": event.channel}, event.output)
 
 
+def _encode_probabilities(event: Probabilities) -> str:
+    return _encoder.encode(
+        {
+            "type": "probabilities",
+            "start_time": _seconds(event.start_time),
+            "step_s": round(event.step_s, 6),  # a frame may be shorter than a millisecond
+            "values": [_seconds(value) for value in event.values],
+            "channel": event.channel,
+        }
+    ).decode()
+
+
 def _encode_started(event: Started) -> str:
     return _encoder.encode(
         {
@@ -540,6 +573,7 @@ _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
     Error: _encode_error,
     Segment: _encode_segment,
     Data: _encode_data,
+    Probabilities: _encode_probabilities,
     Started: _encode_started,
     Progress: _encode_progress,
     Finished: _encode_finished,
@@ -548,7 +582,7 @@ _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
 }
 
 _PLAIN_EVENTS: Final[dict[str, type[Any]]] = {
-    event.type: event for event in (Active, Inactive, Error, Started, Progress, Finished, Draining)
+    event.type: event for event in (Active, Inactive, Error, Probabilities, Started, Progress, Finished, Draining)
 }
 _SEGMENT_FIELDS: Final = frozenset({"type", "start_time", "end_time", "is_final", "channel"})
 

@@ -18,6 +18,7 @@ from voxgate.messages import (
     Event,
     Finished,
     Inactive,
+    Probabilities,
     Progress,
     Segment,
     Started,
@@ -199,6 +200,8 @@ class PrettyRenderer:
             case Error(message=message, code=code):
                 text = _printable(message) + (f" ({_printable(code)})" if code else "")
                 return self._row(event, blank, "error", style.red, text)
+            case Probabilities():
+                return None  # for a picture, not for reading
             case Started(session_id=session_id, model=model):
                 text = f"session {_printable(session_id)}, model {_printable(model)}"
                 return self._row(event, blank, "started", style.grey, text)

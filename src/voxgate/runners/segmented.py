@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
-from voxgate.messages import Active, Inactive, Start
+from voxgate.messages import Active, Inactive, Probabilities, Start
 
 from .base import Call, Emit, Runner, Samples
 
 if TYPE_CHECKING:
     from voxgate.service import Service
+
+
+# Audio that one event with probabilities is about: what moves eight times a second is seen as moving.
+PROBABILITIES_S = 0.125
 
 
 class SegmentedRunner(Runner):
@@ -24,8 +27,6 @@ class SegmentedRunner(Runner):
     ones wait here, in audio order.
     """
 
-    route = "segmented"
-
     def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
         super().__init__(service, start, emit, on_progress, service.detector.sample_rate)
         vad = service.vad.merged(start.vad)
@@ -35,8 +36,11 @@ class SegmentedRunner(Runner):
         )
         self._interims: list[Call | None] = [None] * self._n_channels
         self._newer: list[VadEvent | None] = [None] * self._n_channels
-        self._open_pos: list[int | None] = [None] * self._n_channels
-        """Where the open segment of each channel began."""
+        # Only for who asks for probabilities; the frames of each channel that have not been sent.
+        self._heard: list[list[float]] | None = [[] for _ in range(self._n_channels)] if start.probabilities else None
+        self._frame_samples = detector.frame_samples
+        self._frames_per_event = max(1, round(PROBABILITIES_S * self._rate / self._frame_samples))
+        self._heard_pos = 0  # end of the last whole frame
 
     def flush(self) -> None:
         self._handle(self._session.flush())
@@ -46,38 +50,61 @@ class SegmentedRunner(Runner):
         return any(map(self._session.speaking, range(self._n_channels)))
 
     def _take(self, planes: Samples) -> None:
-        began_s = time.perf_counter()
-        events = self._session.feed(planes)
-        self._vad_s += time.perf_counter() - began_s
+        events = self._session.feed(planes) if self._heard is None else self._feed_by_frame(planes)
         if events:
             self._handle(events)
 
     def _close(self) -> None:
-        self._handle(self._session.finish())
+        events = self._session.finish()
+        if self._heard is not None:
+            if self._heard_pos < self._session.received_pos:  # the last, partial frame
+                self._hear_frame()
+            self._send_probabilities()
+        self._handle(events)
 
-    def _unfinished_samples(self, channel: int) -> int:
-        open_pos = self._open_pos[channel]
-        n_open = 0 if open_pos is None else self._session.received_pos - open_pos
-        return super()._unfinished_samples(channel) + n_open
+    def _feed_by_frame(self, planes: Samples) -> list[VadEvent]:
+        """The same events, for feeding in pieces is the same as feeding at once: the session tells of its last frame,
+        so it is asked after each.
+        """
+        events: list[VadEvent] = []
+        n_samples, begin = planes.shape[1], 0
+        while begin < n_samples:
+            end = min(n_samples, begin + self._heard_pos + self._frame_samples - self._session.received_pos)
+            events += self._session.feed(planes[:, begin:end])
+            begin = end
+            if self._session.received_pos - self._heard_pos == self._frame_samples:
+                self._hear_frame()
+        return events
+
+    def _hear_frame(self) -> None:
+        assert self._heard is not None
+        for channel, values in enumerate(self._heard):
+            values.append(self._session.last_probability(channel))
+        self._heard_pos += self._frame_samples
+        if len(self._heard[0]) >= self._frames_per_event:
+            self._send_probabilities()
+
+    def _send_probabilities(self) -> None:
+        assert self._heard is not None
+        for channel, values in enumerate(self._heard):
+            if values:
+                start_pos = self._heard_pos - len(values) * self._frame_samples
+                step_s = self._frame_samples / self._rate
+                self._emit(Probabilities(start_pos / self._rate, step_s, values, channel))
+        self._heard = [[] for _ in self._heard]
 
     def _handle(self, events: list[VadEvent]) -> None:
         interims: dict[int, VadEvent] = {}
         for event in events:
             channel = event.channel
             if event.kind == INTERIM:
-                self._tally.interims_superseded += channel in interims
                 interims[channel] = event  # asked for only when the segment is still open after all events
             elif event.kind == SPEECH_START:
-                self._open_pos[channel], self._answers.began_s[channel] = event.start_pos, time.perf_counter()
                 self._emit(Active(event.start_pos / self._rate, channel))
             else:
                 if event.kind == SPEECH_END:
-                    self._open_pos[channel] = None
                     self._emit(Inactive(event.end_pos / self._rate, channel))
-                else:
-                    self._open_pos[channel] = event.end_pos  # cut: what follows is the next segment
-                self._answers.began_s[channel] = None
-                self._tally.interims_superseded += interims.pop(channel, None) is not None
+                interims.pop(channel, None)
                 self._supersede(channel)
                 if event.audio is not None:
                     self._ask(channel, event.audio, event.start_pos, event.end_pos, is_final=True)
@@ -88,7 +115,6 @@ class SegmentedRunner(Runner):
         channel = event.channel
         before = self._interims[channel]
         if before is not None:
-            self._tally.interims_superseded += not before.job.taken_s or self._newer[channel] is not None
             if before.job.taken_s:
                 self._newer[channel] = event
                 return
@@ -106,12 +132,10 @@ class SegmentedRunner(Runner):
 
     def _supersede(self, channel: int) -> None:
         """The segment is over: its interim is not wanted any more, waiting or running."""
-        self._tally.interims_superseded += self._newer[channel] is not None
         self._newer[channel] = None
         before = self._interims[channel]
         if before is None:
             return
-        self._tally.interims_superseded += not before.dropped
         if before.job.taken_s:
             self._drop(before)  # and no other interim of this channel before it has returned
         else:
