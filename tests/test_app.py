@@ -73,7 +73,7 @@ def test_a_model_that_cannot_warm_up_is_reported(serve):
     assert get(server.http("/api/v1/ready"))[0] == 503
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/api/v1/", "/api/v1/simple/x"])
+@pytest.mark.parametrize("path", ["/nope", "/web/", "/web/nope.js", "/web/../app.py", "/api/v1/", "/api/v1/simple/x"])
 def test_anything_else_is_404_with_a_json_body(serve, path):
     server = serve()
     assert get(server.http(path))[::2] == (404, {"error": f"nothing at {path}", "code": "not_found"})

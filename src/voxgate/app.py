@@ -1,4 +1,4 @@
-"""The routes, on Starlette: websockets become connections; the rest is health, readiness and a clear 404."""
+"""The routes, on Starlette: websockets become connections; the rest is health, readiness, the page and a clear 404."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from voxgate import runners, tasks
+from voxgate import page, runners, tasks
 from voxgate.access import SUBPROTOCOL, Verdict, credentials_of
 from voxgate.admission import Place, Refusal
 from voxgate.connection import Connection
@@ -49,10 +49,20 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready", "reason": service.not_ready}, 503, RETRY_AFTER)
 
-    async def metrics(request: Request) -> Response:
-        headers = request.headers
-        exposition = await service.metrics.expose(headers.get("accept", ""), headers.get("accept-encoding", ""))
-        return Response(exposition.body, headers=exposition.headers)
+    assets = page.load_assets()
+
+    async def asset(request: Request) -> Response:
+        found = assets.get(request.path_params.get("file", page.INDEX))
+        if found is None:
+            return JSONResponse(_body_of(_nothing_at(request.url.path)), 404)
+        headers = {**page.HEADERS, "ETag": found.etag}
+        if page.is_known(found, request.headers.get("If-None-Match")):
+            return Response(status_code=304, headers=headers)
+        return Response(found.body, headers=headers, media_type=found.content_type)
+
+    async def info(request: Request) -> JSONResponse:
+        routes: dict[str, str | None] = {route: _why_unserved(service, route) for route in runners.RUNNERS}
+        return JSONResponse(page.describe(service, routes), headers={"Cache-Control": "no-store"})
 
     async def not_found(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse(_body_of(_nothing_at(request.url.path)), 404)
@@ -82,7 +92,7 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
             await service.stop(STOP_TIMEOUT_S)
 
     routes: list[BaseRoute] = [Route("/api/v1/health", health), Route("/api/v1/ready", ready)]
-    routes.append(Route("/metrics", guarded(service, metrics) if service.config.auth.metrics else metrics))
+    routes += [Route("/api/v1/info", guarded(service, info)), Route("/", asset), Route("/web/{file}", asset)]
     routes += [WebSocketRoute(path, StreamEndpoint(service, route)) for path, route in STREAM_PATHS.items()]
     routes.append(WebSocketRoute("/{path:path}", NoSuchStream(service)))
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: not_found, 405: not_found})
@@ -196,17 +206,15 @@ class NoSuchStream:
 class WebSocket:
     """An accepted ASGI websocket as a connection's transport. Straight to ASGI: nothing stands between per message."""
 
-    __slots__ = ("_receive", "_send", "close_code")
+    __slots__ = ("_receive", "_send")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self.close_code = 1006
 
     async def receive(self) -> str | bytes | None:
         message = await self._receive()
         if message["type"] != "websocket.receive":
-            self.close_code = message.get("code") or 1005
             return None
         data: bytes | None = message.get("bytes")
         if data is not None:

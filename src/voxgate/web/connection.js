@@ -1,0 +1,63 @@
+// One websocket and its one session: start, audio, stop; events come back.
+
+// Audio that may wait in the browser to be sent. A file waits; a microphone that is so far behind is stopped.
+export const FULL_BYTES = 1024 * 1024;
+export const LOST_BYTES = 16 * 1024 * 1024;
+
+export class Connection {
+  #socket;
+  #opened = false;
+  #stopping = false;
+
+  // start: the start message. on: { open(), event(event), close({ opened, asked, code, reason }) }, each called in order.
+  constructor(url, protocols, start, on) {
+    this.#socket = new WebSocket(url, protocols);
+    this.#socket.binaryType = "arraybuffer";
+    this.#socket.onopen = () => {
+      this.#opened = true;
+      this.#socket.send(JSON.stringify(start));
+      on.open();
+    };
+    this.#socket.onmessage = ({ data }) => {
+      let event;
+      try {
+        event = JSON.parse(data);
+      } catch {
+        return; // no server of ours says that
+      }
+      on.event(event);
+    };
+    this.#socket.onclose = ({ code, reason }) => {
+      on.close({ opened: this.#opened, asked: this.#stopping && code === 1000, code, reason });
+    };
+  }
+
+  get waiting_bytes() {
+    return this.#socket.bufferedAmount;
+  }
+
+  get isTaking() {
+    return this.#socket.readyState === WebSocket.OPEN && !this.#stopping;
+  }
+
+  send(samples) {
+    if (this.isTaking) this.#socket.send(samples);
+  }
+
+  // No more audio. The server answers what it owes, and closes.
+  stop() {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    if (this.#socket.readyState === WebSocket.OPEN) {
+      this.#socket.send('{"request":"stop","disconnect":true}');
+    } else {
+      this.#socket.close();
+    }
+  }
+
+  // Nothing is owed any more.
+  abandon() {
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close();
+  }
+}

@@ -1,0 +1,71 @@
+// How times and values read.
+
+// 75.3 -> "1:15.3"; hours only when there are any.
+export function clock(seconds, decimals = 1) {
+  const scale = 10 ** decimals;
+  const units = Math.round(Math.max(0, seconds) * scale);
+  const whole = Math.floor(units / scale);
+  const rest = decimals ? "." + String(units % scale).padStart(decimals, "0") : "";
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (n) => String(n).padStart(2, "0");
+  return (h ? `${h}:${two(m)}` : String(m)) + `:${two(s)}${rest}`;
+}
+
+// 0.0312 -> "31 ms", 2.5 -> "2.50 s"
+export function duration(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  if (seconds < 0.0005) return "< 1 ms";
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
+  return seconds < 10 ? `${seconds.toFixed(2)} s` : seconds < 120 ? `${seconds.toFixed(1)} s` : clock(seconds, 0);
+}
+
+const UNITS = { hz: "Hz", dbfs: "dBFS", db: "dB", s: "s", ms: "ms" };
+
+// A key of a model's output, as words and a unit: "pitch_hz" -> ["pitch", "Hz"].
+export function label(key) {
+  const words = key.split("_");
+  const unit = words.length > 1 ? UNITS[words.at(-1)] : undefined;
+  if (unit) words.pop();
+  return [words.join(" "), unit ?? ""];
+}
+
+export function value(one) {
+  if (one === null) return "none";
+  if (typeof one === "number") {
+    if (Number.isInteger(one)) return String(one);
+    const size = Math.abs(one);
+    return one.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2).replace("-", "−");
+  }
+  if (typeof one === "boolean") return one ? "yes" : "no";
+  if (typeof one === "string") return one;
+  if (Array.isArray(one)) {
+    if (one.length <= 4 && one.every((item) => item === null || typeof item !== "object")) return one.map(value).join(", ");
+    return one.length === 1 ? "1 item" : `${one.length} items`;
+  }
+  return JSON.stringify(one);
+}
+
+const TEXT_KEYS = ["text", "transcript", "transcription", "sentence"];
+
+// The words in a model's output; undefined when it has none (an empty string is: it heard no words).
+export function textOf(output) {
+  const key = TEXT_KEYS.find((name) => typeof output?.[name] === "string");
+  return key === undefined ? undefined : output[key].trim();
+}
+
+// What a model said beside its words: [name, value with unit] each.
+export function factsOf(output) {
+  return Object.entries(output ?? {})
+    .filter(([key, one]) => !(TEXT_KEYS.includes(key) && typeof one === "string"))
+    .map(([key, one]) => {
+      const [name, unit] = label(key);
+      return [name, value(one) + (unit && typeof one === "number" ? ` ${unit}` : "")];
+    });
+}
+
+// A result in one line, for a small place or for being read out.
+export function brief(output) {
+  const text = textOf(output);
+  if (text) return text;
+  return factsOf(output).map((fact) => fact.join(" ")).join(", ");
+}

@@ -1,0 +1,249 @@
+// What was sent and what was said about it: every session one after the other on one axis of time.
+
+import { Pyramid } from "./pyramid.js";
+import { MAX_BYTES, Recording } from "./recording.js";
+
+const WAVE_STEP_S = 0.005;
+const MAX_EVENTS = 100_000; // of one session, for the download
+
+let nextId = 1;
+
+// One utterance, or on the routes that cut none, one result. Its state:
+//   speaking   the server hears speech; `output` is the newest interim, if any
+//   waiting    speech is over, the model has not answered yet
+//   final      answered
+//   failed     answered with an error
+//   lost       the connection ended before the answer
+class Entry {
+  constructor(session, channel, start_s, state) {
+    this.id = nextId++;
+    this.session = session;
+    this.channel = channel;
+    this.start_s = start_s; // of the session
+    this.end_s = null; // null: still open
+    this.state = state;
+    this.output = null;
+    this.error = null;
+    this.answer_s = null; // from the end of speech to the answer, as this page saw it
+  }
+
+  get from_s() {
+    return this.session.offset_s + this.start_s;
+  }
+
+  get to_s() {
+    return this.session.offset_s + (this.end_s ?? Math.max(this.start_s, this.session.duration_s));
+  }
+}
+
+export class Session {
+  constructor(offset_s, route, sampleRate, nChannels, source) {
+    this.offset_s = offset_s; // where it begins on the axis of the whole timeline
+    this.route = route;
+    this.nChannels = nChannels;
+    this.source = source;
+    this.began = new Date();
+    this.id = null; // as the server calls it
+    this.model = null;
+    this.recording = new Recording(sampleRate, nChannels);
+    this.events = [];
+    this.waves = Array.from({ length: nChannels }, () => new Pyramid(WAVE_STEP_S));
+    this.probabilities = Array.from({ length: nChannels }, () => null);
+    this.entries = Array.from({ length: nChannels }, () => []); // by channel, in order of time
+    this.#open = Array.from({ length: nChannels }, () => []);
+    this.#steps = { index: 0, low: new Int16Array(nChannels), high: new Int16Array(nChannels), empty: true };
+  }
+
+  #open; // entries that owe an answer
+  #steps; // the step of the waves that is not full yet
+
+  get duration_s() {
+    return this.recording.duration_s;
+  }
+
+  get end_s() {
+    return this.offset_s + this.duration_s;
+  }
+
+  isSpeaking(channel) {
+    return this.#open[channel].at(-1)?.state === "speaking";
+  }
+
+  // Interleaved samples that were sent.
+  addAudio(data) {
+    const { nChannels, recording, waves } = this;
+    const steps = this.#steps;
+    const perStep = recording.sampleRate * WAVE_STEP_S;
+    let frame = recording.n_frames;
+    for (let at = 0; at < data.length; at += nChannels, frame++) {
+      while (frame >= (steps.index + 1) * perStep) {
+        for (let c = 0; c < nChannels; c++) waves[c].push(steps.low[c], steps.high[c]);
+        steps.index++;
+        steps.empty = true;
+      }
+      for (let c = 0; c < nChannels; c++) {
+        const sample = data[at + c];
+        if (steps.empty || sample < steps.low[c]) steps.low[c] = sample;
+        if (steps.empty || sample > steps.high[c]) steps.high[c] = sample;
+      }
+      steps.empty = false;
+    }
+    recording.push(data);
+  }
+
+  // An event of the server. Returns the entries that changed.
+  receive(event, now_ms) {
+    if (this.events.length < MAX_EVENTS) this.events.push(event);
+    const open = this.#open[event.channel];
+    if (open === undefined) return [];
+    switch (event.type) {
+      case "started":
+        this.id = event.session_id;
+        this.model = event.model;
+        return [];
+      case "probabilities": {
+        const track = (this.probabilities[event.channel] ??= new Pyramid(event.step_s));
+        for (const one of event.values) track.push(Math.round(one * 32767), Math.round(one * 32767));
+        return [];
+      }
+      case "active":
+        return [this.#begin(event.channel, event.time)];
+      case "inactive": {
+        const entry = open.find((one) => one.state === "speaking");
+        if (entry === undefined) return [];
+        entry.state = "waiting";
+        entry.end_s = event.time;
+        entry.ended_ms = now_ms;
+        return [entry];
+      }
+      case "segment":
+        return this.#result(event, now_ms);
+      case "error":
+        return this.#failure(event);
+      default:
+        return [];
+    }
+  }
+
+  // Nothing more will come. Returns the entries that stay without an answer.
+  close() {
+    const lost = this.#open.flat();
+    for (const entry of lost) {
+      entry.end_s ??= this.duration_s;
+      entry.state = "lost";
+    }
+    this.#open.forEach((open) => (open.length = 0));
+    return lost;
+  }
+
+  // Up to here every channel has all its answers; a source that can go back goes on from there.
+  get answered_s() {
+    const ends = this.entries.map((entries, channel) => {
+      const owed = this.#open[channel][0];
+      return owed?.start_s ?? entries.at(-1)?.end_s ?? 0;
+    });
+    return Math.min(...ends);
+  }
+
+  #begin(channel, start_s) {
+    const entry = new Entry(this, channel, start_s, "speaking");
+    this.entries[channel].push(entry);
+    this.#open[channel].push(entry);
+    return entry;
+  }
+
+  #result(event, now_ms) {
+    const { type, start_time, end_time, is_final, channel, ...output } = event;
+    const open = this.#open[channel];
+    const index = open.findIndex((one) => Math.abs(one.start_s - start_time) < 0.002);
+    if (is_final === false) {
+      const entry = open[index];
+      if (entry === undefined) return [];
+      entry.output = output;
+      return [entry];
+    }
+    const entry = index < 0 ? new Entry(this, channel, start_time, "final") : open[index];
+    if (index < 0) this.entries[channel].push(entry);
+    else open.splice(index, 1);
+    const wasSpeaking = entry.state === "speaking"; // a segment that grew too long: cut, and speech goes on
+    if (entry.ended_ms !== undefined) entry.answer_s = (now_ms - entry.ended_ms) / 1000;
+    entry.state = "final";
+    entry.output = output;
+    entry.end_s = end_time;
+    return wasSpeaking ? [entry, this.#begin(channel, end_time)] : [entry];
+  }
+
+  #failure(event) {
+    const open = this.#open[event.channel];
+    const index = open.findIndex((one) => one.state === "waiting");
+    if (index < 0 || !["inference_failed", "internal", ""].includes(event.code ?? "")) return [];
+    const [entry] = open.splice(index, 1);
+    entry.state = "failed";
+    entry.error = event.message;
+    return [entry];
+  }
+}
+
+export class Timeline {
+  sessions = [];
+
+  get duration_s() {
+    return this.sessions.at(-1)?.end_s ?? 0;
+  }
+
+  // Channels of the session that is drawn at the right edge: how many lanes there are.
+  get nChannels() {
+    return this.sessions.reduce((most, session) => Math.max(most, session.nChannels), 1);
+  }
+
+  open(route, sampleRate, nChannels, source) {
+    const session = new Session(this.duration_s, route, sampleRate, nChannels, source);
+    this.sessions.push(session);
+    return session;
+  }
+
+  addAudio(session, data) {
+    session.addAudio(data);
+    let bytes = this.sessions.reduce((sum, one) => sum + one.recording.bytes, 0);
+    for (const { recording } of this.sessions) {
+      while (bytes > MAX_BYTES && recording.chunks.length > 0) {
+        const before = recording.bytes;
+        recording.dropOldest();
+        bytes -= before - recording.bytes;
+      }
+    }
+  }
+
+  clear() {
+    this.sessions.length = 0;
+  }
+
+  // Every entry, in order of time.
+  entries() {
+    return this.sessions.flatMap((session) =>
+      session.entries.flat().sort((a, b) => a.start_s - b.start_s || a.channel - b.channel),
+    );
+  }
+
+  // The entry at a time of the whole timeline; a little beside it will do.
+  entryAt(channel, time_s, slack_s = 0) {
+    for (const session of this.sessions) {
+      for (const entry of session.entries[channel] ?? []) {
+        if (entry.from_s - slack_s <= time_s && time_s <= entry.to_s + slack_s) return entry;
+      }
+    }
+    return null;
+  }
+}
+
+// Index of the first entry that ends after a time (of the session); entries are in order.
+export function firstAfter(entries, time_s) {
+  let [low, high] = [0, entries.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const end_s = entries[middle].end_s;
+    if (end_s !== null && end_s <= time_s) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
