@@ -19,6 +19,7 @@ from voxgate.config import load_config
 from voxgate.engine.base import Job
 from voxgate.errors import Overloaded
 from voxgate.messages import Active, AudioFormat, Error, Event, Inactive, Probabilities, Segment, Start
+from voxgate.metrics import Tally
 from voxgate.runners import RUNNERS, Replies
 from voxgate.speech import path
 from voxgate.vad import VadConfig, load_detector, speech_probabilities
@@ -69,6 +70,7 @@ def run(
         detector=DETECTORS[detector],
         vad=VadConfig(**config.vad.tunables()),
         model=SimpleNamespace(sample_rate=16_000),
+        tally=Tally(),
     )
     runner = RUNNERS[route](service, start_message, events.append, lambda: None)  # type: ignore[arg-type]
     for piece in cuts(data):
@@ -222,7 +224,7 @@ def test_a_final_takes_the_place_of_its_interim():
     scheduler = InstantScheduler()
     events: list[Event] = []
     service: Any = SimpleNamespace(
-        config=config, scheduler=scheduler, detector=DETECTORS["energy"], vad=VadConfig(), model=None
+        config=config, scheduler=scheduler, detector=DETECTORS["energy"], vad=VadConfig(), model=None, tally=Tally()
     )
     message = Start(AudioFormat(1, 16_000, 16, False), interim_results=True)
     runner = RUNNERS["segmented"](service, message, events.append, lambda: None)
@@ -275,6 +277,7 @@ def a_segmented_runner(scheduler: InstantScheduler, events: list[Event], **overr
         detector=DETECTORS["energy"],
         vad=VadConfig(**config.vad.tunables()),
         model=None,
+        tally=Tally(),
     )
     return RUNNERS["segmented"](service, a_format(16_000, "s16", 1), events.append, lambda: None)
 
@@ -299,7 +302,9 @@ def test_the_backlog_is_that_of_the_channel_furthest_behind():
     """An average would let the ring of a channel that lags run over while the others keep up."""
     scheduler: Any = InstantScheduler()
     config = load_config(environ={}, overrides={"inference.per_stream": 1})
-    service: Any = SimpleNamespace(config=config, scheduler=scheduler, model=SimpleNamespace(sample_rate=16_000))
+    service: Any = SimpleNamespace(
+        config=config, scheduler=scheduler, model=SimpleNamespace(sample_rate=16_000), tally=Tally()
+    )
     runner = RUNNERS["simple"](service, a_format(16_000, "s16", 2), lambda event: None, lambda: None)
     runner.feed(bytes(4 * 16_000))
     assert runner.backlog_s == 1.0

@@ -218,7 +218,7 @@ def test_a_model_that_holds_the_gil_on_a_thread_is_complained_about(caplog: pyte
     async def main() -> None:
         service = Service(settings("Spin"), does.Spin(0.3))
         await service.start()
-        assert service._watchdog is not None
+        assert service.watchdog is not None
         assert service._calls()[0] == 0
         await service.stop(30)
 

@@ -26,6 +26,7 @@ from voxgate.engine.base import Job, State
 from voxgate.engine.invoker import Invoker
 from voxgate.errors import VoxgateError
 from voxgate.messages import AudioFormat, Error, Event, Segment, Start
+from voxgate.metrics import Tally
 from voxgate.models.pitch import Pitch
 from voxgate.runners import StatefulRunner
 from wire import FLUSH, PAUSE, STOP, Client, encode, of_type, pieces, start, stream
@@ -128,7 +129,7 @@ class Session:
         self.desk = Desk(model)
         self.events: list[Event] = []
         config = load_config(environ={}, overrides={"simple.min_chunk_ms": 10, **settings})
-        service: Any = SimpleNamespace(config=config, scheduler=self.desk, model=model)
+        service: Any = SimpleNamespace(config=config, scheduler=self.desk, model=model, tally=Tally())
         message = Start(AudioFormat(channels, rate, 32, True))
         self.runner = StatefulRunner(service, message, self.events.append, lambda: None)
 

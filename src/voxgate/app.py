@@ -49,6 +49,11 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready", "reason": service.not_ready}, 503, RETRY_AFTER)
 
+    async def metrics(request: Request) -> Response:
+        headers = request.headers
+        exposition = await service.metrics.expose(headers.get("accept", ""), headers.get("accept-encoding", ""))
+        return Response(exposition.body, headers=exposition.headers)
+
     assets = page.load_assets()
 
     async def asset(request: Request) -> Response:
@@ -92,6 +97,7 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
             await service.stop(STOP_TIMEOUT_S)
 
     routes: list[BaseRoute] = [Route("/api/v1/health", health), Route("/api/v1/ready", ready)]
+    routes.append(Route("/metrics", guarded(service, metrics) if service.config.auth.metrics else metrics))
     routes += [Route("/api/v1/info", guarded(service, info)), Route("/", asset), Route("/web/{file}", asset)]
     routes += [WebSocketRoute(path, StreamEndpoint(service, route)) for path, route in STREAM_PATHS.items()]
     routes.append(WebSocketRoute("/{path:path}", NoSuchStream(service)))
@@ -206,15 +212,17 @@ class NoSuchStream:
 class WebSocket:
     """An accepted ASGI websocket as a connection's transport. Straight to ASGI: nothing stands between per message."""
 
-    __slots__ = ("_receive", "_send")
+    __slots__ = ("_receive", "_send", "close_code")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
+        self.close_code = 1006
 
     async def receive(self) -> str | bytes | None:
         message = await self._receive()
         if message["type"] != "websocket.receive":
+            self.close_code = message.get("code") or 1005
             return None
         data: bytes | None = message.get("bytes")
         if data is not None:

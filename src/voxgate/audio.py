@@ -64,16 +64,16 @@ class StreamDecoder:
                 self._resampler = SoxrResampler(format.sample_rate, sample_rate, format.channels, soxr_quality)
             else:
                 self._resampler = Resampler(format.sample_rate, sample_rate, format.channels)
-        self._received_frames = 0
+        self.received_frames = 0
         self._finished = False
 
     def push(self, data: Buffer) -> Planes:
         """Take bytes of any length; give the samples that became ready, float32 (channels, m), m >= 0."""
         if self._finished:
             self._finished = False
-            self._received_frames = 0
+            self.received_frames = 0
         planes = self._decoder.push(data)
-        self._received_frames += planes.shape[1]
+        self.received_frames += planes.shape[1]
         return planes if self._resampler is None else self._resampler.push(planes)
 
     def finish(self) -> Planes:
@@ -82,7 +82,7 @@ class StreamDecoder:
         The next push begins a new stream; until then ``received_s`` keeps its value.
         """
         planes = self._decoder.finish()
-        self._received_frames += planes.shape[1]
+        self.received_frames += planes.shape[1]
         self._finished = True
         if self._resampler is None:
             return planes
@@ -96,7 +96,7 @@ class StreamDecoder:
     @property
     def received_s(self) -> float:
         """Seconds of audio received in this stream, in complete frames (after finish: with the partial one)."""
-        return self._received_frames / self.format.sample_rate
+        return self.received_frames / self.format.sample_rate
 
 
 class SoxrResampler:

@@ -14,12 +14,14 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 from typing import Protocol as Interface
 
 from voxgate import tasks
 from voxgate.errors import InternalError, StreamTimeout, VoxgateError
 from voxgate.messages import Draining, Error, Event, Finished, Progress, Start, Started, encode_event
+from voxgate.metrics import outcome_of
 from voxgate.protocol import Action, Audio, CheckToken, Close, FinishSession, Flush, OpenSession, Protocol, Reply
 from voxgate.runners import FEED_SLICE_S, RUNNERS, Route, Runner
 
@@ -46,6 +48,7 @@ PROGRESS_S = 1.0
 STALL_SURE_S = 0.05
 
 GOING_AWAY = 1001
+BROKEN_RULES = (1002, 1003, 1007, 1009)  # close codes
 
 
 class Ending(NamedTuple):
@@ -61,6 +64,9 @@ CheckTokenOf = Callable[[str], Awaitable[VoxgateError | None]]
 
 class Transport(Interface):
     """The websocket, as a connection sees it."""
+
+    close_code: int
+    """That of the client's close frame, once it is gone; 1005 when it had none, 1006 when there was no frame."""
 
     async def receive(self) -> str | bytes | None:
         """The next message; None when the client is gone."""
@@ -82,6 +88,7 @@ class Connection:
         self._transport = transport
         self._service = service
         self._route = route
+        self._tally = service.tally
         self._limits = service.config.limits
         # Well below what the scheduler bears: one slice of audio may end several segments of every channel.
         self._max_owed = max(1, service.config.inference.stream_jobs // 2)
@@ -89,6 +96,8 @@ class Connection:
         self._protocol = Protocol(self._limits, service.vad, route, authorized=check_token is None)
         self._runner: Runner | None = None
         self._slice_bytes = 0
+        self._opened_s = 0.0  # the session
+        self._n_finished = 0  # sessions
 
         self._inbox: deque[str | bytes | Ending] = deque()
         self._inbox_bytes = 0
@@ -113,17 +122,28 @@ class Connection:
     async def run(self) -> None:
         """Returns when the client is gone or was sent away. Never raises but for cancellation."""
         writer = tasks.spawn_task(self._write(), "connection-writer", "connection")
+        tally = self._tally
+        tally.stream_began(self._route)
+        gone = False
         self._service.connections.add(self)
         if self._service.draining_until_s is not None:
             self.drain(0)
         try:
             while (message := await self._transport.receive()) is not None:
                 self._heard_s = self._loop.time()
+                if isinstance(message, str):
+                    tally.text_in += 1
+                    tally.text_in_bytes += _utf8_bytes(message)
+                else:
+                    tally.binary_in += 1
+                    tally.binary_in_bytes += len(message)
                 if not self._feed_now(message):
                     self._put_aside(message)
                     if self._inbox_bytes >= self._inbox_allowed_bytes:
                         await self._wait_for_room()
+            gone = True
         finally:
+            tally.stream_ended(self._route, *self._how_it_ended(gone))
             self._service.connections.discard(self)
             self._timer.cancel()
             self._life_timer.cancel()
@@ -133,6 +153,18 @@ class Connection:
             if self._closing is None:
                 writer.cancel()
             # Otherwise the writer ends by itself: it has the close frame to send, or has sent it.
+
+    def _how_it_ended(self, gone: bool) -> tuple[str, int]:
+        """The outcome and the close code. `gone`: the client, with or without a word."""
+        if self._closing is not None:
+            return outcome_of(self._closing), self._closing.code
+        if not gone:
+            return "failed", 1006
+        code = self._transport.close_code
+        if code in BROKEN_RULES:  # found by the websocket itself, before a message was there
+            return "invalid", code
+        done = self._n_finished and self._runner is None and self._worker is None and not self._outbox
+        return "completed" if done else "left", code
 
     # In
 
@@ -238,6 +270,7 @@ class Connection:
             if offset:
                 await asyncio.sleep(0)  # others first
             if self._is_behind():
+                self._tally.limit_hits.add(self._limit_that_holds())
                 await self._until(self._has_caught_up)
             self._fed_s = self._loop.time()
             self._runner.feed(view[offset : offset + self._slice_bytes])
@@ -249,6 +282,8 @@ class Connection:
         runner = RUNNERS[self._route](self._service, start, self._emit, self._progressed)
         slice_bytes = int(FEED_SLICE_S * start.format.sample_rate / start.format.channels) * start.format.frame_bytes
         self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
+        self._opened_s = self._loop.time()
+        self._tally.session_began(self._route, runner)
         self._timer.cancel()
         self._timer = self._loop.call_later(self._limits.idle_timeout_s, self._check_silence)
         if self._stall_s:
@@ -265,6 +300,7 @@ class Connection:
         if self._progress_timer is not None:
             self._emit(Finished(runner.received_s, runner.processed_s, runner.results, runner.errors))
         self._end_session()
+        self._n_finished += 1
 
     async def _end(self, ending: Ending) -> None:
         if self._runner is not None:
@@ -281,13 +317,13 @@ class Connection:
             self._progress_timer.cancel()
             self._progress_timer = None
         if self._runner is not None:
+            self._tally.session_ended(self._route, self._runner, self._loop.time() - self._opened_s)
             self._runner.abandon()
             self._runner = None
 
     def _send_progress(self, runner: Runner) -> None:
         if not self._is_unread():  # who does not read is told nothing more
-            lag_s = runner.received_s - runner.processed_s
-            self._emit(Progress(runner.received_s, runner.processed_s, lag_s, runner.real_time_factor))
+            self._emit(Progress(runner.received_s, runner.processed_s, runner.backlog_s, runner.real_time_factor))
         self._progress_timer = self._loop.call_later(PROGRESS_S, self._send_progress, runner)
 
     # Waiting
@@ -297,6 +333,14 @@ class Connection:
         runner = self._runner
         assert runner is not None
         return runner.backlog_s >= self._limits.buffered_audio_s or runner.owed >= self._max_owed or self._is_unread()
+
+    def _limit_that_holds(self) -> str:
+        """The name of the setting that `_is_behind` is about."""
+        runner = self._runner
+        assert runner is not None
+        if runner.backlog_s >= self._limits.buffered_audio_s:
+            return "buffered_audio_s"
+        return "stream_jobs" if runner.owed >= self._max_owed else "unsent_events"
 
     def _has_caught_up(self) -> bool:
         runner = self._runner
@@ -341,7 +385,10 @@ class Connection:
         if (kind == "idle" or is_waiting_for_us) and now_s < due_s:
             self._timer = self._loop.call_at(due_s, self._check_silence)
             return
-        for action in self._protocol.receive_timeout(kind):
+        actions = self._protocol.receive_timeout(kind)
+        if actions:
+            self._tally.limit_hits.add(f"{kind}_timeout_s")
+        for action in actions:
             self._perform_now(action)
 
     def _check_stall(self, is_sure: bool = False) -> None:
@@ -365,6 +412,7 @@ class Connection:
         self._stall_timer = self._loop.call_later(wait_s, self._check_stall)
 
     def _end_of_life(self) -> None:
+        self._tally.limit_hits.add("session_s")
         error = StreamTimeout(f"the connection is {self._limits.session_s:g} s old, the longest allowed")
         self._put_aside(Ending(Close(1008, error.code), error))
 
@@ -392,7 +440,10 @@ class Connection:
             text = encode_event(event)
         except VoxgateError as error:
             logger.error("model %r: a result cannot be sent: %s", self._service.model.name, error)
-            text = encode_event(Error(INTERNAL_ERROR, InternalError.code, event.channel))
+            event = Error(INTERNAL_ERROR, InternalError.code, event.channel)
+            text = encode_event(event)
+        if isinstance(event, Error):
+            self._tally.errors.add(event.code)
         self._outbox.append(text)
         self._outbox_bytes += len(text)
         self._has_output.set()
@@ -401,6 +452,8 @@ class Connection:
         """Everything said so far leaves first, then the close frame."""
         if self._closing is None:
             self._closing = close
+            if outcome_of(close) == "invalid" and close.code == 1008:
+                self._tally.limit_hits.add("invalid_messages")
             self._end_session()
             self._inbox.clear()
             self._inbox_bytes = 0
@@ -414,11 +467,16 @@ class Connection:
         self._close(Close(1011, InternalError.code))
 
     async def _write(self) -> None:
+        tally = self._tally
         while True:
             while self._outbox:
                 text = self._outbox.popleft()
                 self._outbox_bytes -= len(text)
+                began_s = perf_counter()
                 await self._transport.send(text)
+                tally.send_wait_s.observe(perf_counter() - began_s)
+                tally.text_out += 1
+                tally.text_out_bytes += _utf8_bytes(text)
                 self._changed.set()
             if self._closing is not None:
                 await self._transport.close(self._closing.code, self._closing.reason)
@@ -430,3 +488,7 @@ class Connection:
 def _cost_bytes(message: str | bytes | Ending) -> int:
     """What a message counts for while it waits."""
     return MESSAGE_BYTES if isinstance(message, Ending) else MESSAGE_BYTES + len(message)
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

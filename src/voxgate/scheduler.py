@@ -20,15 +20,17 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar, Final
 
 from voxgate._native.batch import BatchQueue
 from voxgate.audio import resample
 from voxgate.engine.base import Arena, BatchLimits, Engine, Job, Outcome, Work
 from voxgate.errors import ConfigError, InferenceError, InternalError, Overloaded, VoxgateError
+from voxgate.histogram import BATCH_SIZES, FACTORS, LATENCIES_S, STAGES_S, Histogram
 from voxgate.models.base import Batch
 from voxgate.tasks import run_in_thread
 
-__all__ = ["Scheduler", "SchedulerCounts"]
+__all__ = ["OUTCOMES", "Scheduler", "SchedulerCounts", "SchedulerTimes"]
 
 logger = logging.getLogger("voxgate.scheduler")
 
@@ -55,6 +57,34 @@ _WORKER_DIED = "The worker that ran the model died"
 _INTERNAL = "Internal server error"
 
 
+OUTCOMES: Final = ("ok", "refused", "failed", "timeout", "died", "shutdown", "cancelled")
+"""What can become of a call."""
+
+
+class _Unanswered(InferenceError):
+    """An error of the scheduler's, not the model's."""
+
+    outcome: ClassVar[str]
+
+
+class _TimedOut(_Unanswered):
+    outcome = "timeout"
+
+
+class _Died(_Unanswered):
+    outcome = "died"
+
+    def __init__(self) -> None:
+        super().__init__(_WORKER_DIED)
+
+
+class _ShuttingDown(_Unanswered):
+    outcome = "shutdown"
+
+    def __init__(self) -> None:
+        super().__init__(_SHUTTING_DOWN)
+
+
 @dataclass(slots=True)
 class SchedulerCounts:
     """What happened since the scheduler was made. All only ever grow."""
@@ -72,6 +102,21 @@ class SchedulerCounts:
     """Jobs answered with an error because their time was up, queued or running."""
     callback_failures: int = 0
     """Times an `on_done` raised: a bug of ours."""
+
+
+class SchedulerTimes:
+    """Observed once per call that a worker took, or once per batch; by any thread, under the scheduler's lock."""
+
+    __slots__ = ("batch_size", "factor", "final_wait_s", "interim_wait_s", "run_s")
+
+    def __init__(self) -> None:
+        self.final_wait_s = Histogram(LATENCIES_S)
+        self.interim_wait_s = Histogram(LATENCIES_S)
+        self.batch_size = Histogram(BATCH_SIZES)
+        self.run_s = Histogram(STAGES_S)
+        """Of a batch, from when a worker took it."""
+        self.factor = Histogram(FACTORS)
+        """Of a batch: seconds it ran per second of audio in it, padding aside."""
 
 
 class Scheduler:
@@ -121,8 +166,10 @@ class Scheduler:
         self._bounds = f"{max_jobs} calls or {max_seconds:g} s of audio"
         self._stream_bounds = f"{stream_jobs} calls or {stream_seconds:g} s of audio"
         self._counts = SchedulerCounts()
+        self.times = SchedulerTimes()
         self._closed = False
         # The loop's thread alone:
+        self._outcomes = dict.fromkeys(OUTCOMES, 0)
         self._accepted: OrderedDict[Job, None] = (
             OrderedDict()
         )  # owed, oldest first; the nearest deadline is the first's
@@ -190,8 +237,10 @@ class Scheduler:
         """
         queued = self._queue.cancel(job)
         self._accepted.pop(job, None)
-        self._counts.cancelled += job.owed
-        job.owed = False
+        if job.owed:
+            self._counts.cancelled += 1
+            self._outcomes["cancelled"] += 1
+            job.owed = False
         job.cancelled = True
         return queued
 
@@ -202,7 +251,7 @@ class Scheduler:
         if self._closed:
             return
         self._closed = True
-        self._settle_now(self._queue.close(), lambda _: InferenceError(_SHUTTING_DOWN))
+        self._settle_now(self._queue.close(), lambda _: _ShuttingDown())
 
     async def wait_closed(self, timeout_s: float | None = None) -> bool:
         """After `close`: waits until running calls have ended and every job has been answered, and closes the model.
@@ -212,7 +261,7 @@ class Scheduler:
         if not self._closed:
             raise AssertionError("close() comes first")
         stopped = await run_in_thread(lambda: self._engine.stop(timeout_s), "voxgate-engine-stop", _SUBSYSTEM)
-        self._settle_now(list(self._accepted), lambda _: InferenceError(_SHUTTING_DOWN))
+        self._settle_now(list(self._accepted), lambda _: _ShuttingDown())
         while self._finished:
             self._deliver()
             await asyncio.sleep(0)
@@ -233,8 +282,12 @@ class Scheduler:
                 job.queue_s = now_s - job.submitted_s
                 job.batch_size = len(jobs)
                 job.attempts += 1
+            times = self.times
             with self._lock:
                 self._n_running += len(jobs)
+                times.batch_size.observe(len(jobs))
+                for job in jobs:
+                    (times.final_wait_s if job.final else times.interim_wait_s).observe(job.queue_s)
             if audio is None:
                 error = InferenceError(f"{lengths.max() / self._rate:.1f} s of audio is too long for a worker")
                 self.finish(jobs, [error] * len(jobs))
@@ -257,8 +310,14 @@ class Scheduler:
         if len(jobs) != len(outcomes):
             raise AssertionError(f"{len(outcomes)} outcomes for {len(jobs)} jobs")
         now_s = self._clock()
+        audio_s = sum(len(job.audio) / job.sample_rate for job in jobs)
         with self._lock:
             self._n_running -= len(jobs)
+            if jobs and jobs[0].taken_s:
+                run_s = now_s - jobs[0].taken_s
+                self.times.run_s.observe(run_s)
+                if audio_s:
+                    self.times.factor.observe(run_s / audio_s)
             for job, outcome in zip(jobs, outcomes, strict=True):
                 if job.settled or not job.owed:  # Its time was up, or nobody waits for it.
                     continue
@@ -299,7 +358,7 @@ class Scheduler:
                 continue
             if not job.owed or job.settled:  # Cancelled, or its time was up, while it was in nobody's hands.
                 self._queue.cancel(job)
-        self.finish(lost, [InferenceError(_SHUTTING_DOWN if self._closed else _WORKER_DIED) for _ in lost])
+        self.finish(lost, [_ShuttingDown() if self._closed else _Died() for _ in lost])
 
     # --- the time a job may take ---
 
@@ -317,7 +376,7 @@ class Scheduler:
         def expired(job: Job) -> InferenceError:
             if job.state is not None and job in running:
                 job.state.lost = True  # The call may still be in there.
-            return InferenceError(f"The model gave no answer within {self._deadline_s:g} s")
+            return _TimedOut(f"The model gave no answer within {self._deadline_s:g} s")
 
         n_expired = self._settle_now(late, expired)
         self._counts.expired += n_expired
@@ -399,6 +458,7 @@ class Scheduler:
                 continue
             job.owed = False
             self._counts.answered += 1
+            self._outcomes[_outcome_of(job.error)] += 1
             try:
                 job.on_done(job)
             except Exception:
@@ -411,6 +471,17 @@ class Scheduler:
         """A snapshot; any thread may ask for it."""
         with self._lock:
             return replace(self._counts)
+
+    def outcomes(self) -> Mapping[str, int]:
+        """How many calls are over, by what became of them (OUTCOMES): with those that are `owed` they are all that
+        were accepted. On the loop's thread.
+        """
+        return self._outcomes
+
+    @property
+    def owed(self) -> int:
+        """How many accepted calls are neither answered nor cancelled. On the loop's thread."""
+        return len(self._accepted)
 
     def depths(self) -> Mapping[str, int]:
         """How many jobs wait (``final``, ``interim``) and how many run (``running``) at this moment; any thread may
@@ -430,6 +501,14 @@ class Scheduler:
         in all; any thread may ask.
         """
         return self._engine.ready and self._engine.stalled_s < self._deadline_s
+
+
+def _outcome_of(error: VoxgateError | None) -> str:
+    if error is None:
+        return "ok"
+    if isinstance(error, _Unanswered):
+        return error.outcome
+    return "refused" if isinstance(error, InferenceError) else "failed"
 
 
 def _resampled_samples(n_samples: int, from_hz: int, to_hz: int) -> int:

@@ -15,6 +15,7 @@ from voxgate.engine.base import Engine
 from voxgate.engine.processes import ProcessEngine
 from voxgate.engine.threads import ThreadEngine
 from voxgate.errors import ConfigError
+from voxgate.metrics import Metrics, Tally
 from voxgate.models import Model, find_model, load_model
 from voxgate.scheduler import Scheduler
 from voxgate.tasks import run_in_thread
@@ -61,7 +62,9 @@ class Service:
             logger.info("loading model %r ...", config.model.name)
         self.engine = _engine(config, model)
         self.model = self.engine.model
-        self._watchdog: Watchdog | None = None
+        self.watchdog: Watchdog | None = None
+        self.tally = Tally()
+        self.metrics = Metrics(self)
         self.connections: set[Stream] = set()
         self.draining_until_s: float | None = None
         """When running sessions are ended, by the monotonic clock; None: not before they end by themselves."""
@@ -115,9 +118,9 @@ class Service:
             deadline_s=inference.deadline_s,
         )
         self.scheduler.start()
-        if isinstance(self.engine, ThreadEngine):
-            self._watchdog = Watchdog(self.model.name, self._calls)
-            self._watchdog.start()
+        on_threads = isinstance(self.engine, ThreadEngine)
+        self.watchdog = Watchdog(self.model.name if on_threads else None, self._calls)
+        self.watchdog.start()
         if self.config.inference.warm_up:
             if self._phase != "draining":
                 self._phase = "warming up the model"
@@ -129,8 +132,8 @@ class Service:
     async def stop(self, timeout_s: float) -> None:
         """Takes no more work, and waits at most `timeout_s` for running model calls."""
         self._phase = "stopping"
-        if self._watchdog is not None:
-            self._watchdog.stop()
+        if self.watchdog is not None:
+            self.watchdog.stop()
         if "scheduler" not in self.__dict__:  # It never came to a start; a worker process may be there all the same.
             stopped = await run_in_thread(lambda: self.engine.stop(timeout_s), "voxgate-engine-stop", "service")
         else:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, replace
+from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-__all__ = ["Counts", "counts", "run_in_thread", "spawn_task", "spawn_thread"]
+from voxgate.histogram import COARSE_S, Histogram
+
+__all__ = ["Counts", "Times", "counts", "run_in_thread", "spawn_task", "spawn_thread", "times"]
 
 T = TypeVar("T")
 
@@ -39,8 +42,38 @@ class Counts:
         return self.started - self.finished - self.failed - self.cancelled
 
 
+class Times:
+    """How the tasks of one subsystem took turns on the loop since the process started."""
+
+    __slots__ = ("_told_s", "n_slow", "start_delay_s", "step_s", "subsystem")
+
+    def __init__(self, subsystem: str) -> None:
+        self.subsystem = subsystem
+        self.start_delay_s = Histogram(COARSE_S)
+        """From a task's creation to its first step."""
+        self.step_s = Histogram(COARSE_S)
+        """Of one step: from where a task goes on to where it waits again. So long it held the loop."""
+        self.n_slow = 0
+        self._told_s = float("-inf")
+
+    def slow(self, name: str, step_s: float) -> None:
+        """A step of the task `name` was too long: counted, and said once a minute."""
+        self.n_slow += 1
+        now_s = perf_counter()
+        if now_s >= self._told_s + _QUIET_S:
+            self._told_s = now_s
+            logger.warning(
+                "a step of task %s (%s) held the event loop for %.0f ms; not said again for %d s",
+                *(name, self.subsystem, step_s * 1000, _QUIET_S),
+            )
+
+
+_SLOW_S: Final = 0.05
+_QUIET_S: Final = 60
+
 _lock = threading.Lock()
 _counts: dict[str, Counts] = {}
+_times: dict[str, Times] = {}
 _tasks: set[asyncio.Task[Any]] = set()
 
 
@@ -48,6 +81,11 @@ def counts() -> Mapping[str, Counts]:
     """A snapshot of the counters, by subsystem. Any thread may call it."""
     with _lock:
         return MappingProxyType(dict(_counts))
+
+
+def times() -> Mapping[str, Times]:
+    """By subsystem, of those that started tasks. Any thread may read them."""
+    return MappingProxyType(dict(_times))
 
 
 def spawn_task(coro: Coroutine[Any, Any, T], name: str, subsystem: str) -> asyncio.Task[T]:
@@ -62,7 +100,8 @@ def spawn_task(coro: Coroutine[Any, Any, T], name: str, subsystem: str) -> async
     except RuntimeError:
         coro.close()
         raise
-    task = loop.create_task(coro, name=name)
+    times = _times.get(subsystem) or _times.setdefault(subsystem, Times(subsystem))
+    task = loop.create_task(_Timed(coro, name, times), name=name)
     _tasks.add(task)
     _count(subsystem, "started")
 
@@ -77,6 +116,51 @@ def spawn_task(coro: Coroutine[Any, Any, T], name: str, subsystem: str) -> async
 
     task.add_done_callback(ended)
     return task
+
+
+class _Timed(Coroutine[Any, Any, T]):
+    """A coroutine whose steps are timed: about half a microsecond each."""
+
+    __slots__ = ("__weakref__", "_coro", "_created_s", "_name", "_times")
+
+    def __init__(self, coro: Coroutine[Any, Any, T], name: str, times: Times) -> None:
+        self._coro = coro
+        self._name = name
+        self._times = times
+        self._created_s: float | None = perf_counter()
+
+    def send(self, value: Any) -> Any:
+        began_s = perf_counter()
+        if self._created_s is not None:
+            self._times.start_delay_s.observe(began_s - self._created_s)
+            self._created_s = None
+        try:
+            return self._coro.send(value)
+        finally:
+            self._stepped(perf_counter() - began_s)
+
+    def throw(self, *error: Any) -> Any:
+        began_s = perf_counter()
+        try:
+            return self._coro.throw(*error)
+        finally:
+            self._stepped(perf_counter() - began_s)
+
+    def close(self) -> None:
+        self._coro.close()
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._coro.__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        # What asyncio shows of a task (cr_code, cr_frame, ...) is the coroutine's.
+        return getattr(self._coro, name)
+
+    def _stepped(self, step_s: float) -> None:
+        times = self._times
+        times.step_s.observe(step_s)
+        if step_s > _SLOW_S:
+            times.slow(self._name, step_s)
 
 
 def spawn_thread(

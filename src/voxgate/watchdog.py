@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from voxgate.histogram import LATENCIES_S, Histogram
 from voxgate.tasks import spawn_thread
 
 __all__ = ["Beat", "Starvation", "Watchdog"]
@@ -107,12 +108,21 @@ class Starvation:
 
 
 class Watchdog:
-    """Watches one event loop while it serves one model on threads. Made, started and stopped on the loop's thread."""
+    """Watches one event loop while it serves. Made, started and stopped on the loop's thread."""
 
-    def __init__(self, model_name: str, calls: Callable[[], tuple[int, int]]) -> None:
-        """calls: how many model calls run at this moment, and how many have ended so far; must be cheap."""
-        self._starvation = Starvation(model_name)
+    def __init__(self, model_name: str | None, calls: Callable[[], tuple[int, int]]) -> None:
+        """model_name: of a model on threads of this process; None: it runs elsewhere, and holds no GIL of ours. calls:
+        how many model calls run at this moment, and how many have ended so far; must be cheap.
+        """
+        self._starvation = Starvation(model_name) if model_name is not None else None
         self._calls = calls
+        self.lag_s = Histogram(LATENCIES_S)
+        """By how much the beats of the loop's heart came late."""
+        self.n_held = 0
+        """Beats that came `_STALL_S` late or more."""
+        self._loop_thread = 0
+        self._loop_clock = 0
+        self._held_told_s = float("-inf")
         self._stopped = threading.Event()
         self._most_late_s = 0.0
         self._other_planned_s = time.perf_counter() + _BEAT_S
@@ -121,8 +131,10 @@ class Watchdog:
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
-        spawn_thread(self._beat_beside, "voxgate-watchdog", daemon=True, subsystem="watchdog")
+        self._loop_thread = threading.get_ident()
+        self._loop_clock = time.pthread_getcpuclockid(self._loop_thread)
         self._plan(loop)
+        spawn_thread(self._beat_beside, "voxgate-watchdog", daemon=True, subsystem="watchdog")
 
     def stop(self) -> None:
         """Harmless when it was never started, or twice."""
@@ -131,22 +143,35 @@ class Watchdog:
             self._timer.cancel()
             self._timer = None
 
+    @property
+    def busy_s(self) -> float:
+        """CPU time of the loop's thread since it started; while the loop runs, from any thread."""
+        return time.clock_gettime(self._loop_clock) if self._loop_clock else 0.0
+
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
         self._planned_s = time.perf_counter() + _BEAT_S
         self._timer = loop.call_later(_BEAT_S, self._beat, loop)
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now_s = time.perf_counter()
+        late_s = max(0.0, now_s - self._planned_s)
+        self.lag_s.observe(late_s)
+        self.n_held += late_s >= _STALL_S
         # The other heart may still be waiting for the GIL that this one has just got.
         other_late_s, self._most_late_s = max(self._most_late_s, now_s - self._other_planned_s), 0.0
-        n_running, n_done = self._calls()
-        complaint = self._starvation.beat(
-            Beat(
-                now_s, now_s - self._planned_s, other_late_s, time.thread_time(), time.process_time(), n_running, n_done
+        if self._starvation is not None:
+            complaint = self._starvation.beat(
+                Beat(
+                    now_s,
+                    now_s - self._planned_s,
+                    other_late_s,
+                    time.thread_time(),
+                    time.process_time(),
+                    *self._calls(),
+                )
             )
-        )
-        if complaint is not None:
-            logger.warning("%s", complaint)
+            if complaint is not None:
+                logger.warning("%s", complaint)
         self._plan(loop)
 
     def _beat_beside(self) -> None:

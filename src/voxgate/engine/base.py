@@ -178,6 +178,11 @@ class Engine(Protocol):
     def model(self) -> Model: ...
 
     @property
+    def kind(self) -> str:
+        """Where the model runs, in a word: `threads` or `process`."""
+        ...
+
+    @property
     def concurrency(self) -> int:
         """How many batches can run at once."""
         ...

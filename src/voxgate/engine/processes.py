@@ -178,6 +178,10 @@ class ProcessEngine:
         return self._model
 
     @property
+    def kind(self) -> str:
+        return "process"
+
+    @property
     def concurrency(self) -> int:
         return self._processes or _usable_cpus()
 

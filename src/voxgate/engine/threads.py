@@ -86,6 +86,10 @@ class ThreadEngine:
         return self._model
 
     @property
+    def kind(self) -> str:
+        return "threads"
+
+    @property
     def concurrency(self) -> int:
         return self._concurrency
 

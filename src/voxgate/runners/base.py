@@ -23,6 +23,8 @@ from voxgate.engine.base import Call as Method
 from voxgate.engine.base import Job, State
 from voxgate.errors import Overloaded, VoxgateError
 from voxgate.messages import UNSET, Error, Event, Segment, Start
+from voxgate.metrics import Tally
+from voxgate.protocol import Route
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -38,6 +40,8 @@ FEED_SLICE_S = 1.0
 # A call that the scheduler had no room for is offered again after this time, or with the next answer.
 RETRY_S = 0.05
 
+NS_PER_S = 1_000_000_000
+
 Emit = Callable[[Event], None]
 Samples = NDArray[np.float32]
 
@@ -45,18 +49,22 @@ Samples = NDArray[np.float32]
 class Reply:
     """A place in the order of a channel's replies, kept until it is known what stands there."""
 
-    __slots__ = ("event", "settled")
+    __slots__ = ("event", "settled", "since_s")
 
-    def __init__(self) -> None:
+    def __init__(self, since_s: float = 0.0) -> None:
         self.event: Event | None = None
         self.settled = False
+        self.since_s = since_s
+        """From when on its answer is waited for, by `time.perf_counter`."""
 
 
 class Replies:
     """The replies of one channel: reserved in audio order, settled in any order, sent in audio order."""
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, told: Callable[[Event, Reply], None] | None = None) -> None:
+        """`told` is called for every event that was emitted."""
         self._emit = emit
+        self._told = told
         self._waiting: deque[Reply] = deque()
 
     def __len__(self) -> int:
@@ -64,7 +72,7 @@ class Replies:
         return len(self._waiting)
 
     def reserve(self) -> Reply:
-        reply = Reply()
+        reply = Reply(time.perf_counter())
         self._waiting.append(reply)
         return reply
 
@@ -72,9 +80,37 @@ class Replies:
         """Says what stands at `reply`'s place; None leaves the place empty."""
         reply.event, reply.settled = event, True
         while self._waiting and self._waiting[0].settled:
-            event = self._waiting.popleft().event
-            if event is not None:
-                self._emit(event)
+            reply = self._waiting.popleft()
+            if reply.event is not None:
+                self._emit(reply.event)
+                if self._told is not None:
+                    self._told(reply.event, reply)
+
+
+class Answers:
+    """Counts the results that were handed out. Knows nothing of the runner, which would otherwise be in a circle with
+    its replies.
+    """
+
+    def __init__(self, tally: Tally, route: Route, n_channels: int) -> None:
+        self._tally = tally
+        self._route = route
+        self.began_s: list[float | None] = [None] * n_channels
+        """When the open segment of each channel was found to have begun, as long as it has no interim."""
+
+    def told(self, event: Event, reply: Reply) -> None:
+        if not isinstance(event, Segment):
+            return
+        tally, now_s = self._tally, time.perf_counter()
+        if event.is_final is False:
+            tally.segments[self._route, "interim"] += 1
+            began_s, self.began_s[event.channel] = self.began_s[event.channel], None
+            if began_s is not None:
+                tally.first_interim_s.observe(now_s - began_s)
+        else:
+            tally.segments[self._route, "final"] += 1
+            if event.is_final is True:
+                tally.final_s.observe(now_s - reply.since_s)
 
 
 @dataclass(eq=False, slots=True)
@@ -104,6 +140,8 @@ class Runner:
     called after each result.
     """
 
+    route: Route
+
     def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int) -> None:
         audio = service.config.audio
         self._scheduler = service.scheduler
@@ -112,7 +150,9 @@ class Runner:
         self._rate = rate
         self._n_channels = start.format.channels
         self._decoder = StreamDecoder(start.format, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
-        self._replies = [Replies(emit) for _ in range(self._n_channels)]
+        self._tally = service.tally
+        self._answers = Answers(service.tally, self.route, self._n_channels)
+        self._replies = [Replies(emit, self._answers.told) for _ in range(self._n_channels)]
         # By job, so that a job knows only its runner, not its call: without a circle among them, audio and state are
         # freed as soon as their call is over, and not when the garbage collector comes by.
         self._calls: dict[Job, Call] = {}
@@ -125,6 +165,9 @@ class Runner:
         self._patience_s = service.config.inference.deadline_s
         self._retry: asyncio.TimerHandle | None = None
         self._model_s = 0.0
+        self._decode_s = self._vad_s = 0.0  # since the session began
+        self._observed = (0, 0.0, 0.0)  # received frames, and these two, when they were last observed
+        self._observe_at_frames = start.format.sample_rate
         self.results = 0
         self.errors = 0
 
@@ -132,7 +175,14 @@ class Runner:
 
     def feed(self, data: Buffer) -> None:
         """Takes interleaved wire bytes, cut anywhere. Takes time in proportion: the caller slices what is long."""
-        self._take(self._decoder.push(data))
+        decoder, began_s = self._decoder, time.perf_counter()
+        planes = decoder.push(data)
+        decoded_s = time.perf_counter()
+        self._decode_s += decoded_s - began_s
+        vad_s = self._vad_s
+        self._take(planes)
+        if decoder.received_frames >= self._observe_at_frames:
+            self._observe(decoded_s - began_s, self._vad_s - vad_s)
 
     def flush(self) -> None:
         """Asks about what has been heard so far without waiting for more; the session goes on."""
@@ -177,13 +227,27 @@ class Runner:
 
     @property
     def processed_s(self) -> float:
-        """Seconds of audio that are done with: answered, or found to hold no speech."""
-        return max(0.0, self.received_s - self.backlog_s)
+        """Seconds of audio that are done with, on every channel: answered, or found to hold no speech."""
+        unfinished_s = max(map(self._unfinished_samples, range(self._n_channels))) / self._rate
+        return max(0.0, self.received_s - unfinished_s)
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds the model ran per second of audio received; 0 before the first audio."""
-        return self._model_s / self.received_s if self.received_s > 0 else 0.0
+        """Seconds of work, the model's above all, per second of audio received; 0 before the first audio."""
+        worked_s = self._model_s + self._decode_s + self._vad_s
+        return worked_s / self.received_s if self.received_s > 0 else 0.0
+
+    # What metrics count: nanoseconds of audio, all channels added up (metrics.tally.Session).
+
+    @property
+    def received_ns(self) -> int:
+        decoder = self._decoder
+        return self._n_channels * decoder.received_frames * NS_PER_S // decoder.format.sample_rate
+
+    @property
+    def unfinished_ns(self) -> int:
+        n_samples = sum(map(self._unfinished_samples, range(self._n_channels)))
+        return min(n_samples * NS_PER_S // self._rate, self.received_ns)
 
     # What a route defines.
 
@@ -197,8 +261,26 @@ class Runner:
         """Samples of a channel that wait for the model or are in it."""
         return self._in_calls_samples[channel]
 
+    def _unfinished_samples(self, channel: int) -> int:
+        """Samples of a channel that are not done with: these, and what no call could be made of so far."""
+        return self._pending_samples(channel)
+
     def _answered(self, call: Call) -> None:
         """A call is over; its reply is settled."""
+
+    def _observe(self, decode_s: float, vad_s: float) -> None:
+        """Once per second of audio: the work since the last time, and what the last message took."""
+        tally, frames = self._tally, self._decoder.received_frames
+        frames_before, decode_before_s, vad_before_s = self._observed
+        self._observed = (frames, self._decode_s, self._vad_s)
+        rate = self._decoder.format.sample_rate
+        self._observe_at_frames = frames + rate
+        audio_s = (frames - frames_before) * self._n_channels / rate
+        tally.factors["decode"].observe((self._decode_s - decode_before_s) / audio_s)
+        tally.stages_s["decode"].observe(decode_s)
+        if self._vad_s:
+            tally.factors["vad"].observe((self._vad_s - vad_before_s) / audio_s)
+            tally.stages_s["vad"].observe(vad_s)
 
     # Model calls.
 

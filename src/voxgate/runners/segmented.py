@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ class SegmentedRunner(Runner):
     ones wait here, in audio order.
     """
 
+    route = "segmented"
+
     def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
         super().__init__(service, start, emit, on_progress, service.detector.sample_rate)
         vad = service.vad.merged(start.vad)
@@ -36,6 +39,8 @@ class SegmentedRunner(Runner):
         )
         self._interims: list[Call | None] = [None] * self._n_channels
         self._newer: list[VadEvent | None] = [None] * self._n_channels
+        self._open_pos: list[int | None] = [None] * self._n_channels
+        """Where the open segment of each channel began."""
         # Only for who asks for probabilities; the frames of each channel that have not been sent.
         self._heard: list[list[float]] | None = [[] for _ in range(self._n_channels)] if start.probabilities else None
         self._frame_samples = detector.frame_samples
@@ -50,7 +55,9 @@ class SegmentedRunner(Runner):
         return any(map(self._session.speaking, range(self._n_channels)))
 
     def _take(self, planes: Samples) -> None:
+        began_s = time.perf_counter()
         events = self._session.feed(planes) if self._heard is None else self._feed_by_frame(planes)
+        self._vad_s += time.perf_counter() - began_s
         if events:
             self._handle(events)
 
@@ -93,18 +100,29 @@ class SegmentedRunner(Runner):
                 self._emit(Probabilities(start_pos / self._rate, step_s, values, channel))
         self._heard = [[] for _ in self._heard]
 
+    def _unfinished_samples(self, channel: int) -> int:
+        open_pos = self._open_pos[channel]
+        n_open = 0 if open_pos is None else self._session.received_pos - open_pos
+        return super()._unfinished_samples(channel) + n_open
+
     def _handle(self, events: list[VadEvent]) -> None:
         interims: dict[int, VadEvent] = {}
         for event in events:
             channel = event.channel
             if event.kind == INTERIM:
+                self._tally.interims_superseded += channel in interims
                 interims[channel] = event  # asked for only when the segment is still open after all events
             elif event.kind == SPEECH_START:
+                self._open_pos[channel], self._answers.began_s[channel] = event.start_pos, time.perf_counter()
                 self._emit(Active(event.start_pos / self._rate, channel))
             else:
                 if event.kind == SPEECH_END:
+                    self._open_pos[channel] = None
                     self._emit(Inactive(event.end_pos / self._rate, channel))
-                interims.pop(channel, None)
+                else:
+                    self._open_pos[channel] = event.end_pos  # cut: what follows is the next segment
+                self._answers.began_s[channel] = None
+                self._tally.interims_superseded += interims.pop(channel, None) is not None
                 self._supersede(channel)
                 if event.audio is not None:
                     self._ask(channel, event.audio, event.start_pos, event.end_pos, is_final=True)
@@ -115,6 +133,7 @@ class SegmentedRunner(Runner):
         channel = event.channel
         before = self._interims[channel]
         if before is not None:
+            self._tally.interims_superseded += not before.job.taken_s or self._newer[channel] is not None
             if before.job.taken_s:
                 self._newer[channel] = event
                 return
@@ -132,10 +151,12 @@ class SegmentedRunner(Runner):
 
     def _supersede(self, channel: int) -> None:
         """The segment is over: its interim is not wanted any more, waiting or running."""
+        self._tally.interims_superseded += self._newer[channel] is not None
         self._newer[channel] = None
         before = self._interims[channel]
         if before is None:
             return
+        self._tally.interims_superseded += not before.dropped
         if before.job.taken_s:
             self._drop(before)  # and no other interim of this channel before it has returned
         else:

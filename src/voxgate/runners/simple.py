@@ -8,6 +8,8 @@ from .grouped import GroupedRunner
 class SimpleRunner(GroupedRunner):
     """Calls of a stream run at once, up to `inference.per_stream` of them; answers come in audio order."""
 
+    route = "simple"
+
     def _dispatch(self) -> None:
         while len(self._calls) < self._per_stream:
             channel = max(range(self._n_channels), key=lambda channel: len(self._rings[channel]))

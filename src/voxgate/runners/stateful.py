@@ -37,6 +37,8 @@ class StatefulRunner(GroupedRunner):
     or its worker died) is lost: it may still be in use. The audio after it goes to a new state.
     """
 
+    route = "stateful"
+
     def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
         super().__init__(service, start, emit, on_progress)
         self._states = [State() for _ in range(self._n_channels)]

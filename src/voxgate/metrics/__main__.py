@@ -1,0 +1,3 @@
+from voxgate.metrics.reference import reference
+
+print(reference(), end="")

@@ -1,0 +1,150 @@
+"""Every metric of Voxgate: its name, its labels, what it says, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+__all__ = ["CATALOGUE", "OTHERS", "Kind", "Spec"]
+
+Kind: TypeAlias = Literal["counter", "gauge", "histogram", "info"]
+
+
+class Spec(NamedTuple):
+    """One metric. Every series of it carries the label `worker` besides."""
+
+    name: str
+    """As Prometheus shows it; a histogram's is that of the family, without `_bucket`, `_sum` and `_count`."""
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    advice: str = ""
+    """What to look at, or to do, when it is high."""
+
+    @property
+    def family(self) -> str:
+        """The name in OpenMetrics, where the suffix belongs to the sample."""
+        suffix = {"counter": "_total", "info": "_info"}.get(self.kind, "")
+        return self.name.removesuffix(suffix)
+
+
+CATALOGUE: Final = (
+    # Streams and sessions
+    Spec("voxgate_ready", "gauge", (), "1 when new streams are welcome, 0 while the model warms up or is stuck.",
+         "At 0: `GET /api/v1/ready` says why."),
+    Spec("voxgate_streams_active", "gauge", ("route",), "Connections that are open.",
+         "Compare with `limits.streams`; more servers or `--workers` take more."),
+    Spec("voxgate_streams_accepted_total", "counter", ("route",),
+         "Connections that were let in. Always the sum of those that ended and those that are open."),
+    Spec("voxgate_streams_total", "counter", ("route", "outcome"),
+         "Connections that ended, by what became of them: `completed` (everything owed was sent), `left` (the"
+         " client went before that), `timeout`, `invalid`, `unauthorized`, `overloaded`, `drained` (the server"
+         " went away), `failed` (a bug of ours).",
+         "`left`: clients crash or lose their network. `failed`: the log has the stack. `overloaded`: see the queue."),
+    Spec("voxgate_rejected_total", "counter", ("reason",),
+         "Connections that were refused before the upgrade, or for the token of their `start`.",
+         "`streams`, `streams_per_address`: raise the limits of these names, or add servers. `overloaded`:"
+         " the model is too slow for the load. `unauthorized`, `origin`: somebody knocks without credentials."),
+    Spec("voxgate_closes_total", "counter", ("code",),
+         "Connections that ended, by the code of the close frame, ours or the client's; 1006: there was none.",
+         "1006: networks that break, or clients that crash. 1008, 1009: clients that do not follow the protocol."
+         " 1011: a bug of ours. 1013: overload."),
+    Spec("voxgate_sessions_active", "gauge", ("route",), "Sessions (from start to stop) that are open."),
+    Spec("voxgate_session_seconds", "histogram", ("route",), "Length of sessions, from start to the last result."),
+    Spec("voxgate_messages_total", "counter", ("direction", "kind"),
+         "Websocket messages, `in` or `out`, `text` or `binary`. Outgoing ones count once the socket has taken them.",
+         "Many small audio messages cost more than few large ones: 20 to 100 ms each is a good size."),
+    Spec("voxgate_bytes_total", "counter", ("direction", "kind"), "Bytes of these messages, without frame headers."),
+    Spec("voxgate_errors_total", "counter", ("code",), "Error events sent to clients, by their code.",
+         "`inference_failed`: the model refused, or ran out of time. `internal`: the model or the server raised; the"
+         " log has the stack. Others: clients' mistakes."),
+    Spec("voxgate_limit_hits_total", "counter", ("limit",),
+         "Times a limit took effect, by the name of its setting: a client was held back, refused or sent away."
+         " `overloaded`: a call found the queue of all streams full.",
+         "`buffered_audio_s`, `stream_jobs`: clients send faster than the model works, which is fine for files."
+         " `unsent_events`: clients do not read. Others: see the setting in configuration.md."),
+    Spec("voxgate_send_wait_seconds", "histogram", (), "Time until the socket had taken an event: long when the client"
+         " does not read.", "Slow clients or networks; they harm nobody else."),
+    # Audio
+    Spec("voxgate_audio_received_seconds_total", "counter", ("route",),
+         "Audio received, all channels added up: a second of stereo counts two. Always the sum of what was processed,"
+         " what was abandoned and what is pending."),
+    Spec("voxgate_audio_processed_seconds_total", "counter", ("route",),
+         "Audio that is done with: answered by a result or an error, or found to hold no speech."),
+    Spec("voxgate_audio_abandoned_seconds_total", "counter", ("route",),
+         "Audio that was not done with when its session ended early.",
+         "Clients leave without `stop`, or are sent away: see `voxgate_streams_total` by outcome."),
+    Spec("voxgate_audio_pending_seconds", "gauge", ("route",),
+         "Audio of open sessions that is not done with: part of an utterance that goes on, or waiting for the model.",
+         "Together with a high queue wait: the model is too slow for the load."),
+    Spec("voxgate_segments_total", "counter", ("route", "kind"),
+         "Results sent, `final` or `interim`; without the segmented route's interims all are final."),
+    Spec("voxgate_interims_superseded_total", "counter", (),
+         "Interim results that were due and not sent, because a newer one or the final took their place.",
+         "The model is slower than the interim interval (`vad.interim_interval_ms`)."),
+    Spec("voxgate_first_interim_seconds", "histogram", (),
+         "From the moment an utterance was found to have begun (`active`) to its first interim result."),
+    Spec("voxgate_final_seconds", "histogram", (),
+         "From the moment an utterance was found to have ended (`inactive`) to its final result: what users wait for.",
+         "See the queue wait and the model's stage time, which are its parts."),
+    # Work
+    Spec("voxgate_real_time_factor", "histogram", ("stage",),
+         "Seconds of work per second of audio, of one channel: `decode` (PCM and resampling) and `vad` once per second"
+         " of audio, `model` once per batch.",
+         "`model`: workers times one over this is how many seconds of speech a second the server bears."),
+    Spec("voxgate_stage_seconds", "histogram", ("stage",),
+         "Time of one go of a stage: `decode` and `vad` of one message a second, `model` of every batch.",
+         "`decode` or `vad` above a few ms hold the event loop: are messages too long, or the machine too busy?"),
+    Spec("voxgate_queue_wait_seconds", "histogram", ("lane",),
+         "Time a call waited for a worker, `final` or `interim`.",
+         "The model is too slow for the load: more workers, batching (`inference.max_batch_size`), more servers."),
+    Spec("voxgate_queue_jobs", "gauge", ("lane",), "Calls that wait for a worker.", "As for the queue wait."),
+    Spec("voxgate_queued_audio_seconds", "gauge", (), "Audio of the calls that wait.", "As for the queue wait."),
+    Spec("voxgate_running_jobs", "gauge", (), "Calls that the model is at."),
+    Spec("voxgate_batch_size", "histogram", (), "Calls that ran together.",
+         "Always 1 under load: the model has no `infer_batch`, or `inference.max_batch_size` is 1."),
+    Spec("voxgate_inferences_accepted_total", "counter", ("model",),
+         "Calls that were queued. Always the sum of those that are over, wait, run or are about to be answered."),
+    Spec("voxgate_inferences_total", "counter", ("model", "outcome"),
+         "Calls that are over: `ok`, `refused` (the model raised InferenceError), `failed` (anything else it raised),"
+         " `timeout` (`inference.deadline_s`), `died` (with its worker process), `shutdown`, `cancelled` (nobody waited"
+         " any more).",
+         "`failed`: the log has the stack. `timeout`: the queue is too long or the model hangs. `died`: the model"
+         " crashes its process. `cancelled`: interims that were superseded, and clients that left."),
+    Spec("voxgate_batches_retried_total", "counter", (), "Batches that failed as a whole and ran again item by item.",
+         "The model's `infer_batch` raises: the log has the stack."),
+    Spec("voxgate_worker_restarts_total", "counter", (), "Worker processes started in place of one that was gone.",
+         "The model crashes or hangs: see the log."),
+    Spec("voxgate_worker_crashes_total", "counter", (), "Worker processes that died by themselves.", "As above."),
+    Spec("voxgate_worker_kills_total", "counter", (), "Worker processes that were ended because their call did not.",
+         "The model hangs, or `inference.deadline_s` is too short for it."),
+    # Event loop, tasks and threads
+    Spec("voxgate_loop_lag_seconds", "histogram", (),
+         "By how much a timer of the event loop came late, looked at twenty times a second.",
+         "Something holds the loop: the log names it from 250 ms on. Or the machine is too busy."),
+    Spec("voxgate_loop_held_total", "counter", (), "Times the event loop was held for 250 ms or longer.",
+         "The log has the stack that held it, or the model that held the GIL."),
+    Spec("voxgate_loop_busy_seconds_total", "counter", (),
+         "CPU time of the event loop's thread: its rate is the loop's load, and 1 is all there is.",
+         "From about 0.8 on latencies grow: run more workers (`--workers`) or more servers."),
+    Spec("voxgate_tasks", "gauge", ("subsystem",), "Tasks and threads that live.",
+         "Growing without end: a leak, please report it."),
+    Spec("voxgate_tasks_started_total", "counter", ("subsystem",), "Tasks and threads started."),
+    Spec("voxgate_tasks_ended_total", "counter", ("subsystem", "outcome"),
+         "Tasks and threads that ended: `finished`, `failed`, `cancelled`.", "`failed`: the log has the stack."),
+    Spec("voxgate_task_start_delay_seconds", "histogram", ("subsystem",), "From a task's creation to its first step."),
+    Spec("voxgate_task_step_seconds", "histogram", ("subsystem",),
+         "Time of one step of a task, from where it goes on to where it waits again.",
+         "Steps hold the loop: above 50 ms the log names the task."),
+    Spec("voxgate_task_slow_steps_total", "counter", ("subsystem",), "Steps that took longer than 50 ms.",
+         "The log names the task."),
+    # What runs here
+    Spec("voxgate_build_info", "info", ("version", "python"), "The version of Voxgate and of Python."),
+    Spec("voxgate_model_info", "info", ("model", "sample_rate", "engine", "concurrency"),
+         "The model that is served, the rate it hears at (Hz), and where it runs: on how many `threads`, or in how"
+         " many of `process`."),
+)  # fmt: skip
+
+OTHERS: Final = (
+    ("process_*", "CPU, memory, file descriptors and start time of the server process (not of its worker processes)."),
+    ("python_gc_*", "Rounds of Python's garbage collector."),
+)

@@ -1,0 +1,272 @@
+"""/metrics on a real server: what it says is what a client did."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from voxgate.errors import InferenceError
+from voxgate.metrics.catalogue import CATALOGUE
+from voxgate.metrics.reference import reference
+from wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, Client, bursts, encode, pieces, start, stream
+
+Sample = tuple[str, frozenset[tuple[str, str]]]
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+class Scrape(dict[Sample, float]):
+    """All samples of an exposition, by name and labels."""
+
+    def __init__(self, text: str) -> None:
+        self.families = {family.name: family for family in parse(text)}
+        for family in self.families.values():
+            for sample in family.samples:
+                self[sample.name, frozenset(sample.labels.items())] = sample.value
+
+    def sum(self, name: str, **labels: str) -> float:
+        """Over all series of `voxgate_<name>` that have these labels."""
+        found = [value for (of, has), value in self.items() if of == f"voxgate_{name}" and has >= set(labels.items())]
+        assert found, f"no voxgate_{name} with {labels}"
+        return sum(found)
+
+
+def scrape(server: Any) -> Scrape:
+    with urllib.request.urlopen(server.http("/metrics"), timeout=30) as answer:
+        return Scrape(answer.read().decode())
+
+
+def check_laws(told: Scrape) -> None:
+    """What holds at any scrape."""
+    assert told.sum("streams_accepted_total") == told.sum("streams_total") + told.sum("streams_active")
+    assert told.sum("closes_total") == told.sum("streams_total")
+    for route in ("simple", "segmented", "stateful"):
+        received, processed, abandoned, pending = (
+            told.sum(f"audio_{what}", route=route)
+            for what in (
+                "received_seconds_total",
+                "processed_seconds_total",
+                "abandoned_seconds_total",
+                "pending_seconds",
+            )
+        )
+        assert received == pytest.approx(processed + abandoned + pending, abs=1e-8)
+        assert min(processed, abandoned, pending) >= 0
+
+
+def settled(server: Any, condition: Callable[[Scrape], bool]) -> Scrape:
+    """Scrapes until it holds: the server learns of a client's end a little after the client."""
+    until_s = time.monotonic() + 30
+    while time.monotonic() < until_s:
+        told = scrape(server)
+        check_laws(told)
+        if condition(told):
+            return told
+    raise AssertionError(sorted(told.items(), key=str))
+
+
+def nobody(told: Scrape) -> bool:
+    return told.sum("streams_active") == 0
+
+
+def test_every_metric_of_the_catalogue_and_no_other(serve):
+    server = serve()
+    stream(server.url(), start(), bytes(32_000))
+    told = scrape(server)
+    ours = {name for name in told.families if name.startswith("voxgate_")}
+    assert ours == {spec.family if spec.kind == "counter" else spec.name for spec in CATALOGUE}
+    for spec in CATALOGUE:
+        family = told.families[spec.family if spec.kind == "counter" else spec.name]
+        assert family.type == {"info": "gauge"}.get(spec.kind, spec.kind)
+        assert family.documentation == spec.help
+        assert family.samples, spec.name
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == {"worker", *spec.labels}
+            assert sample.labels["worker"] == "0"
+    assert {"process_cpu_seconds", "process_resident_memory_bytes", "python_gc_collections"} <= set(told.families)
+
+
+def test_there_are_few_series(serve):
+    server = serve()
+    for route in ("simple", "segmented"):
+        stream(server.url(route), start(interim_results=True), encode(bursts((0.5, 2), length_s=3)))
+    assert len(scrape(server)) < 700  # 2000 are the limit; three workers must fit
+
+
+def test_the_counters_are_what_the_client_did(serve):
+    server = serve()
+    audio = encode(bursts((0.5, 2.0), (3.5, 5.0), length_s=6.0))
+    said: list[str | bytes | dict[str, Any]] = [
+        *(start(notices=True), *pieces(audio, 640), FLUSH, PAUSE, KEEP_ALIVE),
+        *('{"request":"grüße"}', start(channels=2), audio[:64_001], STOP),
+    ]
+    with Client(server.url()) as client:
+        client.send(*said)
+        heard: list[str] = []
+        for message in client.socket:
+            heard.append(message)
+    told = settled(server, nobody)
+    texts = [
+        message if isinstance(message, str) else json.dumps(message)
+        for message in said
+        if not isinstance(message, bytes)
+    ]
+    binaries = [message for message in said if isinstance(message, bytes)]
+    assert told.sum("messages_total", direction="in", kind="text") == len(texts)
+    assert told.sum("messages_total", direction="in", kind="binary") == len(binaries)
+    assert told.sum("bytes_total", direction="in", kind="text") == sum(len(text.encode()) for text in texts)
+    assert told.sum("bytes_total", direction="in", kind="binary") == sum(map(len, binaries))
+    assert told.sum("messages_total", direction="out") == len(heard)
+    assert told.sum("bytes_total", direction="out") == sum(len(text.encode()) for text in heard)
+    # All channels added up; the last byte, which is half a sample, is none.
+    assert told.sum("audio_received_seconds_total", route="segmented") == 6 + 2 * 1
+    assert told.sum("audio_processed_seconds_total") == told.sum("audio_received_seconds_total")
+    events = [json.loads(text) for text in heard]
+    finals = [event for event in events if event["type"] == "segment"]
+    assert told.sum("segments_total", kind="final") == len(finals) > 1
+    assert told.sum("final_seconds_count") == len(finals)
+    assert told.sum("errors_total", code="invalid_message") == 1
+    assert told.sum("errors_total") == 1
+    assert told.sum("streams_total", route="segmented", outcome="completed") == told.sum("streams_total") == 1
+    assert told.sum("closes_total", code="1000") == 1
+    assert told.sum("session_seconds_count", route="segmented") == 2
+    assert told.sum("inferences_total", outcome="ok") == told.sum("inferences_accepted_total") == len(finals)
+
+
+def test_audio_of_who_leaves_is_abandoned_to_the_sample(serve):
+    began, go = threading.Event(), threading.Event()
+
+    def stuck(audio: np.ndarray) -> dict[str, int]:
+        began.set()
+        assert go.wait(30)
+        return {}
+
+    server = serve(stuck, **{"inference.warm_up": False, "inference.per_stream": 1, "simple.min_chunk_ms": 0})
+    try:
+        with Client(server.url("simple")) as client:
+            client.send(start(), bytes(2 * 4000))
+            assert began.wait(30)
+            client.send(bytes(2 * 1001))
+            settled(server, lambda told: told.sum("audio_pending_seconds", route="simple") == 5001 / 16_000)
+    finally:
+        go.set()
+    told = settled(server, nobody)
+    assert told.sum("audio_abandoned_seconds_total", route="simple") in (5001 / 16_000, 1001 / 16_000)
+    assert told.sum("audio_received_seconds_total", route="simple") == 5001 / 16_000
+    assert told.sum("streams_total", outcome="left") == 1
+
+
+def test_audio_of_an_open_utterance_is_pending(serve):
+    server = serve()
+    with Client(server.url()) as client:
+        audio = encode(bursts((1.0, 3.0), length_s=3.0))
+        client.send(start(vad={"prefix_padding_ms": 0}, notices=True), audio)
+        (active,) = [event for event in client.until("active") if event["type"] == "active"]
+        told = settled(server, lambda told: told.sum("audio_received_seconds_total") == 3.0)
+        assert told.sum("audio_pending_seconds") == pytest.approx(3.0 - active["time"], abs=0.001)
+        assert told.sum("sessions_active", route="segmented") == 1
+        progress = client.until("progress")[-1]
+        assert progress["processed_s"] == pytest.approx(active["time"], abs=0.001)
+        assert progress["lag_s"] == 0  # the server waits for the speaker, not for the model
+    told = settled(server, nobody)
+    assert told.sum("audio_abandoned_seconds_total") == pytest.approx(3.0 - active["time"], abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("messages", "settings", "outcome", "code", "limit"),
+    [
+        ([b"x"] * 2 + ["{"] * 2, {"limits.invalid_messages": 2}, "invalid", "1008", "invalid_messages"),
+        ([start(), bytes(2000)], {"limits.message_bytes": 1024}, "invalid", "1009", "message_bytes"),
+        ([], {"limits.start_timeout_s": 0.1}, "timeout", "1008", "start_timeout_s"),
+        ([start()], {"limits.idle_timeout_s": 0.1}, "timeout", "1008", "idle_timeout_s"),
+    ],
+)
+def test_who_is_sent_away_is_counted_by_why(serve, messages, settings, outcome, code, limit):
+    server = serve(**settings)
+    with Client(server.url()) as client:
+        client.send(*messages)
+        client.rest()
+        assert str(client.close_code) == code
+    told = settled(server, nobody)
+    assert told.sum("streams_total", outcome=outcome) == 1
+    assert told.sum("closes_total", code=code) == 1
+    if limit is not None:
+        assert told.sum("limit_hits_total", limit=limit) == told.sum("limit_hits_total") == 1
+
+
+def test_calls_are_counted_by_what_became_of_them(serve):
+    def moody(audio: np.ndarray) -> dict[str, int]:
+        if len(audio) == 1600:
+            raise InferenceError("no")
+        if len(audio) == 3200:
+            raise ValueError("a bug")
+        return {}
+
+    server = serve(moody, **{"simple.min_chunk_ms": 0})
+    for n_samples in (1600, 3200, 3200, 4800, 4800, 4800):
+        stream(server.url("simple"), start(), bytes(2 * n_samples))
+    told = settled(server, nobody)
+    assert [told.sum("inferences_total", outcome=outcome) for outcome in ("refused", "failed", "ok")] == [1, 2, 3]
+    assert told.sum("inferences_accepted_total") == told.sum("inferences_total") == 6
+    assert told.sum("errors_total", code="inference_failed") == 1
+    assert told.sum("errors_total", code="internal") == 2
+    assert told.sum("audio_processed_seconds_total") == told.sum("audio_received_seconds_total") > 1
+
+
+def test_refusals_are_counted_by_reason(serve):
+    server = serve(**{"limits.streams": 1})
+    for path in ("nothing", "segmented", "stateful"):
+        with Client(server.url()) as client:
+            client.send(start(notices=True))
+            client.until("started")
+            with pytest.raises(Exception, match="HTTP"), Client(server.url(path)):
+                pass
+    told = settled(server, nobody)
+    assert told.sum("rejected_total", reason="not_found") == 1
+    assert told.sum("rejected_total", reason="streams") == 1
+    assert told.sum("rejected_total", reason="not_served") == 1
+    assert told.sum("streams_accepted_total") == 3
+
+
+def test_openmetrics_and_gzip_when_they_are_asked_for(serve):
+    server = serve()
+    headers = {"Accept": "application/openmetrics-text; version=1.0.0", "Accept-Encoding": "gzip"}
+    request = urllib.request.Request(server.http("/metrics"), headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert answer.headers["Content-Encoding"] == "gzip"
+        families = {family.name: family for family in parse_openmetrics(gzip.decompress(answer.read()).decode())}
+    assert {spec.family for spec in CATALOGUE} <= set(families)
+    assert families["voxgate_streams"].type == "counter"
+    assert families["voxgate_build"].type == "info"
+
+
+def test_one_worker_answers_for_all(serve):
+    server, other = serve(), serve()
+    stream(server.url(), start(), STOP)
+    stream(other.url(), start(), STOP)
+    stream(other.url(), start(), STOP)
+    other.service.metrics.worker = "1"
+
+    async def peers() -> list[str]:
+        return [other.service.metrics.snapshot()]
+
+    server.service.metrics.peers = peers
+    told = settled(server, lambda told: told.sum("streams_total") == 3)
+    assert told.sum("streams_total", worker="0") == 1
+    assert told.sum("streams_total", worker="1", outcome="completed") == 2
+    assert told.sum("ready") == 2
+
+
+def test_the_reference_is_that_of_the_code():
+    assert (DOCS / "metrics.md").read_text() == reference(), "run: python -m voxgate.metrics > docs/metrics.md"
