@@ -231,7 +231,9 @@ class WebSocket:
         return text
 
     async def send(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # servers raise it, or a subclass, for a client that is gone
+        # Servers raise OSError, or a subclass, for a client that is gone, and RuntimeError when it was thrown out for
+        # breaking the rules of websockets while something was still to be said to it.
+        with contextlib.suppress(OSError, RuntimeError):
             await self._send({"type": "websocket.send", "text": text})
 
     async def close(self, code: int, reason: str) -> None:

@@ -103,7 +103,8 @@ def fuzz(data: bytes) -> None:
     if not has_nan(config.model.options):
         known = msgspec.structs.replace(config, auth=msgspec.structs.replace(config.auth, tokens=again.auth.tokens))
         assert again == known, printed
-    assert dump_toml(again) == printed
+    if not config.auth.tokens:  # printed as a comment that says so
+        assert dump_toml(again) == printed
 
 
 SEEDS = [

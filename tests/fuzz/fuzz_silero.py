@@ -28,7 +28,7 @@ def refused(source: Source) -> None:
     if damage == 0:
         del weights[name]
     elif damage == 1:
-        weights[name] = weights[name].reshape(-1)[: source.size(100)]
+        weights[name] = weights[name].reshape(-1)[: source.integer(0, weights[name].size - 1)]
     elif damage == 2:
         weights[name] = weights[name][None]
     elif damage == 3:
