@@ -7,14 +7,19 @@ Two hearts beat side by side: one on the event loop, one on a thread that does n
 in the same span, while the process did compute but the loop's own thread did not, somebody else had the GIL; and when a
 model call was running, it was the model. A slow callback of the loop's own, a blocking system call in it, a machine
 that was suspended or overloaded look different, and are not blamed on the model.
+
+When it is the loop's own thread that does not come back, the heart beside it looks where that thread is, and the log
+gets its stack while the loop is still being held.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,6 +36,8 @@ _STALL_S = 0.25
 _WINDOW_S = 5.0
 _SHARE = 0.1
 """Part of a window that went by waiting for the GIL, in spans however short, that is worth a line."""
+_STACK_FRAMES = 30
+"""Innermost frames of a stack that are shown."""
 _QUIET_S = 60.0
 """Time between two lines."""
 _OWN_WORK = 0.5
@@ -67,6 +74,8 @@ class Starvation:
         self._window_from_s = 0.0
         self._starved_s = 0.0
         self._told_s: float | None = None
+        self.last_s = 0.0
+        """Of the span up to the last beat, what a model call took from everybody."""
 
     def beat(self, beat: Beat) -> str | None:
         """A sentence for the log, or None when all is well, or was said less than a minute ago."""
@@ -74,7 +83,7 @@ class Starvation:
         if before is None:
             self._window_from_s = beat.now_s
             return None
-        starved_s = self._starved(before, beat)
+        self.last_s = starved_s = self._starved(before, beat)
         self._starved_s += starved_s
         window_s = beat.now_s - self._window_from_s
         complaint = None
@@ -107,6 +116,53 @@ class Starvation:
         return lost_s
 
 
+class Hold:
+    """Tells of the loop being held: the part without threads and clocks. One is told a minute, with its stack when that
+    was seen, and once more when it is over.
+    """
+
+    def __init__(self) -> None:
+        self._told_s: float | None = None
+        self._n_untold = 0
+        self._is_told = False  # the hold that goes on now
+
+    def seen(self, now_s: float, held_s: float, late_s: float, own_s: float) -> str | None:
+        """From beside the loop, which has not come back for `held_s`: what to say in front of its stack, or None when
+        that stack would say nothing, or nothing new. `late_s`: how late the beat beside came itself; `own_s`: what the
+        loop's thread has computed meanwhile.
+        """
+        kept_waiting = late_s >= held_s / 2 and own_s < _OWN_WORK * held_s  # like the loop, by somebody else
+        if held_s < _STALL_S or self._is_told or kept_waiting or not self._is_due(now_s):
+            return None
+        return self._told(now_s, f"the event loop has been held for {held_s:.2f} s; its thread is at")
+
+    def over(self, now_s: float, held_s: float, own_s: float, by_model: bool) -> str | None:
+        """From the loop, at every beat. `by_model`: the hold is told of by another name."""
+        is_told, self._is_told = self._is_told, False
+        if is_told and held_s >= _STALL_S:
+            return f"the event loop goes on after {held_s:.2f} s"
+        if held_s < _STALL_S or by_model:
+            return None
+        if not self._is_due(now_s):
+            self._n_untold += 1
+            return None
+        complaint = self._told(
+            now_s,
+            f"the event loop was held for {held_s:.2f} s, {own_s:.2f} s of which its own thread computed; for the rest"
+            " the machine was too busy, or another thread had Python's lock",
+        )
+        self._is_told = False
+        return complaint
+
+    def _is_due(self, now_s: float) -> bool:
+        return self._told_s is None or now_s - self._told_s >= _QUIET_S
+
+    def _told(self, now_s: float, complaint: str) -> str:
+        self._told_s, self._is_told = now_s, True
+        n_untold, self._n_untold = self._n_untold, 0
+        return f"({n_untold} more since it was last said) {complaint}" if n_untold else complaint
+
+
 class Watchdog:
     """Watches one event loop while it serves. Made, started and stopped on the loop's thread."""
 
@@ -122,7 +178,8 @@ class Watchdog:
         """Beats that came `_STALL_S` late or more."""
         self._loop_thread = 0
         self._loop_clock = 0
-        self._held_told_s = float("-inf")
+        self._planned_cpu_s = 0.0
+        self._hold = Hold()
         self._stopped = threading.Event()
         self._most_late_s = 0.0
         self._other_planned_s = time.perf_counter() + _BEAT_S
@@ -149,6 +206,7 @@ class Watchdog:
         return time.clock_gettime(self._loop_clock) if self._loop_clock else 0.0
 
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._planned_cpu_s = time.thread_time()
         self._planned_s = time.perf_counter() + _BEAT_S
         self._timer = loop.call_later(_BEAT_S, self._beat, loop)
 
@@ -172,10 +230,30 @@ class Watchdog:
             )
             if complaint is not None:
                 logger.warning("%s", complaint)
+        own_s = time.thread_time() - self._planned_cpu_s
+        by_model = self._starvation is not None and self._starvation.last_s >= late_s / 2
+        complaint = self._hold.over(now_s, late_s, own_s, by_model)
+        if complaint is not None:
+            logger.warning("%s", complaint)
         self._plan(loop)
 
     def _beat_beside(self) -> None:
         while not self._stopped.wait(_BEAT_S):
             now_s = time.perf_counter()
-            self._most_late_s = max(self._most_late_s, now_s - self._other_planned_s)
+            late_s = now_s - self._other_planned_s
+            self._most_late_s = max(self._most_late_s, late_s)
+            if now_s - self._planned_s >= _STALL_S:
+                self._look(now_s, late_s)
+                now_s = time.perf_counter()
             self._other_planned_s = now_s + _BEAT_S
+
+    def _look(self, now_s: float, late_s: float) -> None:
+        try:
+            own_s = time.clock_gettime(self._loop_clock) - self._planned_cpu_s
+        except OSError:  # The thread is gone, and the loop with it.
+            return
+        complaint = self._hold.seen(now_s, now_s - self._planned_s, late_s, own_s)
+        frame = sys._current_frames().get(self._loop_thread)
+        if complaint is not None and frame is not None:
+            # Where it is, and never what the variables hold.
+            logger.warning("%s:\n%s", complaint, "".join(traceback.format_stack(frame, _STACK_FRAMES)).rstrip())
