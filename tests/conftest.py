@@ -12,7 +12,7 @@ import pytest
 from voxgate.config import load_config
 from voxgate.models import FunctionModel, Model
 from voxgate.service import Service
-from voxgate.serving import Server, listen
+from voxgate.serving import Server, listen_for
 
 
 class LiveServer:
@@ -24,7 +24,8 @@ class LiveServer:
         defaults = {"server.port": 0, "server.drain_s": 0, "vad.detector": "energy"}
         config = load_config(environ={}, overrides={**defaults, **settings})
         self.service = Service(config, model)
-        self.socket = listen(config.server)
+        self.sockets = listen_for(self.service)
+        self.socket = self.sockets[0]
         self.port: int = self.socket.getsockname()[1]
         self.ready = threading.Event()
         self.failure: BaseException | None = None
@@ -39,7 +40,7 @@ class LiveServer:
     def _run(self) -> None:
         async def main() -> None:
             asyncio.get_running_loop().set_exception_handler(lambda _, context: self.loop_errors.append(context))
-            await self.server.serve(sockets=[self.socket])
+            await self.server.serve(sockets=self.sockets)
 
         import uvloop
 
@@ -56,7 +57,8 @@ class LiveServer:
     def stop(self) -> None:
         self.server.ask_to_end()
         self._thread.join(30)
-        self.socket.close()
+        for socket in self.sockets:
+            socket.close()
         assert not self._thread.is_alive(), "the server did not stop"
         assert self.service.streams == 0
         assert self.loop_errors == []

@@ -9,10 +9,11 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from voxgate import page, runners, tasks
 from voxgate.access import SUBPROTOCOL, Verdict, credentials_of
@@ -27,6 +28,7 @@ SECURE_SCHEMES = ("https", "wss")
 UNAUTHORIZED = Refusal(401, "unauthorized", "expected a good token: Authorization: Bearer TOKEN")
 AUTH_UNAVAILABLE = Refusal(503, "auth_unavailable", "tokens cannot be checked at the moment", 5)
 STREAM_PATHS: dict[str, runners.Route] = {f"/api/v1/{route}": route for route in runners.RUNNERS}
+METRICS_PATH = "/metrics"
 STOP_TIMEOUT_S = 0.5
 RETRY_AFTER = {"Retry-After": "5"}  # seconds
 
@@ -97,11 +99,37 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
             await service.stop(STOP_TIMEOUT_S)
 
     routes: list[BaseRoute] = [Route("/api/v1/health", health), Route("/api/v1/ready", ready)]
-    routes.append(Route("/metrics", guarded(service, metrics) if service.config.auth.metrics else metrics))
+    routes.append(Route(METRICS_PATH, guarded(service, metrics) if service.config.auth.metrics else metrics))
     routes += [Route("/api/v1/info", guarded(service, info)), Route("/", asset), Route("/web/{file}", asset)]
     routes += [WebSocketRoute(path, StreamEndpoint(service, route)) for path, route in STREAM_PATHS.items()]
     routes.append(WebSocketRoute("/{path:path}", NoSuchStream(service)))
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: not_found, 405: not_found})
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={404: not_found, 405: not_found},
+        middleware=[Middleware(Ports, service)],
+    )
+
+
+class Ports:
+    """Metrics that have a port of their own are there, alone, and nowhere else."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        port = self._service.metrics.port
+        if (
+            port is None
+            or scope["type"] == "lifespan"
+            or (scope["server"][1] == port) == (scope["path"] == METRICS_PATH)
+        ):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await NoSuchStream(self._service)(scope, receive, send)
+        else:
+            await JSONResponse(_body_of(_nothing_at(scope["path"])), 404)(scope, receive, send)
 
 
 def guarded(service: Service, endpoint: Endpoint) -> Endpoint:

@@ -6,6 +6,7 @@ import gzip
 import json
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
+from websockets.exceptions import InvalidStatus
 
 from voxgate.errors import InferenceError
 from voxgate.metrics.catalogue import CATALOGUE
@@ -229,7 +231,7 @@ def test_refusals_are_counted_by_reason(serve):
         with Client(server.url()) as client:
             client.send(start(notices=True))
             client.until("started")
-            with pytest.raises(Exception, match="HTTP"), Client(server.url(path)):
+            with pytest.raises(InvalidStatus), Client(server.url(path)):
                 pass
     told = settled(server, nobody)
     assert told.sum("rejected_total", reason="not_found") == 1
@@ -249,6 +251,30 @@ def test_openmetrics_and_gzip_when_they_are_asked_for(serve):
     assert {spec.family for spec in CATALOGUE} <= set(families)
     assert families["voxgate_streams"].type == "counter"
     assert families["voxgate_build"].type == "info"
+
+
+def test_metrics_with_a_port_of_their_own_are_there_alone(serve):
+    server = serve(**{"metrics.port": 0})
+    own = f"127.0.0.1:{server.service.metrics.port}"
+    stream(server.url(), start(), bytes(100))
+    with urllib.request.urlopen(f"http://{own}/metrics", timeout=30) as answer:
+        assert Scrape(answer.read().decode()).sum("streams_total") == 1
+    for url in (server.http("/metrics"), f"http://{own}/", f"http://{own}/api/v1/health"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(url, timeout=30)
+    with pytest.raises(InvalidStatus, match="404"), Client(f"ws://{own}/api/v1/segmented"):
+        pass
+
+
+def test_metrics_ask_for_a_token_where_streams_do_unless_told_otherwise(serve):
+    asks, tells = serve(**{"auth.tokens": "secret"}), serve(**{"auth.tokens": "secret", "auth.metrics": False})
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        scrape(asks)
+    request = urllib.request.Request(asks.http("/metrics"), headers={"Authorization": "Bearer secret"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        told = Scrape(answer.read().decode())
+    assert told.sum("rejected_total", reason="unauthorized") == 1
+    assert scrape(tells).sum("rejected_total") == 0
 
 
 def test_one_worker_answers_for_all(serve):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from voxgate.config import Config
 from voxgate.service import Service
 
-from .listening import listen, url_of
+from .listening import listen, listen_for, url_of
 from .server import Server, end_process
 
-__all__ = ["Server", "listen", "serve", "url_of"]
+logger = logging.getLogger(__name__)
+
+__all__ = ["Server", "listen", "listen_for", "serve", "url_of"]
 
 
 def serve(config: Config) -> int:
@@ -23,14 +27,20 @@ def serve(config: Config) -> int:
     def started(error: BaseException | None) -> None:
         nonlocal failure
         if error is None:
-            print(f"voxgate listening on {url_of(sock)}", flush=True)
+            for sock in sockets[1:]:
+                logger.info("metrics at %s/metrics", url_of(sock))
+            print(f"voxgate listening on {url_of(sockets[0])}", flush=True)
         else:
             failure = error
             server.ask_to_end()
 
     server = Server(service, started, owns_process=True)
-    with listen(config.server) as sock:
-        server.run(sockets=[sock])
+    sockets = listen_for(service)
+    try:
+        server.run(sockets=sockets)
+    finally:
+        for sock in sockets:
+            sock.close()
     if failure is not None:
         raise failure
     if service.calls_left_behind:

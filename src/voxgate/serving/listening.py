@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import socket
 
+import msgspec
+
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
+from voxgate.service import Service
 
 # Largest TCP segment that is asked for: that of an Ethernet. It changes nothing there; on loopback, where it would be
 # 64 KiB, it keeps the sender's kernel from taking in megabytes of audio which the server has no room for, in front of
@@ -37,6 +40,22 @@ def listen(settings: ServerSettings) -> socket.socket:
     except OSError as error:
         raise ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
     return sock
+
+
+def listen_for(service: Service) -> list[socket.socket]:
+    """The server's socket, and behind it that of the metrics when they have a port of their own, which the service
+    learns here. ConfigError as above.
+    """
+    settings, metrics_port = service.config.server, service.config.metrics.port
+    sockets = [listen(settings)]
+    if metrics_port is not None:
+        try:
+            sockets.append(listen(msgspec.structs.replace(settings, port=metrics_port)))
+        except BaseException:
+            sockets[0].close()
+            raise
+        service.metrics.port = sockets[1].getsockname()[1]
+    return sockets
 
 
 def url_of(sock: socket.socket, scheme: str = "http") -> str:
