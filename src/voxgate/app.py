@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from voxgate import page, runners, tasks
 from voxgate.access import SUBPROTOCOL, Verdict, credentials_of
+from voxgate.account import Caller
 from voxgate.admission import Place, Refusal
 from voxgate.connection import Connection
 from voxgate.errors import InternalError, Unauthorized, VoxgateError
@@ -176,7 +178,8 @@ class StreamEndpoint:
                 accept["subprotocol"] = SUBPROTOCOL
             await send(accept)
             due = check_token if place.is_pending else None
-            await Connection(WebSocket(receive, send), service, self._route, due).run()
+            caller = _caller(service, scope)
+            await Connection(WebSocket(receive, send), service, self._route, due, caller).run()
         finally:
             place.release()
 
@@ -267,6 +270,12 @@ class WebSocket:
     async def close(self, code: int, reason: str) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # the latter when the closing handshake has begun
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+def _caller(service: Service, scope: Scope) -> Caller:
+    headers, client = Headers(scope=scope), scope["client"]
+    peer = service.gate.peer(client[0] if client else None, scope["scheme"] in SECURE_SCHEMES, scope["headers"])
+    return Caller(peer.address, headers.get("traceparent"), headers.get("tracestate"))
 
 
 def _why_unserved(service: Service, route: runners.Route) -> str | None:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 from typing import Protocol as Interface
 
-from voxgate import tasks
+from voxgate import logs, tasks
+from voxgate.account import NOBODY, Account, Caller, Outcome
 from voxgate.errors import InternalError, StreamTimeout, VoxgateError
+from voxgate.logs import LogContext
 from voxgate.messages import Draining, Error, Event, Finished, Progress, Start, Started, encode_event
 from voxgate.metrics import outcome_of
 from voxgate.protocol import Action, Audio, CheckToken, Close, FinishSession, Flush, OpenSession, Protocol, Reply
@@ -82,19 +83,27 @@ class Connection:
     """Serves one websocket from its acceptance to its end: ``await Connection(...).run()``."""
 
     def __init__(
-        self, transport: Transport, service: Service, route: Route, check_token: CheckTokenOf | None = None
+        self,
+        transport: Transport,
+        service: Service,
+        route: Route,
+        check_token: CheckTokenOf | None = None,
+        caller: Caller = NOBODY,
     ) -> None:
         """`check_token`: asked about the token of the first start; None: no token is due any more."""
         self._transport = transport
         self._service = service
         self._route = route
         self._tally = service.tally
+        self._caller = caller
         self._limits = service.config.limits
         # Well below what the scheduler bears: one slice of audio may end several segments of every channel.
         self._max_owed = max(1, service.config.inference.stream_jobs // 2)
         self._check_token = check_token
         self._protocol = Protocol(self._limits, service.vad, route, authorized=check_token is None)
         self._runner: Runner | None = None
+        self._account: Account | None = None
+        self._log_context = LogContext()
         self._slice_bytes = 0
         self._opened_s = 0.0  # the session
         self._n_finished = 0  # sessions
@@ -121,6 +130,7 @@ class Connection:
 
     async def run(self) -> None:
         """Returns when the client is gone or was sent away. Never raises but for cancellation."""
+        logs.current.set((self._log_context,))  # of this task, and of all that it starts
         writer = tasks.spawn_task(self._write(), "connection-writer", "connection")
         tally = self._tally
         tally.stream_began(self._route)
@@ -288,8 +298,11 @@ class Connection:
         self._timer = self._loop.call_later(self._limits.idle_timeout_s, self._check_silence)
         if self._stall_s:
             self._stall_timer = self._loop.call_later(self._stall_s, self._check_stall)
+        account = Account(self._service, self._route, start, self._caller, runner, self._log_context)
+        self._account = account
         if start.notices:
-            self._emit(Started(uuid.uuid4().hex, self._service.model.name, self._service.public_limits))
+            name, limits = self._service.model.name, self._service.public_limits
+            self._emit(Started(account.session_id, name, limits, trace_id=account.trace_id))
             self._progress_timer = self._loop.call_later(PROGRESS_S, self._send_progress, runner)
 
     async def _finish_session(self) -> None:
@@ -299,7 +312,7 @@ class Connection:
         await self._until(lambda: runner.owed == 0)
         if self._progress_timer is not None:
             self._emit(Finished(runner.received_s, runner.processed_s, runner.results, runner.errors))
-        self._end_session()
+        self._end_session("finished")
         self._n_finished += 1
 
     async def _end(self, ending: Ending) -> None:
@@ -309,7 +322,7 @@ class Connection:
             self._emit(Error(str(ending.error), ending.error.code))
         self._close(ending.close)
 
-    def _end_session(self) -> None:
+    def _end_session(self, outcome: Outcome = "abandoned") -> None:
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
@@ -320,6 +333,9 @@ class Connection:
             self._tally.session_ended(self._route, self._runner, self._loop.time() - self._opened_s)
             self._runner.abandon()
             self._runner = None
+        if self._account is not None:
+            self._account.close(outcome, None if self._closing is None else self._closing.code)
+            self._account = None
 
     def _send_progress(self, runner: Runner) -> None:
         if not self._is_unread():  # who does not read is told nothing more
@@ -454,7 +470,7 @@ class Connection:
             self._closing = close
             if outcome_of(close) == "invalid" and close.code == 1008:
                 self._tally.limit_hits.add("invalid_messages")
-            self._end_session()
+            self._end_session("closed")
             self._inbox.clear()
             self._inbox_bytes = 0
             self._has_output.set()

@@ -371,13 +371,16 @@ class Probabilities(Struct, frozen=True):
 
 
 class Started(Struct, frozen=True):
-    """Notice: the session is open. ``limits`` are those of the server that concern the client, by name."""
+    """Notice: the session is open. ``limits`` are those of the server that concern the client, by name. ``trace_id`` is
+    that of the W3C trace the session belongs to, None when it belongs to none.
+    """
 
     type: ClassVar[str] = "started"
     session_id: str
     model: str
     limits: Mapping[str, Any]
     channel: int = 0
+    trace_id: str | None = None
 
 
 class Progress(Struct, frozen=True, gc=False):
@@ -522,15 +525,15 @@ def _encode_probabilities(event: Probabilities) -> str:
 
 
 def _encode_started(event: Started) -> str:
-    return _encoder.encode(
-        {
-            "type": "started",
-            "session_id": event.session_id,
-            "model": event.model,
-            "limits": event.limits,
-            "channel": event.channel,
-        }
-    ).decode()
+    fields: dict[str, Any] = {
+        "type": "started",
+        "session_id": event.session_id,
+        "model": event.model,
+        "limits": event.limits,
+    }
+    if event.trace_id is not None:
+        fields["trace_id"] = event.trace_id
+    return _encoder.encode({**fields, "channel": event.channel}).decode()
 
 
 def _encode_progress(event: Progress) -> str:

@@ -22,9 +22,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
+from voxgate import logs
 from voxgate._native.batch import BatchQueue
 from voxgate.audio import resample
-from voxgate.engine.base import Arena, BatchLimits, Engine, Job, Outcome, Work
+from voxgate.engine.base import Arena, Batched, BatchLimits, Engine, Job, Outcome, Work
 from voxgate.errors import ConfigError, InferenceError, InternalError, Overloaded, VoxgateError
 from voxgate.histogram import BATCH_SIZES, FACTORS, LATENCIES_S, STAGES_S, Histogram
 from voxgate.models.base import Batch
@@ -288,6 +289,13 @@ class Scheduler:
                 times.batch_size.observe(len(jobs))
                 for job in jobs:
                     (times.final_wait_s if job.final else times.interim_wait_s).observe(job.queue_s)
+            traced = [job.trace for job in jobs if job.trace is not None]
+            if traced:
+                batched = Batched(traced, len(jobs))
+                for job in jobs:
+                    job.batch = batched
+            # Until its next take, this thread works for these sessions; its log lines say so.
+            logs.current.set(tuple(job.context for job in jobs if job.context is not None))
             if audio is None:
                 error = InferenceError(f"{lengths.max() / self._rate:.1f} s of audio is too long for a worker")
                 self.finish(jobs, [error] * len(jobs))

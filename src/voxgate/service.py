@@ -19,6 +19,7 @@ from voxgate.metrics import Metrics, Tally
 from voxgate.models import Model, find_model, load_model
 from voxgate.scheduler import Scheduler
 from voxgate.tasks import run_in_thread
+from voxgate.tracing import Tracing
 from voxgate.vad import VadConfig, load_detector
 from voxgate.watchdog import Watchdog
 
@@ -65,6 +66,7 @@ class Service:
         self.watchdog: Watchdog | None = None
         self.tally = Tally()
         self.metrics = Metrics(self)
+        self.tracing = Tracing.from_environment()
         self.connections: set[Stream] = set()
         self.draining_until_s: float | None = None
         """When running sessions are ended, by the monotonic clock; None: not before they end by themselves."""
@@ -140,6 +142,8 @@ class Service:
             self.scheduler.close()
             stopped = await self.scheduler.wait_closed(timeout_s)
         self.calls_left_behind = not stopped
+        if self.tracing is not None:
+            await self.tracing.stop()
 
     # The end, step by step. Each is called on the loop, and again without harm.
 

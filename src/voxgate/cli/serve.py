@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from typing import Any
 
+from voxgate import logs
 from voxgate.config import dump_toml, load_config
 from voxgate.errors import ConfigError
 
@@ -49,9 +49,5 @@ def run(args: argparse.Namespace) -> int:
 
     from voxgate.serving import serve  # the other verbs need no server
 
-    logging.basicConfig(
-        level=config.server.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
-    # It logs every connection at a lower level, with the query of its address.
-    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.root.level))
+    logs.setup(config.server.log_level, config.server.log_format)
     return serve(config)

@@ -8,9 +8,22 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from voxgate.errors import VoxgateError
+from voxgate.logs import LogContext
 from voxgate.models.base import Batch, Model, Samples
 
-__all__ = ["Arena", "BatchLimits", "Call", "Engine", "EngineCounts", "Job", "JobSource", "Outcome", "State", "Work"]
+__all__ = [
+    "Arena",
+    "BatchLimits",
+    "Batched",
+    "Call",
+    "Engine",
+    "EngineCounts",
+    "Job",
+    "JobSource",
+    "Outcome",
+    "State",
+    "Work",
+]
 
 Outcome: TypeAlias = Mapping[str, Any] | VoxgateError | None
 """What came of one job: the model's result, or the error that stands in its place. None: a stateful call had nothing
@@ -39,10 +52,22 @@ class State:
 
 
 @dataclass(slots=True, eq=False)
+class Batched:
+    """What the traced jobs of one `take` know of each other. Holds no job, which would be a circle."""
+
+    traced: list[object]
+    """The `trace` of each of them."""
+    size: int
+    """Jobs in all."""
+    mark: Any = None
+    """The tracer's own."""
+
+
+@dataclass(slots=True, eq=False)
 class Job:
     """One model call that somebody waits for. Made by a runner, given to the scheduler, answered through `on_done`.
 
-    The first seven fields are the maker's and stay as they are; the others are the scheduler's to write and are
+    The first nine fields are the maker's and stay as they are; the others are the scheduler's to write and are
     settled when `on_done` is called. Two jobs are never equal, so a job is its own identity.
     """
 
@@ -60,6 +85,10 @@ class Job:
     call: Call = "infer"
     """`step` and `finish` need `state`; such a job always runs alone."""
     state: State | None = None
+    context: LogContext | None = None
+    """Whose log lines a worker writes while it is at this job."""
+    trace: object | None = None
+    """Anything, if the job is traced."""
 
     result: Mapping[str, Any] | None = None
     error: VoxgateError | None = None
@@ -80,6 +109,8 @@ class Job:
     """Accepted, and neither answered nor cancelled yet. False: no need to run it, or to run it again."""
     settled: bool = False
     """What it will be answered with is decided."""
+    batch: Batched | None = None
+    """When any of the jobs taken together is traced."""
     submitted_s: float = field(default=0.0, repr=False)
     taken_s: float = field(default=0.0, repr=False)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from voxgate import logs
 from voxgate.audio import StreamDecoder
 from voxgate.engine.base import Call as Method
 from voxgate.engine.base import Job, State
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from voxgate.service import Service
+    from voxgate.tracing import CallTrace, SessionTrace
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +130,7 @@ class Call:
     held_s: float
     """When it was made, by the monotonic clock."""
     submitted: bool = False
+    trace: CallTrace | None = None
     dropped: bool = False
     """Nobody wants the answer any more, but the model is at it."""
 
@@ -168,6 +171,11 @@ class Runner:
         self._decode_s = self._vad_s = 0.0  # since the session began
         self._observed = (0, 0.0, 0.0)  # received frames, and these two, when they were last observed
         self._observe_at_frames = start.format.sample_rate
+        self.log_context: logs.LogContext | None = None
+        """Whose log lines these are; set before the first audio, as is the next."""
+        self.trace: SessionTrace | None = None
+        self.most_lag_s = 0.0
+        """The largest `backlog_s` so far."""
         self.results = 0
         self.errors = 0
 
@@ -195,6 +203,7 @@ class Runner:
 
     def abandon(self) -> None:
         """Nobody listens any more: queued calls are dropped, results of running ones thrown away."""
+        self.most_lag_s = max(self.most_lag_s, self.backlog_s)
         for job in self._calls:
             self._scheduler.cancel(job)
         self._calls.clear()
@@ -295,9 +304,13 @@ class Runner:
         state: State | None = None,
     ) -> Call:
         """Asks the model about `audio`; the answer has its place among the channel's replies from now on."""
-        job = Job(audio, self._rate, is_final is not False, self, self._done, method, state)
+        job = Job(audio, self._rate, is_final is not False, self, self._done, method, state, self.log_context)
         reply = self._replies[channel].reserve()
         call = Call(channel, start_pos, end_pos, is_final, reply, job, time.monotonic())
+        if self.trace is not None:
+            job.trace = call.trace = self.trace.asked(
+                channel, start_pos / self._rate, end_pos / self._rate, is_final, method
+            )
         self._calls[job] = call
         if is_final is not False:
             self._in_calls_samples[channel] += len(audio)
@@ -335,7 +348,15 @@ class Runner:
         self._on_progress()
 
     def _done(self, job: Job) -> None:
+        if self.log_context is None:
+            self._over(job)
+        else:
+            with logs.about(self.log_context):
+                self._over(job)
+
+    def _over(self, job: Job) -> None:
         call = self._calls[job]
+        self.most_lag_s = max(self.most_lag_s, self.backlog_s)  # it shrinks nowhere else
         self._model_s += job.run_s / max(1, job.batch_size)
         try:
             self._settle(call)
@@ -346,6 +367,8 @@ class Runner:
 
     def _settle(self, call: Call) -> None:
         self._forget(call)
+        if call.trace is not None:
+            call.trace.answered(call.job, "superseded" if call.dropped else None)
         if call.dropped:
             return
         event = self._answer(call)
@@ -374,6 +397,8 @@ class Runner:
         """Nobody wants the answer of an interim any more, and the model has not begun: its place stays empty."""
         self._scheduler.cancel(call.job)
         self._forget(call)
+        if call.trace is not None:
+            call.trace.answered(call.job, "superseded")
         if not call.dropped:
             self._replies[call.channel].settle(call.reply, None)
 

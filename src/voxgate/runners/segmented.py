@@ -115,10 +115,14 @@ class SegmentedRunner(Runner):
             elif event.kind == SPEECH_START:
                 self._open_pos[channel], self._answers.began_s[channel] = event.start_pos, time.perf_counter()
                 self._emit(Active(event.start_pos / self._rate, channel))
+                if self.trace is not None:
+                    self.trace.speech_started(channel, event.start_pos / self._rate)
             else:
                 if event.kind == SPEECH_END:
                     self._open_pos[channel] = None
                     self._emit(Inactive(event.end_pos / self._rate, channel))
+                    if self.trace is not None:
+                        self.trace.speech_ended(channel, event.end_pos / self._rate, event.audio is not None)
                 else:
                     self._open_pos[channel] = event.end_pos  # cut: what follows is the next segment
                 self._answers.began_s[channel] = None
