@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from wire import PAUSE, STOP, Client, bursts, encode, start
 
@@ -75,7 +76,8 @@ def test_how_a_session_ends_in_the_grace_time(serve, last, code):
         client.until("active")
         server.server.ask_to_end()
         client.until("draining")
-        client.send(last, *[bytes(640)] * 3)  # what comes after the end of the session opens no other
+        with contextlib.suppress(ConnectionClosed):  # the server may be faster than what comes after the end
+            client.send(last, *[bytes(640)] * 3)  # and opens no other session
         assert kinds(client.rest())[-3:] == ["inactive", "segment", "finished"]
         assert client.close_code == code
 

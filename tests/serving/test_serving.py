@@ -107,6 +107,9 @@ def test_listen_bounds_what_the_kernels_hold():
         with socket.create_connection(sock.getsockname()) as client, sock.accept()[0] as accepted:
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 40_000  # the kernel doubles it
             assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1440
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
         assert url_of(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 

@@ -15,6 +15,7 @@ from voxgate.service import Service
 # the pings of that client.
 MAX_SEGMENT_BYTES = 1440
 BACKLOG = 2048
+KEEPALIVE_S = 15
 
 
 def listen(settings: ServerSettings) -> socket.socket:
@@ -29,6 +30,11 @@ def listen(settings: ServerSettings) -> socket.socket:
             # Accepted sockets inherit these. A short receive buffer lets back-pressure reach the client soon.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, settings.receive_buffer_bytes)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, MAX_SEGMENT_BYTES)
+            # Who is gone without a word, while nothing is to be sent to it, is found too.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in (("TCP_KEEPIDLE", KEEPALIVE_S), ("TCP_KEEPINTVL", KEEPALIVE_S), ("TCP_KEEPCNT", 3)):
+                if hasattr(socket, option):
+                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 # Who takes in nothing of what we send for so long is gone, or might as well be.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.send_timeout_s * 1000))

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -19,6 +20,7 @@ from voxgate import tasks
 from voxgate.app import Started, create_app
 from voxgate.service import Service
 
+from .http import HttpProtocol
 from .listening import BACKLOG
 from .websocket import WebSocketProtocol
 
@@ -37,19 +39,29 @@ CLOSE_S = 2.0
 HTTP_S = 0.1
 
 
+# What uvicorn has to say about every refusal before the upgrade, which it takes for a mistake of the application, and
+# about what any client can do at any time: a log that strangers can fill is no log.
+NO_NEWS = {
+    "ASGI callable returned without completing handshake.",
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+    "Invalid UTF-8 sequence received from client.",
+}
+
+
 def _is_news(record: logging.LogRecord) -> bool:
-    """Uvicorn takes every refusal before the upgrade for a mistake of the application; we have said it better."""
-    return record.getMessage() != "ASGI callable returned without completing handshake."
+    return record.msg not in NO_NEWS
 
 
 def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
     """How uvicorn has to run for us: what it does by default to long-lived streams is not what they need."""
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+    for_us = {"settings": service.config}
     return uvicorn.Config(
         create_app(service, on_started),
         loop="uvloop",
-        http="httptools",
-        ws=WebSocketProtocol,
+        http=type("HttpProtocol", (HttpProtocol,), for_us),
+        ws=type("WebSocketProtocol", (WebSocketProtocol,), for_us),
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -92,6 +104,30 @@ class Server(uvicorn.Server):
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
                 self._loop.call_soon_threadsafe(self._drain)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """In the place of uvicorn's, which gives a TLS handshake a minute."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise RuntimeError("the application did not start")
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def connection() -> asyncio.Protocol:
+            return config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        tls: dict[str, Any] = {}
+        if config.ssl is not None:
+            tls = {
+                "ssl": config.ssl,
+                "ssl_handshake_timeout": self._service.config.limits.handshake_timeout_s,
+                "ssl_shutdown_timeout": CLOSE_S,
+            }
+        self.servers = [
+            await loop.create_server(connection, sock=sock, backlog=BACKLOG, **tls) for sock in sockets or []
+        ]
+        self.started = True
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -1,19 +1,316 @@
-"""The websocket of uvicorn, made fit for clients that nobody knows."""
+"""The websocket of uvicorn, made fit for clients that nobody knows.
+
+What uvicorn leaves open, and what is done about it:
+
+- A message may be begun and never ended, byte by byte or in endless fragments: it has a time and a number of fragments.
+- One read may hold ten thousand frames, and a client may send nothing but pings: frames are looked at in small groups,
+  between which the event loop turns, and only so many a second; who sends more waits.
+- Pongs are written whether or not they are read: nothing more is taken in of a client that does not read.
+- A client may read nothing, or never answer the close frame: there is a time for both, and then it is cut off.
+
+No timer is set and no clock is read between one complete message and the next: what a message costs must not grow.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+from websockets.frames import Frame, Opcode
+
+from voxgate.config import Config
+from voxgate.errors import StreamTimeout
+from voxgate.messages import Error, encode_event
 
 GOING_AWAY = 1001
+POLICY_VIOLATION = 1008
+TOO_BIG = 1009
+
+# What has been received is parsed in pieces of this size, which hold 340 frames at most, ...
+PIECE_BYTES = 2048
+# ... or of this one while a long frame arrives; between pieces with so many frames the event loop turns.
+LONG_PIECE_BYTES = 4096
+TURN_FRAMES = 64
+# A client has this long to answer our close frame.
+CLOSE_TIMEOUT_S = 3.0
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """A server that goes away says 1001, not 1012 (service restart)."""
+    """One websocket. `settings` are those of a subclass that is made for one server, because uvicorn makes the objects.
+
+    Reading is paused (`read_paused`) while a message waits for the application, and while `_may_read` says no.
+    """
+
+    settings: Config
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        limits = self.settings.limits
+        # What has been received and waits for its turn, from `_rest_pos` on.
+        self._rest = b""
+        self._rest_pos = 0
+        self._going_on: asyncio.Handle | None = None
+        self._lingering = False  # our last frame is out: whatever comes is thrown away
+
+        self._max_fragments = limits.message_fragments
+        self._n_fragments = 0
+        self._began_s: float | None = None  # when the message began that is not complete
+        self._ended = False  # a message has been completed by what was just parsed
+        self._message_timer: asyncio.TimerHandle | None = None
+
+        self._frames_per_second = self._n_frames_left = limits.frames_per_second
+        self._second_s = self.loop.time()  # when the second began that `_n_frames_left` is for
+        self._n_turn_frames = 0
+
+        self._n_written_bytes = 0
+        self._n_flushed_bytes = 0  # by the last look
+        self._send_timer: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for handle in (self._message_timer, self._send_timer, self._going_on):
+            if handle is not None:
+                handle.cancel()
+        self._message_timer = self._send_timer = self._going_on = None
+        self._lingering = True
+        self._rest = b""
+        super().connection_lost(exc)
+
+    # In
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingering:
+            return
+        if self._rest:
+            self._rest = self._rest[self._rest_pos :] + data
+            self._rest_pos = 0
+            return
+        self._n_turn_frames = 0
+        if len(data) > PIECE_BYTES:
+            self._rest, self._rest_pos = data, 0
+            self._go_on()
+            return
+        self._parse(data)
+        if self._n_frames_left <= 0:
+            self._go_on()
+
+    def _parse(self, data: bytes) -> None:
+        conn = self.conn
+        conn.receive_data(data)
+        if conn.parser_exc is not None:
+            self.handle_parser_exception()
+            return
+        events = conn.events_received()
+        if events:
+            self._n_frames_left -= len(events)
+            self._n_turn_frames += len(events)
+            self._ended = False
+            for event in events:
+                self._handle(event)
+                if self._lingering:
+                    return
+            if self._ended:
+                self._began_s = None
+        elif not self.handshake_initiated and conn.handshake_exc is not None:
+            self._write()  # 400, for headers that uvicorn's parser takes and this one does not
+            self.transport.close()
+            return
+        if self._began_s is None and (conn.reader.buffer or conn.current_size is not None):
+            self._began_s = self.loop.time()
+            if self._message_timer is None:
+                self._message_timer = self.loop.call_later(self.settings.limits.message_timeout_s, self._check_message)
+
+    def _handle(self, event: object) -> None:
+        if not isinstance(event, Frame):
+            self.handle_connect(event)  # type: ignore[arg-type]  # a Request: a server receives nothing else
+            return
+        opcode = event.opcode
+        if opcode is Opcode.BINARY:
+            self._n_fragments = 1
+            self.handle_bytes(event)
+        elif opcode is Opcode.TEXT:
+            self._n_fragments = 1
+            self.handle_text(event)
+        elif opcode is Opcode.CONT:
+            self._n_fragments += 1
+            if self._n_fragments > self._max_fragments:
+                self._fail(TOO_BIG, f"message of more than {self._max_fragments} fragments")
+            else:
+                self.handle_cont(event)
+        elif opcode is Opcode.PING:
+            self._write()  # the pong is there already
+        elif opcode is Opcode.CLOSE:
+            self.handle_close(event)
+            self._watch_sending()
+
+    def send_receive_event_to_app(self) -> None:
+        self._ended = True
+        super().send_receive_event_to_app()
+
+    def _go_on(self) -> None:
+        """Works off what has been received, until a message waits for the application, the turn of the loop is long
+        enough, this second has had its frames, or the client has to read first. Each of these calls again when it is
+        over.
+        """
+        self._going_on = None
+        piece_bytes = PIECE_BYTES
+        while self.writable.is_set() and not self._lingering:
+            if self._n_frames_left <= 0:
+                wait_s = self._second_s + 1.0 - self.loop.time()
+                if wait_s > 0:
+                    self._hold()
+                    self._going_on = self.loop.call_later(wait_s, self._go_on)
+                    return
+                self._second_s = self.loop.time()
+                self._n_frames_left = self._frames_per_second
+            if self._n_turn_frames >= TURN_FRAMES and self._rest:
+                self._n_turn_frames = 0
+                self._hold()
+                self._going_on = self.loop.call_soon(self._go_on)
+                return
+            if not self.queue.empty() and not self.close_sent:
+                return  # reading is paused, and `receive` goes on
+            if not self._rest:
+                self._read_on()
+                return
+            n_frames, pos = self._n_frames_left, self._rest_pos
+            data = self._rest[pos : pos + piece_bytes]
+            self._rest_pos = pos + piece_bytes
+            if self._rest_pos >= len(self._rest):
+                self._rest = b""
+            self._parse(data)
+            piece_bytes = LONG_PIECE_BYTES if self._n_frames_left == n_frames else PIECE_BYTES
+
+    def _hold(self) -> None:
+        if not self.read_paused and not self.transport.is_closing():
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def _read_on(self) -> None:
+        if self.read_paused and not self._rest and self._going_on is None and self.writable.is_set():
+            self.read_paused = False
+            if self._began_s is not None:
+                self._began_s = self.loop.time()  # the time in which we did not read was not the client's
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    async def receive(self) -> Any:
+        queue = self.queue
+        if self._rest and self._going_on is None and queue.empty():
+            self._go_on()
+        message = await queue.get()
+        if self.read_paused and queue.empty():
+            self._read_on()
+        return message
+
+    def _check_message(self) -> None:
+        self._message_timer = None
+        if self._began_s is None or self.close_sent or self.transport.is_closing():
+            return
+        timeout_s, now_s = self.settings.limits.message_timeout_s, self.loop.time()
+        due_s = now_s + timeout_s if self.read_paused else self._began_s + timeout_s
+        if now_s < due_s:
+            self._message_timer = self.loop.call_at(due_s, self._check_message)
+        elif self.handshake_complete:
+            error = StreamTimeout(f"a message was not complete within {timeout_s:g} s")
+            self.conn.send_text(encode_event(Error(str(error), error.code)).encode())
+            self._fail(POLICY_VIOLATION, error.code)
+
+    # Out
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._hold()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._going_on is None:
+            self._going_on = self.loop.call_soon(self._go_on)
+
+    async def send(self, message: Any) -> None:
+        if message["type"] != "websocket.send":
+            await super().send(message)
+            self._watch_sending()
+            if self.close_timer is not None:
+                self._give_time_to_close()
+                self._go_on()  # to where the client's answer stands
+            return
+        if not self.writable.is_set():
+            await self.writable.wait()
+        if self.disconnected or self.close_sent:
+            raise ClientDisconnected
+        try:
+            self.conn.send_text(message["text"].encode())
+        except InvalidState:  # it has said goodbye
+            raise ClientDisconnected from None
+        self._write()
+
+    def _write(self) -> None:
+        data = b"".join(self.conn.data_to_send())
+        self._n_written_bytes += len(data)
+        self.transport.write(data)
+        if self._send_timer is None:
+            self._watch_sending()
+
+    def _watch_sending(self) -> None:
+        """As long as something waits to be sent, a look now and then whether some of it has been."""
+        if self._send_timer is None and (n_bytes := self.transport.get_write_buffer_size()):
+            self._n_flushed_bytes = self._n_written_bytes - n_bytes
+            self._send_timer = self.loop.call_later(self.settings.server.send_timeout_s, self._check_sending)
+
+    def _check_sending(self) -> None:
+        self._send_timer = None
+        n_bytes = self.transport.get_write_buffer_size()
+        if not n_bytes:
+            return
+        if self._n_written_bytes - n_bytes > self._n_flushed_bytes:
+            self._watch_sending()
+        else:
+            self.transport.abort()
+
+    # The end
+
+    def handle_parser_exception(self) -> None:
+        """What cannot be a message: the close frame has been made."""
+        assert self.conn.close_sent is not None
+        if not self.close_sent:
+            code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+            self.close_sent = True
+        self._lingering = True
+        self._rest = b""
+        self._write()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+        # Read on and throw it away: closing the socket with something unread in it would take back what has been sent.
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self._give_time_to_close()
+
+    def _fail(self, code: int, reason: str) -> None:
+        self.conn.fail(code, reason)
+        self.handle_parser_exception()
+
+    def _give_time_to_close(self) -> None:
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self._cut)
+
+    def _cut(self) -> None:
+        self.close_timer = None
+        if self.transport.get_write_buffer_size():
+            self.transport.close()  # it is still reading, or else `_check_sending` ends it
+        else:
+            self.transport.abort()
 
     def shutdown(self) -> None:
+        """A server that goes away says 1001, not 1012 (service restart)."""
         if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
             self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY})
             self.conn.send_close(GOING_AWAY)
-            self.transport.write(b"".join(self.conn.data_to_send()))
+            self._write()
             self.close_sent = True
         super().shutdown()

@@ -1,0 +1,79 @@
+"""Before the upgrade: a request has a time and a size, whoever sends it."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from bare import Raw, request
+
+HEALTH = b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [b"", b"G", request()[:-2], request()[:-2] + b"X-More: ", HEALTH, HEALTH + HEALTH[:20]],
+    ids=["nothing", "a byte", "no end", "a header", "idle after one", "half of another"],
+)
+def test_a_connection_without_a_request_is_cut_off(serve, beginning):
+    with Raw(serve(**{"limits.handshake_timeout_s": 0.2}).port, upgrade=False) as raw:
+        raw.send(beginning)
+        answer = raw.rest()
+        assert answer.count(b"200 OK") == beginning.count(HEALTH)
+
+
+def test_a_request_that_never_ends_is_cut_off_for_its_time(serve):
+    """Byte by byte: what is sent in between does not count."""
+    with Raw(serve(**{"limits.handshake_timeout_s": 0.2}).port, upgrade=False) as raw:
+        raw.send(b"GET / HTTP/1.1\r\nX-Long: ")
+        raw.socket.settimeout(0.01)
+        is_open = True
+        while is_open:
+            with contextlib.suppress(TimeoutError):
+                try:
+                    raw.send(b"x")
+                    is_open = raw.socket.recv(1) != b""
+                except ConnectionError:
+                    is_open = False
+
+
+def test_the_time_ends_with_the_upgrade(serve):
+    with Raw(serve(**{"limits.handshake_timeout_s": 0.1, "limits.start_timeout_s": 0.5}).port) as raw:
+        events, code = raw.end()
+        assert (events[0]["message"], code) == ("no start within 0.5 s of connecting", 1008)
+
+
+def test_a_request_has_a_size(serve, caplog):
+    server = serve()
+    with Raw(server.port, upgrade=False) as raw:
+        raw.send(b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 70_000)
+        assert raw.rest().startswith(b"HTTP/1.1 400")
+    with Raw(server.port, upgrade=False) as raw:  # our websocket library has a smaller one for a line
+        raw.send(request("/api/v1/simple", "X-Long: " + "x" * 9000))
+        assert raw.rest().startswith(b"HTTP/1.1 431")
+    assert caplog.text == ""
+
+
+def test_requests_sent_ahead_are_bounded(serve, caplog):
+    server = serve()
+    with Raw(server.port, upgrade=False) as raw:
+        raw.send(HEALTH * 10)
+        for _ in range(10):
+            raw.until(b'{"status":"healthy"}')
+        raw.send(HEALTH * 1000)
+        assert b"HTTP/1.1 400" in raw.rest()
+    assert caplog.text == ""
+
+
+def test_what_is_no_request_fills_no_log(serve, caplog):
+    server = serve()
+    for nonsense in (
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ):
+        with Raw(server.port, upgrade=False) as raw:
+            raw.send(nonsense)
+            raw.socket.shutdown(1)
+            assert raw.rest().startswith(b"HTTP/1.1 ")
+    assert caplog.text == ""

@@ -1,0 +1,201 @@
+"""What a websocket client can do below the messages, and what becomes of it. Others must not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from bare import BINARY, CLOSE, CONT, PING, PONG, TEXT, Raw, frame, request
+from voxgate.config import load_config
+from voxgate.serving import websocket
+from wire import STOP, Client, start
+
+
+def the_socket(server) -> websocket.WebSocketProtocol:
+    (protocol,) = server.server._websockets()
+    return protocol
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        frame(BINARY, bytes(10), length=100),
+        frame(BINARY, bytes(10), length=100)[:3],
+        frame(BINARY, bytes(10), fin=False),
+        frame(TEXT, b"{", fin=False) + frame(PING, b"still here") + frame(CONT, b"", fin=False),
+        frame(TEXT, b"{}") + frame(TEXT, b"{", fin=False),
+    ],
+    ids=["frame", "header", "fragment", "fragments", "after another"],
+)
+def test_a_message_that_is_not_ended_in_time(serve, beginning):
+    with Raw(serve(**{"limits.message_timeout_s": 0.2}).port) as raw:
+        raw.start()
+        raw.send(beginning)
+        events, code = raw.end()
+    assert events[-1]["code"] == "timeout"
+    assert events[-1]["message"] == "a message was not complete within 0.2 s"
+    assert code == 1008
+
+
+def test_messages_that_are_ended_have_no_time(serve):
+    """Reads that end in the middle of a message, for many times the time one may take."""
+    server = serve(**{"limits.message_timeout_s": 0.2})
+    with Raw(server.port) as raw:
+        raw.start()
+        audio = frame(BINARY, bytes(640))
+        left_s = 1.0
+        raw.send(audio[:300])
+        ends_s = server.server._loop.time() + left_s
+        while server.server._loop.time() < ends_s:
+            raw.send(audio[300:] + audio[:300])
+            raw.send(frame(PING)[:0])
+        raw.send(audio[300:], frame(TEXT, b'{"request":"stop","disconnect":true}'))
+        assert raw.end() == ([], 1000)
+
+
+@pytest.mark.parametrize("payload", [b"", bytes(2)])
+def test_fragments_are_counted(serve, payload):
+    server = serve(**{"limits.message_fragments": 5})
+    with Raw(server.port) as raw:
+        raw.start()
+        for _ in range(3):
+            raw.send(frame(BINARY, payload, fin=False), frame(CONT, payload, fin=False) * 3, frame(CONT, payload))
+        raw.send(frame(BINARY, payload, fin=False), frame(CONT, payload, fin=False) * 5000)
+        assert raw.end() == ([], 1009)
+
+
+def test_fragments_together_are_one_message_with_one_limit(serve):
+    server = serve(**{"limits.message_bytes": 2000})
+    with Raw(server.port) as raw:
+        raw.start()
+        raw.send(frame(BINARY, bytes(1000), fin=False), frame(CONT, bytes(1001), fin=False))
+        assert raw.end() == ([], 1009)
+
+
+def test_who_sends_too_many_frames_is_held_back_and_not_closed(serve):
+    server = serve(**{"limits.frames_per_second": 10})
+    with Raw(server.port) as raw:
+        raw.start()
+        raw.send(*[frame(PING, b"%d" % number) for number in range(25)], frame(TEXT, b'{"request":"stop"}'))
+        assert [raw.frame() for _ in range(9)] == [(PONG, b"%d" % number) for number in range(9)]
+        while not the_socket(server).read_paused:
+            pass
+        assert [raw.frame() for _ in range(16)] == [(PONG, b"%d" % number) for number in range(9, 25)]
+
+
+def test_a_client_that_does_not_read_is_not_read_from_and_cut_off(serve, monkeypatch):
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")  # it would be the kernel that does it
+    server = serve(**{"server.send_timeout_s": 1, "limits.frames_per_second": 1_000_000})
+    with Raw(server.port) as raw:
+        pings = frame(PING, bytes(125)) * 1000
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while True:  # until our own kernel has no room, and then until we are cut off
+                raw.send(pings)
+                for protocol in server.server._websockets():
+                    assert protocol.transport.get_write_buffer_size() < 100_000
+
+
+def test_a_client_that_does_not_answer_the_close_frame_is_cut_off(serve, monkeypatch):
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT_S", 0.1)
+    with Raw(serve().port) as raw:
+        raw.start()
+        raw.send(frame(TEXT, b'{"request":"stop","disconnect":true}'))
+        assert raw.end() == ([], 1000)
+        raw.send(frame(PING) * 10)
+        raw.rest()  # it has an end
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [b"\x82\x01a", frame(3, b"x"), frame(CONT, b"x"), frame(PING, bytes(126)), frame(CLOSE, b"\x00")],
+    ids=["unmasked", "opcode", "continuation", "long ping", "close"],
+)
+def test_what_is_no_frame_closes_1002_and_the_client_gets_to_know(serve, wrong):
+    with Raw(serve().port) as raw:
+        raw.start()
+        with contextlib.suppress(ConnectionError):
+            raw.send(wrong, bytes(200_000))  # in flight while we close: it must not take the close frame back
+        assert raw.end() == ([], 1002)
+
+
+def test_text_that_is_no_utf8_closes_1007(serve, caplog):
+    with Raw(serve().port) as raw:
+        raw.start()
+        raw.send(frame(TEXT, b"\xff"))
+        assert raw.end() == ([], 1007)
+    assert caplog.text == ""
+
+
+def test_others_do_not_notice(serve):
+    server = serve()
+    with Raw(server.port) as raw, Client(server.url("simple")) as client:
+        raw.start()
+        raw.send(frame(PING) * 20_000)
+        client.send(start(), bytes(3200), STOP)
+        assert [event["count"] for event in client.rest()] == [1600]
+
+
+class Transport:
+    """Takes everything that is written, and counts it."""
+
+    def __init__(self) -> None:
+        self.n_writes = 0
+        self.paused = False
+
+    def get_extra_info(self, name, default=None):
+        return default
+
+    def get_write_buffer_size(self):
+        return 0
+
+    def is_closing(self):
+        return False
+
+    def write(self, data):
+        self.n_writes += 1
+
+    def pause_reading(self):
+        self.paused = True
+
+    def resume_reading(self):
+        self.paused = False
+
+    def close(self):
+        pass
+
+
+def test_one_read_full_of_frames_is_worked_off_in_many_turns_of_the_loop():
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] == "websocket.receive":
+            pass
+
+    async def main() -> None:
+        config = uvicorn.Config(app, ws_per_message_deflate=False, lifespan="off", log_config=None)
+        config.load()
+        kind = type("Protocol", (websocket.WebSocketProtocol,), {"settings": load_config(environ={})})
+        protocol = kind(config=config, server_state=ServerState(), app_state={})
+        transport = Transport()
+        protocol.connection_made(transport)
+        protocol.data_received(request())
+        while not protocol.handshake_complete:
+            await asyncio.sleep(0)
+        before, n_turns = transport.n_writes, 0
+        protocol.data_received(frame(PING) * 4000)
+        while transport.n_writes < before + 4000:
+            assert transport.paused
+            n_turns += 1
+            assert transport.n_writes - before <= n_turns * (websocket.PIECE_BYTES // 6 + websocket.TURN_FRAMES)
+            await asyncio.sleep(0)
+        while transport.paused:
+            await asyncio.sleep(0)
+        protocol.connection_lost(None)
+        await asyncio.gather(*protocol.tasks)
+
+    asyncio.run(main())
