@@ -63,7 +63,7 @@ ALLOWED = {
     "page": {"", "config", "messages", "service"},
     "app": {"access", "account", "admission", "connection", "errors", "page", "runners", "service", "tasks"},
     "serving": {"app", "config", "errors", "messages", "service", "tasks"},
-    "client": {"audio", "errors", "messages", "tasks"},
+    "client": {"audio", "errors", "messages", "tasks", "tracing"},
     "cli": {
         "",
         "_native",
@@ -77,6 +77,7 @@ ALLOWED = {
         "serving",
         "speech",
         "tasks",
+        "tracing",
         "vad",
     },
     "__main__": {"cli"},

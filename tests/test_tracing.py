@@ -8,12 +8,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 
 import otlp
 import wire
 from otlp import Collector
-from voxgate import InferenceError, Model
+from voxgate import InferenceError, Model, client
+from voxgate.account import Caller
 from voxgate.tracing import Tracing, parse_traceparent
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -461,3 +463,75 @@ def test_the_end_of_the_server_sends_what_is_left(collect, serve):
     server.stop()
     server.stop = lambda: None
     assert named(collector.spans, "session")
+
+
+# From the client on
+
+
+@pytest.mark.parametrize("protocol", otlp.PROTOCOLS)
+def test_one_connected_trace_from_the_client_to_the_inference(collect, serve, protocol: str):
+    collector = collect(protocol)
+    server = serve()
+    command = [sys.executable, "-m", "voxgate", "client", "-i", "demo", "--addr", server.url(), "--notices"]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=True)
+    spans = collector.wait_for("stream", "session", "utterance", "inference", "run")
+    (stream,), (session,) = named(spans, "stream"), named(spans, "session")
+    assert (stream.service, session.service) == ("voxgate-client", "voxgate")
+    assert stream.parent_id == ""
+    assert {span.trace_id for span in spans} == {stream.trace_id}
+    assert f"trace {stream.trace_id}" in done.stdout
+    by_id = {span.id: span for span in spans}
+    for run in named(spans, "run"):
+        chain = [run]
+        while chain[-1].parent_id:
+            chain.append(by_id[chain[-1].parent_id])
+        assert [span.name for span in chain] == ["run", "inference", "utterance", "session", "stream"]
+    assert stream.attributes["voxgate.results"] == len(named(spans, "utterance"))
+    assert stream.start_ns <= session.start_ns <= session.end_ns <= stream.end_ns + 1_000_000_000
+
+
+def test_the_client_goes_on_with_a_trace_that_it_is_given(collect, serve):
+    collector = collect()
+    server = serve()
+
+    async def run() -> None:
+        tracing = Tracing.from_environment("mine")
+        assert tracing is not None
+        options = {"addr": server.url("simple"), "trace_id": TRACEPARENT, "tracing": tracing}
+        async for _ in client.stream((np.zeros(16_000, np.float32), 16_000), **options):
+            pass
+        await tracing.stop()
+
+    asyncio.run(run())
+    spans = collector.wait_for("stream", "session")
+    (stream,), (session,) = named(spans, "stream"), named(spans, "session")
+    assert (stream.trace_id, stream.parent_id) == (TRACE, SPAN)
+    assert (session.trace_id, session.parent_id) == (TRACE, stream.id)
+
+
+def test_the_client_without_tracing_passes_its_trace_id_on_in_header_and_message(serve, monkeypatch):
+    heard = []
+    monkeypatch.setattr("voxgate.app.Caller", lambda *caller: heard.append(caller) or Caller(*caller))
+    server = serve()
+    source = (np.zeros(16_000, np.float32), 16_000)
+    events = client.collect(source, addr=server.url("simple"), trace_id=TRACEPARENT, notices=True)
+    assert events[0].trace_id == TRACE
+    client.collect(source, addr=server.url("simple"), trace_id="no\r\nheader", notices=True)
+    assert [caller[1] for caller in heard] == [TRACEPARENT, None]
+
+
+def test_a_stream_that_fails_says_so_in_its_trace(collect):
+    collector = collect()
+
+    async def run() -> None:
+        tracing = Tracing.from_environment()
+        assert tracing is not None
+        with pytest.raises(client.ConnectError):
+            async for _ in client.stream((np.zeros(16, np.float32), 16_000), addr="127.0.0.1:1", tracing=tracing):
+                pass
+        await tracing.stop()
+
+    asyncio.run(run())
+    (stream,) = collector.wait_for("stream")
+    assert stream.failed
+    assert stream.attributes["error.type"] == "ConnectError"

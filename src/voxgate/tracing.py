@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from voxgate.engine.base import Batched, Job
 from voxgate.tasks import run_in_thread
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span
+
+    from voxgate.engine.base import Batched, Job
 
 __all__ = ["CallTrace", "ClientTrace", "Parent", "SessionTrace", "Tracing", "parse_traceparent"]
 

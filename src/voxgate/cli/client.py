@@ -16,6 +16,7 @@ import msgspec
 from voxgate import client, speech, tasks
 from voxgate.cli.display import JsonlRenderer, PrettyRenderer, ProgressBar, Renderer, Style, count
 from voxgate.client import AudioFormat, ClientError, Options, Source, Stream, VadOptions
+from voxgate.tracing import Tracing
 
 __all__ = ["explain", "recording", "register", "run", "show"]
 
@@ -104,8 +105,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
+    tracing = Tracing.from_environment("voxgate-client")
     try:
         source, options = _source(args), _options(args)
+        options["tracing"] = tracing
         stream = client.stream(source, **options)
     except (_UsageError, ValueError, OSError, client.SourceError) as error:
         _complain(error)
@@ -120,6 +123,9 @@ def run(args: argparse.Namespace) -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
+    finally:
+        if tracing is not None:
+            asyncio.run(tracing.stop())
 
 
 async def show(stream: Stream, name: str, format: str, out: TextIO, err: TextIO) -> int:

@@ -202,8 +202,10 @@ class PrettyRenderer:
                 return self._row(event, blank, "error", style.red, text)
             case Probabilities():
                 return None  # for a picture, not for reading
-            case Started(session_id=session_id, model=model):
+            case Started(session_id=session_id, model=model, trace_id=trace_id):
                 text = f"session {_printable(session_id)}, model {_printable(model)}"
+                if trace_id is not None:
+                    text += f", trace {_printable(trace_id)}"
                 return self._row(event, blank, "started", style.grey, text)
             case Progress():
                 text = f"processed {event.processed_s:.2f} of {event.received_s:.2f} s, lag {event.lag_s:.2f} s"

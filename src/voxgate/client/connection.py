@@ -10,6 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 
+from voxgate.tracing import parse_traceparent
+
 from .errors import ConnectError, RefusedError
 
 __all__ = ["DEFAULT_ADDR", "is_served", "normalize_addr", "open_websocket"]
@@ -55,9 +57,11 @@ async def is_served(addr: str) -> bool:
     return True
 
 
-async def open_websocket(addr: str, token: str | None) -> ClientConnection:
+async def open_websocket(addr: str, token: str | None, traceparent: str | None = None) -> ClientConnection:
     """Connects to a websocket URL, with `token` in the Authorization header. ConnectError or RefusedError."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    if parse_traceparent(traceparent) is not None:  # whatever else it is, it might be no header
+        headers["traceparent"] = str(traceparent)
     try:
         websocket = await connect(
             addr,

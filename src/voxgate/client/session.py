@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Literal, Protocol, TypedDict, Unpack
 from urllib.parse import urlsplit
 
+from msgspec import structs
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -27,6 +28,7 @@ from voxgate.messages import (
     encode_request,
     parse_event,
 )
+from voxgate.tracing import Tracing, parse_traceparent
 
 from .check import ResultCheck
 from .connection import DEFAULT_ADDR, normalize_addr, open_websocket
@@ -77,6 +79,7 @@ class Options(TypedDict, total=False):
     vad: VadOptions | None
     notices: bool
     trace_id: str | None
+    tracing: Tracing | None
     token: str | None
     token_in: Literal["header", "start"]
     format: AudioFormat | None
@@ -102,6 +105,7 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
       Authorization header, so that a server may refuse before the upgrade; with `token_in="start"` into the start
       message instead, for where something on the way strips that header
     - `trace_id`: a W3C traceparent (None)
+    - `tracing`: begins a trace, or a span below `trace_id`, whose id goes to the server (None); see docs/tracing.md
     - `format`: of raw PCM; for files and arrays it may choose between s16 and f32
     - `result_timeout_s`: longest silence to bear once everything is sent (None: a slow model may take its time)
     - `reconnect`: True, or a Reconnect that says how, goes on after a lost connection and after refusals that may pass
@@ -132,6 +136,7 @@ class Stream:
         vad: VadOptions | None = None,
         notices: bool = False,
         trace_id: str | None = None,
+        tracing: Tracing | None = None,
         token: str | None = None,
         token_in: Literal["header", "start"] = "header",
         format: AudioFormat | None = None,
@@ -164,6 +169,7 @@ class Stream:
         self._notices = notices
         asks_notices = notices or self._reconnect is not None
         in_start = token if token_in == "start" else None
+        self._tracing = tracing
         self._start = Start(self.format, interim_results, trace_id, vad, asks_notices, in_start)
         self._header_token = token if token_in == "header" else None
         self._feed = Feed(self._source.blocks, self._reconnect.backlog_bytes if self._reconnect else 0)
@@ -194,7 +200,24 @@ class Stream:
         if self._used:
             raise RuntimeError("a stream can be iterated once")
         self._used = True
-        return self._events()
+        return self._events() if self._tracing is None else self._traced(self._tracing)
+
+    async def _traced(self, tracing: Tracing) -> AsyncGenerator[Event, None]:
+        parts = urlsplit(self.addr)
+        where = {"server.address": parts.hostname or "", "url.path": parts.path}
+        trace = tracing.client(parse_traceparent(self._start.trace_id), where)
+        self._start = structs.replace(self._start, trace_id=trace.traceparent)
+        failure: Exception | None = None
+        try:
+            async with contextlib.aclosing(self._events()) as events:
+                async for event in events:
+                    yield event
+        except Exception as error:
+            failure = error
+            raise
+        finally:
+            totals = {"voxgate.sent_s": self.sent_s, "voxgate.results": self.check.n_results}
+            trace.end(totals, failure)
 
     @property
     def _answered_s(self) -> float:
@@ -208,7 +231,7 @@ class Stream:
             while True:
                 answered_s = self._answered_s
                 try:
-                    websocket = await open_websocket(self.addr, self._header_token)
+                    websocket = await open_websocket(self.addr, self._header_token, self._start.trace_id)
                     if lost_at is not None:
                         self._resume(self._clock.time() - lost_at)
                     if self._started_at is None:
