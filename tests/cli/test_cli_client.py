@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyte
 import pytest
 import soundfile
+import webvtt
 from websockets.asyncio.server import ServerConnection
 
 from scripted_server import (
@@ -34,6 +37,8 @@ from scripted_server import (
 )
 from voxgate import speech
 from voxgate.cli import client as verb
+from voxgate.cli.show import Shown
+from voxgate.client import SourceError
 
 GOOD = (active(0.1), interim(0.1, 0.5, text="he"), inactive(0.6), final(0.1, 0.6, text="hello", score=0.5))
 WIRE = [json.dumps(event, separators=(",", ":")) for event in GOOD]
@@ -124,8 +129,9 @@ def test_the_token_is_never_printed(wav: str, capsys: pytest.CaptureFixture[str]
 
 
 def test_real_time_asks_for_live_pace(wav: str) -> None:
-    assert verb._options(parse("-i", wav, "--real-time")).get("real_time") is True
-    assert verb._options(parse("-i", wav)).get("real_time") is False
+    shown = Shown(sys.stdout, sys.stdout, sys.stderr, "pretty")
+    assert verb._options(parse("-i", wav, "--real-time"), wav, shown).get("real_time") is True
+    assert verb._options(parse("-i", wav), wav, shown).get("real_time") is False
 
 
 @pytest.mark.parametrize(
@@ -338,24 +344,48 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_on_a_terminal_there_is_a_bar_which_never_mixes_with_events(wav: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_there_is_a_status_which_never_mixes_with_events(
+    wav: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     both = Terminal()
     monkeypatch.setattr(sys, "stdout", both)
     monkeypatch.setattr(sys, "stderr", both)
-    with serving_in_thread(answering(*GOOD)) as addr:
-        assert run("-i", wav, "--addr", addr) == 0
+    sessions: list[Received] = []
+    notices = (
+        {
+            "type": "progress",
+            "received_s": 1.0,
+            "processed_s": 0.5,
+            "lag_s": 0.5,
+            "real_time_factor": 0.25,
+            "channel": 0,
+        },
+        {"type": "finished", "received_s": 1.0, "processed_s": 1.0, "results": 1, "errors": 0, "channel": 0},
+    )
+    with serving_in_thread(answering(GOOD[0], notices[0], *GOOD[1:], notices[1], sessions=sessions)) as addr:
+        assert run("-i", wav, "--addr", addr, "--interim-results") == 0
+    assert sessions[0].start["notices"] is True
     written = both.getvalue()
-    assert "━" in written or "─" in written
-    assert "\x1b[1m   0.10 –   0.60 s  final" in written
-    # What remains on the screen: each line as after its last erase.
-    screen = [line.rpartition("\x1b[2K")[2] for line in written.split("\n")]
-    assert not any("━" in line or "─" in line for line in screen)
-    assert len([line for line in screen if line]) == 6
+    for seen in ("speaking", "lag 0.5 s", "real-time factor 0.25", "0.1 – 0.5 s  “he”"):
+        assert seen in written
+    screen = pyte.Screen(200, 30)
+    screen.set_mode(pyte.modes.LNM)
+    pyte.Stream(screen).feed(written)
+    lines = [line.rstrip() for line in screen.display if line.strip()]
+    assert lines[1:5] == [
+        "   0.10 s           active",
+        "   0.60 s           inactive",
+        "   0.10 –   0.60 s  final     “hello”  score 0.5",
+        "                    finished  1.00 s of audio, 1 result, 0 errors",
+    ]
+    assert len(lines) == 6
+    assert run("-i", wav, "--addr", addr, "--no-notices") == 1  # nobody listens any more; but see what it asked for
+    assert not verb._options(parse("-i", wav, "--no-notices"), wav, Shown(both, both, both, "pretty")).get("notices")
 
 
-def test_no_bar_on_a_dumb_terminal(wav: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_status_on_a_dumb_terminal(wav: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     both = Terminal()
     monkeypatch.setattr(sys, "stdout", both)
@@ -364,6 +394,90 @@ def test_no_bar_on_a_dumb_terminal(wav: str, monkeypatch: pytest.MonkeyPatch) ->
         assert run("-i", wav, "--addr", addr) == 0
     assert "\x1b" not in both.getvalue()
     assert "\r" not in both.getvalue()
+
+
+@pytest.mark.parametrize("format", ["srt", "vtt"])
+def test_subtitles_into_a_file(wav: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str) -> None:
+    place = tmp_path / "talk.subtitles"
+    events = (*GOOD, error("bad luck"))
+    with serving_in_thread(answering(*events)) as addr:
+        assert run("-i", wav, "--addr", addr, "--format", format, "-o", str(place)) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "bad luck" in err
+        assert "in total" in err
+        cues = webvtt.from_buffer(io.StringIO(place.read_text()), format=format)
+        assert [cue.text for cue in cues] == ["hello"]
+        assert run("-i", wav, "--addr", addr, "--format", format) == 1
+        assert capsys.readouterr().out == place.read_text()
+
+
+def test_an_output_that_cannot_be_written_is_wrong_usage(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("-i", wav, "-o", "no/such/place") == 2
+    assert "No such file or directory: no/such/place" in capsys.readouterr().err
+
+
+def test_a_picture_of_what_was_heard(wav: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "talk.svg"
+    with serving_in_thread(answering(active(0.1), inactive(0.6), final(0.1, 0.6, text="a $5 <b>"))) as addr:
+        assert run("-i", wav, "--addr", addr, "--plot", str(place)) == 0
+        assert "<!-- a $5 &lt;b&gt; -->" in place.read_text()
+        assert run("-i", wav, "--addr", addr, "--plot", str(tmp_path / "talk.xyz")) == 1
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_a_lost_connection_is_told_and_gone_on_from(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sessions: list[Received] = []
+
+    async def handler(websocket: ServerConnection) -> None:
+        sessions.append(await receive_session(websocket))
+        if len(sessions) == 1:
+            await send(websocket, active(0.1), inactive(0.6), final(0.1, 0.6))
+            await websocket.close(1012)
+
+    with serving_in_thread(handler) as addr:
+        assert run("-i", wav, "--addr", addr, "--reconnect") == 0
+    out, err = capsys.readouterr()
+    lost, again, back = err.splitlines()
+    assert lost == (
+        "the server closed with 1012 (the server restarts); 0.4 s of audio had no answer yet and will be sent again"
+    )
+    assert re.fullmatch(r"trying again in 0\.\d s \(attempt 1 of 10\)", again)
+    assert re.fullmatch(r"connected again after \d\.\d s, goes on at 0\.60 s", back)
+    assert len(sessions[1].audio) == 12_800
+    assert "for 1.00 s of audio" in out
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [(401, "--token or VOXGATE_TOKEN"), (429, "--reconnect"), (503, "--reconnect"), (403, "token")],
+)
+def test_a_refusal_says_what_to_do(wav: str, capsys: pytest.CaptureFixture[str], status: int, advice: str) -> None:
+    def refuse(connection: Any, request: Any) -> Any:
+        return connection.respond(status, '{"error": "the reason"}')
+
+    with serving_in_thread(answering(), process_request=refuse) as addr:
+        assert run("-i", wav, "--addr", addr, "--token", "hush-hush") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"voxgate client: the server refused with HTTP {status}: the reason"
+    assert advice in second
+
+
+def test_the_microphone_is_reached_and_its_troubles_are_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    def microphone(*arguments: Any) -> Any:
+        asked.append(arguments)
+        raise SourceError("no microphone")
+
+    monkeypatch.setattr(verb, "Microphone", microphone)
+    for arguments in (["mic"], ["mic:USB", "--rate", "8000", "--channels", "2"], ["mic:3"]):
+        assert run("-i", *arguments) == 2
+    assert asked == [(None, None, 1), ("USB", 8000, 2), (3, None, 1)]
+    assert run("-i", "mic", "--real-time") == 2
+    assert "--real-time is not for a microphone" in capsys.readouterr().err
 
 
 # Real processes: signals and pipes.
@@ -435,3 +549,57 @@ def test_a_reader_that_has_enough_ends_it_quietly(wav: str) -> None:
             err = child.stderr.read()
     assert "Traceback" not in err
     assert "Exception" not in err
+
+
+MICROPHONE = """
+import argparse, os, signal, sys, threading
+from types import SimpleNamespace
+from voxgate.cli import client
+from voxgate.client import Microphone
+
+class Audio:
+    PortAudioError = KeyError
+    def query_devices(self, device=None, kind=None):
+        return {"index": 0, "name": "Test", "max_input_channels": 1, "default_samplerate": 16000.0}
+    def check_input_settings(self, *arguments): pass
+    def RawInputStream(self, callback, **options):
+        self.callback = callback
+        return self
+    def __enter__(self):
+        self.callback(bytes(640), 320, None, SimpleNamespace(input_overflow=False))
+    def __exit__(self, *exception): pass
+
+class Fake(Microphone):
+    def __init__(self, *arguments): super().__init__(*arguments, backend=Audio())
+
+client.Microphone = Fake
+parser = argparse.ArgumentParser(prog="voxgate")
+client.register(parser.add_subparsers())
+args = parser.parse_args(["client", *sys.argv[1:]])
+sys.exit(args.run(args))
+"""
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_ctrl_c_ends_a_microphone_in_good_order_and_twice_at_once(twice: bool) -> None:
+    process: list[subprocess.Popen[str]] = []
+
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.recv()
+        await websocket.recv()
+        process[0].send_signal(signal.SIGINT)
+        assert json.loads(await websocket.recv())["request"] == "stop"
+        if twice:
+            process[0].send_signal(signal.SIGINT)
+            await websocket.wait_closed()
+        else:
+            await send(websocket, *GOOD)
+
+    with serving_in_thread(handler) as addr:
+        command = [sys.executable, "-c", MICROPHONE, "-i", "mic", "--addr", addr, "--chunk-size", "640"]
+        process.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        out, err = process[0].communicate(timeout=60)
+    assert "stopped listening" in err
+    assert "Traceback" not in err
+    assert process[0].returncode == (130 if twice else 0)
+    assert ("hello" in out) is not twice

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from voxgate.cli.display import JsonlRenderer, PrettyRenderer, ProgressBar, Style, format_output, wants_colour
+from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Style, format_output, wants_colour
 from voxgate.messages import (
     UNSET,
     Active,
@@ -173,45 +173,3 @@ def test_jsonl_is_the_wire_and_comes_back_as_the_same_event() -> None:
         assert "\n" not in line
         assert json.loads(line)["type"] == event.type
         assert parse_event(line) == event
-
-
-def shown(terminal: io.StringIO) -> str:
-    """What stands in the last line of the terminal."""
-    return terminal.getvalue().rpartition("\x1b[2K")[2]
-
-
-def test_the_progress_bar_fills_and_goes_away() -> None:
-    terminal = Terminal()
-    bar = ProgressBar(terminal, 10.0, enabled=True)
-    bar.update(0.0, 0.0, False, 0)
-    assert shown(terminal) == " " + "─" * 24 + " 0.0 / 10.0 s  0 results  sending"
-    bar.update(0.2, 5.0, False, 1)
-    assert shown(terminal) == " " + "━" * 12 + "─" * 12 + " 5.0 / 10.0 s  1 result  sending"
-    bar.update(0.4, 10.0, True, 2)
-    assert shown(terminal) == " " + "━" * 24 + " 10.0 / 10.0 s  2 results  waiting for results"
-    bar.clear()
-    assert shown(terminal) == ""
-
-
-def test_the_progress_bar_is_not_drawn_more_often_than_ten_times_a_second() -> None:
-    terminal = Terminal()
-    bar = ProgressBar(terminal, 10.0, enabled=True)
-    for i in range(1000):
-        bar.update(i / 1000, i / 100, False, 0)
-    assert terminal.getvalue().count("\r") <= 11
-
-
-def test_without_duration_or_terminal() -> None:
-    terminal, no_terminal = Terminal(), io.StringIO()
-    ProgressBar(terminal, None, enabled=True).update(0.0, 2.5, False, 3)
-    assert shown(terminal) == " 2.5 s  3 results  sending"
-    bar = ProgressBar(no_terminal, 10.0, enabled=False)
-    bar.update(0.0, 1.0, False, 0)
-    bar.clear()
-    assert no_terminal.getvalue() == ""
-
-
-def test_an_empty_file_is_no_division_by_zero() -> None:
-    terminal = Terminal()
-    ProgressBar(terminal, 0.0, enabled=True).update(0.0, 0.0, False, 0)
-    assert "0.0 / 0.0 s" in shown(terminal)

@@ -9,19 +9,18 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
 
 import msgspec
 
-from voxgate import client, speech, tasks
-from voxgate.cli.display import JsonlRenderer, PrettyRenderer, ProgressBar, Renderer, Style, count
-from voxgate.client import AudioFormat, ClientError, Options, Source, Stream, VadOptions
+from voxgate import client, speech
+from voxgate.cli import plot
+from voxgate.cli.show import FORMATS, Shown, complain, explain, show
+from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
+from voxgate.errors import ConfigError
 from voxgate.tracing import Tracing
 
-__all__ = ["explain", "recording", "register", "run", "show"]
+__all__ = ["explain", "recording", "register", "run"]
 
-EXIT_OK = 0
-EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
@@ -44,7 +43,11 @@ examples:
   voxgate client -i talk.flac --notices
   voxgate client -i talk.wav --real-time --vad prefix_padding_ms=0 silence_duration_ms=400
   voxgate client -i talk.wav --format jsonl | jq 'select(.is_final)'
+  voxgate client -i talk.mp3 --format srt -o talk.srt --plot talk.png
+  voxgate client -i mic --interim-results
   arecord -q -f S16_LE -r 16000 -c 1 -t raw | voxgate client -i - --rate 16000
+
+On a terminal the last lines show the level of what is sent, whether somebody speaks, the running interim and the lag.
 
 exit code: 0 every result arrived; 1 an error, or results are missing; 2 wrong usage; 130 interrupted
 """
@@ -58,7 +61,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-i", "--input", required=True, metavar="FILE", help=f"{INPUT_HELP}; - is raw PCM from stdin")
+    parser.add_argument(
+        "-i",
+        "--input",
+        required=True,
+        metavar="FILE",
+        help=f"{INPUT_HELP}; - is raw PCM from stdin, mic or mic:DEVICE a microphone (Ctrl-C ends it in good order)",
+    )
     parser.add_argument(
         "--addr",
         default=client.DEFAULT_ADDR,
@@ -74,7 +83,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--real-time", action="store_true", help="send at the pace of a microphone")
     parser.add_argument("--interim-results", action="store_true", help="ask for results while somebody speaks")
-    parser.add_argument("--format", choices=("pretty", "jsonl"), default="pretty", help="of the output (%(default)s)")
+    parser.add_argument(
+        "--format", choices=FORMATS, default="pretty", help="of the output; srt and vtt are subtitles (%(default)s)"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the output there (stdout)")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw waveform, speech and results; png, svg or pdf (needs matplotlib)"
+    )
+    parser.add_argument(
+        "--reconnect",
+        action=argparse.BooleanOptionalAction,
+        help="go on after a lost connection or when the server is full, without loss (for a microphone yes, else no)",
+    )
     session = parser.add_argument_group("session (beyond streamer-template's protocol)")
     session.add_argument(
         "--vad",
@@ -84,7 +104,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="KEY=VALUE",
         help="tune the voice-activity detection: " + ", ".join(VadOptions.__struct_fields__),
     )
-    session.add_argument("--notices", action="store_true", help="ask for started, progress and finished notices")
+    session.add_argument(
+        "--notices",
+        action=argparse.BooleanOptionalAction,
+        help="show started, progress and finished notices (the status on a terminal asks for them by itself)",
+    )
     session.add_argument("--trace-id", metavar="TRACEPARENT", help="W3C traceparent of the session")
     session.add_argument(
         "--token",
@@ -92,111 +116,56 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="credentials (better in VOXGATE_TOKEN: other users see command lines)",
     )
     session.add_argument(
+        "--token-in",
+        choices=("header", "start"),
+        default="header",
+        help="send the token in the Authorization header, or in the start message (%(default)s)",
+    )
+    session.add_argument(
         "--timeout",
         type=_positive_float,
         metavar="SECONDS",
         help="longest silence to bear once everything is sent (no limit)",
     )
-    raw = parser.add_argument_group("raw PCM from stdin")
-    raw.add_argument("--rate", type=_positive_int, metavar="HZ", help="sample rate; required with -i -")
+    raw = parser.add_argument_group("raw PCM from stdin, and microphones")
+    raw.add_argument(
+        "--rate", type=_positive_int, metavar="HZ", help="sample rate; required with -i -, else the microphone's own"
+    )
     raw.add_argument("--channels", type=_positive_int, help="interleaved channels (1)")
-    raw.add_argument("--encoding", choices=tuple(_ENCODINGS), help="of a sample, little-endian (s16)")
+    raw.add_argument("--encoding", choices=tuple(_ENCODINGS), help="of a sample, little-endian (s16); for stdin only")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    tracing = Tracing.from_environment("voxgate-client")
-    try:
-        source, options = _source(args), _options(args)
-        options["tracing"] = tracing
-        stream = client.stream(source, **options)
-    except (_UsageError, ValueError, OSError, client.SourceError) as error:
-        _complain(error)
-        return EXIT_USAGE
-    try:
-        return asyncio.run(show(stream, _name(args), args.format, sys.stdout, sys.stderr))
-    except KeyboardInterrupt:
-        print(f"\ninterrupted after {stream.sent_s:.1f} s of audio", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has enough. Python would complain once more when it flushes stdout at exit.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE
-    finally:
+    with contextlib.ExitStack() as stack:
+        tracing = Tracing.from_environment("voxgate-client")
         if tracing is not None:
-            asyncio.run(tracing.stop())
-
-
-async def show(stream: Stream, name: str, format: str, out: TextIO, err: TextIO) -> int:
-    """Iterates `stream`, prints its events to `out` and everything else to `err`, and returns the exit code.
-
-    With the pretty format the summary goes to `out`; with jsonl `out` holds nothing but events.
-    """
-    style = Style.of(out)
-    channels = stream.format.channels
-    renderer: Renderer = JsonlRenderer() if format == "jsonl" else PrettyRenderer(style, channels)
-    notes = err if format == "jsonl" else out
-    notes_style = Style.of(notes)
-    print(notes_style.grey(_header(stream, name, notes_style)), file=notes, flush=True)
-    bar = ProgressBar(err, stream.duration_s, enabled=err.isatty() and os.environ.get("TERM") != "dumb")
-    loop = asyncio.get_running_loop()
-
-    def draw() -> None:
-        check = stream.check
-        bar.update(loop.time(), stream.sent_s, stream.stop_sent, check.n_results + check.n_interims)
-
-    failure: Exception | None = None
-    ticker = tasks.spawn_task(_tick(draw), "voxgate-client-bar", "client") if err.isatty() else None
-    try:
-        async with contextlib.aclosing(aiter(stream)) as events:
-            async for event in events:
-                if (line := renderer.line(event)) is not None:
-                    bar.clear()
-                    print(line, file=out, flush=True)
-                    draw()
-    except (ClientError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        failure = error
-    finally:
-        if ticker is not None:
-            ticker.cancel()
-        bar.clear()
-    if stream.total_s is not None:
-        print(notes_style.grey(_summary(stream)), file=notes, flush=True)
-    if isinstance(failure, client.RejectedError) and format == "pretty":
-        _complain("the server did not accept the session", err)  # its error was shown as an event
-    elif failure is not None:
-        _complain(failure, err)
-    return EXIT_OK if failure is None and not stream.check.n_errors else EXIT_INCOMPLETE
-
-
-async def _tick(draw: Any) -> None:
-    while True:
-        draw()
-        await asyncio.sleep(0.1)
-
-
-def _header(stream: Stream, name: str, style: Style) -> str:
-    format = stream.format
-    length = "" if stream.duration_s is None else f"{stream.duration_s:.1f} s, "
-    channels = "1 channel" if format.channels == 1 else f"{format.channels} channels"
-    return f"{name}: {length}{format.sample_rate} Hz, {channels}, {format.pcm_encoding}, to {stream.addr}"
-
-
-def _summary(stream: Stream) -> str:
-    check = stream.check
-    first = "no message" if stream.first_event_s is None else f"first message after {stream.first_event_s:.2f} s"
-    total_s = stream.total_s or 0.0
-    text = f"{first}, {total_s:.2f} s in total for {stream.sent_s:.2f} s of audio"
-    if total_s > 0 and stream.sent_s > 0:
-        text += f" ({stream.sent_s / total_s:.1f} x real time)"
-    counts = [count(check.n_results, "result")]
-    if check.n_interims:
-        counts.append(count(check.n_interims, "interim"))
-    counts.append(count(check.n_errors, "error"))
-    return f"{text}; {', '.join(counts)}"
+            stack.callback(lambda: asyncio.run(tracing.stop()))
+        try:
+            if args.plot:
+                plot.check_matplotlib()
+            source = _source(args)
+            out = stack.enter_context(open(args.output, "w", encoding="utf-8")) if args.output else sys.stdout
+            notes = sys.stdout if args.format == "pretty" and not args.output else sys.stderr
+            shown = Shown(out, notes, sys.stderr, args.format, bool(args.notices), args.plot is not None)
+            options = _options(args, source, shown)
+            options["tracing"] = tracing
+            stream = client.stream(source, **options)
+        except (_UsageError, ConfigError, ValueError, OSError, client.SourceError) as error:
+            complain(error, sys.stderr)
+            return EXIT_USAGE
+        microphone = source if isinstance(source, Microphone) else None
+        name = _name(args) if microphone is None else f"{microphone.name} (Ctrl-C ends it)"
+        try:
+            return asyncio.run(show(stream, name, shown, sys.stderr, microphone, args.plot))
+        except KeyboardInterrupt:
+            print(f"\ninterrupted after {stream.sent_s:.1f} s of audio", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        except BrokenPipeError:
+            # Whoever read our output has enough. Python would complain once more when it flushes stdout at exit.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_PIPE
 
 
 class _UsageError(Exception):
@@ -208,23 +177,13 @@ def recording(name: str) -> str:
     return str(speech.path(name)) if name in speech.names() and not os.path.exists(name) else name
 
 
-def explain(error: Exception) -> str:
-    """What went wrong, in words for a person; a missing file without its number."""
-    text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
-    return text or type(error).__name__
-
-
-def _complain(error: Exception | str, err: TextIO | None = None) -> None:
-    err = sys.stderr if err is None else err
-    text = explain(error) if isinstance(error, Exception) else error
-    print(f"{Style.of(err).red('voxgate client:')} {text}", file=err, flush=True)
-
-
 def _name(args: argparse.Namespace) -> str:
     return "stdin" if args.input == "-" else os.path.basename(args.input)
 
 
 def _source(args: argparse.Namespace) -> Source:
+    if args.input == "mic" or args.input.startswith("mic:"):
+        return _microphone(args)
     if args.input != "-":
         for option in ("rate", "channels", "encoding"):
             if getattr(args, option) is not None:
@@ -237,22 +196,34 @@ def _source(args: argparse.Namespace) -> Source:
     return _stdin_blocks(sys.stdin.fileno())
 
 
+def _microphone(args: argparse.Namespace) -> Microphone:
+    for option, wanted in (("encoding", args.encoding), ("real-time", args.real_time)):
+        if wanted:
+            raise _UsageError(f"--{option} is not for a microphone")
+    _, _, device = args.input.partition(":")
+    return Microphone(int(device) if device.isdecimal() else device or None, args.rate, args.channels or 1)
+
+
 def _stdin_blocks(descriptor: int) -> Iterator[bytes]:
     # Not sys.stdin.buffer: a read that is stuck in it at exit holds a lock which the interpreter wants.
     while block := os.read(descriptor, _READ_BYTES):
         yield block
 
 
-def _options(args: argparse.Namespace) -> Options:
+def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
+    reconnect = isinstance(source, Microphone) if args.reconnect is None else args.reconnect
     options = Options(
         addr=args.addr,
         chunk_size=args.chunk_size,
         real_time=args.real_time,
         interim_results=args.interim_results,
         vad=_vad_options(args.vad),
-        notices=args.notices,
+        notices=shown.wants_notices if args.notices is None else args.notices,
         trace_id=args.trace_id,
         token=args.token,
+        token_in=args.token_in,
+        reconnect=Reconnect(told=shown.told) if reconnect else False,
+        on_audio=shown.on_audio,
         result_timeout_s=args.timeout,
     )
     if args.input == "-":

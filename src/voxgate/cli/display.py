@@ -1,4 +1,4 @@
-"""Events as a person reads them, events as JSON lines, and a progress bar."""
+"""Events as a person reads them, and events as JSON lines."""
 
 from __future__ import annotations
 
@@ -29,17 +29,16 @@ from voxgate.messages import (
 __all__ = [
     "JsonlRenderer",
     "PrettyRenderer",
-    "ProgressBar",
     "Renderer",
     "Style",
     "count",
     "format_output",
+    "printable",
+    "show_value",
     "wants_colour",
 ]
 
 _RESET = "\x1b[0m"
-_BAR_CELLS = 24
-_BAR_INTERVAL_S = 0.1
 _LONGEST_VALUE = 60
 """Columns of a list or mapping; one that is longer is only counted, and of numbers the lowest and highest shown."""
 
@@ -72,7 +71,7 @@ class Style:
     @classmethod
     def of(cls, stream: TextIO, environ: Mapping[str, str] = os.environ) -> Style:
         width = shutil.get_terminal_size().columns if stream.isatty() else None
-        return cls(wants_colour(stream, environ), not _can_say(stream, "–✓✗“”━─"), width)
+        return cls(wants_colour(stream, environ), not _can_say(stream, "–✓✗“”━─●○…"), width)
 
     def _paint(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}{_RESET}" if self.colour else text
@@ -116,7 +115,8 @@ def count(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
-def _value(value: Any) -> str:
+def show_value(value: Any) -> str:
+    """A value of a model's output, short, in one line."""
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, float):
@@ -124,8 +124,8 @@ def _value(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        return _printable(value)
-    text = _printable(json.dumps(value, ensure_ascii=False))
+        return printable(value)
+    text = printable(json.dumps(value, ensure_ascii=False))
     if len(text) <= _LONGEST_VALUE:
         return text
     if not isinstance(value, list):
@@ -133,10 +133,10 @@ def _value(value: Any) -> str:
     numbers = [one for one in value if isinstance(one, int | float) and not isinstance(one, bool)]
     if not numbers or any(one is not None and not isinstance(one, int | float) for one in value):
         return f"[{count(len(value), 'item')}]"
-    return f"[{count(len(value), 'item')}, {_value(min(numbers))} to {_value(max(numbers))}]"
+    return f"[{count(len(value), 'item')}, {show_value(min(numbers))} to {show_value(max(numbers))}]"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text of a server without what would drive the terminal: control characters become spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
 
@@ -146,8 +146,8 @@ def format_output(output: Mapping[str, Any], style: Style) -> str:
     parts = []
     text = output.get("text")
     if isinstance(text, str):
-        parts.append(style.quote(_printable(text)))
-    parts += [f"{_printable(key)} {_value(value)}" for key, value in output.items() if not (key == "text" and parts)]
+        parts.append(style.quote(printable(text)))
+    parts += [f"{printable(key)} {show_value(value)}" for key, value in output.items() if not (key == "text" and parts)]
     return "  ".join(parts) if parts else "(empty)"
 
 
@@ -198,14 +198,14 @@ class PrettyRenderer:
             case Data(output=output):
                 return self._row(event, blank, "data", style.bold, format_output(output, style))
             case Error(message=message, code=code):
-                text = _printable(message) + (f" ({_printable(code)})" if code else "")
+                text = printable(message) + (f" ({printable(code)})" if code else "")
                 return self._row(event, blank, "error", style.red, text)
             case Probabilities():
                 return None  # for a picture, not for reading
             case Started(session_id=session_id, model=model, trace_id=trace_id):
-                text = f"session {_printable(session_id)}, model {_printable(model)}"
+                text = f"session {printable(session_id)}, model {printable(model)}"
                 if trace_id is not None:
-                    text += f", trace {_printable(trace_id)}"
+                    text += f", trace {printable(trace_id)}"
                 return self._row(event, blank, "started", style.grey, text)
             case Progress():
                 text = f"processed {event.processed_s:.2f} of {event.received_s:.2f} s, lag {event.lag_s:.2f} s"
@@ -219,53 +219,10 @@ class PrettyRenderer:
                 return self._row(event, blank, "draining", style.yellow, f"the server stops within {grace_s:g} s")
             case UnknownEvent(type=kind, fields=fields):
                 rest = {key: value for key, value in fields.items() if key not in ("type", "channel")}
-                return self._row(event, blank, _printable(kind), style.grey, format_output(rest, style))
+                return self._row(event, blank, printable(kind), style.grey, format_output(rest, style))
 
     def _row(self, event: Event, times: str, name: str, paint: Callable[[str], str], text: str = "") -> str:
         channel = f"ch {event.channel}  " if self._channels > 1 else ""
         head = f"{channel}{times}  {name:<8}  "
         lines = _wrapped(head, text, self._style.width)
         return "\n".join(paint(line) for line in lines)
-
-
-class ProgressBar:
-    """One line at the bottom of a terminal: how much audio is out. Does nothing when `enabled` is false.
-
-    `clear` it before anything else is printed on the terminal; `update` draws it again, at most ten times a second.
-    """
-
-    def __init__(self, stream: TextIO, duration_s: float | None, enabled: bool) -> None:
-        self._stream = stream
-        self._duration_s = duration_s
-        self._enabled = enabled
-        self._style = Style.of(stream)
-        self._drawn = False
-        self._next_s = float("-inf")
-
-    def update(self, now_s: float, sent_s: float, all_sent: bool, n_results: int) -> None:
-        """`now_s`: any monotonic clock."""
-        if not self._enabled or now_s < self._next_s:
-            return
-        self._next_s = now_s + _BAR_INTERVAL_S
-        columns = shutil.get_terminal_size().columns
-        self._stream.write("\r\x1b[2K" + self._text(sent_s, all_sent, n_results)[: columns - 1])
-        self._stream.flush()
-        self._drawn = True
-
-    def _text(self, sent_s: float, all_sent: bool, n_results: int) -> str:
-        results = count(n_results, "result")
-        state = "waiting for results" if all_sent else "sending"
-        if self._duration_s is None:
-            return f" {sent_s:.1f} s  {results}  {state}"
-        done = 1.0 if all_sent else min(1.0, sent_s / self._duration_s) if self._duration_s else 0.0
-        n_full = int(done * _BAR_CELLS)
-        full, empty = ("#", ".") if self._style.plain else ("━", "─")
-        bar = full * n_full + empty * (_BAR_CELLS - n_full)
-        return f" {bar} {sent_s:.1f} / {self._duration_s:.1f} s  {results}  {state}"
-
-    def clear(self) -> None:
-        if self._drawn:
-            self._stream.write("\r\x1b[2K")
-            self._stream.flush()
-            self._drawn = False
-            self._next_s = float("-inf")

@@ -7,8 +7,9 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from voxgate.cli import plot
 from voxgate.cli.client import INPUT_HELP, explain, recording
 from voxgate.errors import ConfigError
 from voxgate.messages import VadOptions
@@ -25,7 +26,6 @@ __all__ = ["register", "run"]
 
 # What a client may tune is what can be tuned here.
 _TUNABLES = VadOptions.__struct_fields__
-_PLOT_POINTS = 2000
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as exc:
         raise ConfigError(str(exc)) from None
     if args.plot:
-        _matplotlib()  # if it is missing, say so before the work
+        plot.check_matplotlib()  # if it is missing, say so before the work
     detector = load_detector(args.detector, args.weights)
     path = recording(args.file)
     try:
@@ -122,15 +122,6 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{milliseconds // 1000:02}.{milliseconds % 1000:03}"
 
 
-def _matplotlib() -> Any:
-    try:
-        # The figure alone: pyplot would look for a screen.
-        from matplotlib.figure import Figure
-    except ImportError as exc:
-        raise ConfigError(f"--plot needs matplotlib, pip install 'voxgate[plot]': {exc}") from None
-    return Figure
-
-
 def _plot(
     place: str,
     title: str,
@@ -142,17 +133,16 @@ def _plot(
 ) -> None:
     import numpy as np
 
+    from voxgate.cli.meter import Envelope
     from voxgate.vad import speech_probabilities
 
-    figure = _matplotlib()(figsize=(12, 1 + 2.5 * len(planes)), layout="constrained")
-    rows = figure.subplots(len(planes), 1, squeeze=False, sharex=True)[:, 0]
-    for channel, (axes, samples) in enumerate(zip(rows, planes, strict=True)):
-        times, lows, highs = _envelope(samples, sample_rate)
-        axes.fill_between(times, lows, highs, color="0.6", linewidth=0, label="waveform")
-        for index, (start, end) in enumerate(segments[channel]):
-            axes.axvspan(start, end, color="tab:green", alpha=0.2, label="segments" if index == 0 else None)
-        axes.set_ylim(-1, 1)
-        axes.set_ylabel(f"channel {channel}")
+    envelopes = [Envelope(plot.POINTS) for _ in planes]
+    for envelope, samples in zip(envelopes, planes, strict=True):
+        envelope.push(samples)
+    picture = plot.Picture(f"{Path(title).name}, {detector.name}", envelopes, sample_rate)
+    twins = []
+    for channel, (axes, samples) in enumerate(zip(picture.rows, planes, strict=True)):
+        picture.bands(channel, segments[channel], "segments")
         probabilities = speech_probabilities(samples, sample_rate, detector)
         frame_s = detector.frame_samples / detector.sample_rate
         twin = axes.twinx()
@@ -167,21 +157,5 @@ def _plot(
         twin.axhline(config.negative_threshold, color="tab:blue", linewidth=0.5, linestyle=":")
         twin.set_ylim(0, 1)
         twin.set_ylabel("probability of speech")
-        if channel == 0:
-            handles = [*axes.get_legend_handles_labels()[0], *twin.get_legend_handles_labels()[0]]
-            axes.legend(handles=handles, loc="upper right", fontsize="small")
-    rows[0].set_title(f"{Path(title).name}, {detector.name}")
-    rows[-1].set_xlabel("s")
-    if planes.shape[1]:
-        rows[-1].set_xlim(0, planes.shape[1] / sample_rate)
-    figure.savefig(place)
-
-
-def _envelope(samples: npt.NDArray[np.float32], sample_rate: int) -> tuple[Any, Any, Any]:
-    """Time, lowest and highest value of at most _PLOT_POINTS pieces: as much as a picture shows of hours of audio."""
-    import numpy as np
-
-    if len(samples) == 0:
-        return np.zeros(0), np.zeros(0), np.zeros(0)
-    edges = np.unique(np.linspace(0, len(samples), min(_PLOT_POINTS, len(samples)), endpoint=False).astype(int))
-    return edges / sample_rate, np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
+        twins.append(twin)
+    picture.save(place, twins[0])

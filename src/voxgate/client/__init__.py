@@ -25,6 +25,7 @@ from .errors import (
     SilentServer,
     SourceError,
 )
+from .microphone import Microphone
 from .resume import Lost, Reconnect, Resumed
 from .session import Clock, Options, Stream, stream
 from .source import Source
@@ -36,6 +37,7 @@ __all__ = [
     "Stream",
     "Options",
     "Source",
+    "Microphone",
     "AudioFormat",
     "VadOptions",
     "DEFAULT_ADDR",

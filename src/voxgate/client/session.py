@@ -93,8 +93,8 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
     """Streams `source` to a server; iterate over the result (`async for`) for its events, typed as in voxgate.messages.
 
     `source`: a path or open binary file that soundfile reads, `(samples, rate)` with samples float -1..1 or int16 of
-    shape (n,) or (channels, n), or raw PCM (bytes, an iterable or async iterable of bytes) together with `format`. Each
-    block of an iterable is sent when it comes.
+    shape (n,) or (channels, n), a Microphone, or raw PCM (bytes, an iterable or async iterable of bytes) together with
+    `format`. Each block of an iterable is sent when it comes.
 
     - `addr`: where to (DEFAULT_ADDR); see `normalize_addr`
     - `chunk_size`: the longest audio message, in bytes (256)
@@ -160,7 +160,7 @@ class Stream:
         """Up to where the audio is out; after a lost connection it goes back to what is sent again."""
         self.stop_sent = False
         self.first_event_s: float | None = None
-        """From the start message to the first event, in seconds."""
+        """From the start message to the first event that is no notice, in seconds."""
         self.total_s: float | None = None
         """From the start message to the end of the connection, in seconds."""
         route = urlsplit(self.addr).path.rstrip("/").rpartition("/")[2]
@@ -328,8 +328,8 @@ class Stream:
         if self._reconnect is not None:
             answered_frames = int(self._answered_s * self.format.sample_rate)
             self._feed.forget(answered_frames * self.format.frame_bytes)
-        if not self._notices and isinstance(event, Started | Progress | Finished | Draining):
-            return []
+        if isinstance(event, Started | Progress | Finished | Draining):
+            return placed if self._notices else []
         if self.first_event_s is None and self._started_at is not None:
             self.first_event_s = self._clock.time() - self._started_at
         return placed

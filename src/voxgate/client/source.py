@@ -19,6 +19,7 @@ from voxgate.errors import InvalidStart
 from voxgate.messages import AudioFormat
 
 from .errors import SourceError
+from .microphone import Microphone
 
 __all__ = ["AudioSource", "Source", "off_loop", "open_source"]
 
@@ -32,8 +33,11 @@ Source: TypeAlias = (
     | memoryview
     | Iterable[bytes]
     | AsyncIterable[bytes]
+    | Microphone
 )
-"""A sound file (path or open binary file), an array and its rate, or raw PCM: bytes, an iterable or async iterable."""
+"""A sound file (path or open binary file), an array and its rate, a microphone, or raw PCM: bytes, an iterable or async
+iterable.
+"""
 
 _BLOCK_BYTES = 65_536
 _FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
@@ -61,6 +65,10 @@ def open_source(source: Source, format: AudioFormat | None, chunk_bytes: int) ->
     if isinstance(source, tuple):
         samples, sample_rate = source
         return _array(samples, sample_rate, format, chunk_bytes)
+    if isinstance(source, Microphone):
+        if format not in (None, source.format):
+            raise ValueError("a microphone knows its format itself")
+        return AudioSource(source.format, None, iter(source))
     if isinstance(source, bytes | bytearray | memoryview):
         format = _raw_format(format)
         whole = memoryview(source).cast("B")

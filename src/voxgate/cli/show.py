@@ -1,0 +1,309 @@
+"""One stream on a terminal or in a file: its events as they come, what it is doing, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from voxgate import client, tasks
+from voxgate.cli import plot
+from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Renderer, Style, count, format_output
+from voxgate.cli.live import LiveStatus, View
+from voxgate.cli.meter import Meter
+from voxgate.cli.subtitles import Subtitles
+from voxgate.client import ClientError, Lost, Microphone, RefusedError, Resumed, Stream
+from voxgate.messages import Active, Draining, Error, Event, Inactive, Progress, Segment, Started
+
+__all__ = ["FORMATS", "Shown", "complain", "explain", "show"]
+
+FORMATS = ("pretty", "jsonl", "srt", "vtt")
+EXIT_OK = 0
+EXIT_INCOMPLETE = 1
+
+_ADVICE = {
+    401: "give a token with --token or VOXGATE_TOKEN",
+    403: "the server lets this address or token in no further",
+    404: "is the address right? see --addr",
+    429: "too many streams or requests of yours: wait, or --reconnect",
+    503: "try again later, or --reconnect",
+}
+
+
+def explain(error: Exception) -> str:
+    """What went wrong, in words for a person; a missing file without its number."""
+    text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+    return text or type(error).__name__
+
+
+def complain(error: Exception | str, err: TextIO) -> None:
+    text = explain(error) if isinstance(error, Exception) else error
+    advice = _ADVICE.get(error.status) if isinstance(error, RefusedError) else None
+    print(f"{Style.of(err).red('voxgate client:')} {text}", file=err)
+    if advice is not None:
+        print(f"  {advice}", file=err)
+    err.flush()
+
+
+class Shown:
+    """What is known of a stream while it runs. It hears what goes out (`on_audio`), of lost connections (`told`), and
+    of each event (`take`).
+
+    Events go to `out`, header and summary to `notes`, the status and what went wrong to `err`. `own_notices`: somebody
+    asked for notices, otherwise they only feed the status.
+    """
+
+    def __init__(
+        self, out: TextIO, notes: TextIO, err: TextIO, format: str, own_notices: bool = False, plots: bool = False
+    ) -> None:
+        self.live = LiveStatus(err, err.isatty() and os.environ.get("TERM") != "dumb")
+        self.format = format
+        self.notes = notes
+        self._out, self._err = out, err
+        self._own_notices = own_notices
+        self._plots = plots
+        # With an interim in the status, its line need not stand among the results.
+        self._in_place = self.live.enabled and out.isatty()
+        self.stream: Stream | None = None
+        self._renderer: Renderer | None = None
+        self._meter: Meter | None = None
+        self._subtitles = Subtitles(1)
+        self._interims: dict[int, Segment] = {}  # the newest one is the last
+        self._open: dict[int, float] = {}  # channel: since when somebody speaks
+        self._bands: dict[int, list[tuple[float, float]]] = {}
+        self._labels: dict[int, list[plot.Label]] = {}
+        self._lag_s: float | None = None
+        self._real_time_factor: float | None = None
+        self._trouble = ""
+
+    @property
+    def wants_notices(self) -> bool:
+        """Whether the status has a use for notices."""
+        return self.live.enabled and self.format == "pretty"
+
+    def begin(self, stream: Stream) -> None:
+        self.stream = stream
+        channels = stream.format.channels
+        self._renderer = PrettyRenderer(Style.of(self._out), channels) if self.format == "pretty" else JsonlRenderer()
+        self._subtitles = Subtitles(channels)
+        if self.live.enabled or self._plots:
+            self._meter = Meter(stream.format, plot.POINTS if self._plots else 0)
+
+    def on_audio(self, data: memoryview) -> None:
+        if self._meter is not None:
+            self._meter.take(data)
+
+    def take(self, event: Event) -> None:
+        """Shows an event."""
+        channel = event.channel
+        match event:
+            case Active(time=time_s):
+                self._open[channel] = time_s
+            case Inactive(time=time_s):
+                self._bands.setdefault(channel, []).append((self._open.pop(channel, time_s), time_s))
+            case Segment(is_final=False):
+                self._interims.pop(channel, None)
+                self._interims[channel] = event
+            case Segment():
+                self._interims.pop(channel, None)
+                if self._plots:
+                    text = event.output.get("text")
+                    text = text if isinstance(text, str) else format_output(event.output, Style())
+                    label = plot.Label(event.start_time, event.end_time, text)
+                    self._labels.setdefault(channel, []).append(label)
+            case Error():
+                self._interims.pop(channel, None)
+            case Progress():
+                self._lag_s, self._real_time_factor = event.lag_s, event.real_time_factor
+        if self.format in ("srt", "vtt"):
+            self._subtitles.take(event)
+            if isinstance(event, Error | Draining):
+                self.say(PrettyRenderer(Style.of(self._err), 1).line(event) or "")
+            return
+        assert self._renderer is not None
+        if not self._hidden(event) and (line := self._renderer.line(event)) is not None:
+            self._print(line, self._out)
+
+    def _hidden(self, event: Event) -> bool:
+        """Whether the status says it, or nobody asked for it."""
+        if isinstance(event, Started | Progress):
+            return not self._own_notices
+        return self._in_place and self.format == "pretty" and isinstance(event, Segment) and event.is_final is False
+
+    def say(self, text: str) -> None:
+        """A line that is no event."""
+        self._print(text, self._err)
+
+    def _print(self, line: str, file: TextIO) -> None:
+        self.live.clear()
+        print(line, file=file, flush=True)
+        self.draw()
+
+    def told(self, notice: Lost | Resumed) -> None:
+        """What happened to the connection, and what that means for the audio."""
+        style = Style.of(self._err)
+        if isinstance(notice, Resumed):
+            self._trouble = ""
+            text = f"connected again after {notice.away_s:.1f} s, goes on at {notice.at_s:.2f} s"
+            if notice.gap_s > 0:
+                text += f"; {notice.gap_s:.1f} s of audio before that are lost"
+            self.say(style.green(text))
+            return
+        self._open.clear()  # what is open is announced again
+        self._interims.clear()
+        self._lag_s = None
+        text = explain(notice.error)
+        if notice.unanswered_s > 0.05:
+            text += f"; {notice.unanswered_s:.1f} s of audio had no answer yet and will be sent again"
+        self.say(style.yellow(text))
+        wait = f"trying again in {notice.wait_s:.1f} s (attempt {notice.attempt} of {notice.attempts})"
+        self._trouble = f"no connection, {wait}"
+        self.say(style.yellow(wait))
+
+    def draw(self) -> None:
+        if self.live.enabled:
+            self.live.update(asyncio.get_running_loop().time(), self._view)
+
+    def _view(self) -> View:
+        stream = self.stream
+        assert stream is not None
+        channels = stream.format.channels
+        says_who = not stream.check.covering
+        return View(
+            sent_s=stream.sent_s,
+            duration_s=stream.duration_s,
+            all_sent=stream.stop_sent,
+            n_results=stream.check.n_results,
+            n_errors=stream.check.n_errors,
+            levels_dbfs=self._meter.levels_dbfs() if self._meter is not None else (),
+            speaking=[channel in self._open for channel in range(channels)] if says_who else (),
+            lag_s=self._lag_s,
+            real_time_factor=self._real_time_factor,
+            interim=next(reversed(self._interims.values()), None),
+            trouble=self._trouble,
+            channels=channels,
+        )
+
+    def finish(self) -> None:
+        """What is only known in the end: subtitles."""
+        if self.format in ("srt", "vtt"):
+            self._out.write(self._subtitles.srt() if self.format == "srt" else self._subtitles.vtt())
+            self._out.flush()
+
+    def picture(self, place: str, title: str) -> None:
+        """Draws what was heard. OSError or ValueError: it cannot be written."""
+        assert self.stream is not None
+        assert self._meter is not None
+        self._meter.levels_dbfs()  # takes what is pending
+        picture = plot.Picture(title, self._meter.envelopes, self.stream.format.sample_rate)
+        for channel in range(self.stream.format.channels):
+            open_since = self._open.get(channel)
+            spans = self._bands.get(channel, [])
+            spans = [*spans, (open_since, self.stream.sent_s)] if open_since is not None else spans
+            picture.bands(channel, spans, "speech")
+            picture.labels(channel, self._labels.get(channel, []))
+        picture.save(place)
+
+
+async def show(
+    stream: Stream,
+    name: str,
+    shown: Shown,
+    err: TextIO,
+    microphone: Microphone | None = None,
+    plot_to: str | None = None,
+) -> int:
+    """Iterates `stream`, shows its events, and returns the exit code.
+
+    Ctrl-C stops a `microphone`, and the results that are owed still come; a second one quits.
+    """
+    shown.begin(stream)
+    notes_style = Style.of(shown.notes)
+    print(notes_style.grey(_header(stream, name, notes_style)), file=shown.notes, flush=True)
+    failure: Exception | None = None
+    ticker = tasks.spawn_task(_tick(shown.draw), "voxgate-client-status", "client") if shown.live.enabled else None
+    if microphone is not None:
+        _stop_by_ctrl_c(microphone, shown)
+    try:
+        async with contextlib.aclosing(aiter(stream)) as events:
+            async for event in events:
+                shown.take(event)
+    except (ClientError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        failure = error
+    finally:
+        if ticker is not None:
+            ticker.cancel()
+        shown.live.clear()
+        shown.live.enabled = False
+    shown.finish()
+    if stream.total_s is not None:
+        print(notes_style.grey(_summary(stream)), file=shown.notes, flush=True)
+    if microphone is not None and (lost := _lost_audio(microphone)):
+        print(Style.of(err).yellow(lost), file=err, flush=True)
+    if isinstance(failure, client.RejectedError) and shown.format != "jsonl":
+        complain("the server did not accept the session", err)  # its error was shown as an event
+    elif failure is not None:
+        complain(failure, err)
+    good = failure is None and not stream.check.n_errors
+    if plot_to is not None and stream.total_s is not None:
+        try:
+            shown.picture(plot_to, name)
+        except (OSError, ValueError) as error:  # ValueError: a file type matplotlib does not know
+            complain(f"cannot write {plot_to}: {error}", err)
+            good = False
+    return EXIT_OK if good else EXIT_INCOMPLETE
+
+
+async def _tick(draw: Callable[[], Any]) -> None:
+    while True:
+        draw()
+        await asyncio.sleep(0.1)
+
+
+def _stop_by_ctrl_c(microphone: Microphone, shown: Shown) -> None:
+    loop = asyncio.get_running_loop()
+    quits = signal.getsignal(signal.SIGINT)  # asyncio.run's own
+
+    def stop() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, quits)
+        microphone.stop()
+        shown.say("\nstopped listening, waiting for the results (Ctrl-C again quits at once)")
+
+    with contextlib.suppress(NotImplementedError, RuntimeError):  # no signals here: not the main thread
+        loop.add_signal_handler(signal.SIGINT, stop)
+
+
+def _lost_audio(microphone: Microphone) -> str:
+    parts = []
+    if microphone.dropped_s > 0:
+        parts.append(f"{microphone.dropped_s:.1f} s were dropped because they could not be sent in time")
+    if microphone.n_overflows:
+        parts.append(f"the device lost audio {count(microphone.n_overflows, 'time')}")
+    return "; ".join(parts)
+
+
+def _header(stream: Stream, name: str, style: Style) -> str:
+    format = stream.format
+    length = "" if stream.duration_s is None else f"{stream.duration_s:.1f} s, "
+    channels = "1 channel" if format.channels == 1 else f"{format.channels} channels"
+    return f"{name}: {length}{format.sample_rate} Hz, {channels}, {format.pcm_encoding}, to {stream.addr}"
+
+
+def _summary(stream: Stream) -> str:
+    check = stream.check
+    first = "no message" if stream.first_event_s is None else f"first message after {stream.first_event_s:.2f} s"
+    total_s = stream.total_s or 0.0
+    text = f"{first}, {total_s:.2f} s in total for {stream.sent_s:.2f} s of audio"
+    if total_s > 0 and stream.sent_s > 0:
+        text += f" ({stream.sent_s / total_s:.1f} x real time)"
+    counts = [count(check.n_results, "result")]
+    if check.n_interims:
+        counts.append(count(check.n_interims, "interim"))
+    counts.append(count(check.n_errors, "error"))
+    return f"{text}; {', '.join(counts)}"

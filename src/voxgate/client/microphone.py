@@ -1,0 +1,133 @@
+"""A microphone as a source, through PortAudio (the package `sounddevice`)."""
+
+from __future__ import annotations
+
+import importlib
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+from voxgate.messages import AudioFormat
+
+from .errors import SourceError
+
+__all__ = ["Microphone"]
+
+_BLOCK_S = 0.02
+_QUEUE_S = 30.0
+
+
+def _portaudio() -> Any:
+    try:
+        return importlib.import_module("sounddevice")
+    except ModuleNotFoundError:
+        raise SourceError(
+            "microphone input needs the package sounddevice, which is not installed: pip install 'voxgate[microphone]'"
+        ) from None
+    except OSError as error:
+        raise SourceError(
+            f"microphone input needs the library PortAudio ({error}): install it with the system's packages, for"
+            " example apt install libportaudio2, or dnf install portaudio"
+        ) from None
+
+
+class Microphone:
+    """What a microphone hears, in s16, from when it is iterated until `stop`.
+
+    `device` is a number or a part of a name as PortAudio lists them; None is the system's default. `sample_rate` in Hz,
+    None for the device's own. At most `queue_s` seconds wait for whoever iterates: what comes while they are full is
+    dropped and counted, and silence takes its place, so that times stay true. SourceError: PortAudio is missing, there
+    is no such device, it cannot be opened with this format, or it is gone. `backend` is for tests: something like the
+    module sounddevice.
+    """
+
+    def __init__(
+        self,
+        device: int | str | None = None,
+        sample_rate: int | None = None,
+        channels: int = 1,
+        queue_s: float = _QUEUE_S,
+        backend: Any = None,
+    ) -> None:
+        self._backend = _portaudio() if backend is None else backend
+        info = self._find(device)
+        self.name = str(info["name"])
+        rate = int(info["default_samplerate"] if sample_rate is None else sample_rate)
+        self.format = AudioFormat(channels, rate, 16, False)
+        self.dropped_s = 0.0
+        """Seconds that were heard and dropped, because nobody took them in time."""
+        self.n_overflows = 0
+        """How often the device itself lost audio, which the system tells without saying how much."""
+        self._device = info["index"]
+        self._queue_blocks = max(1, round(queue_s / _BLOCK_S))
+        self._missed_frames = 0
+        self._stopped = False
+        self._blocks: queue.SimpleQueue[bytes | int | None] = queue.SimpleQueue()  # an int is so many missed frames
+        try:
+            self._backend.check_input_settings(self._device, channels, "int16", None, rate)
+        except self._failures as error:
+            raise SourceError(f"{self.name} cannot give {channels} channel(s) at {rate} Hz: {error}") from None
+
+    @property
+    def _failures(self) -> tuple[type[Exception], ...]:
+        return (ValueError, self._backend.PortAudioError)
+
+    def _find(self, device: int | str | None) -> Any:
+        try:
+            return self._backend.query_devices(device, "input")
+        except self._failures as error:
+            wanted = "no default microphone" if device is None else f"no microphone {device!r}"
+            raise SourceError(f"{wanted} ({error}){self._listing()}") from None
+
+    def _listing(self) -> str:
+        try:
+            devices = [one for one in self._backend.query_devices() if one["max_input_channels"] > 0]
+        except self._failures:
+            devices = []
+        if not devices:
+            return "; this system has no device that records"
+        return "; there are:" + "".join(f"\n  {one['index']}: {one['name']}" for one in devices)
+
+    def stop(self) -> None:
+        """No more is heard; what was heard is still given, then the iteration ends. Any thread may call it."""
+        self._stopped = True
+        self._blocks.put(None)
+
+    def __iter__(self) -> Iterator[bytes]:
+        rate, channels = self.format.sample_rate, self.format.channels
+        n_frames = max(1, round(rate * _BLOCK_S))
+        try:
+            stream = self._backend.RawInputStream(
+                samplerate=rate,
+                blocksize=n_frames,
+                device=self._device,
+                channels=channels,
+                dtype="int16",
+                callback=self._heard,
+                finished_callback=lambda: self._blocks.put(None),
+            )
+        except self._failures as error:
+            raise SourceError(f"cannot open {self.name}: {error}") from None
+        with stream:
+            while (block := self._blocks.get()) is not None:
+                if isinstance(block, bytes):
+                    yield block
+                    continue
+                for start in range(0, block, n_frames):
+                    yield bytes(min(n_frames, block - start) * self.format.frame_bytes)
+        if not self._stopped:
+            raise SourceError(f"{self.name} is gone: it gives no more audio")
+
+    def _heard(self, data: Any, frames: int, when: Any, status: Any) -> None:
+        """Called by PortAudio in a thread of its own, which must never wait."""
+        self.n_overflows += bool(status.input_overflow)
+        if self._stopped:
+            return
+        if self._blocks.qsize() >= self._queue_blocks:
+            self._missed_frames += frames
+            self.dropped_s += frames / self.format.sample_rate
+            return
+        if self._missed_frames:
+            self._blocks.put(self._missed_frames)
+            self._missed_frames = 0
+        self._blocks.put(bytes(data))
