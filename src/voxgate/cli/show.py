@@ -15,7 +15,7 @@ from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Renderer, Style, 
 from voxgate.cli.live import LiveStatus, View
 from voxgate.cli.meter import Meter
 from voxgate.cli.subtitles import Subtitles
-from voxgate.client import ClientError, Lost, Microphone, RefusedError, Resumed, Stream
+from voxgate.client import ClientError, ClosedError, Lost, Microphone, RefusedError, Resumed, Stream
 from voxgate.messages import Active, Draining, Error, Event, Inactive, Progress, Segment, Started
 
 __all__ = ["FORMATS", "Shown", "complain", "explain", "show"]
@@ -156,7 +156,7 @@ class Shown:
         self._interims.clear()
         self._lag_s = None
         text = explain(notice.error)
-        if notice.unanswered_s > 0.05:
+        if notice.unanswered_s > 0.05 and isinstance(notice.error, ClosedError):  # later attempts need not repeat it
             text += f"; {notice.unanswered_s:.1f} s of audio had no answer yet and will be sent again"
         self.say(style.yellow(text))
         wait = f"trying again in {notice.wait_s:.1f} s (attempt {notice.attempt} of {notice.attempts})"
