@@ -450,7 +450,7 @@ def test_a_lost_connection_is_told_and_gone_on_from(wav: str, capsys: pytest.Cap
 
 @pytest.mark.parametrize(
     ("status", "advice"),
-    [(401, "--token or VOXGATE_TOKEN"), (429, "--reconnect"), (503, "--reconnect"), (403, "token")],
+    [(401, "--token or VOXGATE_TOKEN"), (429, "--reconnect"), (503, "--reconnect"), (403, "ask those who run it")],
 )
 def test_a_refusal_says_what_to_do(wav: str, capsys: pytest.CaptureFixture[str], status: int, advice: str) -> None:
     def refuse(connection: Any, request: Any) -> Any:

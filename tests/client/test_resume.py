@@ -25,7 +25,7 @@ from voxgate.client import AudioFormat, Lost, Reconnect, Resumed
 from voxgate.client.check import ResultCheck
 from voxgate.client.errors import ClosedError, ConnectError, RefusedError
 from voxgate.client.resume import Timeline, wait_s, worth_another_try
-from voxgate.messages import Active, Error, Event, Finished, Inactive, Segment, Started
+from voxgate.messages import Active, Error, Event, Finished, Inactive, Probabilities, Segment, Started
 
 MONO = AudioFormat(1, 16_000, 16, False)
 STEREO = AudioFormat(2, 16_000, 16, False)
@@ -225,6 +225,7 @@ def test_an_utterance_that_goes_on_beyond_what_was_answered_is_given_whole() -> 
     assert timeline.place(Active(0.0, 0)) == []
     assert timeline.place(Segment(0.0, 30.0, True, {}, 0)) == [Active(5.0, 0), Segment(5.0, 35.0, True, {}, 0)]
     assert timeline.place(Inactive(31.0, 0)) == [Inactive(36.0, 0)]
+    assert timeline.place(Probabilities(1.0, 0.032, [0.5], 0)) == [Probabilities(6.0, 0.032, [0.5], 0)]
     assert timeline.n_left_out == 0
 
 

@@ -26,7 +26,7 @@ EXIT_INCOMPLETE = 1
 
 _ADVICE = {
     401: "give a token with --token or VOXGATE_TOKEN",
-    403: "the server lets this address or token in no further",
+    403: "the server does not let this client in, with this token or from here: ask those who run it",
     404: "is the address right? see --addr",
     429: "too many streams or requests of yours: wait, or --reconnect",
     503: "try again later, or --reconnect",

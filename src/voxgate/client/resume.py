@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from voxgate.messages import Active, Event, Finished, Inactive, Progress, Segment
+from voxgate.messages import Active, Event, Finished, Inactive, Probabilities, Progress, Segment
 
 from .check import ResultCheck
 from .errors import ClientError, ClosedError, ConnectError, RefusedError
@@ -175,6 +175,8 @@ class Timeline:
                 return replace(event, time=event.time + by_s)
             case Segment():
                 return replace(event, start_time=event.start_time + by_s, end_time=event.end_time + by_s)
+            case Probabilities():
+                return replace(event, start_time=event.start_time + by_s)
             case Progress():
                 return replace(event, received_s=event.received_s + by_s, processed_s=event.processed_s + by_s)
             case Finished():
