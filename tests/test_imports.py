@@ -64,6 +64,7 @@ ALLOWED = {
     "app": {"access", "account", "admission", "connection", "errors", "page", "runners", "service", "tasks"},
     "serving": {"app", "config", "errors", "messages", "service", "tasks"},
     "client": {"audio", "errors", "messages", "tasks", "tracing"},
+    "load": {"audio", "client", "errors", "messages", "tasks"},
     "cli": {
         "",
         "_native",
@@ -71,6 +72,7 @@ ALLOWED = {
         "client",
         "config",
         "errors",
+        "load",
         "logs",
         "messages",
         "models",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from voxgate import __version__
 from voxgate.errors import ConfigError
 
-VERBS = ("serve", "client", "demo", "vad", "models")
+VERBS = ("serve", "client", "demo", "vad", "models", "load")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,226 @@
+"""``voxgate load``: many live streams on a server, and what became of them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+
+from voxgate import load, speech
+from voxgate.audio import read_audio
+from voxgate.cli.client import explain, recording
+from voxgate.cli.display import Style
+from voxgate.load.report import document, table, write_json
+
+__all__ = ["EXIT_LATE", "execute", "prepare", "register", "run"]
+
+EXIT_OK = 0
+EXIT_BAD = 1
+EXIT_USAGE = 2
+EXIT_LATE = 3
+EXIT_INTERRUPTED = 130
+
+N_OFFSETS = 4
+SPARE_FILES = 64
+_EPILOG = """\
+Every stream plays the recording in a loop, as a microphone would, from one of four places on; before the load the same
+audio is heard alone, and a stream that gets other results under load is an error. Added latency is the time from
+sending the message that decided the end of speech (on the simple and the stateful route: the message with the end of a
+result's audio) to the arrival of the result; it holds the model's own time. See docs/load.md.
+
+examples:
+  voxgate load -n 200
+  voxgate load -n 500 --addr wss://voice.example.com --duration 60 --json load.json
+  voxgate load -n 50 --rate 48000 --channels 2 --chunk-ms 100 -i talk.flac
+
+exit code: 0 every stream got what the audio alone gets; 1 some did not; 2 wrong usage; 3 this program was late: it is
+the bottleneck, and its numbers are none; 130 interrupted
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "load",
+        help="put many live streams on a server, and say how it bears them",
+        description="Put many live streams on a server, and say how it bears them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-n", "--streams", type=_whole(1, 100_000), default=10, help="live streams (%(default)s)")
+    parser.add_argument("--addr", default="localhost:8080", metavar="URL", help="server (%(default)s)")
+    parser.add_argument(
+        "--route", choices=("segmented", "simple", "stateful"), default="segmented", help="(%(default)s)"
+    )
+    parser.add_argument(
+        "--duration", type=_seconds, default=30.0, metavar="S", help="audio of a stream, in seconds (%(default)g)"
+    )
+    parser.add_argument(
+        "--ramp", type=_seconds, default=5.0, metavar="S", help="time over which they start, in seconds (%(default)g)"
+    )
+    parser.add_argument("--interim-results", action="store_true", help="ask for results while somebody speaks")
+    parser.add_argument(
+        "--token",
+        default=os.environ.get("VOXGATE_TOKEN") or None,
+        help="credentials (better in VOXGATE_TOKEN: other users see command lines)",
+    )
+    audio = parser.add_argument_group("audio")
+    audio.add_argument(
+        "-i",
+        "--input",
+        default="demo",
+        metavar="FILE",
+        help=f"any sound file, or bundled speech ({', '.join(speech.names())}); resampled beforehand (%(default)s)",
+    )
+    audio.add_argument(
+        "--chunk-ms", type=_whole(1, 10_000), default=20, metavar="MS", help="audio of a message, in ms (%(default)s)"
+    )
+    audio.add_argument("--rate", type=_whole(4000, 192_000), default=16_000, metavar="HZ", help="(%(default)s)")
+    audio.add_argument("--channels", type=_whole(1, 64), default=1, help="(%(default)s)")
+    audio.add_argument("--encoding", choices=tuple(load.ENCODINGS), default="s16", help="(%(default)s)")
+    measures = parser.add_argument_group("measures")
+    measures.add_argument("--json", metavar="FILE", help="write everything there; - is stdout, in place of the table")
+    measures.add_argument(
+        "--metrics", metavar="URL", help="where the server's CPU time and memory are to be read (its own /metrics)"
+    )
+    measures.add_argument("--pid", type=_whole(1, 2**31), help="the server's process, when it is on this machine")
+    measures.add_argument(
+        "--late-ms",
+        type=_seconds,
+        default=load.LATE_MS,
+        metavar="MS",
+        help="p99 of its own lateness from which on this program refuses to report (%(default)g)",
+    )
+    measures.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="longest wait for an answer, in seconds (%(default)g)",
+    )
+    parser.set_defaults(run=run)
+
+
+class _UsageError(Exception):
+    pass
+
+
+def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
+    try:
+        if args.ramp >= args.duration:
+            raise _UsageError(
+                f"--ramp {args.ramp:g} must be shorter than --duration {args.duration:g}: there is to be a time when "
+                "all streams are live"
+            )
+        _raise_file_limit(args.streams)
+        target = load.Target.of(args.addr, args.route, args.token)
+        material = prepare(args.input, args.rate, args.channels, args.encoding, args.chunk_ms)
+    except (_UsageError, ValueError, OSError) as error:
+        return _complain(error, EXIT_USAGE)
+    notes = sys.stderr if args.json == "-" else sys.stdout
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            outcome = runner.run(execute(args, target, material, clock, lambda text: print(text, file=notes)))
+    except load.ReferenceFailed as error:
+        return _complain(f"the audio alone: {error}", EXIT_BAD)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    report = document(outcome, _settings(args, target))
+    if args.json != "-":
+        print(table(outcome, args.late_ms, Style.of(sys.stdout)))
+    if args.json is not None:
+        try:
+            write_json(report, args.json)
+        except OSError as error:
+            return _complain(error, EXIT_BAD)
+    if outcome.is_late:
+        return EXIT_LATE
+    return EXIT_OK if outcome.counts.is_clean else EXIT_BAD
+
+
+def prepare(source: str, rate: int, channels: int, encoding: str, chunk_ms: int) -> load.Material:
+    """The recording as messages. OSError or ValueError say what is wrong with it."""
+    planes, from_rate = read_audio(recording(source))
+    return load.make_material(planes, from_rate, rate, channels, encoding, chunk_ms)
+
+
+async def execute(
+    args: argparse.Namespace,
+    target: load.Target,
+    material: load.Material,
+    clock: load.Clock,
+    say: Callable[[str], Any],
+) -> load.Outcome:
+    n_messages = math.ceil(1000 * args.duration / material.chunk_ms)
+    n_offsets = min(args.streams, N_OFFSETS)
+    references: list[load.Reference] = []
+    if route_of(target.url) == "segmented":
+        say("hearing the audio alone ...")
+        start_frame = material.start_frame(args.interim_results, False, args.token)
+        references = await load.hear_alone(
+            target, material, start_frame, n_messages, n_offsets, time.perf_counter, args.timeout
+        )
+    plan = load.Plan(target, material, n_messages, references, n_offsets, args.interim_results, args.token)
+    say(f"{args.streams} live streams to {target.url} ...")
+    return await load.run(plan, args.streams, args.ramp, clock, args.timeout, _sampler(args, target), args.late_ms)
+
+
+def route_of(url: str) -> str:
+    """The route of a stream's URL: the last part of its path."""
+    return url.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
+def _sampler(args: argparse.Namespace, target: load.Target) -> Callable[[], load.Cost]:
+    if args.pid is not None:
+        return functools.partial(load.from_pid, args.pid)
+    return functools.partial(load.from_metrics, args.metrics or f"{target.http}/metrics", args.token)
+
+
+def _settings(args: argparse.Namespace, target: load.Target) -> dict[str, Any]:
+    left_out = ("run", "token", "json", "addr", "verbose", "version")
+    return {"url": target.url.partition("?")[0]} | {
+        key: value for key, value in vars(args).items() if key not in left_out
+    }
+
+
+def _raise_file_limit(n_streams: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = n_streams + SPARE_FILES
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise _UsageError(f"{n_streams} streams need {needed} open files, and this process may have {hard}: ulimit -n")
+    if soft != resource.RLIM_INFINITY and needed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _complain(error: Exception | str, code: int) -> int:
+    text = explain(error) if isinstance(error, Exception) else error
+    print(f"{Style.of(sys.stderr).red('voxgate load:')} {text}", file=sys.stderr, flush=True)
+    return code
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number of {least} to {most}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value

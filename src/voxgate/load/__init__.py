@@ -1,0 +1,36 @@
+"""The load generator: many live streams from one core, held against what the audio alone gives."""
+
+from .cost import Cost, from_metrics, from_pid
+from .generator import Generator, Plan, no_garbage_collection
+from .material import ENCODINGS, Material, make_material
+from .quantiles import Quantiles, quantiles
+from .reference import Reference, ReferenceFailed, hear_alone
+from .run import LATE_MS, Counts, Outcome, ServerCost, cost_between, counts_of, run, sample
+from .websocket import Clock, Target
+
+__all__ = [
+    "ENCODINGS",
+    "LATE_MS",
+    "Clock",
+    "Cost",
+    "Counts",
+    "Generator",
+    "Material",
+    "Outcome",
+    "Plan",
+    "Quantiles",
+    "Reference",
+    "ReferenceFailed",
+    "ServerCost",
+    "Target",
+    "cost_between",
+    "counts_of",
+    "from_metrics",
+    "from_pid",
+    "hear_alone",
+    "make_material",
+    "no_garbage_collection",
+    "quantiles",
+    "run",
+    "sample",
+]

@@ -1,0 +1,60 @@
+"""What the server costs: its CPU time and memory, from its metrics or, on the same machine, from the kernel."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+__all__ = ["Cost", "from_metrics", "from_pid"]
+
+TIMEOUT_S = 5.0
+MAX_BYTES = 16 * 1024 * 1024
+_CPU = re.compile(r"^process_cpu_seconds_total(?:\{[^}]*\})? ([0-9.eE+-]+)", re.MULTILINE)
+_MEMORY = re.compile(r"^process_resident_memory_bytes(?:\{[^}]*\})? ([0-9.eE+-]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Since the server began, and now."""
+
+    cpu_s: float
+    memory_bytes: float
+
+
+Sampler = Callable[[], Cost]
+
+
+def from_pid(pid: int) -> Cost:
+    """Of a process of this machine. OSError when it is not there."""
+    # The name in parentheses may hold spaces; user and system time are the 14th and 15th fields.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return Cost(
+        (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), float(pages * os.sysconf("SC_PAGE_SIZE"))
+    )
+
+
+def from_metrics(url: str, token: str | None) -> Cost:
+    """From Prometheus text at an http or https URL. Blocks. OSError or ValueError say why there is none."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", parts.path or "/", headers={"Authorization": f"Bearer {token}"} if token else {})
+        response = connection.getresponse()
+        text = response.read(MAX_BYTES).decode("utf-8", "replace")
+    except http.client.HTTPException as error:
+        raise ValueError(f"{url}: {error!r}") from None
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise ValueError(f"{url}: HTTP {response.status}")
+    cpu, memory = _CPU.search(text), _MEMORY.search(text)
+    if cpu is None or memory is None:
+        raise ValueError(f"{url} has no process_cpu_seconds_total or process_resident_memory_bytes")
+    return Cost(float(cpu[1]), float(memory[1]))

@@ -1,0 +1,249 @@
+"""Many live streams on one event loop: who is due when, and what came of them.
+
+A wheel of one slot a millisecond, as long as a message: each stream stands in the slot of its phase, and a tick every
+millisecond sends what has become due, however late the tick is. How late each message left is the generator's own
+measure: one that was late has put another load on the server than it says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import math
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from voxgate import tasks
+
+from .material import Material
+from .quantiles import Lateness
+from .reference import Reference
+from .stream import LiveStream
+from .websocket import Clock, Target
+
+__all__ = ["Generator", "Measures", "Plan", "Tally", "no_garbage_collection"]
+
+TICK_S = 0.001
+GOLDEN = 0.618033988749895  # successive multiples of it spread evenly over a turn, however many there are
+NOTICES_EVERY = 10
+"""Every tenth stream asks for progress notices: enough to see the lag, too few to be a load."""
+CONNECTING = 64
+"""Connections that may be on their way at once: a server's queue for them is short."""
+MAX_UNSENT_S = 10.0
+"""Audio that a server may leave standing in front of it before a stream is given up."""
+
+
+@dataclass
+class Plan:
+    """What every stream does."""
+
+    target: Target
+    material: Material
+    n_messages: int
+    references: list[Reference]  # one for each offset; empty on routes where all audio reaches the model
+    n_offsets: int
+    interim_results: bool = False
+    token: str | None = None
+
+
+@dataclass
+class Tally:
+    """What became of the streams, by count."""
+
+    started: int = 0
+    connected: int = 0
+    completed: int = 0
+    """Sent everything, got every result as the audio alone does, were closed with 1000."""
+    different: int = 0
+    """Got other results than the audio alone."""
+    corrected: int = 0
+    """Deciding messages that the reference had named too late."""
+    refusals: Counter[int] = field(default_factory=Counter)
+    close_codes: Counter[int] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+    """A few of them, in words."""
+
+
+class Measures:
+    """Seconds, of what was sent while it was in use: a late answer counts for the time of its question."""
+
+    def __init__(self) -> None:
+        self.from_s = math.inf
+        self.until_s = math.inf
+        self.added_s = array("d")
+        self.inactive_to_final_s = array("d")
+        self.lag_s = array("d")
+
+    def result(self, sent_s: float, now_s: float, inactive_s: float | None) -> None:
+        if self.from_s <= sent_s < self.until_s:
+            self.added_s.append(now_s - sent_s)
+            if inactive_s is not None:
+                self.inactive_to_final_s.append(now_s - inactive_s)
+
+    def lag(self, now_s: float, lag_s: float) -> None:
+        if self.from_s <= now_s < self.until_s:
+            self.lag_s.append(lag_s)
+
+
+class Generator:
+    """Starts streams and keeps them playing. One event loop; use within it."""
+
+    def __init__(self, plan: Plan, clock: Clock) -> None:
+        self.plan = plan
+        self.clock = clock
+        self.tally = Tally()
+        self.connect_s = array("d")
+        self.first_result_s = array("d")
+        self.measures = Measures()
+        self.lateness = Lateness()
+        self.stopping = asyncio.Event()
+        """Set when a first stream has sent its stop."""
+        self.streams: set[LiveStream] = set()
+        """Those which are not over."""
+        self.is_replacing = False
+        """Whether a stream that ends is followed by a new one."""
+        self.changed = asyncio.Event()
+        self._n_made = 0
+        material = plan.material
+        self._slots: list[list[LiveStream]] = [[] for _ in range(material.chunk_ms)]
+        self._start_frames = [
+            material.start_frame(plan.interim_results, notices, plan.token) for notices in (False, True)
+        ]
+        audio = material.format
+        self._max_unsent_bytes = MAX_UNSENT_S * audio.frame_bytes * audio.sample_rate
+        self._connecting = asyncio.Semaphore(CONNECTING)
+        self._began_s = 0.0
+        self._tick_number = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._phases: dict[LiveStream, int] = {}
+
+    @property
+    def n_playing(self) -> int:
+        return sum(map(len, self._slots))
+
+    def start(self) -> None:
+        self._began_s = self.clock()
+        self._tick()
+
+    def stop(self) -> None:
+        """Stops the wheel, and gives up whatever is still open."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.is_replacing = False
+        for stream in list(self.streams):
+            stream.abort("given up")
+
+    def add(self) -> None:
+        """One more stream."""
+        plan, number = self.plan, self._n_made
+        self._n_made += 1
+        kind = number % plan.n_offsets
+        stream = LiveStream(
+            self,
+            plan.target,
+            plan.material,
+            self._start_frames[number % NOTICES_EVERY == 0],
+            plan.material.offset(kind, plan.n_offsets),
+            plan.n_messages,
+            plan.references[kind] if plan.references else None,
+            self.clock,
+        )
+        self._phases[stream] = int(plan.material.chunk_ms * (number * GOLDEN % 1))
+        self.streams.add(stream)
+        self.tally.started += 1
+        tasks.spawn_task(self._connect(stream), f"voxgate-load-{number}", "load")
+
+    def give_up_the_stuck(self, timeout_s: float) -> None:
+        """Ends the streams that wait in vain: for the upgrade, for the last results, for the server to read."""
+        now_s = self.clock()
+        for stream in list(self.streams):
+            if stream.connect_s is None:
+                if stream.began_s and now_s - stream.began_s > timeout_s:
+                    stream.abort(f"no answer to the upgrade within {timeout_s:g} s")
+            elif stream.stop_s is not None:
+                if now_s - stream.stop_s > timeout_s:
+                    stream.abort(f"not every result within {timeout_s:g} s")
+            elif stream.unsent_bytes() > self._max_unsent_bytes:
+                stream.abort(f"the server has not taken in {MAX_UNSENT_S:g} s of audio")
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float) -> None:
+        """Until then, and meanwhile nobody waits in vain."""
+        while not condition():
+            self.give_up_the_stuck(timeout_s)
+            self.changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.changed.wait(), 0.1)
+
+    # What streams call
+
+    def opened(self, stream: LiveStream) -> None:
+        assert stream.connect_s is not None
+        self.tally.connected += 1
+        self.connect_s.append(stream.connect_s)
+        self._slots[self._phases[stream]].append(stream)
+        self.changed.set()
+
+    def stopped(self) -> None:
+        self.stopping.set()
+        self.changed.set()
+
+    def ended(self, stream: LiveStream) -> None:
+        if stream not in self.streams:
+            return
+        self.streams.discard(stream)
+        del self._phases[stream]
+        tally = self.tally
+        if stream.status is not None and stream.status != 101:
+            tally.refusals[stream.status] += 1
+        elif stream.close_code is not None:
+            tally.close_codes[stream.close_code] += 1
+            if stream.stop_s is None:
+                tally.failures["closed before its end"] += 1
+        elif stream.failure != "given up":
+            tally.failures[stream.failure or "unknown"] += 1
+        if stream.difference is not None:
+            tally.different += 1
+            if len(tally.differences) < 5:
+                tally.differences.append(stream.difference)
+        elif stream.close_code == 1000 and stream.stop_s is not None and not stream.n_errors:
+            tally.completed += 1
+        self.changed.set()
+        if self.is_replacing and stream.stop_s is not None:
+            self.add()
+
+    # Private
+
+    async def _connect(self, stream: LiveStream) -> None:
+        async with self._connecting:
+            await stream.connect()
+
+    def _tick(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        period = self.plan.material.chunk_ms
+        last = int((self.clock() - self._began_s) / TICK_S)
+        while self._tick_number <= last:
+            slot = self._slots[self._tick_number % period]
+            if slot:
+                due_s = self._began_s + self._tick_number * TICK_S
+                ended = [stream for stream in slot if not stream.send_next(due_s)]
+                for stream in ended:
+                    slot.remove(stream)
+            self._tick_number += 1
+
+
+@contextlib.contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """A full round over the objects of a thousand streams would make the generator late."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

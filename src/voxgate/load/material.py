@@ -1,0 +1,70 @@
+"""The audio of a load run: resampled, encoded, cut and framed once, then played by every stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxgate.audio import resample
+from voxgate.messages import AudioFormat, Start, Stop, encode_request
+
+from .frames import BINARY, TEXT, client_frame
+
+__all__ = ["ENCODINGS", "STOP_FRAME", "Material", "make_material"]
+
+ENCODINGS = {"s16": (16, False), "f32": (32, True)}
+STOP_FRAME = client_frame(TEXT, encode_request(Stop(disconnect=True)).encode())
+
+
+@dataclass(frozen=True)
+class Material:
+    """A recording as frames of `chunk_ms` each; streams play it in a loop, from different frames on."""
+
+    frames: tuple[bytes, ...]
+    chunk_ms: int
+    format: AudioFormat
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.frames) * self.chunk_ms / 1000
+
+    def start_frame(self, interim_results: bool, notices: bool, token: str | None) -> bytes:
+        start = Start(self.format, interim_results=interim_results, notices=notices, token=token)
+        return client_frame(TEXT, encode_request(start).encode())
+
+    def offset(self, number: int, n_offsets: int) -> int:
+        """The frame from which the streams of the `number`-th of `n_offsets` kinds play."""
+        return number * len(self.frames) // n_offsets
+
+
+def make_material(
+    planes: NDArray[np.float32], from_rate: int, rate: int, channels: int, encoding: str, chunk_ms: int
+) -> Material:
+    """The recording `planes`, float32 (channels, samples) at `from_rate` Hz, as messages of `chunk_ms` in the format
+    asked for.
+
+    Where more channels are asked for than it has, they repeat, each a different part of the way round, so that they do
+    not speak in unison. The end is filled up with silence to a whole message. ValueError for an empty recording, and
+    for a rate at which `chunk_ms` are no whole number of samples.
+    """
+    if planes.size == 0:
+        raise ValueError("the recording is empty")
+    if rate * chunk_ms % 1000:
+        raise ValueError(f"{chunk_ms} ms are no whole number of samples at {rate} Hz")
+    audio = resample(planes, from_rate, rate)
+    have, n_samples = audio.shape
+    rounds = -(-channels // have)
+    audio = np.stack([np.roll(audio[i % have], (i // have) * n_samples // rounds) for i in range(channels)])
+    chunk = rate * chunk_ms // 1000
+    audio = np.pad(audio, [(0, 0), (0, -n_samples % chunk)])
+    bit_depth, is_float = ENCODINGS[encoding]
+    clipped = np.clip(np.rint(audio.T * 32_768), -32_768, 32_767)
+    samples = audio.T.astype("<f4") if is_float else clipped.astype("<i2")
+    pieces = (samples[start : start + chunk].tobytes() for start in range(0, len(samples), chunk))
+    return Material(
+        tuple(client_frame(BINARY, piece) for piece in pieces),
+        chunk_ms,
+        AudioFormat(channels, rate, bit_depth, is_float),
+    )

@@ -1,0 +1,147 @@
+"""A run for people, and for programs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .quantiles import Quantiles
+from .run import Outcome
+
+__all__ = ["Heading", "commit", "document", "machine", "table", "write_json"]
+
+SCHEMA = 1
+_PACKAGES = ("voxgate", "numpy", "msgspec", "uvloop", "uvicorn", "starlette", "websockets")
+
+
+class Heading:
+    """What makes a line grey, or red; nothing by itself."""
+
+    def grey(self, text: str) -> str:
+        return text
+
+    def red(self, text: str) -> str:
+        return text
+
+
+def document(outcome: Outcome, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything about a run. When the generator was late, what it measured of the server is not in it."""
+    fields: dict[str, Any] = msgspec.to_builtins(outcome)
+    if outcome.is_late:
+        fields |= dict.fromkeys(("connect", "first_result", "added", "inactive_to_final", "lag", "server"))
+    return {
+        "schema": SCHEMA,
+        "machine": machine(),
+        "versions": versions(),
+        "commit": commit(),
+        "settings": dict(settings),
+        **fields,
+    }
+
+
+def write_json(report: Mapping[str, Any], path: str) -> None:
+    """To a file, or to stdout for ``-``."""
+    text = msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+    if path == "-":
+        sys.stdout.write(text)
+    else:
+        Path(path).write_text(text, encoding="utf-8")
+
+
+def machine() -> dict[str, Any]:
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            name = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), name)
+    except OSError:
+        pass
+    return {"cpu": name, "cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """Of the checkout that this file is in, with a + when something is changed; None outside of one."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if not git("ls-files", Path(__file__).name):
+            return None  # installed into an environment that lies in somebody else's checkout
+        return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
+    """What happened, line by line."""
+    style = style or Heading()
+    counts = outcome.counts
+    lines = [f"streams      {counts.completed} of {counts.started} complete, all live for {outcome.window_s:.1f} s"]
+    for name, values in (
+        ("refused", {f"HTTP {status}": count for status, count in counts.refusals.items()}),
+        ("closed", {code: count for code, count in counts.close_codes.items() if code != "1000"}),
+        ("errors", counts.errors),
+        ("failed", {text: count for text, count in counts.failures.items() if not text.startswith("HTTP ")}),
+    ):
+        if values:
+            lines.append(style.red(f"{name:<13}" + ", ".join(f"{count} x {what}" for what, count in values.items())))
+    if counts.different:
+        lines.append(style.red(f"different    {counts.different} streams, such as: {counts.differences[0]}"))
+    late = outcome.late
+    if late is not None:
+        lines.append(
+            f"generator    sent late by p50 {late.p50:.2f}, p99 {late.p99:.2f}, max {late.max:.2f} ms; "
+            f"{100 * outcome.generator_cpu_cores:.0f} % of a core"
+        )
+    if outcome.is_late:
+        lines.append(
+            style.red(
+                f"This program was late by more than {late_ms:g} ms (p99): it measured itself, and\n"
+                "reports nothing of the server. Give it a core of its own, fewer streams, or another machine."
+            )
+        )
+        return "\n".join(lines)
+    server = outcome.server
+    if server is not None:
+        lines.append(
+            f"server       {100 * server.cpu_cores:.1f} % of a core, {server.cpu_us_per_message:.1f} us a message; "
+            f"{server.memory_mib:.0f} MiB, {server.memory_kib_per_stream:.0f} KiB a stream"
+        )
+    else:
+        lines.append("server       CPU and memory unknown: no /metrics there (--metrics URL, or --pid)")
+    lines += ["", style.grey(f"{'ms':<26}{'p50':>10}{'p95':>10}{'p99':>10}{'max':>10}{'n':>9}")]
+    for name, quantiles in (
+        ("connect", outcome.connect),
+        ("first result", outcome.first_result),
+        ("added latency", outcome.added),
+        ("inactive to final", outcome.inactive_to_final),
+        ("lag", outcome.lag),
+    ):
+        if quantiles is not None:
+            lines.append(_row(name, quantiles))
+    return "\n".join(lines)
+
+
+def _row(name: str, quantiles: Quantiles) -> str:
+    numbers = "".join(f"{value:>10.1f}" for value in (quantiles.p50, quantiles.p95, quantiles.p99, quantiles.max))
+    return f"{name:<26}{numbers}{quantiles.n:>9}"

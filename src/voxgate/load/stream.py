@@ -1,0 +1,213 @@
+"""One live stream under load: plays when the wheel says so, and holds the answers against the reference."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from voxgate.client import ResultCheck
+from voxgate.messages import UNSET, Active, Error, Event, Inactive, Progress, Segment
+
+from .material import STOP_FRAME, Material
+from .reference import ChannelReference, Reference
+from .websocket import Clock, Target, WebSocket
+
+if TYPE_CHECKING:
+    from .generator import Generator
+
+__all__ = ["LiveStream"]
+
+T = TypeVar("T")
+
+_RING: Final = 512  # times of the last messages sent; more is older than any deciding message whose result is in time
+ROUNDED_MS: Final = 0.6
+"""Times on the wire are rounded to 1 ms: this much more than what was sent is not more."""
+
+
+class _Heard:
+    """How many events of each kind a channel has had."""
+
+    __slots__ = ("actives", "finals", "inactive_s", "inactives", "reference")
+
+    def __init__(self, reference: ChannelReference) -> None:
+        self.reference = reference
+        self.actives = 0
+        self.inactives = 0
+        self.finals = 0
+        self.inactive_s: dict[float, tuple[int, float]] = {}  # end of speech -> its ordinal, when `inactive` came
+
+
+class LiveStream(WebSocket):
+    """`reference` is that of the stream's offset; without one (all audio reaches the model) results must cover the
+    audio instead.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        target: Target,
+        material: Material,
+        start_frame: bytes,
+        offset: int,
+        n_messages: int,
+        reference: Reference | None,
+        clock: Clock,
+    ) -> None:
+        super().__init__(target, clock)
+        self._generator = generator
+        self._frames = material.frames
+        self._chunk_ms = material.chunk_ms
+        self._sent_s_of_audio = n_messages * material.chunk_ms / 1000
+        self._start_frame = start_frame
+        self._place = offset
+        self._n_messages = n_messages
+        self.n_sent = 0
+        self.stop_s: float | None = None
+        """When `stop` was sent."""
+        self._sent_at_s = array("d", bytes(8 * _RING))
+        self._started_s = 0.0
+        self._has_result = False
+        self._heard = None if reference is None else [_Heard(channel) for channel in reference.channels]
+        self._check = ResultCheck(material.format.channels, covering=True) if reference is None else None
+        self.difference: str | None = None
+        """The first thing that was not as it is for the audio alone."""
+        self.n_errors = 0
+
+    # What the generator calls
+
+    def send_next(self, due_s: float) -> bool:
+        """The next message, or stop: False when that was all."""
+        if self.is_over:
+            return False
+        now_s = self.clock()
+        number = self.n_sent
+        if number == self._n_messages:
+            self.stop_s = now_s
+            self.write(STOP_FRAME)
+            self._generator.stopped()
+            return False
+        assert self.transport is not None
+        self.transport.write(self._frames[self._place])
+        self._sent_at_s[number % _RING] = now_s
+        self.n_sent = number + 1
+        self._place += 1
+        if self._place == len(self._frames):
+            self._place = 0
+        self._generator.lateness.add(now_s - due_s)
+        return True
+
+    def unsent_bytes(self) -> int:
+        """What the server has not taken in, beyond what the kernel holds."""
+        return 0 if self.transport is None or self.is_over else self.transport.get_write_buffer_size()
+
+    # What the connection calls
+
+    def opened(self) -> None:
+        assert self.connect_s is not None
+        self._started_s = self.clock()
+        self.write(self._start_frame)
+        self._generator.opened(self)
+
+    def received(self, event: Event, now_s: float) -> None:
+        if isinstance(event, Segment):
+            self._segment(event, now_s)
+        elif isinstance(event, Active):
+            if (heard := self._channel(event.channel)) is not None:
+                if _at(heard.reference.actives, heard.actives) != event.time:
+                    self._differs(event, _at(heard.reference.actives, heard.actives))
+                heard.actives += 1
+        elif isinstance(event, Inactive):
+            if (heard := self._channel(event.channel)) is not None:
+                self._inactive(heard, event, now_s)
+        elif isinstance(event, Progress):
+            self._generator.measures.lag(now_s, event.lag_s)
+        elif isinstance(event, Error):
+            self.n_errors += 1
+            self._generator.tally.errors[event.code or "(no code)"] += 1
+        if self._check is not None:
+            self._check.receive(event)
+
+    def ended(self) -> None:
+        if self.difference is None and self.close_code == 1000 and self.stop_s is not None and not self.n_errors:
+            self.difference = self._missing()
+        self._generator.ended(self)
+
+    # Private
+
+    def _channel(self, channel: int) -> _Heard | None:
+        if self._heard is None:
+            return None
+        if channel < len(self._heard):
+            return self._heard[channel]
+        self.difference = self.difference or f"an event of channel {channel}, which was not sent"
+        return None
+
+    def _inactive(self, heard: _Heard, event: Inactive, now_s: float) -> None:
+        ordinal, reference = heard.inactives, heard.reference
+        heard.inactives += 1
+        if _at(reference.inactives, ordinal) != event.time:
+            self._differs(event, _at(reference.inactives, ordinal))
+            return
+        heard.inactive_s[event.time] = (ordinal, now_s)
+        if self.n_sent - 1 < reference.deciding[ordinal] and self.stop_s is None:
+            # An effect before its cause: the reference was taken at a bad moment, and named a message too late.
+            reference.deciding[ordinal] = self.n_sent - 1
+            self._generator.tally.corrected += 1
+
+    def _segment(self, event: Segment, now_s: float) -> None:
+        if event.is_final is False:
+            return
+        measures = self._generator.measures
+        if not self._has_result:
+            self._has_result = True
+            self._generator.first_result_s.append(now_s - self._started_s)
+        if self._heard is None:
+            if event.is_final is UNSET:
+                number = int((1000 * event.end_time - ROUNDED_MS) / self._chunk_ms)
+                if 0 <= number < self.n_sent and self.stop_s is None:
+                    measures.result(self._sent_s(number, now_s), now_s, None)
+            return
+        if (heard := self._channel(event.channel)) is None:
+            return
+        expected = _at(heard.reference.finals, heard.finals)
+        heard.finals += 1
+        if expected != (event.start_time, event.end_time):
+            self._differs(event, expected)
+            return
+        if (ended := heard.inactive_s.pop(event.end_time, None)) is None:
+            return  # cut at its greatest length: speech goes on, and nothing was waited for
+        ordinal, inactive_s = ended
+        number = heard.reference.deciding[ordinal]
+        if number < self._n_messages:  # otherwise stop decided it
+            measures.result(self._sent_s(number, now_s), now_s, inactive_s)
+
+    def _sent_s(self, number: int, now_s: float) -> float:
+        if self.n_sent - number <= _RING:
+            return self._sent_at_s[number % _RING]
+        # So long ago that a late message would make no difference.
+        return now_s - (self.n_sent - number) * self._chunk_ms / 1000
+
+    def _differs(self, event: Event, expected: object) -> None:
+        if self.difference is None:
+            self.difference = f"{event!r} where the audio alone gives {'nothing' if expected is None else expected}"
+
+    def _missing(self) -> str | None:
+        if self._check is not None:
+            problems = self._check.problems(self._sent_s_of_audio)
+            return problems[0] if problems else None
+        assert self._heard is not None
+        for channel, heard in enumerate(self._heard):
+            reference = heard.reference
+            for name, have, want in (
+                ("active", heard.actives, len(reference.actives)),
+                ("inactive", heard.inactives, len(reference.inactives)),
+                ("final", heard.finals, len(reference.finals)),
+            ):
+                if have != want:
+                    return f"channel {channel}: {have} {name} where the audio alone gives {want}"
+        return None
+
+
+def _at(values: Sequence[T], index: int) -> T | None:
+    return values[index] if index < len(values) else None

@@ -1,0 +1,220 @@
+"""One websocket of the load generator: a bare asyncio protocol, without tasks, queues and locks."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+from voxgate.client import normalize_addr
+from voxgate.errors import InvalidMessage
+from voxgate.messages import Event, parse_event
+
+from .frames import BINARY, CLOSE, PING, PONG, FrameError, FrameReader, client_frame
+
+__all__ = ["Clock", "Target", "WebSocket"]
+
+Clock = Callable[[], float]
+
+_KEY: Final = base64.b64encode(b"voxgate load key").decode()  # 16 bytes, as RFC 6455 wants them; nobody has to guess it
+_ACCEPT: Final = base64.b64encode(
+    hashlib.sha1(f"{_KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
+).decode()
+_MAX_HEAD_BYTES: Final = 16_384
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server: where it is, and what is said to it before the first frame."""
+
+    url: str
+    address: tuple[str, int]  # resolved, so that no stream asks for the name again
+    request: bytes
+    tls: ssl.SSLContext | None
+
+    @property
+    def hostname(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def http(self) -> str:
+        """Its root for plain HTTP, without a slash at the end."""
+        parts = urlsplit(self.url)
+        return f"{'https' if self.tls else 'http'}://{parts.netloc}"
+
+    @classmethod
+    def of(cls, addr: str, route: str, token: str | None) -> Target:
+        """The server at `addr` (as for voxgate client; the path says the route when there is one). ValueError for an
+        address that is none, OSError for a name nobody knows.
+        """
+        parts = urlsplit(addr if "://" in addr else f"ws://{addr}")
+        path = parts.path if parts.path not in ("", "/") else f"/api/v1/{route}"
+        url = normalize_addr(parts._replace(path=path).geturl())
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
+        lines = [
+            f"GET {path}{'?' + parts.query if parts.query else ''} HTTP/1.1",
+            f"Host: {parts.netloc.rpartition('@')[2]}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {_KEY}",
+            "Sec-WebSocket-Version: 13",
+            "User-Agent: voxgate-load",
+        ]
+        if token is not None:
+            if any(ord(character) < 32 or ord(character) > 126 for character in token):
+                raise ValueError("the token has characters that no header may have")
+            lines.append(f"Authorization: Bearer {token}")
+        request = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+        tls = ssl.create_default_context() if parts.scheme == "wss" else None
+        return cls(url, (str(found[0]), int(found[1])), request, tls)
+
+
+class WebSocket(asyncio.Protocol):
+    """Connects, upgrades, and says what came: subclasses implement `opened`, `received` and `ended`."""
+
+    def __init__(self, target: Target, clock: Clock) -> None:
+        self.target = target
+        self.clock = clock
+        self.transport: asyncio.Transport | None = None
+        self.began_s = 0.0
+        self.connect_s: float | None = None
+        """From the first packet of the connection to the end of the upgrade; None before."""
+        self.status: int | None = None
+        """HTTP status of the answer to the upgrade."""
+        self.close_code: int | None = None
+        """What the server closed with; None while it has not."""
+        self.failure: str | None = None
+        """What ended the connection other than a close frame or a status, in words."""
+        self.is_over = False
+        self._head = b""
+        self._reader: FrameReader | None = None
+
+    def opened(self) -> None:
+        raise NotImplementedError
+
+    def received(self, event: Event, now_s: float) -> None:
+        raise NotImplementedError
+
+    def ponged(self) -> None:
+        pass
+
+    def ended(self) -> None:
+        raise NotImplementedError
+
+    async def connect(self) -> None:
+        """Returns when the connection stands, or has failed and said so; the upgrade follows."""
+        loop = asyncio.get_running_loop()
+        self.began_s = self.clock()
+        host, port = self.target.address
+        try:
+            if self.target.tls is None:
+                await loop.create_connection(lambda: self, host, port)
+            else:
+                await loop.create_connection(
+                    lambda: self, host, port, ssl=self.target.tls, server_hostname=self.target.hostname
+                )
+        except OSError as error:
+            self._fail("connection refused" if isinstance(error, ConnectionRefusedError) else f"no connection: {error}")
+
+    def write(self, frame: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(frame)
+
+    def abort(self, failure: str) -> None:
+        """Gives the connection up."""
+        self._fail(failure)
+        if self.transport is not None:
+            self.transport.abort()
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        if self.is_over:
+            transport.abort()
+        else:
+            transport.write(self.target.request)
+
+    def data_received(self, data: bytes) -> None:
+        now_s = self.clock()
+        if self.is_over:
+            return
+        if self._reader is None:
+            rest = self._upgrade(data, now_s)
+            if not rest:
+                return
+            data = rest
+        assert self._reader is not None
+        try:
+            for opcode, payload in self._reader.feed(data):
+                if opcode == CLOSE:
+                    self._closed(payload)
+                    return
+                if opcode == PING:
+                    self.write(client_frame(PONG, payload))
+                elif opcode == BINARY:
+                    raise FrameError("a binary message")
+                elif opcode == PONG:
+                    self.ponged()
+                else:
+                    self.received(parse_event(payload), now_s)
+        except (FrameError, InvalidMessage) as error:
+            self.abort(f"the server sent what is no event: {error}")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail("the connection was lost without a close frame")
+
+    # Private
+
+    def _upgrade(self, data: bytes, now_s: float) -> bytes:
+        """Takes the head of the answer; what came behind it."""
+        self._head += data
+        head, end, rest = self._head.partition(b"\r\n\r\n")
+        if not end:
+            if len(self._head) > _MAX_HEAD_BYTES:
+                self.abort("no HTTP answer")
+            return b""
+        lines = head.decode("latin-1").split("\r\n")
+        status = lines[0].split(" ", 2)
+        if len(status) < 2 or not status[0].startswith("HTTP/1.") or not status[1].isdecimal():
+            self.abort("no HTTP answer")
+            return b""
+        self.status = int(status[1])
+        if self.status != 101:
+            self.abort(f"HTTP {self.status}")
+            return b""
+        headers = {
+            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+        }
+        if headers.get("sec-websocket-accept") != _ACCEPT:
+            self.abort("the answer to the upgrade is not that of a websocket server")
+            return b""
+        self.connect_s = now_s - self.began_s
+        self._head = b""
+        self._reader = FrameReader()
+        self.opened()
+        return rest
+
+    def _closed(self, payload: bytes) -> None:
+        self.close_code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
+        if self.transport is not None:
+            self.write(client_frame(CLOSE, payload[:2]))
+            self.transport.close()
+        self._end()
+
+    def _fail(self, failure: str) -> None:
+        if not self.is_over:
+            self.failure = failure
+            self._end()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self.ended()

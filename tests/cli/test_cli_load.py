@@ -1,0 +1,212 @@
+"""`voxgate load` against a real server: every stream is counted, and what is wrong is told."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from scripted_server import serving_in_thread
+from voxgate.cli import load as verb
+from wire import bursts
+
+CALM = "1e6"  # ms: no machine is so busy
+AUDIO = ("--duration", "1.6", "--ramp", "0.2")
+
+
+@pytest.fixture(scope="module")
+def wav(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Speech from 0.3 to 0.6 s; its end is decided at about 1.2 s."""
+    path = tmp_path_factory.mktemp("audio") / "talk.wav"
+    soundfile.write(path, bursts((0.3, 0.6), length_s=1.6), 16_000)
+    return str(path)
+
+
+def run(addr: str, *arguments: str, clock: Callable[[], float] = time.perf_counter, late_ms: str = CALM) -> int:
+    parser = argparse.ArgumentParser(prog="voxgate")
+    verb.register(parser.add_subparsers())
+    args = parser.parse_args(["load", "--addr", addr, "--late-ms", late_ms, *arguments])
+    return verb.run(args, clock)
+
+
+def host(url: str) -> str:
+    return url.removeprefix("ws://").partition("/")[0]
+
+
+def test_every_stream_and_every_result_is_counted(serve: Any, wav: str, tmp_path: Path) -> None:
+    server, path = serve(), tmp_path / "load.json"
+    arguments = ("-n", "5", "-i", wav, *AUDIO, "--pid", str(os.getpid()), "--json", str(path))
+    assert run(host(server.url()), *arguments) == 0
+    report = json.loads(path.read_text())
+    assert report["schema"] == 1
+    assert report["settings"]["streams"] == 5
+    assert report["settings"]["url"] == server.url()
+    assert report["machine"]["cpus"] == os.cpu_count()
+    assert report["versions"]["voxgate"]
+    assert report["counts"] == {
+        "started": 5,
+        "connected": 5,
+        "completed": 5,
+        "different": 0,
+        "refusals": {},
+        "close_codes": {"1000": 5},
+        "errors": {},
+        "failures": {},
+        "differences": [],
+    }
+    assert report["connect"]["n"] == report["first_result"]["n"] == 5
+    for name in ("connect", "first_result", "late"):
+        measure = report[name]
+        assert 0 <= measure["p50"] <= measure["p95"] <= measure["p99"]
+    # Streams start at four places of the recording, and two of the places hear the end of the speech.
+    assert 1 <= report["added"]["n"] == report["inactive_to_final"]["n"] <= 5
+    assert report["server"]["cpu_cores"] >= 0
+    assert report["server"]["memory_mib"] > 10
+
+
+@pytest.mark.parametrize("options", [(), ("--rate", "48000", "--channels", "2", "--chunk-ms", "100")])
+@pytest.mark.parametrize("route", ["segmented", "simple"])
+def test_routes_and_formats(
+    serve: Any, wav: str, tmp_path: Path, route: str, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, path = serve(), tmp_path / "load.json"
+    arguments = ("-n", "2", "-i", wav, *AUDIO, "--route", route, *options, "--json", str(path))
+    assert run(host(server.url()), *arguments) == 0
+    report = json.loads(path.read_text())
+    assert report["counts"]["completed"] == 2
+    assert report["added"]["n"] >= 1
+    out, err = capsys.readouterr()
+    assert "streams      2 of 2 complete" in out
+    assert "added latency" in out
+    assert err == ""
+
+
+def test_json_on_stdout_is_nothing_else(serve: Any, wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(host(serve().url()), "-n", "1", "-i", wav, *AUDIO, "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["completed"] == 1
+
+
+def test_refusals_are_counted_by_status(serve: Any, wav: str, tmp_path: Path) -> None:
+    server, path = serve(**{"limits.streams": 3}), tmp_path / "load.json"
+    arguments = ("-n", "5", "-i", wav, *AUDIO, "--route", "simple", "--json", str(path))
+    assert run(host(server.url()), *arguments) == 1
+    counts = json.loads(path.read_text())["counts"]
+    assert (counts["connected"], counts["completed"], counts["refusals"]) == (3, 3, {"503": 2})
+
+
+def test_errors_of_the_model_are_counted_by_code(serve: Any, wav: str, tmp_path: Path) -> None:
+    calls = itertools.count()
+
+    def fails_later(audio: np.ndarray) -> dict[str, int]:
+        if next(calls) > 4:
+            raise ValueError("no more")
+        return {}
+
+    path = tmp_path / "load.json"
+    server = serve(fails_later, **{"inference.warm_up": False})
+    assert run(host(server.url()), "-n", "2", "-i", wav, *AUDIO, "--route", "simple", "--json", str(path)) == 1
+    counts = json.loads(path.read_text())["counts"]
+    assert sum(counts["errors"].values()) > 0
+    assert counts["completed"] < 2
+
+
+def answering(*times: tuple[float, float]) -> Callable[..., Any]:
+    """A server that answers the first streams as it should, and from the n-th on as `times` says."""
+
+    async def handler(websocket: Any) -> None:
+        number = next(numbers)
+        start_s, end_s = times[min(number, len(times) - 1)]
+        n_bytes = 0
+        async for message in websocket:
+            if isinstance(message, bytes):
+                before, n_bytes = n_bytes, n_bytes + len(message)
+                if before < 38_400 <= n_bytes:  # 1.2 s
+                    for event in (
+                        {"type": "active", "time": start_s},
+                        {"type": "inactive", "time": end_s},
+                        {"type": "segment", "start_time": start_s, "end_time": end_s, "is_final": True, "count": 1},
+                    ):
+                        await websocket.send(json.dumps({**event, "channel": 0}))
+            elif json.loads(message)["request"] == "stop":
+                return
+
+    numbers = itertools.count()
+    return handler
+
+
+def test_a_server_that_answers_as_when_alone_is_right(wav: str) -> None:
+    with serving_in_thread(answering((0.2, 0.6))) as addr:
+        assert run(addr, "-n", "1", "-i", wav, *AUDIO) == 0
+
+
+def test_other_results_than_alone_are_an_error(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # The reference takes two streams; the third is the load.
+    with serving_in_thread(answering((0.2, 0.6), (0.2, 0.6), (0.2, 0.632))) as addr:
+        assert run(addr, "-n", "1", "-i", wav, *AUDIO) == 1
+    out = capsys.readouterr().out
+    assert "different    1 streams, such as: Inactive(time=0.632" in out
+    assert "where the audio alone gives 0.6" in out
+
+
+def test_a_server_that_does_not_agree_with_itself_is_no_reference(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving_in_thread(answering((0.2, 0.6), (0.2, 0.632))) as addr:
+        assert run(addr, "-n", "1", "-i", wav, *AUDIO) == 1
+    assert "different results for the same audio alone" in capsys.readouterr().err
+
+
+class JumpingClock:
+    """Real time, which now and then is later than it was by 50 ms: what a process sees that did not get the CPU."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        self.calls += 1
+        if self.calls % 50 == 0:
+            self.ahead_s += 0.05
+        return time.perf_counter() + self.ahead_s
+
+
+def test_a_generator_that_was_late_reports_nothing(
+    serve: Any, wav: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "load.json"
+    arguments = ("-n", "2", "-i", wav, *AUDIO, "--json", str(path))
+    assert run(host(serve().url()), *arguments, clock=JumpingClock(), late_ms="5") == 3
+    out = capsys.readouterr().out
+    assert "This program was late by more than 5 ms" in out
+    assert "added latency" not in out
+    report = json.loads(path.read_text())
+    assert report["is_late"]
+    assert report["late"]["p99"] > 5
+    for name in ("connect", "first_result", "added", "inactive_to_final", "lag", "server"):
+        assert report[name] is None
+
+
+def test_nobody_there(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("127.0.0.1:9", "-n", "1", "-i", wav, *AUDIO) == 1
+    assert capsys.readouterr().err == "voxgate load: the audio alone: connection refused\n"
+
+
+def usage() -> Iterator[tuple[tuple[str, ...], str]]:
+    yield ("--ramp", "5", "--duration", "5"), "--ramp 5 must be shorter than --duration 5"
+    yield ("-i", "no-such.wav"), "No such file or directory: no-such.wav"
+    yield ("--addr", "ftp://x"), "expected ws, wss, http or https"
+    yield ("--rate", "11025"), "20 ms are no whole number of samples at 11025 Hz"
+    yield ("--token", "a\nb"), "the token has characters that no header may have"
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), list(usage()))
+def test_wrong_usage(arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("127.0.0.1:9", *arguments) == 2
+    assert complaint in capsys.readouterr().err
