@@ -13,6 +13,8 @@ from voxgate.config import AuthSettings, LimitsSettings
 class Load:
     not_ready: str | None = None
     draining_until_s: float | None = None
+    queue_wait_s = 0.0
+    buffered_audio_is_full = False
 
 
 class Clock:
@@ -121,3 +123,102 @@ def test_those_turned_away_together_do_not_come_back_together():
     admission = make(streams=1)
     admit(admission)
     assert len({admission.admit("a").retry_after_s for _ in range(200)}) > 3
+
+
+# Overload
+
+
+def test_nobody_is_let_in_while_calls_wait_too_long():
+    admission = make(queue_wait_s=1.0)
+    admit(admission)
+    admission._load.queue_wait_s = 1.5
+    assert refusal(admission) == (503, "queue_wait")
+    assert admission.admit("a").text == "calls wait 1.5 s for the model"
+
+
+def test_nobody_is_let_in_while_the_buffers_are_full():
+    admission = make()
+    admission._load.buffered_audio_is_full = True
+    assert refusal(admission) == (503, "buffered_audio")
+    admission._load.buffered_audio_is_full = False
+    admit(admission)
+
+
+def fill(admission: Admission, most: int = 10_000) -> int:
+    """Lets in whoever may come; how many that are."""
+    for number in range(most):
+        if isinstance(admission.admit(None), Refusal):
+            return number
+    return most
+
+
+def test_as_long_as_nothing_waits_everybody_may_come_at_once():
+    admission = make(streams=5000)
+    assert fill(admission) == 5000
+
+
+def test_from_half_of_the_wait_on_there_are_as_many_streams_as_can_be_borne():
+    admission = make(queue_wait_s=1.0, streams_per_address=1000)
+    places = [admit(admission) for _ in range(100)]
+    admission._load.queue_wait_s = 0.6
+    assert refusal(admission) == (503, "queue_wait")
+    assert admission.admit("a").text == "as many streams are open as the model keeps up with"
+    for place in places[:8]:
+        place.release()
+    assert admission.streams == 92
+    assert fill(admission) == 1  # at 93 of 100
+
+
+def test_while_the_wait_grows_they_become_fewer_and_while_it_falls_they_do_not():
+    admission = make(queue_wait_s=1.0)
+    for _ in range(100):
+        admit(admission, None)
+    bearable = []
+    for wait_s in (0.6, 0.7, 0.8, 0.75, 0.6):
+        admission._load.queue_wait_s = wait_s
+        for _ in range(20):
+            assert refusal(admission) == (503, "queue_wait")
+            admission._clock.now_s += 0.1
+        bearable.append(round(admission._bearable))
+    assert bearable == [93, 86, 80, 80, 80]
+
+
+def test_when_calls_wait_no_longer_there_may_slowly_be_more():
+    admission = make(queue_wait_s=1.0)
+    for _ in range(100):
+        admit(admission, None)
+    admission._load.queue_wait_s = 0.6
+    assert fill(admission) == 0
+    admission._load.queue_wait_s = 0.1
+    n_let_in = 0
+    for _ in range(100):
+        admission._clock.now_s += 0.1
+        n_let_in += fill(admission)
+    assert 10 <= n_let_in <= 30  # 5 % in 2 s
+    n_small = 0
+    for _ in range(20):
+        admission._clock.now_s += 0.1
+        n_small += isinstance(admission.admit(None), Place)
+    assert n_small < 10
+
+
+def test_with_few_streams_there_is_one_more_at_a_time():
+    admission = make(queue_wait_s=1.0)
+    admit(admission, None)
+    admission._load.queue_wait_s = 0.6
+    assert fill(admission) == 0
+    admission._load.queue_wait_s = 0.0
+    for _ in range(5):
+        admission._clock.now_s += 2.1
+        assert fill(admission) == 1
+
+
+def test_what_was_learned_does_not_hinder_who_comes_when_all_are_gone():
+    admission = make(queue_wait_s=1.0)
+    places = [admit(admission, None) for _ in range(10)]
+    admission._load.queue_wait_s = 5.0
+    assert fill(admission) == 0
+    admission._load.queue_wait_s = 0.0
+    for place in places:
+        place.release()
+    assert fill(admission, 9) == 9

@@ -6,9 +6,10 @@ import threading
 import time
 
 import numpy as np
+from websockets.exceptions import InvalidStatus
 
 from voxgate.service import Service
-from wire import Client, encode, start
+from wire import STOP, Client, encode, refused, start
 
 SECOND = encode(np.zeros((1, 16_000)))
 
@@ -64,3 +65,84 @@ def test_what_may_wait_of_one_stream_is_bounded(serve):
         gate.set()
         events = [client.receive() for _ in range(8)]
     assert [event["count"] for event in events] == [4000] * 8
+
+
+class Gate:
+    """A model that answers when it may."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.calling = threading.Event()
+
+    def __call__(self, audio):
+        self.calling.set()
+        assert self.opened.wait(30)
+        return {"count": len(audio)}
+
+
+def until_refused(url: str) -> None:
+    end_s = time.monotonic() + 30
+    while time.monotonic() < end_s:
+        try:
+            with Client(url):
+                pass
+        except InvalidStatus:
+            return
+    raise AssertionError("everybody is let in")
+
+
+def test_while_calls_wait_for_the_model_new_streams_are_refused_and_the_others_go_on(serve):
+    gate = Gate()
+    settings = {"inference.threads": 1, "inference.warm_up": False, "limits.queue_wait_s": 0.2}
+    server = serve(lambda audio: gate(audio), **settings)
+    with Client(server.url("simple")) as first, Client(server.url("simple")) as second:
+        first.send(start(), SECOND)
+        assert gate.calling.wait(30)
+        with Client(server.url("simple")):
+            pass  # only the model is busy, nothing waits
+        second.send(start(), SECOND)
+        until_refused(server.url("simple"))
+        status, headers, body = refused(server.url("segmented"))
+        assert (status, body["code"]) == (503, "queue_wait")
+        assert int(headers["retry-after"]) > 0
+        gate.opened.set()
+        for client in (first, second):
+            client.send(SECOND, STOP)
+            assert sum(event["count"] for event in client.rest()) == 32_000
+
+
+def test_when_the_audio_of_all_streams_fills_its_room_the_greedy_one_is_held_back(serve):
+    gate = Gate()
+    settings = {
+        "inference.threads": 1,
+        "inference.warm_up": False,
+        "simple.max_chunk_s": 1.0,
+        "limits.total_buffered_audio_s": 6,
+        "limits.queue_wait_s": 3600,
+    }
+    server = serve(lambda audio: gate(audio), **settings)
+    buffered = server.service.buffered_audio
+    with Client(server.url("simple")) as modest, Client(server.url("simple")) as greedy:
+        modest.send(start(), SECOND)
+        assert gate.calling.wait(30)
+        greedy.send(start(), *[SECOND] * 20)
+        until_refused(server.url("simple"))
+        status, headers, body = refused(server.url("simple"))
+        assert (status, body) == (
+            503,
+            {"error": "more than 6 s of audio wait for the model", "code": "buffered_audio"},
+        )
+        assert int(headers["retry-after"]) > 0
+        before_s = buffered.total_s
+        assert 6 <= before_s < 8
+        modest.send(SECOND)
+        while buffered.total_s < before_s + 1:  # it is still heard
+            pass
+        assert buffered.total_s == before_s + 1
+        gate.opened.set()
+        for client, n_seconds in ((modest, 2), (greedy, 20)):
+            client.send(STOP)
+            assert sum(event["count"] for event in client.rest()) == n_seconds * 16_000
+    while server.service.streams:
+        pass
+    assert buffered.total_s == 0

@@ -23,6 +23,18 @@ logger = logging.getLogger("voxgate.admission")
 RETRY_S: Final = (4, 9)
 """Those who were turned away together should not come back together."""
 
+NEAR: Final = 0.5
+"""At this part of the longest queue wait the model has about as many streams as it keeps up with."""
+
+SETTLE_S: Final = 2.0
+"""A stream weighs nothing before somebody has spoken on it: so long nothing is seen of what was changed."""
+
+CUT: Final = 0.93
+"""To this part of the streams that are there their number is to fall while the wait grows ..."""
+
+GROWTH: Final = 0.05
+"""... and by this part (but at least one) it may grow in `SETTLE_S` while calls hardly wait."""
+
 REPORT_EVERY_S: Final = 5.0
 """Log lines about refusals of one reason are this far apart."""
 
@@ -49,6 +61,14 @@ class Load(Interface):
     @property
     def draining_until_s(self) -> float | None:
         """None: the server does not shut down."""
+
+    @property
+    def queue_wait_s(self) -> float:
+        """Seconds that calls wait for the model at the moment."""
+
+    @property
+    def buffered_audio_is_full(self) -> bool:
+        """No more audio should come before some is worked off."""
 
 
 class Place:
@@ -89,6 +109,9 @@ class Admission:
         self._clock = clock
         self._of_address: Counter[str] = Counter()
         self._pending_of_address: Counter[str] = Counter()
+        self._bearable = float("inf")  # streams
+        self._looked_s = self._cut_s = float("-inf")
+        self._cut_at_wait_s = 0.0
         self._reported: dict[str, tuple[float, int]] = {}
         self.streams = 0
         """Connections that are let in."""
@@ -140,7 +163,34 @@ class Admission:
             if self.pending >= self._max_pending:
                 text = f"{self._max_pending} streams have not brought their token yet"
                 return Refusal(503, "pending_streams", text, _soon())
+        return self._why_overloaded()
+
+    def _why_overloaded(self) -> Refusal | None:
+        if self._load.buffered_audio_is_full:
+            text = f"more than {self._limits.total_buffered_audio_s:g} s of audio wait for the model"
+            return Refusal(503, "buffered_audio", text, _soon())
+        wait_s = self._load.queue_wait_s
+        self._learn(wait_s)
+        if wait_s >= self._limits.queue_wait_s:
+            return Refusal(503, "queue_wait", f"calls wait {wait_s:.2g} s for the model", _soon())
+        if self.streams >= self._bearable:
+            return Refusal(503, "queue_wait", "as many streams are open as the model keeps up with", _soon())
         return None
+
+    def _learn(self, wait_s: float) -> None:
+        """How many streams the model bears, from what their calls wait. To look at the wait alone would be too late:
+        while it is short everybody would come in, and be felt when they all speak.
+        """
+        now_s = self._clock()
+        looked_s, self._looked_s = self._looked_s, now_s
+        if wait_s >= self._limits.queue_wait_s * NEAR:
+            if now_s >= self._cut_s + SETTLE_S:
+                if wait_s >= self._cut_at_wait_s or now_s >= self._cut_s + 2 * SETTLE_S:
+                    self._bearable = max(1.0, CUT * min(self._bearable, self.streams))
+                self._cut_s, self._cut_at_wait_s = now_s, wait_s
+        elif self.streams >= CUT * self._bearable:  # otherwise nothing is known about more
+            part_s = min(now_s - looked_s, SETTLE_S) / SETTLE_S
+            self._bearable += max(1.0, GROWTH * self._bearable) * part_s
 
     def _count(self, address: str | None, change: int) -> None:
         self.streams += change

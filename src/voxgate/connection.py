@@ -19,6 +19,7 @@ from typing import Protocol as Interface
 
 from voxgate import logs, tasks
 from voxgate.account import NOBODY, Account, Caller, Outcome
+from voxgate.buffered import Share
 from voxgate.errors import InternalError, StreamTimeout, VoxgateError
 from voxgate.logs import LogContext
 from voxgate.messages import Draining, Error, Event, Finished, Progress, Start, Started, encode_event
@@ -104,6 +105,7 @@ class Connection:
         self._runner: Runner | None = None
         self._account: Account | None = None
         self._log_context = LogContext()
+        self._share: Share | None = None
         self._slice_bytes = 0
         self._opened_s = 0.0  # the session
         self._n_finished = 0  # sessions
@@ -291,6 +293,7 @@ class Connection:
             return
         runner = RUNNERS[self._route](self._service, start, self._emit, self._progressed)
         slice_bytes = int(FEED_SLICE_S * start.format.sample_rate / start.format.channels) * start.format.frame_bytes
+        self._share = self._service.buffered_audio.open(start.format.channels)
         self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
         self._opened_s = self._loop.time()
         self._tally.session_began(self._route, runner)
@@ -336,6 +339,9 @@ class Connection:
         if self._account is not None:
             self._account.close(outcome, None if self._closing is None else self._closing.code)
             self._account = None
+        if self._share is not None:
+            self._share.close()
+            self._share = None
 
     def _send_progress(self, runner: Runner) -> None:
         if not self._is_unread():  # who does not read is told nothing more
@@ -346,9 +352,17 @@ class Connection:
 
     def _is_behind(self) -> bool:
         """The model (or the client, with reading) is so far behind that no more audio is taken in."""
-        runner = self._runner
+        runner, share = self._runner, self._share
         assert runner is not None
-        return runner.backlog_s >= self._limits.buffered_audio_s or runner.owed >= self._max_owed or self._is_unread()
+        assert share is not None
+        backlog_s = runner.backlog_s
+        share.hold(backlog_s)
+        return (
+            backlog_s >= self._limits.buffered_audio_s
+            or (share.is_too_large and runner.owed > 0)  # an answer will come, and then there is less
+            or runner.owed >= self._max_owed
+            or self._is_unread()
+        )
 
     def _limit_that_holds(self) -> str:
         """The name of the setting that `_is_behind` is about."""
@@ -356,13 +370,17 @@ class Connection:
         assert runner is not None
         if runner.backlog_s >= self._limits.buffered_audio_s:
             return "buffered_audio_s"
+        if self._share is not None and self._share.is_too_large:
+            return "total_buffered_audio_s"
         return "stream_jobs" if runner.owed >= self._max_owed else "unsent_events"
 
     def _has_caught_up(self) -> bool:
-        runner = self._runner
+        runner, share = self._runner, self._share
         assert runner is not None
+        assert share is not None
         return (
             runner.backlog_s < self._limits.buffered_audio_s / 2
+            and (share.is_small_again or runner.owed == 0)
             and runner.owed <= self._max_owed / 2
             and self._has_been_read()
         )
@@ -382,6 +400,8 @@ class Connection:
             await self._changed.wait()
 
     def _progressed(self) -> None:
+        if self._runner is not None and self._share is not None:
+            self._share.hold(self._runner.backlog_s)
         self._heard_s = self._loop.time()  # who waited for us was not idle
         self._changed.set()
 

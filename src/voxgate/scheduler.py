@@ -29,6 +29,7 @@ from voxgate.engine.base import Arena, Batched, BatchLimits, Engine, Job, Outcom
 from voxgate.errors import ConfigError, InferenceError, InternalError, Overloaded, VoxgateError
 from voxgate.histogram import BATCH_SIZES, FACTORS, LATENCIES_S, STAGES_S, Histogram
 from voxgate.models.base import Batch
+from voxgate.queue_wait import QueueWait
 from voxgate.tasks import run_in_thread
 
 __all__ = ["OUTCOMES", "Scheduler", "SchedulerCounts", "SchedulerTimes"]
@@ -168,6 +169,7 @@ class Scheduler:
         self._stream_bounds = f"{stream_jobs} calls or {stream_seconds:g} s of audio"
         self._counts = SchedulerCounts()
         self.times = SchedulerTimes()
+        self._queue_wait = QueueWait()
         self._closed = False
         # The loop's thread alone:
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
@@ -206,6 +208,7 @@ class Scheduler:
         """
         job.submitted_s = now_s = self._clock()
         job.deadline_s = now_s + self._deadline_s
+        self._queue_wait.accepted(job)
         job.owed = True  # Before it is there: a worker may take it at once.
         try:
             if job.sample_rate == self._rate:
@@ -215,6 +218,7 @@ class Scheduler:
                 self._queue.put(job, None, job.stream, job.final, n_samples, job.state is not None)
         except Exception as error:
             job.owed = False
+            self._queue_wait.over(job)
             self._counts.refused += 1
             if self._closed:
                 raise InferenceError(_SHUTTING_DOWN) from None
@@ -237,13 +241,17 @@ class Scheduler:
         that has been answered, cancelled or refused already.
         """
         queued = self._queue.cancel(job)
-        self._accepted.pop(job, None)
+        self._forget(job)
         if job.owed:
             self._counts.cancelled += 1
             self._outcomes["cancelled"] += 1
             job.owed = False
         job.cancelled = True
         return queued
+
+    def _forget(self, job: Job) -> None:
+        if self._accepted.pop(job, job) is None:  # it was there
+            self._queue_wait.over(job)
 
     def close(self) -> None:
         """Takes no more jobs and answers those which are queued with an InferenceError; running ones are still
@@ -289,6 +297,7 @@ class Scheduler:
                 times.batch_size.observe(len(jobs))
                 for job in jobs:
                     (times.final_wait_s if job.final else times.interim_wait_s).observe(job.queue_s)
+                self._queue_wait.taken(jobs, now_s)
             traced = [job.trace for job in jobs if job.trace is not None]
             if traced:
                 batched = Batched(traced, len(jobs))
@@ -326,6 +335,7 @@ class Scheduler:
                 self.times.run_s.observe(run_s)
                 if audio_s:
                     self.times.factor.observe(run_s / audio_s)
+            self._queue_wait.returned(jobs, now_s)
             for job, outcome in zip(jobs, outcomes, strict=True):
                 if job.settled or not job.owed:  # Its time was up, or nobody waits for it.
                     continue
@@ -351,6 +361,7 @@ class Scheduler:
             (again if first_try and job.owed and not job.settled else lost).append(job)
         with self._lock:
             self._n_running -= len(again)
+            self._queue_wait.returned(again, self._clock())
         for job in reversed(again):  # Each goes to the very front.
             job.taken_s = 0.0
             try:
@@ -461,7 +472,7 @@ class Scheduler:
         if again:
             self._loop.call_soon(self._deliver)
         for job in jobs:
-            self._accepted.pop(job, None)
+            self._forget(job)
             if not job.owed:  # Cancelled by the callback of a job before it, or while it lay finished.
                 continue
             job.owed = False
@@ -502,6 +513,19 @@ class Scheduler:
     def queued_s(self) -> float:
         """Seconds of audio that wait; any thread may ask."""
         return self._queue.depths()[2] / self._rate
+
+    @property
+    def queue_wait_s(self) -> float:
+        """Seconds that the model keeps a stream waiting at the moment, interims aside (see QueueWait). On the loop's
+        thread.
+        """
+        now_s = self._clock()
+        wait_s = self._queue_wait.known(now_s)
+        if wait_s is None:
+            with self._lock:
+                recent = self._queue_wait.recent()
+            wait_s = self._queue_wait.measure(recent, self._accepted, now_s)
+        return wait_s
 
     @property
     def making_progress(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Protocol as Interface
 
 from voxgate.access import Gate
 from voxgate.admission import Admission
+from voxgate.buffered import BufferedAudio
 from voxgate.config import Config
 from voxgate.engine.base import Engine
 from voxgate.engine.processes import ProcessEngine
@@ -57,6 +58,7 @@ class Service:
         self.vad = VadConfig(**config.vad.tunables())
         self.vad.check()
         self.gate = Gate(config.auth, config.server)
+        self.buffered_audio = BufferedAudio(config.limits.total_buffered_audio_s)
         self.admission = Admission(config.limits, config.auth, self)
         self.detector = load_detector(config.vad.detector, config.vad.weights)
         if model is None:
@@ -78,6 +80,16 @@ class Service:
     def streams(self) -> int:
         """Connections that are let in."""
         return self.admission.streams
+
+    @property
+    def queue_wait_s(self) -> float:
+        """Seconds that the model keeps a stream waiting at the moment."""
+        return self.scheduler.queue_wait_s
+
+    @property
+    def buffered_audio_is_full(self) -> bool:
+        """The audio of all streams that waits for the model has reached its limit."""
+        return self.buffered_audio.is_full
 
     @property
     def not_ready(self) -> str | None:

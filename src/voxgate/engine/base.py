@@ -51,6 +51,16 @@ class State:
     """A call did not return in time, or its worker died: every later call is answered with an error."""
 
 
+@dataclass(slots=True)
+class Line:
+    """The calls of one stream that are owed."""
+
+    n_owed: int = 0
+    n_running: int = 0
+    free_s: float = 0.0
+    """Since when none of them runs, on the scheduler's clock; 0: none ever did."""
+
+
 @dataclass(slots=True, eq=False)
 class Batched:
     """What the traced jobs of one `take` know of each other. Holds no job, which would be a circle."""
@@ -113,6 +123,7 @@ class Job:
     """When any of the jobs taken together is traced."""
     submitted_s: float = field(default=0.0, repr=False)
     taken_s: float = field(default=0.0, repr=False)
+    line: Line | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
