@@ -23,7 +23,8 @@ OUTCOMES: Final = (
     "other",
 )
 REASONS: Final = (
-    *("not_ready", "draining", "streams", "streams_per_address", "pending_streams", "overloaded"),
+    *("not_ready", "draining", "streams", "streams_per_address", "pending_streams", "queue_wait"),
+    *("buffered_audio",),
     *("unauthorized", "auth_unavailable", "origin", "not_served", "not_found", "other"),
 )
 CODES: Final = (
