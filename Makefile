@@ -16,7 +16,7 @@ EXTRA = $(filter onnx pocketsphinx whisper,$(patsubst faster-whisper,whisper,$(f
 NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(EXTRA))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench bench-streams bench-batching bench-isolation lint types wheel sanitize fuzz pictures speech clean
+.PHONY: help setup demo serve test bench bench-streams bench-batching bench-isolation lint types wheel sanitize fuzz hostile soak pictures speech clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -93,6 +93,14 @@ TARGET =
 
 fuzz: $(VENV)/.ready $(VENV)/.extra-fuzz ## atheris on every parser and every native entry; SECONDS=60 each, TARGET=pcm
 	@cd $(ROOT) && $(BIN)/python tools/fuzzing.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) -- $(ARGS)
+
+hostile: $(VENV)/.ready ## 10 000 bad connections against a real server: is everything back, and what does each kind cost?
+	@cd $(ROOT) && $(BIN)/python bench/siege.py $(ARGS)
+
+MINUTES = 25
+
+soak: $(VENV)/.ready ## streams that come and go on all routes, faults on, for MINUTES=25: does memory grow?
+	@cd $(ROOT) && $(BIN)/python bench/soak.py --minutes $(MINUTES) $(ARGS)
 
 speech: $(VENV)/.ready ## make the bundled speech anew (needs espeak-ng)
 	@cd $(ROOT) && $(BIN)/python tools/make_speech.py $(ARGS)
