@@ -51,8 +51,9 @@ def serve(overrides: Mapping[str, Any], pipe: multiprocessing.connection.Connect
     import uvloop
 
     from voxgate.config import load_config
+    from voxgate.listening import listen
     from voxgate.service import Service
-    from voxgate.serving import Server, listen
+    from voxgate.serving import Server
 
     config = load_config(environ={}, overrides={"server.port": 0, "server.log_level": "error", **overrides})
     service = Service(config)

@@ -30,8 +30,9 @@ def serve(overrides: dict[str, Any], pipe: multiprocessing.connection.Connection
     import uvloop
 
     from voxgate.config import load_config
+    from voxgate.listening import listen
     from voxgate.service import Service
-    from voxgate.serving import Server, listen
+    from voxgate.serving import Server
 
     config = load_config(environ={}, overrides={"server.port": 0, **overrides})
     service = Service(config)

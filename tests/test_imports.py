@@ -76,7 +76,9 @@ ALLOWED = {
     },
     "page": {"", "config", "messages", "service"},
     "app": {"access", "account", "admission", "connection", "errors", "page", "runners", "service", "tasks"},
-    "serving": {"app", "config", "errors", "messages", "service", "tasks"},
+    "listening": {"config", "errors"},
+    "serving": {"app", "config", "errors", "listening", "logs", "messages", "service", "tasks"},
+    "supervisor": {"config", "errors", "listening"},
     "client": {"audio", "errors", "messages", "tasks", "tracing"},
     "load": {"audio", "client", "errors", "messages", "tasks"},
     "cli": {
@@ -92,6 +94,7 @@ ALLOWED = {
         "models",
         "serving",
         "speech",
+        "supervisor",
         "tasks",
         "tracing",
         "vad",

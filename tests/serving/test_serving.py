@@ -14,7 +14,7 @@ import pytest
 
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
-from voxgate.serving import listen, url_of
+from voxgate.listening import listen, url_of
 from wire import start, stream
 
 MODEL = """

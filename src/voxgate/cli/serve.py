@@ -17,6 +17,10 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json")
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", help="port to listen on; 0 takes a free one")
+    parser.add_argument("--workers", metavar="N", help="server processes that share the port")
+    parser.add_argument("--tls-certificate", metavar="FILE", help="speak TLS with this certificate (PEM)")
+    parser.add_argument("--tls-key", metavar="FILE", help="its private key, when that is in a file of its own")
+    parser.add_argument("--drain", metavar="SECONDS", help="time for running sessions when the server is asked to end")
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning, error or critical")
     parser.add_argument(
         "--set",
@@ -34,6 +38,10 @@ def run(args: argparse.Namespace) -> int:
     overrides: dict[str, Any] = {
         "server.host": args.host,
         "server.port": args.port,
+        "server.workers": args.workers,
+        "server.tls_certificate": args.tls_certificate,
+        "server.tls_key": args.tls_key,
+        "server.drain_s": args.drain,
         "server.log_level": args.log_level,
         "model": args.model,
     }
@@ -47,7 +55,11 @@ def run(args: argparse.Namespace) -> int:
         print(dump_toml(config), end="")
         return 0
 
+    logs.setup(config.server.log_level, config.server.log_format)
+    if config.server.workers > 1:
+        from voxgate.supervisor import supervise  # and not the server, which it does not need
+
+        return supervise(config)
     from voxgate.serving import serve  # the other verbs need no server
 
-    logs.setup(config.server.log_level, config.server.log_format)
     return serve(config)

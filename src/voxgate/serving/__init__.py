@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 
 from voxgate.config import Config
+from voxgate.listening import url_of
 from voxgate.service import Service
 
-from .listening import listen, listen_for, url_of
-from .server import Server, end_process
+from .server import Server, end_process, listen_for
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Server", "listen", "listen_for", "serve", "url_of"]
+__all__ = ["Server", "listen_for", "serve"]
 
 
 def serve(config: Config) -> int:
@@ -22,14 +22,15 @@ def serve(config: Config) -> int:
     When the model is warm, one line ``voxgate listening on URL`` goes to standard output.
     """
     service = Service(config)
+    scheme = "https" if config.server.tls_certificate is not None else "http"
     failure: BaseException | None = None
 
     def started(error: BaseException | None) -> None:
         nonlocal failure
         if error is None:
             for sock in sockets[1:]:
-                logger.info("metrics at %s/metrics", url_of(sock))
-            print(f"voxgate listening on {url_of(sockets[0])}", flush=True)
+                logger.info("metrics at %s/metrics", url_of(sock, scheme))
+            print(f"voxgate listening on {url_of(sockets[0], scheme)}", flush=True)
         else:
             failure = error
             server.ask_to_end()

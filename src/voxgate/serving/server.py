@@ -6,22 +6,25 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
+import msgspec
 import uvicorn
 
 from voxgate import tasks
 from voxgate.app import Started, create_app
+from voxgate.listening import BACKLOG, listen
 from voxgate.service import Service
 
 from .http import HttpProtocol
-from .listening import BACKLOG
+from .tls import tls_context
 from .websocket import WebSocketProtocol
 
 logger = logging.getLogger(__name__)
@@ -54,9 +57,12 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
-    """How uvicorn has to run for us: what it does by default to long-lived streams is not what they need."""
+    """How uvicorn has to run for us: what it does by default to long-lived streams is not what they need. ConfigError
+    for a certificate that cannot be used.
+    """
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     for_us = {"settings": service.config}
+    tls = tls_context(service.config.server)
     return uvicorn.Config(
         create_app(service, on_started),
         loop="uvloop",
@@ -65,6 +71,7 @@ def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
         lifespan="on",
         log_config=None,
         access_log=False,
+        ssl_context_factory=None if tls is None else lambda config, default: tls,
         proxy_headers=False,  # it believes everybody on this machine; see access.Proxies
         server_header=False,
         backlog=BACKLOG,
@@ -77,24 +84,47 @@ def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
     )
 
 
+def listen_for(service: Service, shared: bool = False) -> list[socket.socket]:
+    """The server's socket, and behind it that of the metrics when they have a port of their own, which the service
+    learns here. ConfigError when an address cannot be had.
+    """
+    settings, metrics_port = service.config.server, service.config.metrics.port
+    sockets = [listen(settings, shared)]
+    if metrics_port is not None:
+        try:
+            sockets.append(listen(msgspec.structs.replace(settings, port=metrics_port), shared))
+        except BaseException:
+            sockets[0].close()
+            raise
+        service.metrics.port = sockets[1].getsockname()[1]
+    return sockets
+
+
 class Server(uvicorn.Server):
     """Serves `service` until a signal, or `drain`, ends it.
 
     The first signal drains: ready and new streams get 503, health stays 200 (the socket stays open), sessions may
     finish within `server.drain_s`, those left over are ended and answered. A second signal ends the process at once,
     with the exit code of that signal. `owns_process`: the process ends when the time is over, even if something does
-    not let go of it.
+    not let go of it. `is_worker`: a supervisor says when it ends, with SIGTERM, however often; a terminal's Ctrl-C
+    reaches that one too.
     """
 
-    def __init__(self, service: Service, on_started: Started, owns_process: bool = False) -> None:
+    def __init__(
+        self, service: Service, on_started: Started, owns_process: bool = False, is_worker: bool = False
+    ) -> None:
         super().__init__(uvicorn_config(service, on_started))
         self._service = service
         self._owns_process = owns_process
+        self._is_worker = is_worker
+        self.servers = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end_s = 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit:
+        if self._is_worker and sig == signal.SIGINT:
+            return
+        if self.should_exit and not self._is_worker:
             end_process(128 + sig)
         self.ask_to_end()
 
@@ -110,6 +140,11 @@ class Server(uvicorn.Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise RuntimeError("the application did not start")
+        await self.open(sockets or [])
+        self.started = True
+
+    async def open(self, sockets: list[socket.socket]) -> None:
+        """Lets clients in on these sockets, which belong to the server from now on."""
         config, loop = self.config, asyncio.get_running_loop()
 
         def connection() -> asyncio.Protocol:
@@ -124,10 +159,8 @@ class Server(uvicorn.Server):
                 "ssl_handshake_timeout": self._service.config.limits.handshake_timeout_s,
                 "ssl_shutdown_timeout": CLOSE_S,
             }
-        self.servers = [
-            await loop.create_server(connection, sock=sock, backlog=BACKLOG, **tls) for sock in sockets or []
-        ]
-        self.started = True
+        for sock in sockets:
+            self.servers.append(await loop.create_server(connection, sock=sock, backlog=BACKLOG, **tls))
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -146,10 +179,11 @@ class Server(uvicorn.Server):
         n_sessions = service.drain(grace_s)
         if n_sessions:
             logger.warning(
-                "asked to end: waiting up to %g s for %d open session%s; a second signal (Ctrl-C) ends at once",
+                "asked to end: waiting up to %g s for %d open session%s%s",
                 drain_s,
                 n_sessions,
                 "s" * (n_sessions > 1),
+                "" if self._is_worker else "; a second signal (Ctrl-C) ends at once",
             )
 
     def _end_in_time(self) -> None:
@@ -188,7 +222,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(POLL_S)
 
 
-def end_process(code: int) -> None:
+def end_process(code: int) -> NoReturn:
     """Ends the process at once: no thread is waited for, nothing is tidied up. What has been written is not lost."""
     logging.shutdown()
     for file in (sys.stdout, sys.stderr):

@@ -8,7 +8,6 @@ import msgspec
 
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
-from voxgate.service import Service
 
 # Largest TCP segment that is asked for: that of an Ethernet. It changes nothing there; on loopback, where it would be
 # 64 KiB, it keeps the sender's kernel from taking in megabytes of audio which the server has no room for, in front of
@@ -18,8 +17,23 @@ BACKLOG = 2048
 KEEPALIVE_S = 15
 
 
-def listen(settings: ServerSettings) -> socket.socket:
-    """The listening socket. ConfigError when the address cannot be had."""
+def listen(settings: ServerSettings, shared: bool = False) -> socket.socket:
+    """The listening socket. ConfigError when the address cannot be had. `shared`: with others that listen there too,
+    among which the kernel deals out the connections.
+    """
+    return _open(settings, shared, is_listening=True)
+
+
+def reserve(settings: ServerSettings) -> socket.socket:
+    """A socket that holds the address for others, which will listen there with `shared`. ConfigError as above, also
+    when somebody is listening there already.
+    """
+    with _open(settings, shared=False, is_listening=True) as alone:
+        port = alone.getsockname()[1]
+    return _open(msgspec.structs.replace(settings, port=port), shared=True, is_listening=False)
+
+
+def _open(settings: ServerSettings, shared: bool, is_listening: bool) -> socket.socket:
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -27,6 +41,8 @@ def listen(settings: ServerSettings) -> socket.socket:
         sock = socket.socket(family, kind, proto)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             # Accepted sockets inherit these. A short receive buffer lets back-pressure reach the client soon.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, settings.receive_buffer_bytes)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, MAX_SEGMENT_BYTES)
@@ -39,29 +55,14 @@ def listen(settings: ServerSettings) -> socket.socket:
                 # Who takes in nothing of what we send for so long is gone, or might as well be.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.send_timeout_s * 1000))
             sock.bind(address)
-            sock.listen(BACKLOG)  # from here on clients queue up; uvicorn lets them in when its loop runs
+            if is_listening:
+                sock.listen(BACKLOG)  # from here on clients queue up; uvicorn lets them in when its loop runs
         except BaseException:
             sock.close()
             raise
     except OSError as error:
         raise ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
     return sock
-
-
-def listen_for(service: Service) -> list[socket.socket]:
-    """The server's socket, and behind it that of the metrics when they have a port of their own, which the service
-    learns here. ConfigError as above.
-    """
-    settings, metrics_port = service.config.server, service.config.metrics.port
-    sockets = [listen(settings)]
-    if metrics_port is not None:
-        try:
-            sockets.append(listen(msgspec.structs.replace(settings, port=metrics_port)))
-        except BaseException:
-            sockets[0].close()
-            raise
-        service.metrics.port = sockets[1].getsockname()[1]
-    return sockets
 
 
 def url_of(sock: socket.socket, scheme: str = "http") -> str:

@@ -1,0 +1,85 @@
+"""One of several server processes: a whole server, which a supervisor starts and ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import socket
+from pathlib import Path
+from typing import NoReturn
+
+from voxgate import logs, tasks
+from voxgate.config import Config
+from voxgate.errors import ConfigError
+from voxgate.service import Service
+
+from .peers import Peers
+from .server import Server, end_process, listen_for
+
+logger = logging.getLogger(__name__)
+
+
+def main(config: Config, number: int, directory: str, socket_fd: int, is_replacement: bool) -> NoReturn:
+    """Serves until SIGTERM, or until the supervisor is gone. Never returns.
+
+    `socket_fd`: the line to the supervisor, which is told once whether this process serves. `is_replacement`: clients
+    are let in only when the model is warm, because other processes have room for them until then.
+    """
+    signal.signal(signal.SIGINT, lambda *_: None)  # a terminal's Ctrl-C: the supervisor has heard it too
+    os.set_inheritable(socket_fd, False)
+    line = socket.socket(fileno=socket_fd)
+    tasks.spawn_thread(lambda: _end_with(line), "voxgate-lifeline", daemon=True, subsystem="serving")
+    logs.setup(config.server.log_level, config.server.log_format)
+    code = 0
+    try:
+        _serve(config, number, directory, line, is_replacement)
+    except ConfigError as error:
+        _tell(line, failed=str(error))
+        code = 2
+    except BaseException:
+        logger.exception("the server process failed")
+        code = 1
+    end_process(code)
+
+
+def _serve(config: Config, number: int, directory: str, line: socket.socket, is_replacement: bool) -> None:
+    service = Service(config)
+    service.metrics.worker = str(number)
+    peers = Peers(Path(directory), number, config.server.workers, service.metrics.snapshot)
+    service.metrics.peers = peers.fetch
+    failure: BaseException | None = None
+
+    def started(error: BaseException | None) -> None:
+        nonlocal failure
+        if error is not None:
+            failure = error
+            server.ask_to_end()
+        else:
+            tasks.spawn_task(ready(), "worker-ready", "serving")
+
+    async def ready() -> None:
+        await peers.start()
+        if is_replacement:
+            await server.open(listen_for(service, shared=True))
+        _tell(line, failed=None)
+
+    server = Server(service, started, owns_process=True, is_worker=True)
+    server.run(sockets=[] if is_replacement else listen_for(service, shared=True))
+    peers.close()
+    if failure is not None:
+        raise failure
+
+
+def _tell(line: socket.socket, failed: str | None) -> None:
+    line.sendall(json.dumps({"failed": failed}).encode() + b"\n")
+
+
+def _end_with(line: socket.socket) -> None:
+    """Nobody replaces, drains or ends a process whose supervisor is gone."""
+    poller = select.poll()
+    poller.register(line, 0)  # nothing but the hang-up, which is always reported
+    poller.poll()
+    end_process(1)

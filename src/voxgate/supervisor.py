@@ -1,0 +1,245 @@
+"""Several server processes on one port: starts them, replaces those that die, and ends them together.
+
+It is a small process that serves nobody itself and loads no model. Each server process opens a listening socket of its
+own on the port (SO_REUSEPORT), which this one holds; the kernel deals out the connections.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import pickle
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+import msgspec
+
+from voxgate.config import Config
+from voxgate.errors import ConfigError
+from voxgate.listening import reserve, url_of
+
+logger = logging.getLogger("voxgate.supervisor")
+
+BOOT = """
+import pickle, sys
+start = pickle.load(sys.stdin.buffer)
+sys.path[:] = start.pop("path")
+from voxgate.serving.worker import main
+main(**start)
+"""
+"""What the interpreter of a server process is given to run; its settings come through its standard input."""
+
+# A process that dies is replaced after the first of these times, after twice as long when it dies again, and so on.
+BACKOFF_S = 0.1
+MAX_BACKOFF_S = 10.0
+# From then on a process has lived long enough for its death to be no sign of another.
+SETTLED_S = 60.0
+# The server processes end by themselves in 0.9 s after the grace time.
+GONE_S = 0.95
+
+
+class Worker:
+    """A server process, and the line to it."""
+
+    def __init__(self, number: int, config: Config, directory: str, is_replacement: bool) -> None:
+        self.number = number
+        self.began_s = time.monotonic()
+        self.is_ready = False
+        self.failed: str | None = None
+        self._heard = b""
+        self.line, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", BOOT],
+                stdin=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+            )
+            start = {
+                "path": [entry or os.getcwd() for entry in sys.path],
+                "config": config,
+                "number": number,
+                "directory": directory,
+                "socket_fd": theirs.fileno(),
+                "is_replacement": is_replacement,
+            }
+            assert self._process.stdin is not None
+            with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
+                stdin.write(pickle.dumps(start))
+        self.pid = self._process.pid
+
+    def hear(self) -> bool:
+        """Takes in what it says. False: it is gone."""
+        try:
+            data = self.line.recv(65_536)
+        except OSError:
+            data = b""
+        self._heard += data
+        while b"\n" in self._heard:
+            message, _, self._heard = self._heard.partition(b"\n")
+            self.failed = json.loads(message)["failed"]
+            self.is_ready = self.failed is None
+        return bool(data)
+
+    def drain(self) -> None:
+        self._process.terminate()
+
+    def end(self) -> int:
+        """Its exit code; a process that is not gone by itself is ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._reap(1.0)
+        self._process.kill()
+        return self._reap(None)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._reap(None)
+
+    def _reap(self, timeout_s: float | None) -> int:
+        code = self._process.wait(timeout_s)
+        self.line.close()
+        return code
+
+
+class Supervisor:
+    """Runs `config.server.workers` server processes until a signal ends it: ``Supervisor(config).run()``."""
+
+    def __init__(self, config: Config) -> None:
+        """ConfigError when the address cannot be had."""
+        self._held = [reserve(config.server)]
+        server = msgspec.structs.replace(config.server, port=self._held[0].getsockname()[1])
+        metrics = config.metrics
+        if metrics.port is not None:
+            self._held.append(reserve(msgspec.structs.replace(config.server, port=metrics.port)))
+            metrics = msgspec.structs.replace(metrics, port=self._held[1].getsockname()[1])
+        self._config = msgspec.structs.replace(config, server=server, metrics=metrics)
+        self._selector = selectors.DefaultSelector()
+        self._workers: dict[int, Worker] = {}
+        self._due_s: dict[int, float] = {}  # when the process of that number is started again
+        self._n_deaths = dict.fromkeys(range(server.workers), 0)  # in a row
+        self._is_up = False  # all of them have been ready
+        self._end_s = math.inf
+        self._signals: list[int] = []
+
+    def run(self) -> int:
+        """The exit code. ConfigError when the processes cannot start, with what the first of them says."""
+        with tempfile.TemporaryDirectory(prefix="voxgate-") as directory, self._watch_signals():
+            try:
+                for number in self._n_deaths:
+                    self._start(number, directory)
+                return self._supervise(directory)
+            finally:
+                for worker in self._workers.values():
+                    worker.kill()
+                for sock in self._held:
+                    sock.close()
+
+    def _supervise(self, directory: str) -> int:
+        while self._workers or self._due_s:
+            next_s = min([self._end_s, *self._due_s.values()])
+            ready = self._selector.select(None if next_s == math.inf else max(0.0, next_s - time.monotonic()))
+            for key, _ in ready:
+                if key.data is not None and not key.data.hear():
+                    self._ended(key.data)
+                elif key.data is None:
+                    self._wakeup.recv(65_536)
+            while self._signals:
+                number = self._signals.pop(0)
+                if self._end_s < math.inf:
+                    return 128 + number
+                self._drain()
+            if not self._is_up and self._end_s == math.inf:
+                self._check_start()
+            now_s = time.monotonic()
+            if now_s >= self._end_s:
+                break
+            for number in [number for number, due_s in self._due_s.items() if due_s <= now_s]:
+                del self._due_s[number]
+                self._start(number, directory)
+        return 0
+
+    def _start(self, number: int, directory: str) -> None:
+        worker = Worker(number, self._config, directory, is_replacement=self._is_up)
+        self._workers[number] = worker
+        self._selector.register(worker.line, selectors.EVENT_READ, worker)
+
+    def _check_start(self) -> None:
+        workers = self._workers.values()
+        for worker in workers:
+            if worker.failed is not None:
+                raise ConfigError(worker.failed)
+        if len(workers) == len(self._n_deaths) and all(worker.is_ready for worker in workers):
+            self._is_up = True
+            scheme = "https" if self._config.server.tls_certificate is not None else "http"
+            for sock in self._held[1:]:
+                logger.info("metrics at %s/metrics", url_of(sock, scheme))
+            print(f"voxgate listening on {url_of(self._held[0], scheme)}", flush=True)
+
+    def _ended(self, worker: Worker) -> None:
+        self._selector.unregister(worker.line)
+        del self._workers[worker.number]
+        code = worker.end()
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        if self._end_s < math.inf:
+            return
+        if not self._is_up:
+            raise ConfigError(worker.failed or f"server process {worker.number} ended {how} before it was ready")
+        now_s = time.monotonic()
+        n_deaths = self._n_deaths[worker.number] if now_s - worker.began_s < SETTLED_S else 0
+        self._n_deaths[worker.number] = n_deaths + 1
+        wait_s = min(BACKOFF_S * 2**n_deaths, MAX_BACKOFF_S)
+        logger.error(
+            "server process %d (pid %d) ended %s%s: another one is started in %g s",
+            worker.number,
+            worker.pid,
+            how,
+            "" if worker.failed is None else f" ({worker.failed})",
+            wait_s,
+        )
+        self._due_s[worker.number] = now_s + wait_s
+
+    def _drain(self) -> None:
+        self._end_s = time.monotonic() + self._config.server.drain_s + GONE_S
+        self._due_s.clear()
+        for worker in self._workers.values():
+            worker.drain()
+        logger.info(
+            "asked to end: so are %d server processes; a second signal (Ctrl-C) ends at once", len(self._workers)
+        )
+
+    @contextlib.contextmanager
+    def _watch_signals(self) -> Iterator[None]:
+        """Signals are remembered, and wake the selector."""
+        self._wakeup, written = socket.socketpair()
+        for sock in (self._wakeup, written):
+            sock.setblocking(False)
+        self._selector.register(self._wakeup, selectors.EVENT_READ, None)
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self._signals.append(number)
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before_fd = signal.set_wakeup_fd(written.fileno())
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before_fd)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._selector.close()
+            self._wakeup.close()
+            written.close()
+
+
+def supervise(config: Config) -> int:
+    """Serves with several processes until a signal ends it; the exit code. ConfigError as `Supervisor` has them."""
+    return Supervisor(config).run()

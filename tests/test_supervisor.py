@@ -1,0 +1,237 @@
+"""Several server processes on one port: who serves, who dies, and how all of them end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from websockets.exceptions import WebSocketException
+
+from wire import PAUSE, Client, bursts, encode, start, stream
+
+SPEECH = encode(bursts((0.5, 2.0), length_s=2.0))
+MODEL = """
+import os, time
+import voxgate
+
+def pid(audio):
+    return {"pid": os.getpid()}
+
+def stuck(audio):
+    time.sleep(3600)
+
+class Broken(voxgate.Model):
+    def warm_up(self):
+        raise OSError("weights are missing")
+    def infer(self, audio):
+        return {}
+
+class Crashing(voxgate.Model):
+    def warm_up(self):
+        os._exit(7)
+    def infer(self, audio):
+        return {}
+"""
+
+
+def command(*arguments: str) -> list[str]:
+    fixed = ["--port", "0", "--workers", "2", "--set", "vad.detector=energy", "--set", "inference.warm_up=true"]
+    return [sys.executable, "-m", "voxgate", "serve", *fixed, *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("VOXGATE_")}
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """``servers("--model", ...)``: the processes, and the address they serve."""
+    (tmp_path / "mymodel.py").write_text(MODEL)
+    started = []
+
+    def run(*arguments: str, model: str = "pid") -> tuple[subprocess.Popen[str], str]:
+        child = subprocess.Popen(
+            command("--model", f"mymodel:{model}", *arguments),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(child)
+        line = child.stdout.readline()
+        match = re.fullmatch(r"voxgate listening on http://(127\.0\.0\.1:\d+)\n", line)
+        assert match, (line, child.stderr.read())
+        return child, match[1]
+
+    yield run
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+def pid_of(address: str) -> int:
+    """The process that a new connection comes to."""
+    return stream(f"ws://{address}/api/v1/simple", start(), bytes(3200))[0]["pid"]
+
+
+def all_pids(address: str) -> set[int]:
+    pids: set[int] = set()
+    while len(pids) < 2:  # the kernel deals them out by the client's port
+        pids.add(pid_of(address))
+    return pids
+
+
+def test_all_processes_serve_one_port_and_one_line_says_so(servers):
+    child, address = servers()
+    assert child.pid not in all_pids(address)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(30) == 0
+    assert child.stdout.read() == ""
+
+
+def test_one_that_dies_is_replaced(servers):
+    _, address = servers()
+    before = all_pids(address)
+    victim = before.pop()
+    os.kill(victim, signal.SIGKILL)
+    pids: set[int] = set()
+    while not pids - before - {victim}:
+        with contextlib.suppress(OSError, WebSocketException):  # it came to the one that had just died
+            pids.add(pid_of(address))
+    assert all_pids(address) == before | pids - {victim}
+
+
+def test_metrics_of_all_are_had_from_any(servers):
+    _, address = servers()
+    all_pids(address)
+    for _ in range(4):
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as response:
+            text = response.read().decode()
+        assert set(re.findall(r'voxgate_ready\{worker="(\d)"\} 1', text)) == {"0", "1"}
+
+
+@pytest.mark.parametrize(("model", "text"), [("Broken", "weights are missing"), ("Crashing", "ended with exit code 7")])
+def test_what_keeps_them_from_starting_is_said_once(tmp_path, model, text):
+    (tmp_path / "mymodel.py").write_text(MODEL)
+    ended = subprocess.run(
+        command("--model", f"mymodel:{model}"),
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("voxgate: ")]
+    assert text in line
+
+
+def test_an_address_that_is_taken(servers, tmp_path):
+    _, address = servers()
+    port = address.split(":")[1]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        for taken in (port, str(other.getsockname()[1])):  # by processes that share it, and by one that does not
+            ended = subprocess.run(
+                command("--model", "mymodel:pid", "--port", taken),
+                cwd=tmp_path,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert ended.returncode == 2
+            assert f"cannot listen on 127.0.0.1:{taken}" in ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_all(servers, number):
+    child, address = servers("--drain", "60")
+    url = f"ws://{address}/api/v1/segmented"
+    with Client(url) as one, Client(url) as other:
+        for client in (one, other):
+            client.send(start(notices=True), SPEECH)
+            client.until("active")
+        child.send_signal(number)
+        for client in (one, other):
+            client.until("draining")
+            client.send(SPEECH, PAUSE)
+            assert [event["type"] for event in client.rest()][-3:] == ["inactive", "segment", "finished"]
+            assert client.close_code == 1001
+        assert child.wait(30) == 0
+
+
+def test_ctrl_c_reaches_all_processes_and_is_heard_once(tmp_path):
+    """A terminal sends it to the whole group."""
+    (tmp_path / "mymodel.py").write_text(MODEL)
+    with subprocess.Popen(
+        command("--model", "mymodel:pid", "--drain", "60"),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        assert child.stdout is not None
+        url = child.stdout.readline().split()[-1].replace("http", "ws")
+        with Client(f"{url}/api/v1/segmented") as client:
+            client.send(start(notices=True), SPEECH)
+            client.until("active")
+            os.killpg(child.pid, signal.SIGINT)
+            client.until("draining")
+            client.send(PAUSE)
+            assert client.rest()[-1]["type"] == "finished"
+        assert child.wait(30) == 0
+
+
+def test_a_model_that_never_returns_keeps_nobody(servers):
+    child, address = servers("--drain", "0.2", "--set", "inference.warm_up=false", model="stuck")
+    with Client(f"ws://{address}/api/v1/simple") as client:
+        client.send(start(notices=True), SPEECH)
+        client.until("started")
+        child.send_signal(signal.SIGTERM)
+        client.rest()
+        assert client.close_code == 1001
+        assert child.wait(30) == 0
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_ends_all_at_once(servers, number, code):
+    child, address = servers("--drain", "3600")
+    pids = all_pids(address)
+    with Client(f"ws://{address}/api/v1/segmented") as client:
+        client.send(start(notices=True))
+        client.until("started")
+        child.send_signal(number)
+        client.until("draining")
+        child.send_signal(number)
+        assert child.wait(30) == code
+    assert not any(map(is_alive, pids))
+
+
+def test_processes_without_their_supervisor_end_themselves(servers):
+    child, address = servers()
+    pids = all_pids(address)
+    child.kill()
+    child.wait(30)
+    while any(map(is_alive, pids)):
+        pass
