@@ -535,3 +535,44 @@ def test_a_stream_that_fails_says_so_in_its_trace(collect):
     (stream,) = collector.wait_for("stream")
     assert stream.failed
     assert stream.attributes["error.type"] == "ConnectError"
+
+
+# The whole program
+
+
+@pytest.mark.parametrize("isolation", ["threads", "process"])
+def test_client_and_server_as_programs_and_a_model_that_fails(collect, isolation: str):
+    collector = collect("grpc")
+    settings = {
+        "vad.detector": "energy",
+        "model.delay": 0,
+        "model.constant_factor": 0,
+        "model.jitter": 0,
+        "model.warmup_penalty": 0,
+        "model.failure_rate": 1,
+        "model.panic_rate": 0,
+        "inference.isolation": isolation,
+        "inference.processes": 1,
+        "inference.warm_up": "false",
+    }
+    serve = [sys.executable, "-m", "voxgate", "serve", "--port", "0", "--model", "dummy"]
+    serve += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            addr = process.stdout.readline().split()[-1]
+            client = [sys.executable, "-m", "voxgate", "client", "-i", "demo", "--addr", f"{addr}/api/v1/simple"]
+            subprocess.run(client, capture_output=True, check=False)
+        finally:
+            process.terminate()
+            process.wait(30)
+    spans = collector.spans  # both have ended, and have sent everything before
+    (stream,), (session,) = named(spans, "stream"), named(spans, "session")
+    assert session.parent_id == stream.id
+    inferences = named(spans, "inference")
+    assert inferences
+    assert {span.parent_id for span in inferences} == {session.id}
+    assert all(span.failed for span in inferences)
+    assert {span.attributes["error.type"] for span in inferences} == {"inference_failed"}
+    assert {span.parent_id for span in named(spans, "run")} == {span.id for span in inferences}
+    assert stream.attributes["voxgate.results"] == 0

@@ -348,11 +348,11 @@ class Runner:
         self._on_progress()
 
     def _done(self, job: Job) -> None:
-        if self.log_context is None:
+        token = logs.current.set(() if self.log_context is None else (self.log_context,))
+        try:
             self._over(job)
-        else:
-            with logs.about(self.log_context):
-                self._over(job)
+        finally:
+            logs.current.reset(token)
 
     def _over(self, job: Job) -> None:
         call = self._calls[job]
