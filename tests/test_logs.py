@@ -399,12 +399,30 @@ def test_what_a_result_does_wrong_is_logged_with_its_session(serve, lines: Lines
     assert (failure["session"], failure["trace"]) == (over["session"], TRACE)
 
 
-def test_after_a_session_lines_are_nobodys(serve, lines: Lines):
+def test_between_sessions_lines_are_nobodys(serve, lines: Lines, monkeypatch: pytest.MonkeyPatch):
+    from voxgate.protocol import Protocol
+
+    receive = Protocol.receive
+
+    def receive_and_tell(self: Protocol, message: Any) -> Any:
+        if isinstance(message, str):
+            logging.getLogger("voxgate.x").debug("%s", json.loads(message)["request"])
+        return receive(self, message)
+
+    monkeypatch.setattr(Protocol, "receive", receive_and_tell)
     server = serve()
-    wire.stream(server.url("simple"), wire.start(), bytes(3200))
-    lines.of("voxgate.session")
-    logging.getLogger("voxgate.x").warning("later")
-    assert "session" not in lines.of("voxgate.x")[0]
+    with wire.Client(server.url("simple")) as client:
+        client.send(wire.KEEP_ALIVE, wire.start(), wire.FLUSH, wire.PAUSE, wire.KEEP_ALIVE, wire.STOP)
+        client.rest()
+    told = [(line["message"], "session" in line) for line in lines.of("voxgate.x", 6)]
+    assert told == [
+        ("keep_alive", False),
+        ("start", False),
+        ("flush", True),
+        ("stop", True),
+        ("keep_alive", False),
+        ("stop", False),
+    ]
 
 
 def test_nothing_that_was_heard_said_or_secret_is_logged(serve, lines: Lines):

@@ -170,6 +170,9 @@ def test_one_connected_trace_from_the_caller_to_the_inference(collect, serve, pr
         assert round(span.attributes["voxgate.audio.start_s"], 3) == final["start_time"]
         assert round(span.attributes["voxgate.audio.end_s"], 3) == final["end_time"]
     assert inference.attributes["voxgate.final"] is True
+    assert inference.attributes["voxgate.outcome"] == "ok"
+    assert round(utterance.events["speech ended"]["voxgate.audio.end_s"], 3) == final["end_time"]
+    assert "voxgate.outcome" not in utterance.attributes  # it was not left to the end of the session
 
     # Each lies within its parent, and the waiting before the run.
     assert session.start_ns <= utterance.start_ns <= inference.start_ns <= queue.start_ns <= queue.end_ns
