@@ -143,13 +143,8 @@ class Connection:
         try:
             while (message := await self._transport.receive()) is not None:
                 self._heard_s = self._loop.time()
-                if isinstance(message, str):
-                    tally.text_in += 1
-                    tally.text_in_bytes += _utf8_bytes(message)
-                else:
-                    tally.binary_in += 1
-                    tally.binary_in_bytes += len(message)
                 if not self._feed_now(message):
+                    self._count(message)
                     self._put_aside(message)
                     if self._inbox_bytes >= self._inbox_allowed_bytes:
                         await self._wait_for_room()
@@ -185,6 +180,7 @@ class Connection:
         this one.
         """
         if self._closing is not None:
+            self._count(message)
             return True  # nothing is listened to any more
         runner = self._runner
         if (
@@ -197,11 +193,23 @@ class Connection:
         ):
             return False
         self._fed_s = self._heard_s
+        tally = self._tally
+        tally.binary_in += 1
+        tally.binary_in_bytes += len(message)
         try:
             runner.feed(message)
         except Exception:
             self._fail()
         return True
+
+    def _count(self, message: str | bytes) -> None:
+        tally = self._tally
+        if isinstance(message, str):
+            tally.text_in += 1
+            tally.text_in_bytes += _utf8_bytes(message)
+        else:
+            tally.binary_in += 1
+            tally.binary_in_bytes += len(message)
 
     def _put_aside(self, message: str | bytes | Ending) -> None:
         if self._closing is not None:

@@ -27,6 +27,8 @@ from voxgate.messages import UNSET, Error, Event, Segment, Start
 from voxgate.metrics import Tally
 from voxgate.protocol import Route
 
+from .timing import Timing
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -168,9 +170,7 @@ class Runner:
         self._patience_s = service.config.inference.deadline_s
         self._retry: asyncio.TimerHandle | None = None
         self._model_s = 0.0
-        self._decode_s = self._vad_s = 0.0  # since the session began
-        self._observed = (0, 0.0, 0.0)  # received frames, and these two, when they were last observed
-        self._observe_at_frames = start.format.sample_rate
+        self._timing = Timing(service.tally, self._n_channels, start.format.sample_rate)
         self.log_context: logs.LogContext | None = None
         """Whose log lines these are; set before the first audio, as is the next."""
         self.trace: SessionTrace | None = None
@@ -183,14 +183,16 @@ class Runner:
 
     def feed(self, data: Buffer) -> None:
         """Takes interleaved wire bytes, cut anywhere. Takes time in proportion: the caller slices what is long."""
-        decoder, began_s = self._decoder, time.perf_counter()
+        decoder = self._decoder
+        received_frames = decoder.received_frames
+        if received_frames < self._timing.due_frames:
+            self._take(decoder.push(data))
+            return
+        began_s = time.perf_counter()
         planes = decoder.push(data)
-        decoded_s = time.perf_counter()
-        self._decode_s += decoded_s - began_s
-        vad_s = self._vad_s
-        self._take(planes)
-        if decoder.received_frames >= self._observe_at_frames:
-            self._observe(decoded_s - began_s, self._vad_s - vad_s)
+        decode_s = time.perf_counter() - began_s
+        vad_s = self._take_timed(planes)
+        self._timing.add(decoder.received_frames, decoder.received_frames - received_frames, decode_s, vad_s)
 
     def flush(self) -> None:
         """Asks about what has been heard so far without waiting for more; the session goes on."""
@@ -243,8 +245,7 @@ class Runner:
     @property
     def real_time_factor(self) -> float:
         """Seconds of work, the model's above all, per second of audio received; 0 before the first audio."""
-        worked_s = self._model_s + self._decode_s + self._vad_s
-        return worked_s / self.received_s if self.received_s > 0 else 0.0
+        return self._model_s / self.received_s + self._timing.factor if self.received_s > 0 else 0.0
 
     # What metrics count: nanoseconds of audio, all channels added up (metrics.tally.Session).
 
@@ -263,6 +264,11 @@ class Runner:
     def _take(self, planes: Samples) -> None:
         raise NotImplementedError
 
+    def _take_timed(self, planes: Samples) -> float:
+        """The same, and the seconds that the detector took, if there is one."""
+        self._take(planes)
+        return 0.0
+
     def _close(self) -> None:
         raise NotImplementedError
 
@@ -276,20 +282,6 @@ class Runner:
 
     def _answered(self, call: Call) -> None:
         """A call is over; its reply is settled."""
-
-    def _observe(self, decode_s: float, vad_s: float) -> None:
-        """Once per second of audio: the work since the last time, and what the last message took."""
-        tally, frames = self._tally, self._decoder.received_frames
-        frames_before, decode_before_s, vad_before_s = self._observed
-        self._observed = (frames, self._decode_s, self._vad_s)
-        rate = self._decoder.format.sample_rate
-        self._observe_at_frames = frames + rate
-        audio_s = (frames - frames_before) * self._n_channels / rate
-        tally.factors["decode"].observe((self._decode_s - decode_before_s) / audio_s)
-        tally.stages_s["decode"].observe(decode_s)
-        if self._vad_s:
-            tally.factors["vad"].observe((self._vad_s - vad_before_s) / audio_s)
-            tally.stages_s["vad"].observe(vad_s)
 
     # Model calls.
 

@@ -55,11 +55,17 @@ class SegmentedRunner(Runner):
         return any(map(self._session.speaking, range(self._n_channels)))
 
     def _take(self, planes: Samples) -> None:
-        began_s = time.perf_counter()
         events = self._session.feed(planes) if self._heard is None else self._feed_by_frame(planes)
-        self._vad_s += time.perf_counter() - began_s
         if events:
             self._handle(events)
+
+    def _take_timed(self, planes: Samples) -> float:
+        began_s = time.perf_counter()
+        events = self._session.feed(planes) if self._heard is None else self._feed_by_frame(planes)
+        took_s = time.perf_counter() - began_s
+        if events:
+            self._handle(events)
+        return took_s
 
     def _close(self) -> None:
         events = self._session.finish()
