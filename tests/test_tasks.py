@@ -233,3 +233,56 @@ def test_counts_is_a_snapshot() -> None:
     assert before == {}
     with pytest.raises(TypeError):
         before["x"] = Counts()  # type: ignore[index]
+
+
+def test_steps_of_a_task_are_timed_and_its_coroutine_is_what_asyncio_shows(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Created; a first step of 250 ms, and the clock for the log's sake; a second one of 10 ms.
+    clock = iter([0.0, 2.0, 2.25, 2.25, 10.0, 10.01])
+    monkeypatch.setattr(tasks, "_times", {})
+    monkeypatch.setattr(tasks, "perf_counter", lambda: next(clock))
+
+    async def work() -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    async def main() -> None:
+        task = spawn_task(work(), "a-task", "here")
+        assert "work" in repr(task)
+        assert [frame.f_code.co_name for frame in task.get_stack()] == ["work"]
+        assert await task == "done"
+
+    asyncio.run(main())
+    times = tasks.times()["here"]
+    assert (times.start_delay_s.count, times.start_delay_s.total) == (1, 2.0)
+    assert (times.step_s.count, times.step_s.total) == (2, pytest.approx(0.26))
+    assert times.n_slow == 1
+    assert "a step of task a-task (here) held the event loop for 250 ms" in caplog.text
+
+
+def test_a_slow_task_is_named_once_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(tasks, "perf_counter", lambda: now_s)
+    times = tasks.Times("here")
+    for now_s in (100.0, 101.0, 159.0, 160.0):
+        times.slow("a-task", 0.1)
+    assert times.n_slow == 4
+    assert len(caplog.records) == 2
+
+
+def test_what_is_thrown_into_a_task_reaches_its_coroutine() -> None:
+    async def work() -> str:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            return "cleaned up"
+        raise AssertionError("not cancelled")
+
+    async def main() -> str:
+        task = spawn_task(work(), "a-task", "here")
+        await asyncio.sleep(0)
+        task.cancel()
+        return await task
+
+    assert asyncio.run(main()) == "cleaned up"

@@ -243,17 +243,18 @@ class NoSuchStream:
 class WebSocket:
     """An accepted ASGI websocket as a connection's transport. Straight to ASGI: nothing stands between per message."""
 
-    __slots__ = ("_receive", "_send", "close_code")
+    __slots__ = ("_receive", "_send", "close_code", "close_reason")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
         self.close_code = 1006
+        self.close_reason = ""
 
     async def receive(self) -> str | bytes | None:
         message = await self._receive()
         if message["type"] != "websocket.receive":
-            self.close_code = message.get("code") or 1005
+            self.close_code, self.close_reason = message.get("code") or 1005, message.get("reason") or ""
             return None
         data: bytes | None = message.get("bytes")
         if data is not None:

@@ -68,7 +68,10 @@ class Transport(Interface):
     """The websocket, as a connection sees it."""
 
     close_code: int
-    """That of the client's close frame, once it is gone; 1005 when it had none, 1006 when there was no frame."""
+    """That of the client's close frame, or of the one that the websocket itself sent to a client which broke its
+    rules; 1005 when it had none, 1006 when there was no frame.
+    """
+    close_reason: str
 
     async def receive(self) -> str | bytes | None:
         """The next message; None when the client is gone."""
@@ -167,9 +170,14 @@ class Connection:
             return outcome_of(self._closing), self._closing.code
         if not gone:
             return "failed", 1006
-        code = self._transport.close_code
+        code, reason = self._transport.close_code, self._transport.close_reason
         if code in BROKEN_RULES:  # found by the websocket itself, before a message was there
+            if code == 1009:
+                self._tally.limit_hits.add("message_fragments" if "fragments" in reason else "message_bytes")
             return "invalid", code
+        if (code, reason) == (1008, StreamTimeout.code):
+            self._tally.limit_hits.add("message_timeout_s")
+            return "timeout", code
         done = self._n_finished and self._runner is None and self._worker is None and not self._outbox
         return "completed" if done else "left", code
 
@@ -496,8 +504,8 @@ class Connection:
         """Everything said so far leaves first, then the close frame."""
         if self._closing is None:
             self._closing = close
-            if outcome_of(close) == "invalid" and close.code == 1008:
-                self._tally.limit_hits.add("invalid_messages")
+            if outcome_of(close) == "invalid":
+                self._tally.limit_hits.add("message_bytes" if close.code == 1009 else "invalid_messages")
             self._end_session("closed")
             self._inbox.clear()
             self._inbox_bytes = 0

@@ -189,6 +189,7 @@ def test_audio_of_an_open_utterance_is_pending(serve):
     [
         ([b"x"] * 2 + ["{"] * 2, {"limits.invalid_messages": 2}, "invalid", "1008", "invalid_messages"),
         ([start(), bytes(2000)], {"limits.message_bytes": 1024}, "invalid", "1009", "message_bytes"),
+        ([b"\x00" * 3000], {"limits.message_bytes": 1024}, "invalid", "1009", "message_bytes"),
         ([], {"limits.start_timeout_s": 0.1}, "timeout", "1008", "start_timeout_s"),
         ([start()], {"limits.idle_timeout_s": 0.1}, "timeout", "1008", "idle_timeout_s"),
     ],

@@ -59,8 +59,8 @@ CATALOGUE: Final = (
          "`inference_failed`: the model refused, or ran out of time. `internal`: the model or the server raised; the"
          " log has the stack. Others: clients' mistakes."),
     Spec("voxgate_limit_hits_total", "counter", ("limit",),
-         "Times a limit took effect, by the name of its setting: a client was held back, refused or sent away."
-         " `overloaded`: a call found the queue of all streams full.",
+         "Times a limit took effect, by the name of its setting: a client was held back or sent away."
+         " `max_jobs`: a call found the queue of all streams full (`inference.max_jobs` or `inference.max_seconds`).",
          "`buffered_audio_s`, `stream_jobs`: clients send faster than the model works, which is fine for files."
          " `unsent_events`: clients do not read. Others: see the setting in configuration.md."),
     Spec("voxgate_send_wait_seconds", "histogram", (), "Time until the socket had taken an event: long when the client"

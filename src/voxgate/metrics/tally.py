@@ -32,9 +32,9 @@ CODES: Final = (
     "other",
 )
 LIMITS: Final = (
-    *("buffered_audio_s", "stream_jobs", "unsent_events", "inbox_bytes", "overloaded", "message_bytes"),
-    *("invalid_messages", "start_timeout_s", "idle_timeout_s", "session_s", "message_fragments", "message_timeout_s"),
-    *("frames_per_second", "handshake_timeout_s", "send_timeout_s", "total_buffered_audio_s", "deadline_s", "other"),
+    *("buffered_audio_s", "stream_jobs", "unsent_events", "message_bytes", "message_fragments"),
+    *("message_timeout_s", "invalid_messages", "start_timeout_s", "idle_timeout_s", "session_s"),
+    *("max_jobs", "total_buffered_audio_s", "other"),
 )
 ERRORS: Final = (
     *("invalid_message", "not_started", "invalid_start", "timeout", "overloaded", "unauthorized"),
@@ -122,8 +122,6 @@ class Tally:
         self.active[route] -= 1
         self.ended[route].add(outcome)
         self.closes.add(str(code))
-        if code == 1009:
-            self.limit_hits.add("message_bytes")
 
     def session_began(self, route: str, session: Session) -> None:
         self.audio[route].sessions.add(session)

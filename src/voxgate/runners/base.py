@@ -132,6 +132,8 @@ class Call:
     held_s: float
     """When it was made, by the monotonic clock."""
     submitted: bool = False
+    refused: bool = False
+    """There was no room for it at least once."""
     trace: CallTrace | None = None
     dropped: bool = False
     """Nobody wants the answer any more, but the model is at it."""
@@ -324,6 +326,8 @@ class Runner:
             except VoxgateError as error:
                 if isinstance(error, Overloaded) and time.monotonic() < call.held_s + self._patience_s:
                     # The server's bounds are reached, not ours: this one comes again, and is answered in the end.
+                    self._tally.limit_hits["max_jobs"] += not call.refused
+                    call.refused = True
                     self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._submit_again)
                     return
                 call.job.error = error
