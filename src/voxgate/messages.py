@@ -386,8 +386,9 @@ class Started(Struct, frozen=True):
 class Progress(Struct, frozen=True, gc=False):
     """Notice, about once a second: how far the session is.
 
-    Audio received, audio processed, and the lag between them, all in seconds of audio; ``real_time_factor`` is
-    processing time per audio time (below 1 keeps up).
+    Audio received, and of it done with (answered, or found to hold no speech), in seconds; ``lag_s`` of it wait for the
+    model or are in it, which an utterance that goes on does not. ``real_time_factor`` is processing time per audio time
+    (below 1 keeps up).
     """
 
     type: ClassVar[str] = "progress"
