@@ -16,7 +16,7 @@ EXTRA = $(filter onnx pocketsphinx whisper,$(patsubst faster-whisper,whisper,$(f
 NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(EXTRA))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench bench-streams bench-batching bench-isolation lint types wheel sanitize fuzz hostile soak pictures speech clean
+.PHONY: help setup demo serve test bench bench-streams bench-batching bench-isolation bench-overload lint types wheel sanitize fuzz hostile soak pictures speech clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ bench-streams: $(VENV)/.ready ## many live streams on one server: are all result
 
 bench-batching: $(VENV)/.ready ## many streams on one batching model, through real sockets: batches, latency, fairness
 	@cd $(ROOT) && $(BIN)/python bench/batching.py $(ARGS)
+
+bench-overload: $(VENV)/.ready ## twice as many streams as the model can serve: latency of those let in, refusals of the others
+	@cd $(ROOT) && $(BIN)/python bench/overload.py $(ARGS)
 
 bench-isolation: $(VENV)/.ready ## a model that crashes and hangs in worker processes; a model that holds the GIL
 	@cd $(ROOT) && $(BIN)/python bench/isolation.py $(ARGS)

@@ -113,7 +113,12 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
     ] = 256
     queue_wait_s: Annotated[
         float,
-        About("When calls wait longer than this for the model, in seconds, new streams get HTTP 503.", 0.01, 3600),
+        About(
+            "When calls wait longer than this for the model, in seconds, new streams get HTTP 503. From half of it on "
+            "no more come in than the model was found to bear.",
+            0.01,
+            3600,
+        ),
     ] = 1.0
     total_buffered_audio_s: Annotated[
         float,
@@ -213,8 +218,8 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
     pending_streams: Annotated[
         int,
         About(
-            "Connections at once whose token is not known to be good yet; one address may have a quarter of them. "
-            "Further ones get HTTP 503 or 429.",
+            "Connections at once whose token is not known to be good yet, at most a quarter of `limits.streams`; one "
+            "address may have a quarter of them. Further ones get HTTP 503 or 429.",
             1,
             1_000_000,
         ),
