@@ -33,7 +33,6 @@ HEADERS: Final[Mapping[str, str]] = {
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     # Kept, but asked for each time: a page and a server of different versions must not meet.
     "Cache-Control": "no-cache",

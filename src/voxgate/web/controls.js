@@ -77,8 +77,9 @@ export class Controls {
     label.textContent = NAMES[name] ?? name.replaceAll("_", " ");
     const step = type === "int" ? (max - min > 1000 ? 10 : 5) : unit === "s" ? 1 : 0.01;
     const slider = Object.assign(document.createElement("input"), { type: "range", min, max, step, value: usual });
-    slider.setAttribute("aria-label", `${label.textContent}${unit ? `, ${unit}` : ""}`);
-    slider.tabIndex = -1; // the number beside it is the one for the keyboard
+    // The number beside it is the one for the keyboard, and for screen readers.
+    slider.tabIndex = -1;
+    slider.setAttribute("aria-hidden", "true");
     const number = Object.assign(document.createElement("input"), {
       type: "number", id, min, max, step: type === "int" ? 1 : "any", value: usual, required: true,
     });

@@ -40,14 +40,18 @@ export class Token {
   }
 
   get headers() {
-    return this.#value ? { Authorization: `Bearer ${this.#value}` } : {};
+    return this.#value ? { Authorization: `Bearer ${this.#bytes}` } : {};
+  }
+
+  // UTF-8, a character for each byte: headers carry nothing beyond Latin-1.
+  get #bytes() {
+    return String.fromCharCode(...new TextEncoder().encode(this.#value));
   }
 
   // A browser cannot set headers of a websocket, but it may name protocols: one of them carries the token.
   get protocols() {
     if (!this.#value) return [];
-    const bytes = new TextEncoder().encode(this.#value);
-    const base64 = btoa(String.fromCharCode(...bytes));
+    const base64 = btoa(this.#bytes);
     return ["voxgate.v1", `voxgate.token.${base64.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "")}`];
   }
 }

@@ -1,0 +1,519 @@
+"""The page in a real browser: each test looks at what stands on the screen."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from voxgate import InferenceError, Model, speech
+from wire import Client, of_type, start, stream
+
+if os.environ.get("REQUIRE_CHROMIUM") != "1":
+    pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import expect
+
+REFUSED_TITLE = "The browser was told not to let this page hear the microphone."
+FINALS = '#results li[data-state="final"]'
+
+
+def words(audio: Any) -> dict[str, Any]:
+    """A model with text, which says how long its audio was."""
+    return {"text": f"{len(audio) / 16_000:.2f} seconds <of> speech", "language": "en"}
+
+
+def drop(page: Any, name: str, data: bytes) -> None:
+    """Drops a file on the page, as a person does with the mouse."""
+    transfer = page.evaluate_handle(
+        """([name, base64]) => {
+            const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name));
+            return transfer;
+        }""",
+        [name, base64.b64encode(data).decode()],
+    )
+    page.dispatch_event("body", "dragenter", {"dataTransfer": transfer})
+    expect(page.locator("#drop")).to_be_visible()
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+    expect(page.locator("#drop")).to_be_hidden()
+
+
+def choose(page: Any, name: str, *, live: bool = False, route: str = "segmented") -> None:
+    page.get_by_role("radio", name="Sound file").check()
+    page.get_by_role("radio", name="Live pace" if live else "Full speed").check()
+    page.locator("#file").set_input_files(str(speech.path(name)))
+    expect(page.locator("#route option")).to_have_count(3)
+    page.locator("#route").select_option(route)
+
+
+def send_file(page: Any, name: str, *, route: str = "segmented") -> None:
+    """To the end."""
+    choose(page, name, route=route)
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#start-label")).to_have_text("Start")
+    expect(page.locator("#state")).to_have_text("Press Start to send the file.")
+
+
+def downloaded(page: Any, button: str) -> str:
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=button, exact=True).click()
+    return Path(waiting.value.path()).read_text()
+
+
+def as_told_to_a_plain_client(server: Any, name: str, **options: Any) -> list[dict[str, Any]]:
+    samples, rate = soundfile.read(speech.path(name), dtype="int16", always_2d=True)
+    message = start(rate, samples.shape[1], **options)
+    return stream(server.url(), message, *(samples[at : at + 8000].tobytes() for at in range(0, len(samples), 8000)))
+
+
+def results_of(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(
+        (event for event in events if event["type"] == "segment" and event.get("is_final") is not False),
+        key=lambda event: (event["channel"], event["start_time"]),
+    )
+
+
+def test_speaking_into_the_microphone(serve, visit):
+    page = visit(serve(words, **{"vad.detector": "silero", "vad.silence_duration_ms": 200}))
+    expect(page.locator("#state")).to_have_text("Press Start and speak.")
+    expect(page.locator("#connection")).to_have_text("server ready")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#connection")).to_have_text("connected")
+    expect(page.locator("#state")).to_have_text("Hears speech")
+    # While it is spoken, what the model says so far; then the final in the same row.
+    row = page.locator("#results li").first
+    expect(row).to_have_attribute("data-state", "speaking")
+    expect(row).to_contain_text("so far")
+    expect(row).to_contain_text("seconds <of> speech")
+    expect(row).to_have_attribute("data-state", "final")
+    expect(row).not_to_contain_text("so far")
+    expect(page.locator("#state")).to_have_text(re.compile("Listening: silence|Hears speech"))
+    expect(page.locator("#answer")).to_have_text(re.compile(r"\d+ ms|\d\.\d+ s"))
+    expect(page.locator("#factor")).to_have_text(re.compile(r"^\d\.\d{3}$"))
+    expect(page.locator("#streams")).to_have_text(re.compile("^1 / "))
+    expect(page.locator("#session")).to_have_text(re.compile(r"^Session [0-9a-f]{32}$"))
+    expect(page.locator("#said")).to_have_text(re.compile("seconds <of> speech"))
+    # Hear it again, from the list.
+    row.get_by_role("button", name=re.compile("^Hear 0:0")).click()
+    expect(row).to_have_class("playing")
+    expect(row).to_have_attribute("aria-current", "true")
+    expect(row).not_to_have_class("playing")  # it has an end
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#state")).to_have_text("Press Start and speak.")
+    assert page.locator("#results li").count() == page.locator(FINALS).count()
+    # The microphone was heard as it is: the probabilities of its speech say so, and so does the picture.
+    (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
+    values = [value for event in of_type(session["events"], "probabilities") for value in event["values"]]
+    assert max(values) > 0.95
+    assert min(values) < 0.05
+
+
+def test_a_file_at_full_speed_gives_what_a_plain_client_gets(serve, visit):
+    server = serve(words, **{"vad.detector": "silero"})
+    page = visit(server)
+    send_file(page, "stereo")
+    expected = results_of(as_told_to_a_plain_client(server, "stereo"))
+    (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
+    assert results_of(session["events"]) == expected
+    assert (session["channels"], session["route"], session["source"]) == (2, "segmented", "stereo.flac")
+    # And all of it stands on the screen, each channel by its name.
+    rows = page.locator(FINALS)
+    expect(rows).to_have_count(len(expected))
+    for channel in (0, 1):
+        mine = [event for event in expected if event["channel"] == channel]
+        expect(rows.filter(has_text=f"ch {channel}")).to_have_count(len(mine))
+        for event in mine:
+            expect(rows.filter(has_text=event["text"])).not_to_have_count(0)
+    first = min(expected, key=lambda event: event["start_time"])
+    expect(rows.first.locator(".when")).to_have_text(f"0:0{first['start_time']:.1f} – 0:0{first['end_time']:.1f}")
+
+
+def test_a_file_that_is_dropped_is_sent_at_live_pace(serve, visit):
+    page = visit(serve(words))
+    expect(page.locator("#connection")).to_have_text("server ready")
+    drop(page, "telephone.flac", speech.path("telephone").read_bytes())
+    expect(page.locator("#state")).to_have_text("Hears speech")
+    expect(page.locator(FINALS).first).to_contain_text("seconds <of> speech")
+    # The last word waits for the silence that ends speech, and that is what the clock of the audio says.
+    expect(page.locator("#total")).to_have_text(re.compile(r"^([5-9]\d\d ms|[1-4]\.\d\d s)$"))
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#connection")).to_have_text("server ready")
+
+
+def test_a_file_that_is_no_sound(serve, visit):
+    page = visit(serve())
+    expect(page.locator("#connection")).to_have_text("server ready")
+    drop(page, "notes.txt", b"no sound at all")
+    expect(page.get_by_role("alert")).to_contain_text("The browser cannot decode notes.txt.")
+    expect(page.locator("#start-label")).to_have_text("Start")
+
+
+@pytest.mark.parametrize("route", ["simple", "stateful"])
+def test_the_other_routes(serve, visit, route):
+    class Both(Model):
+        name = "both"
+
+        def infer(self, audio):
+            return {"seconds": len(audio) / 16_000}
+
+        def step(self, audio, state):
+            return {"seconds": len(audio) / 16_000}
+
+    page = visit(serve(Both()))
+    send_file(page, "telephone", route=route)
+    (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
+    length_s = soundfile.info(speech.path("telephone")).duration
+    assert sum(event["seconds"] for event in results_of(session["events"])) == pytest.approx(length_s, abs=0.001)
+    expect(page.locator(FINALS)).to_have_count(len(results_of(session["events"])))
+    expect(page.locator("#vad")).to_be_hidden()
+
+
+def test_a_route_the_model_is_not_made_for_cannot_be_chosen(serve, visit):
+    page = visit(serve())
+    option = page.locator("#route option", has_text="stateful")
+    expect(option).to_be_disabled()
+    expect(option).to_have_text("stateful (not with this model)")
+
+
+def test_a_refused_microphone(serve, visit):
+    page = visit(serve(), microphone=False)
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("alert")).to_contain_text(REFUSED_TITLE)
+    expect(page.get_by_role("alert")).to_contain_text("Allow it")
+    expect(page.get_by_role("button", name="Start")).to_be_enabled()
+    # What to do instead works.
+    send_file(page, "telephone")
+    expect(page.locator(FINALS)).not_to_have_count(0)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_without_https_the_page_says_why_there_is_no_microphone(serve, visit):
+    page = visit(serve(), microphone=False, host="voxgate.test")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("alert")).to_contain_text("HTTPS")
+    expect(page.get_by_role("alert")).to_contain_text("http://localhost:")
+    send_file(page, "telephone")
+    expect(page.locator(FINALS)).not_to_have_count(0)
+
+
+class Process:
+    """`voxgate serve` as a process that can be killed, and started again in the same place."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        options = ["--port", str(self.port), "--set", "vad.detector=energy", "--set", "inference.warm_up=false"]
+        command = [sys.executable, "-m", "voxgate", "serve", "--model", "dummy", *options]
+        knobs = ["delay=0", "constant_factor=0", "jitter=0", "panic_rate=0", "warmup_penalty=0"]
+        command += [part for knob in knobs for part in ("--set", f"model.{knob}")]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self.process.stdout is not None
+        assert "listening" in self.process.stdout.readline()
+
+    def end(self, how: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.communicate(timeout=30)
+            self.process = None
+
+
+@pytest.fixture
+def process():
+    process = Process()
+    process.start()
+    yield process
+    process.end(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_server_that_goes_away_and_comes_back(process, visit, how):
+    page = visit(process)
+    choose(page, "demo", live=True)
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(FINALS).first).to_contain_text("count")
+    process.end(how)
+    expect(page.locator("#state")).to_have_text("Looking for the server …")
+    expect(page.get_by_role("alert")).to_contain_text("The server")
+    expect(page.get_by_role("alert")).to_contain_text("stands")
+    expect(page.locator("#connection")).to_have_text("the server does not answer")
+    n_before = page.locator(FINALS).count()
+    assert n_before >= 1  # what it said so far stands
+    process.start()
+    expect(page.get_by_role("alert")).to_contain_text("The server is back.")
+    expect(page.locator("#connection")).to_have_text("connected")
+    expect(page.locator("#connection")).to_have_text("server ready")  # the file is over
+    # A file goes on from where the answers ended: whatever was lost was sent again.
+    sessions = json.loads(downloaded(page, "JSON"))["sessions"]
+    assert len(sessions) == 2
+    length_s = soundfile.info(speech.path("demo")).duration
+    heard = [results_of(session["events"]) for session in sessions]
+    assert page.locator(FINALS).count() == sum(map(len, heard))
+    assert len(heard[0]) + len(heard[1]) >= len(speech.truth("demo")[0])
+    assert sessions[0]["duration_s"] + sessions[1]["duration_s"] >= length_s - 0.001
+
+
+def test_stopping_while_the_server_is_away(process, visit):
+    page = visit(process)
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#connection")).to_have_text("connected")
+    process.end(signal.SIGKILL)
+    expect(page.locator("#state")).to_have_text("Looking for the server …")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#state")).to_have_text("Press Start and speak.")
+    process.start()
+    expect(page.locator("#connection")).to_have_text("server ready")  # it is looked for all the same
+    expect(page.get_by_role("button", name="Start")).to_be_enabled()
+
+
+def test_a_wrong_token_and_a_good_one(serve, visit):
+    server = serve(words, **{"auth.tokens": "s3cret-ü"})
+    page = visit(server)
+    expect(page.locator("#connection")).to_have_text("a token is needed")
+    expect(page.locator("#token-state")).to_contain_text("The server wants a token.")
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Use").click()
+    expect(page.locator("#token-state")).to_contain_text("The server does not accept this token")
+    expect(page.locator("#connection")).to_have_text("a token is needed")
+    page.get_by_label("Token").fill("s3cret-ü")
+    page.get_by_label("Token").press("Enter")
+    expect(page.locator("#token-state")).to_have_text("The server accepts this token.")
+    send_file(page, "telephone")
+    expect(page.locator(FINALS)).not_to_have_count(0)
+    # It is kept only for who wishes it, and then no longer than the tab.
+    assert page.evaluate("[sessionStorage.length, Object.keys(localStorage).length]") == [0, 0]
+    page.get_by_label("Keep until this tab is closed").check()
+    page.get_by_role("button", name="Use").click()
+    expect(page.locator("#token-state")).to_have_text("The server accepts this token.")
+    page.reload()
+    expect(page.locator("#connection")).to_have_text("server ready")
+
+
+def test_a_full_server_is_waited_for(serve, visit):
+    server = serve(words, **{"limits.streams": 1})
+    page = visit(server)
+    with Client(server.url()) as other:
+        other.send(start(notices=True))
+        other.until("started")
+        choose(page, "telephone")
+        page.get_by_role("button", name="Start").click()
+        expect(page.get_by_role("alert")).to_contain_text("The server takes no more streams just now.")
+        expect(page.get_by_role("alert")).to_contain_text("all of its 1 streams are taken")
+    expect(page.locator(FINALS)).not_to_have_count(0)
+
+
+def test_values_for_the_next_session(serve, visit):
+    """They are sent, and only those that were changed; ranges are those of the server."""
+    server = serve(words, **{"vad.silence_duration_ms": 700})
+    page = visit(server)
+    page.get_by_text("Speech detection").click()
+    silence = page.get_by_label("Silence that ends speech", exact=True)
+    expect(silence).to_have_value("700")
+    expect(page.locator(".control", has=silence)).to_contain_text("50 to 10000 ms; the server has 700.")
+    silence.fill("20")
+    choose(page, "demo")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("alert")).to_contain_text("A value is out of its range.")
+    expect(page.get_by_role("alert")).to_contain_text("Silence that ends speech")
+    silence.fill("100")
+    page.get_by_label("Speech threshold", exact=True).fill("0.2")
+    expect(page.get_by_label("Silence threshold", exact=True)).to_have_value("0.2")  # gives way
+    expect(page.locator("#vad-changed")).to_have_text("3 changed")
+    send_file(page, "demo")
+    session = json.loads(downloaded(page, "JSON"))["sessions"][-1]
+    vad = {"threshold": 0.2, "silence_duration_ms": 100}
+    expected = results_of(as_told_to_a_plain_client(server, "demo", vad=vad))
+    assert results_of(session["events"]) == expected
+    assert len(expected) > len(results_of(as_told_to_a_plain_client(server, "demo")))
+    page.get_by_role("button", name="As the server has them").click()
+    expect(silence).to_have_value("700")
+    expect(page.locator("#vad-changed")).to_be_hidden()
+
+
+def test_results_can_be_taken_along(serve, visit):
+    page = visit(serve(words))
+    expect(page.get_by_role("button", name="Copy")).to_be_disabled()
+    expect(page.get_by_role("button", name="SRT")).to_be_hidden()
+    send_file(page, "telephone")
+    (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
+    first, *_ = found = results_of(session["events"])
+
+    def stamp(seconds: float, point: str) -> str:
+        ms = round(seconds * 1000)
+        return f"00:00:{ms // 1000:02}{point}{ms % 1000:03}"
+
+    srt = downloaded(page, "SRT")
+    assert srt.startswith(
+        f"1\n{stamp(first['start_time'], ',')} --> {stamp(first['end_time'], ',')}\n{first['text']}\n\n2\n"
+    )
+    assert srt.count(" --> ") == len(found)
+    vtt = downloaded(page, "VTT")
+    escaped = first["text"].replace("<", "&lt;").replace(">", "&gt;")
+    assert vtt.startswith(
+        f"WEBVTT\n\n{stamp(first['start_time'], '.')} --> {stamp(first['end_time'], '.')}\n{escaped}\n"
+    )
+    page.get_by_role("button", name="Copy").click()
+    expect(page.locator("#copy")).to_have_text("Copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.count("\n") == len(found)
+    assert first["text"] in copied
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#results li")).to_have_count(0)
+    expect(page.locator("#empty")).to_be_visible()
+
+
+def test_results_without_text_make_no_subtitles(serve, visit):
+    page = visit(serve())
+    send_file(page, "telephone")
+    expect(page.locator(FINALS).first).to_contain_text("count")
+    expect(page.get_by_role("button", name="SRT")).to_be_hidden()
+
+
+def test_a_result_that_failed_stands_in_its_place(serve, visit):
+    def picky(audio):
+        if len(audio) > 24_000:
+            raise InferenceError("too long for me")
+        return {"count": len(audio)}
+
+    page = visit(serve(picky, **{"inference.warm_up": False}))
+    send_file(page, "demo")
+    failed = page.locator('#results li[data-state="failed"]')
+    expect(failed.first).to_contain_text("too long for me")
+    assert failed.count() + page.locator(FINALS).count() == page.locator("#results li").count()
+    (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
+    assert failed.count() == len(of_type(session["events"], "error"))
+
+
+def test_a_segment_in_the_picture_can_be_heard(serve, visit):
+    page = visit(serve(words))
+    send_file(page, "demo")
+    (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
+    second = results_of(session["events"])[1]
+    box = page.locator("#picture").bounding_box()
+    middle = (second["start_time"] + second["end_time"]) / 2
+    page.locator("#picture").click(position={"x": box["width"] * middle / 15, "y": 80})
+    row = page.locator(FINALS).nth(1)
+    expect(row).to_have_class("playing")
+    expect(row).to_have_attribute("aria-current", "true")
+    expect(page.locator("#results .playing")).to_have_count(0)
+
+
+def test_the_picture_shows_what_was_heard(serve, visit):
+    """Columns of the picture hold the colour of speech exactly where speech was."""
+    page = visit(serve(words))
+    send_file(page, "demo")
+    (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
+    strip = page.evaluate(
+        """() => {
+            const canvas = document.getElementById("picture");
+            const colour = getComputedStyle(canvas).getPropertyValue("--picture-final").trim();
+            const wanted = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+            const ratio = devicePixelRatio;
+            const y = Math.round(202 * ratio);  // the upper edge of the results, above their text
+            const { data } = canvas.getContext("2d").getImageData(0, y, canvas.width, 1);
+            return Array.from({ length: canvas.width }, (_, x) => wanted.every((one, c) => data[4 * x + c] === one));
+        }"""
+    )
+    columns = np.arange(len(strip)) / len(strip) * 15
+    expected = np.zeros(len(strip), bool)
+    for event in results_of(session["events"]):
+        expected |= (columns >= event["start_time"]) & (columns < event["end_time"])
+    assert np.mean(np.array(strip) == expected) > 0.985  # but for round corners
+    assert expected.any()
+
+
+def test_many_values_over_time_at_every_resolution(serve, visit):
+    """The pyramid of the waveform against the plain minimum and maximum."""
+    page = visit(serve())
+    wrong = page.evaluate(
+        """async () => {
+            const { Pyramid } = await import("/web/pyramid.js");
+            const pyramid = new Pyramid(0.5);
+            const lows = [], highs = [];
+            let seed = 1;
+            const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+            for (let i = 0; i < 50_000; i++) {
+                const low = Math.floor(random() * 60_000) - 32_768;
+                const high = Math.min(32_767, low + Math.floor(random() * 100));
+                lows.push(low);
+                highs.push(high);
+                pyramid.push(low, high);
+            }
+            const out = new Int16Array(2);
+            const wrong = [];
+            for (let trial = 0; trial < 2000; trial++) {
+                const from = random() * 50_000, length = Math.exp(random() * 10);
+                const [first, last] = [Math.floor(from), Math.min(50_000, Math.ceil(from + length))];
+                if (!pyramid.range(from / 2, (from + length) / 2, out)) wrong.push("nothing");
+                // Coarse steps reach at most two of their own lengths beyond both ends.
+                const beyond = length > 8 ? Math.ceil(length) : 0;
+                const least = (a, b) => lows.slice(Math.max(0, a), b).reduce((x, y) => Math.min(x, y));
+                const most = (a, b) => highs.slice(Math.max(0, a), b).reduce((x, y) => Math.max(x, y));
+                const [before, after] = [first - beyond, last + beyond];
+                if (out[0] > least(first, last) || out[0] < least(before, after)) wrong.push([from, length]);
+                if (out[1] < most(first, last) || out[1] > most(before, after)) wrong.push([from, length]);
+            }
+            return wrong;
+        }"""
+    )
+    assert wrong == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_screen_and_a_keyboard(serve, visit, scheme):
+    page = visit(serve(words), viewport={"width": 360, "height": 640}, color_scheme=scheme)
+    send_file(page, "stereo")
+    page.get_by_text("Speech detection").click()
+    width = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('body *')].map((e) => e.getBoundingClientRect().right))"
+    )
+    assert width <= 360
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", background))) < 200) == (scheme == "dark")
+    # Round the three schemes, by keyboard.
+    theme = page.get_by_role("button", name="Colours: as the system")
+    theme.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Colours: light")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Colours: dark")).to_be_focused()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    # The picture: Home, zoom, and back.
+    page.locator("#picture").focus()
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    expect(page.locator("#span")).to_have_text("7 s")
+    page.keyboard.press("Home")
+    expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press("End")
+    expect(page.locator("#follow")).to_have_attribute("aria-pressed", "true")
+
+
+def test_everything_that_can_be_used_has_a_name(serve, visit):
+    page = visit(serve())
+    expect(page.locator("#vad-controls input")).not_to_have_count(0)
+    nameless = page.evaluate(
+        """() => {
+          const usable = document.querySelectorAll("button, input:not([aria-hidden]), select, canvas");
+          return [...usable].filter((element) => {
+            const labels = [...(element.labels ?? [])].map((label) => label.textContent.trim()).join("");
+            return !(element.getAttribute("aria-label") || labels || element.textContent.trim());
+          }).map((element) => element.outerHTML);
+        }"""
+    )
+    assert nameless == []
