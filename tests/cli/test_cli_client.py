@@ -568,6 +568,8 @@ class Audio:
     def __enter__(self):
         self.callback(bytes(640), 320, None, SimpleNamespace(input_overflow=False))
     def __exit__(self, *exception): pass
+    def abort(self): print("device let go")
+    def close(self): pass
 
 class Fake(Microphone):
     def __init__(self, *arguments): super().__init__(*arguments, backend=Audio())
@@ -603,3 +605,4 @@ def test_ctrl_c_ends_a_microphone_in_good_order_and_twice_at_once(twice: bool) -
     assert "Traceback" not in err
     assert process[0].returncode == (130 if twice else 0)
     assert ("hello" in out) is not twice
+    assert "device let go" in out

@@ -155,6 +155,8 @@ def run(args: argparse.Namespace) -> int:
             complain(error, sys.stderr)
             return EXIT_USAGE
         microphone = source if isinstance(source, Microphone) else None
+        if microphone is not None:
+            stack.callback(microphone.close)
         name = _name(args) if microphone is None else f"{microphone.name} (Ctrl-C ends it)"
         try:
             return asyncio.run(show(stream, name, shown, sys.stderr, microphone, args.plot))

@@ -62,6 +62,7 @@ class Microphone:
         self._queue_blocks = max(1, round(queue_s / _BLOCK_S))
         self._missed_frames = 0
         self._stopped = False
+        self._stream: Any = None
         self._blocks: queue.SimpleQueue[bytes | int | None] = queue.SimpleQueue()  # an int is so many missed frames
         try:
             self._backend.check_input_settings(self._device, channels, "int16", None, rate)
@@ -93,6 +94,15 @@ class Microphone:
         self._stopped = True
         self._blocks.put(None)
 
+    def close(self) -> None:
+        """Lets go of the device at once, also while it is iterated. Without it a process that quits while the device is
+        open may hang: PortAudio waits at exit for a callback which then cannot run any more.
+        """
+        self.stop()
+        if self._stream is not None:
+            self._stream.abort()
+            self._stream.close()
+
     def __iter__(self) -> Iterator[bytes]:
         rate, channels = self.format.sample_rate, self.format.channels
         n_frames = max(1, round(rate * _BLOCK_S))
@@ -108,6 +118,7 @@ class Microphone:
             )
         except self._failures as error:
             raise SourceError(f"cannot open {self.name}: {error}") from None
+        self._stream = stream
         with stream:
             while (block := self._blocks.get()) is not None:
                 if isinstance(block, bytes):
