@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import numpy as np
+import pytest
 from websockets.exceptions import InvalidStatus
 
 from voxgate.service import Service
@@ -105,6 +109,10 @@ def test_while_calls_wait_for_the_model_new_streams_are_refused_and_the_others_g
         status, headers, body = refused(server.url("segmented"))
         assert (status, body["code"]) == (503, "queue_wait")
         assert int(headers["retry-after"]) > 0
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(server.http("/api/v1/ready"), timeout=30)
+        with caught.value as answer:
+            assert (answer.status, "wait" in json.load(answer)["reason"]) == (503, True)
         gate.opened.set()
         for client in (first, second):
             client.send(SECOND, STOP)

@@ -132,6 +132,10 @@ class Admission:
             self._count_pending(address, 1)
         return Place(self, address, is_pending)
 
+    def why_closed(self) -> Refusal | None:
+        """Why nobody at all would be let in now; None: somebody would. Nothing is counted."""
+        return self._why_not(None, False)
+
     def record(self, refusal: Refusal) -> None:
         """Counts a refusal, and logs it unless one of the same reason was logged just now."""
         self.refused[refusal.reason] += 1

@@ -49,9 +49,11 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
         return JSONResponse({"status": "healthy"})
 
     async def ready(request: Request) -> JSONResponse:
-        if service.not_ready is None:
+        closed = service.admission.why_closed()
+        if closed is None:
             return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "not ready", "reason": service.not_ready}, 503, RETRY_AFTER)
+        reason = service.not_ready or closed.text
+        return JSONResponse({"status": "not ready", "reason": reason}, 503, RETRY_AFTER)
 
     async def metrics(request: Request) -> Response:
         headers = request.headers
