@@ -256,6 +256,9 @@ def test_a_final_takes_the_place_of_its_interim():
     assert [(event.type, getattr(event, "is_final", None)) for event in events] == [
         ("active", None), ("segment", False), ("inactive", None), ("segment", True),
     ]  # fmt: skip
+    tally = service.tally
+    assert (tally.segments["segmented", "interim"], tally.segments["segmented", "final"]) == (1, 1)
+    assert (tally.first_interim_s.count, tally.final_s.count) == (1, 1)
     assert isinstance(events[2], Inactive)
     assert isinstance(events[3], Segment)
     assert events[3].end_time == events[2].time
@@ -267,7 +270,9 @@ def spoken(n_times: int) -> tuple[bytes, float]:
     return encode(bursts(*spans, length_s=n_times + 1.0)), n_times + 1.0
 
 
-def a_segmented_runner(scheduler: InstantScheduler, events: list[Event], **overrides: Any) -> Any:
+def a_segmented_runner(
+    scheduler: InstantScheduler, events: list[Event], interims: bool = False, **overrides: Any
+) -> Any:
     config = load_config(
         environ={}, overrides={"vad.silence_duration_ms": 200, "vad.prefix_padding_ms": 0, **overrides}
     )
@@ -279,7 +284,8 @@ def a_segmented_runner(scheduler: InstantScheduler, events: list[Event], **overr
         model=None,
         tally=Tally(),
     )
-    return RUNNERS["segmented"](service, a_format(16_000, "s16", 1), events.append, lambda: None)
+    start = Start(AudioFormat(1, 16_000, 16, False), interim_results=interims)
+    return RUNNERS["segmented"](service, start, events.append, lambda: None)
 
 
 def test_a_stream_asks_for_a_few_finals_at_once_and_the_others_wait_their_turn():
@@ -393,3 +399,26 @@ def test_a_stream_whose_model_call_hangs_harms_no_other(serve):
             assert stream(server.url("simple"), start(), bytes(8000)) == expected
         release.set()
         assert [event["count"] for event in hanging.rest()] == [1234]
+
+
+def test_every_interim_that_is_due_is_sent_or_superseded():
+    """Whether the model keeps up or not, the same ones are due."""
+    n_due = []
+    for keeps_up in (True, False):
+        scheduler, events = InstantScheduler(), []
+        runner = a_segmented_runner(scheduler, events, interims=True)
+        for piece in pieces(encode(bursts((0.5, 3.0), (4.0, 6.0), length_s=8.0)), 640):
+            runner.feed(piece)
+            while keeps_up and scheduler.jobs:
+                scheduler.answer()
+        runner.finish()
+        while scheduler.jobs:
+            scheduler.answer()
+        tally = runner._tally
+        n_sent = sum(isinstance(event, Segment) and event.is_final is False for event in events)
+        assert tally.segments["segmented", "interim"] == n_sent
+        assert (n_sent > 5) == keeps_up
+        assert tally.first_interim_s.count == (2 if keeps_up else 0)
+        assert tally.final_s.count == tally.segments["segmented", "final"] == 2
+        n_due.append(n_sent + tally.interims_superseded)
+    assert n_due[0] == n_due[1]

@@ -21,6 +21,7 @@ from websockets.exceptions import InvalidStatus
 from voxgate.errors import InferenceError
 from voxgate.metrics.catalogue import CATALOGUE
 from voxgate.metrics.reference import reference
+from voxgate.models import Model
 from wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, Client, bursts, encode, pieces, start, stream
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
@@ -96,13 +97,6 @@ def test_every_metric_of_the_catalogue_and_no_other(serve):
             assert set(sample.labels) - {"le"} == {"worker", *spec.labels}
             assert sample.labels["worker"] == "0"
     assert {"process_cpu_seconds", "process_resident_memory_bytes", "python_gc_collections"} <= set(told.families)
-
-
-def test_there_are_few_series(serve):
-    server = serve()
-    for route in ("simple", "segmented"):
-        stream(server.url(route), start(interim_results=True), encode(bursts((0.5, 2), length_s=3)))
-    assert len(scrape(server)) < 700  # 2000 are the limit; three workers must fit
 
 
 def test_the_counters_are_what_the_client_did(serve):
@@ -297,3 +291,106 @@ def test_one_worker_answers_for_all(serve):
 
 def test_the_reference_is_that_of_the_code():
     assert (DOCS / "metrics.md").read_text() == reference(), "run: python -m voxgate.metrics > docs/metrics.md"
+
+
+class Moody(Model):
+    """Answers, refuses, fails or takes its time, by what it hears; keeps a state."""
+
+    def _judge(self, audio: np.ndarray) -> dict[str, int]:
+        match int(np.abs(audio).sum() * 1000) % 7:
+            case 0:
+                raise InferenceError("no")
+            case 1:
+                raise ValueError("a bug")
+        return {"count": len(audio)}
+
+    def infer(self, audio: np.ndarray) -> dict[str, int]:
+        return self._judge(audio)
+
+    def open(self) -> list[int]:
+        return [0]
+
+    def step(self, audio: np.ndarray, state: list[int]) -> dict[str, int] | None:
+        state[0] += len(audio)
+        return self._judge(audio) if state[0] % 3 else None
+
+    def finish(self, state: list[int]) -> dict[str, int]:
+        return {"total": state[0]}
+
+
+def test_any_mix_of_clients_adds_up_at_any_scrape(serve):
+    """Some stop, some leave in the middle of an utterance, some begin again and again, some talk nonsense."""
+    server = serve(Moody(), **{"simple.min_chunk_ms": 20, "vad.silence_duration_ms": 100})
+    audio = encode(bursts((0.2, 0.8), (1.1, 1.6), (1.9, 3.0), length_s=3.0, seed=3))
+    sent = {"text": 0, "binary": 0, "bytes": 0}
+    ended = {"completed": 0, "left": 0, "invalid": 0}
+    audio_s = dict.fromkeys(("simple", "segmented", "stateful"), 0.0)
+    left_s = audio_s.copy()
+    failures: list[BaseException] = []
+    lock = threading.Lock()
+
+    def live(number: int) -> None:
+        rng = np.random.default_rng(number)
+        route = ("segmented", "simple", "stateful")[number % 3]
+        ending = ("completed", "left", "completed", "invalid")[rng.integers(4)]
+        said: list[str | bytes | dict[str, Any]] = []
+        seconds = 0.0
+        for _ in range(rng.integers(1, 4)):
+            channels = int(rng.integers(1, 3))
+            said.append(start(channels=channels, interim_results=bool(rng.integers(2))))
+            heard = audio[: 4 * int(rng.integers(1000, len(audio) // 4))]
+            said += pieces(heard, int(rng.integers(600, 9000)))
+            seconds += len(heard) / 2 / 16_000
+            if rng.integers(2):
+                said.append(PAUSE)
+        said += {"completed": [STOP], "left": [], "invalid": ["{"] * 8}[ending]
+        if ending == "left":
+            said += [start(), audio[: 2 * 5000]]
+            seconds += 5000 / 16_000
+        with Client(server.url(route)) as client:
+            client.send(*said)
+            if ending != "left":
+                client.rest()
+        with lock:
+            ended[ending] += 1
+            audio_s[route] += seconds
+            left_s[route] += seconds * (ending == "left")
+            for message in said:
+                sent["binary" if isinstance(message, bytes) else "text"] += 1
+                sent["bytes"] += len(json.dumps(message) if isinstance(message, dict) else message)
+
+    def guarded(number: int) -> None:
+        try:
+            live(number)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(18)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        check_laws(scrape(server))
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    told = settled(server, lambda told: nobody(told) and told.sum("running_jobs") == 0)
+    assert {outcome: told.sum("streams_total", outcome=outcome) for outcome in ended} == ended
+    assert told.sum("streams_total") == len(threads)
+    assert told.sum("messages_total", direction="in", kind="text") == sent["text"]
+    assert told.sum("messages_total", direction="in", kind="binary") == sent["binary"]
+    assert told.sum("bytes_total", direction="in") == sent["bytes"]
+    for route, seconds in audio_s.items():
+        # What had not been decoded when its client left is not audio yet.
+        received_s = told.sum("audio_received_seconds_total", route=route)
+        assert seconds - left_s[route] - 1e-6 <= received_s <= seconds + 1e-6
+        assert told.sum("audio_pending_seconds", route=route) == 0
+    assert told.sum("inferences_accepted_total") == told.sum("inferences_total") > 0
+    assert told.sum("errors_total", code="invalid_message") == 8 * ended["invalid"]
+
+
+def test_the_series_of_all_routes_and_kinds_stay_few(serve):
+    """2000 are the limit of an installation."""
+    server = serve(Moody())
+    for route in ("simple", "segmented", "stateful"):
+        stream(server.url(route), start(interim_results=True), encode(bursts((0.5, 2), length_s=3)))
+    assert len(scrape(server)) < 660

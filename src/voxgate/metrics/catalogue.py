@@ -67,8 +67,9 @@ CATALOGUE: Final = (
          " does not read.", "Slow clients or networks; they harm nobody else."),
     # Audio
     Spec("voxgate_audio_received_seconds_total", "counter", ("route",),
-         "Audio received, all channels added up: a second of stereo counts two. Always the sum of what was processed,"
-         " what was abandoned and what is pending."),
+         "Audio received and decoded, all channels added up: a second of stereo counts two. Always the sum of what was"
+         " processed, what was abandoned and what is pending. Bytes that still waited to be decoded when their client"
+         " left are in `voxgate_bytes_total` alone."),
     Spec("voxgate_audio_processed_seconds_total", "counter", ("route",),
          "Audio that is done with: answered by a result or an error, or found to hold no speech."),
     Spec("voxgate_audio_abandoned_seconds_total", "counter", ("route",),
