@@ -243,6 +243,19 @@ def test_a_segment_at_its_longest_is_cut_and_goes_on(serve):
     assert segments[-1]["end_time"] == of_type(events, "inactive")[0]["time"]
 
 
+def test_segments_of_many_channels_are_shorter(serve):
+    """What one stream may hold is bounded over its channels."""
+    server = serve(**{"limits.segment_audio_s": 4, "vad.prefix_padding_ms": 0})
+    speech = encode(np.tile(bursts((0.5, 3.5), length_s=4.5), (4, 1)))
+    events = stream(server.url(), start(channels=4), speech)
+    assert max(segment["count"] for segment in of_type(events, "segment")) == 16_000
+    with Client(server.url()) as client:
+        client.send(start(channels=4, vad={"max_segment_s": 1.5}), start(channels=2, vad={"max_segment_s": 1.5}), STOP)
+        (error,) = client.rest()
+    assert error["code"] == "invalid_start"
+    assert error["message"] == "vad.max_segment_s must be 1..1 s with 4 channels, got 1.5"
+
+
 # Notices
 
 

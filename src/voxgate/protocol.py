@@ -47,7 +47,7 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from . import messages
-from .errors import InvalidMessage, NotStarted, StreamTimeout, Unauthorized, VoxgateError
+from .errors import InvalidMessage, InvalidStart, NotStarted, StreamTimeout, Unauthorized, VoxgateError
 from .messages import Error, Event, KeepAlive, Start, Stop, VadOptions, check_format, parse_request
 
 __all__ = [
@@ -136,6 +136,13 @@ class Limits(typing.Protocol):
     def idle_timeout_s(self) -> float: ...
     @property
     def invalid_messages(self) -> int: ...
+    @property
+    def segment_audio_s(self) -> float: ...
+
+
+def longest_segment_s(limits: Limits, n_channels: int) -> float:
+    """How long a segment of a stream may be, whatever is asked for."""
+    return max(1.0, limits.segment_audio_s / n_channels)
 
 
 class VadDefaults(typing.Protocol):
@@ -298,6 +305,13 @@ class Protocol:
         check_format(start.format, limits.channels, limits.min_sample_rate, limits.max_sample_rate)
         if start.vad is not None:
             self._vad.merged(start.vad)
+            longest_s = longest_segment_s(limits, start.format.channels)
+            asked_s = start.vad.max_segment_s
+            if asked_s is not None and asked_s > longest_s:
+                n_channels = start.format.channels
+                raise InvalidStart(
+                    f"vad.max_segment_s must be 1..{longest_s:g} s with {n_channels} channels, got {asked_s:g}"
+                )
         was_open = self.open
         self._start = start
         self._state = _State.OPEN

@@ -115,6 +115,7 @@ class Service:
             "message_timeout_s": limits.message_timeout_s,
             "session_s": limits.session_s,
             "buffered_audio_s": limits.buffered_audio_s,
+            "segment_audio_s": limits.segment_audio_s,
             "unsent_events": limits.unsent_events,
             "unsent_bytes": limits.unsent_bytes,
         }

@@ -172,6 +172,15 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         float,
         About("Audio of one stream that may wait for the model, in seconds; then reading pauses.", 1, 3600),
     ] = 30.0
+    segment_audio_s: Annotated[
+        float,
+        About(
+            "Audio that the open segments of one stream may hold, all channels together, in seconds (64 KB each at "
+            "16 kHz): `vad.max_segment_s` is at most this, divided by the channels.",
+            1,
+            100_000,
+        ),
+    ] = 300.0
     unsent_events: Annotated[
         int,
         About("Events that may wait for a client which does not read them; then reading pauses.", 2, 1_000_000),

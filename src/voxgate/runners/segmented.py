@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
 from voxgate.messages import Active, Inactive, Probabilities, Start
+from voxgate.protocol import longest_segment_s
 
 from .base import Call, Emit, Runner, Samples
 
@@ -33,6 +35,8 @@ class SegmentedRunner(Runner):
     def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
         super().__init__(service, start, emit, on_progress, service.detector.sample_rate)
         vad = service.vad.merged(start.vad)
+        longest_s = longest_segment_s(service.config.limits, self._n_channels)
+        vad = dataclasses.replace(vad, max_segment_s=min(vad.max_segment_s, longest_s))
         detector = service.detector.create(self._n_channels)
         self._session = VadSession(
             detector, vad.to_endpoint(detector.frame_samples, self._rate, interims=start.interim_results)
