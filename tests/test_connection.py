@@ -445,7 +445,7 @@ def test_keep_alive_is_no_audio(serve):
 
 def test_audio_that_waits_for_the_model_has_not_stopped_coming(serve):
     """The model stands still for many times the stall, in the middle of an utterance: it is not cut for that."""
-    audio = encode(bursts((0.5, 1.0), (2.0, 5.0), length_s=6.0))
+    audio = encode(bursts((0.2, 0.6), (1.4, 5.0), length_s=6.0))  # the second opens in the second that ends the first
     undisturbed = story(stream(serve().url(), start(), audio))
     still = threading.Event()
 
