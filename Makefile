@@ -15,8 +15,13 @@ FLAGS = $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 EXTRA = $(filter onnx pocketsphinx whisper,$(patsubst faster-whisper,whisper,$(firstword $(subst :, ,$(MODEL)))))
 NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(EXTRA))
 
+# bench-load: three cases and a few minutes, in place of twenty
+QUICK ?=
+BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
+	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench bench-streams bench-batching bench-isolation bench-overload lint types wheel sanitize fuzz hostile soak pictures speech clean
+.PHONY: help setup demo serve test bench bench-baseline bench-load bench-streams bench-batching bench-isolation bench-overload lint types wheel sanitize fuzz hostile soak pictures speech clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,11 +60,18 @@ $(VENV)/.extra-%: $(VENV)/.packages
 test: $(VENV)/.ready ## all tests
 	@cd $(ROOT) && $(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.bench ## the benchmarks, each kernel beside what one would use instead; prints the table of ratios
-	@mkdir -p $(ROOT)/build
-	@cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group --benchmark-sort=min \
-		--benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json $(ARGS)
-	@cd $(ROOT) && $(BIN)/python tools/bench_ratios.py build/bench.json | tee build/bench.md
+bench: $(VENV)/.bench ## the benchmarks, each kernel beside what one would use instead; the ratios, and which of them fell below the baseline
+	@$(BENCH_RUN) $(ARGS)
+	@cd $(ROOT) && $(BIN)/python tools/bench_ratios.py build/bench.json --baseline bench/baseline.json > build/bench.md; \
+		code=$$?; cat build/bench.md; exit $$code
+
+bench-baseline: $(VENV)/.bench ## measure and keep the ratios that `make bench` compares with; for a machine with nothing else to do
+	@$(BENCH_RUN)
+	@cd $(ROOT) && $(BIN)/python tools/bench_ratios.py build/bench.json --baseline bench/baseline.json --write-baseline
+
+bench-load: $(VENV)/.bench ## how many live streams a core serves, beside a plain server: tables and pictures of the docs; QUICK=1: does it work?
+	@cd $(ROOT) && $(BIN)/python bench/load/suite.py $(if $(QUICK),--quick) --out build/load.json $(ARGS)
+	@cd $(ROOT) && $(BIN)/python bench/load/report.py build/load.json
 
 bench-streams: $(VENV)/.ready ## many live streams on one server: are all results there, in order, and is the loop ever held?
 	@cd $(ROOT) && $(BIN)/python bench/many_streams.py $(ARGS)

@@ -16,7 +16,7 @@ import msgspec
 from .quantiles import Quantiles
 from .run import Outcome
 
-__all__ = ["Heading", "commit", "document", "machine", "table", "write_json"]
+__all__ = ["Heading", "commit", "document", "machine", "table", "versions", "write_json"]
 
 SCHEMA = 1
 _PACKAGES = ("voxgate", "numpy", "msgspec", "uvloop", "uvicorn", "starlette", "websockets")

@@ -1,0 +1,239 @@
+"""The largest number of streams that a server bears: a population of live streams that grows and shrinks.
+
+A probe brings the population to a size, lets it settle, and looks for some seconds at what is sent then. It passes when
+the p99 of the added latency is within the limit and every stream gets what the audio alone gets. Streams last half a
+minute; one that ends is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from voxgate import load
+from voxgate.load.generator import Generator, Measures
+from voxgate.load.quantiles import Lateness, Quantiles, quantiles
+
+LIMIT_MS = 20.0
+WARM_STREAMS = 40
+STREAM_S = 30.0
+STARTS_PER_S = 200
+SETTLE_S = 2.0
+RECOVER_S = 3.0  # more of it after too much
+GRACE_S = 1.0  # an answer that is not there by then is too late in any case
+TOLERANCE = 0.05
+FIRST_SHARE = 0.85  # of what the warm-up's CPU time promises
+LEAST_ANSWERS = 10
+TIMEOUT_S = 30.0
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """What a population of `n_streams` was like. Times in milliseconds."""
+
+    n_streams: int
+    passed: bool
+    is_late: bool
+    """The generator was: the probe says nothing."""
+    seconds: float
+    added: Quantiles | None
+    inactive_to_final: Quantiles | None
+    late: Quantiles | None
+    generator_cores: float
+    server_cores: float
+    cpu_us_per_message: float
+    memory_kib_per_stream: float
+    n_wrong: int
+    """Streams that failed, were refused, or got other results than alone."""
+    problems: list[str]
+
+
+class Found(msgspec.Struct, frozen=True):
+    n_streams: int
+    """The most that passed; 0 when none did."""
+    is_exact: bool
+    """False when time ran out before a number within the tolerance above it had failed."""
+    by_generator: bool
+    """What failed did so because the generator was late: the server may bear more."""
+    seconds: float
+    connect: Quantiles | None
+    corrected: int
+    probes: list[Probe]
+
+
+@dataclass(frozen=True)
+class Effort:
+    window_s: float
+    max_probes: int
+    time_s: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    added_ms: float = LIMIT_MS
+    """p99 of the added latency."""
+    late_ms: float = load.LATE_MS
+    """p99 of the generator's own lateness."""
+
+
+FULL = Effort(window_s=5.0, max_probes=8, time_s=50.0)
+QUICK = Effort(window_s=3.0, max_probes=4, time_s=20.0)
+
+
+async def prepare(target: load.Target, material: load.Material, route: str) -> load.Plan:
+    """What the streams do, with what the server says to it alone."""
+    n_messages = int(1000 * STREAM_S) // material.chunk_ms
+    references: list[load.Reference] = []
+    n_offsets = 4
+    if route == "segmented":
+        start = material.start_frame(False, False, None)
+        references = await load.hear_alone(target, material, start, n_messages, n_offsets, time.perf_counter, TIMEOUT_S)
+    return load.Plan(target, material, n_messages, references, n_offsets)
+
+
+class Population:
+    """Live streams on one server, as many as asked for."""
+
+    def __init__(self, plan: load.Plan, pid: int) -> None:
+        self.generator = Generator(plan, time.perf_counter)
+        self._pid = pid
+        self._idle = load.from_pid(pid)
+        self._chunk_ms = plan.material.chunk_ms
+
+    def start(self) -> None:
+        self.generator.start()
+        self.generator.is_replacing = True
+
+    def stop(self) -> None:
+        self.generator.stop()
+
+    async def resize(self, n_streams: int) -> None:
+        generator = self.generator
+        surplus = len(generator.streams) - n_streams
+        for stream in list(generator.streams)[: max(0, surplus)]:
+            stream.abort("given up")
+        began_s, missing = time.perf_counter(), max(0, -surplus)
+        # Streams begin at a few places of the recording. Starts that fill the time from one place to the next leave no
+        # moment of it more crowded than another; without that all would end their utterances together.
+        spread_s = max(generator.plan.material.duration_s / generator.plan.n_offsets, missing / STARTS_PER_S)
+        for number in range(missing):
+            await asyncio.sleep(max(0.0, began_s + spread_s * number / missing - time.perf_counter()))
+            generator.add()
+        until_s = time.perf_counter() + 5
+        await generator.until(lambda: generator.n_playing >= n_streams or time.perf_counter() > until_s, TIMEOUT_S)
+
+    async def probe(self, n_streams: int, window_s: float, limits: Limits) -> Probe:
+        generator, tally = self.generator, self.generator.tally
+        await self.resize(n_streams)
+        await self.wait(SETTLE_S)
+        wrong_before = self._n_wrong()
+        n_before = generator.n_playing
+        measures = generator.measures = Measures()
+        generator.lateness = lateness = Lateness()
+        first, began_s, ours_s = load.from_pid(self._pid), time.perf_counter(), time.process_time()
+        measures.from_s = began_s
+        await self.wait(window_s)
+        last, measures.until_s, ours_s = (
+            load.from_pid(self._pid),
+            time.perf_counter(),
+            time.process_time() - ours_s,
+        )
+        generator.lateness = Lateness()
+        await self.wait(GRACE_S)
+        seconds = measures.until_s - began_s
+        added, late = quantiles(measures.added_s), lateness.quantiles()
+        n_wrong = self._n_wrong() - wrong_before
+        is_late = late is None or late.p99 > limits.late_ms
+        problems = [*tally.differences[:1], *(f"{n} x {what}" for what, n in tally.failures.items())]
+        cost = load.cost_between(self._idle, first, last, seconds, max(1, n_before), self._chunk_ms)
+        enough = added is not None and added.n >= LEAST_ANSWERS
+        return Probe(
+            n_streams,
+            enough and not is_late and added.p99 <= limits.added_ms and not n_wrong and n_before >= 0.98 * n_streams,
+            is_late,
+            round(seconds, 2),
+            added,
+            quantiles(measures.inactive_to_final_s),
+            late,
+            round(ours_s / seconds, 3),
+            cost.cpu_cores,
+            cost.cpu_us_per_message,
+            cost.memory_kib_per_stream,
+            n_wrong,
+            problems if n_wrong else [],
+        )
+
+    async def wait(self, seconds: float) -> None:
+        until_s = time.perf_counter() + seconds
+        await self.generator.until(lambda: time.perf_counter() >= until_s, TIMEOUT_S)
+
+    def _n_wrong(self) -> int:
+        tally = self.generator.tally
+        return (
+            tally.different
+            + sum(tally.errors.values())
+            + sum(tally.refusals.values())
+            + sum(count for what, count in tally.failures.items() if not what.startswith("HTTP "))
+        )
+
+
+async def search(
+    plan: load.Plan,
+    pid: int,
+    effort: Effort,
+    limits: Limits,
+    on_probe: Callable[[Probe], None] = lambda probe: None,
+    most: int = 20_000,
+) -> Found:
+    """Bisection between what passed and what did not, from what the CPU time of a few streams promises."""
+    began_s = time.perf_counter()
+    population = Population(plan, pid)
+    probes: list[Probe] = []
+    passed, failed, n_streams = 0, most, WARM_STREAMS
+    is_second_try = False
+    by_generator = False
+    with load.no_garbage_collection():
+        population.start()
+        try:
+            while len(probes) < effort.max_probes and time.perf_counter() - began_s < effort.time_s:
+                probe = await population.probe(n_streams, effort.window_s, limits)
+                probes.append(probe)
+                on_probe(probe)
+                if probe.is_late and not is_second_try:
+                    is_second_try = True
+                    continue
+                is_second_try = False
+                if probe.passed:
+                    passed = n_streams
+                else:
+                    failed, by_generator = n_streams, probe.is_late
+                    await population.resize(min(passed, WARM_STREAMS))
+                    await population.wait(RECOVER_S)
+                if _is_exact(passed, failed):
+                    break
+                if failed < most:
+                    n_streams = max(1, (passed + failed) // 2)
+                elif len(probes) <= 2:
+                    promised = n_streams / max(probe.server_cores, 1e-3)
+                    n_streams = min(most - 1, max(n_streams + 1, round(FIRST_SHARE * promised)))
+                else:
+                    n_streams = min(most - 1, round(n_streams * 1.2))
+        finally:
+            population.stop()
+    tally = population.generator.tally
+    return Found(
+        passed,
+        _is_exact(passed, failed),
+        by_generator,
+        round(time.perf_counter() - began_s, 1),
+        quantiles(population.generator.connect_s),
+        tally.corrected,
+        probes,
+    )
+
+
+def _is_exact(passed: int, failed: int) -> bool:
+    return failed - passed <= max(1.0, TOLERANCE * failed)

@@ -1,0 +1,147 @@
+"""The load suite without servers: its search finds what there is to find, and its report says it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench" / "load"
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.syspath_prepend(str(BENCH))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if name in ("search", "report"):
+            del sys.modules[name]
+
+
+class FakePopulation:
+    """Bears `capacity` streams, which take `cores_per_stream` each; `late_from`: the generator cannot do more."""
+
+    def __init__(self, search: Any, capacity: int, cores_per_stream: float, late_from: int, late_once: bool) -> None:
+        self.search, self.capacity, self.cores, self.late_from = search, capacity, cores_per_stream, late_from
+        self.late_once = late_once
+        self.generator = self
+        self.connect_s: list[float] = []
+        self.corrected = 0
+
+    @property
+    def tally(self) -> FakePopulation:
+        return self
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    async def resize(self, n_streams: int) -> None: ...
+
+    async def wait(self, seconds: float) -> None: ...
+
+    async def probe(self, n_streams: int, window_s: float, limits: Any) -> Any:
+        is_late, self.late_once = n_streams >= self.late_from or self.late_once, False
+        passed = n_streams <= self.capacity and not is_late
+        p99 = 5.0 if n_streams <= self.capacity else 500.0
+        quantiles = self.search.Quantiles(100, 1.0, 2.0, p99, p99)
+        cores = min(1.0, n_streams * self.cores)
+        return self.search.Probe(
+            n_streams, passed, is_late, window_s, quantiles, quantiles, quantiles, 0.1, cores, 20.0, 60.0, 0, []
+        )
+
+
+def found(modules: Any, monkeypatch: pytest.MonkeyPatch, **kind: Any) -> Any:
+    search = modules("search")
+    monkeypatch.setattr(search, "Population", lambda plan, pid: FakePopulation(search, **kind))
+    effort = search.Effort(window_s=1.0, max_probes=16, time_s=1e6)
+    return asyncio.run(search.search(None, 0, effort, search.Limits()))
+
+
+@pytest.mark.parametrize("late_once", [False, True])
+@pytest.mark.parametrize("promise", [0.5, 0.9, 1.0, 1.5, 3.0])
+@pytest.mark.parametrize("capacity", [45, 230, 1000, 3000])
+def test_the_search_finds_the_capacity(
+    modules: Any, monkeypatch: pytest.MonkeyPatch, capacity: int, promise: float, late_once: bool
+) -> None:
+    kind = {"cores_per_stream": 1 / (promise * capacity), "late_from": 10**9, "late_once": late_once}
+    result = found(modules, monkeypatch, capacity=capacity, **kind)
+    assert result.is_exact
+    assert not result.by_generator
+    assert 0.94 * capacity - 1 <= result.n_streams <= capacity
+
+
+def test_less_than_the_first_number(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = found(modules, monkeypatch, capacity=7, cores_per_stream=0.1, late_from=10**9, late_once=False)
+    assert (result.n_streams, result.is_exact) == (7, True)
+    none = found(modules, monkeypatch, capacity=0, cores_per_stream=0.1, late_from=10**9, late_once=False)
+    assert (none.n_streams, none.is_exact) == (0, True)
+
+
+def test_where_the_generator_is_the_limit_it_is_said(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = found(modules, monkeypatch, capacity=5000, cores_per_stream=1 / 5000, late_from=1000, late_once=False)
+    assert result.by_generator
+    assert 940 <= result.n_streams < 1000
+
+
+def document(modules: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    results = []
+    for kind, capacity in (("voxgate", 1000), ("plain", 250)):
+        for route, channels in (("segmented", 2), ("simple", 1)):
+            result = found(
+                modules, monkeypatch, capacity=capacity, cores_per_stream=1 / capacity, late_from=10**9, late_once=False
+            )
+            case = {"case": route, "kind": kind, "route": route, "chunk_ms": 20, "rate": 48_000, "channels": channels}
+            results.append(case | msgspec.to_builtins(result))
+    return {
+        "when": "2026-01-02T03:04:05+00:00",
+        "machine": {"cpu": "a CPU", "cpus": 2, "python": "3.11"},
+        "versions": {"numpy": "2"},
+        "commit": "abc",
+        "quick": False,
+        "limits": {"added_ms": 20.0, "late_ms": 5.0},
+        "results": results,
+        "failed": [],
+    }
+
+
+def test_the_report_goes_between_its_marks(
+    modules: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    written = document(modules, monkeypatch)
+    result, docs = tmp_path / "load.json", tmp_path / "performance.md"
+    result.write_text(json.dumps(written))
+    docs.write_text("# Performance\n\nbefore\n")
+    report = modules("report")
+    monkeypatch.setattr(sys, "argv", ["report.py", str(result), "--docs", str(docs), "--images", str(tmp_path)])
+    for _ in range(2):  # The second time in place of the first.
+        assert report.main() == 0
+    text = docs.read_text()
+    assert text.startswith("# Performance\n\nbefore\n\n## Live streams on a core\n\n<!-- load suite: begin -->\n")
+    assert text.count("| segmented, 20 ms, 48 kHz, stereo |") == 3  # capacity, and two servers in detail
+    row = next(line for line in text.splitlines() if line.startswith("| segmented") and "x**" in line)
+    ours, theirs = (int(cell) for cell in row.split("|")[2:4])
+    assert row.endswith(f"| **{ours / theirs:.1f}x** |")
+    for name in ("load-capacity.svg", "load-latency.svg"):
+        assert "<svg" in (tmp_path / name).read_text()
+
+
+def test_a_quick_run_is_written_nowhere(
+    modules: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result, docs = tmp_path / "load.json", tmp_path / "performance.md"
+    result.write_text(json.dumps(document(modules, monkeypatch) | {"quick": True}))
+    report = modules("report")
+    monkeypatch.setattr(sys, "argv", ["report.py", str(result), "--docs", str(docs), "--images", str(tmp_path)])
+    assert report.main() == 0
+    assert not docs.exists()
+    assert "nothing written" in capsys.readouterr().out
