@@ -44,8 +44,8 @@ BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
 # From then on a process has lived long enough for its death to be no sign of another.
 SETTLED_S = 60.0
-# The server processes end by themselves in 0.9 s after the grace time.
-GONE_S = 0.95
+# The server processes end by themselves within 0.8 s of the grace time.
+GONE_S = 0.9
 
 
 class Worker:

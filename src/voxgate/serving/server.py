@@ -35,8 +35,8 @@ LEFTOVERS_SHARE = 0.1
 LEFTOVERS_MAX_S = 2.0
 # ... and from the end of it on: the last finals leave, the clients answer the close frame, the process is gone.
 LAST_FINALS_S = 0.4
-LAST_CLOSES_S = 0.7
-GONE_S = 0.9
+LAST_CLOSES_S = 0.6
+GONE_S = 0.8
 # A client has this long to answer the close frame; who does not gets the rest of what was sent, and an end.
 CLOSE_S = 2.0
 HTTP_S = 0.1
