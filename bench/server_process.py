@@ -17,11 +17,14 @@ START_S = 60
 class ServerProcess:
     """Started by entering, ended by leaving. Its log goes to `log`, or nowhere."""
 
-    def __init__(self, settings: Mapping[str, Any], log: Path | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], log: Path | None = None, variables: Mapping[str, str] | None = None
+    ) -> None:
         flags = [flag for key, value in settings.items() for flag in ("--set", f"{key}={value}") if key != "model"]
         model = ["--model", str(settings["model"])] if "model" in settings else []
         # Secrets of the one who runs this, and his settings, are none of its business.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("VOXGATE_")}
+        environment |= variables or {}
         self._log = log.open("w") if log is not None else subprocess.DEVNULL
         self._process = subprocess.Popen(
             [sys.executable, "-m", "voxgate", "serve", "--port", "0", *model, *flags],
