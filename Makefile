@@ -21,7 +21,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench bench-baseline bench-load bench-streams bench-batching bench-isolation bench-overload lint types wheel sanitize fuzz hostile soak pictures speech clean
+.PHONY: help setup demo serve test bench bench-baseline bench-load bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile soak pictures speech clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ bench-overload: $(VENV)/.ready ## twice as many streams as the model can serve: 
 bench-isolation: $(VENV)/.ready ## a model that crashes and hangs in worker processes; a model that holds the GIL
 	@cd $(ROOT) && $(BIN)/python bench/isolation.py $(ARGS)
 
+bench-page: $(VENV)/.ready ## what a frame of the page's picture costs after an hour, in Chromium
+	@cd $(ROOT) && $(BIN)/python bench/page_frames.py $(ARGS)
+
 $(VENV)/.bench: $(VENV)/.ready
 	@cd $(ROOT) && $(BIN)/python $(ROOT)/tools/requirements.py bench > $(VENV)/requirements-bench.txt
 	@$(BIN)/python -m pip install --quiet -r $(VENV)/requirements-bench.txt
@@ -122,7 +125,7 @@ speech: $(VENV)/.ready ## make the bundled speech anew (needs espeak-ng)
 
 pictures: $(VENV)/.ready ## make the pictures of the README anew, from real runs
 	@$(BIN)/python -m pip install --quiet rich
-	@cd $(ROOT) && PATH=$(BIN):$$PATH $(BIN)/python tools/make_pictures.py
+	@cd $(ROOT) && PATH=$(BIN):$$PATH $(BIN)/python tools/make_pictures.py && $(BIN)/python tools/make_page_picture.py
 
 clean: ## remove everything that was built, and the virtual environment
 	@cd $(ROOT) && rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks src/*.egg-info

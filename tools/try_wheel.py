@@ -32,8 +32,9 @@ def inspect(wheel: Path) -> None:
             suffix = ".pyi" if what.endswith(".pyi") else ".so"
             if not any(name.startswith(what) and name.endswith(suffix) for name in names):
                 sys.exit(f"the wheel lacks {what.removesuffix('.pyi')}{suffix}")
-    if "voxgate/py.typed" not in names:
-        sys.exit("the wheel lacks voxgate/py.typed")
+    for data in ("voxgate/py.typed", "voxgate/web/index.html", "voxgate/web/page.js", "voxgate/web/style.css"):
+        if data not in names:
+            sys.exit(f"the wheel lacks {data}")
     entry_points = next(name for name in names if name.endswith("entry_points.txt"))
     if "voxgate = voxgate.cli:main" not in zipfile.ZipFile(wheel).read(entry_points).decode():
         sys.exit("the wheel lacks the command voxgate")

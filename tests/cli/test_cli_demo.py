@@ -337,10 +337,12 @@ def alive(url: str) -> bool:
 def test_keep_leaves_the_server_until_ctrl_c() -> None:
     with demo_process("--fast", "--keep") as process:
         assert process.stdout is not None
-        url = ""
+        url = page = ""
         for line in process.stdout:
             if line.startswith("the server goes on at "):
                 url = line.split()[5]
+                assert page == f"the page to speak to it: {url}\n"
+            page = line
             if line.startswith("Ctrl-C"):
                 break
         assert alive(url)

@@ -269,6 +269,7 @@ async def run_demo(args: argparse.Namespace, command: Sequence[str], out: TextIO
             else:
                 good = await _whole(route, url, path, truth, args, style, out) and good
         say()
+        say(f"the page to speak to it: {style.bold(url)}" + ("" if args.keep else " (with --keep it stays)"))
         if args.keep:
             interrupted = asyncio.Event()  # so that Ctrl-C ends the demo with its own exit code
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)

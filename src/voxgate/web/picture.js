@@ -248,23 +248,20 @@ export class Picture {
     const pyramid = session.waves[channel];
     const middle = (top + bottom) / 2;
     const scale = (bottom - top) / 2 / 32768;
-    const ratio = this.#canvas.width / this.#width;
-    const step_s = this.span_s / this.#canvas.width;
-    const first = Math.max(0, Math.floor(this.#x(session.offset_s) * ratio));
-    const last = Math.min(this.#canvas.width, Math.ceil(this.#x(session.end_s) * ratio));
+    const step_s = this.span_s / this.#width;
+    const first = Math.max(0, Math.floor(this.#x(session.offset_s)));
+    const last = Math.min(this.#width, Math.ceil(this.#x(session.end_s)));
     context.fillStyle = this.#colours.line;
-    context.fillRect(first / ratio, Math.round(middle), (last - first) / ratio, 1);
+    context.fillRect(first, Math.round(middle), last - first, 1);
     context.fillStyle = this.#colours.wave;
-    context.beginPath();
     const begin_s = this.begin_s - session.offset_s;
     for (let column = first; column < last; column++) {
       const from_s = begin_s + column * step_s;
       if (!pyramid.range(from_s, from_s + step_s, this.#range)) continue;
       const high = middle - this.#gain(this.#range[1]) * scale;
       const low = middle - this.#gain(this.#range[0]) * scale;
-      context.rect(column / ratio, high - 0.5, 1 / ratio, Math.max(1, low - high + 1));
+      context.fillRect(column, high - 0.5, 1, Math.max(1, low - high + 1)); // a path of them all would cost far more
     }
-    context.fill();
   }
 
   // Quiet speech should be seen: a gentle curve, not the truth of the level.
@@ -322,10 +319,15 @@ export class Picture {
       const width = Math.max(2, this.#x(entry.to_s) - from - 1);
       const isFinal = entry.state === "final";
       context.fillStyle = { final: colours.final, failed: colours.failed }[entry.state] ?? colours.interim;
+      const isMarked = entry === this.selected || entry === this.hovered;
+      if (width < 10 && !isMarked) {
+        context.fillRect(from, top + 2, width, STRIP - 4);
+        continue;
+      }
       context.beginPath();
       context.roundRect(from, top + 2, width, STRIP - 4, Math.min(4, width / 2));
       context.fill();
-      if (entry === this.selected || entry === this.hovered) {
+      if (isMarked) {
         context.lineWidth = 2;
         context.strokeStyle = colours.focus;
         context.stroke();
