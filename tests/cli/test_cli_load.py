@@ -20,7 +20,7 @@ from voxgate.cli import load as verb
 from wire import bursts
 
 CALM = "1e6"  # ms: no machine is so busy
-AUDIO = ("--duration", "1.6", "--ramp", "0.2")
+AUDIO = ("--duration", "2.4", "--ramp", "0.2")
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +210,13 @@ def usage() -> Iterator[tuple[tuple[str, ...], str]]:
 def test_wrong_usage(arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("127.0.0.1:9", *arguments) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_without_a_second_of_all_streams_there_is_nothing_to_report(
+    serve: Any, wav: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(host(serve().url()), "-n", "2", "-i", wav, "--duration", "0.8", "--ramp", "0.6") == 1
+    out = capsys.readouterr().out
+    assert "streams      2 of 2 complete" in out
+    assert "There was no second in which all streams were live" in out
+    assert "added latency" not in out

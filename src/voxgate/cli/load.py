@@ -144,7 +144,7 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
             return _complain(error, EXIT_BAD)
     if outcome.is_late:
         return EXIT_LATE
-    return EXIT_OK if outcome.counts.is_clean else EXIT_BAD
+    return EXIT_OK if outcome.counts.is_clean and outcome.has_window else EXIT_BAD
 
 
 def prepare(source: str, rate: int, channels: int, encoding: str, chunk_ms: int) -> load.Material:

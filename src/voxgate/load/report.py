@@ -107,8 +107,12 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
             lines.append(style.red(f"{name:<13}" + ", ".join(f"{count} x {what}" for what, count in values.items())))
     if counts.different:
         lines.append(style.red(f"different    {counts.different} streams, such as: {counts.differences[0]}"))
+    if not outcome.has_window:
+        lines.append(
+            style.red("There was no second in which all streams were live: a longer --duration, or fewer streams.")
+        )
     late = outcome.late
-    if late is not None:
+    if late is not None and outcome.has_window:
         lines.append(
             f"generator    sent late by p50 {late.p50:.2f}, p99 {late.p99:.2f}, max {late.max:.2f} ms; "
             f"{100 * outcome.generator_cpu_cores:.0f} % of a core"
@@ -122,7 +126,9 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
         )
         return "\n".join(lines)
     server = outcome.server
-    if server is not None:
+    if not outcome.has_window:
+        pass
+    elif server is not None:
         lines.append(
             f"server       {100 * server.cpu_cores:.1f} % of a core, {server.cpu_us_per_message:.1f} us a message; "
             f"{server.memory_mib:.0f} MiB, {server.memory_kib_per_stream:.0f} KiB a stream"

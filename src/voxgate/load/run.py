@@ -20,6 +20,9 @@ __all__ = ["LATE_MS", "Counts", "Outcome", "ServerCost", "cost_between", "counts
 LATE_MS = 5.0
 """A generator whose messages leave later than this, in one case of a hundred, has measured itself."""
 
+LEAST_WINDOW_S = 1.0
+"""All streams must be live for this long, or there is nothing to say about them."""
+
 Sampler = Callable[[], Cost]
 
 
@@ -71,6 +74,10 @@ class Outcome(msgspec.Struct, frozen=True):
     inactive_to_final: Quantiles | None
     lag: Quantiles | None
     server: ServerCost | None
+
+    @property
+    def has_window(self) -> bool:
+        return self.window_s >= LEAST_WINDOW_S
 
 
 def counts_of(tally: Tally) -> Counts:
@@ -163,18 +170,19 @@ async def run(
     window_s = max(0.0, measures.until_s - measures.from_s) if measures.from_s < measures.until_s else 0.0
     late = lateness.quantiles()
     costs = None
-    if idle is not None and first is not None and last is not None and window_s:
+    is_long_enough = window_s >= LEAST_WINDOW_S
+    if idle is not None and first is not None and last is not None and is_long_enough:
         costs = cost_between(idle, first, last, window_s, n_streams, plan.material.chunk_ms)
     return Outcome(
         window_s=round(window_s, 3),
         late=late,
         is_late=late is not None and late.p99 > late_ms,
-        generator_cpu_cores=round(cpu_s / window_s, 3) if window_s else 0.0,
+        generator_cpu_cores=round(cpu_s / window_s, 3) if is_long_enough else 0.0,
         counts=counts_of(generator.tally),
         connect=quantiles(generator.connect_s),
         first_result=quantiles(generator.first_result_s),
-        added=quantiles(measures.added_s),
-        inactive_to_final=quantiles(measures.inactive_to_final_s),
-        lag=quantiles(measures.lag_s),
+        added=quantiles(measures.added_s) if is_long_enough else None,
+        inactive_to_final=quantiles(measures.inactive_to_final_s) if is_long_enough else None,
+        lag=quantiles(measures.lag_s) if is_long_enough else None,
         server=costs,
     )
