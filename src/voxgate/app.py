@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -83,10 +82,6 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
         async def start() -> None:
             try:
                 await service.start()
-                # What stays for good (modules, the model) is not looked at again by the garbage collector, whose full
-                # rounds would otherwise hold the event loop for 20 to 30 ms now and then.
-                gc.collect()
-                gc.freeze()
             except Exception as error:
                 if on_started is None:
                     raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from typing import Any
@@ -133,14 +134,15 @@ class Service:
             deadline_s=inference.deadline_s,
         )
         self.scheduler.start()
-        on_threads = isinstance(self.engine, ThreadEngine)
-        self.watchdog = Watchdog(self.model.name if on_threads else None, self._calls)
-        self.watchdog.start()
         if self.config.inference.warm_up:
             if self._phase != "draining":
                 self._phase = "warming up the model"
             logger.info("warming up model %r ...", self.model.name)
             await self.scheduler.warm_up()
+        await _freeze_what_stays()
+        on_threads = isinstance(self.engine, ThreadEngine)
+        self.watchdog = Watchdog(self.model.name if on_threads else None, self._calls)
+        self.watchdog.start()
         if self._phase != "draining":  # asked to end before it was ready
             self._phase = None
 
@@ -181,6 +183,16 @@ class Service:
     def _calls(self) -> tuple[int, int]:
         """Model calls that run, and that have ended."""
         return self.scheduler.depths()["running"], self.engine.counts().batches
+
+
+async def _freeze_what_stays() -> None:
+    """What stays for good (modules, the model) is not looked at again by the garbage collector, whose full rounds would
+    otherwise hold the event loop for 20 to 30 ms now and then.
+    """
+    # Between two steps of the task, not in one: it is long, and before the start it harms nobody.
+    asyncio.get_running_loop().call_soon(gc.collect)
+    await asyncio.sleep(0)
+    gc.freeze()
 
 
 def _engine(config: Config, model: Model | None) -> Engine:
