@@ -138,6 +138,12 @@ def wrong_path(raw: Raw, rng: random.Random) -> None:
     raw.send(upgrade("/nowhere" + path))
 
 
+@kind(end=403)
+def foreign_page(raw: Raw, rng: random.Random) -> None:
+    origin = rng.choice(["https://evil.example", "null", "http://server.evil", "x" * 3000, "http://server\\@evil"])
+    raw.send(upgrade(rng.choice(PATHS), origin=origin))
+
+
 @kind(end=404)
 def no_upgrade(raw: Raw, rng: random.Random) -> None:
     raw.send(upgrade(rng.choice(PATHS), upgrade=None, connection="close"))
@@ -211,6 +217,12 @@ def bad_close_code(raw: Raw, rng: random.Random) -> None:
         [b"\x03", *(code.to_bytes(2) for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65_535))]
     )
     raw.send(frame(CLOSE, payload))
+
+
+@kind(end=1007)
+def close_reason_that_is_no_utf8(raw: Raw, rng: random.Random) -> None:
+    opened(raw, rng)
+    raw.send(frame(CLOSE, b"\x03\xe8\xff\xfe"))
 
 
 @kind(end=1007)
