@@ -94,6 +94,13 @@ class Churn:
         while time.monotonic() < end_s:
             try:
                 await self.one(random.Random(self._rng.random()))
+            except websockets.exceptions.InvalidStatus as refused:
+                # All its workers are being replaced: the server says so, and when to come again.
+                status = refused.response.status_code
+                self.counts[f"refused with {status}"] += 1
+                if status != 503:
+                    self.problems.append(f"refused with {status}")
+                await asyncio.sleep(1)
             except (OSError, websockets.exceptions.WebSocketException, TimeoutError) as error:
                 self.problems.append(f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1)

@@ -139,7 +139,7 @@ class Session:
         events += [*session.feed(decoder.finish()), *session.finish()]
         edges, results = [], []
         for event in events:
-            begin, end = (round(position / 16) / 1000 for position in (event.start_pos, event.end_pos))
+            begin, end = (round(position / 16_000 * 1000) / 1000 for position in (event.start_pos, event.end_pos))
             if event.kind == SPEECH_START:
                 edges.append((event.channel, "active", begin))
             if event.kind == SPEECH_END:
