@@ -134,8 +134,9 @@ def root() -> Iterator[logging.Logger]:
 )
 def test_the_form(root: logging.Logger, stream: Any, format: str, environ: dict[str, str], begins: str):
     out = stream()
-    logs.setup("info", format, out, environ)
+    handler = logs.setup("info", format, out, environ)
     logging.getLogger("voxgate.x").error("text")
+    assert handler.stream.drain(30)
     assert out.getvalue().startswith(begins)
 
 
@@ -145,25 +146,28 @@ def test_the_form(root: logging.Logger, stream: Any, format: str, environ: dict[
 )
 def test_colours(root: logging.Logger, environ: dict[str, str], coloured: bool):
     out = Terminal()
-    logs.setup("info", "auto", out, environ)
+    handler = logs.setup("info", "auto", out, environ)
     logging.getLogger("voxgate.x").error("text")
+    assert handler.stream.drain(30)
     assert ("\x1b[" in out.getvalue()) is coloured
 
 
 def test_the_level_and_uvicorn_whose_lines_at_info_tell_queries(root: logging.Logger):
     out = io.StringIO()
-    logs.setup("info", "json", out)
+    handler = logs.setup("info", "json", out)
     logging.getLogger("voxgate.x").debug("no")
     logging.getLogger("uvicorn.error").info("no")
     logging.getLogger("uvicorn.error").warning("yes")
+    assert handler.stream.drain(30)
     assert [json.loads(line)["logger"] for line in out.getvalue().splitlines()] == ["uvicorn.error"]
 
 
 def test_setting_up_again_replaces(root: logging.Logger):
     first, second = io.StringIO(), io.StringIO()
     logs.setup("info", "json", first)
-    logs.setup("info", "json", second)
+    handler = logs.setup("info", "json", second)
     logging.getLogger("voxgate.x").error("text")
+    assert handler.stream.drain(30)
     assert first.getvalue() == ""
     assert second.getvalue().count("\n") == 1
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
+from voxgate.outlet import Outlet
 from voxgate.tasks import spawn_thread
 
 __all__ = [
@@ -43,6 +44,8 @@ EVERY: Final = {"every": True}
 
 _MESSAGE_CHARACTERS = 16_384
 _STACK_CHARACTERS = 65_536
+_LAST_LINES_S = 1.0
+"""At the end, so long is waited for whoever reads the log."""
 _CONTEXTS = 16
 """Of a batch of many sessions, so many are named."""
 
@@ -257,14 +260,16 @@ def _summary(seen: _Seen, during_s: float) -> logging.LogRecord:
     )
 
 
-class Handler(logging.StreamHandler[TextIO]):
-    """Writes to a stream through a rate limit. A thread sees to the summaries while any are to come."""
+class Handler(logging.StreamHandler[Outlet]):
+    """Writes to a stream through a rate limit, and without waiting for it (outlet). A thread sees to the summaries
+    while any are to come.
+    """
 
     def __init__(self, stream: TextIO, limit: RateLimit | None = None) -> None:
-        super().__init__(stream)
+        super().__init__(Outlet(stream, self._lost))
         self._limit = limit or RateLimit()
         self._summing = False
-        self._closed = threading.Event()
+        self._ended = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called with the handler's lock held."""
@@ -280,10 +285,20 @@ class Handler(logging.StreamHandler[TextIO]):
 
     def close(self) -> None:
         """Writes what is still to be said."""
-        self._closed.set()
+        self._ended.set()
         with self.lock:  # type: ignore[union-attr]  # made by the base class
             self._write(self._limit.rest())
+        self.stream.drain(_LAST_LINES_S)
         super().close()
+
+    def _lost(self, n_lines: int) -> str:
+        text = "%d log lines were lost here: nobody read them in time"
+        fields = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": text, "args": (n_lines,)}
+        token = current.set(())
+        try:
+            return self.format(logging.makeLogRecord(fields)) + self.terminator
+        finally:
+            current.reset(token)
 
     def _write(self, records: Iterable[logging.LogRecord]) -> None:
         token = current.set(())  # a summary belongs to nobody
@@ -298,10 +313,10 @@ class Handler(logging.StreamHandler[TextIO]):
             with self.lock:  # type: ignore[union-attr]
                 self._write(self._limit.due())
                 wait_s = self._limit.next_s
-                if wait_s is None or self._closed.is_set():
+                if wait_s is None or self._ended.is_set():
                     self._summing = False
                     return
-            self._closed.wait(wait_s)
+            self._ended.wait(wait_s)
 
 
 def setup(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -116,3 +118,30 @@ def test_listen_bounds_what_the_kernels_hold():
 def test_listen_on_an_address_that_is_not_ours():
     with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:0"):
         listen(ServerSettings(host="192.0.2.1", port=0))
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="the pipe's size cannot be set here")
+def test_a_log_that_nobody_reads_holds_nobody(project):
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(1024))
+    os.set_blocking(writing, True)
+    with subprocess.Popen(
+        command("--model", "mymodel:count"),
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=writing,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1].replace("http", "ws")
+        for _ in range(20):
+            assert stream(f"{url}/api/v1/simple", start(), bytes(3200))[0]["count"] == 1600
+        process.terminate()
+        assert process.wait(30) == 0
+    os.close(reading)
+    os.close(writing)
