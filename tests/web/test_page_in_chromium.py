@@ -275,6 +275,7 @@ def test_stopping_while_the_server_is_away(process, visit):
     expect(page.locator("#state")).to_have_text("Looking for the server …")
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#state")).to_have_text("Press Start and speak.")
+    expect(page.get_by_role("alert")).to_be_hidden()  # the page does not go on by itself any more
     process.start()
     expect(page.locator("#connection")).to_have_text("server ready")  # it is looked for all the same
     expect(page.get_by_role("button", name="Start")).to_be_enabled()
@@ -285,6 +286,8 @@ def test_a_wrong_token_and_a_good_one(serve, visit):
     page = visit(server)
     expect(page.locator("#connection")).to_have_text("a token is needed")
     expect(page.locator("#token-state")).to_contain_text("The server wants a token.")
+    expect(page.locator("#state")).to_have_text("Enter the token under Access first.")
+    expect(page.get_by_role("button", name="Start")).to_be_disabled()
     page.get_by_label("Token").fill("wrong")
     page.get_by_role("button", name="Use").click()
     expect(page.locator("#token-state")).to_contain_text("The server does not accept this token")
@@ -502,6 +505,23 @@ def test_a_narrow_screen_and_a_keyboard(serve, visit, scheme):
     expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
     page.keyboard.press("End")
     expect(page.locator("#follow")).to_have_attribute("aria-pressed", "true")
+
+
+def test_starting_and_stopping_by_keyboard(serve, visit):
+    page = visit(serve(words))
+    start = page.locator("#start")
+    expect(start).to_be_enabled()
+    start.focus()
+    for n_sessions in (1, 2):
+        page.keyboard.press("Enter")
+        expect(page.locator("#connection")).to_have_text("connected")
+        expect(start).to_be_focused()  # through the question for the microphone
+        page.keyboard.press("Enter")
+        expect(page.locator("#start-label")).to_have_text("Start")
+        expect(page.locator("#connection")).to_have_text("server ready")
+        expect(start).to_be_focused()
+        assert len(json.loads(downloaded(page, "JSON"))["sessions"]) == n_sessions
+        start.focus()  # the download took it
 
 
 def test_everything_that_can_be_used_has_a_name(serve, visit):

@@ -64,7 +64,7 @@ function showPhase() {
   picture.live = phase === "listening";
   at("start").classList.toggle("is-running", isRunning);
   at("start-label").textContent = !isRunning ? "Start" : phase === "finishing" ? "Finishing" : "Stop";
-  at("start").disabled = isAsking || (!isRunning && info === null && presence !== "locked");
+  showStart();
   for (const input of document.querySelectorAll('#source-kind input, input[name="pace"], #device, #processing, #file')) {
     input.disabled = isRunning;
   }
@@ -82,6 +82,13 @@ function showPhase() {
   showTools();
 }
 
+function showStart() {
+  // Not disabled while a person is asked for the microphone: that would take the keyboard's focus away, and a second
+  // Enter would not stop.
+  at("start").setAttribute("aria-disabled", String(isAsking));
+  at("start").disabled = listening.phase === "idle" && !isAsking && info === null;
+}
+
 function showState() {
   const { phase, session, source } = listening;
   const state = at("state");
@@ -97,7 +104,8 @@ function showState() {
       const which = speaking.flatMap((yes, channel) => (yes ? [channel] : []));
       [kind, text] = ["speech", session.nChannels > 1 ? `Hears speech on channel ${which.join(", ")}` : "Hears speech"];
     } else [kind, text] = ["silence", source.kind === "microphone" ? "Listening: silence" : "Hears no speech"];
-  } else if (chosenKind() === "microphone") text = "Press Start and speak.";
+  } else if (presence === "locked") text = "Enter the token under Access first.";
+  else if (chosenKind() === "microphone") text = "Press Start and speak.";
   else text = chosenFile ? "Press Start to send the file." : "Choose a sound file.";
   if (state.textContent !== text) state.textContent = text;
   state.dataset.state = kind;
@@ -317,7 +325,8 @@ async function ask() {
   } else {
     presence = status === 0 ? "away" : "waiting";
   }
-  if (listening.phase === "idle") at("start").disabled = isAsking || info === null;
+  showStart();
+  showState();
   showConnection();
   showNumbers();
 }
@@ -363,8 +372,12 @@ async function useToken() {
 // Wiring
 
 at("start").addEventListener("click", () => {
+  if (isAsking) return;
   if (listening.phase === "idle") void start();
-  else listening.stop();
+  else {
+    if (listening.phase === "away") hideNotice(); // it says that the page goes on
+    listening.stop();
+  }
 });
 at("notice-close").addEventListener("click", hideNotice);
 at("zoom-in").addEventListener("click", () => picture.zoom(1 / 1.5));
