@@ -19,7 +19,7 @@ from voxgate import page, runners, tasks
 from voxgate.access import SUBPROTOCOL, Verdict, credentials_of
 from voxgate.account import Caller
 from voxgate.admission import Place, Refusal
-from voxgate.connection import Connection
+from voxgate.connection import Connection, Listener
 from voxgate.errors import InternalError, Unauthorized, VoxgateError
 from voxgate.service import Service
 
@@ -176,7 +176,7 @@ class StreamEndpoint:
             await send(accept)
             due = check_token if place.is_pending else None
             caller = _caller(service, scope)
-            await Connection(WebSocket(receive, send), service, self._route, due, caller).run()
+            await Connection(WebSocket(scope, receive, send), service, self._route, due, caller).run()
         finally:
             place.release()
 
@@ -240,11 +240,13 @@ class NoSuchStream:
 class WebSocket:
     """An accepted ASGI websocket as a connection's transport. Straight to ASGI: nothing stands between per message."""
 
-    __slots__ = ("_receive", "_send", "close_code", "close_reason")
+    __slots__ = ("_receive", "_send", "_shortcut", "close_code", "close_reason")
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
+        # Our server's own (serving.websocket); others have none.
+        self._shortcut: Callable[[Listener | None], None] | None = scope["extensions"].get("voxgate.shortcut")
         self.close_code = 1006
         self.close_reason = ""
 
@@ -258,6 +260,10 @@ class WebSocket:
             return data
         text: str = message["text"]
         return text
+
+    def listen(self, listener: Listener | None) -> None:
+        if self._shortcut is not None:
+            self._shortcut(listener)
 
     async def send(self, text: str) -> None:
         # Servers raise OSError, or a subclass, for a client that is gone, and RuntimeError when it was thrown out for

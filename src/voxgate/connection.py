@@ -10,6 +10,7 @@ the bound reading pauses, and TCP holds the client back.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -64,6 +65,10 @@ CheckTokenOf = Callable[[str], Awaitable[VoxgateError | None]]
 """Says why a token is not taken; None: it is good."""
 
 
+Listener = Callable[[bytes], bool]
+"""Takes a binary message at once, or says no: then it comes by `receive`."""
+
+
 class Transport(Interface):
     """The websocket, as a connection sees it."""
 
@@ -75,6 +80,11 @@ class Transport(Interface):
 
     async def receive(self) -> str | bytes | None:
         """The next message; None when the client is gone."""
+
+    def listen(self, listener: Listener | None) -> None:
+        """From now on `listener` may be offered binary messages before they come by `receive`, in their order and
+        while nothing else is on its way. None: no longer.
+        """
 
     async def send(self, text: str) -> None:
         """Waits while the client does not read. Does nothing when it is gone."""
@@ -143,6 +153,8 @@ class Connection:
         self._service.connections.add(self)
         if self._service.draining_until_s is not None:
             self.drain(0)
+        context = contextvars.copy_context()  # what is logged is of this connection, though it runs in no task of ours
+        self._transport.listen(lambda data: context.run(self._hear, data))
         try:
             while (message := await self._transport.receive()) is not None:
                 self._heard_s = self._loop.time()
@@ -153,6 +165,7 @@ class Connection:
                         await self._wait_for_room()
             gone = True
         finally:
+            self._transport.listen(None)
             tally.stream_ended(self._route, *self._how_it_ended(gone))
             self._service.connections.discard(self)
             self._timer.cancel()
@@ -182,6 +195,11 @@ class Connection:
         return "completed" if done else "left", code
 
     # In
+
+    def _hear(self, data: bytes) -> bool:
+        """Audio that comes by the shortcut (`Listener`)."""
+        self._heard_s = self._loop.time()
+        return self._feed_now(data)
 
     def _feed_now(self, message: str | bytes) -> bool:
         """The way of nearly every message: audio of an open session, short, with nothing in front of it. False: not
@@ -371,12 +389,15 @@ class Connection:
         runner, share = self._runner, self._share
         assert runner is not None
         assert share is not None
+        owed = runner.owed
+        if not owed:  # nearly always: what waits is too little for a call
+            return self._is_unread()
         backlog_s = runner.backlog_s
         share.hold(backlog_s)
         return (
             backlog_s >= self._limits.buffered_audio_s
-            or (share.is_too_large and runner.owed > 0)  # an answer will come, and then there is less
-            or runner.owed >= self._max_owed
+            or share.is_too_large  # an answer will come, and then there is less
+            or owed >= self._max_owed
             or self._is_unread()
         )
 

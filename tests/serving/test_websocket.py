@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import uvicorn
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from bare import BINARY, CLOSE, CONT, PING, PONG, TEXT, Raw, frame, request
@@ -165,6 +169,9 @@ class Transport:
     def resume_reading(self):
         self.paused = False
 
+    def can_write_eof(self):
+        return False
+
     def close(self):
         pass
 
@@ -199,3 +206,113 @@ def test_one_read_full_of_frames_is_worked_off_in_many_turns_of_the_loop():
         await asyncio.gather(*protocol.tasks)
 
     asyncio.run(main())
+
+
+# The shortcut of live audio
+
+
+def run_protocol(reads: list[bytes], takes: Callable[[bytes], bool] | None, **limits: int) -> list[bytes | str]:
+    """What the application gets of these reads, by the shortcut or by `receive`, in its order."""
+    heard: list[bytes | str] = []
+
+    async def app(scope, receive, send):
+        def listen(data: bytes) -> bool:
+            if not takes(data):
+                return False
+            heard.append(data)
+            return True
+
+        await receive()
+        await send({"type": "websocket.accept"})
+        if takes is not None:
+            scope["extensions"][websocket.SHORTCUT](listen)
+        while (message := await receive())["type"] == "websocket.receive":
+            heard.append(message["text"] if message.get("bytes") is None else message["bytes"])
+        heard.append(f"closed {message['code']}")
+
+    async def main() -> None:
+        config = uvicorn.Config(app, ws_per_message_deflate=False, lifespan="off", log_config=None, ws_max_size=70_000)
+        config.load()
+        settings = load_config(environ={}, overrides={"limits.message_bytes": 70_000, **limits})
+        kind = type("Protocol", (websocket.WebSocketProtocol,), {"settings": settings})
+        protocol = kind(config=config, server_state=ServerState(), app_state={})
+        transport = Transport()
+        protocol.connection_made(transport)
+        protocol.data_received(request())
+        while not protocol.handshake_complete:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for read in reads:
+            protocol.data_received(read)
+            while transport.paused:
+                await asyncio.sleep(0)
+        protocol.connection_lost(None)
+        await asyncio.gather(*protocol.tasks)
+
+    asyncio.run(main())
+    return heard
+
+
+payloads = st.one_of(st.binary(max_size=5), st.sampled_from([125, 126, 127, 640, 20_000, 65_535, 65_536]).map(bytes))
+some_frames = st.lists(
+    st.one_of(
+        payloads.map(lambda data: frame(BINARY, data)),
+        payloads.map(lambda data: frame(BINARY, data)),
+        st.text(max_size=5).map(lambda text: frame(TEXT, text.encode())),
+        st.tuples(payloads, payloads).map(lambda two: frame(BINARY, two[0], fin=False) + frame(CONT, two[1])),
+        st.just(frame(PING, b"?")),
+        st.just(frame(PONG, b"")),
+    ),
+    max_size=8,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(some_frames, st.lists(st.integers(0, 200_000), max_size=6), st.integers(0, 3))
+def test_the_shortcut_changes_nothing_of_what_is_heard(frames, cuts, every):
+    """Any frames, cut anywhere, with a listener that takes none, all, or every so many."""
+    wire = b"".join(frames)
+    bounds = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
+    reads = [wire[begin:end] for begin, end in pairwise(bounds)]
+    n_asked = 0
+
+    def takes(data: bytes) -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return bool(data) and every > 0 and n_asked % every == 0
+
+    assert run_protocol(reads, takes) == run_protocol(reads, None)
+
+
+def test_whole_frames_of_audio_take_the_shortcut_and_nothing_else_does():
+    taken: list[bytes] = []
+
+    def takes(data: bytes) -> bool:
+        taken.append(data)
+        return True
+
+    audio = [bytes([number]) * size for number, size in enumerate((1, 125, 126, 640))]
+    plain = b"".join(frame(BINARY, data) for data in audio)
+    run_protocol([plain, frame(TEXT, b"{}") + plain, plain[:50], plain[50:], plain], takes)
+    # After something else in the same read, or where a frame was cut, all of that read goes the long way.
+    assert taken == [*audio, audio[0], *audio]
+
+
+@pytest.mark.parametrize(
+    ("wire", "code"),
+    [
+        (bytes([0x82, 5]) + b"plain", 1002),  # no mask
+        (bytes([0xC2]) + frame(BINARY, b"12345")[1:], 1002),  # a reserved bit
+        (frame(BINARY, bytes(70_001)), 1009),
+        (frame(BINARY, bytes(10), length=2**63), 1009),
+    ],
+    ids=["unmasked", "reserved", "too large", "huge"],
+)
+def test_the_shortcut_lets_nothing_through_that_is_forbidden(wire, code):
+    reads = [frame(BINARY, b"before") + wire + frame(BINARY, b"behind")]
+    assert run_protocol(reads, lambda data: True) == [b"before", f"closed {code}"]
+
+
+def test_a_short_length_that_is_written_long_goes_the_long_way():
+    long = bytes([0x82, 0xFE, 0, 5]) + frame(BINARY, b"12345")[2:]
+    assert run_protocol([long], lambda data: False) == run_protocol([long], None) == [b"12345", "closed 1005"]
