@@ -14,6 +14,7 @@ import msgspec
 
 from voxgate import client, speech
 from voxgate.cli import plot
+from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.show import FORMATS, Shown, complain, explain, show
 from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
 from voxgate.errors import ConfigError
@@ -76,7 +77,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--chunk-size",
-        type=_positive_int,
+        type=whole(1),
         default=256,
         metavar="BYTES",
         help="length of an audio message (%(default)s)",
@@ -123,15 +124,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     session.add_argument(
         "--timeout",
-        type=_positive_float,
+        type=positive_float,
         metavar="SECONDS",
         help="longest silence to bear once everything is sent (no limit)",
     )
     raw = parser.add_argument_group("raw PCM from stdin, and microphones")
     raw.add_argument(
-        "--rate", type=_positive_int, metavar="HZ", help="sample rate; required with -i -, else the microphone's own"
+        "--rate", type=whole(1), metavar="HZ", help="sample rate; required with -i -, else the microphone's own"
     )
-    raw.add_argument("--channels", type=_positive_int, help="interleaved channels (1)")
+    raw.add_argument("--channels", type=whole(1), help="interleaved channels (1)")
     raw.add_argument("--encoding", choices=tuple(_ENCODINGS), help="of a sample, little-endian (s16); for stdin only")
     parser.set_defaults(run=run)
 
@@ -253,19 +254,3 @@ def _vad_options(pairs: Sequence[str]) -> VadOptions | None:
         return msgspec.convert(fields, VadOptions)
     except msgspec.ValidationError as error:
         raise _UsageError(f"--vad: {str(error).replace('`', '').replace('$.', '')}") from None
-
-
-def _positive_int(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
-    return int(text)
-
-
-def _positive_float(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value

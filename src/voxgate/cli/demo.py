@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from voxgate import client, speech, tasks
+from voxgate.cli.arguments import positive_float
 from voxgate.cli.client import explain
 from voxgate.cli.display import PrettyRenderer, Style
 from voxgate.client import ClientError, Options, RejectedError, Stream, VadOptions
@@ -57,27 +58,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--set", metavar="KEY=VALUE", action="append", default=[], help="setting of the server, as for voxgate serve"
     )
     pace = parser.add_mutually_exclusive_group()
-    pace.add_argument("--speed", type=_factor, default=1.0, metavar="FACTOR", help="times live pace (%(default)g)")
+    pace.add_argument(
+        "--speed", type=positive_float, default=1.0, metavar="FACTOR", help="times live pace (%(default)g)"
+    )
     pace.add_argument("--fast", action="store_true", help="as fast as the server takes it")
     parser.add_argument("--keep", action="store_true", help="leave the server running until Ctrl-C")
     parser.add_argument(
         "--start-timeout",
-        type=_factor,
+        type=positive_float,
         default=120.0,
         metavar="SECONDS",
         help="longest wait for the server; the very first start compiles the model's kernels (%(default)g)",
     )
     parser.set_defaults(run=run)
-
-
-def _factor(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -191,9 +184,9 @@ class Heard:
 class Comparison:
     """Heard against truth. `pairs` in order of time, `missed` and `extra` are what has no partner."""
 
-    pairs: list[tuple[Heard, speech.Utterance]] = field(default_factory=list)
-    missed: list[tuple[int, speech.Utterance]] = field(default_factory=list)
-    extra: list[Heard] = field(default_factory=list)
+    pairs: list[tuple[Heard, speech.Utterance]] = field(defaultpositive_floaty=list)
+    missed: list[tuple[int, speech.Utterance]] = field(defaultpositive_floaty=list)
+    extra: list[Heard] = field(defaultpositive_floaty=list)
 
     @property
     def largest_difference_s(self) -> float:

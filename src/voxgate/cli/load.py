@@ -17,6 +17,7 @@ import uvloop
 
 from voxgate import load, speech
 from voxgate.audio import read_audio
+from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.client import explain, recording
 from voxgate.cli.display import Style
 from voxgate.load.report import document, table, write_json
@@ -55,16 +56,20 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-n", "--streams", type=_whole(1, 100_000), default=10, help="live streams (%(default)s)")
+    parser.add_argument("-n", "--streams", type=whole(1, 100_000), default=10, help="live streams (%(default)s)")
     parser.add_argument("--addr", default="localhost:8080", metavar="URL", help="server (%(default)s)")
     parser.add_argument(
         "--route", choices=("segmented", "simple", "stateful"), default="segmented", help="(%(default)s)"
     )
     parser.add_argument(
-        "--duration", type=_seconds, default=30.0, metavar="S", help="audio of a stream, in seconds (%(default)g)"
+        "--duration", type=positive_float, default=30.0, metavar="S", help="audio of a stream, in seconds (%(default)g)"
     )
     parser.add_argument(
-        "--ramp", type=_seconds, default=5.0, metavar="S", help="time over which they start, in seconds (%(default)g)"
+        "--ramp",
+        type=positive_float,
+        default=5.0,
+        metavar="S",
+        help="time over which they start, in seconds (%(default)g)",
     )
     parser.add_argument("--interim-results", action="store_true", help="ask for results while somebody speaks")
     parser.add_argument(
@@ -81,27 +86,27 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"any sound file, or bundled speech ({', '.join(speech.names())}); resampled beforehand (%(default)s)",
     )
     audio.add_argument(
-        "--chunk-ms", type=_whole(1, 10_000), default=20, metavar="MS", help="audio of a message, in ms (%(default)s)"
+        "--chunk-ms", type=whole(1, 10_000), default=20, metavar="MS", help="audio of a message, in ms (%(default)s)"
     )
-    audio.add_argument("--rate", type=_whole(4000, 192_000), default=16_000, metavar="HZ", help="(%(default)s)")
-    audio.add_argument("--channels", type=_whole(1, 64), default=1, help="(%(default)s)")
+    audio.add_argument("--rate", type=whole(4000, 192_000), default=16_000, metavar="HZ", help="(%(default)s)")
+    audio.add_argument("--channels", type=whole(1, 64), default=1, help="(%(default)s)")
     audio.add_argument("--encoding", choices=tuple(load.ENCODINGS), default="s16", help="(%(default)s)")
     measures = parser.add_argument_group("measures")
     measures.add_argument("--json", metavar="FILE", help="write everything there; - is stdout, in place of the table")
     measures.add_argument(
         "--metrics", metavar="URL", help="where the server's CPU time and memory are to be read (its own /metrics)"
     )
-    measures.add_argument("--pid", type=_whole(1, 2**31), help="the server's process, when it is on this machine")
+    measures.add_argument("--pid", type=whole(1, 2**31), help="the server's process, when it is on this machine")
     measures.add_argument(
         "--late-ms",
-        type=_seconds,
+        type=positive_float,
         default=load.LATE_MS,
         metavar="MS",
         help="p99 of its own lateness from which on this program refuses to report (%(default)g)",
     )
     measures.add_argument(
         "--timeout",
-        type=_seconds,
+        type=positive_float,
         default=30.0,
         metavar="S",
         help="longest wait for an answer, in seconds (%(default)g)",
@@ -205,22 +210,3 @@ def _complain(error: Exception | str, code: int) -> int:
     text = explain(error) if isinstance(error, Exception) else error
     print(f"{Style.of(sys.stderr).red('voxgate load:')} {text}", file=sys.stderr, flush=True)
     return code
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"expected a whole number of {least} to {most}, got {text!r}")
-        return int(text)
-
-    return parse
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
