@@ -184,9 +184,9 @@ class Heard:
 class Comparison:
     """Heard against truth. `pairs` in order of time, `missed` and `extra` are what has no partner."""
 
-    pairs: list[tuple[Heard, speech.Utterance]] = field(defaultpositive_floaty=list)
-    missed: list[tuple[int, speech.Utterance]] = field(defaultpositive_floaty=list)
-    extra: list[Heard] = field(defaultpositive_floaty=list)
+    pairs: list[tuple[Heard, speech.Utterance]] = field(default_factory=list)
+    missed: list[tuple[int, speech.Utterance]] = field(default_factory=list)
+    extra: list[Heard] = field(default_factory=list)
 
     @property
     def largest_difference_s(self) -> float:
