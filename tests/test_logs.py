@@ -356,6 +356,18 @@ def test_one_line_when_a_session_is_over(serve, lines: Lines):
     }
 
 
+def test_a_session_that_the_end_of_the_server_cut_short(serve, lines: Lines):
+    server = serve(**{"server.drain_s": 0})
+    with wire.Client(server.url()) as client:
+        client.send(wire.start(notices=True), SPEECH)
+        events = client.until("active")
+        server.server.ask_to_end()
+        assert wire.of_type(client.rest(), "segment")
+    (line,) = lines.of("voxgate.session")
+    assert line["session"] == wire.of_type(events, "started")[0]["session_id"]
+    assert (line["outcome"], line["close_code"], line["errors"]) == ("closed", 1001, 0)
+
+
 def test_each_session_of_a_connection_has_a_line_and_an_id(serve, lines: Lines):
     server = serve()
     with wire.Client(server.url("simple")) as client:

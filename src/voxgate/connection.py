@@ -246,6 +246,7 @@ class Connection:
             self._worker = tasks.spawn_task(self._work_off(), "connection-inbox", "connection")
 
     async def _work_off(self) -> None:
+        logs.current.set((self._log_context,))  # whoever put the message there: at the end of the server, the service
         try:
             while self._inbox and self._closing is None:
                 message = self._inbox.popleft()
@@ -342,24 +343,27 @@ class Connection:
             self._emit(Started(account.session_id, name, limits, trace_id=account.trace_id))
             self._progress_timer = self._loop.call_later(PROGRESS_S, self._send_progress, runner)
 
-    async def _finish_session(self) -> None:
+    async def _finish_session(self, ending: Close | None = None) -> None:
         runner = self._runner
         assert runner is not None
         runner.finish()
         await self._until(lambda: runner.owed == 0)
         if self._progress_timer is not None:
             self._emit(Finished(runner.received_s, runner.processed_s, runner.results, runner.errors))
-        self._end_session("finished")
+        if ending is None:
+            self._end_session("finished")
+        else:
+            self._end_session("closed", ending.code)
         self._n_finished += 1
 
     async def _end(self, ending: Ending) -> None:
         if self._runner is not None:
-            await self._finish_session()
+            await self._finish_session(ending.close)
         if ending.error is not None:
             self._emit(Error(str(ending.error), ending.error.code))
         self._close(ending.close)
 
-    def _end_session(self, outcome: Outcome = "abandoned") -> None:
+    def _end_session(self, outcome: Outcome = "abandoned", close_code: int | None = None) -> None:
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
@@ -371,7 +375,9 @@ class Connection:
             self._runner.abandon()
             self._runner = None
         if self._account is not None:
-            self._account.close(outcome, None if self._closing is None else self._closing.code)
+            if close_code is None and self._closing is not None:
+                close_code = self._closing.code
+            self._account.close(outcome, close_code)
             self._account = None
         if self._share is not None:
             self._share.close()

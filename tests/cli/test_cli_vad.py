@@ -78,11 +78,16 @@ def test_plot_without_matplotlib_says_what_to_do(
 
 
 def test_plot_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for place in (tmp_path / "no_such_directory" / "out.png", tmp_path / "out.nonsense"):
-        code, out, err = run(capsys, str(speech.path("demo")), "--plot", str(place), "--detector", "energy")
-        assert code == 1
-        assert "channel 0: 4 segments" in out
-        assert err.startswith(f"voxgate: cannot write {place}: ")
+    place = tmp_path / "no_such_directory" / "out.png"
+    code, out, err = run(capsys, str(speech.path("demo")), "--plot", str(place), "--detector", "energy")
+    assert code == 1
+    assert "channel 0: 4 segments" in out
+    assert err.startswith(f"voxgate: cannot write {place}: ")
+    # What is known beforehand is said before the work.
+    place = tmp_path / "out.nonsense"
+    code, out, err = run(capsys, str(speech.path("demo")), "--plot", str(place), "--detector", "energy")
+    assert (code, out) == (2, "")
+    assert "expected a name that ends in .png, .svg or .pdf, got .nonsense" in err
 
 
 @pytest.mark.parametrize("option", ["threshold=1.5", "silence-duration-ms=10", "max-segment-s=nan"])

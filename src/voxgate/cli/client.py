@@ -144,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
             stack.callback(lambda: asyncio.run(tracing.stop()))
         try:
             if args.plot:
-                plot.check_matplotlib()
+                plot.check_target(args.plot)
             source = _source(args)
             out = stack.enter_context(open(args.output, "w", encoding="utf-8")) if args.output else sys.stdout
             notes = sys.stdout if args.format == "pretty" and not args.output else sys.stderr

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from voxgate.cli.meter import Envelope
 from voxgate.errors import ConfigError
 
-__all__ = ["POINTS", "Label", "Picture", "check_matplotlib"]
+__all__ = ["POINTS", "Label", "Picture", "check_matplotlib", "check_target"]
 
 POINTS = 1000
 """As much as a picture shows of hours of audio: pieces of each channel's outline."""
@@ -33,6 +34,14 @@ def check_matplotlib() -> Any:
     except ImportError as exc:
         raise ConfigError(f"--plot needs matplotlib, pip install 'voxgate[plot]': {exc}") from None
     return Figure
+
+
+def check_target(path: str) -> None:
+    """Whether a picture can be written to a file of this name, told before the work. Raises ConfigError."""
+    known = check_matplotlib()().canvas.get_supported_filetypes()
+    kind = Path(path).suffix.removeprefix(".").lower()
+    if kind and kind not in known:  # without any it becomes a png
+        raise ConfigError(f"--plot {path}: expected a name that ends in .png, .svg or .pdf, got .{kind}")
 
 
 class Picture:

@@ -16,7 +16,7 @@ from voxgate.cli.live import LiveStatus, View
 from voxgate.cli.meter import Meter
 from voxgate.cli.subtitles import Subtitles
 from voxgate.client import ClientError, ClosedError, Lost, Microphone, RefusedError, Resumed, Stream
-from voxgate.messages import Active, Draining, Error, Event, Inactive, Progress, Segment, Started
+from voxgate.messages import Active, Draining, Error, Event, Finished, Inactive, Progress, Segment, Started
 
 __all__ = ["FORMATS", "Shown", "complain", "explain", "show"]
 
@@ -41,7 +41,11 @@ def explain(error: Exception) -> str:
 
 def complain(error: Exception | str, err: TextIO) -> None:
     text = explain(error) if isinstance(error, Exception) else error
-    advice = _ADVICE.get(error.status) if isinstance(error, RefusedError) else None
+    advice = None
+    if isinstance(error, RefusedError):
+        advice = _ADVICE.get(error.status)
+    elif isinstance(error, ClosedError) and error.reason == "unauthorized":  # without a token, or with one in `start`
+        advice = _ADVICE[401]
     print(f"{Style.of(err).red('voxgate client:')} {text}", file=err)
     if advice is not None:
         print(f"  {advice}", file=err)
@@ -129,7 +133,7 @@ class Shown:
 
     def _hidden(self, event: Event) -> bool:
         """Whether the status says it, or nobody asked for it."""
-        if isinstance(event, Started | Progress):
+        if isinstance(event, Started | Progress | Finished):
             return not self._own_notices
         return self._in_place and self.format == "pretty" and isinstance(event, Segment) and event.is_final is False
 

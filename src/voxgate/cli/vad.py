@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as exc:
         raise ConfigError(str(exc)) from None
     if args.plot:
-        plot.check_matplotlib()  # if it is missing, say so before the work
+        plot.check_target(args.plot)  # what is missing or wrong is said before the work
     detector = load_detector(args.detector, args.weights)
     path = recording(args.file)
     try:
