@@ -379,6 +379,18 @@ def test_each_session_of_a_connection_has_a_line_and_an_id(serve, lines: Lines):
     assert (first["received_s"], second["received_s"]) == (0.1, 0.2)
 
 
+def test_one_connection_cannot_fill_the_log_with_sessions(serve, caplog):
+    caplog.set_level(logging.INFO)
+    server = serve()
+    with wire.Client(server.url("simple")) as client:
+        client.send(*[wire.start()] * 500, wire.STOP)
+        client.rest()
+    lines = [record for record in caplog.records if record.name == "voxgate.session"]
+    assert len(lines) == 500
+    assert all(getattr(record, "every", False) for record in lines[:10])
+    assert not all(getattr(record, "every", False) for record in lines[10:])
+
+
 def test_the_outcome_says_who_ended_a_session(serve, lines: Lines):
     server = serve(**{"limits.invalid_messages": 1})
     with wire.Client(server.url("simple")) as client:

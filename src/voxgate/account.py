@@ -79,9 +79,9 @@ class Account:
         runner.log_context = LogContext(self.session_id, self.trace_id)
         runner.trace = self._trace
 
-    def close(self, outcome: Outcome, close_code: int | None) -> None:
+    def close(self, outcome: Outcome, close_code: int | None, is_one_of_many: bool = False) -> None:
         """The session is over: `finished`, `abandoned` by its client, or `closed` by us. `close_code`: of the
-        websocket, where it ends with the session.
+        websocket, where it ends with the session. `is_one_of_many`: its line is one of those that may be held back.
         """
         runner = self._runner
         totals: dict[str, Any] = {
@@ -100,7 +100,7 @@ class Account:
             **totals,
             **({} if self._caller.address is None else {"client": self._caller.address}),
         }
-        logger.info("session over", extra={"fields": fields, **EVERY})
+        logger.info("session over", extra={"fields": fields, **({} if is_one_of_many else EVERY)})
         if self._trace is not None:
             attributes = {f"voxgate.{name}": value for name, value in totals.items()}
             if close_code is not None:

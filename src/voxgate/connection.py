@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Every session has a line in the log, as long as one connection has not more of them than this at first, and then one a
+# second: a few bytes open a session, and a client could fill the disk.
+SESSION_LINES = 10
+
 INTERNAL_ERROR = "Internal server error"
 
 # Reading pauses when this much waits in the inbox ...
@@ -121,6 +125,7 @@ class Connection:
         self._share: Share | None = None
         self._slice_bytes = 0
         self._opened_s = 0.0  # the session
+        self._n_sessions = 0
         self._n_finished = 0  # sessions
 
         self._inbox: deque[str | bytes | Ending] = deque()
@@ -135,6 +140,7 @@ class Connection:
         self._closing: Close | None = None
 
         self._loop = asyncio.get_running_loop()
+        self._began_s = self._loop.time()
         self._heard_s = self._fed_s = self._loop.time()  # of any message, and of audio
         self._timer = self._loop.call_later(self._limits.start_timeout_s, self._check_silence)
         self._life_timer = self._loop.call_later(self._limits.session_s, self._end_of_life)
@@ -257,6 +263,8 @@ class Connection:
                     break
                 if self._is_unread():
                     await self._until(self._has_been_read)
+                if self._closing is not None:
+                    break
                 for action in self._protocol.receive(message):
                     await self._perform(action)
                     if self._closing is not None:
@@ -316,9 +324,11 @@ class Connection:
         for offset in range(0, len(data), self._slice_bytes):
             if offset:
                 await asyncio.sleep(0)  # others first
-            if self._is_behind():
+            if self._closing is None and self._is_behind():
                 self._tally.limit_hits.add(self._limit_that_holds())
                 await self._until(self._has_caught_up)
+            if self._closing is not None:
+                return
             self._fed_s = self._loop.time()
             self._runner.feed(view[offset : offset + self._slice_bytes])
 
@@ -331,6 +341,7 @@ class Connection:
         self._share = self._service.buffered_audio.open(start.format.channels)
         self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
         self._opened_s = self._loop.time()
+        self._n_sessions += 1
         self._tally.session_began(self._route, runner)
         self._timer.cancel()
         self._timer = self._loop.call_later(self._limits.idle_timeout_s, self._check_silence)
@@ -348,6 +359,8 @@ class Connection:
         assert runner is not None
         runner.finish()
         await self._until(lambda: runner.owed == 0)
+        if self._closing is not None:
+            return
         if self._progress_timer is not None:
             self._emit(Finished(runner.received_s, runner.processed_s, runner.results, runner.errors))
         if ending is None:
@@ -359,7 +372,7 @@ class Connection:
     async def _end(self, ending: Ending) -> None:
         if self._runner is not None:
             await self._finish_session(ending.close)
-        if ending.error is not None:
+        if ending.error is not None and self._closing is None:
             self._emit(Error(str(ending.error), ending.error.code))
         self._close(ending.close)
 
@@ -377,7 +390,8 @@ class Connection:
         if self._account is not None:
             if close_code is None and self._closing is not None:
                 close_code = self._closing.code
-            self._account.close(outcome, close_code)
+            is_one_of_many = self._n_sessions > SESSION_LINES + (self._loop.time() - self._began_s)
+            self._account.close(outcome, close_code, is_one_of_many)
             self._account = None
         if self._share is not None:
             self._share.close()
@@ -438,7 +452,8 @@ class Connection:
         return len(self._outbox) < limits.unsent_events / 2 and self._outbox_bytes < limits.unsent_bytes / 2
 
     async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
+        """Returns also when the connection is closed meanwhile, which ends its session."""
+        while self._closing is None and not condition():
             self._changed.clear()
             await self._changed.wait()
 

@@ -102,6 +102,29 @@ def test_who_does_not_answer_the_close_frame_is_left_behind(serve):
         server.stop()  # long before the grace time is over
 
 
+def test_a_session_that_is_held_back_is_left_without_a_word(serve, caplog):
+    """Its audio waits for room that never comes: that it is closed meanwhile is no failure."""
+    released = threading.Event()
+
+    def stuck(audio):
+        assert released.wait(30)
+        return {}
+
+    settings = {"server.drain_s": 0, "limits.buffered_audio_s": 1, "inference.warm_up": False}
+    server = serve(stuck, **settings)
+    with Client(server.url("simple")) as client:
+        client.send(start(), *[bytes(32_000)] * 4)
+        while not server.service.tally.limit_hits["buffered_audio_s"]:
+            pass
+        server.server.ask_to_end()
+        assert client.rest() == []
+        assert client.close_code == 1001
+    released.set()
+    server.stop()
+    assert "failed" not in caplog.text
+    assert server.service.tally.errors["internal"] == 0
+
+
 # The process
 
 
