@@ -189,6 +189,14 @@ def leaves(token: str) -> bool:
     raise SystemExit(token)
 
 
+async def leaves_async(token: str) -> bool:
+    raise SystemExit(token)
+
+
+async def gives_up(token: str) -> bool:
+    raise asyncio.CancelledError(token)
+
+
 async def no_arguments() -> bool:
     return True
 
@@ -199,6 +207,8 @@ async def no_arguments() -> bool:
         (raises, "failed with KeyError (test_credentials.py, line "),
         (raises_async, "failed with KeyError (test_credentials.py, line "),
         (leaves, "failed with SystemExit"),
+        (leaves_async, "failed with SystemExit"),
+        (gives_up, "failed with CancelledError"),
         (no_arguments, "failed with TypeError"),
         (lambda token: token, "answered str, not a bool"),
         (lambda token: {"user": token}, "answered dict, not a bool"),

@@ -49,6 +49,7 @@ def test_the_servers_own_page(origin, host, is_secure):
         "http://app.example:8080x",
         "http://[::1",
         "http://\xff",
+        "http://\xe4.example:8080",
         "app.example:8080",
         "null",
         "",
@@ -57,6 +58,18 @@ def test_the_servers_own_page(origin, host, is_secure):
 def test_any_other_page_is_not_let_in(origin):
     assert not allows("same-origin", origin)
     assert not allows("same-origin,https://other.example", origin)
+
+
+def test_letters_that_no_browser_sends_are_not_looked_at(monkeypatch):
+    """Thousands of them would hold the event loop for a tenth of a second."""
+
+    def urlsplit(text: str) -> None:
+        raise AssertionError("it was looked at")
+
+    origins = Origins("same-origin")
+    monkeypatch.setattr("voxgate.access.origins.urlsplit", urlsplit)
+    headers = [(b"origin", b"http://" + b"\xe4" * 7000)]
+    assert not origins.allow(headers, Peer("1.2.3.4", False, "\xe4" * 7000))
 
 
 def test_without_an_origin_it_is_no_web_page():

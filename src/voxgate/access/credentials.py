@@ -234,5 +234,8 @@ class _Failure(NamedTuple):
 async def _outcome(answer: Awaitable[Any]) -> Any:
     try:
         return await answer
-    except Exception as error:
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # it is we who do not wait any longer
         return _Failure.of(error)
