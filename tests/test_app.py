@@ -73,7 +73,9 @@ def test_a_model_that_cannot_warm_up_is_reported(serve):
     assert get(server.http("/api/v1/ready"))[0] == 503
 
 
-@pytest.mark.parametrize("path", ["/nope", "/web/", "/web/nope.js", "/web/../app.py", "/api/v1/", "/api/v1/simple/x"])
+@pytest.mark.parametrize(
+    "path", ["/nope", "/web/", "/web/nope.js", "/web/../app.py", "/api/v1/", "/api/v1/simple/x", "/api/v1/health/"]
+)
 def test_anything_else_is_404_with_a_json_body(serve, path):
     server = serve()
     assert get(server.http(path))[::2] == (404, {"error": f"nothing at {path}", "code": "not_found"})
@@ -81,6 +83,12 @@ def test_anything_else_is_404_with_a_json_body(serve, path):
         404,
         {"error": f"nothing at {path}", "code": "not_found"},
     )
+
+
+def test_a_path_with_a_line_feed_is_one_like_others(serve):
+    body = {"error": "nothing at /a\nb", "code": "not_found"}
+    assert get(serve().http("/a%0ab"))[::2] == (404, body)
+    assert refused(f"ws://127.0.0.1:{serve().port}/a%0ab")[::2] == (404, body)
 
 
 def test_a_stream_asked_for_by_http_says_what_it_is(serve):

@@ -74,7 +74,7 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
         routes: dict[str, str | None] = {route: _why_unserved(service, route) for route in runners.RUNNERS}
         return JSONResponse(page.describe(service, routes), headers={"Cache-Control": "no-store"})
 
-    async def not_found(request: Request, error: Exception) -> JSONResponse:
+    async def wrong_method(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse(_body_of(_nothing_at(request.url.path)), 404)
 
     @contextlib.asynccontextmanager
@@ -101,21 +101,25 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
     routes.append(Route(METRICS_PATH, guarded(service, metrics) if service.config.auth.metrics else metrics))
     routes += [Route("/api/v1/info", guarded(service, info)), Route("/", asset), Route("/web/{file}", asset)]
     routes += [WebSocketRoute(path, StreamEndpoint(service, route)) for path, route in STREAM_PATHS.items()]
-    routes.append(WebSocketRoute("/{path:path}", NoSuchStream(service)))
-    return Starlette(
+    nothing = Nothing(service)
+    app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        exception_handlers={404: not_found, 405: not_found},
-        middleware=[Middleware(Ports, service)],
+        exception_handlers={405: wrong_method},
+        middleware=[Middleware(Ports, service, nothing)],
     )
+    app.router.default = nothing
+    app.router.redirect_slashes = False  # it would redirect to whatever host the client has named
+    return app
 
 
 class Ports:
     """Metrics that have a port of their own are there, alone, and nowhere else."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    def __init__(self, app: ASGIApp, service: Service, nothing: ASGIApp) -> None:
         self._app = app
         self._service = service
+        self._nothing = nothing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         port = self._service.metrics.port
@@ -125,10 +129,8 @@ class Ports:
             or (scope["server"][1] == port) == (scope["path"] == METRICS_PATH)
         ):
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await NoSuchStream(self._service)(scope, receive, send)
         else:
-            await JSONResponse(_body_of(_nothing_at(scope["path"])), 404)(scope, receive, send)
+            await self._nothing(scope, receive, send)
 
 
 def guarded(service: Service, endpoint: Endpoint) -> Endpoint:
@@ -224,15 +226,18 @@ class StreamEndpoint:
                 return InternalError(AUTH_UNAVAILABLE.text)
 
 
-class NoSuchStream:
-    """Any other websocket path: 404 before the upgrade."""
+class Nothing:
+    """Any other path: 404, for websockets before the upgrade."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
         refusal = _nothing_at(scope["path"])
+        if scope["type"] == "http":
+            await JSONResponse(_body_of(refusal), refusal.status)(scope, receive, send)
+            return
+        await receive()
         self._service.admission.record(refusal)
         await _refuse(scope, send, refusal)
 

@@ -66,6 +66,19 @@ def test_requests_sent_ahead_are_bounded(serve, caplog):
     assert caplog.text == ""
 
 
+def test_no_upgrade_before_the_answer_to_the_request_before(serve):
+    with Raw(serve().port, upgrade=False) as raw:
+        raw.send(HEALTH + request())
+        answer = raw.rest()
+        assert b"HTTP/1.1 400" in answer
+        assert b"HTTP/1.1 101" not in answer
+    with Raw(serve().port, upgrade=False) as raw:
+        raw.send(HEALTH)
+        raw.until(b'{"status":"healthy"}')
+        raw.send(request())
+        raw.until(b"HTTP/1.1 101")
+
+
 def test_what_is_no_request_fills_no_log(serve, caplog):
     server = serve()
     for nonsense in (

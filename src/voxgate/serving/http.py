@@ -63,6 +63,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_timer()
+        if self.cycle is not None and not self.cycle.response_complete:
+            # Its answer would stand in the midst of the websocket's frames.
+            self.send_400_response("The request before is not answered yet")
+            return
         super().handle_websocket_upgrade()
 
     def _wait_for_request(self) -> None:
