@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -14,6 +15,9 @@ import urllib.request
 import pytest
 from websockets.exceptions import WebSocketException
 
+from voxgate.config import load_config
+from voxgate.errors import ConfigError
+from voxgate.supervisor import Supervisor
 from wire import PAUSE, Client, bursts, encode, start, stream
 
 SPEECH = encode(bursts((0.5, 2.0), length_s=2.0))
@@ -228,10 +232,53 @@ def test_a_second_signal_ends_all_at_once(servers, number, code):
     assert not any(map(is_alive, pids))
 
 
-def test_processes_without_their_supervisor_end_themselves(servers):
+def test_processes_without_their_supervisor_end_themselves(servers, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     child, address = servers()
+    assert list((tmp_path / "temporary").iterdir())
     pids = all_pids(address)
     child.kill()
     child.wait(30)
     while any(map(is_alive, pids)):
         pass
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_process_that_is_ready_but_cannot_serve_says_so(tmp_path):
+    """A socket for its peers has no place in a directory with a long name."""
+    directory = tmp_path / ("d" * 100)
+    directory.mkdir()
+    (tmp_path / "mymodel.py").write_text(MODEL)
+    ended = subprocess.run(
+        command("--model", "mymodel:pid"),
+        cwd=tmp_path,
+        env={**environment(), "TMPDIR": str(directory)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "cannot serve: AF_UNIX path too long" in ended.stderr
+
+
+def test_no_room_for_another_process_harms_nobody_who_serves(monkeypatch, caplog):
+    """Neither the start of the first ones, which says so, nor that of one which replaces another."""
+
+    def popen(*arguments: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    config = load_config(environ={}, overrides={"server.port": 0, "server.workers": 2})
+    with pytest.raises(ConfigError, match="server process 0 cannot be started: Resource temporarily unavailable"):
+        Supervisor(config).run()
+    supervisor = Supervisor(config)
+    supervisor._is_up = True
+    supervisor._start(1, "")
+    supervisor._start(1, "")
+    assert supervisor._due_s.keys() == {1}
+    assert "another one is started in 0.2 s" in caplog.text
+    for sock in supervisor._held:
+        sock.close()
+    supervisor._selector.close()

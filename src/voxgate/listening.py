@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import resource
 import socket
 
 import msgspec
@@ -15,6 +18,10 @@ from voxgate.errors import ConfigError
 MAX_SEGMENT_BYTES = 1440
 BACKLOG = 2048
 KEEPALIVE_S = 15
+# Files that are open beside one for each stream: connections that are no streams (yet), the engine's, a model's.
+OTHER_FILES = 1024
+
+logger = logging.getLogger(__name__)
 
 
 def listen(settings: ServerSettings, shared: bool = False) -> socket.socket:
@@ -31,6 +38,26 @@ def reserve(settings: ServerSettings) -> socket.socket:
     with _open(settings, shared=False, is_listening=True) as alone:
         port = alone.getsockname()[1]
     return _open(msgspec.structs.replace(settings, port=port), shared=True, is_listening=False)
+
+
+def allow_files(n_streams: int) -> None:
+    """Raises this process's limit of open files to what so many streams need. Most systems begin with 1024, and from
+    there on nobody could connect any more.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = n_streams + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft < needed:
+        logger.warning(
+            "limits.streams is %d, but this process may only open %d files, connections included: from there on nobody "
+            "can connect (ulimit -n)",
+            *(n_streams, soft),
+        )
 
 
 def _open(settings: ServerSettings, shared: bool, is_listening: bool) -> socket.socket:

@@ -52,6 +52,7 @@ class Worker:
     """A server process, and the line to it."""
 
     def __init__(self, number: int, config: Config, directory: str, is_replacement: bool) -> None:
+        """OSError when the system has no room for another process."""
         self.number = number
         self.began_s = time.monotonic()
         self.is_ready = False
@@ -59,11 +60,15 @@ class Worker:
         self._heard = b""
         self.line, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", BOOT],
-                stdin=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", BOOT],
+                    stdin=subprocess.PIPE,
+                    pass_fds=[theirs.fileno()],
+                )
+            except OSError:
+                self.line.close()
+                raise
             start = {
                 "path": [entry or os.getcwd() for entry in sys.path],
                 "config": config,
@@ -168,7 +173,14 @@ class Supervisor:
         return 0
 
     def _start(self, number: int, directory: str) -> None:
-        worker = Worker(number, self._config, directory, is_replacement=self._is_up)
+        try:
+            worker = Worker(number, self._config, directory, is_replacement=self._is_up)
+        except OSError as error:
+            what = f"server process {number} cannot be started: {error.strerror or error}"
+            if not self._is_up:
+                raise ConfigError(what) from error
+            self._start_later(number, what)  # the others serve on
+            return
         self._workers[number] = worker
         self._selector.register(worker.line, selectors.EVENT_READ, worker)
 
@@ -193,19 +205,16 @@ class Supervisor:
             return
         if not self._is_up:
             raise ConfigError(worker.failed or f"server process {worker.number} ended {how} before it was ready")
-        now_s = time.monotonic()
-        n_deaths = self._n_deaths[worker.number] if now_s - worker.began_s < SETTLED_S else 0
-        self._n_deaths[worker.number] = n_deaths + 1
-        wait_s = min(BACKOFF_S * 2**n_deaths, MAX_BACKOFF_S)
-        logger.error(
-            "server process %d (pid %d) ended %s%s: another one is started in %g s",
-            worker.number,
-            worker.pid,
-            how,
-            "" if worker.failed is None else f" ({worker.failed})",
-            wait_s,
-        )
-        self._due_s[worker.number] = now_s + wait_s
+        if time.monotonic() - worker.began_s >= SETTLED_S:
+            self._n_deaths[worker.number] = 0
+        why = "" if worker.failed is None else f" ({worker.failed})"
+        self._start_later(worker.number, f"server process {worker.number} (pid {worker.pid}) ended {how}{why}")
+
+    def _start_later(self, number: int, what: str) -> None:
+        wait_s = min(BACKOFF_S * 2 ** self._n_deaths[number], MAX_BACKOFF_S)
+        self._n_deaths[number] += 1
+        logger.error("%s: another one is started in %g s", what, wait_s)
+        self._due_s[number] = time.monotonic() + wait_s
 
     def _drain(self) -> None:
         self._end_s = time.monotonic() + self._config.server.drain_s + GONE_S

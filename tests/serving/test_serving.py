@@ -145,3 +145,21 @@ def test_a_log_that_nobody_reads_holds_nobody(project):
         assert process.wait(30) == 0
     os.close(reading)
     os.close(writing)
+
+
+FILES = """
+import resource, sys
+from voxgate.listening import allow_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, int(sys.argv[1])))
+allow_files(1000)
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+@pytest.mark.parametrize(("hard", "files", "warns"), [(4000, 2024, False), (500, 500, True)])
+def test_as_many_open_files_as_the_streams_need(hard, files, warns):
+    ended = subprocess.run(
+        [sys.executable, "-c", FILES, str(hard)], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert int(ended.stdout) == files
+    assert ("may only open 500 files" in ended.stderr) is warns

@@ -20,7 +20,7 @@ import uvicorn
 
 from voxgate import tasks
 from voxgate.app import Started, create_app
-from voxgate.listening import BACKLOG, listen
+from voxgate.listening import BACKLOG, allow_files, listen
 from voxgate.service import Service
 
 from .http import HttpProtocol
@@ -89,6 +89,7 @@ def listen_for(service: Service, shared: bool = False) -> list[socket.socket]:
     learns here. ConfigError when an address cannot be had.
     """
     settings, metrics_port = service.config.server, service.config.metrics.port
+    allow_files(service.config.limits.streams)
     sockets = [listen(settings, shared)]
     if metrics_port is not None:
         try:
@@ -224,8 +225,10 @@ class Server(uvicorn.Server):
 
 def end_process(code: int) -> NoReturn:
     """Ends the process at once: no thread is waited for, nothing is tidied up. What has been written is not lost."""
-    logging.shutdown()
-    for file in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            file.flush()
-    os._exit(code)
+    try:
+        logging.shutdown()
+        for file in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                file.flush()
+    finally:
+        os._exit(code)  # also from a signal handler, in the middle of a line that is being written

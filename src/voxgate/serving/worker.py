@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -31,7 +32,7 @@ def main(config: Config, number: int, directory: str, socket_fd: int, is_replace
     signal.signal(signal.SIGINT, lambda *_: None)  # a terminal's Ctrl-C: the supervisor has heard it too
     os.set_inheritable(socket_fd, False)
     line = socket.socket(fileno=socket_fd)
-    tasks.spawn_thread(lambda: _end_with(line), "voxgate-lifeline", daemon=True, subsystem="serving")
+    tasks.spawn_thread(lambda: _end_with(line, directory), "voxgate-lifeline", daemon=True, subsystem="serving")
     logs.setup(config.server.log_level, config.server.log_format)
     code = 0
     try:
@@ -53,18 +54,25 @@ def _serve(config: Config, number: int, directory: str, line: socket.socket, is_
     failure: BaseException | None = None
 
     def started(error: BaseException | None) -> None:
-        nonlocal failure
         if error is not None:
-            failure = error
-            server.ask_to_end()
+            fail(error)
         else:
             tasks.spawn_task(ready(), "worker-ready", "serving")
 
+    def fail(error: BaseException) -> None:
+        nonlocal failure
+        failure = error
+        server.ask_to_end()
+
     async def ready() -> None:
-        await peers.start()
-        if is_replacement:
-            await server.open(listen_for(service, shared=True))
-        _tell(line, failed=None)
+        try:
+            await peers.start()
+            if is_replacement:
+                await server.open(listen_for(service, shared=True))
+        except (OSError, ConfigError) as error:
+            fail(ConfigError(f"server process {number} cannot serve: {error}"))  # and not stay, and serve nobody
+        else:
+            _tell(line, failed=None)
 
     server = Server(service, started, owns_process=True, is_worker=True)
     server.run(sockets=[] if is_replacement else listen_for(service, shared=True))
@@ -77,9 +85,10 @@ def _tell(line: socket.socket, failed: str | None) -> None:
     line.sendall(json.dumps({"failed": failed}).encode() + b"\n")
 
 
-def _end_with(line: socket.socket) -> None:
+def _end_with(line: socket.socket, directory: str) -> None:
     """Nobody replaces, drains or ends a process whose supervisor is gone."""
     poller = select.poll()
     poller.register(line, 0)  # nothing but the hang-up, which is always reported
     poller.poll()
+    shutil.rmtree(directory, ignore_errors=True)  # nobody else is left to do it
     end_process(1)
