@@ -379,6 +379,19 @@ def test_each_session_of_a_connection_has_a_line_and_an_id(serve, lines: Lines):
     assert (first["received_s"], second["received_s"]) == (0.1, 0.2)
 
 
+@pytest.mark.parametrize("how", ["drain", "idle", "life"])
+def test_the_line_names_the_session_whoever_ended_it(serve, lines: Lines, how: str):
+    settings = {"drain": {}, "idle": {"limits.idle_timeout_s": 0.1}, "life": {"limits.session_s": 1}}
+    server = serve(**settings[how])
+    with wire.Client(server.url("simple")) as client:
+        client.send(wire.start(notices=True))
+        (started,) = client.until("started")
+        if how == "drain":
+            server.server.ask_to_end()
+        client.rest()
+    assert [line.get("session") for line in lines.of("voxgate.session")] == [started["session_id"]]
+
+
 def test_one_connection_cannot_fill_the_log_with_sessions(serve, caplog):
     caplog.set_level(logging.INFO)
     server = serve()

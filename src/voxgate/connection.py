@@ -391,7 +391,8 @@ class Connection:
             if close_code is None and self._closing is not None:
                 close_code = self._closing.code
             is_one_of_many = self._n_sessions > SESSION_LINES + (self._loop.time() - self._began_s)
-            self._account.close(outcome, close_code, is_one_of_many)
+            with logs.about(self._log_context):  # also when the end of the server, or a timer, closes it
+                self._account.close(outcome, close_code, is_one_of_many)
             self._account = None
         if self._share is not None:
             self._share.close()
