@@ -126,11 +126,13 @@ def test_interims_come_while_somebody_speaks(serve):
     audio = encode(bursts((0.5, 3.5), length_s=4.5))
     with Client(serve().url()) as client:
         client.send(start(interim_results=True))
-        interims = []
-        for piece in pieces(audio, 16_000):  # half a second: each interim is awaited before it can be superseded
+        events = []
+        for index, piece in enumerate(pieces(audio, 16_000)):  # half a second each
             client.send(piece, KEEP_ALIVE)
+            if index in (3, 5):  # an interim is due: awaited before the next one, or the final, may supersede it
+                events += client.until("segment")
         client.send(STOP)
-        events = client.rest()
+        events += client.rest()
     interims = [event for event in of_type(events, "segment") if not event["is_final"]]
     (final,) = [event for event in of_type(events, "segment") if event["is_final"]]
     assert events.index(final) > max(events.index(interim) for interim in interims)

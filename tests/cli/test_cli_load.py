@@ -195,7 +195,8 @@ def test_a_generator_that_was_late_reports_nothing(
 
 def test_nobody_there(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("127.0.0.1:9", "-n", "1", "-i", wav, *AUDIO) == 1
-    assert capsys.readouterr().err == "voxgate load: the audio alone: connection refused\n"
+    err = capsys.readouterr().err
+    assert err == "voxgate load: the audio alone, at ws://127.0.0.1:9/api/v1/segmented: connection refused\n"
 
 
 def usage() -> Iterator[tuple[tuple[str, ...], str]]:

@@ -135,7 +135,7 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             outcome = runner.run(execute(args, target, material, clock, lambda text: print(text, file=notes)))
     except load.ReferenceFailed as error:
-        return _complain(f"the audio alone: {error}", EXIT_BAD)
+        return _complain(f"the audio alone, at {target.url}: {error}", EXIT_BAD)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -203,7 +203,9 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
             secret=True,
         ),
     ] = ""
-    tokens_file: Annotated[str | None, About("Path of a file with a token a line; `#` begins a comment.")] = None
+    tokens_file: Annotated[
+        str | None, About("Path of a file with a token a line; `#` begins a comment. It is read once, at the start.")
+    ] = None
     hook: Annotated[
         str | None,
         About(
