@@ -15,13 +15,13 @@ FLAGS = $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 EXTRA = $(filter onnx pocketsphinx whisper,$(patsubst faster-whisper,whisper,$(firstword $(subst :, ,$(MODEL)))))
 NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(EXTRA))
 
-# bench-load: three cases and a few minutes, in place of twenty
+# bench-load, bench-curves: a few cases and minutes, in place of twenty and nine
 QUICK ?=
 BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench bench-baseline bench-load bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile soak pictures speech clean
+.PHONY: help setup demo serve test bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile soak pictures speech clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -72,6 +72,10 @@ bench-baseline: $(VENV)/.bench ## measure and keep the ratios that `make bench` 
 bench-load: $(VENV)/.bench ## how many live streams a core serves, beside a plain server: tables and pictures of the docs; QUICK=1: does it work?
 	@cd $(ROOT) && $(BIN)/python bench/load/suite.py $(if $(QUICK),--quick) --out build/load.json $(ARGS)
 	@cd $(ROOT) && $(BIN)/python bench/load/report.py build/load.json
+
+bench-curves: $(VENV)/.bench ## what a stream costs, from one to as many as a core bears; idle ones, the start, two processes; QUICK=1
+	@cd $(ROOT) && $(BIN)/python bench/load/curves.py $(if $(QUICK),--quick) --out build/curves.json $(ARGS)
+	@cd $(ROOT) && $(BIN)/python bench/load/report.py build/curves.json
 
 bench-streams: $(VENV)/.ready ## many live streams on one server: are all results there, in order, and is the loop ever held?
 	@cd $(ROOT) && $(BIN)/python bench/many_streams.py $(ARGS)

@@ -1,21 +1,28 @@
-"""Tables and pictures of what the load suite found.
+"""Tables and pictures of what the load suite found, or the cost curves.
 
-    python bench/load/report.py [build/load.json] [--docs docs/performance.md] [--images docs/images]
+    python bench/load/report.py [RESULT: build/load.json] [--docs docs/performance.md] [--images docs/images]
+    python bench/load/report.py build/curves.json
 
-Writes the tables into docs/performance.md, between `<!-- load suite: begin -->` and `<!-- load suite: end -->`
-(without them, at its end), and the pictures load-capacity.svg and load-latency.svg into docs/images. The result of a
-quick run, or of one with other limits, is printed and goes nowhere, unless --force says so.
+Writes the tables into docs/performance.md, between `<!-- load suite: begin -->` and `<!-- load suite: end -->`, those
+of the curves between `<!-- cost curves: begin -->` and `<!-- cost curves: end -->` (without them, at its end), and the
+pictures load-capacity.svg and load-latency.svg, or load-curves.svg, into docs/images. The result of a quick run, or of
+one with other limits, is printed and goes nowhere, unless --force says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import curve_report
+
 ROOT = Path(__file__).parents[2]
-BEGIN, END = "<!-- load suite: begin -->", "<!-- load suite: end -->"
+MARK, TITLE = "load suite", "Live streams on a core"
 NAMES = {"voxgate": "Voxgate", "plain": "plain server"}
 COLOURS = {"voxgate": "#2563eb", "plain": "#9ca3af"}
 
@@ -96,15 +103,16 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def into_document(path: Path, text: str) -> None:
+def into_document(path: Path, mark: str, title: str, text: str) -> None:
+    begins, ends = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
     document = path.read_text(encoding="utf-8")
-    if BEGIN not in document:
-        document = document.rstrip("\n") + f"\n\n## Live streams on a core\n\n{BEGIN}\n{END}\n"
-    before, _, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    if begins not in document:
+        document = document.rstrip("\n") + f"\n\n## {title}\n\n{begins}\n{ends}\n"
+    before, _, rest = document.partition(begins)
+    _, end, after = rest.partition(ends)
     if not end:
-        raise SystemExit(f"{path} has {BEGIN}, and no {END} after it")
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+        raise SystemExit(f"{path} has {begins}, and no {ends} after it")
+    path.write_text(f"{before}{begins}\n{text}\n{ends}{after}", encoding="utf-8")
 
 
 def draw(report: dict[str, Any], images: Path) -> list[Path]:
@@ -162,12 +170,14 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="also with a run that was quick or had other limits")
     args = parser.parse_args()
     report = json.loads(Path(args.result).read_text(encoding="utf-8"))
-    text = markdown(report)
+    is_curves = report.get("kind") == "curves"
+    text = curve_report.markdown(report) if is_curves else markdown(report)
     print(text)
     is_official = not report["quick"] and report["limits"] == {"added_ms": 20.0, "late_ms": 5.0}
     if is_official or args.force:
-        into_document(Path(args.docs), text)
-        pictures = draw(report, Path(args.images))
+        mark, title = (curve_report.MARK, curve_report.TITLE) if is_curves else (MARK, TITLE)
+        into_document(Path(args.docs), mark, title, text)
+        pictures = (curve_report.draw if is_curves else draw)(report, Path(args.images))
         print(f"\nwritten: {args.docs}, {', '.join(map(str, pictures))}")
     else:
         print("\nnothing written: this was a quick run, or one with other limits (--force)")

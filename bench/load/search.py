@@ -97,10 +97,11 @@ async def prepare(target: load.Target, material: load.Material, route: str) -> l
 class Population:
     """Live streams on one server, as many as asked for."""
 
-    def __init__(self, plan: load.Plan, pid: int) -> None:
+    def __init__(self, plan: load.Plan, *pids: int) -> None:
+        """`pids`: the processes that serve."""
         self.generator = Generator(plan, time.perf_counter)
-        self._pid = pid
-        self._idle = load.from_pid(pid)
+        self._pids = pids
+        self._idle = self.cost()
         self._chunk_ms = plan.material.chunk_ms
 
     def start(self) -> None:
@@ -109,6 +110,11 @@ class Population:
 
     def stop(self) -> None:
         self.generator.stop()
+
+    def cost(self) -> load.Cost:
+        """Of the server, now: a probe asks at the beginning of its window and at the end."""
+        costs = [load.from_pid(pid) for pid in self._pids]
+        return load.Cost(sum(cost.cpu_s for cost in costs), sum(cost.memory_bytes for cost in costs))
 
     async def resize(self, n_streams: int) -> None:
         generator = self.generator
@@ -133,14 +139,10 @@ class Population:
         n_before = generator.n_playing
         measures = generator.measures = Measures()
         generator.lateness = lateness = Lateness()
-        first, began_s, ours_s = load.from_pid(self._pid), time.perf_counter(), time.process_time()
+        first, began_s, ours_s = self.cost(), time.perf_counter(), time.process_time()
         measures.from_s = began_s
         await self.wait(window_s)
-        last, measures.until_s, ours_s = (
-            load.from_pid(self._pid),
-            time.perf_counter(),
-            time.process_time() - ours_s,
-        )
+        last, measures.until_s, ours_s = self.cost(), time.perf_counter(), time.process_time() - ours_s
         generator.lateness = Lateness()
         await self.wait(GRACE_S)
         seconds = measures.until_s - began_s

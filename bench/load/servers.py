@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +31,23 @@ class Server:
     address: str
     pid: int
 
+    def serving(self) -> tuple[int, ...]:
+        """The processes that serve: it, or what it has started with --workers."""
+        return _children(self.pid) or (self.pid,)
+
 
 @contextlib.contextmanager
-def running(kind: str, cpu: int, settings: tuple[str, ...] = ()) -> Iterator[Server]:
-    """`kind` is voxgate or plain."""
+def running(
+    kind: str,
+    cpu: int,
+    settings: tuple[str, ...] = (),
+    model: str = "nothing:count",
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """`kind` is voxgate or plain; settings, model and environment variables are for Voxgate."""
     if kind == "voxgate":
         options = [f"--set={setting}" for setting in (*SETTINGS, *settings)]
-        command = ["-m", "voxgate", "serve", "--port=0", "--model=nothing:count", *options]
+        command = ["-m", "voxgate", "serve", "--port=0", f"--model={model}", *options]
     else:
         port = _free_port()
         command = [str(HERE / "plain_server.py"), f"--port={port}"]
@@ -48,6 +58,7 @@ def running(kind: str, cpu: int, settings: tuple[str, ...] = ()) -> Iterator[Ser
             stderr=log,
             text=True,
             cwd=HERE,  # where the model is
+            env={**os.environ, **(variables or {})},
             preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
         )
         try:
@@ -69,6 +80,21 @@ def running(kind: str, cpu: int, settings: tuple[str, ...] = ()) -> Iterator[Ser
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def pin(pid: int, cpu: int) -> None:
+    """All threads of a process, and those which they will start."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), {cpu})
+
+
+def _children(pid: int) -> tuple[int, ...]:
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            found += map(int, (thread / "children").read_text().split())
+    return tuple(found)
 
 
 def _free_port() -> int:

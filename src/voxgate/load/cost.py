@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +32,11 @@ Sampler = Callable[[], Cost]
 
 def from_pid(pid: int) -> Cost:
     """Of a process of this machine. OSError when it is not there."""
-    # The name in parentheses may hold spaces; user and system time are the 14th and 15th fields.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    # The process's own clock, as clock_getcpuclockid(3) makes its number: nanoseconds, where /proc/PID/stat has
+    # hundredths of a second, more than one stream costs in five.
+    cpu_s = time.clock_gettime(~pid << 3 | 2)
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return Cost(
-        (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), float(pages * os.sysconf("SC_PAGE_SIZE"))
-    )
+    return Cost(cpu_s, float(pages * os.sysconf("SC_PAGE_SIZE")))
 
 
 def from_metrics(url: str, token: str | None) -> Cost:
