@@ -66,7 +66,7 @@ def fits_of(report: dict[str, Any]) -> list[str]:
             f"The server woke {few['wakeups_per_message']:.2f} times a message with {_of(few['n_streams'], 'stream')}, "
             f"{most['wakeups_per_message']:.2f} times with {most['n_streams']}."
         )
-    many = [seen for seen in points if seen["n_streams"] >= SETTLED]
+    many = [seen for seen in points if seen["n_streams"] >= SETTLED and not seen["has_shrunk"]]
     numbers = [seen["n_streams"] for seen in many]
     through = line(numbers, [seen["memory_kib_per_stream"] * seen["n_streams"] for seen in many])
     if through is not None:
@@ -104,10 +104,11 @@ def _curve(report: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for seen in borne(report):
+        memory = "" if seen["has_shrunk"] else f"{seen['memory_kib_per_stream']:.0f} KiB"
         lines.append(
             f"| {seen['n_streams']} | {ms_of_stream_s(seen):.2f} | {seen['cpu_us_per_message']:.1f} us "
             f"| {seen['wakeups_per_message']:.2f} | {100 * seen['server_cores']:.1f} % "
-            f"| {seen['memory_kib_per_stream']:.0f} KiB | {_added(seen)} |"
+            f"| {memory} | {_added(seen)} |"
         )
     return lines
 
@@ -115,7 +116,8 @@ def _curve(report: dict[str, Any]) -> list[str]:
 def _latency(report: dict[str, Any]) -> list[str]:
     rows = [
         f"| {100 * seen['share']:.0f} % | {seen['n_streams']} | {seen['added']['p50']:.1f} ms "
-        f"| {seen['added']['p99']:.1f} ms | {seen['added']['n']} | {100 * seen['server_cores']:.0f} % | {_remark(seen)} |"
+        f"| {seen['added']['p99']:.1f} ms | {seen['added']['n']} | {100 * seen['server_cores']:.0f} % "
+        f"| {_remark(seen)} |"
         for seen in report["latency"]
         if seen["added"]
     ]
@@ -208,10 +210,15 @@ def draw(report: dict[str, Any], images: Path) -> list[Path]:
     if not points:
         return []
     numbers = [seen["n_streams"] for seen in points]
+    cpu = [ms_of_stream_s(seen) for seen in points]
+    grown = [seen for seen in points if not seen["has_shrunk"]]
+    memory = [seen["memory_kib_per_stream"] for seen in grown]
     figure, panes = plt.subplots(1, 2, figsize=(8, 2.9), layout="constrained")
-    cpu, memory = [ms_of_stream_s(seen) for seen in points], [seen["memory_kib_per_stream"] for seen in points]
-    for pane, values, name in ((panes[0], cpu, "CPU of a stream, ms a second"), (panes[1], memory, "KiB a stream")):
-        pane.plot(numbers, values, "o-", ms=3, lw=1, color=COLOUR)
+    for pane, at, values, name in (
+        (panes[0], numbers, cpu, "CPU of a stream, ms a second"),
+        (panes[1], [seen["n_streams"] for seen in grown], memory, "memory of a stream, KiB"),
+    ):
+        pane.plot(at, values, "o-", ms=3, lw=1, color=COLOUR)
         pane.set_xscale("log")
         pane.xaxis.set_major_formatter(ticker.ScalarFormatter())
         pane.set_xlabel("live streams")

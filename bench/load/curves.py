@@ -267,7 +267,9 @@ class Bench:
             return seen
 
         async def look_and_keep(n_streams: int) -> dict[str, Any]:
-            points.append(await look(n_streams))
+            # What a process has once held it keeps for a while: behind a larger number the memory is that one's.
+            has_shrunk = any(seen["n_streams"] > n_streams for seen in points)
+            points.append({**await look(n_streams), "has_shrunk": has_shrunk})
             return points[-1]
 
         async def recover(n_streams: int) -> None:

@@ -131,6 +131,7 @@ def seen_at(n_streams: int, cores: float, memory_kib: float, **more: Any) -> dic
         "n_streams": n_streams, "passed": True, "borne": True, "is_late": False, "seconds": 5.0, "added": added,
         "generator_cores": 0.25, "server_cores": cores, "cpu_us_per_message": 1e6 * cores / (50 * n_streams),
         "memory_kib_per_stream": memory_kib, "n_wrong": 0, "problems": [], "wakeups_per_message": 1 / n_streams,
+        "has_shrunk": False,
     }  # fmt: skip
     return seen | more
 
@@ -143,6 +144,7 @@ def document() -> dict[str, Any]:
         seen_at(100, 0.1, 75.0),
         seen_at(400, 0.4, 56.25),
         seen_at(800, 1.0, 90.0, borne=False),
+        seen_at(300, 0.3, 240.0, has_shrunk=True),
     ]
     late = seen_at(200, 0.5, 60.0, is_late=True, borne=False)
     worker = {"alone_mib": 120.4, "busiest_share": 0.6, "share": 0.5}
@@ -182,6 +184,7 @@ def test_the_tables(modules: Any) -> None:
     rows = text.splitlines()
     assert "| 100 | 1.00 | 20.0 us | 0.01 | 10.0 % | 75 KiB | 1.0 / 3.0 ms |" in rows
     assert not any(row.startswith("| 800 |") for row in rows)
+    assert "| 300 | 1.00 | 20.0 us | 0.00 | 30.0 % |  | 1.0 / 3.0 ms |" in rows  # its memory is that of the 800
     assert "| 95 % | 380 | 1.0 ms | 3.0 ms | 100 | 40 % |  |" in rows
     assert "| 500 connected only | 20.0 KiB | 0.12 % of a core |" in rows
     assert "| dummy | 0.50 s | 0.40 to 0.90 s in 3 starts |" in rows
