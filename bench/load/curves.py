@@ -47,6 +47,7 @@ ROUND_S = 12.5  # once through the recording: speech and silence in the shares t
 FEW = 10  # streams: with so few, what part of the recording they play is seen in what they cost
 READY_S = 30.0
 MOST = 4000
+AGAIN = 2
 CURVE_SHARE = 0.7  # of the time: by then the curve ends, wherever it is
 # dummy's first call pretends to take ten seconds; what is asked here is what the server takes.
 AT_ONCE = ("model.delay=0", "model.constant_factor=0", "model.jitter=0")
@@ -132,18 +133,18 @@ async def climb(
     is_over: Callable[[], bool],
 ) -> tuple[int, bool]:
     """From one stream to the most that are borne, and whether that was found to 5 %. A number that failed with a core
-    that had time left is looked at once more: something else had happened.
+    that had time left is looked at again, twice at most: something else had happened.
     """
     borne, failed = 0, None
     number, rest = effort.numbers[0], list(effort.numbers[1:])
-    is_second_try = False
+    n_again = 0
     while not is_over():
         seen = await look(number)
-        if not seen["borne"] and seen["server_cores"] < 0.8 and not is_second_try:
-            is_second_try = True
+        if not seen["borne"] and seen["server_cores"] < 0.8 and n_again < AGAIN:
+            n_again += 1
             await recover(borne)
             continue
-        is_second_try = False
+        n_again = 0
         if seen["borne"]:
             borne = number
         else:
