@@ -62,6 +62,19 @@ def test_messages_that_are_ended_have_no_time(serve):
         assert (events[-1]["message"], code) == ("no message within 1 s", 1008)
 
 
+def test_a_ping_in_two_parts_is_no_message_that_lasts(serve):
+    server = serve(**{"limits.message_timeout_s": 0.2, "limits.idle_timeout_s": 1})
+    with Raw(server.port) as raw:
+        raw.start()
+        ping = frame(PING, b"there?")
+        raw.send(ping[:4])
+        while not any(websocket._began_s is not None for websocket in server.server._websockets()):
+            pass
+        raw.send(ping[4:])
+        events, code = raw.end()
+        assert (events[-1]["message"], code) == ("no message within 1 s", 1008)
+
+
 @pytest.mark.parametrize("payload", [b"", bytes(2)])
 def test_fragments_are_counted(serve, payload):
     server = serve(**{"limits.message_fragments": 5})

@@ -168,7 +168,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._write()  # 400, for headers that uvicorn's parser takes and this one does not
             self.transport.close()
             return
-        if self._began_s is None and (conn.reader.buffer or conn.current_size is not None):
+        if not conn.reader.buffer and conn.current_size is None:
+            self._began_s = None  # also when it was a ping that came in two parts
+        elif self._began_s is None:
             self._began_s = self.loop.time()
             if self._message_timer is None:
                 self._message_timer = self.loop.call_later(self.settings.limits.message_timeout_s, self._check_message)
