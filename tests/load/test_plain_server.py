@@ -31,7 +31,9 @@ def port() -> Iterator[int]:
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.path[:] = before
-    config = uvicorn.Config(module.create_app(), port=0, ws="websockets-sansio", log_level="warning", lifespan="off")
+    config = uvicorn.Config(
+        module.create_app(), port=0, ws="websockets-sansio", log_level="warning", log_config=None, lifespan="off"
+    )
     server = uvicorn.Server(config)
     sock = config.bind_socket()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
