@@ -394,4 +394,4 @@ def test_the_series_of_all_routes_and_kinds_stay_few(serve):
     for route in ("simple", "segmented", "stateful"):
         stream(server.url(route), start(interim_results=True), encode(bursts((0.5, 2), length_s=3)))
     # Tasks are counted for the whole process, with the subsystems of whatever tests ran before.
-    assert len([name for name, _ in scrape(server) if "_task" not in name]) < 480
+    assert len([name for name, _ in scrape(server) if "_task" not in name]) < 600
