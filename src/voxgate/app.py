@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from voxgate import page, runners, tasks
-from voxgate.access import SUBPROTOCOL, Verdict, credentials_of
+from voxgate.access import SUBPROTOCOL, Peer, Verdict, credentials_of
 from voxgate.account import Caller
 from voxgate.admission import Place, Refusal
 from voxgate.connection import Connection, Listener
@@ -139,7 +139,12 @@ def guarded(service: Service, endpoint: Endpoint) -> Endpoint:
     async def guard(request: Request) -> Response:
         gate = service.gate
         token = credentials_of(request.scope["headers"])
-        verdict = Verdict.GOOD if not gate.asks_for_token else Verdict.BAD if token is None else await gate.check(token)
+        if not gate.asks_for_token:
+            verdict = Verdict.GOOD
+        elif token is None:
+            verdict = Verdict.BAD
+        else:
+            verdict = await gate.check(token, _peer(service, request.scope).address)
         if verdict is Verdict.GOOD:
             return await endpoint(request)
         refusal = UNAUTHORIZED if verdict is Verdict.BAD else AUTH_UNAVAILABLE
@@ -167,7 +172,7 @@ class StreamEndpoint:
         try:
 
             async def check_token(token: str) -> VoxgateError | None:
-                error = await self._check_token(token)
+                error = await self._check_token(token, _peer(service, scope).address)
                 if error is None:
                     place.confirm()
                 return error
@@ -188,8 +193,7 @@ class StreamEndpoint:
         unserved = _why_unserved(service, self._route)
         if unserved is not None:
             return Refusal(501, "not_served", f"{scope['path']} is not served: {unserved}")
-        headers, client = scope["headers"], scope["client"]
-        peer = gate.peer(client[0] if client else None, scope["scheme"] in SECURE_SCHEMES, headers)
+        headers, peer = scope["headers"], _peer(service, scope)
         if not gate.allows_origin(headers, peer):
             return Refusal(403, "origin", "web pages of this origin may not connect")
         token, verdict = None, Verdict.GOOD
@@ -205,7 +209,7 @@ class StreamEndpoint:
         if token is None or verdict is Verdict.GOOD or isinstance(place, Refusal):
             return place
         try:
-            verdict = await gate.check(token)
+            verdict = await gate.check(token, peer.address)
             if verdict is Verdict.GOOD:
                 place.confirm()
         finally:
@@ -213,9 +217,9 @@ class StreamEndpoint:
                 place.release()
         return place if verdict is Verdict.GOOD else AUTH_UNAVAILABLE if verdict is Verdict.UNKNOWN else UNAUTHORIZED
 
-    async def _check_token(self, token: str) -> VoxgateError | None:
+    async def _check_token(self, token: str, address: str | None) -> VoxgateError | None:
         """The token of a start."""
-        match await self._service.gate.check(token):
+        match await self._service.gate.check(token, address):
             case Verdict.GOOD:
                 return None
             case Verdict.BAD:
@@ -281,9 +285,13 @@ class WebSocket:
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
 
+def _peer(service: Service, scope: Scope) -> Peer:
+    client = scope["client"]
+    return service.gate.peer(client[0] if client else None, scope["scheme"] in SECURE_SCHEMES, scope["headers"])
+
+
 def _caller(service: Service, scope: Scope) -> Caller:
-    headers, client = Headers(scope=scope), scope["client"]
-    peer = service.gate.peer(client[0] if client else None, scope["scheme"] in SECURE_SCHEMES, scope["headers"])
+    headers, peer = Headers(scope=scope), _peer(service, scope)
     return Caller(peer.address, headers.get("traceparent"), headers.get("tracestate"))
 
 

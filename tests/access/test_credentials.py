@@ -249,6 +249,28 @@ def test_a_hook_that_hangs_keeps_its_place_until_it_returns(caplog):
     asyncio.run(main())
 
 
+def test_one_address_has_a_quarter_of_the_places():
+    async def main() -> None:
+        asked, released = asyncio.Event(), asyncio.Event()
+
+        async def check(token: str) -> bool:
+            asked.set()
+            await released.wait()
+            return True
+
+        hook = Hook(check, "mine:check", timeout_s=30, n_calls=8)
+        first = [asyncio.create_task(hook.ask("a", "192.0.2.1")) for _ in range(2)]
+        await asked.wait()
+        assert await hook.ask("a", "192.0.2.1") is Verdict.UNKNOWN
+        others = [asyncio.create_task(hook.ask("a", address)) for address in ("192.0.2.2", None, None, None)]
+        released.set()
+        assert await asyncio.gather(*first, *others) == [Verdict.GOOD] * 6
+        assert await hook.ask("a", "192.0.2.1") is Verdict.GOOD
+        assert not hook._of_address
+
+    asyncio.run(main())
+
+
 def test_an_async_hook_that_hangs_is_cancelled():
     async def main() -> None:
         cancelled = asyncio.Event()

@@ -17,6 +17,7 @@ import secrets
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -135,7 +136,8 @@ class Hook:
 
     A plain one runs on a thread of its own, off the event loop, and may block. At most `n_calls` run at once; one that
     does not return keeps its place until it does, so that a check that hangs cannot fill the process with threads.
-    What goes wrong in it lets nobody in.
+    One address has a quarter of the places, so that a stranger with bad tokens leaves room for others. What goes wrong
+    in it lets nobody in.
     """
 
     def __init__(self, function: Callable[[str], Any], name: str, timeout_s: float, n_calls: int) -> None:
@@ -143,6 +145,8 @@ class Hook:
         self._name = name
         self._timeout_s = timeout_s
         self._n_free = n_calls
+        self._max_of_address = max(1, n_calls // 4)
+        self._of_address: Counter[str | None] = Counter()
         call = type(function).__call__
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
         self._report_again_s = float("-inf")
@@ -165,13 +169,16 @@ class Hook:
             raise ConfigError(f"auth.hook: {name!r} cannot be called: it is of type {type(function).__name__}")
         return cls(function, name, timeout_s, n_calls)
 
-    async def ask(self, token: str) -> Verdict:
-        """Never raises for what the hook does, and returns within its time."""
-        if self._n_free == 0:
-            self._report("has as many questions as it may have at once (auth.hook_calls)")
+    async def ask(self, token: str, address: str | None = None) -> Verdict:
+        """Never raises for what the hook does, and returns within its time. `address`: who wants to know, None for
+        somebody who is not known.
+        """
+        if self._n_free == 0 or (address is not None and self._of_address[address] >= self._max_of_address):
+            self._report("has as many questions as it, or one address, may have at once (auth.hook_calls)")
             return Verdict.UNKNOWN
         self._n_free -= 1
-        asking = tasks.spawn_task(self._ask(token), "access-hook", "access")
+        self._of_address[address] += 1
+        asking = tasks.spawn_task(self._ask(token, address), "access-hook", "access")
         done, _ = await asyncio.wait({asking}, timeout=self._timeout_s)
         if done:
             return asking.result()
@@ -180,7 +187,7 @@ class Hook:
         self._report(f"gave no answer within {self._timeout_s:g} s (auth.hook_timeout_s)")
         return Verdict.UNKNOWN
 
-    async def _ask(self, token: str) -> Verdict:
+    async def _ask(self, token: str, address: str | None) -> Verdict:
         try:
             if self._is_async:
                 answer = self._call(token)
@@ -192,6 +199,9 @@ class Hook:
             answer = _Failure("could not be run: no thread is to be had")
         finally:
             self._n_free += 1
+            self._of_address[address] -= 1
+            if not self._of_address[address]:
+                del self._of_address[address]
         if type(answer) is bool:
             return Verdict.GOOD if answer else Verdict.BAD
         self._report(answer.text if isinstance(answer, _Failure) else f"answered {type(answer).__name__}, not a bool")

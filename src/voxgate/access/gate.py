@@ -35,9 +35,9 @@ class Gate:
             return Verdict.GOOD
         return Verdict.BAD if self.hook is None or not token else Verdict.UNKNOWN
 
-    async def check(self, token: str) -> Verdict:
-        """What can be said at all; UNKNOWN when the hook failed."""
+    async def check(self, token: str, address: str | None = None) -> Verdict:
+        """What can be said at all, to a client of this address; UNKNOWN when the hook failed."""
         verdict = self.judge(token)
         if verdict is Verdict.UNKNOWN and self.hook is not None:
-            verdict = await self.hook.ask(token)
+            verdict = await self.hook.ask(token, address)
         return verdict

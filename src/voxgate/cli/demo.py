@@ -262,8 +262,10 @@ async def run_demo(args: argparse.Namespace, command: Sequence[str], out: TextIO
             else:
                 good = await _whole(route, url, path, truth, args, style, out) and good
         say()
-        say(f"the page to speak to it: {style.bold(url)}" + ("" if args.keep else " (with --keep it stays)"))
-        if args.keep:
+        if not args.keep:
+            say("to keep the server, and its page to speak to: make demo ARGS=--keep, or voxgate demo --keep")
+        else:
+            say(f"the page to speak to it: {style.bold(url)}")
             interrupted = asyncio.Event()  # so that Ctrl-C ends the demo with its own exit code
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
             addr = url if "segmented" in routes else "".join([url, "/api/v1/", *routes[:1]])

@@ -217,8 +217,14 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
         float, About("Time the hook may take, in seconds; then who was asked about is refused with 503.", 0.1, 600)
     ] = 5.0
     hook_calls: Annotated[
-        int, About("Questions to the hook at once; whoever comes beyond them is refused with 503.", 1, 1024)
-    ] = 16
+        int,
+        About(
+            "Questions to the hook at once, a quarter of them for one address; whoever comes beyond them is refused "
+            "with 503.",
+            1,
+            1024,
+        ),
+    ] = 64
     in_start: Annotated[
         bool,
         About(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import json
 import socket
 import ssl
 from collections.abc import Callable
@@ -189,7 +190,7 @@ class WebSocket(asyncio.Protocol):
             return b""
         self.status = int(status[1])
         if self.status != 101:
-            self.abort(f"HTTP {self.status}")
+            self.abort(f"HTTP {self.status}{_reason(rest)}")
             return b""
         headers = {
             name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
@@ -218,3 +219,11 @@ class WebSocket(asyncio.Protocol):
     def _end(self) -> None:
         self.is_over = True
         self.ended()
+
+
+def _reason(body: bytes) -> str:
+    """What the server says of its refusal, if that came together with it."""
+    try:
+        return f": {json.loads(body)['error']:.200}"
+    except (ValueError, TypeError, KeyError):
+        return ""
