@@ -30,7 +30,8 @@ FINALS = '#results li[data-state="final"]'
 
 def words(audio: Any) -> dict[str, Any]:
     """A model with text, which says how long its audio was."""
-    return {"text": f"{len(audio) / 16_000:.2f} seconds <of> speech", "language": "en"}
+    text = f"{len(audio) / 16_000:.2f} seconds <of> speech"
+    return {"text": text, "language": "en", "words": [{"word": word} for word in text.split()]}
 
 
 def drop(page: Any, name: str, data: bytes) -> None:
@@ -136,6 +137,7 @@ def test_a_file_at_full_speed_gives_what_a_plain_client_gets(serve, visit):
         expect(rows.filter(has_text=f"ch {channel}")).to_have_count(len(mine))
         for event in mine:
             expect(rows.filter(has_text=event["text"])).not_to_have_count(0)
+        expect(rows.filter(has_text="items")).to_have_count(0)  # lists beside words are for the JSON
     first = min(expected, key=lambda event: event["start_time"])
     expect(rows.first.locator(".when")).to_have_text(f"0:0{first['start_time']:.1f} – 0:0{first['end_time']:.1f}")
 

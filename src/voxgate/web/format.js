@@ -53,10 +53,13 @@ export function textOf(output) {
   return key === undefined ? undefined : output[key].trim();
 }
 
-// What a model said beside its words: [name, value with unit] each.
+// What a model said beside its words: [name, value with unit] each. Beside words, lists and objects (of the same words,
+// mostly, with their times) are left to the JSON.
 export function factsOf(output) {
+  const hasText = textOf(output) !== undefined;
   return Object.entries(output ?? {})
     .filter(([key, one]) => !(TEXT_KEYS.includes(key) && typeof one === "string"))
+    .filter(([, one]) => !(hasText && one !== null && typeof one === "object"))
     .map(([key, one]) => {
       const [name, unit] = label(key);
       return [name, value(one) + (unit && typeof one === "number" ? ` ${unit}` : "")];
