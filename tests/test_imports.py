@@ -63,6 +63,7 @@ ALLOWED = {
         "tracing",
     },
     "account": {"logs", "messages", "runners", "service", "tracing"},
+    "outbox": {"config", "metrics", "protocol"},
     "connection": {
         "account",
         "buffered",
@@ -70,6 +71,7 @@ ALLOWED = {
         "logs",
         "messages",
         "metrics",
+        "outbox",
         "protocol",
         "runners",
         "service",

@@ -14,7 +14,6 @@ import contextvars
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 from typing import Protocol as Interface
 
@@ -25,6 +24,7 @@ from voxgate.errors import InternalError, StreamTimeout, VoxgateError
 from voxgate.logs import LogContext
 from voxgate.messages import Draining, Error, Event, Finished, Progress, Start, Started, encode_event
 from voxgate.metrics import outcome_of
+from voxgate.outbox import Outbox, Sink, utf8_bytes
 from voxgate.protocol import Action, Audio, CheckToken, Close, FinishSession, Flush, OpenSession, Protocol, Reply
 from voxgate.runners import FEED_SLICE_S, RUNNERS, Route, Runner
 
@@ -73,7 +73,7 @@ Listener = Callable[[bytes], bool]
 """Takes a binary message at once, or says no: then it comes by `receive`."""
 
 
-class Transport(Interface):
+class Transport(Sink, Interface):
     """The websocket, as a connection sees it."""
 
     close_code: int
@@ -89,12 +89,6 @@ class Transport(Interface):
         """From now on `listener` may be offered binary messages before they come by `receive`, in their order and
         while nothing else is on its way. None: no longer.
         """
-
-    async def send(self, text: str) -> None:
-        """Waits while the client does not read. Does nothing when it is gone."""
-
-    async def close(self, code: int, reason: str) -> None:
-        """Sends the close frame. Does nothing when the client is gone."""
 
 
 class Connection:
@@ -134,9 +128,7 @@ class Connection:
         self._worker: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()  # something that a part of this connection may be waiting for
 
-        self._outbox: deque[str] = deque()
-        self._outbox_bytes = 0
-        self._has_output = asyncio.Event()
+        self._outbox = Outbox(transport, self._limits, self._tally, self._changed.set)
         self._closing: Close | None = None
 
         self._loop = asyncio.get_running_loop()
@@ -152,7 +144,7 @@ class Connection:
     async def run(self) -> None:
         """Returns when the client is gone or was sent away. Never raises but for cancellation."""
         logs.current.set((self._log_context,))  # of this task, and of all that it starts
-        writer = tasks.spawn_task(self._write(), "connection-writer", "connection")
+        writer = tasks.spawn_task(self._outbox.write(), "connection-writer", "connection")
         tally = self._tally
         tally.stream_began(self._route)
         gone = False
@@ -238,7 +230,7 @@ class Connection:
         tally = self._tally
         if isinstance(message, str):
             tally.text_in += 1
-            tally.text_in_bytes += _utf8_bytes(message)
+            tally.text_in_bytes += utf8_bytes(message)
         else:
             tally.binary_in += 1
             tally.binary_in_bytes += len(message)
@@ -261,8 +253,8 @@ class Connection:
                 if isinstance(message, Ending):
                     await self._end(message)
                     break
-                if self._is_unread():
-                    await self._until(self._has_been_read)
+                if self._outbox.is_full:
+                    await self._until(lambda: self._outbox.has_room)
                 if self._closing is not None:
                     break
                 for action in self._protocol.receive(message):
@@ -399,7 +391,7 @@ class Connection:
             self._share = None
 
     def _send_progress(self, runner: Runner) -> None:
-        if not self._is_unread():  # who does not read is told nothing more
+        if not self._outbox.is_full:  # who does not read is told nothing more
             self._emit(Progress(runner.received_s, runner.processed_s, runner.backlog_s, runner.real_time_factor))
         self._progress_timer = self._loop.call_later(PROGRESS_S, self._send_progress, runner)
 
@@ -412,14 +404,14 @@ class Connection:
         assert share is not None
         owed = runner.owed
         if not owed:  # nearly always: what waits is too little for a call
-            return self._is_unread()
+            return self._outbox.is_full
         backlog_s = runner.backlog_s
         share.hold(backlog_s)
         return (
             backlog_s >= self._limits.buffered_audio_s
             or share.is_too_large  # an answer will come, and then there is less
             or owed >= self._max_owed
-            or self._is_unread()
+            or self._outbox.is_full
         )
 
     def _limit_that_holds(self) -> str:
@@ -440,17 +432,8 @@ class Connection:
             runner.backlog_s < self._limits.buffered_audio_s / 2
             and (share.is_small_again or runner.owed == 0)
             and runner.owed <= self._max_owed / 2
-            and self._has_been_read()
+            and self._outbox.has_room
         )
-
-    def _is_unread(self) -> bool:
-        """So many events wait for the client that nothing of it is taken in either."""
-        limits = self._limits
-        return len(self._outbox) >= limits.unsent_events or self._outbox_bytes >= limits.unsent_bytes
-
-    def _has_been_read(self) -> bool:
-        limits = self._limits
-        return len(self._outbox) < limits.unsent_events / 2 and self._outbox_bytes < limits.unsent_bytes / 2
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Returns also when the connection is closed meanwhile, which ends its session."""
@@ -472,7 +455,7 @@ class Connection:
         # Who does not read what we say is not waiting for us; nor is who we do not know yet, whatever is said.
         is_waiting_for_us = (
             self._protocol.authorized
-            and self._has_been_read()
+            and self._outbox.has_room
             and (self._worker is not None or (self._runner is not None and self._runner.owed > 0))
         )
         limit_s = self._limits.idle_timeout_s
@@ -539,9 +522,7 @@ class Connection:
             text = encode_event(event)
         if isinstance(event, Error):
             self._tally.errors.add(event.code)
-        self._outbox.append(text)
-        self._outbox_bytes += len(text)
-        self._has_output.set()
+        self._outbox.put(text)
 
     def _close(self, close: Close) -> None:
         """Everything said so far leaves first, then the close frame."""
@@ -552,7 +533,7 @@ class Connection:
             self._end_session("closed")
             self._inbox.clear()
             self._inbox_bytes = 0
-            self._has_output.set()
+            self._outbox.close(close)
             self._changed.set()
 
     def _fail(self) -> None:
@@ -561,29 +542,7 @@ class Connection:
         self._emit(Error(INTERNAL_ERROR, InternalError.code))
         self._close(Close(1011, InternalError.code))
 
-    async def _write(self) -> None:
-        tally = self._tally
-        while True:
-            while self._outbox:
-                text = self._outbox.popleft()
-                self._outbox_bytes -= len(text)
-                began_s = perf_counter()
-                await self._transport.send(text)
-                tally.send_wait_s.observe(perf_counter() - began_s)
-                tally.text_out += 1
-                tally.text_out_bytes += _utf8_bytes(text)
-                self._changed.set()
-            if self._closing is not None:
-                await self._transport.close(self._closing.code, self._closing.reason)
-                return
-            self._has_output.clear()
-            await self._has_output.wait()
-
 
 def _cost_bytes(message: str | bytes | Ending) -> int:
     """What a message counts for while it waits."""
     return MESSAGE_BYTES if isinstance(message, Ending) else MESSAGE_BYTES + len(message)
-
-
-def _utf8_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
