@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+import sections
 from fits import RISE, knee, line
 
-MARK, TITLE = "cost curves", "What streams cost"
+MARK, TITLE = "cost curves:", "What streams cost"
 COLOUR, GREY = "#2563eb", "#9ca3af"
 SETTLED = 25  # streams; with fewer, what is allocated once is most of the memory
 
@@ -176,14 +180,11 @@ def _capacity(report: dict[str, Any]) -> str:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    machine, case = report["machine"], report["case"]
-    libraries = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    case = report["case"]
     lines = [
-        f"`make bench-curves`, {report['when'][:10]}, commit {report['commit'] or 'unknown'}: {machine['cpus']} CPUs, "
-        f"{machine['cpu']}, Python {machine['python']}, {libraries}. One core for the server, one for the load; "
-        f"{case['route']} route, messages of {case['chunk_ms']} ms, {case['rate'] // 1000} kHz, mono, a model that "
-        f"does nothing. {_capacity(report)}, with a p99 of the added latency of at most "
-        f"{report['limits']['added_ms']:g} ms.",
+        f"{sections.where('make bench-curves', report)} One core for the server, one for the load; {case['route']} "
+        f"route, messages of {case['chunk_ms']} ms, {case['rate'] // 1000} kHz, mono, a model that does nothing. "
+        f"{_capacity(report)}, with a p99 of the added latency of at most {report['limits']['added_ms']:g} ms.",
     ]
     if borne(report):
         idle = f"Without a stream the server takes {100 * report['curve']['idle_cores']:.2f} % of a core."

@@ -17,12 +17,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tools")]
 
 import curve_report
+import sections
 
-ROOT = Path(__file__).parents[2]
-MARK, TITLE = "load suite", "Live streams on a core"
+MARK, TITLE = "load suite:", "Live streams on a core"
 NAMES = {"voxgate": "Voxgate", "plain": "plain server"}
 COLOURS = {"voxgate": "#2563eb", "plain": "#9ca3af"}
 
@@ -87,12 +88,9 @@ def detail_table(report: dict[str, Any]) -> list[str]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    machine, versions = report["machine"], report["versions"]
-    libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
     lines = [
-        f"`make bench-load`, {report['when'][:10]}, commit {report['commit'] or 'unknown'}: {machine['cpus']} CPUs, "
-        f"{machine['cpu']}, Python {machine['python']}, {libraries}. One core for the server, one for the load; a "
-        f"model that does nothing; p99 of the added latency at most {report['limits']['added_ms']:g} ms.",
+        f"{sections.where('make bench-load', report)} One core for the server, one for the load; a model that does "
+        f"nothing; p99 of the added latency at most {report['limits']['added_ms']:g} ms.",
         "",
         *capacity_table(report),
         "",
@@ -101,18 +99,6 @@ def markdown(report: dict[str, Any]) -> str:
     if report["failed"]:
         lines += ["", f"Without a result: {'; '.join(report['failed'])}."]
     return "\n".join(lines)
-
-
-def into_document(path: Path, mark: str, title: str, text: str) -> None:
-    begins, ends = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
-    document = path.read_text(encoding="utf-8")
-    if begins not in document:
-        document = document.rstrip("\n") + f"\n\n## {title}\n\n{begins}\n{ends}\n"
-    before, _, rest = document.partition(begins)
-    _, end, after = rest.partition(ends)
-    if not end:
-        raise SystemExit(f"{path} has {begins}, and no {ends} after it")
-    path.write_text(f"{before}{begins}\n{text}\n{ends}{after}", encoding="utf-8")
 
 
 def draw(report: dict[str, Any], images: Path) -> list[Path]:
@@ -176,7 +162,7 @@ def main() -> int:
     is_official = not report["quick"] and report["limits"] == {"added_ms": 20.0, "late_ms": 5.0}
     if is_official or args.force:
         mark, title = (curve_report.MARK, curve_report.TITLE) if is_curves else (MARK, TITLE)
-        into_document(Path(args.docs), mark, title, text)
+        sections.put(Path(args.docs), mark, text, title)
         pictures = (curve_report.draw if is_curves else draw)(report, Path(args.images))
         print(f"\nwritten: {args.docs}, {', '.join(map(str, pictures))}")
     else:
