@@ -102,6 +102,20 @@ ALLOWED = {
         "tracing",
         "vad",
     },
+    "manual": {
+        "",
+        "access",
+        "admission",
+        "app",
+        "cli",
+        "config",
+        "connection",
+        "errors",
+        "messages",
+        "metrics",
+        "protocol",
+        "serving",
+    },
     "__main__": {"cli"},
 }
 # Libraries that have one door each.

@@ -18,6 +18,8 @@ from msgspec import UNSET, Struct, UnsetType
 from .errors import InternalError, InvalidMessage, InvalidStart
 
 __all__ = [
+    "COMPANDED",
+    "PCM_ENCODINGS",
     "UNSET",
     "Active",
     "AudioFormat",
@@ -48,7 +50,8 @@ __all__ = [
 
 # ---------------------------------------------------------------------------------------------------- requests
 
-_PCM_ENCODINGS: Final = {
+#: Linear PCM: the name of each form of a sample, by ``bit_depth`` and ``is_float``.
+PCM_ENCODINGS: Final = {
     (8, False): "u8",
     (16, False): "s16",
     (24, False): "s24",
@@ -56,11 +59,12 @@ _PCM_ENCODINGS: Final = {
     (32, True): "f32",
     (64, True): "f64",
 }
-_COMPANDED: Final = ("mulaw", "alaw")
+#: The values of ``encoding``; both have 8 bits and no floats.
+COMPANDED: Final = ("mulaw", "alaw")
 _SAMPLE_BYTES: Final = {"u8": 1, "s16": 2, "s24": 3, "s32": 4, "f32": 4, "f64": 8, "mulaw": 1, "alaw": 1}
 _SUPPORTED: Final = (
     "supported (bit_depth/is_float): "
-    + ", ".join(f"{bits}/{'true' if is_float else 'false'}" for bits, is_float in _PCM_ENCODINGS)
+    + ", ".join(f"{bits}/{'true' if is_float else 'false'}" for bits, is_float in PCM_ENCODINGS)
     + ', and 8/false with encoding "mulaw" or "alaw"'
 )
 
@@ -82,14 +86,14 @@ class AudioFormat(Struct, frozen=True, gc=False, omit_defaults=True):
     def pcm_encoding(self) -> str:
         """One of u8, s16, s24, s32, f32, f64, mulaw, alaw. Raises InvalidStart for a combination without a name."""
         if self.encoding is None:
-            name = _PCM_ENCODINGS.get((self.bit_depth, self.is_float))
+            name = PCM_ENCODINGS.get((self.bit_depth, self.is_float))
             if name is None:
                 raise InvalidStart(
                     f"format.bit_depth {_show(self.bit_depth)} with is_float {_show(self.is_float)} is not supported; "
                     + _SUPPORTED
                 )
             return name
-        if self.encoding not in _COMPANDED:
+        if self.encoding not in COMPANDED:
             raise InvalidStart(f'format.encoding must be "mulaw", "alaw" or null, got {_show(self.encoding)}')
         if self.bit_depth != 8:
             raise InvalidStart(

@@ -1,0 +1,85 @@
+"""What a client is told when it is not let in, and when its connection ends: once, for every page that says it."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from voxgate import errors
+from voxgate.admission import RETRY_S
+from voxgate.app import AUTH_UNAVAILABLE
+from voxgate.errors import VoxgateError
+
+__all__ = ["CLOSES", "REFUSALS", "Close", "Refused", "wire_errors"]
+
+
+class Refused(NamedTuple):
+    """An answer of plain HTTP in place of the upgrade."""
+
+    status: int
+    code: str
+    """That of the JSON body, and the label `reason` of ``voxgate_rejected_total``."""
+    why: str
+    retry: str = ""
+    """``Retry-After``; empty: there is none."""
+    remedy: str = ""
+    """What the client can do, or the operator."""
+
+
+class Close(NamedTuple):
+    """A close frame of the server."""
+
+    code: int
+    why: str
+    told: bool
+    """An error event that says why comes before it."""
+    remedy: str
+    """Should the client come back?"""
+
+
+_SOON: Final = f"{RETRY_S[0]} to {RETRY_S[1]} s"
+
+REFUSALS: Final = (
+    Refused(401, "unauthorized", "a bad token, or none where one is due before the upgrade",
+            remedy="bring a good token (`WWW-Authenticate: Bearer`)"),
+    Refused(403, "origin", "a web page of an origin that is not allowed",
+            remedy="`auth.origins` names the pages that may connect"),
+    Refused(404, "not_found", "nothing is at this path",
+            remedy="the routes are `/api/v1/segmented`, `/api/v1/simple` and `/api/v1/stateful`"),
+    Refused(429, "streams_per_address", "this address has as many streams as one may have", _SOON,
+            "close one, or come back; behind a proxy see `server.trusted_proxies`"),
+    Refused(429, "pending_streams", "this address has too many connections that have not brought their token", _SOON,
+            "bring the token in a header"),
+    Refused(501, "not_served", "the model is not made for this route",
+            remedy="`GET /api/v1/info` says which routes are served"),
+    Refused(503, "not_ready", "the model is not warm, or makes no progress", _SOON, "come back"),
+    Refused(503, "draining", "the server shuts down", _SOON, "go to another server"),
+    Refused(503, "streams", "the server is full", _SOON, "come back, or go to another server"),
+    Refused(503, "queue_wait", "calls wait too long for the model, or as many streams are open as it keeps up with",
+            _SOON, "come back, or go to another server"),
+    Refused(503, "buffered_audio", "as much audio waits for the model as may wait in all", _SOON,
+            "come back, or go to another server"),
+    Refused(503, "pending_streams", "too many connections have not brought their token", _SOON,
+            "bring the token in a header"),
+    Refused(503, "auth_unavailable", "tokens cannot be checked at the moment", f"{AUTH_UNAVAILABLE.retry_after_s} s",
+            "come back"),
+)  # fmt: skip
+
+CLOSES: Final = (
+    Close(1000, "`stop` with `disconnect`", False, "when it has more to say"),
+    Close(1001, "the server shuts down", False, "at once: another one takes over"),
+    Close(1002, "frames that are none", False, "after mending the client"),
+    Close(1007, "a text message that is no UTF-8", False, "after mending the client"),
+    Close(1008, "a timeout, too many invalid messages, a bad token in `start`, or a connection that is too old", True,
+          "after mending what the error says"),
+    Close(1009, "a message that is too large, or in too many pieces", False, "with smaller messages"),
+    Close(1011, "a bug of the server, whose log has the stack; or the token of a `start` could not be checked", True,
+          "yes, with a pause"),
+    Close(1013, "overloaded; this version never closes for it, it refuses new streams instead", True,
+          "yes, with a pause"),
+)  # fmt: skip
+
+
+def wire_errors() -> list[type[VoxgateError]]:
+    """The errors that may reach a client, in the order of their definition."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, VoxgateError)]
+    return [kind for kind in kinds if kind is not VoxgateError and not issubclass(kind, errors.ConfigError)]

@@ -1,0 +1,246 @@
+"""The messages as JSON Schema (draft 2020-12), from the types that parse and encode them.
+
+What the types do not say is added here: what a field means, which values a server takes beyond its type, what a model
+may put into a result. The keywords used are those that draft 07 has too, because AsyncAPI knows no later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from voxgate import errors
+from voxgate.config import SETTINGS
+from voxgate.errors import VoxgateError
+from voxgate.messages import (
+    COMPANDED,
+    PCM_ENCODINGS,
+    Active,
+    Data,
+    Draining,
+    Error,
+    Finished,
+    Flush,
+    Inactive,
+    KeepAlive,
+    Probabilities,
+    Progress,
+    Segment,
+    Start,
+    Started,
+    Stop,
+    VadOptions,
+)
+
+__all__ = ["EVENTS", "REQUESTS", "ROUTE_SEGMENTS", "definitions", "events", "requests"]
+
+Schema = dict[str, Any]
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+REQUESTS: Final = (Start, Stop, Flush, KeepAlive)
+EVENTS: Final = (Segment, Data, Active, Inactive, Error, Started, Progress, Finished, Draining, Probabilities)
+
+ROUTE_SEGMENTS: Final = {"simple": "Result", "segmented": "Utterance", "stateful": "Result"}
+"""What a `segment` is on each route, by the name of its definition: with ``is_final``, or without."""
+
+_SESSION_S: Final = "in seconds since the start of the session"
+_ABOUT: Final[Mapping[str, str]] = {
+    "request": "What is asked for.",
+    "type": "What the event is.",
+    "channel": "The channel that it is about, from 0; 0 for what is about the whole stream.",
+    "AudioFormat.channels": "Interleaved channels. A server takes `limits.channels` of them at most, by default {}.",
+    "AudioFormat.sample_rate": "Frames per second, in Hz. A server may take a narrower range.",
+    "AudioFormat.bit_depth": "Bits of one sample of one channel.",
+    "AudioFormat.is_float": "Whether samples are floats of -1..1.",
+    "AudioFormat.encoding": "null for linear PCM, or a law of G.711.",
+    "Start.format": "Of the binary messages that follow.",
+    "Start.interim_results": "On the segmented route: also results while somebody is still speaking.",
+    "Start.trace_id": "A W3C traceparent, to join the client's trace. One that is none is ignored.",
+    "Start.vad": "Voice-activity detection of this session, where it is not to be as the server has it.",
+    "Start.notices": "Also the events `started`, `progress`, `finished` and `draining`.",
+    "Start.token": "Credentials, for clients that cannot set headers.",
+    "Start.probabilities": "On the segmented route: also how probable speech was, frame by frame.",
+    "Stop.disconnect": "Whether the server closes with 1000 when everything has been sent.",
+    "Segment.start_time": f"Where its audio begins, {_SESSION_S}.",
+    "Segment.end_time": f"Where its audio ends, {_SESSION_S}.",
+    "Segment.is_final": "false: an interim, which a later event supersedes.",
+    "Active.time": f"Where the speech begins, {_SESSION_S}: the `start_time` of the segment.",
+    "Inactive.time": f"Where the speech ends, {_SESSION_S}: the `end_time` of the final.",
+    "Error.message": "For people: what was expected and what came.",
+    "Error.code": "For programs.",
+    "Started.session_id": "The name of the session in the server's log.",
+    "Started.model": "The name of the model.",
+    "Started.limits": "Those of this server that concern a client, by the name of their setting.",
+    "Started.trace_id": "Of the W3C trace that the session belongs to; missing when it belongs to none.",
+    "Progress.received_s": "Audio received, in seconds.",
+    "Progress.processed_s": "Audio done with, in seconds: answered, or found to hold no speech.",
+    "Progress.lag_s": "Audio that waits for the model or is in it, in seconds.",
+    "Progress.real_time_factor": "Processing time per audio time; below 1 keeps up.",
+    "Finished.received_s": "Audio received, in seconds.",
+    "Finished.processed_s": "Audio done with, in seconds.",
+    "Finished.results": "Results sent.",
+    "Finished.errors": "Errors sent.",
+    "Draining.grace_s": "Time that the session has to finish, in seconds.",
+    "Probabilities.start_time": f"Where the frame of the first value begins, {_SESSION_S}.",
+    "Probabilities.step_s": "From one frame to the next, in seconds.",
+    "Probabilities.values": "The probability of speech in each frame.",
+}
+_OUTPUT: Final = "Every other field is what the model returned, flattened: any names but those above, any JSON."
+# What a value may be beyond its type. Numbers of events are never negative, whatever they count.
+_NARROWED: Final[Mapping[str, Schema]] = {
+    "Segment.is_final": {"type": "boolean"},
+    "Started.trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    "Started.limits": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
+    "Probabilities.step_s": {"type": "number", "exclusiveMinimum": 0},
+    "Probabilities.values": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}},
+}
+# The fields that are left out when there is nothing to say; the server sends all others, also those with a default.
+_SOMETIMES: Final = ("Segment.is_final", "Started.trace_id")
+
+
+def requests() -> Schema:
+    """The schema of every text message that a client may send."""
+    return _document("client", "What a client sends, beside audio.", [kind.__name__ for kind in REQUESTS])
+
+
+def events() -> Schema:
+    """The schema of every text message that this version's server may send."""
+    return _document("server", "What a server sends.", [kind.__name__ for kind in EVENTS])
+
+
+def definitions(prefix: str = "#/$defs/") -> dict[str, Schema]:
+    """The schema of every message and of its parts, by the name of its type; they refer to each other under `prefix`.
+
+    Beside the types: ``Result`` and ``Utterance``, the two forms that a ``Segment`` has on the routes.
+    """
+    _, parts = msgspec.json.schema_components([*REQUESTS, *EVENTS], ref_template=prefix + "{name}")
+    found = {name: _described(name, part) for name, part in parts.items()}
+    _narrow_format(found["AudioFormat"])
+    _narrow_vad(found["VadOptions"])
+    for request in REQUESTS:
+        found[request.__name__]["properties"]["request"] = {
+            "const": request.__struct_config__.tag,
+            "description": _ABOUT["request"],
+        }
+    for event in EVENTS:
+        found[event.__name__] = _event(event, found[event.__name__])
+    found["Error"]["properties"]["code"]["enum"] = _error_codes()
+    segment = found["Segment"]
+    found["Utterance"] = {
+        **segment,
+        "title": "Utterance",
+        "description": "A segment of the segmented route: an utterance, or so much of it as has been heard.",
+        "required": [*segment["required"], "is_final"],
+    }
+    found["Result"] = {
+        **segment,
+        "title": "Result",
+        "description": "A segment of the simple and the stateful route: the answer to a stretch of audio.",
+        "properties": {name: value for name, value in segment["properties"].items() if name != "is_final"},
+        "not": {"required": ["is_final"]},
+    }
+    return found
+
+
+def _document(side: str, about: str, names: list[str]) -> Schema:
+    parts = definitions()
+    needed = dict.fromkeys(names)
+    for name in names:
+        if name == "Start":
+            needed |= dict.fromkeys(("AudioFormat", "VadOptions"))
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:voxgate:protocol:1:{side}",
+        "title": f"Voxgate, protocol version 1: {side} messages",
+        "description": f"{about} docs/protocol.md says what it means, and what a schema cannot say.",
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in names],
+        "$defs": {name: parts[name] for name in needed},
+    }
+
+
+def _described(name: str, part: Schema) -> Schema:
+    """`part`, with the first sentence of the type's docstring, and a text for each field."""
+    first, _, _ = " ".join(part["description"].split()).partition(". ")
+    described = {**part, "description": first.rstrip(".").replace("``", "`") + "."}
+    described["properties"] = {
+        field: {**value, "description": _about(name, field)} for field, value in part["properties"].items()
+        if f"{name}.{field}" not in _FLATTENED
+    }  # fmt: skip
+    return described
+
+
+_FLATTENED: Final = ("Segment.output", "Data.output")
+
+
+def _about(name: str, field: str) -> str:
+    if name == "VadOptions":
+        return f"{SETTINGS[f'vad.{field}'].about.text.replace('`', '')} null: as the server has it."
+    if field in ("request", "channel"):
+        return _ABOUT[field]
+    return _ABOUT[f"{name}.{field}"].format(SETTINGS["limits.channels"].default)
+
+
+def _event(kind: Any, part: Schema) -> Schema:
+    name = kind.__name__
+    fields: dict[str, Schema] = {"type": {"const": kind.type, "description": _ABOUT["type"]}}
+    for field, value in part["properties"].items():
+        value = {key: entry for key, entry in value.items() if key != "default"}
+        narrowed = _NARROWED.get(f"{name}.{field}")
+        if narrowed is not None:
+            value = {**narrowed, "description": value["description"]}
+        elif value.get("type") in ("number", "integer"):
+            value["minimum"] = 0
+        fields[field] = value
+    event: Schema = {
+        "title": name,
+        "description": part["description"],
+        "type": "object",
+        "properties": fields,
+        "required": [field for field in fields if f"{name}.{field}" not in _SOMETIMES],
+    }
+    if f"{name}.output" in _FLATTENED:
+        event["description"] += " " + _OUTPUT
+        event["additionalProperties"] = True
+    return event
+
+
+def _narrow_format(part: Schema) -> None:
+    fields = part["properties"]
+    fields["channels"] |= {"minimum": 1, "maximum": SETTINGS["limits.channels"].about.maximum}
+    lowest, highest = SETTINGS["limits.min_sample_rate"].about, SETTINGS["limits.max_sample_rate"].about
+    fields["sample_rate"] |= {"minimum": lowest.minimum, "maximum": highest.maximum}
+    fields["encoding"] = {
+        "enum": [None, *COMPANDED],
+        "default": None,
+        "description": fields["encoding"]["description"],
+    }
+    linear = [
+        {"properties": {"bit_depth": {"const": bits}, "is_float": {"const": is_float}, "encoding": {"const": None}}}
+        for bits, is_float in PCM_ENCODINGS
+    ]
+    companded = {
+        "properties": {
+            "bit_depth": {"const": 8},
+            "is_float": {"const": False},
+            "encoding": {"enum": list(COMPANDED)},
+        },
+        "required": ["encoding"],
+    }
+    part["oneOf"] = [*linear, companded]
+
+
+def _narrow_vad(part: Schema) -> None:
+    for field in VadOptions.__struct_fields__:
+        about = SETTINGS[f"vad.{field}"].about
+        value = part["properties"][field]
+        number, _null = value["anyOf"]
+        value["anyOf"] = [{**number, "minimum": about.minimum, "maximum": about.maximum}, {"type": "null"}]
+
+
+def _error_codes() -> list[str]:
+    """Of the errors that reach a client."""
+    kinds = [getattr(errors, name) for name in errors.__all__]
+    never = errors.ConfigError
+    return sorted({kind.code for kind in kinds if issubclass(kind, VoxgateError) and not issubclass(kind, never)})
