@@ -102,7 +102,7 @@ class Phrases(voxgate.Model):
 
 
 def features(audio: np.ndarray) -> np.ndarray:
-    """float32 (frames, bands): for each frame the shape of its spectrum, as a vector of length 1; at least one frame."""
+    """float32 (frames, bands): for each frame the shape of its spectrum, as a vector of length 1. At least one."""
     n_frames = max(1, 1 + (len(audio) - WINDOW) // HOP)
     padded = np.zeros(max(len(audio), WINDOW), np.float32)
     padded[: len(audio)] = audio

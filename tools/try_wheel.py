@@ -1,7 +1,10 @@
-"""Builds the wheel, looks into it, installs it into a clean environment, and runs the demo from an empty directory."""
+"""Builds the wheel, looks into it, installs it into a clean environment, and runs the demo from an empty directory.
+Looks into the source distribution, too.
+"""
 
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 import zipfile
@@ -35,10 +38,25 @@ def inspect(wheel: Path) -> None:
     for data in ("voxgate/py.typed", "voxgate/web/index.html", "voxgate/web/page.js", "voxgate/web/style.css"):
         if data not in names:
             sys.exit(f"the wheel lacks {data}")
+    if others := sorted(name for name in names if not name.startswith(("voxgate/", "voxgate-"))):
+        sys.exit(f"the wheel should hold the package alone, but holds {', '.join(others)}")
     entry_points = next(name for name in names if name.endswith("entry_points.txt"))
     if "voxgate = voxgate.cli:main" not in zipfile.ZipFile(wheel).read(entry_points).decode():
         sys.exit("the wheel lacks the command voxgate")
     print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, {len(natives)} native modules, no sources")
+
+
+def inspect_sources(directory: Path) -> None:
+    """What the source distribution brings beside the package: the examples, and all that a build wants."""
+    run(sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", directory)
+    (archive,) = directory.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    wanted = [*(ROOT / "examples").glob("*.*"), *(ROOT / "ext").rglob("*.p?[xd]"), *(ROOT / "ext").rglob("*.h")]
+    missing = sorted({str(path.relative_to(ROOT)) for path in wanted} - names)
+    if missing:
+        sys.exit(f"the source distribution lacks {', '.join(missing)}")
+    print(f"{archive.name}: with {len(list((ROOT / 'examples').glob('*.py')))} examples")
 
 
 def main() -> None:
@@ -46,6 +64,7 @@ def main() -> None:
         directory = Path(scratch)
         wheel = build(directory / "wheel")
         inspect(wheel)
+        inspect_sources(directory / "sdist")
         venv.create(directory / "venv", with_pip=True)
         binaries, empty = directory / "venv/bin", directory / "empty"
         empty.mkdir()
