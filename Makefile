@@ -21,7 +21,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile soak pictures speech clean
+.PHONY: help setup demo serve test bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile soak pictures speech docs docs-serve docs-figures diagrams clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -123,6 +123,21 @@ MINUTES = 25
 
 soak: $(VENV)/.ready ## streams that come and go on all routes, faults on, for MINUTES=25: does memory grow?
 	@cd $(ROOT) && $(BIN)/python bench/soak.py --minutes $(MINUTES) $(ARGS)
+
+docs: $(VENV)/.ready $(VENV)/.extra-docs ## the documentation site, in build/docs; a link or a name that leads nowhere is an error
+	@cd $(ROOT) && $(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs $(ARGS)
+	@echo "build/docs/index.html"
+
+DOCS_PORT = 8000
+
+docs-serve: docs ## the site on http://127.0.0.1:8000; DOCS_PORT=9000
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(ROOT)/build/docs $(DOCS_PORT)
+
+docs-figures: $(VENV)/.bench ## measure the numbers and draw the plots of the series anew; for a machine with nothing else to do
+	@cd $(ROOT) && for figure in docs/figures/*.py; do echo "$$figure"; $(BIN)/python "$$figure" || exit 1; done
+
+diagrams: $(VENV)/.ready ## draw the diagrams of the documents anew whose source has changed (needs Graphviz)
+	@cd $(ROOT) && $(BIN)/python tools/diagrams.py $(ARGS)
 
 speech: $(VENV)/.ready ## make the bundled speech anew (needs espeak-ng)
 	@cd $(ROOT) && $(BIN)/python tools/make_speech.py $(ARGS)

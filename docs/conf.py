@@ -1,0 +1,31 @@
+"""How Sphinx makes the site: `make docs`. The pages are plain Markdown and read as well where this is not used."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS / "site"), str(DOCS.parent / "src")]
+
+project = "Voxgate"
+copyright = "the Voxgate authors"
+release = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+extensions = ["myst_parser", "sphinx_copybutton", "contents", "fences", "sources"]
+exclude_patterns = ["site", "figures", "diagrams", "schema"]
+nitpicky = True
+myst_heading_anchors = 4  # the links of GitHub: page.md#a-heading
+myst_links_external_new_tab = False
+
+html_theme = "furo"
+html_title = f"Voxgate {release}"
+html_static_path = ["site/static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#1d4ed8", "color-brand-content": "#1d4ed8"},
+    "dark_css_variables": {"color-brand-primary": "#93c5fd", "color-brand-content": "#93c5fd"},
+}
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
