@@ -52,7 +52,7 @@ serve: $(NEEDED) ## start the server on http://127.0.0.1:8080; MODEL=features
 	@$(BIN)/voxgate serve $(FLAGS)
 
 $(VENV)/.extra-%: $(VENV)/.packages
-	@echo "Installing what the model needs ..."
+	@echo "Installing the extra $* ..."
 	@cd $(ROOT) && $(BIN)/python $(ROOT)/tools/requirements.py $* > $(VENV)/requirements-$*.txt
 	@$(BIN)/python -m pip install --quiet -r $(VENV)/requirements-$*.txt
 	@touch $@
