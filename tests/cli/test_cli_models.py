@@ -205,4 +205,4 @@ def test_seconds_out_of_range(capsys: pytest.CaptureFixture[str], seconds: str) 
     with pytest.raises(SystemExit) as caught:
         main(["models", "check", "dummy", "--seconds", seconds])
     assert caught.value.code == 2
-    assert "expected seconds of 0..3600" in capsys.readouterr().err
+    assert "expected a number of 0 to 3600" in capsys.readouterr().err

@@ -13,15 +13,25 @@ from voxgate.errors import ConfigError
 VERBS = ("serve", "client", "demo", "vad", "models", "load")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb and returns the exit code: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="voxgate", description="Put an audio model behind a live streaming API.")
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line. ConfigError, or ImportError, for what keeps a verb from being described."""
+    parser = argparse.ArgumentParser(
+        prog="voxgate",
+        description="Put an audio model behind a live streaming API.",
+        epilog="exit code: 0 done; 1 failed; 2 wrong usage or settings; 130 interrupted",
+    )
     parser.add_argument("--version", action="store_true", help="print the version; with --verbose, what it runs on")
     parser.add_argument("--verbose", action="store_true", help=argparse.SUPPRESS)
     verbs = parser.add_subparsers(metavar="VERB", title="verbs")
+    for verb in VERBS:
+        importlib.import_module(f"voxgate.cli.{verb}").register(verbs)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit code: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted."""
     try:
-        for verb in VERBS:
-            importlib.import_module(f"voxgate.cli.{verb}").register(verbs)
+        parser = make_parser()
         args = parser.parse_args(argv)
         if args.version:
             print(_version(args.verbose))

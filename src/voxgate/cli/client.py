@@ -50,7 +50,8 @@ examples:
 
 On a terminal the last lines show the level of what is sent, whether somebody speaks, the running interim and the lag.
 
-exit code: 0 every result arrived; 1 an error, or results are missing; 2 wrong usage; 130 interrupted
+exit code: 0 every result arrived; 1 an error, or results are missing; 2 wrong usage; 130 interrupted;
+141 the reader of its output has gone
 """
 
 

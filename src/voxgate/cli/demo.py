@@ -35,7 +35,8 @@ _CHUNK_MS = 2000
 _EPILOG = """\
 Shown are the routes that the model serves: segmented, and stateful or else simple.
 
-exit code: 0 when every result arrived, and all bundled utterances were heard within 100 ms of the truth; 1 otherwise
+exit code: 0 every result arrived, and all bundled utterances were heard within 100 ms of the truth; 1 not so;
+2 wrong usage; 130 interrupted
 """
 
 

@@ -59,7 +59,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("-n", "--streams", type=whole(1, 100_000), default=10, help="live streams (%(default)s)")
     parser.add_argument("--addr", default="localhost:8080", metavar="URL", help="server (%(default)s)")
     parser.add_argument(
-        "--route", choices=("segmented", "simple", "stateful"), default="segmented", help="(%(default)s)"
+        "--route", choices=("segmented", "simple", "stateful"), default="segmented", help="of the server (%(default)s)"
     )
     parser.add_argument(
         "--duration", type=positive_float, default=30.0, metavar="S", help="audio of a stream, in seconds (%(default)g)"
@@ -88,9 +88,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     audio.add_argument(
         "--chunk-ms", type=whole(1, 10_000), default=20, metavar="MS", help="audio of a message, in ms (%(default)s)"
     )
-    audio.add_argument("--rate", type=whole(4000, 192_000), default=16_000, metavar="HZ", help="(%(default)s)")
-    audio.add_argument("--channels", type=whole(1, 64), default=1, help="(%(default)s)")
-    audio.add_argument("--encoding", choices=tuple(load.ENCODINGS), default="s16", help="(%(default)s)")
+    audio.add_argument(
+        "--rate", type=whole(4000, 192_000), default=16_000, metavar="HZ", help="sample rate (%(default)s)"
+    )
+    audio.add_argument("--channels", type=whole(1, 64), default=1, help="interleaved channels (%(default)s)")
+    audio.add_argument("--encoding", choices=tuple(load.ENCODINGS), default="s16", help="of a sample (%(default)s)")
     measures = parser.add_argument_group("measures")
     measures.add_argument("--json", metavar="FILE", help="write everything there; - is stdout, in place of the table")
     measures.add_argument(

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from voxgate.cli.arguments import number
 from voxgate.cli.display import Style, format_output
 from voxgate.config import load_config
 from voxgate.errors import ConfigError
@@ -36,6 +37,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "models",
         help="list the models there are, or check how one behaves",
         description="List the models that can be served by name, with what each needs.",
+        epilog="exit code: 0 the list was printed; 2 wrong usage",
     )
     parser.add_argument("--format", choices=("pretty", "jsonl"), default="pretty", help="of the output (%(default)s)")
     parser.set_defaults(run=run)
@@ -45,7 +47,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="run a model on the bundled speech, and say how it behaves and which settings suit it",
         description="Load a model, warm it up, run it on the bundled speech, and report its speed, what it does to"
         " other Python threads, what batches and threads gain, and the settings that follow.",
-        epilog="exit code: 0 when the model can be served, 1 when a call failed, 2 when it cannot be loaded",
+        epilog="exit code: 0 the model can be served; 1 a call failed; 2 wrong usage, or it cannot be loaded",
     )
     check.add_argument(
         "model", metavar="NAME", nargs="?", help="as for voxgate serve --model; by default the one of --config"
@@ -60,23 +62,13 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     check.add_argument(
         "--seconds",
-        type=_seconds,
+        type=number(0, 3600),
         default=1.0,
         metavar="S",
         help="least time of each of the measurements (%(default)g)",
     )
     check.add_argument("--format", choices=("pretty", "jsonl"), default="pretty", help="of the output (%(default)s)")
     check.set_defaults(run=run_check)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"expected seconds of 0..3600, got {text!r}")
-    return value
 
 
 # --- the list ---

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, Final
 
 from voxgate import logs
 from voxgate.config import dump_toml, load_config
 from voxgate.errors import ConfigError
 
+_EPILOG: Final = (
+    "exit code: 0 SIGTERM or Ctrl-C ended it; 1 it failed in a way that nobody foresaw; 2 a setting, a model or an"
+    " address cannot be used; 130 and 143 a second Ctrl-C or SIGTERM ended it at once"
+)
+
+FLAGS: Final = {
+    "model": "model.name",
+    "host": "server.host",
+    "port": "server.port",
+    "workers": "server.workers",
+    "tls_certificate": "server.tls_certificate",
+    "tls_key": "server.tls_key",
+    "drain": "server.drain_s",
+    "log_level": "server.log_level",
+}
+"""The settings that have a flag of their own, by its name."""
+
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the verb to the command line."""
-    parser = verbs.add_parser("serve", help="serve a model", description="Serve a model to live audio streams.")
+    parser = verbs.add_parser(
+        "serve", help="serve a model", description="Serve a model to live audio streams.", epilog=_EPILOG
+    )
     parser.add_argument("--model", metavar="NAME", help="a built-in name, or pkg.module:attr of your model or function")
     parser.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json")
     parser.add_argument("--host", help="address to listen on")
@@ -35,16 +54,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Serves until a signal ends it."""
-    overrides: dict[str, Any] = {
-        "server.host": args.host,
-        "server.port": args.port,
-        "server.workers": args.workers,
-        "server.tls_certificate": args.tls_certificate,
-        "server.tls_key": args.tls_key,
-        "server.drain_s": args.drain,
-        "server.log_level": args.log_level,
-        "model": args.model,
-    }
+    overrides: dict[str, Any] = {key: getattr(args, flag) for flag, key in FLAGS.items()}
     for text in args.set:
         key, equals, value = text.partition("=")
         if not equals:

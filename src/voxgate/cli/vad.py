@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from voxgate.cli import plot
 from voxgate.cli.client import INPUT_HELP, explain, recording
+from voxgate.config.settings import SETTINGS, Setting, plain
 from voxgate.errors import ConfigError
 from voxgate.messages import VadOptions
 
@@ -34,6 +35,8 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "vad",
         help="show where somebody speaks in a recording",
         description="Cut a recording into segments of speech, exactly as the server would, and print their times.",
+        epilog="exit code: 0 done, whether or not there was speech; 1 the plot cannot be written; 2 wrong usage, or a"
+        " recording that cannot be read",
     )
     parser.add_argument("file", metavar="FILE", help=INPUT_HELP)
     parser.add_argument(
@@ -48,8 +51,18 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     settings = parser.add_argument_group("settings", "as in a client's start message; see docs/protocol.md, section 4")
     for name in _TUNABLES:
-        settings.add_argument("--" + name.replace("_", "-"), type=float, metavar=name.rpartition("_")[2].upper())
+        settings.add_argument(
+            "--" + name.replace("_", "-"),
+            type=float,
+            metavar=name.rpartition("_")[2].upper(),
+            help=_about(SETTINGS[f"vad.{name}"]),
+        )
     parser.set_defaults(run=run)
+
+
+def _about(setting: Setting) -> str:
+    text = setting.about.text.replace("`", "")
+    return f"{text[0].lower()}{text[1:].rstrip('.')}; {setting.allowed} ({plain(setting.default)})"
 
 
 def run(args: argparse.Namespace) -> int:

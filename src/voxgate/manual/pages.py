@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .asyncapi import asyncapi
+from .cli import cli
 from .schema import events, requests
 
 __all__ = ["pages", "write"]
@@ -15,6 +16,7 @@ __all__ = ["pages", "write"]
 def pages() -> dict[str, str]:
     """Every file that is made from the code, and what is in it."""
     return {
+        "cli.md": cli(),
         "schema/asyncapi.json": _json(asyncapi()),
         "schema/client.json": _json(requests()),
         "schema/server.json": _json(events()),
