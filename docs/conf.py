@@ -11,7 +11,7 @@ project = "Voxgate"
 copyright = "the Voxgate authors"
 release = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
-extensions = ["myst_parser", "sphinx_copybutton", "contents", "fences", "sources"]
+extensions = ["myst_parser", "sphinx_copybutton", "contents", "captions", "sources"]
 exclude_patterns = ["site", "figures", "diagrams", "schema"]
 nitpicky = True
 myst_heading_anchors = 4  # the links of GitHub: page.md#a-heading

@@ -22,12 +22,10 @@ this tree. The first mistake ends the page with exit code 1, and says where it i
 from __future__ import annotations
 
 import argparse
-import ast
 import asyncio
 import contextlib
 import inspect
 import io
-import json
 import os
 import re
 import shlex
@@ -38,20 +36,18 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 import traceback
 import types
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+
+from fences import Block, Mistake, check, commands, compiled, runs
 
 ROOT = Path(__file__).parents[1]
 PORT = 8080
 READY_S = 60  # until a server is ready; a model may have to be compiled first
 END_S = 3  # between the signals that end a server: the second one ends it at once
-DATA = ("json", "toml", "yaml")
 
 # The `voxgate` of a page: that of this tree, which takes the page's port for the usual one.
 COMMAND = """#!{python}
@@ -64,171 +60,8 @@ sys.exit(main(arguments))
 """
 
 
-class Mistake(Exception):
-    """What is wrong, and in which line of the page."""
-
-    def __init__(self, line: int, text: str) -> None:
-        super().__init__(line, text)
-        self.line, self.text = line, text
-
-
-@dataclass
-class Block:
-    """A fence of a page."""
-
-    line: int  # of the fence; its text begins on the next
-    language: str
-    text: str
-    file: str | None
-    no_run: str | None
-    is_output: bool
-
-    @property
-    def first(self) -> int:
-        return self.line + 1
-
-
-def blocks(page: str) -> Iterator[Block]:
-    """The fences of a page, in order. Mistake for one that cannot be understood."""
-    from markdown_it import MarkdownIt
-
-    for token in MarkdownIt("commonmark").enable("table").parse(page):
-        line = (token.map or [0])[0] + 1
-        if token.type == "code_block":
-            raise Mistake(line, "indented code: write it as a fence with a language")
-        if token.type == "fence":
-            yield block_of(line, token.info.strip(), token.content)
-
-
-def block_of(line: int, info: str, text: str) -> Block:
-    try:
-        words = shlex.split(info)
-    except ValueError as error:
-        raise Mistake(line, f"cannot be read: ```{info} ({error})") from None
-    if not words or "=" in words[0]:
-        raise Mistake(line, "a fence without a language: say what it is, if nothing else then text")
-    options: dict[str, str] = {}
-    for word in words[1:]:
-        key, equals, value = word.partition("=")
-        if (key, equals) != ("output", "") and (key not in ("file", "no-run") or not equals):
-            raise Mistake(line, f'expected output, file=NAME or no-run="REASON" after the language, got {word!r}')
-        if equals and not value.strip():
-            raise Mistake(line, f"{key} without a {'name' if key == 'file' else 'reason'}")
-        if key in options:
-            raise Mistake(line, f"{key} twice")
-        options[key] = value
-    if len(options) > 1:
-        raise Mistake(line, f"{' and '.join(options)} do not go together")
-    block = Block(line, words[0], text, options.get("file"), options.get("no-run"), "output" in options)
-    is_known = block.language in ("python", "sh", "text", *DATA)
-    if not (is_known or block.file or block.no_run or block.is_output):
-        raise Mistake(line, f'{block.language}: nobody runs or checks it; give it file=NAME or no-run="REASON"')
-    return block
-
-
-def check(page: str) -> list[Block]:
-    """The fences of a page, once all that can be said without running them is said."""
-    found = list(blocks(page))
-    before: Block | None = None
-    for block in found:
-        if block.is_output and (before is None or before.is_output or not runs(before)):
-            raise Mistake(block.line, "output of what? No block that runs stands before it")
-        if block.file and (Path(block.file).is_absolute() or ".." in Path(block.file).parts):
-            raise Mistake(block.line, f"file={block.file}: it must be in the page's own folder")
-        if not block.is_output:
-            CHECKS.get(block.language, lambda _: None)(block)
-        before = block
-    return found
-
-
-def runs(block: Block) -> bool:
-    return block.language in ("python", "sh") and not (block.file or block.no_run or block.is_output)
-
-
-def check_python(block: Block) -> None:
-    try:
-        compiled(block, "page")
-    except SyntaxError as error:
-        raise Mistake(error.lineno or block.line, f"python: {error.msg}") from None
-
-
-def check_sh(block: Block) -> None:
-    done = subprocess.run(["bash", "-n"], input="\n" * block.line + block.text, capture_output=True, text=True)
-    if done.returncode or done.stderr:
-        place = re.search(r"line (\d+): (.*)", done.stderr)
-        raise Mistake(int(place[1]) if place else block.line, f"sh: {place[2] if place else done.stderr.strip()}")
-    if block.no_run:
-        targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-        for line, command in commands(block):
-            words = re.match(r"\s*make\s+([a-z-]+)\b", command)
-            if words and words[1] not in targets:
-                raise Mistake(line, f"the Makefile has no target {words[1]}")
-
-
-def check_json(block: Block) -> None:
-    try:
-        json.loads(block.text)
-        return
-    except ValueError as error:
-        whole = error
-    for number, line in enumerate(block.text.splitlines(), block.first):
-        if line.strip():
-            try:
-                json.loads(line)
-            except ValueError as error:
-                one_a_line = number > block.first
-                raise Mistake(number, f"json: {error if one_a_line else whole}") from None
-
-
-def check_toml(block: Block) -> None:
-    try:
-        tomllib.loads(block.text)
-    except tomllib.TOMLDecodeError as error:
-        raise Mistake(block.line, f"toml: {error}") from None
-
-
-def check_yaml(block: Block) -> None:
-    import yaml
-
-    try:
-        list(yaml.safe_load_all(block.text))
-    except yaml.YAMLError as error:
-        raise Mistake(block.line, f"yaml: {error}") from None
-
-
-CHECKS: dict[str, Callable[[Block], None]] = {
-    "python": check_python,
-    "sh": check_sh,
-    "json": check_json,
-    "toml": check_toml,
-    "yaml": check_yaml,
-}
-
-
-def compiled(block: Block, name: str) -> types.CodeType:
-    """As if it stood in the page itself: a stack names the page's lines."""
-    return compile("\n" * block.line + block.text, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-
-
-def commands(block: Block) -> Iterator[tuple[int, str]]:
-    """The commands of a shell block, each with its line: lines, but for those that bash would read on after."""
-    begun, waiting = block.first, ""
-    for number, line in enumerate(block.text.splitlines(), block.first):
-        if not waiting:
-            begun = number
-        waiting += line + "\n"
-        if line.endswith("\\"):
-            continue
-        done = subprocess.run(["bash", "-n"], input=waiting, capture_output=True, text=True)
-        if done.returncode == 0 and not done.stderr:
-            yield begun, waiting
-            waiting = ""
-    if waiting:
-        yield begun, waiting
-
-
 ASSIGNMENT = r"""\w+=(?:"[^"]*"|'[^']*'|[^\s"'])*\s+"""
-SERVE = re.compile(rf"\s*(?:{ASSIGNMENT})*voxgate\s+serve\b(?!.*\s--(?:print-config|help)\b)", re.DOTALL)
+SERVE = re.compile(rf"(\s*(?:{ASSIGNMENT})*)(voxgate\s+serve\b(?!.*\s--(?:print-config|help)\b).*)", re.DOTALL)
 
 
 def matches(expected: str, got: str) -> bool:
@@ -381,22 +214,33 @@ class Page:
         )
         return head + "\n" * (line - 1) + text
 
+    def bash(self, line: int, text: str, output: Any, **environ: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["bash", "-c", self.script(line, text)],
+            env=self.environ | environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
     def run_bash(self, line: int, text: str) -> str:
         if not text.strip():
             return ""
         self.line = line
-        done = subprocess.run(
-            ["bash", "-c", self.script(line, text)],
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        printed = done.stdout.decode(errors="replace")
-        if done.returncode:
+        process = self.bash(line, text, subprocess.PIPE)
+        try:
+            printed = process.communicate()[0].decode(errors="replace")
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        if process.returncode:
             failed = self.own / "line"
-            number = int(failed.read_text()) if failed.exists() else line
-            raise Mistake(number, f"the command failed with {done.returncode}\n{self.told(printed)}{self.server_log()}")
+            told = re.search(r"^bash: line (\d+): ", printed, re.MULTILINE)  # an unset variable is not in the trap
+            number = int(failed.read_text()) if failed.exists() else int(told[1]) if told else line
+            raise Mistake(
+                number, f"the command failed with {process.returncode}\n{self.told(printed)}{self.server_log()}"
+            )
         return printed
 
     def start_server(self, line: int, command: str) -> str:
@@ -405,14 +249,8 @@ class Page:
         self.line = line
         log = self.own / "server.log"
         with open(log, "wb") as file:
-            process = subprocess.Popen(
-                ["bash", "-c", self.script(line, command.rstrip().removesuffix("&"))],
-                env=self.environ | {"VOXGATE_SERVER_LOG_FORMAT": "human"},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            replaced = SERVE.sub(r"\1exec \2", command.rstrip().removesuffix("&"))
+            process = self.bash(line, replaced, file, VOXGATE_SERVER_LOG_FORMAT="human")
         self.server = (process, log, line)
         patience = time.monotonic() + READY_S
         while "voxgate listening on" not in log.read_text(errors="replace"):
