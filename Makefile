@@ -137,7 +137,7 @@ docs-figures: $(VENV)/.bench ## measure the numbers and draw the plots of the se
 	@cd $(ROOT) && for figure in docs/figures/*.py; do echo "$$figure"; $(BIN)/python "$$figure" || exit 1; done
 
 diagrams: $(VENV)/.ready ## draw the diagrams of the documents anew whose source has changed (needs Graphviz)
-	@cd $(ROOT) && $(BIN)/python tools/diagrams.py $(ARGS)
+	@cd $(ROOT) && $(BIN)/python tools/house.py && $(BIN)/python tools/diagrams.py $(ARGS)
 
 speech: $(VENV)/.ready ## make the bundled speech anew (needs espeak-ng)
 	@cd $(ROOT) && $(BIN)/python tools/make_speech.py $(ARGS)

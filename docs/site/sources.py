@@ -40,9 +40,12 @@ def link(app: Any, doctree: nodes.document) -> None:
     """Before Sphinx makes downloads of such links, or says that they lead nowhere."""
     env = app.env
     for node in list(doctree.findall(lambda n: isinstance(n, addnodes.download_reference | addnodes.pending_xref))):
-        if node.get("reftype") != "myst" or node.get("refdomain") == "doc":
+        if node.get("reftype") != "myst":
             continue
-        name = named(env, env.docname, node["reftarget"])
+        target = node["reftarget"]
+        if node.get("refdomain") == "doc":  # the name of a page, or what would be one: a file of Markdown elsewhere
+            target = f"{DOCS / target}.md"
+        name = named(env, env.docname, target)
         if name is not None:
             uri = "../" * env.docname.count("/") + PREFIX + app.builder.get_target_uri(name)
             reference = nodes.reference("", "", *node.children, refuri=uri, internal=True)

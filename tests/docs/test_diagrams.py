@@ -27,3 +27,9 @@ def test_the_picture_is_of_its_source(diagrams: ModuleType, source: Path) -> Non
 def test_no_picture_is_of_a_source_that_is_gone(diagrams: ModuleType) -> None:
     drawn = [mark[0] for image in (DOCS / "images").glob("*.svg") if (mark := diagrams.drawn_from(image)) is not None]
     assert set(drawn) <= {path.name for path in (DOCS / "diagrams").glob("*.dot")}
+
+
+def test_the_house_is_that_of_the_table_of_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS.parent / "tools"))
+    house = importlib.import_module("house")
+    assert house.DIAGRAM.read_text() == house.diagram(house.allowed()), "run: python tools/house.py; make diagrams"
