@@ -372,22 +372,38 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
         About("Calls of one stream that the model may have at once; further ones wait, interims aside.", 1, 1024),
     ] = 4
     max_jobs: Annotated[
-        int, About("Calls of all streams that may wait for the model; further ones fail.", 1, 1_000_000)
+        int,
+        About(
+            "Calls of all streams that may wait for the model; further ones wait in their streams, and fail after "
+            "`inference.deadline_s`.",
+            1,
+            1_000_000,
+        ),
     ] = 4096
     max_seconds: Annotated[
         float,
         About(
-            "Audio of all streams that may wait for the model, in seconds; 64 KB each at 16 kHz. Further calls fail.",
+            "Audio of all streams that may wait for the model, in seconds; 64 KB each at 16 kHz. Further calls wait as "
+            "with `max_jobs`.",
             1,
             10_000_000,
         ),
     ] = 3600.0
     stream_jobs: Annotated[
-        int, About("Calls of one stream that may wait for the model; further ones fail.", 1, 1_000_000)
+        int,
+        About(
+            "Calls of one stream that may wait for the model; from half of them on the stream is held back.",
+            1,
+            1_000_000,
+        ),
     ] = 512
     stream_seconds: Annotated[
         float,
-        About("Audio of one stream that may wait for the model, in seconds; further calls fail.", 1, 10_000_000),
+        About(
+            "Audio of one stream that may wait for the model, in seconds; further calls wait as with `max_jobs`.",
+            1,
+            10_000_000,
+        ),
     ] = 600.0
     warm_up: Annotated[bool, About("Run the model once before the server says it is ready.")] = True
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from .asyncapi import asyncapi
 from .cli import cli
+from .limits import limits
 from .schema import events, requests
 
 __all__ = ["pages", "write"]
@@ -17,6 +18,7 @@ def pages() -> dict[str, str]:
     """Every file that is made from the code, and what is in it."""
     return {
         "cli.md": cli(),
+        "limits.md": limits(),
         "schema/asyncapi.json": _json(asyncapi()),
         "schema/client.json": _json(requests()),
         "schema/server.json": _json(events()),

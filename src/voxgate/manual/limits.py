@@ -1,0 +1,269 @@
+"""docs/limits.md: every limit, and every way in which a connection is refused, told off or ended.
+
+What is known elsewhere is taken from there: defaults and ranges from the settings, codes and closes from the errors,
+statuses from `answers`. Here stands what happens when a limit is reached; tests reach those that can be reached.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from voxgate.access.credentials import MAX_TOKEN_BYTES
+from voxgate.config import SETTINGS
+from voxgate.connection import INBOX_BYTES, INBOX_MAX_BYTES
+from voxgate.errors import VoxgateError
+from voxgate.serving.http import PIPELINED_REQUESTS, REQUEST_BYTES
+from voxgate.serving.websocket import CLOSE_TIMEOUT_S
+
+from .answers import CLOSES, REFUSALS, wire_errors
+
+__all__ = ["LIMITS", "Limit", "limits"]
+
+
+class Limit(NamedTuple):
+    """A limit, by the settings that say where it is, and what happens there."""
+
+    keys: tuple[str, ...]
+    effect: str
+    refused: tuple[str, ...] = ()
+    """Codes of `answers.REFUSALS`."""
+    error: str = ""
+    """The code of an error event."""
+    told: str = ""
+    """The text of the answer; ``{}`` is the value of the first setting."""
+    close: int | None = None
+    """The code of the close frame, where it is not that of the error."""
+    counted: tuple[str, ...] = ()
+    """Labels of ``voxgate_limit_hits_total``."""
+
+
+LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
+    "Who is let in": (
+        Limit(("limits.streams",), "no further stream, of one server process", ("streams",),
+              told="server full: {} streams are open"),
+        Limit(("limits.streams_per_address",), "no further stream of this address; an IPv6 address counts by its /64",
+              ("streams_per_address",), told="{} streams are open from this address"),
+        Limit(("limits.queue_wait_s",), "no new stream while calls wait longer than this; from half of it on none"
+              " beyond what the model was found to bear", ("queue_wait",)),
+        Limit(("limits.total_buffered_audio_s",), "no new stream; those that hold more than their share of it are held"
+              " back", ("buffered_audio",), told="more than {} s of audio wait for the model",
+              counted=("total_buffered_audio_s",)),
+        Limit(("auth.pending_streams",), "no further connection that comes without a token, while so many (at most a"
+              " quarter of `limits.streams`) have not brought theirs; an address may have a quarter of them",
+              ("pending_streams",)),
+        Limit(("auth.hook_timeout_s", "auth.hook_calls"), "a token cannot be checked: the hook gives no answer in time,"
+              " has as many questions, or a quarter of them from this address. When the token was in `start`: error"
+              " `internal`, close 1011", ("auth_unavailable",), told="tokens cannot be checked at the moment"),
+        Limit(("limits.handshake_timeout_s",), "TLS and the request were not complete by then: cut"),
+    ),
+    "How long it may last": (
+        Limit(("limits.start_timeout_s",), "no valid `start` since connecting", error="timeout",
+              told="no start within {} s of connecting", counted=("start_timeout_s",)),
+        Limit(("limits.idle_timeout_s",), "no message, while nothing is owed to the client", error="timeout",
+              told="no message within {} s", counted=("idle_timeout_s",)),
+        Limit(("limits.session_s",), "the connection is too old: its results are sent first", error="timeout",
+              told="the connection is {} s old, the longest allowed", counted=("session_s",)),
+        Limit(("server.drain_s",), "the server ends: sessions that are not over by then (less a tenth of it, at most"
+              " 2 s) are ended and get their finals", close=1001),
+    ),
+    "Messages": (
+        Limit(("limits.message_bytes",), "a larger message", close=1009, counted=("message_bytes",)),
+        Limit(("limits.message_fragments",), "a message in more frames", close=1009, counted=("message_fragments",)),
+        Limit(("limits.message_timeout_s",), "a message was begun and not completed", error="timeout",
+              told="a message was not complete within {} s", counted=("message_timeout_s",)),
+        Limit(("limits.frames_per_second",), "held back: further frames, pings included, are read when their time has"
+              " come"),
+        Limit(("limits.invalid_messages",), "so many invalid messages; each is answered by `invalid_message`, and the"
+              " last one closes", error="invalid_message", close=1008, counted=("invalid_messages",)),
+        Limit(("limits.unsent_events", "limits.unsent_bytes"), "held back: that much waits for the client to read it",
+              counted=("unsent_events",)),
+        Limit(("server.send_timeout_s",), "the client took in nothing of what was sent for so long: cut"),
+    ),
+    "What a start may ask for": (
+        Limit(("limits.channels",), "more channels: no session opens", error="invalid_start",
+              told="format.channels must be 1..{}, got 9"),
+        Limit(("limits.min_sample_rate", "limits.max_sample_rate"), "another rate: no session opens",
+              error="invalid_start", told="format.sample_rate must be 4000..192000 Hz, got 300"),
+        Limit(("limits.segment_audio_s",), "bounds `vad.max_segment_s`: at most this, divided by the channels of the"
+              " stream", error="invalid_start", told="vad.max_segment_s must be 1..150 s with 2 channels, got 200"),
+    ),
+    "Audio and utterances": (
+        Limit(("limits.buffered_audio_s",), "held back: that much audio of the stream waits for the model",
+              counted=("buffered_audio_s",)),
+        Limit(("vad.max_segment_s",), "an utterance this long is cut with a final and goes on, without another"
+              " `active`"),
+        Limit(("vad.stall_flush_ms",), "the audio of an open utterance has stopped coming: its final is sent"),
+        Limit(("simple.max_chunk_s",), "more audio goes into further calls, on the simple and the stateful route"),
+    ),
+    "Calls of the model": (
+        Limit(("inference.deadline_s",), "the call waited and ran longer: an error in place of its result",
+              error="inference_failed", told="The model gave no answer within {} s"),
+        Limit(("inference.per_stream",), "further calls of the stream wait"),
+        Limit(("inference.max_jobs", "inference.max_seconds"), "further calls wait in their streams; one that has found"
+              " no room for `inference.deadline_s` is answered by an error in place of its result", error="overloaded",
+              counted=("max_jobs",)),
+        Limit(("inference.stream_jobs", "inference.stream_seconds"), "held back from half so many calls on; beyond, the"
+              " same for the calls of one stream", error="overloaded", counted=("stream_jobs",)),
+        Limit(("inference.max_batch_size", "inference.max_batch_seconds"), "further calls go into further batches"),
+    ),
+}  # fmt: skip
+
+_FIXED: Final = (
+    ("the header of a request", REQUEST_BYTES, " bytes", "HTTP 400"),
+    ("requests sent ahead of their answers", PIPELINED_REQUESTS, "", "HTTP 400"),
+    ("a token", MAX_TOKEN_BYTES, " bytes", "counts as a bad one"),
+    ("time to answer a close frame", CLOSE_TIMEOUT_S, " s", "cut"),
+    ("messages that wait to be decoded", INBOX_BYTES, " bytes",
+     f"held back, but for a little every few seconds, up to {INBOX_MAX_BYTES // 2**20} MiB: a socket that nobody reads"
+     " answers no pings"),
+)  # fmt: skip
+
+_HEAD: Final = """\
+# Limits, refusals and close codes
+
+<!-- Written by `python -m voxgate.manual docs` from the settings, the errors and src/voxgate/manual. Change those, not
+this file. -->
+
+No limit drops audio of a client that behaves. *Held back* means that the server reads no further until there is room:
+TCP then slows the client down, nothing is lost, and nobody is closed for it. *Cut* means that the connection ends
+without a word, because there is nobody to tell it to.
+
+With `notices` on, `started` tells a client those limits which concern it.
+
+## Every limit
+
+The limits of a session are those of one server process (`server.workers`). *Counted as* is the label of
+`voxgate_limit_hits_total` (`limit`) or `voxgate_rejected_total` (`reason`).
+[configuration.md](configuration.md) has the ranges.
+"""
+
+
+def limits() -> str:
+    """The page."""
+    return "\n".join([_HEAD, *_limits(), *_refusals(), *_closes()])
+
+
+def _limits() -> list[str]:
+    parts = []
+    for title, group in LIMITS.items():
+        rows = "".join(_row(limit) for limit in group)
+        parts.append(
+            f"### {title}\n\n| setting | default | what happens at the limit | answer | counted as |\n"
+            f"|---|---|---|---|---|\n{rows}"
+        )
+    rows = "".join(f"| {what} | {number:g}{unit} | {effect} |\n" for what, number, unit, effect in _FIXED)
+    parts.append(f"### What is no setting\n\n| limit of | | what happens at it |\n|---|---|---|\n{rows}")
+    return parts
+
+
+def _row(limit: Limit) -> str:
+    names = ", ".join(f"`{key}`" for key in limit.keys)
+    defaults = ", ".join(_default(key) for key in limit.keys)
+    counted = [f"`{label}`" for label in (*limit.refused, *limit.counted)]
+    return f"| {names} | {defaults} | {limit.effect} | {_answer(limit)} | {', '.join(counted)} |\n"
+
+
+def _default(key: str) -> str:
+    """With its unit, which the name of the setting ends with."""
+    number = SETTINGS[key].default
+    unit = key.rpartition("_")[2].replace("seconds", "s")
+    if unit == "bytes":
+        return f"{number // 2**20} MiB" if number % 2**20 == 0 else f"{number} bytes"
+    if unit == "rate":
+        return f"{number} Hz"
+    return f"{number:g} {unit}" if unit in ("s", "ms") else f"{number:g}"
+
+
+def _answer(limit: Limit) -> str:
+    told = limit.told.format(f"{SETTINGS[limit.keys[0]].default:g}") if limit.told else ""
+    parts = []
+    for code in limit.refused:
+        statuses = [str(refused.status) for refused in REFUSALS if refused.code == code]
+        parts.append(f"HTTP {' or '.join(statuses)} `{code}`")
+    if limit.error:
+        parts.append(f"error `{limit.error}`")
+    if told:
+        parts[-1] += f": `{told}`"
+    close = limit.close if limit.close is not None else _close_of(limit)
+    if close is not None:
+        parts.append(f"close {close}")
+    return "; ".join(parts)
+
+
+def _close_of(limit: Limit) -> int | None:
+    kind = next((kind for kind in wire_errors() if kind.code == limit.error), None)
+    # An error that stands in place of a result closes nothing.
+    return None if kind is None or "in place of" in limit.effect or limit.keys[0].startswith("inf") else kind.close_code
+
+
+_REFUSALS: Final = """\
+## Every refusal
+
+Before the upgrade, plain HTTP with a JSON body: `error` for people, `code` for programs. `Retry-After` varies, so that
+clients which were turned away together do not come back together.
+
+```json
+{"error":"server full: 1024 streams are open","code":"streams"}
+```
+
+| status | `code` | why | `Retry-After` | what to do |
+|---|---|---|---|---|
+"""
+
+_OTHER_STATUSES: Final = """\
+| status | of what | when |
+|---|---|---|
+| 101 | a route | the upgrade: the stream is open |
+| 200 | `health`, `ready`, `info`, `/metrics`, the page | |
+| 304 | the page | the browser has it already |
+| 400 | anything | what came is no HTTP, too large, or no good handshake of a websocket |
+| 401, 503 | `info`, `/metrics` | as above, where they ask for a token |
+| 404 | anything else | as above |
+| 500 | anything | a bug of the server, whose log has the stack |
+| 503 | `GET /api/v1/ready` | `{"status":"not ready","reason":...}`, with `Retry-After`: no new stream would be let in |
+"""
+
+
+def _refusals() -> list[str]:
+    rows = "".join(f"| {r.status} | `{r.code}` | {r.why} | {r.retry} | {r.remedy} |\n" for r in REFUSALS)
+    return [_REFUSALS + rows, "Other statuses:\n", _OTHER_STATUSES]
+
+
+_ERRORS: Final = """\
+## Every error
+
+Events of type `error`; `message` says what was expected and what came.
+
+| `code` | what it is | closes with |
+|---|---|---|
+"""
+_CLOSES: Final = """\
+## Every close code
+
+| code | why | an error event says why | should the client come back? |
+|---|---|---|---|
+"""
+_NOT_OURS: Final = """\
+1006 is no code on the wire: it is what a client's library says when there was no close frame. Behind a proxy, look at
+the proxy's timeouts first. `voxgate client --reconnect` shows how to come back without losing anything.
+"""
+
+
+def _closes() -> list[str]:
+    errors = "".join(f"| `{kind.code}` | {_about(kind)} | {_closing(kind)} |\n" for kind in wire_errors())
+    rows = "".join(f"| {c.code} | {c.why} | {'yes' if c.told else 'no'} | {c.remedy} |\n" for c in CLOSES)
+    return [_ERRORS + errors, _CLOSES + rows, _NOT_OURS]
+
+
+def _closing(kind: type[VoxgateError]) -> str:
+    if kind.close_code is None:
+        return ""
+    in_place = kind.code in ("internal", "overloaded")
+    return f"{kind.close_code}" + (", unless it stands in place of a result" if in_place else "")
+
+
+def _about(kind: type[VoxgateError]) -> str:
+    """The first sentences of its docstring; what is said of the connection stands in the next column."""
+    sentences = " ".join((kind.__doc__ or "").split()).split(". ")
+    kept = [sentence.rstrip(".") for sentence in sentences if "connection" not in sentence and "log" not in sentence]
+    return ". ".join(kept).replace("``", "`")
