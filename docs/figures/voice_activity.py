@@ -296,22 +296,19 @@ def threshold_table() -> list[str]:
 
 
 def prefix_table() -> list[str]:
-    """How much of the beginnings of utterances lies outside the segments, by prefix padding."""
+    """How much of its beginning the worst utterance lacks, and all speech outside the segments, by prefix padding."""
     chosen = [scene for scene in quality.scenes() if "5 dB" in scene[0] or "music, 10" in scene[0]]
     names = (name.removeprefix("speech + ") for name, _, _ in chosen)
-    lines = ["| `prefix_padding_ms` | " + " | ".join(f"{name}: lacking at worst | utterances" for name in names) + " |"]
+    lines = ["| `prefix_padding_ms` | " + " | ".join(f"{name}: worst beginning | missed" for name in names) + " |"]
     lines.append("|---:|" + "---:|---:|" * len(chosen))
     for prefix_ms in (0, 100, 200, 300, 600):
+        quality.CONFIG = VadConfig(prefix_padding_ms=prefix_ms)
         cells = []
         for _, audio, said in chosen:
-            found = segments(audio, RATE, VadConfig(prefix_padding_ms=prefix_ms))
-            late_s = []
-            for start, end in said:
-                starts = [s for s, e in found if e > start and s < end]
-                late_s.append(max(0.0, min(starts, default=end) - start))
-            cells.append(
-                f"{max(late_s) * 1000:.0f} ms | {sum(late > quality.EDGE_S for late in late_s)} of {len(said)}"
-            )
+            found = segments(audio, RATE, quality.CONFIG)
+            starts = [min((s for s, e in found if e > start and s < end), default=end) for start, end in said]
+            late_s = max(0.0, *(first - start for first, (start, _) in zip(starts, said, strict=True)))
+            cells.append(f"{late_s * 1000:.0f} ms | {quality.score(audio, said, 'silero')[0]:.1f} s")
         lines.append(f"| {prefix_ms} | " + " | ".join(cells) + " |")
     return lines
 
