@@ -14,6 +14,7 @@ release = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf
 extensions = ["myst_parser", "sphinx_copybutton", "contents", "captions", "sources"]
 exclude_patterns = ["site", "figures", "diagrams", "schema"]
 nitpicky = True
+smartquotes = False  # --verbose is no dash
 myst_heading_anchors = 4  # the links of GitHub: page.md#a-heading
 myst_links_external_new_tab = False
 

@@ -75,7 +75,7 @@ def diagram(table: dict[str, set[str]]) -> str:
     for floor, (purpose, rooms) in FLOORS.items():
         colour = ', color="#2563eb", fillcolor="#eff6ff"' if floor in WITH_AUDIO else ""
         named = ", ".join(room for room in rooms if room)
-        label = f'<<b>{floor}</b>: {purpose}<br/><font point-size="9" color="#4b5563">{named}</font>>'
+        label = f'<<b>{floor}</b><br/>{purpose}<br/><font point-size="9" color="#4b5563">{named}</font>>'
         lines.append(f'  "{floor}" [label={label}{colour}]')
     for floor, others in arrows(table).items():
         lines += [f'  "{floor}" -> "{other}"' for other in sorted(others)]

@@ -1,14 +1,15 @@
 """The contents of the site are the lists of its index pages: no second list that has to be kept.
 
-In `index.md` of docs/ each heading of the second level becomes a part of the sidebar, with the pages that the list or
-table below it links to, in that order. In every other `index.md` and `README.md` the pages of its own folder that it
-links to become its sub-pages. A page that nobody lists is a warning of Sphinx's, and so an error.
+In docs/index.md each heading of the second level becomes a part of the sidebar, with the pages that the list or table
+below it links to, in that order. Where it links to another `index.md`, the pages follow that are listed there. The pages
+that a `README.md` lists become its sub-pages. A page that nobody lists is a warning of Sphinx's, and so an error.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+from pathlib import Path
 from typing import Any
 
 LINK = re.compile(r"\]\(([^)#:\s]+)\.md\)")
@@ -19,6 +20,18 @@ def listed(text: str) -> list[str]:
     """The pages that items of lists and rows of tables link to, each once."""
     lines = [line for line in text.splitlines() if ITEM.match(line)]
     return list(dict.fromkeys(page for line in lines for page in LINK.findall(line)))
+
+
+def with_theirs(docs: Path, pages: list[str]) -> list[str]:
+    """With the pages that an `index.md` among them lists in its own folder."""
+    found = []
+    for page in pages:
+        found.append(page)
+        folder, name = posixpath.split(page)
+        if name == "index":
+            theirs = listed((docs / f"{page}.md").read_text(encoding="utf-8"))
+            found += [f"{folder}/{other}" for other in theirs if "/" not in other]
+    return list(dict.fromkeys(found))
 
 
 def toctree(pages: list[str], caption: str | None = None) -> str:
@@ -32,10 +45,9 @@ def add_contents(app: Any, docname: str, source: list[str]) -> None:
         for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
             caption, _, below = part.partition("\n")
             if pages := listed(below):
-                source[0] += toctree(pages, caption.strip())
-    elif posixpath.basename(docname) in ("index", "README"):
-        pages = [page for page in listed(text) if "/" not in page]
-        source[0] += toctree(pages) if pages else ""
+                source[0] += toctree(with_theirs(Path(app.srcdir), pages), caption.strip())
+    elif posixpath.basename(docname) == "README":
+        source[0] += toctree([page for page in listed(text) if "/" not in page])
 
 
 def setup(app: Any) -> dict[str, bool]:

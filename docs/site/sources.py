@@ -68,7 +68,11 @@ def pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
     for name in sorted(wanted):
         inside = [file for file in files if file.startswith(f"{name}/")]
         body = listing(app, name, inside) if inside else text(app, name)
-        yield PREFIX + name, {"title": name, "body": f"<h1><code>{html.escape(name)}</code></h1>{body}"}, "page.html"
+        yield (
+            PREFIX + name,
+            {"title": name, "body": f'<h1 class="repository-file"><code>{html.escape(name)}</code></h1>{body}'},
+            "page.html",
+        )
 
 
 def listing(app: Any, name: str, files: list[str]) -> str:
