@@ -283,7 +283,7 @@ class AudioSettings(Struct, frozen=True, kw_only=True):
 
 
 class VadSettings(Struct, frozen=True, kw_only=True):
-    """Voice-activity detection on the segmented route. All but the detector are defaults a client may override."""
+    """Voice-activity detection on the segmented route. A client may override `threshold` to `max_segment_s`."""
 
     detector: Annotated[
         str,
