@@ -34,6 +34,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from voxgate import load, speech
 from voxgate.audio import read_audio
+from voxgate.tasks import spawn_thread
 
 PAGE = ROOT / "docs/series/7-metrics.md"
 
@@ -215,8 +216,7 @@ def measure(model: str, folder: Path) -> Run:
     scrapes: list[Scrape] = []
     over = threading.Event()
     with server(model, folder) as (port, log):
-        watcher = threading.Thread(target=watch, args=(port, scrapes, over))
-        watcher.start()
+        watcher = spawn_thread(lambda: watch(port, scrapes, over), "watcher")
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 phases_s = runner.run(put_load(port))

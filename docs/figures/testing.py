@@ -2,9 +2,9 @@
 
     python docs/figures/testing.py
 
-Breaks the way from the wire to the voice-activity detector in five ways that were seen in the field, and holds each
-against two tests: a recording in messages of 20 ms, and any cuts at all (hypothesis). Then simulates soaks of servers
-that leak and that do not. Writes docs/images/testing-seams.svg, and the tables into docs/series/9-testing.md.
+Breaks the way from the wire to the voice-activity detector in five ways, and holds each against three tests: a
+recording in messages of 20 ms, any cuts at all (hypothesis), and the length of what comes out. Then simulates soaks of
+servers that leak and that do not. Writes docs/images/testing-seams.svg, and the tables into docs/series/9-testing.md.
 """
 
 from __future__ import annotations

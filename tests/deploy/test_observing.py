@@ -52,6 +52,14 @@ def alert_expressions() -> list[str]:
     return [rule["expr"] for group in groups for rule in group["rules"]]
 
 
+def page_expressions() -> list[str]:
+    """The queries that the documents tell people to ask."""
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    return [
+        query for page in pages for query in re.findall(r"^```promql[^\n]*\n(.*?)^```", page.read_text(), re.M | re.S)
+    ]
+
+
 def load(server: Any) -> None:
     """Streams on every route but stateful, with interims and a failure."""
     stream(server.url(), start(interim_results=True), SPEECH)
@@ -102,7 +110,8 @@ def exported(serve) -> dict[str, list[dict[str, str]]]:
 
 
 def test_every_expression_asks_for_series_that_are_exported(exported: dict[str, list[dict[str, str]]]):
-    expressions = dashboard_expressions() + alert_expressions()
+    assert len(page_expressions()) >= 5
+    expressions = dashboard_expressions() + alert_expressions() + page_expressions()
     assert len(expressions) > 50
     for expression in expressions:
         asked = selectors(expression)
@@ -118,7 +127,7 @@ def test_every_expression_asks_for_series_that_are_exported(exported: dict[str, 
 
 
 def test_every_grouping_is_by_labels_that_are_there(exported: dict[str, list[dict[str, str]]]):
-    for expression in dashboard_expressions() + alert_expressions():
+    for expression in dashboard_expressions() + alert_expressions() + page_expressions():
         for labels in re.findall(r"\bby \(([^)]*)\)", expression):
             there = {label for name, _ in selectors(expression) for series in exported[name] for label in series}
             assert {label.strip() for label in labels.split(",")} <= there | OF_PROMETHEUS, expression
@@ -325,7 +334,7 @@ def test_a_real_prometheus_scrapes_under_load_and_answers_the_dashboard(serve, p
             enough.wait(0.05)
         (target,) = watch.ask("targets")["activeTargets"]
         assert (target["health"], target["lastError"]) == ("up", "")
-        for expression in dashboard_expressions():
+        for expression in dashboard_expressions() + page_expressions():
             query = expression.replace("$__rate_interval", "1m").replace("$instance", ".*").removesuffix(" > 0")
             data = watch.ask("query", query=query)
             assert data["result"], f"nothing for {query}"
