@@ -48,12 +48,12 @@ class BadWire:
 
     def __enter__(self) -> BadWire:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(30)
         return self
 
     def __exit__(self, *exc: Any) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(10)
+        self._thread.join(30)
         assert not self._thread.is_alive()
 
     async def _main(self) -> None:

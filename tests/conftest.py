@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import hypothesis
 import pytest
 
 from voxgate.config import load_config
 from voxgate.models import FunctionModel, Model
 from voxgate.service import Service
 from voxgate.serving import Server, listen_for
+
+# How long an example takes depends on who else has work for the machine.
+hypothesis.settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any-machine")
 
 
 class LiveServer:
@@ -63,6 +72,24 @@ class LiveServer:
         assert self.service.streams == 0
         assert self.loop_errors == []
 
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Its loop does nothing meanwhile, and then finds all that has come by then: of what is sent in here, no time
+        that the server gives is used up.
+        """
+        still, go_on = threading.Event(), threading.Event()
+
+        def stand() -> None:
+            still.set()
+            assert go_on.wait(30)
+
+        self.server._loop.call_soon_threadsafe(stand)
+        try:
+            assert still.wait(30)
+            yield
+        finally:
+            go_on.set()
+
     def url(self, route: str = "segmented") -> str:
         return f"ws://127.0.0.1:{self.port}/api/v1/{route}"
 
@@ -87,6 +114,27 @@ def serve() -> Iterator[Callable[..., LiveServer]]:
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def patient_end(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The end of a server, here and in processes that are started with this environment, has more than the second after
+    the grace time that it has otherwise: a busy machine may need it for what is said last.
+    """
+    patched = (
+        "serving.server.LAST_FINALS_S",
+        "serving.server.LAST_CLOSES_S",
+        "serving.server.GONE_S",
+        "supervisor.GONE_S",
+    )
+    path = tmp_path_factory.mktemp("patient")
+    lines = ["import voxgate.serving.server, voxgate.supervisor"]
+    for name in patched:
+        monkeypatch.setattr(f"voxgate.{name}", 25.0)
+        if "FINALS" not in name:  # that time is used up where the model never returns
+            lines.append(f"voxgate.{name} = 25.0")
+    (path / "sitecustomize.py").write_text("\n".join(lines))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
 
 def count(audio: Any) -> dict[str, int]:

@@ -9,7 +9,7 @@ import socket
 import struct
 from typing import Any
 
-TIMEOUT_S = 20
+TIMEOUT_S = 30
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
 

@@ -119,7 +119,7 @@ def serving_in_thread(handler: Handler, path: str = "/api/v1/segmented", **optio
     thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
     thread.start()
     try:
-        assert is_ready.wait(10)
+        assert is_ready.wait(30)
         yield ready[0]
     finally:
         loop.call_soon_threadsafe(stop.set)

@@ -8,7 +8,6 @@ import http
 import io
 import json
 import os
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -20,6 +19,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
+from ports import held_port
 from scripted_server import (
     Received,
     active,
@@ -191,7 +191,7 @@ def test_a_blocking_iterator_does_not_hold_the_loop() -> None:
 
     def blocks() -> Iterator[bytes]:
         yield b"ab"
-        assert heard.wait(20)
+        assert heard.wait(30)
         yield b"cd"
 
     async def handler(websocket: ServerConnection) -> None:
@@ -408,10 +408,7 @@ def test_memory_for_a_long_file_is_bounded(tmp_path: Any) -> None:
 
 
 def test_connection_refused() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(client.ConnectError, match=r"connection refused.*is the server running"):
+    with held_port() as port, pytest.raises(client.ConnectError, match=r"connection refused.*is the server running"):
         client.collect(ONE_SECOND, addr=f"ws://127.0.0.1:{port}", format=MONO)
 
 

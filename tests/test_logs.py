@@ -356,7 +356,7 @@ def test_one_line_when_a_session_is_over(serve, lines: Lines):
     }
 
 
-def test_a_session_that_the_end_of_the_server_cut_short(serve, lines: Lines):
+def test_a_session_that_the_end_of_the_server_cut_short(serve, patient_end, lines: Lines):
     server = serve(**{"server.drain_s": 0})
     with wire.Client(server.url()) as client:
         client.send(wire.start(notices=True), SPEECH)

@@ -32,13 +32,13 @@ def test_a_call_that_does_not_return_is_an_error_and_makes_the_server_not_ready(
         assert gate.wait(30)
         return {"count": len(audio)}
 
-    settings = {"inference.threads": 1, "inference.deadline_s": 0.2, "inference.warm_up": False}
+    settings = {"inference.threads": 1, "inference.deadline_s": 1, "inference.warm_up": False}
     server = serve(stuck, **settings)
     with Client(server.url("simple")) as client:
         client.send(start(), SECOND)
         event = client.receive()
         assert (event["type"], event["code"]) == ("error", "inference_failed")
-        assert event["message"] == "The model gave no answer within 0.2 s"
+        assert event["message"] == "The model gave no answer within 1 s"
         settle(server.service, "no worker makes progress")
         gate.set()
         settle(server.service, None)

@@ -628,7 +628,7 @@ def test_a_call_that_takes_too_long_is_given_up_and_the_stream_goes_on(serve, no
         return {"calls": notes.n_calls}
 
     model = Listener(answer)
-    settings = {"inference.threads": 2, "inference.deadline_s": 0.2, "inference.warm_up": False}
+    settings = {"inference.threads": 2, "inference.deadline_s": 1, "inference.warm_up": False}
     server = serve(model, **settings)
     with Client(server.url("stateful")) as client:
         client.send(start(), ONE_SECOND[:640], FLUSH)

@@ -198,7 +198,7 @@ def test_ctrl_c_reaches_all_processes_and_is_heard_once(tmp_path):
         assert child.wait(30) == 0
 
 
-def test_a_model_that_never_returns_keeps_nobody(servers):
+def test_a_model_that_never_returns_keeps_nobody(servers, patient_end):
     child, address = servers("--drain", "0.2", "--set", "inference.warm_up=false", model="stuck")
     with Client(f"ws://{address}/api/v1/simple") as client:
         client.send(start(notices=True), SPEECH)

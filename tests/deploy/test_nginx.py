@@ -17,6 +17,7 @@ import pytest
 import trustme
 from websockets.sync.client import connect
 
+from ports import held_port
 from wire import STOP, bursts, encode, pieces, start, stream
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nginx.conf"
@@ -29,15 +30,14 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 class Proxy:
     """nginx with the committed file; only addresses and paths are other ones."""
 
-    def __init__(self, folder: Path, upstream_port: int) -> None:
+    def __init__(self, folder: Path, port: int, upstream_port: int) -> None:
         authority = trustme.CA()
         certificate = authority.issue_cert(NAME)
         certificate.private_key_pem.write_to_path(folder / "key.pem")
         certificate.cert_chain_pems[0].write_to_path(folder / "certificate.pem")
         self.tls = ssl.create_default_context()
         authority.configure_trust(self.tls)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = port
         text = CONFIG.read_text()
         for old, new in {
             "server 127.0.0.1:8080;": f"server 127.0.0.1:{upstream_port};",
@@ -94,10 +94,11 @@ class Proxy:
 @pytest.fixture
 def proxy(serve, tmp_path) -> Iterator[Proxy]:
     server = serve(**{"server.trusted_proxies": "127.0.0.1", "limits.streams_per_address": 1})
-    proxy = Proxy(tmp_path, server.port)
-    proxy.server = server
-    yield proxy
-    assert proxy.stop() == ""  # nginx had nothing to complain about
+    with held_port() as port:
+        proxy = Proxy(tmp_path, port, server.port)
+        proxy.server = server
+        yield proxy
+        assert proxy.stop() == ""  # nginx had nothing to complain about
 
 
 def test_a_stream_behind_the_proxy_gets_the_events_of_one_in_front_of_it(proxy):

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from ports import held_port
 from promql import Selector, selectors
 from voxgate.errors import InferenceError
 from wire import bursts, encode, start, stream
@@ -250,15 +250,13 @@ def test_compose_sets_what_the_server_knows():
 class Prometheus:
     """With the committed files; only the target and the intervals are other ones."""
 
-    def __init__(self, folder: Path, target: str) -> None:
+    def __init__(self, folder: Path, port: int, target: str) -> None:
         shutil.copytree(DEPLOY / "prometheus", folder / "config")
         config = folder / "config" / "prometheus.yml"
         text = config.read_text()
         assert "voxgate:9100" in text
         assert text.count("15s") == 2
         config.write_text(text.replace("voxgate:9100", target).replace("15s", "200ms"))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self._log = open(folder / "log", "w+")  # noqa: SIM115  # for as long as the process
         self._process = subprocess.Popen(
@@ -305,13 +303,15 @@ class Prometheus:
 def prometheus(tmp_path: Path) -> Iterator[Any]:
     started: list[Prometheus] = []
 
-    def begin(target: str) -> Prometheus:
-        started.append(Prometheus(tmp_path, target))
-        return started[0]
+    with held_port() as port:
 
-    yield begin
-    for one in started:
-        one.stop()
+        def begin(target: str) -> Prometheus:
+            started.append(Prometheus(tmp_path, port, target))
+            return started[0]
+
+        yield begin
+        for one in started:
+            one.stop()
 
 
 @pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed")

@@ -19,18 +19,17 @@ DEADLINES = {
     "limits.start_timeout_s": 0.5,
     "limits.idle_timeout_s": 0.7,
     "server.send_timeout_s": 1,
-    "limits.streams_per_address": 1000,
 }
 
 
-@pytest.fixture
-def victim(serve):
-    return serve(**DEADLINES)
-
-
 @pytest.mark.parametrize("name", KINDS)
-def test_what_it_is_told_and_what_stays(victim, name):
+def test_what_it_is_told_and_what_stays(serve, name):
     kind = KINDS[name]
+    # Where something is said that is looked at, only the deadline that it is about is short: before any other, a busy
+    # machine has time for it.
+    any_end_will_do = kind.end is None and kind.deadline is None
+    short = {key: s for key, s in DEADLINES.items() if any_end_will_do or key.partition(".")[2] == kind.deadline}
+    victim = serve(**{"limits.streams_per_address": 1000}, **short)
     before = held(victim)
     with Raw(victim.port, receive_buffer_bytes=4096) as raw:
         kind.attack(raw, random.Random(name))

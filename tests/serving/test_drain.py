@@ -82,7 +82,7 @@ def test_how_a_session_ends_in_the_grace_time(serve, last, code):
         assert client.close_code == code
 
 
-def test_leftovers_get_their_finals(serve):
+def test_leftovers_get_their_finals(serve, patient_end):
     server = serve(**{"server.drain_s": 0})
     with Client(server.url()) as client:
         client.send(start(), SPEECH)
@@ -154,7 +154,7 @@ def process(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_model_that_never_returns_does_not_keep_the_process(process, number):
+def test_a_model_that_never_returns_does_not_keep_the_process(patient_end, process, number):
     child, url = process(0.2)
     with Client(f"{url}/api/v1/simple") as client:
         client.send(start(notices=True), SPEECH)

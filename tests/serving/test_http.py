@@ -17,8 +17,11 @@ HEALTH = b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n"
     ids=["nothing", "a byte", "no end", "a header", "idle after one", "half of another"],
 )
 def test_a_connection_without_a_request_is_cut_off(serve, beginning):
-    with Raw(serve(**{"limits.handshake_timeout_s": 0.2}).port, upgrade=False) as raw:
+    server = serve(**{"limits.handshake_timeout_s": 0.2})
+    with server.standing_still():
+        raw = Raw(server.port, upgrade=False)
         raw.send(beginning)
+    with raw:
         answer = raw.rest()
         assert answer.count(b"200 OK") == beginning.count(HEALTH)
 
@@ -39,7 +42,12 @@ def test_a_request_that_never_ends_is_cut_off_for_its_time(serve):
 
 
 def test_the_time_ends_with_the_upgrade(serve):
-    with Raw(serve(**{"limits.handshake_timeout_s": 0.1, "limits.start_timeout_s": 0.5}).port) as raw:
+    server = serve(**{"limits.handshake_timeout_s": 0.2, "limits.start_timeout_s": 0.5})
+    with server.standing_still():
+        raw = Raw(server.port, upgrade=False)
+        raw.send(request())
+    with raw:
+        raw.until(b"\r\n\r\n")
         events, code = raw.end()
         assert (events[0]["message"], code) == ("no start within 0.5 s of connecting", 1008)
 

@@ -84,7 +84,7 @@ def test_a_handshake_has_its_time_too(serve, pair, beginning):
 
 def test_a_connection_in_the_middle_of_nothing(serve, pair, trusting):
     """The handshake is done, and no request comes."""
-    server = serve(**settings(pair), **{"limits.handshake_timeout_s": 0.2})
+    server = serve(**settings(pair), **{"limits.handshake_timeout_s": 2})
     with (
         socket.create_connection(("127.0.0.1", server.port), 30) as sock,
         trusting.wrap_socket(sock, server_hostname="localhost") as tls,
