@@ -7,7 +7,8 @@ What the words behind ``` mean:
     ```python                  run; all of a page in one namespace and one process; `await` may stand outside functions
     ```python file=model.py    (any language) written to that file, not run; later blocks import or serve it
     ```sh                      run by bash, line by line. `voxgate serve` goes to the background, is awaited until it is
-                               ready, and ends with the page or at the next `voxgate serve`
+                               ready, and ends with the page or at the next `voxgate serve`; one with
+                               `|| ...` behind it is to fail, and is awaited like any command
     ```text output             what the block before it must print; `...` stands for anything. What a server prints
                                counts only where nothing else does
     ```json, toml, yaml        parsed (JSON: each line a message, or the whole)
@@ -61,7 +62,7 @@ sys.exit(main(arguments))
 
 
 ASSIGNMENT = r"""\w+=(?:"[^"]*"|'[^']*'|[^\s"'])*\s+"""
-SERVE = re.compile(rf"(\s*(?:{ASSIGNMENT})*)(voxgate\s+serve\b(?!.*\s--(?:print-config|help)\b).*)", re.DOTALL)
+SERVE = re.compile(rf"(\s*(?:{ASSIGNMENT})*)(voxgate\s+serve\b(?!.*(?:\s--(?:print-config|help)\b|\|\|)).*)", re.DOTALL)
 
 
 def matches(expected: str, got: str) -> bool:

@@ -303,6 +303,11 @@ def test_a_missing_module_is_told_from_a_missing_dependency(module: Write) -> No
     assert str(Path.cwd()) in text
 
 
+def test_a_file_in_place_of_its_module(module: Write) -> None:
+    name = module("def X(audio): return {}")
+    assert refusal(f"{name}.py:X").endswith(f"; for a file write its module, '{name}'")
+
+
 @pytest.mark.parametrize(
     ("spec", "hint"),
     [

@@ -182,6 +182,21 @@ def test_a_server_is_started_and_found_and_replaced(run: Run) -> None:
     assert run(page) == ""
 
 
+def test_a_server_that_is_to_fail_is_awaited(run: Run) -> None:
+    page = """
+    ```sh
+    voxgate serve --model mymodel:nothing || echo "exit code $?"
+    ```
+
+    ```text output
+    ...
+    voxgate: model 'mymodel:nothing': no module named 'mymodel', ...
+    exit code 2
+    ```
+    """
+    assert run(page) == ""
+
+
 def test_nothing_of_the_page_lives_on(run: Run, tmp_path: Path) -> None:
     page = f"""
     ```python file=mymodel.py

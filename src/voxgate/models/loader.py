@@ -173,7 +173,7 @@ def _import(spec: str, module_name: str) -> Any:
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
             raise ModelLoadError(
                 f"model {spec!r}: no module named {error.name!r}, neither in the current directory"
-                f" ({os.getcwd()}) nor among the installed packages"
+                f" ({os.getcwd()}) nor among the installed packages{_file_hint(module_name)}"
             ) from None
         logger.debug("importing %r failed", module_name, exc_info=error)
         raise ModelLoadError(
