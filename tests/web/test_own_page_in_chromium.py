@@ -1,4 +1,4 @@
-"""The page of docs/start/own-model.md, as it stands there, in a browser with a microphone: thirty lines are a client."""
+"""The page that docs/start/own-model.md shows, in a browser with a microphone: forty lines are a client."""
 
 from __future__ import annotations
 
