@@ -124,7 +124,7 @@ MINUTES = 25
 soak: $(VENV)/.ready ## streams that come and go on all routes, faults on, for MINUTES=25: does memory grow?
 	@cd $(ROOT) && $(BIN)/python bench/soak.py --minutes $(MINUTES) $(ARGS)
 
-docs: $(VENV)/.ready $(VENV)/.extra-docs ## the documentation site, in build/docs; a link or a name that leads nowhere is an error
+docs: $(VENV)/.ready ## the documentation site, in build/docs; a link or a name that leads nowhere is an error
 	@cd $(ROOT) && $(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs $(ARGS)
 	@echo "build/docs/index.html"
 

@@ -18,22 +18,26 @@ from pygments.lexers import get_lexer_for_filename
 from pygments.util import ClassNotFound
 from sphinx import addnodes
 
-DOCS = Path(__file__).parents[1]
-ROOT = DOCS.parent
 PREFIX = "repository/"
 
 
-def tracked() -> list[str]:
-    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=True)
-    return listed.stdout.splitlines()
+def files_in(folder: Path) -> list[str]:
+    """Those that git knows; where there is no git, all that nobody hides."""
+    try:
+        command = ["git", "-C", str(folder), "ls-files"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        listed = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return sorted(file for file in listed if not {"__pycache__", ".git"} & set(PurePosixPath(file).parts))
 
 
 def named(env: Any, docname: str, target: str) -> str | None:
     """The file or folder of the repository that a link means, if it is one and no page."""
-    path = Path(os.path.normpath(DOCS / posixpath.dirname(docname) / target.partition("#")[0]))
-    if not target or not path.exists() or not path.is_relative_to(ROOT) or env.path2doc(str(path)) in env.found_docs:
+    docs = Path(env.srcdir)
+    path = Path(os.path.normpath(docs / posixpath.dirname(docname) / target.partition("#")[0]))
+    if not target or not path.exists() or not path.is_relative_to(docs.parent):
         return None
-    return path.relative_to(ROOT).as_posix()
+    return None if env.path2doc(str(path)) in env.found_docs else path.relative_to(docs.parent).as_posix()
 
 
 def link(app: Any, doctree: nodes.document) -> None:
@@ -44,12 +48,11 @@ def link(app: Any, doctree: nodes.document) -> None:
             continue
         target = node["reftarget"]
         if node.get("refdomain") == "doc":  # the name of a page, or what would be one: a file of Markdown elsewhere
-            target = f"{DOCS / target}.md"
+            target = f"{Path(env.srcdir) / target}.md"
         name = named(env, env.docname, target)
         if name is not None:
             uri = "../" * env.docname.count("/") + PREFIX + app.builder.get_target_uri(name)
-            reference = nodes.reference("", "", *node.children, refuri=uri, internal=True)
-            node.replace_self(reference)
+            node.replace_self(nodes.reference("", "", *node.children, refuri=uri, internal=True))
             env.voxgate_sources = getattr(env, "voxgate_sources", {})
             env.voxgate_sources.setdefault(env.docname, set()).add(name)
 
@@ -60,37 +63,33 @@ def forget(app: Any, env: Any, docname: str) -> None:
 
 def pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Each file that is linked, and each of a folder that is linked."""
-    files = tracked()
-    wanted = set().union(*getattr(app.env, "voxgate_sources", {}).values())
-    for name in sorted(wanted):
-        if (ROOT / name).is_dir():
-            wanted |= {file for file in files if file.startswith(f"{name}/")}
-    for name in sorted(wanted):
-        inside = [file for file in files if file.startswith(f"{name}/")]
-        body = listing(app, name, inside) if inside else text(app, name)
-        yield (
-            PREFIX + name,
-            {"title": name, "body": f'<h1 class="repository-file"><code>{html.escape(name)}</code></h1>{body}'},
-            "page.html",
-        )
+    root = Path(app.srcdir).parent
+    linked = set().union(*getattr(app.env, "voxgate_sources", {}).values())
+    bodies = {}
+    for name in linked:
+        if (root / name).is_dir():
+            inside = files_in(root / name)
+            bodies[name] = listing(name, inside)
+            linked = linked | {f"{name}/{file}" for file in inside}
+    for name in sorted(linked):
+        head = f'<h1 class="repository-file"><code>{html.escape(name)}</code></h1>'
+        body = bodies.get(name) or text(app, root / name)
+        yield PREFIX + name, {"title": name, "body": head + body}, "page.html"
 
 
-def listing(app: Any, name: str, files: list[str]) -> str:
-    items = "".join(
-        f'<li><a href="{posixpath.basename(name)}/{PurePosixPath(file).relative_to(name)}.html">'
-        f"<code>{html.escape(str(PurePosixPath(file).relative_to(name)))}</code></a></li>"
-        for file in files
-    )
+def listing(name: str, files: list[str]) -> str:
+    folder = posixpath.basename(name)
+    items = "".join(f'<li><a href="{folder}/{file}.html"><code>{html.escape(file)}</code></a></li>' for file in files)
     return f"<ul>{items}</ul>"
 
 
-def text(app: Any, name: str) -> str:
+def text(app: Any, path: Path) -> str:
     try:
-        code = (ROOT / name).read_text(encoding="utf-8")
+        code = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         return "<p>(a file that is no text)</p>"
     try:
-        language = get_lexer_for_filename(name).aliases[0]
+        language = get_lexer_for_filename(path.name).aliases[0]
     except (ClassNotFound, IndexError):
         language = "text"
     return str(app.builder.highlighter.highlight_block(code, language, force=True, linenos="inline"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import subprocess
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
@@ -15,12 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-ROOT = Path(__file__).parents[2]
-
-
-def pages() -> list[str]:
-    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "*.md"], capture_output=True, text=True, check=True)
-    return sorted(page for page in listed.stdout.split() if (ROOT / page).exists())
+from documents import ROOT, pages
 
 
 @cache
