@@ -48,7 +48,7 @@ def server(model: str = "features", **settings: Any) -> Iterator[Served]:
     """Until the end of the `with`; then it is asked to end at once. RuntimeError when it does not start."""
     options = [f"--set={key}={value}" for key, value in {"server.drain_s": 0, **settings}.items()]
     command = [sys.executable, "-m", "voxgate", "serve", "--port", "0", "--model", model, "--log-level", "error"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stdout is not None

@@ -87,7 +87,7 @@ class OpenSession(Struct, frozen=True):
 
 
 class Audio(Struct, frozen=True, gc=False):
-    """Feed `data` to the open session: any length but 0, cut anywhere."""
+    """Feed `data` to the open session: any length, cut anywhere; nothing is to be done when it is empty."""
 
     data: bytes
 
