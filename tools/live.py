@@ -1,9 +1,9 @@
 """A server of its own for a figure or a picture: `voxgate serve` as a process, with any settings, on a free port.
 
-    import live                                       # with tools/ on the path
-    with live.server("dummy", **{"model.delay": 0.1}) as served:
-        events = voxgate.client.collect(sound, addr=served.url("simple"))
-        served.cpu_s()
+import live                                       # with tools/ on the path
+with live.server("dummy", **{"model.delay": 0.1}) as served:
+    events = voxgate.client.collect(sound, addr=served.url("simple"))
+    served.cpu_s()
 """
 
 from __future__ import annotations

@@ -26,13 +26,13 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-import live  # noqa: E402
-import plots  # noqa: E402
-import sections  # noqa: E402
+import live
+import plots
+import sections
 
-from voxgate import speech  # noqa: E402
-from voxgate.audio import read_audio  # noqa: E402
-from voxgate.client import Stream  # noqa: E402
+from voxgate import speech
+from voxgate.audio import read_audio
+from voxgate.client import Stream
 
 PAGE = ROOT / "docs/series/1-the-api.md"
 CHUNK = np.random.default_rng(1).integers(-300, 300, 320, dtype="<i2").tobytes()  # 20 ms of 16 kHz, a quiet room

@@ -27,14 +27,16 @@ import uvloop
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "bench")]
 
-import live  # noqa: E402
-import plots  # noqa: E402
-import sections  # noqa: E402
+import itertools
 
-from voxgate import vad  # noqa: E402
-from voxgate._native.session import VadSession  # noqa: E402
-from voxgate.audio import StreamDecoder  # noqa: E402
-from voxgate.client import AudioFormat, Stream  # noqa: E402
+import live
+import plots
+import sections
+
+from voxgate import vad
+from voxgate._native.session import VadSession
+from voxgate.audio import StreamDecoder
+from voxgate.client import AudioFormat, Stream
 
 PAGE = ROOT / "docs/series/4-the-server.md"
 FORMAT = AudioFormat(channels=1, sample_rate=16_000, bit_depth=16, is_float=False)
@@ -140,7 +142,7 @@ def hand_over_us(n_stages: int) -> float:
             while True:
                 await sink.put(await source.get())
 
-        stages = [asyncio.ensure_future(stage(*pair)) for pair in zip(queues, queues[1:], strict=False)]
+        stages = [asyncio.ensure_future(stage(*pair)) for pair in itertools.pairwise(queues)]
         chunk, best_s = bytes(640), float("inf")
         for _ in range(15):
             began_s = time.perf_counter()

@@ -20,15 +20,15 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-import live  # noqa: E402
-import plots  # noqa: E402
-import sections  # noqa: E402
+import live
+import plots
+import sections
 
-from voxgate import speech, vad  # noqa: E402
-from voxgate._native.session import VadSession  # noqa: E402
-from voxgate.audio import StreamDecoder, read_audio, resample  # noqa: E402
-from voxgate.client import AudioFormat, Stream  # noqa: E402
-from voxgate.messages import Inactive, Segment  # noqa: E402
+from voxgate import speech, vad
+from voxgate._native.session import VadSession
+from voxgate.audio import StreamDecoder, read_audio, resample
+from voxgate.client import AudioFormat, Stream
+from voxgate.messages import Inactive, Segment
 
 PAGE = ROOT / "docs/series/0-the-system.md"
 MODEL_S = 0.1
