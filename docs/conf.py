@@ -11,12 +11,34 @@ project = "Voxgate"
 copyright = "the Voxgate authors"
 release = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
-extensions = ["myst_parser", "sphinx_copybutton", "contents", "captions", "sources"]
+extensions = ["sphinx.ext.autodoc", "myst_parser", "sphinx_copybutton", "contents", "captions", "signatures", "sources"]
 exclude_patterns = ["site", "figures", "diagrams", "schema"]
 nitpicky = True
 smartquotes = False  # --verbose is no dash
 myst_heading_anchors = 4  # the links of GitHub: page.md#a-heading
 myst_links_external_new_tab = False
+
+# docs/python-api.md
+default_role = "code"  # single backticks are code, in docstrings as in Markdown
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True  # what the code says, and not what it was here
+autodoc_type_aliases = {
+    "npt.ArrayLike": "numpy.typing.ArrayLike",
+    "Source": "voxgate.client.Source",
+    "Event": "voxgate.messages.Event",
+    "Request": "voxgate.messages.Request",
+}
+# What is not ours is described elsewhere, and what is not public nowhere.
+nitpick_ignore_regex = [
+    ("py:class", r"(collections|msgspec|numpy|opentelemetry|os|pathlib|ssl|types|websockets)\..+"),
+    ("py:class", r"voxgate\.(_native|load)\..+|voxgate\.config\.settings\..+Settings"),
+    ("py:class", r"Buffer|array"),  # of typing_extensions, and of the module of that name
+]
+add_module_names = False
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 100
+toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = f"Voxgate {release}"

@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DATA = ("json", "toml", "yaml")
+DIRECTIVES = "{eval-rst}"  # what only Sphinx can do, such as autodoc: `make docs` checks it
 
 
 class Mistake(Exception):
@@ -76,7 +77,7 @@ def block_of(line: int, info: str, text: str) -> Block:
     if len(options) > 1:
         raise Mistake(line, f"{' and '.join(options)} do not go together")
     block = Block(line, words[0], text, options.get("file"), options.get("no-run"), "output" in options)
-    is_known = block.language in ("python", "sh", "text", *DATA)
+    is_known = block.language in ("python", "sh", "text", DIRECTIVES, *DATA)
     if not (is_known or block.file or block.no_run or block.is_output):
         raise Mistake(line, f'{block.language}: nobody runs or checks it; give it file=NAME or no-run="REASON"')
     return block

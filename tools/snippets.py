@@ -13,6 +13,7 @@ What the words behind ``` mean:
                                counts only where nothing else does
     ```json, toml, yaml        parsed (JSON: each line a message, or the whole)
     ```text                    a picture or a trace in words: nothing is checked
+    ```{eval-rst}              a directive of Sphinx's: `make docs` checks it
     ... no-run="reason"        with python and sh: the syntax is checked, and that `make` has such a target; with any
                                other language: an excerpt. Markdown allows no backtick in a reason
 

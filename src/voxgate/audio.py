@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RESAMPLERS", "SOXR_QUALITIES", "SoxrResampler", "StreamDecoder", "read_audio", "resample"]
 
+#: The resamplers of a stream.
 RESAMPLERS: Final = ("polyphase", "soxr")
+#: soxr's levels of quality, the quickest first.
 SOXR_QUALITIES: Final = ("QQ", "LQ", "MQ", "HQ", "VHQ")
 
 Planes = NDArray[np.float32]
@@ -56,7 +58,9 @@ class StreamDecoder:
         _check_choice("soxr_quality", soxr_quality, SOXR_QUALITIES)
         _check_rate("sample_rate", sample_rate)
         self.format = format
+        """Of the bytes."""
         self.sample_rate = sample_rate
+        """Of the planes, in Hz."""
         self._decoder = PcmDecoder(format.pcm_encoding, format.channels)
         self._resampler: _StreamResampler | None = None
         if format.sample_rate != sample_rate:
@@ -65,10 +69,11 @@ class StreamDecoder:
             else:
                 self._resampler = Resampler(format.sample_rate, sample_rate, format.channels)
         self.received_frames = 0
+        """Samples of each channel received in this stream, at the rate of the format."""
         self._finished = False
 
     def push(self, data: Buffer) -> Planes:
-        """Take bytes of any length; give the samples that became ready, float32 (channels, m), m >= 0."""
+        """Take bytes of any length, cut anywhere; give the samples that became ready, float32 (channels, m), m >= 0."""
         if self._finished:
             self._finished = False
             self.received_frames = 0
@@ -77,7 +82,8 @@ class StreamDecoder:
         return planes if self._resampler is None else self._resampler.push(planes)
 
     def finish(self) -> Planes:
-        """The rest of the stream: a trailing partial frame (missing samples are 0) and what the resampler still held.
+        """The rest of the stream, float32 (channels, m): a trailing partial frame (missing samples are 0) and what the
+        resampler still held.
 
         The next push begins a new stream; until then ``received_s`` keeps its value.
         """
@@ -100,10 +106,11 @@ class StreamDecoder:
 
 
 class SoxrResampler:
-    """soxr's stream with the face and the law of :class:`voxgate._native.resample.Resampler`.
+    """soxr's stream with the face and the law of the built-in resampler, ``voxgate._native.resample.Resampler``.
 
     The total is exactly floor(n * to_rate / from_rate + 1/2) samples per channel, aligned with the input.
-    ``quality``: QQ, LQ, MQ, HQ, VHQ. Threads: one caller at a time; soxr releases the GIL by itself.
+    Rates 4000..192000 Hz; ``quality``: QQ, LQ, MQ, HQ, VHQ; ValueError for others. Threads: one caller at a time; soxr
+    releases the GIL by itself.
     """
 
     def __init__(self, from_rate: int, to_rate: int, channels: int = 1, quality: str = "HQ") -> None:
@@ -118,10 +125,12 @@ class SoxrResampler:
         self.quality = quality
         self._stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality=quality)
         self.consumed = 0
+        """Samples per channel taken in since the stream began."""
         self.produced = 0
+        """Samples per channel given out since the stream began."""
 
     def push(self, planes: Planes) -> Planes:
-        """float32 (channels, n) -> float32 (channels, m)."""
+        """float32 (channels, n) -> float32 (channels, m), m >= 0. ValueError for another number of channels."""
         if planes.ndim != 2 or planes.shape[0] != self.channels:
             raise ValueError(f"planes must have shape ({self.channels}, n), got {planes.shape}")
         self.consumed += planes.shape[1]
@@ -132,7 +141,7 @@ class SoxrResampler:
         return result
 
     def finish(self) -> Planes:
-        """The rest of the stream; then the object is as new."""
+        """The rest of the stream, float32 (channels, m); then the object is as new."""
         total = _output_length(self.consumed, self.from_rate, self.to_rate)
         tail = self._stream.resample_chunk(np.empty((0, self.channels), np.float32), last=True)
         result = _exactly(np.ascontiguousarray(tail.T), total - self.produced)

@@ -26,14 +26,13 @@ __all__ = [
 
 
 class VoxgateError(Exception):
-    """Base of everything Voxgate raises on purpose.
-
-    ``code`` is the ``code`` of the error event; ``close_code`` is the websocket close code that follows the event, or
-    None when the connection stays.
-    """
+    """Base of everything Voxgate raises on purpose."""
 
     code: ClassVar[str] = "internal"
+    """The ``code`` of the error event."""
+
     close_code: ClassVar[int | None] = None
+    """The websocket close code that follows the event; None when the connection stays."""
 
 
 class InvalidMessage(VoxgateError):
@@ -69,7 +68,9 @@ class Unauthorized(VoxgateError):
 
 
 class Overloaded(VoxgateError):
-    """The server sheds this stream to keep the others. The connection closes with 1013."""
+    """The server has too much to do for this stream, or for this call. The connection closes with 1013, except when a
+    single call found no room in the queue: then the error stands in place of its result and the stream goes on.
+    """
 
     code = "overloaded"
     close_code = 1013

@@ -178,6 +178,7 @@ class KeepAlive(Struct, frozen=True, gc=False, tag_field="request", tag="keep_al
     """Resets the idle timer."""
 
 
+#: What a client sends.
 Request: TypeAlias = Start | Stop | Flush | KeepAlive
 
 _REQUESTS: Final = ("start", "stop", "flush", "keep_alive")
@@ -430,6 +431,7 @@ class UnknownEvent(Struct, frozen=True):
     channel: int = 0
 
 
+#: What a server sends.
 Event: TypeAlias = (
     Active | Inactive | Error | Segment | Data | Probabilities | Started | Progress | Finished | Draining | UnknownEvent
 )

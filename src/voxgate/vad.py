@@ -6,6 +6,9 @@
 
 Detection runs at the detector's rate (16 kHz for the built-in ones); so do the positions, and the audio, of a session's
 events. A model that wants another rate gets the audio of a segment resampled by the engine that runs it.
+
+Threads: the functions may be called from any, at the same time; what :func:`load_detector` returns is shared, a
+detector that it makes has one caller at a time.
 """
 
 from __future__ import annotations

@@ -270,6 +270,7 @@ MISTAKES = [
     ("- item\n\n  ```\n  x\n  ```", "3: a fence without a language"),
     ("text\n\n    indented\n", "3: indented code"),
     ("```rust\nx\n```", "1: rust: nobody runs or checks it"),
+    ("```{eval-rst}\n.. x::\n```\n\n```{note}\nx\n```", "5: {note}: nobody runs or checks it"),
     ("```python no-run\nx\n```", "1: expected output, file=NAME or no-run"),
     ('```python no-run=""\nx\n```', "1: no-run without a reason"),
     ("```python file=\nx\n```", "1: file without a name"),

@@ -1,4 +1,4 @@
-"""The streaming client: audio in, events out.
+"""The streaming client: audio in, events out::
 
     async for event in voxgate.client.stream("talk.wav", interim_results=True):
         ...

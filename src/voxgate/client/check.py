@@ -118,7 +118,7 @@ class ResultCheck:
     """Takes every event of one session in order; `problems` then says what is missing.
 
     `channels` is the number of channels sent. `covering`: results must cover the whole audio (the simple and the
-    stateful route).
+    stateful route). No event is too odd for it: it says what is wrong with it, and never raises.
     """
 
     def __init__(self, channels: int, covering: bool = False) -> None:
@@ -127,10 +127,13 @@ class ResultCheck:
         self.n_results = 0
         """Final segments, plain segments and data."""
         self.n_interims = 0
+        """Segments that are not final."""
         self.n_errors = 0
+        """Error events."""
         self._channels = {channel: _Channel(channel) for channel in range(channels)}
 
     def receive(self, event: Event) -> None:
+        """The next event of the session, of any type."""
         channel = self._channels.setdefault(event.channel, _Channel(event.channel))
         match event:
             case Active(time=time_s):

@@ -86,7 +86,7 @@ class ClosedError(ClientError):
 
 
 class SilentServer(ClientError):
-    """Everything was sent, and no message came for longer than `timeout_s`."""
+    """Everything was sent, and no message came for longer than `result_timeout_s`."""
 
 
 class MissingResults(ClientError):

@@ -28,12 +28,15 @@ class Lost:
     """The connection is gone, or could not be made; another attempt follows."""
 
     error: ClientError
+    """What went wrong."""
     unanswered_s: float
     """Seconds of audio that were sent and have no answer yet; they will be sent again."""
     wait_s: float
+    """Seconds until the attempt."""
     attempt: int
     """The attempt that follows, from 1; it is again 1 once something was answered."""
     attempts: int
+    """How many there may be in a row."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Resumed:
     """The connection is there again; audio is sent from `at_s` on. Times of events go on as if nothing had happened."""
 
     at_s: float
+    """Seconds from the start of the stream."""
     away_s: float
     """Seconds without a connection."""
     gap_s: float
@@ -54,7 +58,8 @@ class Reconnect:
     The wait before an attempt doubles from `first_wait_s` to `longest_wait_s`; a Retry-After of the server is
     honoured. After `attempts` in a row without an answer the error is raised that the last one met. At most
     `backlog_bytes` of audio are kept for sending again. `told` hears of each Lost and Resumed, between the events, in
-    the thread of the loop.
+    the thread of the loop. ValueError unless there is at least one attempt and one byte, and 0 <= `first_wait_s` <=
+    `longest_wait_s`. Shared by any number of streams, of any thread.
     """
 
     attempts: int = 10

@@ -124,7 +124,11 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
 
 
 class Stream:
-    """What `stream` returns: an async iterable, to be used once, which also knows how far it is."""
+    """What `stream` returns: an async iterable, to be used once, which also knows how far it is.
+
+    The arguments are those of :func:`stream`. It belongs to the event loop in which it is iterated; its attributes may
+    be read from there at any time, also when the iteration is over.
+    """
 
     def __init__(
         self,
@@ -152,19 +156,23 @@ class Stream:
         if token_in not in ("header", "start"):
             raise ValueError(f'token_in: expected "header" or "start", got {token_in!r}')
         self.addr = normalize_addr(addr)
+        """The server, as a websocket URL."""
         self._source = open_source(source, format, chunk_size)
         self.format = self._source.format
+        """Of the audio on the wire (:class:`voxgate.messages.AudioFormat`)."""
         self.duration_s = self._source.duration_s
         """Seconds of audio; None when nobody knows."""
         self.sent_bytes = 0
         """Up to where the audio is out; after a lost connection it goes back to what is sent again."""
         self.stop_sent = False
+        """Everything is out; what is owed may still come."""
         self.first_event_s: float | None = None
         """From the start message to the first event that is no notice, in seconds."""
         self.total_s: float | None = None
         """From the start message to the end of the connection, in seconds."""
         route = urlsplit(self.addr).path.rstrip("/").rpartition("/")[2]
         self.check = ResultCheck(self.format.channels, covering=route in ("simple", "stateful"))
+        """What has come so far, of the present session (:class:`ResultCheck`)."""
         self._reconnect = (Reconnect() if reconnect else None) if isinstance(reconnect, bool) else reconnect
         self._notices = notices
         asks_notices = notices or self._reconnect is not None

@@ -21,10 +21,12 @@ _MEMORY = re.compile(r"^process_resident_memory_bytes(?:\{[^}]*\})? ([0-9.eE+-]+
 
 @dataclass(frozen=True)
 class Cost:
-    """Since the server began, and now."""
+    """What a server has used since it began, and holds now."""
 
     cpu_s: float
+    """Seconds of CPU, of all its threads."""
     memory_bytes: float
+    """Resident."""
 
 
 Sampler = Callable[[], Cost]

@@ -81,6 +81,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def counts_of(tally: Tally) -> Counts:
+    """What a generator has counted, for a report: the most frequent of each kind first."""
+
     def plain(counter: dict[int, int] | dict[str, int]) -> dict[str, int]:
         return {str(key): count for key, count in sorted(counter.items(), key=lambda item: -item[1])}
 
@@ -98,6 +100,9 @@ def counts_of(tally: Tally) -> Counts:
 
 
 def cost_between(idle: Cost, first: Cost, last: Cost, seconds: float, n_streams: int, chunk_ms: int) -> ServerCost:
+    """The cost of `n_streams` that were live for `seconds` between two looks, with messages of `chunk_ms`; `idle`:
+    before they came.
+    """
     cores = (last.cpu_s - first.cpu_s) / seconds
     return ServerCost(
         round(cores, 4),

@@ -1,6 +1,6 @@
-"""Models: the contract (:mod:`.base`), the loader (:mod:`.loader`) and those which come with Voxgate.
+"""Models: the contract (:class:`voxgate.Model`), the loader, and those which come with Voxgate.
 
-Importing the package imports no model: each is imported when :func:`~voxgate.models.loader.load_model` is asked for it.
+Importing the package imports no model: each is imported when :func:`load_model` is asked for it.
 """
 
 from __future__ import annotations

@@ -143,10 +143,10 @@ class Model:
     def infer(self, audio: Samples) -> Mapping[str, Any]:
         """Answers one piece of audio.
 
-        audio: float32, shape (samples,), C-contiguous, -1..1, finite, at :attr:`sample_rate`; one channel. On the
-        segmented route it is an utterance (with padding around it), on the simple route whatever has arrived. It may
-        be short, in the extreme empty. It is yours during the call, also to change; copy what you keep longer, for
-        the memory may be used again.
+        audio: float32, shape (samples,), C-contiguous, -1..1, finite, at :attr:`~voxgate.Model.sample_rate`; one
+        channel. On the segmented route it is an utterance (with padding around it), on the simple route whatever has
+        arrived. It may be short, in the extreme empty. It is yours during the call, also to change; copy what you keep
+        longer, for the memory may be used again.
 
         Returns and raises: see the class. Called from several threads at once.
         """

@@ -11,8 +11,8 @@ __all__ = ["FunctionModel"]
 
 
 class FunctionModel(Model):
-    """Makes ``function(audio) -> mapping`` a :class:`Model`: audio, result, errors and threads exactly as for
-    :meth:`Model.infer`.
+    """Makes ``function(audio) -> mapping`` a :class:`voxgate.Model`: audio, result, errors and threads exactly as
+    for :meth:`voxgate.Model.infer`.
 
     The function may carry ``sample_rate``, ``threads`` and ``holds_gil`` as attributes, with the meaning they have on
     a model::

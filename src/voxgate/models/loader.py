@@ -64,13 +64,13 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
     - a name: ``"features"``, or that of an entry point in the group ``voxgate.models``,
     - ``"name:ARG"``: the same, with ARG as the first argument of its constructor, as in ``"onnx:speech.onnx"``,
     - ``"pkg.module:attribute"``: anything importable; the current directory is searched first. The attribute (dots
-      reach into classes) is a :class:`Model` subclass or instance, a function ``f(audio) -> dict``, or a factory: a
-      callable or class that takes the options alone and returns a Model or such a function. What cannot run without
-      one positional argument that no option fills is taken for a function of the audio.
+      reach into classes) is a :class:`voxgate.Model` subclass or instance, a function ``f(audio) -> dict``, or a
+      factory: a callable or class that takes the options alone and returns a Model or such a function. What cannot run
+      without one positional argument that no option fills is taken for a function of the audio.
 
     `options` are keyword arguments of the constructor or factory, or of every call of a function.
 
-    Raises :class:`ModelLoadError`, saying what was expected, what came and what to do.
+    Raises :class:`voxgate.errors.ModelLoadError`, saying what was expected, what came and what to do.
     """
     options = dict(options or {})
     place, arguments = _place(spec)
