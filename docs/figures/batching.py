@@ -377,6 +377,9 @@ def draw_across(found: Mapping[str, Sequence[Load]]) -> None:
     asked = [(load.n_streams, len(load.took_s) / ACROSS_S) for load in found["in batches"]]
     rate.plot(*zip(*asked, strict=True), color=plots.WAITS, lw=0.7, label="asked")
     latency.set_yscale("log")
+    ticks = (25, 50, 100, 200, 500, 1000, 2000)
+    latency.set_yticks(ticks, map(str, ticks))
+    latency.minorticks_off()
     latency.set_ylabel("question to answer, ms")
     rate.set_ylabel("answers a second")
     for pane in (latency, rate):
