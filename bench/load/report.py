@@ -92,7 +92,11 @@ def markdown(report: dict[str, Any]) -> str:
         f"{sections.where('make bench-load', report)} One core for the server, one for the load; a model that does "
         f"nothing; p99 of the added latency at most {report['limits']['added_ms']:g} ms.",
         "",
+        "![Live streams on one core, Voxgate and the plain server, for each case](images/load-capacity.svg)",
+        "",
         *capacity_table(report),
+        "",
+        "![p99 of the added latency over the number of streams, for each case](images/load-latency.svg)",
         "",
         *detail_table(report),
     ]
