@@ -41,6 +41,7 @@ N_CHUNKS = 100
 N_STREAMS = 20
 LOAD_S = 4.0
 METHOD = "/voxgate.Speech/Stream"
+LATEST_S = 1.5
 
 
 def protobuf(chunk: bytes) -> bytes:
@@ -348,6 +349,8 @@ def draw(came: list[tuple[float, Any]]) -> None:
         colour = plots.WAITS if y == 0 else plots.OURS
         n_interims = n_interims + 1 if y == 2 else 0 if y == 0 else n_interims
         jitter = 0.4 - 0.13 * n_interims if y == 2 else 0.0
+        if at_s - about[1] > LATEST_S:
+            raise SystemExit(f"an event came {at_s - about[1]:.1f} s after its audio: something else held the machine")
         below.plot(about, (y + jitter, y + jitter), color=colour, linewidth=2.5, alpha=0.35, solid_capstyle="butt")
         below.plot((about[1], at_s), (y + jitter, y + jitter), color=colour, linewidth=0.8, linestyle=":")
         below.plot(at_s, y + jitter, marker="o", markersize=4, color=colour)

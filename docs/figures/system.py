@@ -105,8 +105,8 @@ def main() -> None:
     if not len(inactive_s) == len(final_s) == len(ends_s):
         raise SystemExit(f"expected {len(ends_s)} utterances, got {len(inactive_s)} and {len(final_s)} finals")
     silence_s = vad.VadConfig().silence_duration_ms / 1000
-    decided_s = statistics.mean(inactive - end for inactive, end in zip(inactive_s, ends_s, strict=True))
-    answered_s = statistics.mean(final - inactive for final, inactive in zip(final_s, inactive_s, strict=True))
+    decided_s = statistics.median(inactive - end for inactive, end in zip(inactive_s, ends_s, strict=True))
+    answered_s = statistics.median(final - inactive for final, inactive in zip(final_s, inactive_s, strict=True))
     parts = [
         ("silence that must pass", silence_s, plots.WAITS),
         ("chunks, filter, frames", decided_s - silence_s, "#fcd34d"),
@@ -130,7 +130,7 @@ def main() -> None:
     detector = vad.load_detector()
     frame_ms = 1000 * detector.frame_samples / detector.sample_rate
     rows = [
-        "| of one final, mean of the bundled speech | ms |",
+        "| of one final, median of the bundled speech | ms |",
         "|---|---|",
         f"| silence that must pass before an utterance is over (`vad.silence_duration_ms`) | {silence_s * 1000:.0f} |",
         f"| what else passes until that is seen: the chunk, the filter, the frame, the last faint sounds | "
