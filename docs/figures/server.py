@@ -27,7 +27,6 @@ import uvloop
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "bench")]
 
-import itertools
 
 import live
 import plots
