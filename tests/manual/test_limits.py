@@ -43,13 +43,15 @@ def test_every_limit_is_there_once():
 
 def test_defaults_have_the_unit_of_their_setting():
     text = section("Every limit")
-    assert "| `limits.message_bytes` | 1 MiB |" in text
-    assert "| `vad.stall_flush_ms` | 2000 ms |" in text
-    assert "| `inference.max_jobs`, `inference.max_seconds` | 4096, 3600 s |" in text
-    assert "| `limits.min_sample_rate`, `limits.max_sample_rate` | 4000 Hz, 192000 Hz |" in text
+    assert "| `limits.message_bytes` 1 MiB |" in text
+    assert "| `vad.stall_flush_ms` 2000 ms |" in text
+    assert "| `inference.max_jobs` 4096, `inference.max_seconds` 3600 s |" in text
+    assert "| `limits.min_sample_rate` 4000 Hz, `limits.max_sample_rate` 192000 Hz |" in text
 
 
 def test_every_label_of_the_metrics_is_there():
+    for key, row in ROWS.items():
+        assert row.counted in ((), (key.partition(".")[2],))
     assert {label for row in ROWS.values() for label in row.counted} == set(tally.LIMITS) - {"other"}
     assert {refusal.code for refusal in REFUSALS} == set(tally.REASONS) - {"other"}
     assert {kind.code for kind in wire_errors()} == set(tally.ERRORS) - {"other"}
@@ -81,6 +83,25 @@ def test_every_close_code_of_the_source_is_there():
 def test_who_is_told_and_who_is_not():
     told = {close.code for close in CLOSES if close.told}
     assert told == {kind.close_code for kind in wire_errors()} - {None}
+
+
+def test_the_contract_says_the_same():
+    """docs/protocol.md has these tables too: it is a whole without this page."""
+    contract = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    errors, _, rest = contract.partition("## 3. Errors")[2].partition("\nClose codes:\n")
+    closes, _, rest = rest.partition("\n**Audio faster")
+    refusals = rest.partition("**Refusals before the upgrade**")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|.*?(?:\b(1\d{3})\b.*)?\|$", errors, re.MULTILINE)
+    for kind in wire_errors():
+        row = re.search(rf"^\| `{kind.code}` \|.*\| (.*) \|$", errors, re.MULTILINE)
+        assert row, kind
+        assert (f"closes with {kind.close_code}" in row[1]) is (kind.close_code is not None)
+    codes = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", closes, re.MULTILINE) for code in row.split(", ")}
+    assert codes == {close.code for close in CLOSES}
+    told = set()
+    for statuses, names in re.findall(r"^\| ([\d, ]+) \| (`[^|]+) \|", refusals, re.MULTILINE):
+        told |= {(int(status), code) for status in statuses.split(", ") for code in re.findall(r"`(\w+)`", names)}
+    assert told == {(refusal.status, refusal.code) for refusal in REFUSALS}
 
 
 # -------------------------------------------------------------------------------------- what it says is what happens

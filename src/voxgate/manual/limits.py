@@ -34,7 +34,7 @@ class Limit(NamedTuple):
     close: int | None = None
     """The code of the close frame, where it is not that of the error."""
     counted: tuple[str, ...] = ()
-    """Labels of ``voxgate_limit_hits_total``."""
+    """Labels of ``voxgate_limit_hits_total``: the name of the first setting."""
 
 
 LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
@@ -132,9 +132,9 @@ With `notices` on, `started` tells a client those limits which concern it.
 
 ## Every limit
 
-The limits of a session are those of one server process (`server.workers`). *Counted as* is the label of
-`voxgate_limit_hits_total` (`limit`) or `voxgate_rejected_total` (`reason`).
-[configuration.md](configuration.md) has the ranges.
+Each server process (`server.workers`) has them for itself. *Counted*: in the metric `voxgate_limit_hits_total`, under
+the name of the first setting. Refusals are counted by `voxgate_rejected_total`, errors by `voxgate_errors_total` and
+closes by `voxgate_closes_total`, each under its code. [configuration.md](configuration.md) has the ranges.
 """
 
 
@@ -148,8 +148,7 @@ def _limits() -> list[str]:
     for title, group in LIMITS.items():
         rows = "".join(_row(limit) for limit in group)
         parts.append(
-            f"### {title}\n\n| setting | default | what happens at the limit | answer | counted as |\n"
-            f"|---|---|---|---|---|\n{rows}"
+            f"### {title}\n\n| setting and default | what happens at the limit | answer |\n|---|---|---|\n" + rows
         )
     rows = "".join(f"| {what} | {number:g}{unit} | {effect} |\n" for what, number, unit, effect in _FIXED)
     parts.append(f"### What is no setting\n\n| limit of | | what happens at it |\n|---|---|---|\n{rows}")
@@ -157,10 +156,8 @@ def _limits() -> list[str]:
 
 
 def _row(limit: Limit) -> str:
-    names = ", ".join(f"`{key}`" for key in limit.keys)
-    defaults = ", ".join(_default(key) for key in limit.keys)
-    counted = [f"`{label}`" for label in (*limit.refused, *limit.counted)]
-    return f"| {names} | {defaults} | {limit.effect} | {_answer(limit)} | {', '.join(counted)} |\n"
+    names = ", ".join(f"`{key}` {_default(key)}" for key in limit.keys)
+    return f"| {names} | {limit.effect} | {_answer(limit)} |\n"
 
 
 def _default(key: str) -> str:
@@ -187,6 +184,8 @@ def _answer(limit: Limit) -> str:
     close = limit.close if limit.close is not None else _close_of(limit)
     if close is not None:
         parts.append(f"close {close}")
+    if limit.counted:
+        parts.append("counted")
     return "; ".join(parts)
 
 
