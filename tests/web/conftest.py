@@ -14,7 +14,7 @@ import soundfile
 from voxgate import speech
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-TIMEOUT_MS = 30_000
+TIMEOUT_MS = 60_000
 
 # What a browser says of a server that is gone, or that wants a token, is no mistake of the page.
 EXPECTED = ("Failed to load resource", "WebSocket connection to")

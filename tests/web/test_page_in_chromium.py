@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from itertools import groupby
@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ports import held_port
 from voxgate import InferenceError, Model, speech
 from wire import Client, of_type, start, stream
 
@@ -36,10 +37,10 @@ def words(audio: Any) -> dict[str, Any]:
     return {"text": text, "language": "en", "words": [{"word": word} for word in text.split()]}
 
 
-# Everything that the list and the line of state have been since, in order: what stands on the screen for a moment is
-# not missed, however slow the machine that looks.
+# Everything that the list, the line of state and a button have been since, in order: what stands on the screen for a
+# moment is not missed, however slow the machine that looks.
 RECORD = """() => {
-    const seen = (window.seen = { rows: [], states: [] });
+    const seen = (window.seen = { rows: [], states: [], copied: [] });
     const rowsOf = new Map();
     const list = document.getElementById("results");
     const look = (row) => {
@@ -56,8 +57,10 @@ RECORD = """() => {
         const nodes = changes.flatMap(({ target, addedNodes }) => (target === list ? [...addedNodes] : [target]));
         new Set(nodes.map((node) => node.closest("#results li"))).forEach((row) => row && look(row));
     }).observe(list, { subtree: true, childList: true, attributes: true });
-    const state = document.getElementById("state");
-    new MutationObserver(() => seen.states.push(state.textContent)).observe(state, { childList: true });
+    for (const [id, texts] of [["state", seen.states], ["copy", seen.copied]]) {
+        const element = document.getElementById(id);
+        new MutationObserver(() => texts.push(element.textContent)).observe(element, { childList: true });
+    }
 }"""
 # A page that has much to do may paint the next state before the last one was seen.
 ORDERS = (["final"], ["waiting", "final"], ["speaking", "final"], ["speaking", "waiting", "final"])
@@ -68,7 +71,11 @@ def record(page: Any) -> None:
 
 
 def await_history(page: Any, condition: str) -> None:
-    page.wait_for_function(f"() => {{ const {{ rows, states }} = seen; return {condition}; }}")
+    page.wait_for_function(f"() => {{ const {{ rows, states, copied }} = seen; return {condition}; }}")
+
+
+def is_ever(row: list[dict[str, Any]], what: str) -> bool:
+    return any(one[what] for one in row)
 
 
 def is_part_of(some: list[str], every: list[str]) -> bool:
@@ -92,6 +99,14 @@ def drop(page: Any, name: str, data: bytes) -> None:
     expect(page.locator("#drop")).to_be_visible()
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
     expect(page.locator("#drop")).to_be_hidden()
+
+
+def over_and_over(name: str, times: int) -> bytes:
+    """So much of it that it does not end before the test does, as a sound file."""
+    samples, rate = soundfile.read(speech.path(name), dtype="int16")
+    file = io.BytesIO()
+    soundfile.write(file, np.concatenate([samples] * times), rate, format="WAV")
+    return file.getvalue()
 
 
 def choose(page: Any, name: str, *, live: bool = False, route: str = "segmented") -> None:
@@ -198,8 +213,9 @@ def test_a_file_at_full_speed_gives_what_a_plain_client_gets(serve, visit):
 def test_a_file_that_is_dropped_is_sent_at_live_pace(serve, visit):
     page = visit(serve(words))
     expect(page.locator("#connection")).to_have_text("server ready")
-    drop(page, "telephone.flac", speech.path("telephone").read_bytes())
-    expect(page.locator("#state")).to_have_text("Hears speech")
+    record(page)
+    drop(page, "telephone.wav", over_and_over("telephone", 10))
+    await_history(page, "states.includes('Hears speech')")
     expect(page.locator(FINALS).first).to_contain_text("seconds <of> speech")
     # The last word waits for the silence that ends speech, and that is what the clock of the audio says.
     expect(page.locator("#total")).to_have_text(re.compile(r"^([5-9]\d\d ms|[1-4]\.\d\d s)$"))
@@ -266,9 +282,8 @@ def test_without_https_the_page_says_why_there_is_no_microphone(serve, visit):
 class Process:
     """`voxgate serve` as a process that can be killed, and started again in the same place."""
 
-    def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+    def __init__(self, port: int) -> None:
+        self.port = port
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -289,10 +304,11 @@ class Process:
 
 @pytest.fixture
 def process():
-    process = Process()
-    process.start()
-    yield process
-    process.end(signal.SIGKILL)
+    with held_port() as port:
+        process = Process(port)
+        process.start()
+        yield process
+        process.end(signal.SIGKILL)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -424,8 +440,9 @@ def test_results_can_be_taken_along(serve, visit):
     assert vtt.startswith(
         f"WEBVTT\n\n{stamp(first['start_time'], '.')} --> {stamp(first['end_time'], '.')}\n{escaped}\n"
     )
+    record(page)
     page.get_by_role("button", name="Copy").click()
-    expect(page.locator("#copy")).to_have_text("Copied")
+    await_history(page, "copied.includes('Copied')")
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.count("\n") == len(found)
     assert first["text"] in copied
@@ -458,16 +475,17 @@ def test_a_result_that_failed_stands_in_its_place(serve, visit):
 
 def test_a_segment_in_the_picture_can_be_heard(serve, visit):
     page = visit(serve(words))
+    record(page)
     send_file(page, "demo")
     (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
     second = results_of(session["events"])[1]
     box = page.locator("#picture").bounding_box()
     middle = (second["start_time"] + second["end_time"]) / 2
     page.locator("#picture").click(position={"x": box["width"] * middle / 15, "y": 80})
-    row = page.locator(FINALS).nth(1)
-    expect(row).to_have_class("playing")
-    expect(row).to_have_attribute("aria-current", "true")
+    expect(page.locator(FINALS).nth(1)).to_have_attribute("aria-current", "true")
+    await_history(page, "rows[1].some((one) => one.isPlaying)")
     expect(page.locator("#results .playing")).to_have_count(0)
+    assert [number for number, row in enumerate(page.evaluate("seen.rows")) if is_ever(row, "isPlaying")] == [1]
 
 
 def test_the_picture_shows_what_was_heard(serve, visit):
