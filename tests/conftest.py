@@ -29,8 +29,8 @@ class LiveServer:
 
     def __init__(self, model: Model | None, settings: Mapping[str, Any]) -> None:
         # Energy is the detector of most tests: it needs no weights, and its kernel has one form everywhere.
-        # No grace: a test is over when it is over.
-        defaults = {"server.port": 0, "server.drain_s": 0, "vad.detector": "energy"}
+        # No grace: a test is over when it is over. And what is counted is told at once.
+        defaults = {"server.port": 0, "server.drain_s": 0, "vad.detector": "energy", "metrics.max_age_s": 0}
         config = load_config(environ={}, overrides={**defaults, **settings})
         self.service = Service(config, model)
         self.sockets = listen_for(self.service)

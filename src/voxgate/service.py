@@ -68,7 +68,7 @@ class Service:
         self.model = self.engine.model
         self.watchdog: Watchdog | None = None
         self.tally = Tally()
-        self.metrics = Metrics(self)
+        self.metrics = Metrics(self, max_age_s=config.metrics.max_age_s)
         self.tracing = Tracing.from_environment()
         self.connections: set[Stream] = set()
         self.draining_until_s: float | None = None

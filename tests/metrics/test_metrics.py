@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import threading
 import time
@@ -10,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from websockets.exceptions import InvalidStatus
 
 from voxgate.errors import InferenceError
+from voxgate.metrics import exposition
 from voxgate.metrics.catalogue import CATALOGUE
 from voxgate.metrics.reference import reference
 from voxgate.models import Model
@@ -259,6 +262,59 @@ def test_metrics_with_a_port_of_their_own_are_there_alone(serve):
             urllib.request.urlopen(url, timeout=30)
     with pytest.raises(InvalidStatus, match="404"), Client(f"ws://{own}/api/v1/segmented"):
         pass
+
+
+def test_who_asks_often_gets_the_same_answer(serve):
+    server = serve(**{"metrics.max_age_s": 60})
+    metrics = server.service.metrics
+    n_made, n_written = 0, 0
+    families, write = metrics._families, exposition._write
+
+    def counted() -> Any:
+        nonlocal n_made
+        n_made += 1
+        return families()
+
+    def written(*arguments: Any) -> Any:
+        nonlocal n_written
+        n_written += 1
+        return write(*arguments)
+
+    metrics._families = counted
+    headers = [
+        *({}, {"Accept": "text/plain;version=1.0.0;escaping=allow-utf-8"}, {"Accept": "*/*", "Accept-Encoding": "br"}),
+        *({"Accept": f"application/openmetrics-text; version=1.0.{n}"} for n in range(5)),
+    ]
+    answers = []
+
+    def ask(headers: dict[str, str]) -> None:
+        request = urllib.request.Request(server.http("/metrics"), headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            answers.append((answer.headers["Content-Type"], answer.read()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exposition, "_write", written)
+        with server.standing_still():  # all at once
+            askers = [threading.Thread(target=ask, args=(one,)) for one in headers * 4]
+            for asker in askers:
+                asker.start()
+        for asker in askers:
+            asker.join()
+        stream(server.url("simple"), start(), STOP)
+        ask({})
+    assert len(answers) == 33
+    assert len(set(answers)) == 2  # text, and OpenMetrics
+    assert (n_made, n_written) == (1, 2)
+    assert Scrape(answers[-1][1].decode()).sum("streams_total") == 0
+
+
+def test_an_answer_is_made_anew_when_it_is_old(serve, monkeypatch):
+    server = serve(**{"metrics.max_age_s": 5})
+    assert scrape(server).sum("streams_total") == 0
+    stream(server.url("simple"), start(), STOP)
+    clock = itertools.count(time.monotonic() + 5, 5)
+    monkeypatch.setattr(exposition, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert settled(server, nobody).sum("streams_total") == 1
 
 
 def test_metrics_ask_for_a_token_where_streams_do_unless_told_otherwise(serve):

@@ -265,6 +265,15 @@ class MetricsSettings(Struct, frozen=True, kw_only=True):
             65535,
         ),
     ] = None
+    max_age_s: Annotated[
+        float,
+        About(
+            "Who asks for `/metrics` within this time of another gets the same answer, in seconds, so that asking often"
+            " costs little. 0: each answer is made anew.",
+            0,
+            60,
+        ),
+    ] = 1.0
 
 
 class AudioSettings(Struct, frozen=True, kw_only=True):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import platform
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -27,6 +29,7 @@ __all__ = ["Exposition", "Metrics"]
 Labels = tuple[str, ...]
 Values = Mapping[Labels, "float | Histogram"]
 LANES = ("final", "interim")
+OPENMETRICS = "application/openmetrics-text"
 
 
 class Admission(Protocol):
@@ -67,15 +70,40 @@ class Exposition(NamedTuple):
     headers: dict[str, str]
 
 
+class Form(NamedTuple):
+    """How an answer is written. There are four, whatever is asked for: what is shared has an end."""
+
+    is_openmetrics: bool
+    is_compressed: bool
+
+
+class Telling:
+    """The numbers of one moment, own and peers', and what has been written of them."""
+
+    def __init__(self, numbers: asyncio.Task[tuple[list[Family], list[str]]]) -> None:
+        self.began_s = time.monotonic()
+        self.numbers = numbers
+        self.written: dict[Form, asyncio.Task[Exposition]] = {}
+
+    @property
+    def is_done(self) -> bool:
+        return self.numbers.done() and all(task.done() for task in self.written.values())
+
+
 class Metrics:
     """The metrics of one server process. Nothing here is shared between two of them.
 
     Of several processes that serve one port any may be scraped: it asks its `peers` and answers for all. Every series
     carries the label `worker`, the process's number, also where there is only one.
+
+    Making an answer costs milliseconds of a core: who asks within `max_age_s` of another, or while the answer to that
+    one is still being made, gets the same one. 0: each is made anew.
     """
 
-    def __init__(self, source: Source, worker: int = 0) -> None:
+    def __init__(self, source: Source, worker: int = 0, max_age_s: float = 0.0) -> None:
         self._source = source
+        self._max_age_s = max_age_s
+        self._telling: Telling | None = None
         self.worker = str(worker)
         self.peers: Callable[[], Awaitable[list[str]]] | None = None
         """Asks the other server processes for their `snapshot`; those that do not answer in time are left out."""
@@ -93,12 +121,23 @@ class Metrics:
 
     async def expose(self, accept: str = "", accept_encoding: str = "") -> Exposition:
         """The answer to a scrape: the numbers of this process and of its peers, as the two headers ask for it."""
+        form = _form(accept, accept_encoding)
+        telling = self._telling
+        if telling is None or not self._is_fresh(telling):
+            telling = self._telling = Telling(tasks.spawn_task(self._tell(), "metrics-numbers", "metrics"))
+        writing = telling.written.get(form)
+        if writing is None:
+            writing = telling.written[form] = tasks.spawn_task(_written(telling, form), "metrics-writing", "metrics")
+        return await asyncio.shield(writing)  # others may wait for it too
+
+    def _is_fresh(self, telling: Telling) -> bool:
+        if not self._max_age_s:
+            return False
+        return not telling.is_done or time.monotonic() - telling.began_s < self._max_age_s
+
+    async def _tell(self) -> tuple[list[Family], list[str]]:
         told = await self.peers() if self.peers is not None else []
-        own = self._families()
-        # Writing some hundred lines takes milliseconds, which the loop has better use for.
-        return await tasks.run_in_thread(
-            lambda: _write(own, told, accept, accept_encoding), "voxgate-metrics", "metrics"
-        )
+        return self._families(), told
 
     def _families(self) -> list[Family]:
         values, worker = self._values(), self.worker
@@ -269,12 +308,23 @@ class _Merged(Collector):
         return self._metrics.values()
 
 
-def _write(own: list[Family], told: Sequence[str], accept: str, accept_encoding: str) -> Exposition:
+def _form(accept: str, accept_encoding: str) -> Form:
+    encodings = [part.partition(";")[0].strip().lower() for part in accept_encoding.split(",")]
+    return Form(choose_encoder(accept)[1].startswith(OPENMETRICS), "gzip" in encodings)
+
+
+async def _written(telling: Telling, form: Form) -> Exposition:
+    own, told = await telling.numbers
+    # Writing some hundred lines takes milliseconds, which the loop has better use for.
+    return await tasks.run_in_thread(lambda: _write(own, told, form), "voxgate-metrics", "metrics")
+
+
+def _write(own: list[Family], told: Sequence[str], form: Form) -> Exposition:
     tellings = [own, *(msgspec.json.decode(text, type=list[Family]) for text in told)]
-    encode, content_type = choose_encoder(accept)
+    encode, content_type = choose_encoder(OPENMETRICS if form.is_openmetrics else "")
     body = encode(_Merged(tellings))
     headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-    if "gzip" in [part.partition(";")[0].strip().lower() for part in accept_encoding.split(",")]:
+    if form.is_compressed:
         body = gzip.compress(body, 1)
         headers["Content-Encoding"] = "gzip"
     return Exposition(body, headers)

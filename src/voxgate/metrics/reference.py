@@ -12,7 +12,8 @@ _HEAD = """\
 <!-- Written by `python -m voxgate.metrics`; changes belong into metrics/catalogue.py. -->
 
 `GET /metrics` answers in the text format of Prometheus, or in OpenMetrics when that is asked for, compressed when gzip
-is accepted. It is on the server's port, or on `metrics.port` alone when that is set.
+is accepted. It is on the server's port, or on `metrics.port` alone when that is set. Who asks within a second of
+another gets the same answer (`metrics.max_age_s`), so that asking often costs little.
 
 Every series carries the label `worker`, the number of the server process, which is 0 when there is only one
 (`server.workers`); whichever process is asked answers for all. Sum over it, unless one process is what you look for:
