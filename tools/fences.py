@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
+import itertools
 import json
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 import types
 from collections.abc import Callable, Iterator
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "src"))  # whose command line is asked what it takes
 DATA = ("json", "toml", "yaml")
 DIRECTIVES = "{eval-rst}"  # what only Sphinx can do, such as autodoc: `make docs` checks it
 
@@ -115,11 +120,36 @@ def check_sh(block: Block) -> None:
         place = re.search(r"line (\d+): (.*)", done.stderr)
         raise Mistake(int(place[1]) if place else block.line, f"sh: {place[2] if place else done.stderr.strip()}")
     if block.no_run:
-        targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
         for line, command in commands(block):
-            words = re.match(r"\s*make\s+([a-z-]+)\b", command)
-            if words and words[1] not in targets:
-                raise Mistake(line, f"the Makefile has no target {words[1]}")
+            check_command(line, command)
+
+
+def check_command(line: int, command: str) -> None:
+    """What can be said of a command that is not run: the Makefile has such a target, voxgate takes such arguments."""
+    words = first_command(command)
+    if words[:1] == ["make"]:
+        targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+        for word in words[1:]:
+            if "=" not in word and not word.startswith("-") and word not in targets:
+                raise Mistake(line, f"the Makefile has no target {word}")
+    if words[:1] == ["voxgate"]:
+        from voxgate.cli import make_parser
+
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+                make_parser().parse_args(words[1:])
+        except SystemExit as end:
+            if end.code:
+                raise Mistake(line, said.getvalue().splitlines()[-1]) from None
+
+
+def first_command(command: str) -> list[str]:
+    """The words of the first command of a line, without assignments before it, up to a pipe, a comment or the like."""
+    lexer = shlex.shlex(command.replace("\\\n", " "), posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words = list(itertools.takewhile(lambda word: not set(word) <= set("();<>|&"), lexer))
+    return list(itertools.dropwhile(lambda word: re.match(r"\w+=", word), words))
 
 
 def check_json(block: Block) -> None:

@@ -14,8 +14,8 @@ What the words behind ``` mean:
     ```json, toml, yaml        parsed (JSON: each line a message, or the whole)
     ```text                    a picture or a trace in words: nothing is checked
     ```{eval-rst}              a directive of Sphinx's: `make docs` checks it
-    ... no-run="reason"        with python and sh: the syntax is checked, and that `make` has such a target; with any
-                               other language: an excerpt. Markdown allows no backtick in a reason
+    ... no-run="reason"        with python and sh: the syntax is checked, and that make and voxgate take such arguments;
+                               with any other language: an excerpt. Markdown allows no backtick in a reason
 
 Everything happens in a fresh temporary folder. Port 8080 means a free port, in the whole page; `voxgate` is that of
 this tree. The first mistake ends the page with exit code 1, and says where it is; whatever was started is ended.

@@ -285,6 +285,12 @@ MISTAKES = [
     ('```python no-run="why"\nx x\n```', "2: python: invalid syntax"),
     ("```sh\ntrue\nif\n```", "4: sh: syntax error: unexpected end of file"),
     ('```sh no-run="why"\ntrue\nmake tea\n```', "3: the Makefile has no target tea"),
+    ('```sh no-run="why"\nmake test ARGS=-x tea -j\n```', "2: the Makefile has no target tea"),
+    (
+        '```sh no-run="why"\ntrue\nA=b voxgate client -i x --nothing | cat\n```',
+        "3: voxgate: error: unrecognized arguments",
+    ),
+    ('```sh no-run="why"\nvoxgate \\\n  nothing  # x\n```', "2: voxgate: error: argument VERB: invalid choice"),
     ('```json\n{"a": }\n```', "2: json: Expecting value"),
     ('```json\n{"a": 1}\n{"b": 1\n```', "3: json: Expecting ',' delimiter"),
     ("```toml\na = \n```", "1: toml: Invalid value"),
@@ -310,7 +316,10 @@ def test_what_is_only_looked_at(run: Run) -> None:
     page = """
     ```sh no-run="needs a container engine"
     docker compose up
-    make test
+    make test ARGS='-k a -x' && false
+    A="b c" voxgate serve --model x:y --port 80 > log   # --what
+    voxgate --help; voxgate load -n 3 \\
+      --addr wss://host
     ```
 
     ```python no-run="needs a microphone"
