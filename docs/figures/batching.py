@@ -97,6 +97,7 @@ ACROSS = {
     "simple.min_chunk_ms": 300,
     "simple.max_chunk_s": 0.3,
     "limits.queue_wait_s": 3600,  # nobody is turned away, whatever the others wait
+    "metrics.max_age_s": 0,
 }
 ASK_EVERY_S = 0.4
 UTTERANCE_S = 0.3
