@@ -22,6 +22,7 @@ import soundfile
 import webvtt
 from websockets.asyncio.server import ServerConnection
 
+from ports import held_port
 from scripted_server import (
     Received,
     active,
@@ -42,6 +43,8 @@ from voxgate.client import SourceError
 
 GOOD = (active(0.1), interim(0.1, 0.5, text="he"), inactive(0.6), final(0.1, 0.6, text="hello", score=0.5))
 WIRE = [json.dumps(event, separators=(",", ":")) for event in GOOD]
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture
@@ -101,7 +104,7 @@ def test_defaults_and_options_reach_the_server(wav: str, monkeypatch: pytest.Mon
         assert run(
             *("-i", wav, "--addr", addr, "--chunk-size", "1000", "--interim-results", "--notices"),
             *("--vad", "threshold=0.6", "prefix_padding_ms=0", "--vad", "max_segment_s=5"),
-            *("--trace-id", "00-ab-cd-01", "--token", "secret"),
+            *("--trace-id", TRACEPARENT, "--token", "secret"),
         ) == 0  # fmt: skip
     plain, full = sessions
     assert set(plain.lengths) == {256}
@@ -110,7 +113,7 @@ def test_defaults_and_options_reach_the_server(wav: str, monkeypatch: pytest.Mon
     assert full.start["interim_results"] is True
     assert full.start["vad"] == {"threshold": 0.6, "prefix_padding_ms": 0, "max_segment_s": 5}
     assert full.start["notices"] is True
-    assert full.start["trace_id"] == "00-ab-cd-01"
+    assert full.start["trace_id"] == full.headers["traceparent"] == TRACEPARENT
     assert "token" not in full.start
     assert full.headers["authorization"] == "Bearer secret"
 
@@ -191,9 +194,8 @@ def test_the_simple_route_must_cover_everything(wav: str, capsys: pytest.Capture
 
 
 def test_no_server_exits_with_1_and_one_line(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving_in_thread(answering()) as addr:
-        pass
-    assert run("-i", wav, "--addr", addr) == 1
+    with held_port() as port:
+        assert run("-i", wav, "--addr", f"127.0.0.1:{port}") == 1
     err = capsys.readouterr().err
     assert "connection refused (is the server running?)" in err
     assert len(err.splitlines()) == 1
@@ -207,6 +209,9 @@ def test_no_server_exits_with_1_and_one_line(wav: str, capsys: pytest.CaptureFix
         (["-i", "WAV", "--vad", "threshold=high"], "expected threshold=NUMBER, got 'high'"),
         (["-i", "WAV", "--vad", "threshold=nan"], "expected threshold=NUMBER, got 'nan'"),
         (["-i", "WAV", "--vad", "prefix_padding_ms=0.5"], "prefix_padding_ms"),
+        (["-i", "WAV", "--trace-id", "00-ab-cd-01"], "--trace-id: expected a W3C traceparent, 00-TRACE-SPAN-FLAGS"),
+        (["-i", "WAV", "--trace-id", ""], "got ''"),
+        (["-i", "WAV", "--trace-id", f"00-{'0' * 32}-{'1' * 16}-01"], "not of zeros alone"),
         (["-i", "WAV", "--rate", "8000"], "--rate is for raw PCM from stdin"),
         (["-i", "WAV", "--addr", "ftp://x"], "'ftp'"),
         (["-i", "no/such.wav"], "No such file or directory: no/such.wav"),

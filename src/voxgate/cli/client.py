@@ -18,7 +18,7 @@ from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.show import FORMATS, Shown, complain, explain, show
 from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
 from voxgate.errors import ConfigError
-from voxgate.tracing import Tracing
+from voxgate.tracing import Tracing, parse_traceparent
 
 __all__ = ["explain", "recording", "register", "run"]
 
@@ -215,6 +215,11 @@ def _stdin_blocks(descriptor: int) -> Iterator[bytes]:
 
 
 def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
+    if args.trace_id is not None and parse_traceparent(args.trace_id) is None:
+        raise _UsageError(
+            "--trace-id: expected a W3C traceparent, 00-TRACE-SPAN-FLAGS of 32, 16 and 2 lower-case hexadecimal digits,"
+            f" TRACE and SPAN not of zeros alone, got {args.trace_id!r}"
+        )
     reconnect = isinstance(source, Microphone) if args.reconnect is None else args.reconnect
     options = Options(
         addr=args.addr,
