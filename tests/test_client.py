@@ -8,6 +8,7 @@ import http
 import io
 import json
 import os
+import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import trustme
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Response
@@ -459,6 +461,28 @@ def test_what_is_no_websocket_server_is_told() -> None:
                     pass
 
     asyncio.run(main())
+
+
+def tls() -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def test_ws_where_the_server_speaks_tls() -> None:
+    async def main() -> None:
+        async with serving(answering(), ssl=tls()) as addr:
+            with pytest.raises(client.ConnectError, match="speaks TLS, its address begins with wss://"):
+                async for _ in client.stream(ONE_SECOND, addr=addr, format=MONO):
+                    pass
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_wss_where_the_server_speaks_no_tls(serve: Any) -> None:
+    addr = f"wss://127.0.0.1:{serve().port}"
+    with pytest.raises(client.ConnectError, match=r"speaks no TLS \(an address without it begins with ws://\)"):
+        client.collect(ONE_SECOND, addr=addr, format=MONO)
 
 
 def closing(code: int, reason: str, read: bool) -> Callable[[ServerConnection], Any]:

@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import trustme
 
 from scripted_server import serving_in_thread
 from voxgate.cli import load as verb
@@ -197,6 +199,14 @@ def test_nobody_there(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("127.0.0.1:9", "-n", "1", "-i", wav, *AUDIO) == 1
     err = capsys.readouterr().err
     assert err == "voxgate load: the audio alone, at ws://127.0.0.1:9/api/v1/segmented: connection refused\n"
+
+
+def test_a_server_that_speaks_tls(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with serving_in_thread(answering((0.2, 0.6)), ssl=context) as addr:
+        assert run(addr, "-n", "1", "-i", wav, *AUDIO) == 1
+    assert "closed without an answer to the upgrade (an address with TLS begins with wss://)" in capsys.readouterr().err
 
 
 def usage() -> Iterator[tuple[tuple[str, ...], str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import ssl
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -23,6 +24,8 @@ _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _MAX_EVENT_BYTES = 16 * 1024 * 1024
 _QUEUED_EVENTS = 1024  # beyond it reading pauses, and then the server's pings go unanswered
 _CLOSE_TIMEOUT_S = 1.0
+# What OpenSSL says when the answer to its greeting is in plain text.
+NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 
 
 def normalize_addr(addr: str) -> str:
@@ -83,7 +86,10 @@ async def open_websocket(addr: str, token: str | None, traceparent: str | None =
     except InvalidURI as error:
         raise ConnectError(f"cannot connect to {addr}: {error}") from None
     except InvalidHandshake as error:
-        raise ConnectError(f"cannot connect to {addr}: this is no websocket server ({error})") from None
+        hint = ""
+        if isinstance(error.__cause__, EOFError) and urlsplit(addr).scheme == "ws":
+            hint = "; if it is one and speaks TLS, its address begins with wss://"
+        raise ConnectError(f"cannot connect to {addr}: this is no websocket server ({error}){hint}") from None
     except (OSError, EOFError) as error:
         raise ConnectError(f"cannot connect to {addr}: {_connect_reason(error)}") from None
     _notice_dead_host(websocket)
@@ -105,6 +111,8 @@ def _connect_reason(error: Exception) -> str:
         return "connection refused (is the server running?)"
     if isinstance(error, TimeoutError):
         return "no answer within 10 s"
+    if isinstance(error, ssl.SSLError) and error.reason in NO_TLS:
+        return "the server speaks no TLS (an address without it begins with ws://)"
     if isinstance(error, socket.gaierror):
         return f"unknown host ({error.strerror})"
     return str(error) or type(error).__name__

@@ -171,6 +171,8 @@ class WebSocket(asyncio.Protocol):
             self.abort(f"the server sent what is no event: {error}")
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._reader is None and not self._head and self.target.tls is None:
+            self._fail("closed without an answer to the upgrade (an address with TLS begins with wss://)")
         self._fail("the connection was lost without a close frame")
 
     # Private
