@@ -222,3 +222,13 @@ def test_what_was_learned_does_not_hinder_who_comes_when_all_are_gone():
     for place in places:
         place.release()
     assert fill(admission, 9) == 9
+
+
+def test_one_stream_is_one_stream():
+    admission = make(streams=1)
+    admit(admission)
+    assert admission.admit("a").text == "server full: 1 stream is open"
+    admission = make(streams_per_address=1, streams=8, pending_streams=1)
+    admit(admission, "a", is_pending=True)
+    assert admission.admit("a").text == "1 stream is open from this address"
+    assert admission.admit("b", is_pending=True).text == "1 stream has not brought a token yet"

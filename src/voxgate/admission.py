@@ -155,17 +155,18 @@ class Admission:
             reason = "not_ready" if self._load.draining_until_s is None else "draining"
             return Refusal(503, reason, f"not ready: {not_ready}", _soon())
         if self.streams >= limits.streams:
-            return Refusal(503, "streams", f"server full: {limits.streams} streams are open", _soon())
+            return Refusal(503, "streams", f"server full: {_streams(limits.streams, 'is', 'are')} open", _soon())
         if address is not None and self._of_address[address] >= limits.streams_per_address:
-            text = f"{limits.streams_per_address} streams are open from this address"
+            text = f"{_streams(limits.streams_per_address, 'is', 'are')} open from this address"
             return Refusal(429, "streams_per_address", text, _soon())
         if is_pending:
             max_of_address = max(1, self._max_pending // 4)
             if address is not None and self._pending_of_address[address] >= max_of_address:
-                text = f"{max_of_address} streams of this address have not brought their token yet"
+                has = _streams(max_of_address, "of this address has", "of this address have")
+                text = f"{has} not brought a token yet"
                 return Refusal(429, "pending_streams", text, _soon())
             if self.pending >= self._max_pending:
-                text = f"{self._max_pending} streams have not brought their token yet"
+                text = f"{_streams(self._max_pending, 'has', 'have')} not brought a token yet"
                 return Refusal(503, "pending_streams", text, _soon())
         return self._why_overloaded()
 
@@ -210,6 +211,10 @@ def _add(counter: Counter[str], address: str | None, change: int) -> None:
         counter[address] += change
         if not counter[address]:
             del counter[address]
+
+
+def _streams(n: int, one: str, many: str) -> str:
+    return f"1 stream {one}" if n == 1 else f"{n} streams {many}"
 
 
 def _soon() -> int:

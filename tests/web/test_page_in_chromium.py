@@ -386,7 +386,7 @@ def test_a_full_server_is_waited_for(serve, visit):
         choose(page, "telephone")
         page.get_by_role("button", name="Start").click()
         expect(page.get_by_role("alert")).to_contain_text("The server takes no more streams just now.")
-        expect(page.get_by_role("alert")).to_contain_text("server full: 1 streams are open")
+        expect(page.get_by_role("alert")).to_contain_text("server full: 1 stream is open")
     expect(page.locator(FINALS)).not_to_have_count(0)
 
 
