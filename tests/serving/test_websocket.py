@@ -27,11 +27,13 @@ from wire import STOP, Client, start
     [
         frame(BINARY, bytes(10), length=100),
         frame(BINARY, bytes(10), length=100)[:3],
+        frame(BINARY, bytes(10), length=100)[:2],
+        frame(BINARY, bytes(10), length=100)[:6],
         frame(BINARY, bytes(10), fin=False),
         frame(TEXT, b"{", fin=False) + frame(PING, b"still here") + frame(CONT, b"", fin=False),
         frame(TEXT, b"{}") + frame(TEXT, b"{", fin=False),
     ],
-    ids=["frame", "header", "fragment", "fragments", "after another"],
+    ids=["frame", "header", "two bytes", "header alone", "fragment", "fragments", "after another"],
 )
 def test_a_message_that_is_not_ended_in_time(serve, beginning):
     with Raw(serve(**{"limits.message_timeout_s": 0.2}).port) as raw:
@@ -336,6 +338,16 @@ def run_protocol(reads: list[bytes], takes: Callable[[bytes], bool] | None, **li
 
     asyncio.run(main())
     return heard
+
+
+@pytest.mark.parametrize("size", [16, 126, 70_000])
+@pytest.mark.parametrize("before", [b"", frame(BINARY, b"before")], ids=["alone", "behind another"])
+def test_audio_that_looks_like_a_frame_is_audio_wherever_a_read_ends(before, size):
+    """A client may send the header of a frame by itself; what follows is masked, and may look like anything."""
+    wire = before + frame(BINARY, frame(BINARY, b"inner").ljust(size, b"."))
+    for cut in range(1, len(before) + 20):
+        heard = run_protocol([wire[:cut], wire[cut:]], lambda data: True)
+        assert heard == run_protocol([wire], lambda data: True), cut
 
 
 payloads = st.one_of(st.binary(max_size=5), st.sampled_from([125, 126, 127, 640, 20_000, 65_535, 65_536]).map(bytes))

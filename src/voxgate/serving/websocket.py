@@ -27,6 +27,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
+from websockets.streams import StreamReader
 
 from voxgate.config import Config
 from voxgate.errors import StreamTimeout
@@ -50,6 +51,7 @@ TURN_FRAMES = 64
 SHORTCUT_BYTES = 16_384
 SHORTCUT = "voxgate.shortcut"
 FIN_BINARY = 0x82  # the first byte of a frame
+BETWEEN_FRAMES = StreamReader.at_eof.__code__  # where the parser of websockets waits for the next frame
 # A client has this long to answer our close frame.
 CLOSE_TIMEOUT_S = 3.0
 
@@ -168,12 +170,21 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._write()  # 400, for headers that uvicorn's parser takes and this one does not
             self.transport.close()
             return
-        if not conn.reader.buffer and conn.current_size is None:
+        if not conn.reader.buffer and conn.current_size is None and self._is_between_frames():
             self._began_s = None  # also when it was a ping that came in two parts
         elif self._began_s is None:
             self._began_s = self.loop.time()
             if self._message_timer is None:
                 self._message_timer = self.loop.call_later(self.settings.limits.message_timeout_s, self._check_message)
+
+    def _is_between_frames(self) -> bool:
+        """Of what has been parsed, nothing belongs to a frame that is not complete. A header that came alone has left
+        the buffer, and then only the parser itself knows of it: by where it waits.
+        """
+        step: Any = self.conn.parser
+        while step.gi_yieldfrom is not None:
+            step = step.gi_yieldfrom
+        return step.gi_code is BETWEEN_FRAMES
 
     def _handle(self, event: object) -> None:
         if not isinstance(event, Frame):
