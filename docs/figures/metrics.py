@@ -145,7 +145,7 @@ def server(model: str, folder: Path) -> Iterator[tuple[int, Path]]:
     command = [sys.executable, "-m", "voxgate", "serve", "--model", f"overloaded:{model}", "--port", "0"]
     with log.open("w") as log_file:
         process = subprocess.Popen(
-            [*command, "--drain", "0"],
+            [*command, "--drain", "0", "--set", "metrics.max_age_s=0"],
             stdout=subprocess.PIPE,
             stderr=log_file,
             env=environment | {"PYTHONPATH": os.pathsep.join(paths)},
