@@ -29,6 +29,7 @@ import contextlib
 import inspect
 import io
 import os
+import random
 import re
 import shlex
 import shutil
@@ -78,6 +79,15 @@ def matches(expected: str, got: str) -> bool:
     return re.fullmatch(pattern, text) is not None
 
 
+def free_port() -> int:
+    """One that is still free when a server of the page takes it: no kernel gives it to an outgoing connection."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise SystemExit("no free port among a hundred between 20000 and 32000")
+
+
 class Page:
     """One page while it runs: its folder, its port, its namespace and its server."""
 
@@ -86,9 +96,7 @@ class Page:
         self.work, self.own = folder / "page", folder / "own"
         self.work.mkdir()
         self.own.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         command = self.own / "voxgate"
         command.write_text(COMMAND.format(python=sys.executable, port=self.port))
         command.chmod(0o755)
