@@ -51,7 +51,7 @@ MODELS = """
 import time
 
 SLOW_S = 0.5
-GREEDY = range(1_700_000)
+GREEDY = range(2_200_000)
 
 
 def slow(audio):
