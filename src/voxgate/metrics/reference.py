@@ -26,6 +26,8 @@ Two sums always hold, at any scrape:
 - `voxgate_audio_received_seconds_total` = `voxgate_audio_processed_seconds_total` +
   `voxgate_audio_abandoned_seconds_total` + `voxgate_audio_pending_seconds`.
 
+[Chapter 7](series/7-metrics.md) shows how they are read, with an overload as the example.
+
 | metric | type | labels | meaning | when it is high |
 |---|---|---|---|---|
 """
