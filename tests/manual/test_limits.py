@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,14 @@ SENT = {
 }
 
 
+def counted(server) -> None:
+    """Everything that was said has been counted. A client may know of its end before the server has looked at why."""
+    end_s = time.monotonic() + 30
+    while server.service.streams:
+        assert time.monotonic() < end_s
+    server.stop()
+
+
 @pytest.mark.parametrize("key", SENT)
 def test_what_closes(serve, key):
     row, (value, messages) = ROWS[key], SENT[key]
@@ -150,7 +159,7 @@ def test_what_closes(serve, key):
     assert bool(events) is next(close.told for close in CLOSES if close.code == client.close_code)
     if row.told:
         assert [event["message"] for event in events] == [row.told.format(value)]
-    server.stop()  # then everything is counted
+    counted(server)
     assert {name for name, n in server.service.tally.limit_hits.items() if n} == set(row.counted)
 
 
@@ -161,7 +170,7 @@ def test_a_message_that_is_not_completed(serve):
         raw.send(frame(BINARY, b"ab", fin=False))
         assert [event["message"] for event in raw.rest()] == [row.told.format(0.2)]
         assert raw.close_code == 1008
-    server.stop()  # then everything is counted
+    counted(server)
     assert server.service.tally.limit_hits[row.counted[0]] == 1
 
 
