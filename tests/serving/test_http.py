@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import socket
+import struct
+import threading
 
 import pytest
 
 from bare import Raw, request
 
 HEALTH = b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n"
+METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -97,4 +102,28 @@ def test_what_is_no_request_fills_no_log(serve, caplog):
             raw.send(nonsense)
             raw.socket.shutdown(1)
             assert raw.rest().startswith(b"HTTP/1.1 ")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("ahead", [b"", HEALTH * 3], ids=["one request", "more behind it"])
+@pytest.mark.parametrize("is_noticed", [False, True])
+def test_who_hangs_up_before_the_answer_is_no_news(serve, caplog, ahead, is_noticed):
+    """The answer that is being made is not that of the request which came last."""
+    server = serve()
+    asked, gone = threading.Event(), threading.Event()
+    expose = server.service.metrics.expose
+
+    async def late(*arguments: str) -> object:
+        asked.set()
+        while not gone.is_set() or (is_noticed and server.server.server_state.connections):
+            await asyncio.sleep(0)
+        return await expose(*arguments)
+
+    server.service.metrics.expose = late
+    with Raw(server.port, upgrade=False) as raw:
+        raw.send(METRICS + ahead)
+        assert asked.wait(30)
+        raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.set()
+    server.stop()  # then everything has come to its end
     assert caplog.text == ""
