@@ -18,12 +18,26 @@ from voxgate.audio import read_audio, resample
 from voxgate.config import load_config
 from voxgate.engine.base import Job
 from voxgate.errors import Overloaded
+from voxgate.gathering import Gathering
 from voxgate.messages import Active, AudioFormat, Error, Event, Inactive, Probabilities, Segment, Start
 from voxgate.metrics import Tally
 from voxgate.runners import RUNNERS, Replies
 from voxgate.speech import path
 from voxgate.vad import VadConfig, load_detector, speech_probabilities
 from wire import STOP, Client, bursts, encode, pieces, start, story, stream
+
+
+class Turns:
+    """The turns of an event loop, which end when a test says so."""
+
+    def __init__(self) -> None:
+        self._soon: list[Any] = []
+        self.gathering = Gathering(self._soon.append)
+
+    def end(self) -> None:
+        soon, self._soon[:] = self._soon[:], []
+        for callback in soon:
+            callback()
 
 
 class InstantScheduler:
@@ -58,26 +72,38 @@ DETECTORS = {name: load_detector(name) for name in ("energy", "silero")}
 
 
 def run(
-    route: Any, data: bytes, cuts: Any, start_message: Start, detector: str = "energy", **overrides: Any
+    route: Any,
+    data: bytes,
+    cuts: Any,
+    start_message: Start,
+    detector: str = "energy",
+    turn_pieces: int = 1,
+    **overrides: Any,
 ) -> tuple[list[Event], list[np.ndarray]]:
-    """One session without a socket: the events in audio order, and every piece of audio the model was given."""
+    """One session without a socket: the events in audio order, and every piece of audio the model was given.
+    `turn_pieces`: so many come in one turn of the event loop.
+    """
     config = load_config(environ={}, overrides=overrides)
-    scheduler = InstantScheduler()
+    scheduler, turns = InstantScheduler(), Turns()
     events: list[Event] = []
     service = SimpleNamespace(
         config=config,
         scheduler=scheduler,
+        gathering=turns.gathering,
         detector=DETECTORS[detector],
         vad=VadConfig(**config.vad.tunables()),
         model=SimpleNamespace(sample_rate=16_000),
         tally=Tally(),
     )
     runner = RUNNERS[route](service, start_message, events.append, lambda: None)  # type: ignore[arg-type]
-    for piece in cuts(data):
+    for number, piece in enumerate(cuts(data), 1):
         runner.feed(piece)
+        if number % turn_pieces == 0:
+            turns.end()
         while scheduler.jobs and len(scheduler.jobs) > 3:
             scheduler.answer()
     runner.finish()
+    turns.end()
     while scheduler.jobs:
         scheduler.answer()
     assert runner.owed == 0
@@ -120,6 +146,10 @@ def test_cutting_is_invisible(rate, encoding, channels, detector):
         name: run("segmented", data, lambda data, size=size: pieces(data, size), message, detector)
         for name, size in cuts.items()
     }
+    for turn_pieces in (5, 1000):
+        outcomes[f"20 ms, {turn_pieces} in a turn"] = run(
+            "segmented", data, lambda data: pieces(data, cuts["20 ms"]), message, detector, turn_pieces
+        )
     events, audio = outcomes.pop("whole")
     assert any(isinstance(event, Active) for event in events)
     for name, (other_events, other_audio) in outcomes.items():
@@ -223,28 +253,39 @@ def test_a_final_takes_the_place_of_its_interim():
     config = load_config(environ={})
     scheduler = InstantScheduler()
     events: list[Event] = []
+    turns = Turns()
     service: Any = SimpleNamespace(
-        config=config, scheduler=scheduler, detector=DETECTORS["energy"], vad=VadConfig(), model=None, tally=Tally()
+        config=config,
+        scheduler=scheduler,
+        gathering=turns.gathering,
+        detector=DETECTORS["energy"],
+        vad=VadConfig(),
+        model=None,
+        tally=Tally(),
     )
     message = Start(AudioFormat(1, 16_000, 16, False), interim_results=True)
     runner = RUNNERS["segmented"](service, message, events.append, lambda: None)
     data = encode(bursts((0.5, 3.0), length_s=5.0))
 
     runner.feed(data[: 2 * 16_000])
+    turns.end()
     (first,) = scheduler.jobs
     assert not first.final
     runner.feed(data[2 * 16_000 : 3 * 16_000])
+    turns.end()
     (second,) = scheduler.jobs  # the first still waited: it is replaced
     assert first.cancelled
     assert len(second.audio) > len(first.audio)
     second.taken_s = 1.0  # it runs now
     runner.feed(data[3 * 16_000 : 4 * 16_000])
+    turns.end()
     assert scheduler.jobs == [second]  # the newer one follows it
     scheduler.answer()
     (third,) = scheduler.jobs
     assert len(third.audio) > len(second.audio)
     third.taken_s = 2.0
     runner.feed(data[4 * 16_000 :])
+    turns.end()
     running, final = scheduler.jobs
     assert final.final
     assert running is third  # it goes on in the model, and nobody hears of it
@@ -279,6 +320,7 @@ def a_segmented_runner(
     service: Any = SimpleNamespace(
         config=config,
         scheduler=scheduler,
+        gathering=Gathering(lambda hear: hear()),  # every message is a turn
         detector=DETECTORS["energy"],
         vad=VadConfig(**config.vad.tunables()),
         model=None,

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from os import PathLike
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._native.intake import Intake
 from ._native.pcm import PcmDecoder
 from ._native.resample import MAX_RATE, MIN_RATE, Resampler
+from ._native.session import VadSession
 from .messages import AudioFormat
 
 if TYPE_CHECKING:
@@ -29,13 +31,6 @@ SOXR_QUALITIES: Final = ("QQ", "LQ", "MQ", "HQ", "VHQ")
 Planes = NDArray[np.float32]
 
 # soxr and soundfile are imported where they are used: a server that streams with the built-in resampler needs neither.
-
-
-class _StreamResampler(Protocol):
-    @property
-    def delay_s(self) -> float: ...
-    def push(self, planes: Planes, /) -> Planes: ...
-    def finish(self) -> Planes: ...
 
 
 class StreamDecoder:
@@ -62,23 +57,16 @@ class StreamDecoder:
         self.sample_rate = sample_rate
         """Of the planes, in Hz."""
         self._decoder = PcmDecoder(format.pcm_encoding, format.channels)
-        self._resampler: _StreamResampler | None = None
+        self._resampler: Resampler | SoxrResampler | None = None
         if format.sample_rate != sample_rate:
             if resampler == "soxr":
                 self._resampler = SoxrResampler(format.sample_rate, sample_rate, format.channels, soxr_quality)
             else:
                 self._resampler = Resampler(format.sample_rate, sample_rate, format.channels)
-        self.received_frames = 0
-        """Samples of each channel received in this stream, at the rate of the format."""
-        self._finished = False
 
     def push(self, data: Buffer) -> Planes:
         """Take bytes of any length, cut anywhere; give the samples that became ready, float32 (channels, m), m >= 0."""
-        if self._finished:
-            self._finished = False
-            self.received_frames = 0
         planes = self._decoder.push(data)
-        self.received_frames += planes.shape[1]
         return planes if self._resampler is None else self._resampler.push(planes)
 
     def finish(self) -> Planes:
@@ -88,11 +76,22 @@ class StreamDecoder:
         The next push begins a new stream; until then ``received_s`` keeps its value.
         """
         planes = self._decoder.finish()
-        self.received_frames += planes.shape[1]
-        self._finished = True
         if self._resampler is None:
             return planes
         return np.concatenate([self._resampler.push(planes), self._resampler.finish()], axis=1)
+
+    def intake(self, session: VadSession) -> Intake | None:
+        """A shorter way into `session`, whose rate is ``sample_rate``, than pushing and feeding; None with soxr."""
+        if isinstance(self._resampler, SoxrResampler):
+            return None
+        return Intake(self._decoder, self._resampler, session)
+
+    @property
+    def received_frames(self) -> int:
+        """Samples of each channel received in this stream, at the rate of the format, in complete frames; after finish
+        with the partial one.
+        """
+        return self._decoder.received_frames
 
     @property
     def delay_s(self) -> float:
@@ -101,7 +100,7 @@ class StreamDecoder:
 
     @property
     def received_s(self) -> float:
-        """Seconds of audio received in this stream, in complete frames (after finish: with the partial one)."""
+        """The same in seconds."""
         return self.received_frames / self.format.sample_rate
 
 

@@ -10,7 +10,6 @@ the bound reading pauses, and TCP holds the client back.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -94,6 +93,14 @@ class Transport(Sink, Interface):
 class Connection:
     """Serves one websocket from its acceptance to its end: ``await Connection(...).run()``."""
 
+    __slots__ = (
+        "_account", "_began_s", "_caller", "_changed", "_check_token", "_closing", "_draining", "_fed_s",
+        "_heard_s", "_inbox", "_inbox_allowed_bytes", "_inbox_bytes", "_life_timer", "_limits",
+        "_log_context", "_loop", "_max_owed", "_n_finished", "_n_sessions", "_opened_s", "_outbox",
+        "_progress_timer", "_protocol", "_route", "_runner", "_service", "_share", "_slice_bytes", "_stall_s",
+        "_stall_timer", "_tally", "_timer", "_transport", "_worker",
+    )  # fmt: skip
+
     def __init__(
         self,
         transport: Transport,
@@ -151,8 +158,7 @@ class Connection:
         self._service.connections.add(self)
         if self._service.draining_until_s is not None:
             self.drain(0)
-        context = contextvars.copy_context()  # what is logged is of this connection, though it runs in no task of ours
-        self._transport.listen(lambda data: context.run(self._hear, data))
+        self._transport.listen(self._hear)
         try:
             while (message := await self._transport.receive()) is not None:
                 self._heard_s = self._loop.time()
@@ -195,9 +201,31 @@ class Connection:
     # In
 
     def _hear(self, data: bytes) -> bool:
-        """Audio that comes by the shortcut (`Listener`)."""
-        self._heard_s = self._loop.time()
-        return self._feed_now(data)
+        """Audio that comes by the shortcut (`Listener`). With many streams, what it touches has to come from memory
+        each time: so it asks for little, and leaves what is not as simple to `_feed_now`.
+        """
+        runner = self._runner
+        self._heard_s = now_s = self._loop.time()
+        if (
+            runner is None
+            or runner.calls
+            or self._worker is not None
+            or self._closing is not None
+            or self._outbox.texts
+            or not 0 < len(data) <= self._slice_bytes
+        ):
+            with logs.about(self._log_context):  # it runs in no task of ours
+                return self._feed_now(data)
+        self._fed_s = now_s
+        tally = self._tally
+        tally.binary_in += 1
+        tally.binary_in_bytes += len(data)
+        try:
+            runner.feed(data)
+        except Exception:
+            with logs.about(self._log_context):
+                self._fail()
+        return True
 
     def _feed_now(self, message: str | bytes) -> bool:
         """The way of nearly every message: audio of an open session, short, with nothing in front of it. False: not
@@ -332,6 +360,7 @@ class Connection:
         slice_bytes = int(FEED_SLICE_S * start.format.sample_rate / start.format.channels) * start.format.frame_bytes
         self._share = self._service.buffered_audio.open(start.format.channels)
         self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
+        runner.on_failure = self._fail
         self._opened_s = self._loop.time()
         self._n_sessions += 1
         self._tally.session_began(self._route, runner)

@@ -38,17 +38,18 @@ class Outbox:
         self._max_bytes = limits.unsent_bytes
         self._tally = tally
         self._on_sent = on_sent
-        self._texts: deque[str] = deque()
+        self.texts: deque[str] = deque()
+        """The events that wait."""
         self._n_bytes = 0
         self._close: Close | None = None
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
         """Events that wait."""
-        return len(self._texts)
+        return len(self.texts)
 
     def put(self, text: str) -> None:
-        self._texts.append(text)
+        self.texts.append(text)
         self._n_bytes += len(text)
         self._changed.set()
 
@@ -60,19 +61,19 @@ class Outbox:
     @property
     def is_full(self) -> bool:
         """So much waits that nothing of this client is taken in either."""
-        return len(self._texts) >= self._max_events or self._n_bytes >= self._max_bytes
+        return len(self.texts) >= self._max_events or self._n_bytes >= self._max_bytes
 
     @property
     def has_room(self) -> bool:
         """It has been read, so far that the client may go on."""
-        return len(self._texts) < self._max_events / 2 and self._n_bytes < self._max_bytes / 2
+        return len(self.texts) < self._max_events / 2 and self._n_bytes < self._max_bytes / 2
 
     async def write(self) -> None:
         """Sends what is put in, until the close frame has been sent."""
         tally = self._tally
         while True:
-            while self._texts:
-                text = self._texts.popleft()
+            while self.texts:
+                text = self.texts.popleft()
                 self._n_bytes -= len(text)
                 began_s = perf_counter()
                 await self._sink.send(text)

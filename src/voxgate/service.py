@@ -17,6 +17,7 @@ from voxgate.engine.base import Engine
 from voxgate.engine.processes import ProcessEngine
 from voxgate.engine.threads import ThreadEngine
 from voxgate.errors import ConfigError
+from voxgate.gathering import Gathering
 from voxgate.metrics import Metrics, Tally
 from voxgate.models import Model, find_model, load_model
 from voxgate.scheduler import Scheduler
@@ -48,10 +49,11 @@ class Service:
     """Made once per server process, before its loop runs. Everything that can be wrong with the settings, the model or
     the detector's weights is found out here: ConfigError.
 
-    `scheduler` exists between `start` and `stop`.
+    `scheduler` and `gathering` exist from `start` on.
     """
 
     scheduler: Scheduler
+    gathering: Gathering
 
     def __init__(self, config: Config, model: Model | None = None) -> None:
         """`model`: served in place of the one that the settings name."""
@@ -123,10 +125,11 @@ class Service:
 
     async def start(self) -> None:
         """Brings the model up; returns when it is warm. Raises ModelLoadError when it cannot be made ready."""
-        inference = self.config.inference
+        inference, loop = self.config.inference, asyncio.get_running_loop()
+        self.gathering = Gathering(loop.call_soon)
         self.scheduler = Scheduler(
             self.engine,
-            asyncio.get_running_loop(),
+            loop,
             inference.max_jobs,
             max_seconds=inference.max_seconds,
             stream_jobs=inference.stream_jobs,

@@ -74,9 +74,9 @@ class Against(RuleBasedStateMachine):
             self.ring.read(self.ring.start_pos, self.ring.end_pos).tolist()
             == self.model.samples[self.model.start_pos :]
         )
-        # Memory follows what is held (4096: rounding), and never passes the capacity by more than an eighth.
+        # Memory follows what is held (4096: rounding), and never passes the capacity by more than a fifth.
         assert self.ring.nbytes <= 4 * max(FLOOR, len(self.model) * 3 // 2 + 1024)
-        assert self.ring.nbytes <= 4 * max(FLOOR, self.model.capacity * 9 // 8 + 1024)
+        assert self.ring.nbytes <= 4 * max(FLOOR, self.model.capacity * 6 // 5 + 1024)
 
 
 TestAgainstAList = Against.TestCase
@@ -207,7 +207,7 @@ def test_memory_comes_back_after_a_long_utterance():
     ring = SampleRing(480_000)
     for start in range(0, 480_000, 320):
         ring.push(ramp(start, start + 320))
-    assert 480_000 * 4 <= ring.nbytes <= 541_000 * 4
+    assert 480_000 * 4 <= ring.nbytes <= 577_024 * 4
     ring.discard_before(480_000 - 9600)
     assert ring.nbytes <= 48 * 1024
     assert ring.read(480_000 - 9600, 480_000).tolist() == list(range(480_000 - 9600, 480_000))

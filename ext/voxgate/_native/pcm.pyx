@@ -44,7 +44,8 @@ cdef class PcmDecoder:
     and A-law are the output values of ITU-T G.711 divided by 32768. Of floats, what is not finite becomes 0 and the
     rest is clipped to -1..1.
 
-    However the bytes are cut into pushes, the samples are the same. Threads: one caller at a time. The GIL is released
+    ``received_frames``: complete frames of this stream so far; after ``finish`` with the partial one, until the next
+    push. However the bytes are cut into pushes, the samples are the same. Threads: one caller at a time. The GIL is released
     for pushes of 4 MiB and more.
     """
 
@@ -93,39 +94,55 @@ cdef class PcmDecoder:
             PyBuffer_Release(&view)
 
     cdef object _push(self, const unsigned char *data, Py_ssize_t n_bytes):
-        cdef Py_ssize_t frame_bytes = self.frame_bytes, pending = self.pending_bytes
-        cdef Py_ssize_t missing, rest, n_frames, whole
+        cdef Py_ssize_t n_frames = self.n_frames(n_bytes), whole
         cdef cnp.npy_intp shape[2]
         shape[0] = self.channels
-        if n_bytes < frame_bytes - pending:           # not even one frame
-            shape[1] = 0
-            result = cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT32)
-            memcpy(self._pending + pending, data, n_bytes)
-            self.pending_bytes = pending + n_bytes
-            return result
-        missing = frame_bytes - pending if pending else 0
-        whole = (n_bytes - missing) // frame_bytes
-        rest = n_bytes - missing - whole * frame_bytes
-        n_frames = whole + (1 if pending else 0)
         shape[1] = n_frames
         result = cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT32)      # before the state changes: it may fail
         cdef float *out = <float *>cnp.PyArray_DATA(<cnp.ndarray>result)
-        if pending:
-            memcpy(self._pending + pending, data, missing)
-            self._decode(self._pending, 1, self.channels, n_frames, out)
-            out += 1
-            data += missing
-        memcpy(self._pending, data + whole * frame_bytes, rest)
-        self.pending_bytes = rest
+        if n_bytes < NOGIL_BYTES:
+            self.decode(data, n_bytes, n_frames, out)
+            return result
+        whole = self._begin(&data, n_bytes, n_frames, &out)
         # From here on only `data` and `result` are touched: the GIL may go.
         cdef vg_pcm_decode_t decode = self._decode
         cdef Py_ssize_t channels = self.channels
-        if n_bytes < NOGIL_BYTES:
+        with nogil:
             decode(data, whole, channels, n_frames, out)
-        else:
-            with nogil:
-                decode(data, whole, channels, n_frames, out)
         return result
+
+    cdef Py_ssize_t n_frames(self, Py_ssize_t n_bytes) noexcept:
+        return (self.pending_bytes + n_bytes) // self.frame_bytes
+
+    cdef void decode(self, const unsigned char *data, Py_ssize_t n_bytes, Py_ssize_t n_frames, float *out) noexcept:
+        cdef Py_ssize_t whole = self._begin(&data, n_bytes, n_frames, &out)
+        self._decode(data, whole, self.channels, n_frames, out)
+
+    # Everything but the frames that lie whole in `data`: how many these are, and where they begin and go.
+    cdef Py_ssize_t _begin(
+        self, const unsigned char **data, Py_ssize_t n_bytes, Py_ssize_t n_frames, float **out
+    ) noexcept:
+        cdef Py_ssize_t pending = self.pending_bytes, missing, whole
+        if self._finished:
+            self._finished = False
+            self.received_frames = 0
+        self.received_frames += n_frames
+        if n_frames == 0:
+            memcpy(self._pending + pending, data[0], n_bytes)
+            self.pending_bytes = pending + n_bytes
+            return 0
+        whole = n_frames
+        if pending:
+            missing = self.frame_bytes - pending
+            memcpy(self._pending + pending, data[0], missing)
+            self._decode(self._pending, 1, self.channels, n_frames, out[0])
+            out[0] += 1
+            data[0] += missing
+            n_bytes -= missing
+            whole -= 1
+        self.pending_bytes = n_bytes - whole * self.frame_bytes
+        memcpy(self._pending, data[0] + whole * self.frame_bytes, self.pending_bytes)
+        return whole
 
     def finish(self):
         """End the stream: what a trailing split frame still holds, as float32 of shape (channels, 0 or 1); then as new.
@@ -141,8 +158,11 @@ cdef class PcmDecoder:
         for channel in range(kept):
             self._decode(self._pending + channel * self._sample_bytes, 1, 1, 1, out + channel)
         self.pending_bytes = 0
+        self.received_frames += shape[1]
+        self._finished = True
         return result
 
     def reset(self) -> None:
         """Forget a split frame: the next byte is the first of a new stream."""
         self.pending_bytes = 0
+        self.received_frames = 0

@@ -56,6 +56,10 @@ cdef class Resampler:
     cdef int _check_idle(self) except -1
     cdef void _restart(self) noexcept nogil
     cdef pos_t _ready(self, pos_t consumed) noexcept nogil
+    # Outputs that so many samples more suffice for; and these, from and into planes of a stride in samples each.
+    cdef pos_t n_ready(self, Py_ssize_t n_samples) noexcept
+    cdef int resample(self, const sample_t *planes, Py_ssize_t stride, Py_ssize_t n_samples, sample_t *out,
+                      pos_t n_out) except -1
     cdef object _new_planes(self, Py_ssize_t n_samples)
     cdef void _feed(self, const char *planes, Py_ssize_t plane_bytes, Py_ssize_t n_samples,
                     sample_t *out, Py_ssize_t out_stride, Py_ssize_t n_out) noexcept nogil

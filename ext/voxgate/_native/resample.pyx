@@ -242,7 +242,7 @@ cdef class Resampler:
         self._check_idle()
         return self._advance(
             <const char *>cnp.PyArray_DATA(array), cnp.PyArray_STRIDE(array, 0), n_samples,
-            self._ready(self._consumed + n_samples) - self._produced,
+            self.n_ready(n_samples),
         )
 
     def finish(self):
@@ -306,6 +306,17 @@ cdef class Resampler:
             return 0
         cdef pos_t whole = reached // self._in_step, rest = reached % self._in_step
         return whole * self._out_step + _ceil_div(rest * self._out_step, self._in_step)
+
+    cdef pos_t n_ready(self, Py_ssize_t n_samples) noexcept:
+        return self._ready(self._consumed + n_samples) - self._produced
+
+    cdef int resample(self, const sample_t *planes, Py_ssize_t stride, Py_ssize_t n_samples, sample_t *out,
+                      pos_t n_out) except -1:
+        self._check_idle()
+        self._feed(<const char *>planes, stride * sizeof(sample_t), n_samples, out, n_out, n_out)
+        self._consumed += n_samples
+        self._produced += n_out
+        return 0
 
     cdef object _new_planes(self, Py_ssize_t n_samples):
         cdef cnp.npy_intp[2] shape

@@ -115,7 +115,7 @@ RS_INLINE VG_TARGET_AVX512 rs_f4 rs_sums_avx512(__m512 a, __m512 b, __m512 c, __
 #endif
 
 /* The kernel of an instruction set that vg_isa_supported() allows. */
-static rs_run_t rs_run_for(int isa) {
+static inline rs_run_t rs_run_for(int isa) {
     switch (isa) {
 #if VG_HAVE_X86
     case VG_AVX2:

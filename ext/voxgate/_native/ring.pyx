@@ -1,8 +1,8 @@
 """The samples of one channel that may still be asked for, addressed by absolute position since the start of the stream.
 
-The samples held always lie in one piece, in a block an eighth larger than they are: when its end is reached they are
-moved to its front. That costs at most eight copies a sample, and in return every range can be looked at where it lies
-and read with one memcpy, and an idle stream (600 ms at 16 kHz) holds 44 KiB, where a circular buffer of the next power
+The samples held always lie in one piece, in a block a fifth larger than they are: when its end is reached they are
+moved to its front. That costs at most five copies a sample, and in return every range can be looked at where it lies
+and read with one memcpy, and an idle stream (600 ms at 16 kHz) holds 48 KiB, where a circular buffer of the next power
 of two would hold 64. A block grows in place where the allocator can (realloc), so a long utterance is hardly ever
 copied.
 """
@@ -22,7 +22,7 @@ cnp.import_array()
 # A block is never smaller than this, in samples (16 KiB), and always a multiple of ROUND samples (4 KiB).
 cdef Py_ssize_t FLOOR = 4096
 cdef Py_ssize_t ROUND = 1024
-# Sizes in bytes of a block of this and an eighth cannot overflow.
+# Sizes in bytes of a block of this and a fifth cannot overflow.
 cdef Py_ssize_t MAX_CAPACITY = PY_SSIZE_T_MAX // 8
 
 # What a view of no samples in a ring without a block points to.
@@ -35,8 +35,8 @@ cdef inline pos_t _position(object pos) except? -1:
 
 
 cdef inline Py_ssize_t _block_size(Py_ssize_t n) noexcept nogil:
-    """The block for n samples: an eighth more, rounded up."""
-    cdef Py_ssize_t size = n + n // 8
+    """The block for n samples: a fifth more, rounded up."""
+    cdef Py_ssize_t size = n + n // 5
     size = (size + ROUND - 1) // ROUND * ROUND
     return size if size > FLOOR else FLOOR
 
@@ -47,7 +47,7 @@ cdef class SampleRing:
 
     ``capacity_samples``: how many samples it may hold, at least 1 (ValueError). Memory follows what is held, not the
     capacity: none before the first push, then at most the samples held and a half more (or 16 KiB), and never more
-    than the capacity and an eighth.
+    than the capacity and a fifth.
 
     Threads: one caller at a time; a ring is shared by nobody.
     """
@@ -129,7 +129,7 @@ cdef class SampleRing:
         return 0
 
     cdef int _make_room(self, Py_ssize_t n) except -1 nogil:
-        """Room for n more samples: by a move to the front if that frees an eighth, else by a larger block."""
+        """Room for n more samples: by a move to the front if that frees a fifth, else by a larger block."""
         cdef Py_ssize_t held = <Py_ssize_t>(self.end_pos - self.start_pos)
         cdef Py_ssize_t size = _block_size(held + n)
         cdef sample_t *block

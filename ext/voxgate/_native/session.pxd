@@ -31,20 +31,30 @@ cdef class VadSession:
     cdef endpoint_t *_endpoints
     cdef float *_probabilities
     cdef const sample_t **_frames        # where the frame of each channel lies
-    cdef Py_ssize_t _n_partial           # samples at the end of the rings that are no whole frame yet
+    cdef Py_ssize_t _n_unheard           # samples at the end of the rings: no whole frame yet, or left to `hear`
     cdef session_event_t *_events
     cdef Py_ssize_t _n_events, _events_capacity
     cdef bint _busy                      # a call is under way
     cdef bint _failed, _finished
+    cdef bint _may_wait                  # frames may be left to `hear`
 
     cdef int _new_rings(self) except -1
     cdef SampleRing _ring(self, Py_ssize_t channel)
     cdef void _drop_events(self) noexcept
     cdef int _enter(self) except -1
     cdef int _run(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1 nogil
+    cdef int _push(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1 nogil
+    cdef int _hear_waiting(self) except -1 nogil
+    cdef int _catch_up(self) except -1
+    cdef pos_t _next_frame(self) except -1 nogil
     cdef int _frame(self, pos_t end_pos) except -1 nogil
+    cdef int _judge(self, pos_t end_pos) except -1 nogil
     cdef int _close(self) except -1 nogil
     cdef int _collect(self, Py_ssize_t channel, const endpoint_event_t *event) except -1 nogil
+    cdef int _take(self, object planes, bint may_wait) except -1
+    cdef int _take_samples(self, const sample_t *samples, Py_ssize_t channel_stride, Py_ssize_t n, bint may_wait) except -1
+    # `take` of planes in memory, a stride in samples apart.
+    cdef bint take_planes(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1
     cdef list _feed(self, object planes)
     cdef list _finish(self)
     cdef list _objects(self)

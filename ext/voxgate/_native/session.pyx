@@ -3,7 +3,7 @@ out."""
 
 cimport cython
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cimport numpy as cnp
 
@@ -18,6 +18,7 @@ from .endpoint cimport (
     endpoint_speaking,
     endpoint_step,
 )
+from .silero cimport SileroDetector, SileroNetwork, vg_silero_state_t, vg_silero_step
 
 import numpy as np
 
@@ -34,6 +35,13 @@ cdef tuple _KIND_NAMES = ("?", "SPEECH_START", "SPEECH_END", "SPEECH_CUT", "INTE
 # below: giving the GIL away for the 20 us of a frame costs up to a switch interval (5 ms) to get it back when another
 # thread computes in Python.
 cdef Py_ssize_t _NOGIL_SAMPLES = 8192
+
+# A session keeps at most this many frames for `hear`: 256 ms of Silero's.
+cdef Py_ssize_t _MAX_WAITING = 8
+
+# Channels that `hear` steps together: of more, none would be cheaper.
+cdef enum:
+    _TOGETHER = 64
 
 # Room for this many events stays allocated between calls; a whole file in one call may need far more.
 cdef Py_ssize_t _KEPT_EVENTS = 64
@@ -108,6 +116,7 @@ cdef class VadSession:
         self.detector = detector
         self.config = config
         self.channels = channels
+        self._may_wait = type(detector) is SileroDetector and channels <= _TOGETHER
         self._rings = <void **>PyMem_RawCalloc(channels, sizeof(void *))
         self._endpoints = <endpoint_t *>PyMem_RawCalloc(channels, sizeof(endpoint_t))
         self._probabilities = <float *>PyMem_RawCalloc(channels, sizeof(float))
@@ -140,12 +149,34 @@ cdef class VadSession:
         finally:
             self._busy = False
 
+    def take(self, planes):
+        """Take audio as ``feed`` does, but leave the frames that it completes to ``hear``, as long as they are few (8).
+
+        Returns True when there is something for ``hear``: frames, or events of more frames than may wait, which were
+        looked at here. It is not lost on a caller who never comes to that: ``feed``, ``flush`` and ``finish`` look at
+        those frames first. Until then, ``speaking`` and ``last_probability`` do not know of them. Only frames of a
+        SileroDetector wait; with another, this hears at once. Errors as ``feed``.
+        """
+        self._enter()
+        try:
+            self._take(planes, self._may_wait)
+            return self._n_events > 0 or self._n_unheard >= self.config.frame_samples
+        finally:
+            self._busy = False
+
     cdef list _feed(self, object planes):
-        if self._failed or self._finished:
-            raise RuntimeError(
-                "feed() after a failure: finish() closes what is open, reset() begins anew" if self._failed
-                else "feed() after finish(): reset() begins a new stream"
-            )
+        self._take(planes, False)
+        return self._objects()
+
+    cdef bint take_planes(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1:
+        self._enter()
+        try:
+            self._take_samples(planes, channel_stride, n, self._may_wait)
+            return self._n_events > 0 or self._n_unheard >= self.config.frame_samples
+        finally:
+            self._busy = False
+
+    cdef int _take(self, object planes, bint may_wait) except -1:
         if not cnp.PyArray_Check(planes) or cnp.PyArray_TYPE(<cnp.ndarray>planes) != cnp.NPY_FLOAT32:
             raise TypeError(
                 f"planes must be a float32 array, got {getattr(planes, 'dtype', None) or type(planes).__name__}"
@@ -159,10 +190,21 @@ cdef class VadSession:
             audio = np.array(audio, dtype=np.float32, order="C")
         cdef const sample_t *samples = <const sample_t *>cnp.PyArray_DATA(audio)
         cdef Py_ssize_t channel_stride = cnp.PyArray_STRIDE(audio, 0) // <Py_ssize_t>sizeof(sample_t)
-        cdef Py_ssize_t n = cnp.PyArray_DIM(audio, 1)
-        cdef Py_ssize_t work = (self._n_partial + n) // self.config.frame_samples * self.config.frame_samples
+        return self._take_samples(samples, channel_stride, cnp.PyArray_DIM(audio, 1), may_wait)
+
+    cdef int _take_samples(
+        self, const sample_t *samples, Py_ssize_t channel_stride, Py_ssize_t n, bint may_wait
+    ) except -1:
+        if self._failed or self._finished:
+            raise RuntimeError(
+                "feed() after a failure: finish() closes what is open, reset() begins anew" if self._failed
+                else "feed() after finish(): reset() begins a new stream"
+            )
+        cdef Py_ssize_t work = (self._n_unheard + n) // self.config.frame_samples * self.config.frame_samples
         try:
-            if work * self.channels >= _NOGIL_SAMPLES:
+            if may_wait and work <= _MAX_WAITING * self.config.frame_samples:
+                self._push(samples, channel_stride, n)
+            elif work * self.channels >= _NOGIL_SAMPLES:
                 with nogil:
                     self._run(samples, channel_stride, n)
             else:
@@ -170,7 +212,7 @@ cdef class VadSession:
         except BaseException:
             self._failed = True
             raise
-        return self._objects()
+        return 0
 
     def flush(self):
         """Close the segments that are open, at ``received_pos`` (endpoint rule 7); the stream goes on. Returns the
@@ -180,6 +222,8 @@ cdef class VadSession:
         """
         self._enter()
         try:
+            if not self._failed:
+                self._catch_up()
             self._close()
             return self._objects()
         finally:
@@ -199,16 +243,19 @@ cdef class VadSession:
             self._busy = False
 
     cdef list _finish(self):
-        cdef Py_ssize_t channel, n_partial = self._n_partial
+        cdef Py_ssize_t channel, n_partial
         cdef cnp.ndarray padded
         cdef sample_t *plane
+        if not self._finished and not self._failed:
+            self._catch_up()
+        n_partial = self._n_unheard
         if not self._finished and not self._failed and n_partial > 0:
             padded = np.zeros((self.channels, self.config.frame_samples), dtype=np.float32)
             for channel in range(self.channels):
                 plane = <sample_t *>cnp.PyArray_DATA(padded) + channel * self.config.frame_samples
                 self._ring(channel).ring_read(self.received_pos - n_partial, self.received_pos, plane)
                 self._frames[channel] = plane
-            self._n_partial = 0
+            self._n_unheard = 0
             try:
                 self._frame(self.received_pos)
             except BaseException:
@@ -230,7 +277,7 @@ cdef class VadSession:
             self._drop_events()
             memset(self._endpoints, 0, self.channels * sizeof(endpoint_t))
             memset(self._probabilities, 0, self.channels * sizeof(float))
-            self._n_partial = 0
+            self._n_unheard = 0
             self.received_pos = 0
             self._new_rings()
             self.detector.reset_state()
@@ -276,12 +323,14 @@ cdef class VadSession:
     cdef int _new_rings(self) except -1:
         cdef EndpointConfig config = self.config
         cdef Py_ssize_t channel
-        # What an open segment holds when it is longest, before it is cut at the end of a frame, and a partial frame
-        # behind it.
+        # What an open segment holds when it is longest, before it is cut at the end of a frame, a partial frame behind
+        # it, and what waits for `hear`.
         capacity = (
             config.rules.prefix_samples + config.rules.min_speech_samples + config.rules.max_segment_samples
             + 2 * config.frame_samples
         )
+        if self._may_wait:
+            capacity += _MAX_WAITING * config.frame_samples
         self._ring_objects = [SampleRing(capacity) for _ in range(self.channels)]
         for channel in range(self.channels):
             self._rings[channel] = <void *><object>self._ring_objects[channel]
@@ -309,31 +358,60 @@ cdef class VadSession:
     # In steps that end where a frame ends. A frame is looked at in the ring: there it lies in one piece, however it
     # came.
     cdef int _run(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1 nogil:
-        cdef Py_ssize_t frame_samples = self.config.frame_samples, done = 0, take, channel
+        cdef Py_ssize_t frame_samples = self.config.frame_samples, done = 0, part
+        self._hear_waiting()
         while done < n:
-            take = frame_samples - self._n_partial
-            if take > n - done:
-                take = n - done
-            for channel in range(self.channels):
-                (<SampleRing>self._rings[channel]).ring_push(planes + channel * channel_stride + done, take)
-            done += take
-            self._n_partial += take
-            self.received_pos += take
-            if self._n_partial == frame_samples:
-                self._n_partial = 0
-                for channel in range(self.channels):
-                    self._frames[channel] = (<SampleRing>self._rings[channel]).ring_view(
-                        self.received_pos - frame_samples, self.received_pos
-                    )
-                self._frame(self.received_pos)
+            part = frame_samples - self._n_unheard
+            if part > n - done:
+                part = n - done
+            self._push(planes + done, channel_stride, part)
+            done += part
+            self._hear_waiting()
         return 0
+
+    cdef int _push(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1 nogil:
+        cdef Py_ssize_t channel
+        for channel in range(self.channels):
+            (<SampleRing>self._rings[channel]).ring_push(planes + channel * channel_stride, n)
+        self._n_unheard += n
+        self.received_pos += n
+        return 0
+
+    cdef int _hear_waiting(self) except -1 nogil:
+        cdef pos_t end_pos
+        while self._n_unheard >= self.config.frame_samples:
+            end_pos = self._next_frame()
+            self._frame(end_pos)
+        return 0
+
+    # The same from outside of `feed`: an exception ends the stream there, too.
+    cdef int _catch_up(self) except -1:
+        try:
+            self._hear_waiting()
+        except BaseException:
+            self._failed = True
+            raise
+        return 0
+
+    # Lets _frames point to the first frame of every channel that waits; returns where it ends.
+    cdef pos_t _next_frame(self) except -1 nogil:
+        cdef Py_ssize_t frame_samples = self.config.frame_samples, channel
+        cdef pos_t start_pos = self.received_pos - self._n_unheard
+        self._n_unheard -= frame_samples
+        for channel in range(self.channels):
+            self._frames[channel] = (<SampleRing>self._rings[channel]).ring_view(start_pos, start_pos + frame_samples)
+        return start_pos + frame_samples
 
     # The frame of every channel that _frames points to ends at end_pos.
     cdef int _frame(self, pos_t end_pos) except -1 nogil:
+        self.detector.step(self._frames, self._probabilities)
+        return self._judge(end_pos)
+
+    # What follows from the probabilities of that frame.
+    cdef int _judge(self, pos_t end_pos) except -1 nogil:
         cdef endpoint_event_t event
         cdef Py_ssize_t channel
         cdef endpoint_t *endpoint
-        self.detector.step(self._frames, self._probabilities)
         for channel in range(self.channels):
             endpoint = &self._endpoints[channel]
             endpoint_step(endpoint, &self.config.rules, self._probabilities[channel], end_pos)
@@ -405,3 +483,88 @@ cdef class VadSession:
             self._events = NULL
             self._events_capacity = 0
         return events
+
+
+def hear(list sessions not None):
+    """Look at the frames that ``take`` left in these sessions, those of one network together: its weights, which are
+    most of what a frame costs once they have to come from beyond the core's cache, are fetched once for all of them.
+
+    ``sessions``: VadSession, each once. Returns a list of (session, events) of those that have events, in their order.
+    A session's events are, to the last bit, those that it would have alone. When memory runs out for one, its exception
+    stands there in place of the events, that session is as after a failed ``feed``, and the others do not notice.
+    RuntimeError, before anything has changed, when one is in use, TypeError when it is something else.
+
+    The GIL is kept: live audio must not wait for a thread that computes in Python. A frame takes 3 to 16 us, so the
+    caller gives as many sessions as it has time for.
+    """
+    cdef VadSession session
+    cdef list waiting, results = []
+    cdef dict errors = {}
+    for session in sessions:
+        if session is None:
+            raise TypeError("sessions must be VadSession, got None")
+        if session._busy:
+            raise RuntimeError("this VadSession is in use: one caller at a time")
+    for session in sessions:
+        session._busy = True
+    try:
+        waiting = _that_wait(sessions)
+        while waiting:
+            _hear_a_frame(waiting, errors)
+            waiting = _that_wait(waiting)
+        for session in sessions:
+            if session in errors:
+                results.append((session, errors[session]))
+            elif session._n_events > 0:
+                results.append((session, session._objects()))
+    finally:
+        for session in sessions:
+            session._busy = False
+    return results
+
+
+cdef list _that_wait(list sessions):
+    cdef VadSession session
+    cdef list waiting = []
+    for session in sessions:
+        if session._n_unheard >= session.config.frame_samples and not session._failed:
+            waiting.append(session)
+    return waiting
+
+
+# One frame of each session, as many at a time as go together.
+cdef int _hear_a_frame(list sessions, dict errors) except -1:
+    cdef vg_silero_state_t *states[_TOGETHER]
+    cdef const sample_t *frames[_TOGETHER]
+    cdef float probabilities[_TOGETHER]
+    cdef SileroNetwork network
+    cdef SileroDetector detector
+    cdef VadSession session
+    cdef Py_ssize_t begin = 0, end, n, channel
+    while begin < len(sessions):
+        network = (<SileroDetector>(<VadSession>sessions[begin]).detector).network
+        n, end = 0, begin
+        while end < len(sessions):
+            session = sessions[end]
+            detector = <SileroDetector>session.detector
+            if n + session.channels > _TOGETHER or detector.network is not network:
+                break
+            session._next_frame()
+            for channel in range(session.channels):
+                states[n] = detector.states[channel]
+                frames[n] = session._frames[channel]
+                n += 1
+            end += 1
+        vg_silero_step(network.function, &network.net, n, states, frames, probabilities)
+        n = 0
+        for index in range(begin, end):
+            session = sessions[index]
+            memcpy(session._probabilities, probabilities + n, session.channels * sizeof(float))
+            n += session.channels
+            try:
+                session._judge(session.received_pos - session._n_unheard)
+            except BaseException as error:
+                session._failed = True
+                errors[session] = error
+        begin = end
+    return 0

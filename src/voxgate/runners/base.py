@@ -147,6 +147,9 @@ class Runner:
     called after each result.
     """
 
+    # What every message asks for; the rest is in the dictionary.
+    __slots__ = ("__dict__", "_timing", "calls")
+
     route: Route
 
     def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int) -> None:
@@ -162,7 +165,8 @@ class Runner:
         self._replies = [Replies(emit, self._answers.told) for _ in range(self._n_channels)]
         # By job, so that a job knows only its runner, not its call: without a circle among them, audio and state are
         # freed as soon as their call is over, and not when the garbage collector comes by.
-        self._calls: dict[Job, Call] = {}
+        self.calls: dict[Job, Call] = {}
+        """Those that are not over; without any, nothing is `owed`."""
         self._in_calls_samples = [0] * self._n_channels
         # Calls that wait here, in audio order, until the scheduler has fewer of this stream: there they would use up
         # the time that a call may take, and the room of others. Interims, of which a channel has one, go straight on.
@@ -176,6 +180,8 @@ class Runner:
         self.log_context: logs.LogContext | None = None
         """Whose log lines these are; set before the first audio, as is the next."""
         self.trace: SessionTrace | None = None
+        self.on_failure: Callable[[], None] | None = None
+        """Called, from its handler, for an exception that has no other way to who owns this: not from `feed`."""
         self.most_lag_s = 0.0
         """The largest `backlog_s` so far."""
         self.results = 0
@@ -208,9 +214,9 @@ class Runner:
     def abandon(self) -> None:
         """Nobody listens any more: queued calls are dropped, results of running ones thrown away."""
         self.most_lag_s = max(self.most_lag_s, self.backlog_s)
-        for job in self._calls:
+        for job in self.calls:
             self._scheduler.cancel(job)
-        self._calls.clear()
+        self.calls.clear()
         self._held.clear()
         if self._retry is not None:
             self._retry.cancel()
@@ -305,7 +311,7 @@ class Runner:
             job.trace = call.trace = self.trace.asked(
                 channel, start_pos / self._rate, end_pos / self._rate, is_final, method
             )
-        self._calls[job] = call
+        self.calls[job] = call
         if is_final is not False:
             self._in_calls_samples[channel] += len(audio)
             self._held.append(call)
@@ -351,7 +357,7 @@ class Runner:
             logs.current.reset(token)
 
     def _over(self, job: Job) -> None:
-        call = self._calls[job]
+        call = self.calls[job]
         self.most_lag_s = max(self.most_lag_s, self.backlog_s)  # it shrinks nowhere else
         self._model_s += job.run_s / max(1, job.batch_size)
         try:
@@ -405,7 +411,7 @@ class Runner:
             self._replies[call.channel].settle(call.reply, None)
 
     def _forget(self, call: Call) -> None:
-        if self._calls.pop(call.job, None) is not None and call.is_final is not False:
+        if self.calls.pop(call.job, None) is not None and call.is_final is not False:
             self._in_calls_samples[call.channel] -= len(call.job.audio)
             self._n_submitted -= call.submitted
 

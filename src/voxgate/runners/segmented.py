@@ -7,13 +7,18 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from voxgate import logs
+from voxgate._native.intake import DECLINED, WAITING
 from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
+from voxgate.gathering import Outcome
 from voxgate.messages import Active, Inactive, Probabilities, Start
 from voxgate.protocol import longest_segment_s
 
 from .base import Call, Emit, Runner, Samples
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from voxgate.service import Service
 
 
@@ -30,6 +35,8 @@ class SegmentedRunner(Runner):
     ones wait here, in audio order.
     """
 
+    __slots__ = ("_gathering", "_intake", "_session")
+
     route = "segmented"
 
     def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
@@ -38,9 +45,12 @@ class SegmentedRunner(Runner):
         longest_s = longest_segment_s(service.config.limits, self._n_channels)
         vad = dataclasses.replace(vad, max_segment_s=min(vad.max_segment_s, longest_s))
         detector = service.detector.create(self._n_channels)
+        # Who asks for probabilities is told of every frame, and so hears each by itself.
+        self._gathering = None if start.probabilities else service.gathering
         self._session = VadSession(
             detector, vad.to_endpoint(detector.frame_samples, self._rate, interims=start.interim_results)
         )
+        self._intake = None if self._gathering is None else self._decoder.intake(self._session)
         self._interims: list[Call | None] = [None] * self._n_channels
         self._newer: list[VadEvent | None] = [None] * self._n_channels
         self._open_pos: list[int | None] = [None] * self._n_channels
@@ -51,6 +61,17 @@ class SegmentedRunner(Runner):
         self._frames_per_event = max(1, round(PROBABILITIES_S * self._rate / self._frame_samples))
         self._heard_pos = 0  # end of the last whole frame
 
+    def feed(self, data: Buffer) -> None:
+        intake = self._intake
+        taken = DECLINED if intake is None else intake.take(data)
+        if taken == WAITING:
+            assert self._gathering is not None
+            self._gathering.add(self._session, self._gathered)
+        elif taken == DECLINED:
+            super().feed(data)
+            if intake is not None:
+                intake.due_frames = self._timing.due_frames
+
     def flush(self) -> None:
         self._handle(self._session.flush())
 
@@ -58,18 +79,44 @@ class SegmentedRunner(Runner):
     def speaking(self) -> bool:
         return any(map(self._session.speaking, range(self._n_channels)))
 
+    def abandon(self) -> None:
+        super().abandon()
+        if self._gathering is not None:
+            self._gathering.discard(self._session)
+
     def _take(self, planes: Samples) -> None:
-        events = self._session.feed(planes) if self._heard is None else self._feed_by_frame(planes)
-        if events:
-            self._handle(events)
+        if self._gathering is None:
+            self._handle(self._feed_by_frame(planes))
+        elif self._session.take(planes):
+            self._gathering.add(self._session, self._gathered)
 
     def _take_timed(self, planes: Samples) -> float:
         began_s = time.perf_counter()
-        events = self._session.feed(planes) if self._heard is None else self._feed_by_frame(planes)
-        took_s = time.perf_counter() - began_s
-        if events:
+        if self._gathering is None:
+            events = self._feed_by_frame(planes)
+            took_s = time.perf_counter() - began_s
             self._handle(events)
+            return took_s
+        waits = self._session.take(planes)
+        took_s = time.perf_counter() - began_s
+        if waits:
+            self._gathering.add(self._session, self._gathered)
+            took_s += self._gathering.share_s  # what it will take is not known yet
         return took_s
+
+    def _gathered(self, outcome: Outcome) -> None:
+        """What came of the frames that waited; in the turn of the event loop in which they came, or the next."""
+        token = logs.current.set(() if self.log_context is None else (self.log_context,))
+        try:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            self._handle(outcome)
+        except Exception:
+            if self.on_failure is None:
+                raise
+            self.on_failure()
+        finally:
+            logs.current.reset(token)
 
     def _close(self) -> None:
         events = self._session.finish()
@@ -154,7 +201,7 @@ class SegmentedRunner(Runner):
             self._cancel(before)
         audio = self._session.read(channel, event.start_pos, event.end_pos)
         call = self._ask(channel, audio, event.start_pos, event.end_pos, is_final=False)
-        self._interims[channel] = call if call.job in self._calls else None
+        self._interims[channel] = call if call.job in self.calls else None
 
     def _answered(self, call: Call) -> None:
         channel = call.channel

@@ -11,7 +11,7 @@ class SimpleRunner(GroupedRunner):
     route = "simple"
 
     def _dispatch(self) -> None:
-        while len(self._calls) < self._per_stream:
+        while len(self.calls) < self._per_stream:
             channel = max(range(self._n_channels), key=lambda channel: len(self._rings[channel]))
             if not self._is_due(channel):
                 return

@@ -57,7 +57,7 @@ class StatefulRunner(GroupedRunner):
     def _dispatch(self) -> None:
         # The channel that waits longest first: it has most to ask about.
         for channel in sorted(range(self._n_channels), key=lambda channel: -len(self._rings[channel])):
-            while len(self._calls) < self._per_stream and not self._busy[channel] and self._ask_next(channel):
+            while len(self.calls) < self._per_stream and not self._busy[channel] and self._ask_next(channel):
                 pass
 
     def _ask_next(self, channel: int) -> bool:
@@ -74,7 +74,7 @@ class StatefulRunner(GroupedRunner):
             call = self._ask(channel, NO_AUDIO, end_pos, end_pos, method="finish", state=state)
         else:
             return False
-        self._busy[channel] = call.job in self._calls
+        self._busy[channel] = call.job in self.calls
         return True
 
     def _answered(self, call: Call) -> None:

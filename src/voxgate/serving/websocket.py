@@ -26,17 +26,12 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
-from websockets.protocol import State
 from websockets.streams import StreamReader
 
+from voxgate._native.frames import binary_payload
 from voxgate.config import Config
 from voxgate.errors import StreamTimeout
 from voxgate.messages import Error, encode_event
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # built without its extension
-    from websockets.utils import apply_mask
 
 GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
@@ -50,7 +45,6 @@ TURN_FRAMES = 64
 # Of one read, so much may take the shortcut: about a millisecond of work. The rest goes the long way, in small turns.
 SHORTCUT_BYTES = 16_384
 SHORTCUT = "voxgate.shortcut"
-FIN_BINARY = 0x82  # the first byte of a frame
 BETWEEN_FRAMES = StreamReader.at_eof.__code__  # where the parser of websockets waits for the next frame
 # A client has this long to answer our close frame.
 CLOSE_TIMEOUT_S = 3.0
@@ -61,6 +55,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     Reading is paused (`read_paused`) while a message waits for the application, and while `_may_read` says no.
     """
+
+    # What a message of live audio touches lies together, and not in a dictionary: with many streams, each of its lines
+    # has to come from memory.
+    __slots__ = (
+        "_began_s", "_lingering", "_listener", "_max_bytes", "_n_frames_left", "_n_turn_frames", "_rest", "close_sent",
+        "read_paused",
+    )  # fmt: skip
 
     settings: Config
 
@@ -109,7 +110,15 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._rest_pos = 0
             return
         self._n_turn_frames = 0
-        if self._listener is not None and (pos := self._shortcut(data, self._listener)):
+        if (
+            self._listener is not None
+            and self._began_s is None
+            and not self.read_paused  # nothing waits for the application
+            and not self.close_sent
+            and (pos := self._shortcut(data, self._listener))
+        ):
+            if pos == len(data) and self._n_frames_left > 0:
+                return
             data = data[pos:]
         if len(data) > PIECE_BYTES:
             self._rest, self._rest_pos = data, 0
@@ -128,25 +137,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _shortcut(self, data: bytes, listener: Callable[[bytes], bool]) -> int:
         """How many bytes at the beginning of `data` have been taken by the listener: whole frames."""
-        if self._began_s is not None or self.close_sent or self.conn.state is not State.OPEN or not self.queue.empty():
-            return 0
-        n_bytes, pos = min(len(data), SHORTCUT_BYTES), 0
-        while n_bytes - pos > 6 and data[pos] == FIN_BINARY and self._n_frames_left > 0:
-            mask_pos, payload_bytes = pos + 2, data[pos + 1] - 0x80
-            if payload_bytes == 126:
-                mask_pos, payload_bytes = pos + 4, data[pos + 2] << 8 | data[pos + 3]
-                if payload_bytes < 126:
-                    break
-            elif not 0 <= payload_bytes < 126:
-                break
-            payload_pos = mask_pos + 4
-            end_pos = payload_pos + payload_bytes
-            if end_pos > n_bytes or payload_bytes > self._max_bytes:
-                break
-            if not listener(apply_mask(data[payload_pos:end_pos], data[mask_pos:payload_pos])):
+        end_pos, pos = min(len(data), SHORTCUT_BYTES), 0
+        while pos < end_pos and self._n_frames_left > 0:
+            payload = binary_payload(data, pos, end_pos, self._max_bytes)
+            if payload is None or not listener(payload):
                 break
             self._n_frames_left -= 1
-            pos = end_pos
+            n_bytes = len(payload)
+            pos += n_bytes + (6 if n_bytes < 126 else 8)
         return pos
 
     def _parse(self, data: bytes) -> None:
@@ -206,6 +204,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         elif opcode is Opcode.PING:
             self._write()  # the pong is there already
         elif opcode is Opcode.CLOSE:
+            self._listener = None
             self.handle_close(event)
             self._watch_sending()
 

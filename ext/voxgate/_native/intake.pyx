@@ -1,0 +1,73 @@
+"""The way of live audio in one call: PCM bytes, decoded, resampled, into the rings of a VadSession."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+
+from .pcm cimport PcmDecoder
+from .resample cimport Resampler
+from .session cimport VadSession
+from .types cimport pos_t, sample_t
+
+TAKEN = 0
+WAITING = 1
+DECLINED = 2
+
+# Decoded and resampled samples lie on the stack (64 KiB): 100 ms of four channels at 48 kHz have room.
+cdef enum:
+    _MOST_SAMPLES = 8192
+
+
+@cython.final
+cdef class Intake:
+    """What `decoder.push`, `resampler.push` and `session.take` do one after the other, without an array in between.
+
+    ``decoder``, ``resampler`` (None: the rates are equal) and ``session`` are those of one stream, with as many channels
+    each (ValueError); whoever calls them directly, too, finds them in the state that the same bytes would have given.
+
+    ``due_frames``: once so many frames have been received, `take` declines (the caller wants to look at the clock).
+    Threads: one caller at a time; the GIL is kept.
+    """
+
+    cdef readonly PcmDecoder decoder
+    cdef readonly Resampler resampler
+    cdef readonly VadSession session
+    cdef public long long due_frames
+
+    def __cinit__(self, PcmDecoder decoder not None, Resampler resampler, VadSession session not None):
+        if decoder.channels != session.channels or (resampler is not None and resampler.channels != session.channels):
+            raise ValueError(
+                f"decoder, resampler and session must have as many channels, got {decoder.channels}, "
+                f"{resampler.channels if resampler is not None else None} and {session.channels}"
+            )
+        self.decoder = decoder
+        self.resampler = resampler
+        self.session = session
+
+    def __reduce__(self):
+        raise TypeError("an Intake belongs to one stream and cannot be pickled or copied")
+
+    def take(self, data):
+        """Take ``data``, bytes of any length, cut anywhere. WAITING: there is something for `session.hear`, as when
+        `VadSession.take` says True; TAKEN: nothing yet. DECLINED: nothing was taken, because it is too much at once,
+        not bytes, or ``due_frames`` is reached; the caller pushes it itself. Errors as `VadSession.take`.
+        """
+        cdef PcmDecoder decoder = self.decoder
+        cdef Resampler resampler = self.resampler
+        cdef sample_t decoded[_MOST_SAMPLES]
+        cdef sample_t resampled[_MOST_SAMPLES]
+        cdef Py_ssize_t channels = decoder.channels, n_frames
+        cdef pos_t n_out
+        if not PyBytes_CheckExact(data) or decoder.received_frames >= self.due_frames:
+            return DECLINED
+        n_frames = decoder.n_frames(PyBytes_GET_SIZE(data))
+        if n_frames * channels > _MOST_SAMPLES:
+            return DECLINED
+        if resampler is None:
+            decoder.decode(<const unsigned char *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), n_frames, decoded)
+            return WAITING if self.session.take_planes(decoded, n_frames, n_frames) else TAKEN
+        n_out = resampler.n_ready(n_frames)
+        if n_out * channels > _MOST_SAMPLES:
+            return DECLINED
+        decoder.decode(<const unsigned char *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), n_frames, decoded)
+        resampler.resample(decoded, n_frames, n_frames, resampled, n_out)
+        return WAITING if self.session.take_planes(resampled, n_out, n_out) else TAKEN
