@@ -27,7 +27,7 @@ class ServerProcess:
         environment |= variables or {}
         self._log = log.open("w") if log is not None else subprocess.DEVNULL
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "voxgate", "serve", "--port", "0", *model, *flags],
+            [sys.executable, "-m", "voxgate", "serve", "--port", "0", "--set", "metrics.max_age_s=0", *model, *flags],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=self._log,
