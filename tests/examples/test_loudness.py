@@ -82,6 +82,13 @@ def test_the_target_is_an_argument(example):
     assert model.infer(sine(997, 0.1))["gain_db"] == 7.0
 
 
+@pytest.mark.parametrize("n_samples", [RATE, RATE + 1])
+def test_a_constant_is_a_level_and_no_loudness(example, n_samples):
+    answer = example("loudness").loudness(np.full(n_samples, 0.5, np.float32))
+    assert (answer["rms_dbfs"], answer["peak_dbfs"]) == (-6.0, -6.0)
+    assert answer["lufs"] < -120
+
+
 def test_silence_has_a_floor(example):
     answer = example("loudness").loudness(np.zeros(RATE, np.float32))
     assert (answer["rms_dbfs"], answer["peak_dbfs"]) == (-120.0, -120.0)
