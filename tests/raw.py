@@ -172,6 +172,14 @@ class Raw:
                 return events
         raise AssertionError(f"closed {self.close_code} before any {kind}: {events}")
 
+    def read_until(self, end: bytes) -> bytes:
+        """What comes, up to and with `end`."""
+        while end not in self._read:
+            assert self._more(), bytes(self._read)
+        head, _, rest = bytes(self._read).partition(end)
+        self._read = bytearray(rest)
+        return head + end
+
     def wait_for_end(self) -> bytes:
         """Everything until the server ends the connection."""
         while self._more():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import threading
 from collections.abc import Awaitable, Callable
@@ -16,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from bare import BINARY, CLOSE, CONT, PING, PONG, TEXT, Raw, frame, request
+from raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, frame, text, upgrade
 from voxgate.config import load_config
 from voxgate.serving import websocket
-from wire import STOP, Client, start
+from wire import PAUSE, STOP, Client, start
 
 
 @pytest.mark.parametrize(
@@ -30,38 +29,39 @@ from wire import STOP, Client, start
         frame(BINARY, bytes(10), length=100)[:2],
         frame(BINARY, bytes(10), length=100)[:6],
         frame(BINARY, bytes(10), fin=False),
-        frame(TEXT, b"{", fin=False) + frame(PING, b"still here") + frame(CONT, b"", fin=False),
+        frame(TEXT, b"{", fin=False) + frame(PING, b"still here") + frame(CONTINUATION, b"", fin=False),
         frame(TEXT, b"{}") + frame(TEXT, b"{", fin=False),
     ],
     ids=["frame", "header", "two bytes", "header alone", "fragment", "fragments", "after another"],
 )
 def test_a_message_that_is_not_ended_in_time(serve, beginning):
-    with Raw(serve(**{"limits.message_timeout_s": 0.2}).port) as raw:
-        raw.start()
+    with Raw(serve(**{"limits.message_timeout_s": 0.2}).port).open() as raw:
+        raw.say(start())
         raw.send(beginning)
-        events, code = raw.end()
+        events = raw.rest()
     assert events[-1]["code"] == "timeout"
     assert events[-1]["message"] == "a message was not complete within 0.2 s"
-    assert code == 1008
+    assert raw.close_code == 1008
 
 
 @pytest.mark.parametrize("payload", [b"", bytes(2)])
 def test_fragments_are_counted(serve, payload):
     server = serve(**{"limits.message_fragments": 5})
-    with Raw(server.port) as raw:
-        raw.start()
+    with Raw(server.port).open() as raw:
+        raw.say(start())
         for _ in range(3):
-            raw.send(frame(BINARY, payload, fin=False), frame(CONT, payload, fin=False) * 3, frame(CONT, payload))
-        raw.send(frame(BINARY, payload, fin=False), frame(CONT, payload, fin=False) * 5000)
-        assert raw.end() == ([], 1009)
+            raw.send(frame(BINARY, payload, fin=False) + frame(CONTINUATION, payload, fin=False) * 3)
+            raw.send(frame(CONTINUATION, payload))
+        raw.send(frame(BINARY, payload, fin=False) + frame(CONTINUATION, payload, fin=False) * 5000)
+        assert (raw.rest(), raw.close_code) == ([], 1009)
 
 
 def test_fragments_together_are_one_message_with_one_limit(serve):
     server = serve(**{"limits.message_bytes": 2000})
-    with Raw(server.port) as raw:
-        raw.start()
-        raw.send(frame(BINARY, bytes(1000), fin=False), frame(CONT, bytes(1001), fin=False))
-        assert raw.end() == ([], 1009)
+    with Raw(server.port).open() as raw:
+        raw.say(start())
+        raw.send(frame(BINARY, bytes(1000), fin=False) + frame(CONTINUATION, bytes(1001), fin=False))
+        assert (raw.rest(), raw.close_code) == ([], 1009)
 
 
 def test_who_sends_too_many_frames_is_held_back_and_not_closed(serve, monkeypatch):
@@ -69,62 +69,58 @@ def test_who_sends_too_many_frames_is_held_back_and_not_closed(serve, monkeypatc
     hold = websocket.WebSocketProtocol._hold
     monkeypatch.setattr(websocket.WebSocketProtocol, "_hold", lambda self: (hold(self), held.set())[0])
     server = serve(**{"limits.frames_per_second": 10})
-    with Raw(server.port) as raw:
-        raw.start()
-        raw.send(*[frame(PING, b"%d" % number) for number in range(25)], frame(TEXT, b'{"request":"stop"}'))
-        assert [raw.frame() for _ in range(9)] == [(PONG, b"%d" % number) for number in range(9)]
+    with Raw(server.port).open() as raw:
+        raw.say(start())
+        raw.send(b"".join(frame(PING, b"%d" % number) for number in range(25)) + text(PAUSE))
+        assert [raw.receive_frame() for _ in range(9)] == [(PONG, b"%d" % number) for number in range(9)]
         assert held.wait(30)
-        assert [raw.frame() for _ in range(16)] == [(PONG, b"%d" % number) for number in range(9, 25)]
+        assert [raw.receive_frame() for _ in range(16)] == [(PONG, b"%d" % number) for number in range(9, 25)]
 
 
 def test_a_client_that_does_not_read_is_not_read_from_and_cut_off(serve, monkeypatch):
     monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")  # it would be the kernel that does it
     server = serve(**{"server.send_timeout_s": 1, "limits.frames_per_second": 1_000_000})
-    with Raw(server.port) as raw:
+    with Raw(server.port).open() as raw:
         pings = frame(PING, bytes(125)) * 1000
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            while True:  # until our own kernel has no room, and then until we are cut off
-                raw.send(pings)
-                for protocol in server.server._websockets():
-                    assert protocol.transport.get_write_buffer_size() < 100_000
+        while raw.send(pings):  # until our own kernel has no room, and then until we are cut off
+            for protocol in server.server._websockets():
+                assert protocol.transport.get_write_buffer_size() < 100_000
 
 
 def test_a_client_that_does_not_answer_the_close_frame_is_cut_off(serve, monkeypatch):
     monkeypatch.setattr(websocket, "CLOSE_TIMEOUT_S", 0.1)
-    with Raw(serve().port) as raw:
-        raw.start()
-        raw.send(frame(TEXT, b'{"request":"stop","disconnect":true}'))
-        assert raw.end() == ([], 1000)
-        with contextlib.suppress(ConnectionError):  # it may be over already
-            raw.send(frame(PING) * 10)
-        raw.rest()  # it has an end
+    with Raw(serve().port).open() as raw:
+        raw.say(start())
+        raw.say(STOP)
+        assert raw.receive_frame() == (CLOSE, (1000).to_bytes(2))
+        raw.send(frame(PING) * 10)
+        raw.wait_for_end()  # it comes
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [b"\x82\x01a", frame(3, b"x"), frame(CONT, b"x"), frame(PING, bytes(126)), frame(CLOSE, b"\x00")],
+    [b"\x82\x01a", frame(3, b"x"), frame(CONTINUATION, b"x"), frame(PING, bytes(126)), frame(CLOSE, b"\x00")],
     ids=["unmasked", "opcode", "continuation", "long ping", "close"],
 )
 def test_what_is_no_frame_closes_1002_and_the_client_gets_to_know(serve, wrong):
-    with Raw(serve().port) as raw:
-        raw.start()
-        with contextlib.suppress(ConnectionError):
-            raw.send(wrong, bytes(200_000))  # in flight while we close: it must not take the close frame back
-        assert raw.end() == ([], 1002)
+    with Raw(serve().port).open() as raw:
+        raw.say(start())
+        raw.send(wrong + bytes(200_000))  # in flight while we close: it must not take the close frame back
+        assert (raw.rest(), raw.close_code) == ([], 1002)
 
 
 def test_text_that_is_no_utf8_closes_1007(serve, caplog):
-    with Raw(serve().port) as raw:
-        raw.start()
+    with Raw(serve().port).open() as raw:
+        raw.say(start())
         raw.send(frame(TEXT, b"\xff"))
-        assert raw.end() == ([], 1007)
+        assert (raw.rest(), raw.close_code) == ([], 1007)
     assert caplog.text == ""
 
 
 def test_others_do_not_notice(serve):
     server = serve()
-    with Raw(server.port) as raw, Client(server.url("simple")) as client:
-        raw.start()
+    with Raw(server.port).open() as raw, Client(server.url("simple")) as client:
+        raw.say(start())
         raw.send(frame(PING) * 20_000)
         client.send(start(), bytes(3200), STOP)
         assert [event["count"] for event in client.rest()] == [1600]
@@ -176,7 +172,7 @@ def test_one_read_full_of_frames_is_worked_off_in_many_turns_of_the_loop():
         protocol = kind(config=config, server_state=ServerState(), app_state={})
         transport = Transport()
         protocol.connection_made(transport)
-        protocol.data_received(request())
+        protocol.data_received(upgrade("/api/v1/segmented"))
         while not protocol.handshake_complete:
             await asyncio.sleep(0)
         before, n_turns = transport.n_writes, 0
@@ -251,7 +247,7 @@ def over_time(client: Callable[[websocket.WebSocketProtocol, Clock], Awaitable[N
         clock = Clock()
         protocol = kind(config=config, server_state=ServerState(), app_state={}, _loop=clock)
         protocol.connection_made(Transport())
-        protocol.data_received(request())
+        protocol.data_received(upgrade("/api/v1/segmented"))
         while not protocol.handshake_complete:
             await asyncio.sleep(0)
         await client(protocol, clock)
@@ -325,7 +321,7 @@ def run_protocol(reads: list[bytes], takes: Callable[[bytes], bool] | None, **li
         protocol = kind(config=config, server_state=ServerState(), app_state={})
         transport = Transport()
         protocol.connection_made(transport)
-        protocol.data_received(request())
+        protocol.data_received(upgrade("/api/v1/segmented"))
         while not protocol.handshake_complete:
             await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -356,7 +352,7 @@ some_frames = st.lists(
         payloads.map(lambda data: frame(BINARY, data)),
         payloads.map(lambda data: frame(BINARY, data)),
         st.text(max_size=5).map(lambda text: frame(TEXT, text.encode())),
-        st.tuples(payloads, payloads).map(lambda two: frame(BINARY, two[0], fin=False) + frame(CONT, two[1])),
+        st.tuples(payloads, payloads).map(lambda two: frame(BINARY, two[0], fin=False) + frame(CONTINUATION, two[1])),
         st.just(frame(PING, b"?")),
         st.just(frame(PONG, b"")),
     ),
