@@ -37,9 +37,12 @@ class GroupedRunner(Runner):
         self._dispatch()
 
     def _take(self, planes: Samples) -> None:
+        is_due = False
         for ring, plane in zip(self._rings, planes, strict=True):
             ring.push(plane)
-        self._dispatch()
+            is_due |= len(ring) >= self._min_chunk_samples
+        if is_due:  # what is urgent was asked about when it became so, or will be with the next answer
+            self._dispatch()
 
     def _close(self) -> None:
         self.flush()
