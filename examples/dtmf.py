@@ -109,7 +109,8 @@ def dial(number: str, tone_s: float = 0.08, gap_s: float = 0.06, before_s: float
     parts = [np.zeros(round(before_s * RATE))]
     for key in number:
         row, column = divmod(KEYS.index(key), 4)
-        parts.append(0.25 * sum(np.sin(2 * np.pi * hz * time_s) for hz in (ROWS_HZ[row], COLUMNS_HZ[column])))
+        two = np.sin(2 * np.pi * ROWS_HZ[row] * time_s) + np.sin(2 * np.pi * COLUMNS_HZ[column] * time_s)
+        parts.append(0.25 * two)
         parts.append(np.zeros(round(gap_s * RATE)))
     parts.append(np.zeros(round(before_s * RATE)))
     return np.concatenate(parts).astype(np.float32)
