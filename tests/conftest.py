@@ -117,6 +117,13 @@ def serve() -> Iterator[Callable[..., LiveServer]]:
 
 
 @pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever takes its time on a busy machine is not told in the log."""
+    monkeypatch.setattr("voxgate.tasks._SLOW_S", 60.0)
+    monkeypatch.setattr("voxgate.watchdog._STALL_S", 60.0)
+
+
+@pytest.fixture
 def patient_end(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The end of a server, here and in processes that are started with this environment, has more than the second after
     the grace time that it has otherwise: a busy machine may need it for what is said last.

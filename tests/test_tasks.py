@@ -60,7 +60,7 @@ def test_a_task_nobody_holds_is_not_collected() -> None:
     asyncio.run(main())
 
 
-def test_a_failed_task_is_logged_with_its_stack_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_task_is_logged_with_its_stack_and_counted(unhurried: None, caplog: pytest.LogCaptureFixture) -> None:
     async def broken() -> None:
         raise ValueError("no such thing")
 
@@ -81,7 +81,7 @@ def test_a_failed_task_is_logged_with_its_stack_and_counted(caplog: pytest.LogCa
     assert record.exc_info[0] is ValueError
 
 
-def test_the_failure_of_a_task_nobody_awaits_is_seen(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_failure_of_a_task_nobody_awaits_is_seen(unhurried: None, caplog: pytest.LogCaptureFixture) -> None:
     async def broken() -> None:
         raise ValueError
 
@@ -95,7 +95,7 @@ def test_the_failure_of_a_task_nobody_awaits_is_seen(caplog: pytest.LogCaptureFi
     assert len(caplog.records) == 1
 
 
-def test_cancellation_is_counted_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_cancellation_is_counted_and_not_logged(unhurried: None, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         task = spawn_task(asyncio.Event().wait(), "waits", "here")
         await asyncio.sleep(0)

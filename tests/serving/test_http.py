@@ -57,7 +57,7 @@ def test_the_time_ends_with_the_upgrade(serve):
         assert (events[0]["message"], raw.close_code) == ("no start within 0.5 s of connecting", 1008)
 
 
-def test_a_request_has_a_size(serve, caplog):
+def test_a_request_has_a_size(serve, unhurried, caplog):
     server = serve()
     with Raw(server.port) as raw:
         raw.send(b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 70_000)
@@ -68,7 +68,7 @@ def test_a_request_has_a_size(serve, caplog):
     assert caplog.text == ""
 
 
-def test_requests_sent_ahead_are_bounded(serve, caplog):
+def test_requests_sent_ahead_are_bounded(serve, unhurried, caplog):
     server = serve()
     with Raw(server.port) as raw:
         raw.send(HEALTH * 10)
@@ -92,7 +92,7 @@ def test_no_upgrade_before_the_answer_to_the_request_before(serve):
         raw.read_until(b"HTTP/1.1 101")
 
 
-def test_what_is_no_request_fills_no_log(serve, caplog):
+def test_what_is_no_request_fills_no_log(serve, unhurried, caplog):
     server = serve()
     for nonsense in (
         b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
@@ -107,7 +107,7 @@ def test_what_is_no_request_fills_no_log(serve, caplog):
 
 @pytest.mark.parametrize("ahead", [b"", HEALTH * 3], ids=["one request", "more behind it"])
 @pytest.mark.parametrize("is_noticed", [False, True])
-def test_who_hangs_up_before_the_answer_is_no_news(serve, caplog, ahead, is_noticed):
+def test_who_hangs_up_before_the_answer_is_no_news(serve, unhurried, caplog, ahead, is_noticed):
     """The answer that is being made is not that of the request which came last."""
     server = serve()
     asked, gone = threading.Event(), threading.Event()

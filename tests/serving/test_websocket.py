@@ -109,7 +109,7 @@ def test_what_is_no_frame_closes_1002_and_the_client_gets_to_know(serve, wrong):
         assert (raw.rest(), raw.close_code) == ([], 1002)
 
 
-def test_text_that_is_no_utf8_closes_1007(serve, caplog):
+def test_text_that_is_no_utf8_closes_1007(serve, unhurried, caplog):
     with Raw(serve().port).open() as raw:
         raw.say(start())
         raw.send(frame(TEXT, b"\xff"))
