@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from .test_observing import HADOLINT, PROMTOOL
-
 ROOT = Path(__file__).parents[2]
+PROMTOOL = shutil.which("promtool")
+HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 TEXT = (ROOT / "docs" / "start" / "deploy.md").read_text()
 
 

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import EXAMPLES
-
+EXAMPLES = Path(__file__).parents[2] / "examples"
 READY = re.compile(r"voxgate listening on http://(\S+)")
 
 

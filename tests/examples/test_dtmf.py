@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,7 @@ from voxgate import speech
 from voxgate.audio import read_audio
 from wire import STOP, Client, encode, pieces, start, stream
 
-from .conftest import EXAMPLES
-
+EXAMPLES = Path(__file__).parents[2] / "examples"
 RATE = 8_000
 NUMBER = "0800#42*159D3A6BC7711"
 
