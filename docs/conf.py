@@ -15,6 +15,7 @@ extensions = ["sphinx.ext.autodoc", "myst_parser", "sphinx_copybutton", "content
 exclude_patterns = ["site", "figures", "diagrams", "schema"]
 nitpicky = True
 smartquotes = False  # --verbose is no dash
+myst_enable_extensions = ["tasklist"]
 myst_heading_anchors = 4  # the links of GitHub: page.md#a-heading
 myst_links_external_new_tab = False
 
