@@ -268,7 +268,14 @@ def test_a_slow_task_is_named_once_a_minute(caplog: pytest.LogCaptureFixture, mo
     for _ in range(4):
         times.slow("a-task", 0.1)
     assert times.n_slow == 4
-    assert len(caplog.records) == 2
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+
+
+def test_a_slow_task_of_a_client_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    times = tasks.Times("client")
+    times.slow("a-task", 0.1)
+    assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
 def test_what_is_thrown_into_a_task_reaches_its_coroutine() -> None:

@@ -62,7 +62,8 @@ class Times:
         now_s = perf_counter()
         if now_s >= self._told_s + _QUIET_S:
             self._told_s = now_s
-            logger.warning(
+            logger.log(
+                logging.INFO if self.subsystem in _OF_CLIENTS else logging.WARNING,
                 "a step of task %s (%s) held the event loop for %.0f ms; not said again for %d s",
                 *(name, self.subsystem, step_s * 1000, _QUIET_S),
             )
@@ -70,6 +71,8 @@ class Times:
 
 _SLOW_S: Final = 0.05
 _QUIET_S: Final = 60
+# Subsystems that serve nobody: what holds their loop for a moment has no place on a person's terminal.
+_OF_CLIENTS: Final = ("client", "load", "load-cost")
 
 _lock = threading.Lock()
 _counts: dict[str, Counts] = {}
