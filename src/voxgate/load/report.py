@@ -57,13 +57,24 @@ def write_json(report: Mapping[str, Any], path: str) -> None:
 
 
 def machine() -> dict[str, Any]:
+    return {"cpu": _cpu(), "cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+
+
+def _cpu() -> str:
+    """Its name; in a virtual machine that may be as little as "AMD EPYC", and only family and model tell which one."""
     name = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            name = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), name)
+            pairs = (line.partition(":") for line in file)
+            said = {key.strip(): value.strip() for key, _, value in pairs}
     except OSError:
-        pass
-    return {"cpu": name, "cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+        return name
+    name = said.get("model name", name)
+    return (
+        f"{name} (family {said['cpu family']}, model {said['model']})"
+        if {"cpu family", "model"} <= said.keys()
+        else name
+    )
 
 
 def versions() -> dict[str, str]:
