@@ -91,17 +91,17 @@ def test_declines_what_is_due_too_much_or_no_bytes():
     assert intake.take(bytearray(640)) == DECLINED
     assert intake.take(memoryview(bytes(640))) == DECLINED
     assert intake.take("audio") == DECLINED
-    assert intake.take(bytes(2 * 8193)) == DECLINED
+    assert intake.take(bytes(2 * 10_241)) == DECLINED
     assert decoder.received_frames == session.received_pos == 320
-    assert intake.take(bytes(2 * 8192)) in (TAKEN, WAITING)
-    assert decoder.received_frames == session.received_pos == 320 + 8192
+    assert intake.take(bytes(2 * 10_240)) in (TAKEN, WAITING)
+    assert decoder.received_frames == session.received_pos == 320 + 10_240
 
 
 def test_declines_what_resampling_makes_too_much_of():
     decoder, resampler, session = parts("u8", 2, 4000)
     intake = Intake(decoder, resampler, session)
     intake.due_frames = 1 << 60
-    assert intake.take(bytes(2 * 1100)) == DECLINED
+    assert intake.take(bytes(2 * 1500)) == DECLINED
     assert (decoder.received_frames, session.received_pos) == (0, 0)
     assert intake.take(bytes(2 * 1000)) in (TAKEN, WAITING)
     assert decoder.received_frames == 1000

@@ -12,9 +12,9 @@ TAKEN = 0
 WAITING = 1
 DECLINED = 2
 
-# Decoded and resampled samples lie on the stack (64 KiB): 100 ms of four channels at 48 kHz have room.
+# Decoded and resampled samples lie on the stack (80 KiB): 100 ms of two channels at 48 kHz have room.
 cdef enum:
-    _MOST_SAMPLES = 8192
+    _MOST_SAMPLES = 10240
 
 
 @cython.final
