@@ -72,7 +72,7 @@ class Times:
 _SLOW_S: Final = 0.05
 _QUIET_S: Final = 60
 # Subsystems that serve nobody: what holds their loop for a moment has no place on a person's terminal.
-_OF_CLIENTS: Final = ("client", "load", "load-cost")
+_OF_CLIENTS: Final = ("client", "load", "load-cost", "load-reference")
 
 _lock = threading.Lock()
 _counts: dict[str, Counts] = {}
