@@ -1,12 +1,13 @@
-"""Streams that come and go on all routes, at live and at full speed, in any format, cut anywhere, with faults: two real
-servers, one whose model fails, crashes and hangs in worker processes, one with the model of measurement on threads.
+"""Streams that come and go on all routes, at live and at full speed, in any format, cut anywhere, with faults: real
+servers, one whose model fails, crashes and hangs in worker processes, others with models of measurement on threads.
 
     python bench/soak.py --minutes 25
 
 Memory, descriptors, threads and tasks of the servers are sampled; after the warm-up a line is laid through them, with
 the 95 % interval of its slope, in which the samples' own correlation is accounted for (batch means). Exit code 1 when
-memory grows by 1 MiB an hour or more and that is more than chance (the whole interval lies above 0), or when a count
-is higher at the end than after the warm-up, or an answer was missing.
+memory grows by 1 MiB an hour or more and that is more than chance (the whole interval lies above 0), or when a server
+that is idle again has more descriptors, threads or tasks than it mostly had after the warm-up, or a stream, or when an
+answer was missing.
 """
 
 from __future__ import annotations
@@ -200,9 +201,13 @@ def report(
     print(f"\nslope of memory over {(times[-1] - times[0]) / 60:.0f} min: {slope:+.2f} ± {half:.2f} MiB/h")
     for problem, times_seen in Counter(churn.problems).most_common(5):
         print(f"PROBLEM, {times_seen} times: {problem}")
-    leaked = last["streams"] > 0
+    leaks = [key for key in ("descriptors", "threads", "tasks") if last[key] > np.median([s[key] for s in warm])]
+    if last["streams"] > 0:
+        leaks.append("streams")
+    if leaks:
+        print(f"PROBLEM: more {', '.join(leaks)} than before, though it is idle")
     grows = slope >= ALLOWED_MIB_PER_H and slope - half > 0
-    good = not (grows or leaked or churn.problems)
+    good = not (grows or leaks or churn.problems)
     result = {"name": name, "good": good, "slope_mib_per_h": slope, "half_interval": half, "problems": churn.problems}
     return result | {"counts": churn.counts, "samples": samples, "idle_again": last}
 
