@@ -5,9 +5,9 @@ servers, one whose model fails, crashes and hangs in worker processes, others wi
 
 Memory, descriptors, threads and tasks of the servers are sampled; after the warm-up a line is laid through them, with
 the 95 % interval of its slope, in which the samples' own correlation is accounted for (batch means). Exit code 1 when
-memory grows by 1 MiB an hour or more and that is more than chance (the whole interval lies above 0), or when a server
-that is idle again has a stream, or more descriptors, threads or tasks than it ever had in the first half of the time after
-the warm-up, or when an answer was missing.
+memory grows by 1 MiB an hour or more and that is more than chance (the whole interval lies above 0), when a server that
+is idle again has a stream, when it has more descriptors, threads or tasks than it ever had in the first half of the
+time after the warm-up, or when an answer was missing.
 """
 
 from __future__ import annotations
