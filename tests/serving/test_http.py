@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import struct
 import threading
 
 import pytest
 
-from raw import Raw, upgrade
+from raw import BINARY, PING, PONG, Raw, frame, text, upgrade
+from voxgate.access import Hook
+from voxgate.serving import handshake
+from voxgate.serving.http import REQUEST_BYTES
+from wire import STOP, refused, start
 
 UPGRADE = upgrade("/api/v1/segmented")
 HEALTH = b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -57,15 +62,153 @@ def test_the_time_ends_with_the_upgrade(serve):
         assert (events[0]["message"], raw.close_code) == ("no start within 0.5 s of connecting", 1008)
 
 
-def test_a_request_has_a_size(serve, unhurried, caplog):
+def refusal(raw: Raw) -> tuple[int, str]:
+    """Status and code of an answer, which is JSON, and behind which the connection ends."""
+    status, headers, body = raw.response()
+    assert headers["content-type"] == "application/json"
+    assert headers["connection"] == "close"
+    assert raw.wait_for_end() == b""
+    told = json.loads(body)
+    assert sorted(told) == ["code", "error"]
+    return status, told["code"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/health", "/api/v1/segmented"], ids=["http", "websocket"])
+def test_a_request_has_a_size(serve, unhurried, caplog, path):
+    """The same for both, whatever its headers are."""
     server = serve()
-    with Raw(server.port) as raw:
-        raw.send(b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 70_000)
-        assert raw.wait_for_end().startswith(b"HTTP/1.1 400")
-    with Raw(server.port) as raw:  # our websocket library has a smaller one for a line
-        raw.send(upgrade("/api/v1/simple", x_long="x" * 9000))
-        assert raw.wait_for_end().startswith(b"HTTP/1.1 431")
+
+    def request(**headers: str) -> bytes:
+        if "segmented" in path:
+            return upgrade(path, host="127.0.0.1", **headers)
+        return upgrade(path, host="127.0.0.1", upgrade=None, connection="close", **headers)
+
+    def status_of(data: bytes) -> int:
+        with Raw(server.port) as raw:
+            raw.send(data)
+            return raw.response()[0]
+
+    served = 101 if "segmented" in path else 200
+    assert status_of(request(x_long="x" * 60_000)) == served
+    assert status_of(request(**{f"x_{number}": "x" for number in range(1000)})) == served
+    n_bytes = len(request(x_long=""))
+    assert status_of(request(x_long="x" * (REQUEST_BYTES - n_bytes))) == served
+    for data in (request(x_long="x" * (REQUEST_BYTES - n_bytes + 1)), request(x_long="x" * 4_000_000)):
+        with Raw(server.port) as raw:
+            raw.send(data)
+            assert refusal(raw) == (431, "request_too_large")
     assert caplog.text == ""
+
+
+def test_a_body_has_a_size(serve):
+    with Raw(serve().port) as raw:
+        raw.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n" + bytes(70_000))
+        assert raw.response()[0] in (404, 413)  # the application may be faster
+
+
+def test_a_token_of_the_greatest_length_opens_a_websocket(serve):
+    token = "x" * 16_384
+    server = serve(**{"auth.tokens": token})
+    with Raw(server.port).open(authorization=f"Bearer {token}"):
+        pass
+    assert refused(server.url(), additional_headers={"Authorization": f"Bearer {token[1:]}"})[0] == 401
+
+
+def test_frames_in_the_packet_of_the_request_are_received(serve):
+    """However many, and however the whole is cut."""
+    server = serve()
+    wire = UPGRADE + text(start()) + frame(PING, b"early") + frame(BINARY, bytes(200_000)) + text(STOP)
+    ahead = len(UPGRADE)
+    for cut in (len(wire), ahead, ahead - 1, ahead + 1, ahead + 7, 100_000):
+        with Raw(server.port) as raw:
+            raw.send(wire[:cut])
+            raw.send(wire[cut:])
+            assert raw.response()[0] == 101
+            assert (raw.rest(), raw.close_code, raw.pongs) == ([], 1000, [b"early"])
+
+
+def test_no_frame_is_answered_before_the_upgrade(serve):
+    """The check of a token takes its time, and the frames of the client wait for its end."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def check(token: str) -> bool:
+        asked.set()
+        assert answer.wait(30)
+        return True
+
+    server = serve(**{"auth.tokens": "other"})
+    server.service.gate.hook = Hook(check, "check", 30, 4)
+    with Raw(server.port) as raw:
+        raw.send(upgrade("/api/v1/simple", authorization="Bearer good"))
+        assert asked.wait(30)
+        raw.send(frame(PING, b"?"))
+        answer.set()
+        assert raw.response()[0] == 101
+        assert raw.receive_frame() == (PONG, b"?")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        upgrade("/api/v1/simple", content_length="3") + b"abc",
+        upgrade("/api/v1/simple", content_length="3"),
+        upgrade("/api/v1/simple", content_length="4000000") + bytes(4_000_000),
+        upgrade("/api/v1/simple", transfer_encoding="chunked") + b"3\r\nabc\r\n0\r\n\r\n",
+    ],
+    ids=["body", "body to come", "large body", "chunks"],
+)
+def test_an_upgrade_with_a_body_is_refused(serve, request_):
+    with Raw(serve().port) as raw:
+        raw.send(request_)
+        assert refusal(raw) == (400, "bad_handshake")
+
+
+def test_an_empty_body_is_none(serve):
+    Raw(serve().port).open(content_length="0").socket.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code", "kept"),
+    [
+        (upgrade("/api/v1/simple", sec_websocket_version="12"), 400, "bad_handshake", ("sec-websocket-version", "13")),
+        (upgrade("/api/v1/simple", sec_websocket_version=None), 400, "bad_handshake", ("sec-websocket-version", "13")),
+        (upgrade("/api/v1/simple", sec_websocket_key=None), 400, "bad_handshake", None),
+        (upgrade("/api/v1/simple", sec_websocket_key="short"), 400, "bad_handshake", None),
+        (upgrade("/api/v1/simple").replace(b"GET", b"PUT"), 405, "bad_handshake", ("allow", "GET")),
+        (upgrade("/api/v1/simple").replace(b"HTTP/1.1", b"HTTP/1.0"), 505, "bad_handshake", None),
+        (b"no HTTP\r\n\r\n" + bytes(4_000_000), 400, "bad_request", None),
+    ],
+)  # fmt: skip
+def test_what_is_no_handshake_gets_json(serve, request_, status, code, kept):
+    with Raw(serve().port) as raw:
+        raw.send(request_)
+        got, headers, body = raw.response()
+        assert (got, json.loads(body)["code"]) == (status, code)
+        assert kept is None or headers[kept[0]] == kept[1]
+
+
+def test_the_scope_of_a_websocket():
+    http_scope = {
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "scheme": "https",
+        "server": ("127.0.0.1", 1),
+        "client": ("127.0.0.1", 2),
+        "root_path": "",
+        "state": {},
+        "headers": [(b"sec-websocket-protocol", b"a, b"), (b"sec-websocket-protocol", b"c"), (b"x", b"\xfc")],
+    }
+    assert handshake.scope_of(http_scope, b"/a%20b?c=%20") == {
+        **http_scope,
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "scheme": "wss",
+        "path": "/a b",
+        "raw_path": b"/a%20b",
+        "query_string": b"c=%20",
+        "subprotocols": ["a", "b", "c"],
+        "extensions": {"websocket.http.response": {}},
+    }
 
 
 def test_requests_sent_ahead_are_bounded(serve, unhurried, caplog):

@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, frame, text, upgrade
 from voxgate.config import load_config
-from voxgate.serving import websocket
+from voxgate.serving import closing, handshake, websocket
 from wire import PAUSE, STOP, Client, start
 
 
@@ -34,7 +34,8 @@ from wire import PAUSE, STOP, Client, start
     ],
     ids=["frame", "header", "two bytes", "header alone", "fragment", "fragments", "after another"],
 )
-def test_a_message_that_is_not_ended_in_time(serve, beginning):
+def test_a_message_that_is_not_ended_in_time(serve, beginning, monkeypatch):
+    monkeypatch.setattr(closing, "CLOSE_TIMEOUT_S", 0.1)  # where a payload is due, no close frame is found
     with Raw(serve(**{"limits.message_timeout_s": 0.2}).port).open() as raw:
         raw.say(start())
         raw.send(beginning)
@@ -88,7 +89,7 @@ def test_a_client_that_does_not_read_is_not_read_from_and_cut_off(serve, monkeyp
 
 
 def test_a_client_that_does_not_answer_the_close_frame_is_cut_off(serve, monkeypatch):
-    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(closing, "CLOSE_TIMEOUT_S", 0.1)
     with Raw(serve().port).open() as raw:
         raw.say(start())
         raw.say(STOP)
@@ -151,11 +152,27 @@ class Transport:
     def resume_reading(self):
         self.paused = False
 
+    def is_reading(self):
+        return not self.paused
+
+    def set_protocol(self, protocol):
+        pass
+
     def can_write_eof(self):
         return False
 
     def close(self):
         pass
+
+
+def open_websocket(protocol: websocket.WebSocketProtocol) -> None:
+    """The request, as the HTTP protocol hands it over."""
+    names = ("server", "client", "root_path", "state")
+    http_scope = {**dict.fromkeys(names, ""), "asgi": {}, "http_version": "1.1", "scheme": "http", "headers": []}
+    lines = upgrade("/api/v1/segmented").decode().split("\r\n")[1:-2]
+    headers = [tuple(text.encode() for text in line.split(": ")) for line in lines]
+    answer = handshake.check("GET", b"/api/v1/segmented", "1.1", headers)
+    protocol.begin(handshake.scope_of(http_scope, b"/api/v1/segmented"), answer)
 
 
 def test_one_read_full_of_frames_is_worked_off_in_many_turns_of_the_loop():
@@ -172,7 +189,7 @@ def test_one_read_full_of_frames_is_worked_off_in_many_turns_of_the_loop():
         protocol = kind(config=config, server_state=ServerState(), app_state={})
         transport = Transport()
         protocol.connection_made(transport)
-        protocol.data_received(upgrade("/api/v1/segmented"))
+        open_websocket(protocol)
         while not protocol.handshake_complete:
             await asyncio.sleep(0)
         before, n_turns = transport.n_writes, 0
@@ -247,7 +264,7 @@ def over_time(client: Callable[[websocket.WebSocketProtocol, Clock], Awaitable[N
         clock = Clock()
         protocol = kind(config=config, server_state=ServerState(), app_state={}, _loop=clock)
         protocol.connection_made(Transport())
-        protocol.data_received(upgrade("/api/v1/segmented"))
+        open_websocket(protocol)
         while not protocol.handshake_complete:
             await asyncio.sleep(0)
         await client(protocol, clock)
@@ -321,7 +338,7 @@ def run_protocol(reads: list[bytes], takes: Callable[[bytes], bool] | None, **li
         protocol = kind(config=config, server_state=ServerState(), app_state={})
         transport = Transport()
         protocol.connection_made(transport)
-        protocol.data_received(upgrade("/api/v1/segmented"))
+        open_websocket(protocol)
         while not protocol.handshake_complete:
             await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -12,8 +12,8 @@ from voxgate.access.credentials import MAX_TOKEN_BYTES
 from voxgate.config import SETTINGS
 from voxgate.connection import INBOX_BYTES, INBOX_MAX_BYTES
 from voxgate.errors import VoxgateError
+from voxgate.serving.closing import CLOSE_MAX_S, CLOSE_TIMEOUT_S, DISCARD_BYTES
 from voxgate.serving.http import PIPELINED_REQUESTS, REQUEST_BYTES
-from voxgate.serving.websocket import CLOSE_TIMEOUT_S
 
 from .answers import CLOSES, REFUSALS, wire_errors
 
@@ -109,10 +109,14 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
 }  # fmt: skip
 
 _FIXED: Final = (
-    ("the header of a request", REQUEST_BYTES, " bytes", "HTTP 400"),
-    ("requests sent ahead of their answers", PIPELINED_REQUESTS, "", "HTTP 400"),
+    ("the headers of a request, of a websocket or not", REQUEST_BYTES, " bytes", "HTTP 431 `request_too_large`"),
+    ("a request with its body", REQUEST_BYTES, " bytes", "HTTP 413 `request_too_large`"),
+    ("requests sent ahead of their answers", PIPELINED_REQUESTS, "", "HTTP 400 `bad_request`"),
     ("a token", MAX_TOKEN_BYTES, " bytes", "counts as a bad one"),
-    ("time to answer a close frame", CLOSE_TIMEOUT_S, " s", "cut"),
+    ("time in which a client sends nothing, while its close frame or the end of its side is awaited", CLOSE_TIMEOUT_S,
+     " s", "cut"),
+    ("time until the client's close frame and the end of its side", CLOSE_MAX_S, " s", "cut"),
+    ("what is discarded until then", DISCARD_BYTES, " bytes", "cut"),
     ("messages that wait to be decoded", INBOX_BYTES, " bytes",
      f"held back, but for a little every few seconds, up to {INBOX_MAX_BYTES // 2**20} MiB: a socket that nobody reads"
      " answers no pings"),
@@ -209,17 +213,20 @@ clients which were turned away together do not come back together.
 |---|---|---|---|---|
 """
 
-_OTHER_STATUSES: Final = """\
+_OTHER_STATUSES: Final = f"""\
 | status | of what | when |
 |---|---|---|
 | 101 | a route | the upgrade: the stream is open |
 | 200 | `health`, `ready`, `info`, `/metrics`, the page | |
 | 304 | the page | the browser has it already |
-| 400 | anything | what came is no HTTP, too large, or no good handshake of a websocket |
+| 400 | anything | `bad_request`: what came is no HTTP, or too much was sent ahead of the answers |
+| 400, 405, 426, 505 | a route | `bad_handshake`: the request for a websocket is malformed, or has a body |
 | 401, 503 | `info`, `/metrics` | as above, where they ask for a token |
 | 404 | anything else | as above |
+| 413, 431 | anything | `request_too_large`: the headers, or the headers and the body, have more than {REQUEST_BYTES} bytes |
+| 421 | anything but `health` and `ready` | as above |
 | 500 | anything | a bug of the server, whose log has the stack |
-| 503 | `GET /api/v1/ready` | `{"status":"not ready","reason":...}`, with `Retry-After`: no new stream would be let in |
+| 503 | `GET /api/v1/ready` | `{{"status":"not ready","reason":...}}`, with `Retry-After`: no new stream would be let in |
 """
 
 

@@ -7,6 +7,10 @@ What uvicorn leaves open, and what is done about it:
   between which the event loop turns, and only so many a second; who sends more waits.
 - Pongs are written whether or not they are read: nothing more is taken in of a client that does not read.
 - A client may read nothing, or never answer the close frame: there is a time for both, and then it is cut off.
+- A client that is still sending has to get the close frame, whatever the reason: see `closing`.
+
+The request has been read and checked before (`handshake`); until the application has let the client in, nothing of
+what comes behind it is looked at.
 
 No timer is set and no clock is read between one complete message and the next: what a message costs must not grow.
 
@@ -26,12 +30,18 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
 from voxgate._native.frames import binary_payload
 from voxgate.config import Config
 from voxgate.errors import StreamTimeout
 from voxgate.messages import Error, encode_event
+
+from . import handshake
+from .closing import Closing, FrameSkipper
 
 GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
@@ -46,8 +56,15 @@ TURN_FRAMES = 64
 SHORTCUT_BYTES = 16_384
 SHORTCUT = "voxgate.shortcut"
 BETWEEN_FRAMES = StreamReader.at_eof.__code__  # where the parser of websockets waits for the next frame
-# A client has this long to answer our close frame.
-CLOSE_TIMEOUT_S = 3.0
+
+
+class Frames(ServerProtocol):
+    """The frames of a websocket that is open."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None  # a client may leave in the middle of a message
+        super().recv_frame(frame)
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -59,8 +76,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     # What a message of live audio touches lies together, and not in a dictionary: with many streams, each of its lines
     # has to come from memory.
     __slots__ = (
-        "_began_s", "_lingering", "_listener", "_max_bytes", "_n_frames_left", "_n_turn_frames", "_rest", "close_sent",
-        "read_paused",
+        "_began_s", "_is_open", "_lingering", "_listener", "_max_bytes", "_n_frames_left", "_n_turn_frames", "_rest",
+        "close_sent", "read_paused",
     )  # fmt: skip
 
     settings: Config
@@ -72,7 +89,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._rest = b""
         self._rest_pos = 0
         self._going_on: asyncio.Handle | None = None
-        self._lingering = False  # our last frame is out: whatever comes is thrown away
+        self._is_open = False  # the client has been let in
+        self._refusal: tuple[int, list[tuple[str, str]], bytes] | None = None  # status, headers, body
+        self._skipper: FrameSkipper | None = FrameSkipper()  # None: the client has sent its close frame
+        self._lingering = False  # our last byte is written
 
         self._listener: Callable[[bytes], bool] | None = None
         self._max_bytes = limits.message_bytes
@@ -105,6 +125,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         if self._lingering:
             return
+        if not self._is_open:
+            self._rest += data
+            self._hold()
+            return
         if self._rest:
             self._rest = self._rest[self._rest_pos :] + data
             self._rest_pos = 0
@@ -129,6 +153,17 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self._n_frames_left <= 0:
             self._go_on()
 
+    def begin(self, scope: dict[str, Any], answer: Response) -> None:
+        """Asks the application about a client whose request was good. `answer`: 101, for when it is let in."""
+        self.handshake_initiated = True
+        self.response = answer
+        scope["extensions"][SHORTCUT] = self.listen
+        self.scope: Any = scope
+        self.queue.put_nowait({"type": "websocket.connect"})
+        task = self.loop.create_task(self.run_asgi())
+        task.add_done_callback(self.on_task_complete)
+        self.tasks.add(task)
+
     def listen(self, listener: Callable[[bytes], bool] | None) -> None:
         """`listener` is given the messages that take the shortcut, one by one. It must not block, and says whether it
         has taken the message: when it has not, that one is received like any other, and so are those behind it.
@@ -149,10 +184,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _parse(self, data: bytes) -> None:
         conn = self.conn
+        if self._skipper is not None and self._skipper.feed(data):
+            self._skipper = None
         conn.receive_data(data)
-        if conn.parser_exc is not None:
-            self.handle_parser_exception()
-            return
         events = conn.events_received()
         if events:
             self._n_frames_left -= len(events)
@@ -164,9 +198,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                     return
             if self._ended:
                 self._began_s = None
-        elif not self.handshake_initiated and conn.handshake_exc is not None:
-            self._write()  # 400, for headers that uvicorn's parser takes and this one does not
-            self.transport.close()
+        if conn.parser_exc is not None:
+            self.handle_parser_exception()
             return
         if not conn.reader.buffer and conn.current_size is None and self._is_between_frames():
             self._began_s = None  # also when it was a ping that came in two parts
@@ -185,9 +218,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         return step.gi_code is BETWEEN_FRAMES
 
     def _handle(self, event: object) -> None:
-        if not isinstance(event, Frame):
-            self.handle_connect(event)  # a Request: a server receives nothing else
-            return
+        assert isinstance(event, Frame)
         opcode = event.opcode
         if opcode is Opcode.BINARY:
             self._n_fragments = 1
@@ -204,15 +235,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         elif opcode is Opcode.PING:
             self._write()  # the pong is there already
         elif opcode is Opcode.CLOSE:
-            self._listener = None
             self.handle_close(event)
-            self._watch_sending()
-
-    def handle_connect(self, event: Any) -> None:
-        super().handle_connect(event)
-        if not self.close_sent:
-            extensions: Any = self.scope["extensions"]
-            extensions[SHORTCUT] = self.listen
 
     def send_receive_event_to_app(self) -> None:
         self._ended = True
@@ -239,7 +262,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self._hold()
                 self._going_on = self.loop.call_soon(self._go_on)
                 return
-            if not self.queue.empty() and not self.close_sent:
+            if not self.queue.empty():
                 return  # reading is paused, and `receive` goes on
             if not self._rest:
                 self._read_on()
@@ -299,12 +322,17 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._going_on = self.loop.call_soon(self._go_on)
 
     async def send(self, message: Any) -> None:
-        if message["type"] != "websocket.send":
-            await super().send(message)
-            self._watch_sending()
-            if self.close_timer is not None:
-                self._give_time_to_close()
-                self._go_on()  # to where the client's answer stands
+        kind = message["type"]
+        if kind != "websocket.send":
+            if kind.startswith("websocket.http.response"):
+                self._send_refusal(message)
+            else:
+                await super().send(message)
+                self._watch_sending()
+                if kind == "websocket.accept":
+                    self._open()
+                elif self.close_timer is not None:
+                    self._end()
             return
         if not self.writable.is_set():
             await self.writable.wait()
@@ -339,47 +367,78 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         else:
             self.transport.abort()
 
+    def _open(self) -> None:
+        """The client has been let in: what has come meanwhile are its frames."""
+        if not self.handshake_complete or self.disconnected or self.transport.is_closing():
+            return
+        self.conn = Frames(state=OPEN, max_size=self._max_bytes, logger=self.logger)
+        self._is_open = True
+        self._go_on()
+
+    def _send_refusal(self, message: Any) -> None:
+        """An answer in place of the upgrade."""
+        if self.disconnected or self.handshake_complete or self.transport.is_closing():
+            raise ClientDisconnected
+        if message["type"] == "websocket.http.response.start":
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
+            self._refusal = message["status"], headers, b""
+            return
+        assert self._refusal is not None
+        status, headers, body = self._refusal
+        self._refusal = status, headers, body + message["body"]
+        if not message.get("more_body", False):
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(handshake.encode_answer(*self._refusal))
+            self._skipper = None  # no frame is answered
+            self._end()
+
     # The end
 
-    def handle_parser_exception(self) -> None:
-        """What cannot be a message: the close frame has been made."""
-        assert self.conn.close_sent is not None
+    def handle_close(self, event: Frame) -> None:
+        """The client's close frame: its last one. The answer has been made."""
         if not self.close_sent:
-            code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
-            self.close_sent = True
-        self._lingering = True
-        self._rest = b""
-        self._write()
-        if self.transport.can_write_eof() and not self.transport.is_closing():
-            self.transport.write_eof()
-        # Read on and throw it away: closing the socket with something unread in it would take back what has been sent.
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
-        self._give_time_to_close()
+            assert self.conn.close_rcvd is not None
+            self._left(self.conn.close_rcvd.code, self.conn.close_rcvd.reason)
+            self._write()
+        self._end()
+
+    def handle_parser_exception(self) -> None:
+        """What the client must not send: the close frame has been made."""
+        if not self.close_sent:
+            assert self.conn.close_sent is not None
+            self._left(self.conn.close_sent.code, self.conn.close_sent.reason)
+            self._write()
+        self._end()
 
     def _fail(self, code: int, reason: str) -> None:
-        self.conn.fail(code, reason)
+        self.conn.send_close(code, reason)
         self.handle_parser_exception()
 
-    def _give_time_to_close(self) -> None:
-        if self.close_timer is not None:
-            self.close_timer.cancel()
-        self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self._cut)
+    def _left(self, code: int, reason: str) -> None:
+        """Nothing more is said, and nothing more is received."""
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.close_sent = True
 
-    def _cut(self) -> None:
-        self.close_timer = None
-        if self.transport.get_write_buffer_size():
-            self.transport.close()  # it is still reading, or else `_check_sending` ends it
-        else:
-            self.transport.abort()
+    def _end(self) -> None:
+        """Our last byte is written."""
+        if self._lingering:
+            return
+        self._lingering = True
+        self._listener = None
+        rest, self._rest = self._rest[self._rest_pos :], b""
+        for handle in (self._message_timer, self._going_on, self.close_timer):
+            if handle is not None:
+                handle.cancel()
+        self.close_timer = Closing(self.loop, self.transport, self, self._skipper, rest).timer
+        self._watch_sending()
 
     def shutdown(self) -> None:
         """A server that goes away says 1001, not 1012 (service restart)."""
-        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY})
+        if not self.handshake_complete:
+            super().shutdown()
+        elif not self.close_sent and not self.transport.is_closing():
             self.conn.send_close(GOING_AWAY)
+            self._left(GOING_AWAY, "")
             self._write()
-            self.close_sent = True
-        super().shutdown()
+            self._end()
