@@ -27,7 +27,7 @@ from voxgate.serving.websocket import WebSocketProtocol
 
 STREAMS = 10
 REQUEST = (
-    b"GET /api/v1/segmented HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /api/v1/segmented HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 START = {

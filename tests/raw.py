@@ -40,7 +40,7 @@ def text(message: str | dict[str, Any]) -> bytes:
     return frame(TEXT, (json.dumps(message) if isinstance(message, dict) else message).encode())
 
 
-def upgrade(path: str, host: str = "server", **headers: str | None) -> bytes:
+def upgrade(path: str, host: str = "localhost", **headers: str | None) -> bytes:
     """The request for a websocket; a header that is None is left out, underscores are hyphens."""
     fields: dict[str, str | None] = {
         "host": host,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from voxgate import page, runners, tasks
-from voxgate.access import SUBPROTOCOL, Peer, Verdict, credentials_of
+from voxgate.access import SUBPROTOCOL, Peer, Verdict, credentials_of, host_of
 from voxgate.account import Caller
 from voxgate.admission import Place, Refusal
 from voxgate.connection import Connection, Listener
@@ -30,6 +30,7 @@ UNAUTHORIZED = Refusal(401, "unauthorized", "expected a good token: Authorizatio
 AUTH_UNAVAILABLE = Refusal(503, "auth_unavailable", "tokens cannot be checked at the moment", 5)
 STREAM_PATHS: dict[str, runners.Route] = {f"/api/v1/{route}": route for route in runners.RUNNERS}
 METRICS_PATH = "/metrics"
+HEALTH_PATHS = ("/api/v1/health", "/api/v1/ready")
 STOP_TIMEOUT_S = 0.5
 RETRY_AFTER = {"Retry-After": "5"}  # seconds
 
@@ -97,7 +98,7 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
             starting.cancel()
             await service.stop(STOP_TIMEOUT_S)
 
-    routes: list[BaseRoute] = [Route("/api/v1/health", health), Route("/api/v1/ready", ready)]
+    routes: list[BaseRoute] = [Route(path, say) for path, say in zip(HEALTH_PATHS, (health, ready), strict=True)]
     routes.append(Route(METRICS_PATH, guarded(service, metrics) if service.config.auth.metrics else metrics))
     routes += [Route("/api/v1/info", guarded(service, info)), Route("/", asset), Route("/web/{file}", asset)]
     routes += [WebSocketRoute(path, StreamEndpoint(service, route)) for path, route in STREAM_PATHS.items()]
@@ -106,11 +107,31 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
         routes=routes,
         lifespan=lifespan,
         exception_handlers={405: wrong_method},
-        middleware=[Middleware(Ports, service, nothing)],
+        middleware=[Middleware(CalledBy, service), Middleware(Ports, service, nothing)],
     )
     app.router.default = nothing
     app.router.redirect_slashes = False  # it would redirect to whatever host the client has named
     return app
+
+
+class CalledBy:
+    """Who calls the server by a name that is not its own gets no answer (access.hosts), but for whether it is there:
+    probes of orchestrators use addresses, and have nothing to read.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or scope["path"] in HEALTH_PATHS:
+            await self._app(scope, receive, send)
+            return
+        client, headers = scope["client"], scope["headers"]
+        if self._service.gate.allows_host(client[0] if client else None, headers):
+            await self._app(scope, receive, send)
+        else:
+            await _turn_away(self._service, _wrong_host(headers), scope, receive, send)
 
 
 class Ports:
@@ -237,13 +258,7 @@ class Nothing:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = _nothing_at(scope["path"])
-        if scope["type"] == "http":
-            await JSONResponse(_body_of(refusal), refusal.status)(scope, receive, send)
-            return
-        await receive()
-        self._service.admission.record(refusal)
-        await _refuse(scope, send, refusal)
+        await _turn_away(self._service, _nothing_at(scope["path"]), scope, receive, send)
 
 
 class WebSocket:
@@ -307,6 +322,13 @@ def _nothing_at(path: str) -> Refusal:
     return Refusal(404, "not_found", f"nothing at {path}" + (": it is a websocket" if path in STREAM_PATHS else ""))
 
 
+def _wrong_host(headers: Iterable[tuple[bytes, bytes]]) -> Refusal:
+    name = next((host_of(value) for key, value in headers if key == b"host"), None)
+    shown, allowed = ("this host", "NAME") if name is None else (f"host {name!r}", name)
+    text = f"{shown} is not allowed: server.allowed_hosts has to name it (--set server.allowed_hosts=local,{allowed})"
+    return Refusal(421, "host", text)
+
+
 def _headers_of(refusal: Refusal) -> dict[str, str]:
     headers = {}
     if refusal.retry_after_s is not None:
@@ -318,6 +340,16 @@ def _headers_of(refusal: Refusal) -> dict[str, str]:
 
 def _body_of(refusal: Refusal) -> dict[str, str]:
     return {"error": refusal.text, "code": refusal.reason}
+
+
+async def _turn_away(service: Service, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    """Of any request; those for websockets are counted."""
+    if scope["type"] == "http":
+        await JSONResponse(_body_of(refusal), refusal.status)(scope, receive, send)
+        return
+    await receive()
+    service.admission.record(refusal)
+    await _refuse(scope, send, refusal)
 
 
 async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:

@@ -63,7 +63,7 @@ def allow_files(n_streams: int) -> None:
 def _open(settings: ServerSettings, shared: bool, is_listening: bool) -> socket.socket:
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            settings.bare_host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, kind, proto)
         try:
@@ -88,10 +88,15 @@ def _open(settings: ServerSettings, shared: bool, is_listening: bool) -> socket.
             sock.close()
             raise
     except OSError as error:
-        raise ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
+        where = _joined(settings.bare_host, settings.port)
+        raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
     return sock
 
 
 def url_of(sock: socket.socket, scheme: str = "http") -> str:
     host, port = sock.getsockname()[:2]
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    return f"{scheme}://{_joined(host, port)}"
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

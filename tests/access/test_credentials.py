@@ -11,10 +11,10 @@ import types
 import pytest
 
 from voxgate.access import Gate, Hook, Tokens, Verdict, credentials_of
-from voxgate.config import AuthSettings, ServerSettings
+from voxgate.config import AuthSettings, ServerSettings, load_config
 from voxgate.errors import ConfigError
 
-SECRET = "s3cr3t-t0ken-µ"
+SECRET = "s3cr3t-t0ken-%"
 
 
 def bearer(value: str | bytes) -> tuple[bytes, bytes]:
@@ -32,7 +32,7 @@ def test_a_bearer_header(scheme):
     assert credentials_of([bearer(f"{scheme}   {SECRET} ")]) == SECRET
 
 
-@pytest.mark.parametrize("token", ["a", "ab", "abc", "abcd", SECRET, "~~~???>>>"])
+@pytest.mark.parametrize("token", ["a", "ab", "abc", "abcd", SECRET, "~~~???>>>", "µ"])
 def test_a_subprotocol(token):
     assert credentials_of([], ["voxgate.v1", subprotocol(token)]) == token
     assert credentials_of([], [subprotocol(token)]) == token
@@ -121,6 +121,8 @@ def test_a_file_that_cannot_be_read(tmp_path):
         (b"# only\n \n", "expected a token a line, got none"),
         (b"ok\n" + SECRET.encode() + b" two\n", "line 2: expected one token, without blanks"),
         (SECRET.encode() + b"\x00", "line 1: expected one token, without blanks"),
+        (f"ok\n{SECRET}µ\n".encode(), "line 2: expected a token in ASCII"),
+        (f"{SECRET}\u200b\n".encode(), "line 1: expected a token in ASCII"),
         (b"x" * 20_000, "line 1: expected at most 16384 bytes"),
         (b"\xff\xfe" + SECRET.encode("utf-16-le"), "expected UTF-8 text"),
     ],
@@ -137,6 +139,20 @@ def test_a_setting_that_holds_something_else():
     with pytest.raises(ConfigError, match=r"auth.tokens: token 2: expected one token") as caught:
         gate(tokens=f"ok, {SECRET} {SECRET}")
     assert SECRET not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"auth.tokens: token 2: expected a token in ASCII") as caught:
+        gate(tokens=f"ok,{SECRET}日本")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n", "\n{}\n\n"])
+def test_white_space_around_a_token_is_none_of_it(tmp_path, around):
+    """A file ends with a line feed, and so does what a shell reads from it."""
+    path = tmp_path / "tokens"
+    path.write_text(around.format(SECRET))
+    assert gate(tokens=around.format(SECRET)).judge(SECRET) is Verdict.GOOD
+    assert gate(tokens_file=str(path)).judge(SECRET) is Verdict.GOOD
+    config = load_config(environ={"VOXGATE_AUTH_TOKENS": around.format(SECRET)})
+    assert Gate(config.auth, config.server).judge(SECRET) is Verdict.GOOD
 
 
 # The hook

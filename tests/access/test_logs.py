@@ -134,7 +134,7 @@ def test_no_token_is_ever_written(server):
                 urllib.request.urlopen(request, timeout=30).close()
         for lines in ("", "Upgrade: websocket\r\nConnection: Upgrade\r\n", "no header\r\n", "\x00: \xff\r\n"):
             with socket.create_connection(("127.0.0.1", int(http.rpartition(":")[2])), 30) as raw:
-                request_line = f"GET /api/v1/simple?token={token} HTTP/1.1\r\nHost: x\r\n"
+                request_line = f"GET /api/v1/simple?token={token} HTTP/1.1\r\nHost: localhost\r\n"
                 raw.sendall(f"{request_line}Authorization: Bearer {token}\r\n{lines}\r\n".encode("latin-1"))
                 raw.settimeout(30)
                 raw.recv(65536)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 
 from fuzz.source import Source
-from voxgate.access import Gate, Verdict, credentials_of
+from voxgate.access import Gate, Verdict, credentials_of, host_of
 from voxgate.access.credentials import TOKEN_SUBPROTOCOL
 from voxgate.config import AuthSettings, ServerSettings
 from voxgate.errors import ConfigError
 
-TOKENS = ("good-token", "geheim-é", "x" * 500)
+TOKENS = ("good-token", "geheim-e", "x" * 500)
 PROXIES = "10.0.0.0/8,::1,192.168.1.7"
 ORIGINS = "same-origin,https://app.example.com,http://localhost:3000,https://bücher.example"
-GATE = Gate(AuthSettings(tokens=",".join(TOKENS), origins=ORIGINS), ServerSettings(trusted_proxies=PROXIES))
+HOSTS = "local,*.example.com,server,10.0.0.0/8"
+GATE = Gate(AuthSettings(tokens=",".join(TOKENS), origins=ORIGINS), ServerSettings(trusted_proxies=PROXIES, allowed_hosts=HOSTS))
 ADDRESSES = (
     "10.1.2.3",
     "192.168.1.7",
@@ -72,11 +73,11 @@ def settings_are_good_or_refused(source: Source) -> None:
     text = source.take(source.integer(0, 60)).decode("utf-8", "replace") + source.pick(
         ("", "*", "same-origin", ",", "::1")
     )
-    field = source.integer(0, 2)
+    field = source.integer(0, 3)
     try:
         Gate(
             AuthSettings(tokens=text if field == 0 else "", origins=text if field == 1 else "*"),
-            ServerSettings(trusted_proxies=text if field == 2 else ""),
+            ServerSettings(trusted_proxies=text if field == 2 else "", allowed_hosts=text if field == 3 else "*"),
         )
     except ConfigError as error:
         assert str(error)
@@ -102,6 +103,10 @@ def fuzz(data: bytes) -> None:
             GATE.peer(address, False, [item for item in headers if item[0] != b"x-forwarded-for"]).address
             == peer.address
         ), f"a stranger at {address} is believed: {named}"
+    hosts = [host_of(value) for name, value in headers if name == b"host"]
+    if GATE.allows_host("203.0.113.9", headers):
+        named = ("server", "localhost", "::1", "127.", "10.")
+        assert all(host is not None and (host.startswith(named) or host.endswith(".example.com")) for host in hosts)
     token = credentials_of(headers, subprotocols)
     if token is not None and GATE.judge(token) is Verdict.GOOD:
         assert token in TOKENS

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import websockets.asyncio.client
 import websockets.sync.client
 from hypothesis import given
@@ -94,6 +98,18 @@ def test_messages_above_the_limit_end_with_1009(serve, client):
     assert str(closed.rcvd.reason) == "frame with 2000000 bytes exceeds limit of 1048576 bytes"
 
 
+def test_our_own_client_says_why(serve, tmp_path):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(8_000_000, dtype=np.int16), 16_000)
+    options = ["-i", str(path), "--chunk-size", "2000000", "--addr", f"ws://127.0.0.1:{serve().port}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "voxgate", "client", *options], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "1009" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @CLIENTS
 @pytest.mark.parametrize("size", [640, 500_000, 2_000_000])
 @pytest.mark.parametrize(
@@ -165,13 +181,6 @@ def test_what_is_in_flight_does_not_take_the_close_frame_back(serve, unhurried, 
 
 
 # Bounds
-
-
-def ended(raw: Raw, more: bytes) -> None:
-    """Sends `more` until the server cuts the connection off."""
-    raw.socket.settimeout(0.01)
-    while raw.send(more):
-        pass
 
 
 @pytest.mark.parametrize("wrong", [frame(BINARY, bytes(2_000_000)), frame(3, b"x")], ids=["in step", "lost"])

@@ -96,7 +96,7 @@ def test_leftovers_get_their_finals(serve, patient_end):
 def test_who_does_not_answer_the_close_frame_is_left_behind(serve):
     server = serve(**{"server.drain_s": 60})
     with socket.create_connection(("127.0.0.1", server.port)) as mute:
-        request = "GET /api/v1/simple HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        request = "GET /api/v1/simple HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         mute.sendall(f"{request}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode())
         assert mute.recv(100).startswith(b"HTTP/1.1 101")
         server.stop()  # long before the grace time is over

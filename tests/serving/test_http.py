@@ -18,8 +18,8 @@ from voxgate.serving.http import REQUEST_BYTES
 from wire import STOP, refused, start
 
 UPGRADE = upgrade("/api/v1/segmented")
-HEALTH = b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n"
-METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTH = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+METRICS = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.mark.parametrize(

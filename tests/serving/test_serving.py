@@ -16,7 +16,7 @@ import pytest
 
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
-from voxgate.listening import listen, url_of
+from voxgate.listening import listen, reserve, url_of
 from wire import start, stream
 
 MODEL = """
@@ -115,9 +115,22 @@ def test_listen_bounds_what_the_kernels_hold():
         assert url_of(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
-def test_listen_on_an_address_that_is_not_ours():
-    with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:0"):
-        listen(ServerSettings(host="192.0.2.1", port=0))
+@pytest.mark.parametrize(
+    ("host", "where"),
+    [("192.0.2.1", "192.0.2.1:0"), ("2001:db8::1", "[2001:db8::1]:0"), ("[2001:db8::1]", "[2001:db8::1]:0")],
+)
+def test_listen_on_an_address_that_is_not_ours(host, where):
+    with pytest.raises(ConfigError, match=rf"cannot listen on {re.escape(where)}: "):
+        listen(ServerSettings(host=host, port=0))
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_may_stand_in_brackets_as_it_is_printed(host):
+    with listen(ServerSettings(host=host, port=0)) as sock:
+        assert url_of(sock) == f"http://[::1]:{sock.getsockname()[1]}"
+    with reserve(ServerSettings(host=host, port=0)) as sock:
+        assert sock.getsockname()[0] == "::1"
 
 
 @pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="the pipe's size cannot be set here")

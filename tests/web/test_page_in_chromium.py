@@ -271,7 +271,7 @@ def test_a_refused_microphone(serve, visit):
 
 
 def test_without_https_the_page_says_why_there_is_no_microphone(serve, visit):
-    page = visit(serve(), microphone=False, host="voxgate.test")
+    page = visit(serve(**{"server.allowed_hosts": "voxgate.test"}), microphone=False, host="voxgate.test")
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_role("alert")).to_contain_text("HTTPS")
     expect(page.get_by_role("alert")).to_contain_text("http://localhost:")

@@ -64,6 +64,10 @@ class Proxies:
             is_secure = scheme.lower() in ("https", "wss")
         return Peer(_counted(address), is_secure, _last(headers, b"x-forwarded-host") or host)
 
+    def trusts(self, peer: str | None) -> bool:
+        """Whether the other end of a connection, of this address, is one of these proxies."""
+        return self._trusts(_parse(peer) if peer else None)
+
     def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
         if self._everybody:
             return True

@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple
 from voxgate import tasks
 from voxgate.access.addresses import Headers, values_of
 from voxgate.errors import ConfigError
+from voxgate.tokens import clean_token
 
 __all__ = ["SUBPROTOCOL", "Hook", "Tokens", "Verdict", "credentials_of"]
 
@@ -32,7 +33,6 @@ logger = logging.getLogger("voxgate.access")
 
 SUBPROTOCOL: Final = "voxgate.v1"
 TOKEN_SUBPROTOCOL: Final = "voxgate.token."
-MAX_TOKEN_BYTES: Final = 16_384  # as much as a whole header may be
 REPORT_EVERY_S: Final = 10.0
 
 
@@ -102,9 +102,8 @@ def read_tokens(text: str, path: str | None) -> list[str]:
     """The tokens of the settings (separated by commas) and of a file (one a line; `#` begins a comment). ConfigError
     for a file that cannot be read or holds none, and for what is no token; it says where that stands, not what.
     """
-    tokens = [token for token in (token.strip() for token in text.split(",")) if token]
-    for number, token in enumerate(tokens, 1):
-        _check_token(token, f"auth.tokens: token {number}")
+    items = [item for item in text.split(",") if item.strip()]
+    tokens = [_clean(item, f"auth.tokens: token {number}") for number, item in enumerate(items, 1)]
     if path is None:
         return tokens
     try:
@@ -115,20 +114,19 @@ def read_tokens(text: str, path: str | None) -> list[str]:
         raise ConfigError(f"auth.tokens_file: expected UTF-8 text, got something else in {path}") from None
     from_file = []
     for number, line in enumerate(lines, 1):
-        token = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
+        token = _clean(re.split(r"(?:^|\s)#", line, maxsplit=1)[0], f"auth.tokens_file: {path}, line {number}")
         if token:
-            _check_token(token, f"auth.tokens_file: {path}, line {number}")
             from_file.append(token)
     if not from_file:
         raise ConfigError(f"auth.tokens_file: expected a token a line, got none in {path}")
     return tokens + from_file
 
 
-def _check_token(token: str, where: str) -> None:
-    if not token.isprintable() or " " in token:
-        raise ConfigError(f"{where}: expected one token, without blanks and control characters")
-    if len(token.encode("utf-8", "surrogatepass")) > MAX_TOKEN_BYTES:
-        raise ConfigError(f"{where}: expected at most {MAX_TOKEN_BYTES} bytes")
+def _clean(text: str, where: str) -> str:
+    try:
+        return clean_token(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 class Hook:

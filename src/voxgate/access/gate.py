@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from voxgate.access.addresses import Headers, Peer, Proxies
 from voxgate.access.credentials import Hook, Tokens, Verdict, read_tokens
+from voxgate.access.hosts import Hosts, is_loopback
 from voxgate.access.origins import Origins
 from voxgate.config import AuthSettings, ServerSettings
 
@@ -21,9 +22,17 @@ class Gate:
         self.asks_for_token = self.hook is not None or len(self._tokens) > 0
         """Whether somebody without a token is sent away."""
 
+        self._hosts = Hosts(server.allowed_hosts, is_loopback(server.bare_host) and not self.asks_for_token)
+
     def peer(self, address: str | None, is_secure: bool, headers: Headers) -> Peer:
         """Who is at the other end, behind proxies that are trusted."""
         return self._proxies.peer(address, is_secure, headers)
+
+    def allows_host(self, address: str | None, headers: Headers) -> bool:
+        """Whether the server may be called by the name in these headers. `address`: the other end of the connection; a
+        proxy that is trusted may use any name.
+        """
+        return self._hosts.allow(headers) or self._proxies.trusts(address)
 
     def allows_origin(self, headers: Headers, peer: Peer) -> bool:
         """Whether a web page of this origin may connect; what is no web page may."""

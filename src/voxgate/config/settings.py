@@ -77,6 +77,15 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
             empty=True,
         ),
     ] = ""
+    allowed_hosts: Annotated[
+        str,
+        About(
+            "Names by which clients may call the server (the `Host` of a request, whatever its port), separated by "
+            "commas: names, `*.example.com`, addresses, networks, `local` for `localhost`, `127.0.0.0/8` and `[::1]`, "
+            "`*` for any. `auto` is `local` when the server listens on a loopback address and asks for no token, "
+            "otherwise `*`. Proxies in `trusted_proxies` may use any name, and so may `health` and `ready`.",
+        ),
+    ] = "auto"
     log_format: Annotated[
         str,
         About(
@@ -101,6 +110,12 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
             16_777_216,
         ),
     ] = 32_768
+
+
+    @property
+    def bare_host(self) -> str:
+        """`host` as the system takes it: an IPv6 address may stand in brackets, as in an URL."""
+        return self.host[1:-1] if self.host.startswith("[") and self.host.endswith("]") else self.host
 
 
 class LimitsSettings(Struct, frozen=True, kw_only=True):

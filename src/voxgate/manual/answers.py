@@ -45,6 +45,8 @@ REFUSALS: Final = (
             remedy="`auth.origins` names the pages that may connect"),
     Refused(404, "not_found", "nothing is at this path",
             remedy="the routes are `/api/v1/segmented`, `/api/v1/simple` and `/api/v1/stateful`"),
+    Refused(421, "host", "the server is called by a name that is not allowed",
+            remedy="`server.allowed_hosts` names those that are"),
     Refused(429, "streams_per_address", "this address has as many streams as one may have", _SOON,
             "close one, or come back; behind a proxy see `server.trusted_proxies`"),
     Refused(429, "pending_streams", "this address has too many connections that have not brought their token", _SOON,

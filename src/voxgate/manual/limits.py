@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from voxgate.access.credentials import MAX_TOKEN_BYTES
 from voxgate.config import SETTINGS
 from voxgate.connection import INBOX_BYTES, INBOX_MAX_BYTES
 from voxgate.errors import VoxgateError
 from voxgate.serving.closing import CLOSE_MAX_S, CLOSE_TIMEOUT_S, DISCARD_BYTES
 from voxgate.serving.http import PIPELINED_REQUESTS, REQUEST_BYTES
+from voxgate.tokens import MAX_TOKEN_BYTES
 
 from .answers import CLOSES, REFUSALS, wire_errors
 
@@ -116,7 +116,7 @@ _FIXED: Final = (
     ("time in which a client sends nothing, while its close frame or the end of its side is awaited", CLOSE_TIMEOUT_S,
      " s", "cut"),
     ("time until the client's close frame and the end of its side", CLOSE_MAX_S, " s", "cut"),
-    ("what is discarded until then", DISCARD_BYTES, " bytes", "cut"),
+    ("what is discarded until then", DISCARD_BYTES // 2**20, " MiB", "cut"),
     ("messages that wait to be decoded", INBOX_BYTES, " bytes",
      f"held back, but for a little every few seconds, up to {INBOX_MAX_BYTES // 2**20} MiB: a socket that nobody reads"
      " answers no pings"),

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
+import logging
 import ssl
+from pathlib import Path
 
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
 
+from .certificates import warning_about
+
+logger = logging.getLogger(__name__)
+
 
 def tls_context(settings: ServerSettings) -> ssl.SSLContext | None:
-    """For TLS 1.2 and newer; None: the server speaks plain HTTP. ConfigError when certificate and key are no pair."""
+    """For TLS 1.2 and newer; None: the server speaks plain HTTP. ConfigError when certificate and key are no pair.
+    A certificate that is out of date is used all the same, with a warning.
+    """
     certificate, key = settings.tls_certificate, settings.tls_key
     if certificate is None:
         if key is not None:
@@ -33,6 +42,9 @@ def tls_context(settings: ServerSettings) -> ssl.SSLContext | None:
             raise ConfigError(f"server.tls_key: {key} is not the key of the certificate {certificate}") from error
         where = f"{certificate} and {key}" if key is not None else f"{certificate}, where the key is looked for too,"
         raise ConfigError(f"server.tls_certificate: {where} should be a certificate and its key in PEM form") from error
+    problem = warning_about(Path(certificate).read_bytes(), datetime.datetime.now(datetime.UTC))
+    if problem is not None:
+        logger.warning("server.tls_certificate: %s: %s; clients will refuse it", certificate, problem)
     return context
 
 
