@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,13 +18,11 @@ def test_visible_ascii_is_a_token_whatever_stands_around_it(token, around):
 
 @given(st.text())
 def test_what_is_taken_can_travel_in_a_header(text):
-    try:
+    token = None
+    with contextlib.suppress(ValueError):
         token = clean_token(text)
-    except ValueError as error:
-        assert len(text.strip()) < 3 or text.strip() not in str(error)
-    else:
-        assert all(0x21 <= ord(character) <= 0x7E for character in token)
-        assert token == text.strip()
+    can_travel = all(0x21 <= ord(character) <= 0x7E for character in text.strip())
+    assert token == (text.strip() if can_travel else None)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,9 @@ def test_each_of_several_counts_and_none_is_no_browser():
     assert not allows("local", "evil.example", "localhost")
 
 
-@pytest.mark.parametrize("item", ["voice.example:8080", "https://voice.example", "*.", "a..b", "-a", "a b", "*x", "[::1"])
+@pytest.mark.parametrize(
+    "item", ["voice.example:8080", "https://voice.example", "*.", "a..b", "-a", "a b", "*x", "[::1"]
+)
 def test_what_is_no_name(item):
     with pytest.raises(ConfigError, match=r"server.allowed_hosts: expected auto, local, \*, names such as"):
         Hosts(f"local,{item}", True)

@@ -14,7 +14,9 @@ TOKENS = ("good-token", "geheim-e", "x" * 500)
 PROXIES = "10.0.0.0/8,::1,192.168.1.7"
 ORIGINS = "same-origin,https://app.example.com,http://localhost:3000,https://bücher.example"
 HOSTS = "local,*.example.com,server,10.0.0.0/8"
-GATE = Gate(AuthSettings(tokens=",".join(TOKENS), origins=ORIGINS), ServerSettings(trusted_proxies=PROXIES, allowed_hosts=HOSTS))
+GATE = Gate(
+    AuthSettings(tokens=",".join(TOKENS), origins=ORIGINS), ServerSettings(trusted_proxies=PROXIES, allowed_hosts=HOSTS)
+)
 ADDRESSES = (
     "10.1.2.3",
     "192.168.1.7",

@@ -39,7 +39,9 @@ def test_both_ways_to_write_a_time(begin, end):
 def test_what_is_said():
     good, old, early = (at(2020), at(2030)), (at(2010), at(2019, 5)), (at(2028), at(2040))
     assert warning_about(pem_of(good), at(2026)) is None
-    assert warning_about(pem_of(old), at(2026)) == "the certificate has expired: it was valid until 2019-05-01 12:30 UTC"
+    assert (
+        warning_about(pem_of(old), at(2026)) == "the certificate has expired: it was valid until 2019-05-01 12:30 UTC"
+    )
     assert (
         warning_about(pem_of(early), at(2026))
         == "the certificate is not valid yet: it will be from 2028-01-01 12:30 UTC"

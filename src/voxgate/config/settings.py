@@ -111,7 +111,6 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = 32_768
 
-
     @property
     def bare_host(self) -> str:
         """`host` as the system takes it: an IPv6 address may stand in brackets, as in an URL."""

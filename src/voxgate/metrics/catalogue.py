@@ -43,8 +43,8 @@ CATALOGUE: Final = (
     Spec("voxgate_rejected_total", "counter", ("reason",),
          "Connections that were refused before the upgrade, or for the token of their `start`.",
          "`streams`, `streams_per_address`: raise the limits of these names, or add servers. `queue_wait`,"
-         " `buffered_audio`: the model is too slow for the load. `unauthorized`, `origin`, `host`: somebody knocks without"
-         " credentials."),
+         " `buffered_audio`: the model is too slow for the load. `unauthorized`, `origin`, `host`: somebody knocks"
+         " without credentials."),
     Spec("voxgate_closes_total", "counter", ("code",),
          "Connections that ended, by the code of the close frame, ours or the client's; 1006: there was none.",
          "1006: networks that break, or clients that crash. 1008, 1009: clients that do not follow the protocol."

@@ -121,7 +121,7 @@ class HttpProtocol(HttpToolsProtocol):
         websocket = kind(config=self.config, server_state=self.server_state, app_state=self.app_state)
         websocket.connection_made(self.transport)
         self.transport.set_protocol(websocket)
-        self.parser = None  # which knows this object
+        self.parser = None  # type: ignore[assignment]  # it refers to this object
         websocket.begin(handshake.scope_of(scope, self.url), answer)
         if frames:
             websocket.data_received(frames)
