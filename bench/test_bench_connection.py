@@ -48,6 +48,9 @@ class Socket:
     def is_closing(self) -> bool:
         return False
 
+    def set_protocol(self, protocol: asyncio.Protocol) -> None:
+        self.protocol = protocol
+
     def nothing(self, *args: Any) -> None:
         pass
 
@@ -82,10 +85,12 @@ class Streams:
         await started.wait()
         self.protocols = []
         for _ in range(STREAMS):
-            protocol = config.ws_protocol_class(config=config, server_state=ServerState(), app_state={})
+            socket = Socket()
+            http = config.http_protocol_class(config=config, server_state=ServerState(), app_state={})  # type: ignore[call-arg]
+            http.connection_made(socket)  # type: ignore[arg-type]
+            http.data_received(REQUEST)
+            protocol = socket.protocol
             assert isinstance(protocol, WebSocketProtocol)
-            protocol.connection_made(Socket())  # type: ignore[arg-type]
-            protocol.data_received(REQUEST)
             await self.turn(20)
             protocol.data_received(frame(0x81, json.dumps(START).encode()))
             await self.turn(20)

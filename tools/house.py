@@ -26,7 +26,7 @@ FLOORS = {
     "observation": ("what it tells of itself", ("metrics", "tracing")),
     "inference": ("which call runs next, and where", ("scheduler", "queue_wait", "engine", "models", "")),
     "sample path": ("bytes to samples to speech", ("audio", "vad", "gathering", "weights", "speech", "_native")),
-    "contract": ("messages, settings, errors", ("protocol", "messages", "config", "errors")),
+    "contract": ("messages, settings, errors", ("protocol", "messages", "config", "errors", "tokens")),
     "tools": ("tasks, threads, log lines", ("tasks", "logs", "outlet", "watchdog", "histogram")),
 }
 WITH_AUDIO = {"sample path", "inference", "connection"}  # where audio goes

@@ -35,7 +35,7 @@ def test_what_it_is_told_and_what_stays(serve, name):
         kind.attack(raw, random.Random(name))
         if kind.end is not None and kind.end < 1000:
             status = raw.response()[0]
-            assert status == kind.end or (kind.may_be_cut and status == 0)
+            assert status == kind.end
         elif kind.end is not None:
             raw.rest()
             assert raw.close_code == kind.end

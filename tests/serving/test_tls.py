@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import re
 import socket
 import ssl
@@ -13,12 +15,15 @@ from pathlib import Path
 
 import pytest
 import trustme
+import websockets.asyncio.client
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from raw import BINARY, frame, upgrade
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
 from voxgate.serving.tls import tls_context
-from wire import bursts, encode
+from wire import STOP, bursts, encode, start
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +65,36 @@ def test_streams_and_http_over_tls(serve, pair, trusting):
         kinds = [re.search(r'"type":"(\w+)"', text)[1] for text in client]
         assert kinds == ["active", "inactive", "segment"]
         assert client.close_code == 1000
+
+
+@pytest.mark.parametrize("last", [b"", bytes(2_000_000)], ids=["stop", "large"])
+def test_a_close_frame_reaches_a_client_at_full_speed(serve, pair, trusting, last):
+    server = serve(**settings(pair))
+    url = f"wss://127.0.0.1:{server.port}/api/v1/segmented"
+
+    async def flood() -> ConnectionClosed:
+        async with websockets.asyncio.client.connect(url, ssl=trusting, compression=None) as client:
+            try:
+                await client.send(json.dumps(start()))
+                await client.send(last or json.dumps(STOP))
+                while True:
+                    await client.send(bytes(500_000))
+            except ConnectionClosed as closed:
+                return closed
+
+    closed = asyncio.run(flood())
+    assert closed.rcvd is not None
+    assert (closed.rcvd.code, closed.rcvd_then_sent) == (1009 if last else 1000, True)
+
+
+def test_a_refusal_reaches_a_client_that_is_sending(serve, pair, trusting):
+    server = serve(**settings(pair), **{"auth.tokens": "good"})
+    with (
+        socket.create_connection(("127.0.0.1", server.port), 30) as sock,
+        trusting.wrap_socket(sock, server_hostname="localhost") as tls,
+    ):
+        tls.sendall(upgrade("/api/v1/simple", authorization="Bearer bad") + frame(BINARY, bytes(60_000)) * 20)
+        assert tls.recv(12) == b"HTTP/1.1 401"
 
 
 def test_nothing_older_than_tls_1_2(serve, pair, trusting):
