@@ -37,6 +37,8 @@ _CLOSE: Final = 8  # opcode
 class FrameSkipper:
     """Follows the boundaries of a client's frames, whatever their size and kind, and keeps nothing of them."""
 
+    __slots__ = ("_head", "_n_skip_bytes")
+
     def __init__(self) -> None:
         self._n_skip_bytes = 0  # of a frame whose header was seen
         self._head = b""  # the beginning of a header that is not complete

@@ -131,12 +131,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         if self.transport.is_closing():
             return
+        is_answered = self._has_headers and self.cycle is not None and self.cycle.response_started
         self.pipeline.clear()
         for cycle in (self.cycle, self._answering):
             if cycle is not None:
                 cycle.disconnected = True  # it writes nothing more
                 cycle.message_event.set()
-        self.transport.write(handshake.encode_refusal(refused))
+        if not is_answered:  # while its body was still coming
+            self.transport.write(handshake.encode_refusal(refused))
         Closing(self.loop, self.transport, self)
 
     def _wait_for_request(self) -> None:

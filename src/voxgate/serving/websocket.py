@@ -70,7 +70,8 @@ class Frames(ServerProtocol):
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """One websocket. `settings` are those of a subclass that is made for one server, because uvicorn makes the objects.
 
-    Reading is paused (`read_paused`) while a message waits for the application, and while `_may_read` says no.
+    Reading is paused (`read_paused`) while a message waits for the application, until the client has been let in, and
+    while it has sent too much or does not read.
     """
 
     # What a message of live audio touches lies together, and not in a dictionary: with many streams, each of its lines
