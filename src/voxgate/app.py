@@ -107,16 +107,16 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
         routes=routes,
         lifespan=lifespan,
         exception_handlers={405: wrong_method},
-        middleware=[Middleware(CalledBy, service), Middleware(Ports, service, nothing)],
+        middleware=[Middleware(HostCheck, service), Middleware(Ports, service, nothing)],
     )
     app.router.default = nothing
     app.router.redirect_slashes = False  # it would redirect to whatever host the client has named
     return app
 
 
-class CalledBy:
-    """Who calls the server by a name that is not its own gets no answer (access.hosts), but for whether it is there:
-    probes of orchestrators use addresses, and have nothing to read.
+class HostCheck:
+    """Refuses requests that call the server by a name which is not allowed (access.hosts). Health and readiness answer
+    to any name: probes of orchestrators use addresses, and there is nothing to read.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:

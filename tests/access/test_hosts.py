@@ -41,8 +41,15 @@ def test_where_others_can_connect_any_name_is_good_by_default():
 
 
 def test_names_suffixes_addresses_and_networks():
-    setting = "Voice.Example., *.example.com, 192.168.0.0/16, [2001:db8::1], 10.1.2.3"
-    for host in ("voice.example", "VOICE.example.:1", "a.example.com", "a.b.example.com:1", "192.168.3.4:80"):
+    setting = "bücher.example, Voice.Example., *.example.com, 192.168.0.0/16, [2001:db8::1], 10.1.2.3"
+    for host in (
+        "xn--bcher-kva.example",
+        "voice.example",
+        "VOICE.example.:1",
+        "a.example.com",
+        "a.b.example.com:1",
+        "192.168.3.4:80",
+    ):
         assert allows(setting, host), host
     for host in ("[2001:db8::1]:80", "[2001:DB8:0::1]", "10.1.2.3", "[::ffff:10.1.2.3]"):
         assert allows(setting, host), host
@@ -58,7 +65,7 @@ def test_each_of_several_counts_and_none_is_no_browser():
 
 
 @pytest.mark.parametrize(
-    "item", ["voice.example:8080", "https://voice.example", "*.", "a..b", "-a", "a b", "*x", "[::1"]
+    "item", ["voice.example:8080", "https://voice.example", "*.", "a..b", "-a", "a b", "*x", "[::1", "ü" * 80]
 )
 def test_what_is_no_name(item):
     with pytest.raises(ConfigError, match=r"server.allowed_hosts: expected auto, local, \*, names such as"):

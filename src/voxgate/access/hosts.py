@@ -56,7 +56,7 @@ class Hosts:
         try:
             self._networks.append(ip_network(item[1:-1] if item[:1] + item[-1:] == "[]" else item))
         except ValueError:
-            name = item.removeprefix("*.").removesuffix(".")
+            name = _ascii(item.removeprefix("*.").removesuffix("."))
             if not _NAME.fullmatch(name):
                 raise ConfigError(
                     "server.allowed_hosts: expected auto, local, *, names such as voice.example or *.example.com, "
@@ -87,6 +87,14 @@ def host_of(value: bytes) -> str | None:
     found = _SENT.fullmatch(value.decode("latin-1").strip()) if value.isascii() else None
     host = None if found is None else found[1].lower().strip("[]").removesuffix(".")
     return host if host and len(host) <= _MAX_CHARACTERS else None
+
+
+def _ascii(name: str) -> str:
+    """As browsers write it."""
+    try:
+        return name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        return ""
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
