@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from voxgate import logs
 from voxgate._native.intake import DECLINED, WAITING
 from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
 from voxgate.gathering import Outcome
@@ -106,17 +105,13 @@ class SegmentedRunner(Runner):
 
     def _gathered(self, outcome: Outcome) -> None:
         """What came of the frames that waited; in the turn of the event loop in which they came, or the next."""
-        token = logs.current.set(() if self.log_context is None else (self.log_context,))
-        try:
+
+        def handle() -> None:
             if isinstance(outcome, BaseException):
                 raise outcome
             self._handle(outcome)
-        except Exception:
-            if self.on_failure is None:
-                raise
-            self.on_failure()
-        finally:
-            logs.current.reset(token)
+
+        self._guarded(handle)
 
     def _close(self) -> None:
         events = self._session.finish()
@@ -186,22 +181,22 @@ class SegmentedRunner(Runner):
                 self._tally.interims_superseded += interims.pop(channel, None) is not None
                 self._supersede(channel)
                 if event.audio is not None:
-                    self._ask(channel, event.audio, event.start_pos, event.end_pos, is_final=True)
+                    self._submit(self._new_call(channel, event.audio, event.start_pos, event.end_pos, is_final=True))
         for event in interims.values():
             self._interim(event)
 
     def _interim(self, event: VadEvent) -> None:
         channel = event.channel
         before = self._interims[channel]
-        if before is not None:
-            self._tally.interims_superseded += not before.job.taken_s or self._newer[channel] is not None
-            if before.job.taken_s:
-                self._newer[channel] = event
-                return
-            self._cancel(before)
+        if before is not None and not self._withdraw(before):
+            self._tally.interims_superseded += self._newer[channel] is not None
+            self._newer[channel] = event
+            return
+        self._tally.interims_superseded += before is not None
         audio = self._session.read(channel, event.start_pos, event.end_pos)
-        call = self._ask(channel, audio, event.start_pos, event.end_pos, is_final=False)
-        self._interims[channel] = call if call.job in self.calls else None
+        call = self._new_call(channel, audio, event.start_pos, event.end_pos, is_final=False)
+        self._interims[channel] = call
+        self._submit(call)
 
     def _answered(self, call: Call) -> None:
         channel = call.channel
@@ -215,11 +210,7 @@ class SegmentedRunner(Runner):
         self._tally.interims_superseded += self._newer[channel] is not None
         self._newer[channel] = None
         before = self._interims[channel]
-        if before is None:
-            return
-        self._tally.interims_superseded += not before.dropped
-        if before.job.taken_s:
-            self._drop(before)  # and no other interim of this channel before it has returned
-        else:
-            self._interims[channel] = None
-            self._cancel(before)
+        if before is not None:
+            self._tally.interims_superseded += not before.dropped
+            self._drop(before)
+            self._withdraw(before)  # otherwise it runs, and no other of this channel before it has returned
