@@ -5,6 +5,7 @@ A real scheduler, whose clock, loop and workers are the test.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,13 +58,14 @@ class Room(Bench):
         self.asked: list[Job] = []
         """Every job that was offered to the scheduler, once each, in that order."""
         self.running: list[list[Job]] = []
+        self.heard_later: list[Callable[[], None]] = []
         self.is_crowded = False
         """Others leave no room in the queue."""
         config = load_config(environ={}, overrides={**SETTINGS, **overrides})
         service: Any = SimpleNamespace(
             config=config,
             scheduler=self.scheduler,
-            gathering=Gathering(lambda hear: hear()),  # every message is a turn
+            gathering=Gathering(self.heard_later.append),
             detector=DETECTOR,
             vad=VadConfig(**config.vad.tunables()),
             model=SimpleNamespace(sample_rate=RATE),
@@ -82,7 +84,8 @@ class Room(Bench):
         start = Start(AudioFormat(n_channels, RATE, 32, True), interim_results=True)
         self.runner = RUNNERS[route](service, start, self.events.append, lambda: None)
 
-    def feed(self, n_frames: int) -> None:
+    def feed(self, n_frames: int, is_heard: bool = True) -> None:
+        """`is_heard`: what the detector made of it is handed over in the same turn of the loop."""
         begin, end = self.fed_frames, self.fed_frames + n_frames
         self.fed_frames = end
         if self.route == "segmented":
@@ -90,6 +93,13 @@ class Room(Bench):
         else:
             planes = np.stack([np.arange(begin, end) + (k << 20) for k in range(self.n_channels)]) / 2**23
         self.runner.feed(encode(planes, "f32"))
+        if is_heard:
+            self.hear()
+
+    def hear(self) -> None:
+        later, self.heard_later[:] = self.heard_later[:], []
+        for hear in later:
+            hear()
 
     def flush(self) -> None:
         self.runner.flush()
@@ -122,6 +132,7 @@ class Room(Bench):
     def settle(self) -> None:
         """Everything is over that can be."""
         self.is_crowded = False
+        self.hear()
         for _ in range(1000):
             self.loop.turn()
             while self.running:
@@ -286,10 +297,12 @@ class InterimRoom(Room):
         super().__init__("segmented", **{"limits.buffered_audio_s": 60})
         self.talk = bursts((0.2, 60.0), length_s=60.0)
 
-    def feed(self, n_frames: int) -> None:
+    def feed(self, n_frames: int, is_heard: bool = True) -> None:
         begin = self.fed_frames
         self.fed_frames += n_frames
         self.runner.feed(encode(self.talk[begin : self.fed_frames], "f32"))
+        if is_heard:
+            self.hear()
 
 
 def test_an_interim_that_a_worker_has_just_taken_runs_whatever_is_noted_about_it() -> None:
@@ -357,6 +370,23 @@ def test_an_interim_counts_as_running_until_it_returns_also_past_its_deadline() 
     assert [job.final for job in room.asked] == [False, True, False]
 
 
+def test_an_interim_whose_segment_ended_before_it_could_be_asked_for_is_superseded() -> None:
+    """The detector has heard the end, and its audio is gone; what it made of that has not been handed over yet."""
+    room = InterimRoom()
+    room.talk = bursts((0.2, 1.5), length_s=60.0)
+    room.feed(RATE)
+    assert len(room.begin()) == 1
+    room.feed(RATE // 4)  # a newer interim, which waits for the one that runs
+    room.feed(RATE * 4, is_heard=False)
+    room.end()
+    room.loop.turn()
+    room.runner.finish()
+    room.settle()
+    assert [job.final for job in room.asked] == [False, True]
+    assert room.scheduler.counts().callback_failures == 0
+    room.check_all_is_covered()
+
+
 def test_an_interim_that_expires_in_the_queue_makes_room_for_the_next() -> None:
     room = InterimRoom()
     room.feed(RATE)
@@ -386,9 +416,13 @@ class Interleavings(RuleBasedStateMachine):
             not self.finished and self.room.fed_frames < 10 * RATE and self.room.runner.backlog_s < BUFFERED_S
         )
     )
-    @rule(n_frames=st.sampled_from([1, 320, 1600, 5000, 16_000]))
-    def feed(self, n_frames: int) -> None:
-        self.room.feed(n_frames // self.n_channels or 1)
+    @rule(n_frames=st.sampled_from([1, 320, 1600, 5000, 16_000]), is_heard=st.booleans())
+    def feed(self, n_frames: int, is_heard: bool) -> None:
+        self.room.feed(n_frames // self.n_channels or 1, is_heard)
+
+    @rule()
+    def hear(self) -> None:
+        self.room.hear()
 
     @precondition(lambda self: not self.finished)
     @rule()

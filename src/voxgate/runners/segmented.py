@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from voxgate._native.intake import DECLINED, WAITING
 from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
 from voxgate.gathering import Outcome
@@ -57,6 +59,7 @@ class SegmentedRunner(Runner):
         # Only for who asks for probabilities; the frames of each channel that have not been sent.
         self._heard: list[list[float]] | None = [[] for _ in range(self._n_channels)] if start.probabilities else None
         self._frame_samples = detector.frame_samples
+        self._no_audio: Samples = np.empty((self._n_channels, 0), np.float32)
         self._frames_per_event = max(1, round(PROBABILITIES_S * self._rate / self._frame_samples))
         self._heard_pos = 0  # end of the last whole frame
 
@@ -187,9 +190,10 @@ class SegmentedRunner(Runner):
 
     def _interim(self, event: VadEvent) -> None:
         channel = event.channel
+        self._tally.interims_superseded += self._newer[channel] is not None
+        self._newer[channel] = None
         before = self._interims[channel]
         if before is not None and not self._withdraw(before):
-            self._tally.interims_superseded += self._newer[channel] is not None
             self._newer[channel] = event
             return
         self._tally.interims_superseded += before is not None
@@ -200,10 +204,15 @@ class SegmentedRunner(Runner):
 
     def _answered(self, call: Call) -> None:
         channel = call.channel
-        if call is self._interims[channel]:
-            newer, self._interims[channel], self._newer[channel] = self._newer[channel], None, None
-            if newer is not None:
-                self._interim(newer)
+        if call is not self._interims[channel]:
+            return
+        self._interims[channel] = None
+        if self._newer[channel] is not None:
+            # What the session has heard meanwhile may have ended the segment, whose audio is then gone.
+            self._handle(self._session.feed(self._no_audio))
+        newer, self._newer[channel] = self._newer[channel], None
+        if newer is not None:
+            self._interim(newer)
 
     def _supersede(self, channel: int) -> None:
         """The segment is over: its interim is not wanted any more, waiting or running."""
