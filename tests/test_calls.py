@@ -45,8 +45,8 @@ TALK = bursts(*[(0.2 + 0.6 * k, 0.6 + 0.6 * k) for k in range(20)], length_s=12.
 
 
 class Room(Bench):
-    """A session without a socket, and a scheduler whose worker is the test. A sample's value says where it stands, on the
-    routes on which the model hears everything.
+    """A session without a socket, and a scheduler whose worker is the test. On the simple and the stateful route, the
+    value of a sample is its position.
     """
 
     def __init__(self, route: Route, n_channels: int = 1, **overrides: Any) -> None:
@@ -159,9 +159,7 @@ class Room(Bench):
         runner = self.runner
         assert (runner.owed, runner.backlog_s, len(runner.calls)) == (0, 0.0, 0)
         assert runner.processed_s == runner.received_s == self.fed_frames / RATE
-        assert runner.results + runner.errors == sum(
-            isinstance(event, (Segment, Error)) for event in self.events
-        )
+        assert runner.results + runner.errors == sum(isinstance(event, (Segment, Error)) for event in self.events)
         if self.route == "segmented":
             n_replies = sum(len(self.replies(channel)) for channel in range(self.n_channels))
             assert n_replies == sum(job.final for job in self.asked)
@@ -412,9 +410,7 @@ class Interleavings(RuleBasedStateMachine):
         self.finished = False
 
     @precondition(
-        lambda self: (
-            not self.finished and self.room.fed_frames < 10 * RATE and self.room.runner.backlog_s < BUFFERED_S
-        )
+        lambda self: not self.finished and self.room.fed_frames < 10 * RATE and self.room.runner.backlog_s < BUFFERED_S
     )
     @rule(n_frames=st.sampled_from([1, 320, 1600, 5000, 16_000]), is_heard=st.booleans())
     def feed(self, n_frames: int, is_heard: bool) -> None:

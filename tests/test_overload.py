@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from voxgate.models import Model
 from voxgate.service import Service
-from wire import FLUSH, STOP, Client, bursts, encode, pieces, refused, start
+from wire import STOP, Client, bursts, encode, pieces, refused, start
 
 SECOND = encode(np.zeros((1, 16_000)))
 
