@@ -124,9 +124,9 @@ class SchedulerTimes:
 class Scheduler:
     """Takes jobs on the loop's thread, lets an engine's workers have them, and answers each on the loop's thread.
 
-    ``submit``, ``cancel`` and ``close`` belong to the loop's thread; ``take``, ``finish`` and ``requeue`` are the
+    ``submit``, ``withdraw``, ``cancel`` and ``close`` belong to the loop's thread; ``take``, ``finish`` and ``requeue`` are the
     engine's side and may be called by any thread; the counters may be read by any. Every accepted job is answered
-    exactly once, with a result or an error, unless it is cancelled: then never.
+    exactly once, with a result or an error, unless it is withdrawn or cancelled: then never.
     """
 
     def __init__(
@@ -417,7 +417,7 @@ class Scheduler:
                 break
             late.append(job)
         running = {job for job in late if not self._queue.cancel(job)}
-        # Of the interims of a channel one may run, so that one is over only when it returns. Nobody waits for it.
+        # An interim that runs is over when it returns, for no other of its channel may run before. Nobody waits for it.
         late = [job for job in late if job.final or job not in running]
 
         def expired(job: Job) -> InferenceError:
