@@ -124,9 +124,9 @@ class SchedulerTimes:
 class Scheduler:
     """Takes jobs on the loop's thread, lets an engine's workers have them, and answers each on the loop's thread.
 
-    ``submit``, ``withdraw``, ``cancel`` and ``close`` belong to the loop's thread; ``take``, ``finish`` and ``requeue`` are the
-    engine's side and may be called by any thread; the counters may be read by any. Every accepted job is answered
-    exactly once, with a result or an error, unless it is withdrawn or cancelled: then never.
+    ``submit``, ``withdraw``, ``cancel`` and ``close`` belong to the loop's thread; ``take``, ``finish`` and ``requeue``
+    are the engine's side and may be called by any thread; the counters may be read by any. Every accepted job is
+    answered exactly once, with a result or an error, unless it is withdrawn or cancelled: then never.
     """
 
     def __init__(
