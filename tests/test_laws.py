@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
@@ -44,9 +45,11 @@ class InstantScheduler:
     """Answers when told to, in the order it is told; keeps every audio it was given."""
 
     room = 1 << 30  # how many jobs it takes at once
+    clock = staticmethod(time.monotonic)
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
+        self.running: set[Job] = set()
         self.audio: list[np.ndarray] = []
 
     def submit(self, job: Job) -> None:
@@ -55,11 +58,20 @@ class InstantScheduler:
         self.jobs.append(job)
         self.audio.append(job.audio)
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def withdraw(self, job: Job) -> bool:
+        if job not in self.jobs or job in self.running:
+            return False
+        self.jobs.remove(job)
+        job.cancelled = True
+        return True
+
     def cancel(self, job: Job) -> bool:
         job.cancelled = True
-        if job in self.jobs:
-            self.jobs.remove(job)
-        return True
+        return self.withdraw(job)
 
     def answer(self, index: int = 0) -> None:
         job = self.jobs.pop(index)
@@ -276,14 +288,14 @@ def test_a_final_takes_the_place_of_its_interim():
     (second,) = scheduler.jobs  # the first still waited: it is replaced
     assert first.cancelled
     assert len(second.audio) > len(first.audio)
-    second.taken_s = 1.0  # it runs now
+    scheduler.running.add(second)
     runner.feed(data[3 * 16_000 : 4 * 16_000])
     turns.end()
     assert scheduler.jobs == [second]  # the newer one follows it
     scheduler.answer()
     (third,) = scheduler.jobs
     assert len(third.audio) > len(second.audio)
-    third.taken_s = 2.0
+    scheduler.running.add(third)
     runner.feed(data[4 * 16_000 :])
     turns.end()
     running, final = scheduler.jobs

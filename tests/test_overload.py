@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from voxgate.models import Model
 from voxgate.service import Service
-from wire import STOP, Client, encode, refused, start
+from wire import STOP, Client, bursts, encode, pieces, refused, start
 
 SECOND = encode(np.zeros((1, 16_000)))
 
@@ -154,3 +158,145 @@ def test_when_the_audio_of_all_streams_fills_its_room_the_greedy_one_is_held_bac
     while server.service.streams:
         pass
     assert buffered.total_s == 0
+
+
+@contextlib.contextmanager
+def flood(url: str, n_streams: int) -> Iterator[None]:
+    """Streams that send as fast as the server reads, and are cut off in the end."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(url)) for _ in range(n_streams)]
+
+        def one(client: Client) -> None:
+            with contextlib.suppress(ConnectionClosed):
+                client.send(start())
+                while True:
+                    client.send(SECOND)
+
+        threads = [threading.Thread(target=one, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            for client in clients:
+                client.socket.socket.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+class Slow(Model):
+    """Never as fast as it is asked, on every route, until it may be."""
+
+    def __init__(self) -> None:
+        self.may_be_fast = threading.Event()
+
+    def infer(self, audio):
+        self.may_be_fast.wait(0.3)
+        return {"count": len(audio)}
+
+    def open(self):
+        return {"count": 0}
+
+    def step(self, audio, state):
+        state["count"] += len(audio)
+        return self.infer(audio)
+
+    def finish(self, state):
+        return {"total": state["count"]}
+
+
+@pytest.mark.parametrize("route", ["simple", "stateful", "segmented"])
+def test_after_an_overload_results_and_errors_cover_all_audio(serve, route):
+    """A stream among others that flood the server gets errors; then its audio is heard again."""
+    model = Slow()
+    settings = {
+        "inference.threads": 1,
+        "inference.max_jobs": 2,
+        "inference.deadline_s": 1,
+        "inference.warm_up": False,
+        "limits.buffered_audio_s": 4,
+        "limits.queue_wait_s": 3600,
+        "simple.max_chunk_s": 1.0,
+        "vad.silence_duration_ms": 200,
+    }
+    server = serve(model, **settings)
+    speech = encode(bursts((0.2, 0.6), length_s=1.0))
+    n_seconds, events = 0, []
+    try:
+        with Client(server.url(route)) as victim:
+            victim.send(start(notices=True))
+            with flood(server.url("simple"), 12):
+                # Until some of it was refused for as long as a call may wait.
+                while not any(event.get("code") == "overloaded" for event in events):
+                    assert n_seconds < 300, "the others are no flood any more"
+                    victim.send(speech)
+                    n_seconds += 1
+                    with contextlib.suppress(TimeoutError):
+                        while True:
+                            events.append(json.loads(victim.socket.recv(0.05)))
+            model.may_be_fast.set()
+            victim.send(*[speech] * 20, STOP)  # more than there is room for
+            while (event := victim.receive()) is not None:
+                events.append(event)
+                assert {event["type"] for event in events[-30:]} != {"progress"}, "it waits for ever"
+            assert victim.close_code == 1000
+    finally:
+        model.may_be_fast.set()
+    n_seconds += 20
+    finished = events[-1]
+    assert finished["type"] == "finished"
+    assert finished["received_s"] == finished["processed_s"] == n_seconds
+    segments = [event for event in events if event["type"] == "segment"]
+    errors = [event for event in events if event["type"] == "error"]
+    assert {event["code"] for event in errors} <= {"overloaded", "inference_failed"}
+    assert (finished["results"], finished["errors"]) == (len(segments), len(errors))
+    if route == "segmented":
+        assert len(segments) + len(errors) == n_seconds
+        return
+    # An error has no times: it stands for what lies between its neighbours, and takes up room there.
+    end_s, has_error = 0.0, False
+    for event in events:
+        if event["type"] == "segment":
+            assert event["start_time"] == end_s or (has_error and event["start_time"] > end_s)
+            end_s, has_error = event["end_time"], False
+        elif event["type"] == "error":
+            has_error = True
+    assert end_s == n_seconds
+    counted = sum(event.get("count", 0) for event in segments)
+    missed = n_seconds * 16_000 - counted
+    assert missed >= 0
+    assert segments[-1]["end_time"] == n_seconds
+
+
+def test_one_interim_of_a_channel_runs_at_a_time_however_many_threads_there_are(serve):
+    """Audio comes as fast as the server reads, and the model's calls keep all threads busy."""
+    lock = threading.Lock()
+    running: list[int] = []
+    together: list[list[int]] = []
+
+    def model(audio):
+        with lock:
+            running.append(len(audio))
+            together.append(list(running))
+        for _ in range(20_000):
+            pass
+        with lock:
+            running.remove(len(audio))
+        return {"count": len(audio)}
+
+    settings = {
+        "inference.threads": 8,
+        "inference.warm_up": False,
+        "vad.interim_interval_ms": 50,
+        "vad.silence_duration_ms": 200,
+    }
+    server = serve(model, **settings)
+    talk = encode(bursts(*[(k + 0.2, k + 0.7) for k in range(20)], length_s=20.5))
+    with Client(server.url()) as client:
+        client.send(start(interim_results=True), *pieces(talk, 640), STOP)
+        events = client.rest()
+    finals = [event["count"] for event in events if event["type"] == "segment" and event["is_final"]]
+    assert len(finals) == 20
+    interims = [[length for length in lengths if length not in finals] for lengths in together]
+    assert any(interims)
+    assert [lengths for lengths in interims if len(lengths) > 1] == []

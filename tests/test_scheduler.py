@@ -632,6 +632,53 @@ def test_the_outcome_of_a_running_job_that_is_cancelled_is_dropped() -> None:
     assert bench.scheduler.depths()["running"] == 0
 
 
+def test_a_queued_job_that_is_withdrawn_neither_runs_nor_is_answered() -> None:
+    bench = Bench()
+    first, second = bench.submit(2)
+    assert bench.scheduler.withdraw(first) is True
+    assert bench.scheduler.withdraw(first) is False
+    assert bench.work(2) == [second]
+    assert bench.turn() == [second]
+    assert bench.scheduler.outcomes()["cancelled"] == 1
+    assert bench.scheduler.owed == 0
+
+
+def test_a_job_that_a_worker_has_taken_is_not_withdrawn_but_answered() -> None:
+    bench = Bench()
+    (job,) = bench.submit()
+
+    def clock() -> float:  # read between the taking of a job and the note that it was taken
+        assert job.taken_s == 0
+        assert bench.scheduler.withdraw(job) is False
+        return bench.now_s
+
+    bench.scheduler._clock = clock
+    taken = bench.take(1)
+    bench.scheduler._clock = lambda: bench.now_s
+    assert bench.scheduler.withdraw(job) is False
+    bench.scheduler.finish(taken, results(taken))
+    assert bench.scheduler.withdraw(job) is False
+    assert bench.turn() == [job]
+    assert job.result == {"i": 0}
+    assert bench.scheduler.counts().cancelled == 0
+
+
+def test_an_interim_that_runs_is_answered_when_it_returns_also_past_its_time() -> None:
+    bench = Bench(deadline_s=10.0)
+    (late,) = bench.submit(final=False)
+    taken = bench.take(1)
+    (queued,) = bench.submit(final=False)
+    bench.wait(10)
+    assert bench.turn() == [queued]
+    (final,) = bench.submit()
+    bench.wait(10)
+    assert bench.turn() == [final]
+    bench.scheduler.finish(taken, results(taken))
+    assert bench.turn() == [late]
+    assert late.error is None
+    assert bench.scheduler.counts().expired == 2
+
+
 def test_a_finished_job_that_is_cancelled_before_its_delivery_is_not_answered() -> None:
     bench = Bench()
     (job,) = bench.submit()

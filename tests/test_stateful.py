@@ -83,6 +83,7 @@ class Desk:
         self.n_run = 0
         self._invoker = Invoker(model)
         self.refusal: VoxgateError | None = None
+        self.clock = time.monotonic
 
     def submit(self, job: Job) -> None:
         assert job.final

@@ -431,14 +431,11 @@ class Connection:
         runner, share = self._runner, self._share
         assert runner is not None
         assert share is not None
-        owed = runner.owed
-        if not owed:  # nearly always: what waits is too little for a call
-            return self._outbox.is_full
-        backlog_s = runner.backlog_s
+        owed, backlog_s = runner.owed, runner.backlog_s
         share.hold(backlog_s)
         return (
             backlog_s >= self._limits.buffered_audio_s
-            or share.is_too_large  # an answer will come, and then there is less
+            or (owed > 0 and share.is_too_large)  # an answer will come, and then there is less
             or owed >= self._max_owed
             or self._outbox.is_full
         )

@@ -124,9 +124,9 @@ class SchedulerTimes:
 class Scheduler:
     """Takes jobs on the loop's thread, lets an engine's workers have them, and answers each on the loop's thread.
 
-    ``submit``, ``cancel`` and ``close`` belong to the loop's thread; ``take``, ``finish`` and ``requeue`` are the
-    engine's side and may be called by any thread; the counters may be read by any. Every accepted job is answered
-    exactly once, with a result or an error, unless it is cancelled: then never.
+    ``submit``, ``withdraw``, ``cancel`` and ``close`` belong to the loop's thread; ``take``, ``finish`` and ``requeue``
+    are the engine's side and may be called by any thread; the counters may be read by any. Every accepted job is
+    answered exactly once, with a result or an error, unless it is withdrawn or cancelled: then never.
     """
 
     def __init__(
@@ -189,6 +189,16 @@ class Scheduler:
     def engine(self) -> Engine:
         return self._engine
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """On whose thread jobs are submitted and answered."""
+        return self._loop
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds, from any beginning: what `deadline_s` is measured by."""
+        return self._clock
+
     def start(self) -> None:
         """Brings the engine's workers up. Raises ConfigError when the engine cannot run its model."""
         self._engine.start(self)
@@ -233,6 +243,18 @@ class Scheduler:
         if self._timer is None:
             self._timer = self._loop.call_later(self._deadline_s, self._check_deadlines)
 
+    def withdraw(self, job: Job) -> bool:
+        """Takes `job` back if it is still queued: it will neither run nor be answered. False, and nothing changes, when
+        it is not: then it runs, or has run, and is answered as ever (or it was answered, cancelled or refused before).
+
+        The queue alone decides, under its lock: a job that a worker has taken is never queued, whatever the worker has
+        noted about it so far.
+        """
+        if not self._queue.cancel(job):
+            return False
+        self._cancelled(job)
+        return True
+
     def cancel(self, job: Job) -> bool:
         """Nobody waits for `job` any more: `on_done` will not be called. Returns True when the model was spared the
         call.
@@ -240,14 +262,18 @@ class Scheduler:
         A queued job leaves the queue at once; a running one runs on and its outcome is dropped. Harmless for a job
         that has been answered, cancelled or refused already.
         """
-        queued = self._queue.cancel(job)
+        if self.withdraw(job):
+            return True
+        self._cancelled(job)
+        return False
+
+    def _cancelled(self, job: Job) -> None:
         self._forget(job)
         if job.owed:
             self._counts.cancelled += 1
             self._outcomes["cancelled"] += 1
             job.owed = False
         job.cancelled = True
-        return queued
 
     def _forget(self, job: Job) -> None:
         if self._accepted.pop(job, job) is None:  # it was there
@@ -286,16 +312,16 @@ class Scheduler:
         while (taken := self._queue.take(limits.max_items, max_samples, limits.window_s, arena)) is not None:
             jobs, audio, lengths = taken
             now_s = self._clock()
-            for job in jobs:
-                job.taken_s = now_s
-                job.queue_s = now_s - job.submitted_s
-                job.batch_size = len(jobs)
-                job.attempts += 1
             times = self.times
             with self._lock:
                 self._n_running += len(jobs)
                 times.batch_size.observe(len(jobs))
                 for job in jobs:
+                    job.taken_s = now_s
+                    if not job.settled:  # Its time may have been up just now.
+                        job.queue_s = now_s - job.submitted_s
+                    job.batch_size = len(jobs)
+                    job.attempts += 1
                     (times.final_wait_s if job.final else times.interim_wait_s).observe(job.queue_s)
                 self._queue_wait.taken(jobs, now_s)
             traced = [job.trace for job in jobs if job.trace is not None]
@@ -391,6 +417,8 @@ class Scheduler:
                 break
             late.append(job)
         running = {job for job in late if not self._queue.cancel(job)}
+        # An interim that runs is over when it returns, for no other of its channel may run before. Nobody waits for it.
+        late = [job for job in late if job.final or job not in running]
 
         def expired(job: Job) -> InferenceError:
             if job.state is not None and job in running:

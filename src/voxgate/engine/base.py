@@ -91,7 +91,7 @@ class Job:
     """Whose job it is, by identity; jobs of one stream compete as one."""
     on_done: Callable[[Job], None]
     """Called once, on the loop's thread, with one of `result` and `error` set (neither, when a stateful call had
-    nothing to say); never after the job was cancelled."""
+    nothing to say); never after the job was cancelled or withdrawn."""
     call: Call = "infer"
     """`step` and `finish` need `state`; such a job always runs alone."""
     state: State | None = None
@@ -112,7 +112,7 @@ class Job:
     """How often an engine took it; more than once only when a worker died of it or beside it."""
     deadline_s: float = math.inf
     """When it has to be answered, on the scheduler's clock (`time.perf_counter`); then it is answered with an error,
-    and whatever comes of it later is dropped."""
+    and whatever comes of it later is dropped. An interim that runs is answered when it returns: nobody waits for it."""
     cancelled: bool = False
     """Nobody waits any more. May turn true at any time while the job runs; its outcome is then dropped."""
     owed: bool = False

@@ -7,8 +7,8 @@ through the scheduler, on the same thread. Whoever owns a runner watches `backlo
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +30,8 @@ from voxgate.protocol import Route
 from .timing import Timing
 
 if TYPE_CHECKING:
+    import asyncio
+
     from typing_extensions import Buffer
 
     from voxgate.service import Service
@@ -129,14 +131,14 @@ class Call:
     is_final: bool | None
     reply: Reply
     job: Job
-    held_s: float
-    """When it was made, by the monotonic clock."""
+    made_s: float
+    """By the scheduler's clock."""
     submitted: bool = False
     refused: bool = False
     """There was no room for it at least once."""
     trace: CallTrace | None = None
     dropped: bool = False
-    """Nobody wants the answer any more, but the model is at it."""
+    """An interim whose answer nobody wants any more; its reply is settled."""
 
 
 class Runner:
@@ -172,6 +174,8 @@ class Runner:
         # the time that a call may take, and the room of others. Interims, of which a channel has one, go straight on.
         self._held: deque[Call] = deque()
         self._n_submitted = 0
+        self._submitting = False
+        self._last_submitted_s = -math.inf
         self._per_stream = service.config.inference.per_stream
         self._patience_s = service.config.inference.deadline_s
         self._retry: asyncio.TimerHandle | None = None
@@ -181,7 +185,9 @@ class Runner:
         """Whose log lines these are; set before the first audio, as is the next."""
         self.trace: SessionTrace | None = None
         self.on_failure: Callable[[], None] | None = None
-        """Called, from its handler, for an exception that has no other way to who owns this: not from `feed`."""
+        """Called, from its handler, for an exception that has no other way to the owner of this session: for those of
+        answers, timers and the detector, not for those of `feed`, `flush` and `finish`.
+        """
         self.most_lag_s = 0.0
         """The largest `backlog_s` so far."""
         self.results = 0
@@ -289,11 +295,11 @@ class Runner:
         return self._pending_samples(channel)
 
     def _answered(self, call: Call) -> None:
-        """A call is over; its reply is settled."""
+        """A call is over, and its reply is settled. New calls may be made here."""
 
     # Model calls.
 
-    def _ask(
+    def _new_call(
         self,
         channel: int,
         audio: Samples,
@@ -303,10 +309,12 @@ class Runner:
         method: Method = "infer",
         state: State | None = None,
     ) -> Call:
-        """Asks the model about `audio`; the answer has its place among the channel's replies from now on."""
+        """A call about `audio`, whose answer has its place among the channel's replies from now on. It is the caller's
+        to `_submit`.
+        """
         job = Job(audio, self._rate, is_final is not False, self, self._done, method, state, self.log_context)
         reply = self._replies[channel].reserve()
-        call = Call(channel, start_pos, end_pos, is_final, reply, job, time.monotonic())
+        call = Call(channel, start_pos, end_pos, is_final, reply, job, self._scheduler.clock())
         if self.trace is not None:
             job.trace = call.trace = self.trace.asked(
                 channel, start_pos / self._rate, end_pos / self._rate, is_final, method
@@ -314,65 +322,94 @@ class Runner:
         self.calls[job] = call
         if is_final is not False:
             self._in_calls_samples[channel] += len(audio)
-            self._held.append(call)
-            self._submit_held()
-            return call
-        try:
-            self._scheduler.submit(job)
-        except VoxgateError as error:
-            job.error = error
-            self._settle(call)
         return call
 
+    def _submit(self, call: Call) -> None:
+        """Asks the model, now or when it is the call's turn. The call may be over when this returns."""
+        if call.is_final is not False:
+            self._held.append(call)
+            self._submit_held()
+            return
+        try:
+            self._scheduler.submit(call.job)
+        except VoxgateError as error:
+            call.job.error = error
+            self._over(call)
+
     def _submit_held(self) -> None:
-        while self._held and self._n_submitted < self._per_stream and self._retry is None:
-            call = self._held[0]
-            try:
-                self._scheduler.submit(call.job)
-            except VoxgateError as error:
-                if isinstance(error, Overloaded) and time.monotonic() < call.held_s + self._patience_s:
-                    # The server's bounds are reached, not ours: this one comes again, and is answered in the end.
-                    self._tally.limit_hits["max_jobs"] += not call.refused
-                    call.refused = True
-                    self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._submit_again)
-                    return
-                call.job.error = error
-                self._held.popleft()
-                self._settle(call)
-            else:
-                call.submitted = True
-                self._n_submitted += 1
-                self._held.popleft()
+        if self._submitting:
+            return  # A call that was given up below made room for the next, which the loop there reaches.
+        self._submitting = True
+        try:
+            while self._held and self._n_submitted < self._per_stream and self._retry is None:
+                call = self._held[0]
+                try:
+                    self._scheduler.submit(call.job)
+                except VoxgateError as error:
+                    if isinstance(error, Overloaded) and self._may_wait(call):
+                        # The server's bounds are reached, not ours: this one comes again, and is answered in the end.
+                        self._tally.limit_hits["max_jobs"] += not call.refused
+                        call.refused = True
+                        self._retry = self._scheduler.loop.call_later(RETRY_S, self._submit_again)
+                        return
+                    call.job.error = error
+                    self._held.popleft()
+                    self._over(call)
+                else:
+                    self._held.popleft()
+                    self._last_submitted_s = self._scheduler.clock()
+                    self._n_submitted += 1
+                    call.submitted = True
+        finally:
+            self._submitting = False
+
+    def _may_wait(self, call: Call) -> bool:
+        """Whether a call for which there is no room may come again: until `inference.deadline_s` after it was made, or
+        after a call of this stream was accepted, for behind those it waited for its own stream and not for room.
+        """
+        return self._scheduler.clock() < max(call.made_s, self._last_submitted_s) + self._patience_s
 
     def _submit_again(self) -> None:
         self._retry = None
-        self._submit_held()
-        self._on_progress()
+        self._guarded(self._submit_held)
 
     def _done(self, job: Job) -> None:
+        self._guarded(lambda: self._over(self.calls[job]))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Does what the event loop called for, and not the owner of this session: in the session's log context, and a
+        failure ends the session instead of leaving it silent.
+        """
         token = logs.current.set(() if self.log_context is None else (self.log_context,))
         try:
-            self._over(job)
+            work()
+        except Exception:
+            if self.on_failure is None:
+                raise
+            self.on_failure()
         finally:
             logs.current.reset(token)
 
-    def _over(self, job: Job) -> None:
-        call = self.calls[job]
+    def _over(self, call: Call) -> None:
+        """The only way out of a call, whether it was answered, failed, expired, refused or withdrawn."""
+        job = call.job
         self.most_lag_s = max(self.most_lag_s, self.backlog_s)  # it shrinks nowhere else
+        del self.calls[job]
+        if call.is_final is not False:
+            self._in_calls_samples[call.channel] -= len(job.audio)
+            self._n_submitted -= call.submitted
         self._model_s += job.run_s / max(1, job.batch_size)
+        if call.trace is not None:
+            call.trace.answered(job, "superseded" if call.dropped else None)
         try:
-            self._settle(call)
+            if not call.dropped:
+                self._settle(call)
             self._answered(call)
             self._submit_held()
         finally:
             self._on_progress()
 
     def _settle(self, call: Call) -> None:
-        self._forget(call)
-        if call.trace is not None:
-            call.trace.answered(call.job, "superseded" if call.dropped else None)
-        if call.dropped:
-            return
         event = self._answer(call)
         if isinstance(event, Segment):
             self.results += 1
@@ -395,25 +432,19 @@ class Runner:
             return None  # An interim may be dropped; its error would be taken for the one of the final.
         return Error(message=_text_of(error), code=error.code, channel=call.channel)
 
-    def _cancel(self, call: Call) -> None:
-        """Nobody wants the answer of an interim any more, and the model has not begun: its place stays empty."""
-        self._scheduler.cancel(call.job)
-        self._forget(call)
-        if call.trace is not None:
-            call.trace.answered(call.job, "superseded")
-        if not call.dropped:
-            self._replies[call.channel].settle(call.reply, None)
-
     def _drop(self, call: Call) -> None:
-        """The same for one that the model is at: it is over only when the model has returned."""
+        """Nobody wants the answer of an interim any more: its place stays empty."""
         if not call.dropped:
             call.dropped = True
             self._replies[call.channel].settle(call.reply, None)
 
-    def _forget(self, call: Call) -> None:
-        if self.calls.pop(call.job, None) is not None and call.is_final is not False:
-            self._in_calls_samples[call.channel] -= len(call.job.audio)
-            self._n_submitted -= call.submitted
+    def _withdraw(self, call: Call) -> bool:
+        """Takes an interim back, which is then over. False: a worker has it, and it is over when that returns it."""
+        if not self._scheduler.withdraw(call.job):
+            return False
+        self._drop(call)
+        self._over(call)
+        return True
 
 
 def _text_of(error: VoxgateError) -> str:

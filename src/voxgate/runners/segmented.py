@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from voxgate import logs
+import numpy as np
+
 from voxgate._native.intake import DECLINED, WAITING
 from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
 from voxgate.gathering import Outcome
@@ -58,6 +59,7 @@ class SegmentedRunner(Runner):
         # Only for who asks for probabilities; the frames of each channel that have not been sent.
         self._heard: list[list[float]] | None = [[] for _ in range(self._n_channels)] if start.probabilities else None
         self._frame_samples = detector.frame_samples
+        self._no_audio: Samples = np.empty((self._n_channels, 0), np.float32)
         self._frames_per_event = max(1, round(PROBABILITIES_S * self._rate / self._frame_samples))
         self._heard_pos = 0  # end of the last whole frame
 
@@ -106,17 +108,13 @@ class SegmentedRunner(Runner):
 
     def _gathered(self, outcome: Outcome) -> None:
         """What came of the frames that waited; in the turn of the event loop in which they came, or the next."""
-        token = logs.current.set(() if self.log_context is None else (self.log_context,))
-        try:
+
+        def handle() -> None:
             if isinstance(outcome, BaseException):
                 raise outcome
             self._handle(outcome)
-        except Exception:
-            if self.on_failure is None:
-                raise
-            self.on_failure()
-        finally:
-            logs.current.reset(token)
+
+        self._guarded(handle)
 
     def _close(self) -> None:
         events = self._session.finish()
@@ -186,40 +184,42 @@ class SegmentedRunner(Runner):
                 self._tally.interims_superseded += interims.pop(channel, None) is not None
                 self._supersede(channel)
                 if event.audio is not None:
-                    self._ask(channel, event.audio, event.start_pos, event.end_pos, is_final=True)
+                    self._submit(self._new_call(channel, event.audio, event.start_pos, event.end_pos, is_final=True))
         for event in interims.values():
             self._interim(event)
 
     def _interim(self, event: VadEvent) -> None:
         channel = event.channel
+        self._tally.interims_superseded += self._newer[channel] is not None
+        self._newer[channel] = None
         before = self._interims[channel]
-        if before is not None:
-            self._tally.interims_superseded += not before.job.taken_s or self._newer[channel] is not None
-            if before.job.taken_s:
-                self._newer[channel] = event
-                return
-            self._cancel(before)
+        if before is not None and not self._withdraw(before):
+            self._newer[channel] = event
+            return
+        self._tally.interims_superseded += before is not None
         audio = self._session.read(channel, event.start_pos, event.end_pos)
-        call = self._ask(channel, audio, event.start_pos, event.end_pos, is_final=False)
-        self._interims[channel] = call if call.job in self.calls else None
+        call = self._new_call(channel, audio, event.start_pos, event.end_pos, is_final=False)
+        self._interims[channel] = call
+        self._submit(call)
 
     def _answered(self, call: Call) -> None:
         channel = call.channel
-        if call is self._interims[channel]:
-            newer, self._interims[channel], self._newer[channel] = self._newer[channel], None, None
-            if newer is not None:
-                self._interim(newer)
+        if call is not self._interims[channel]:
+            return
+        self._interims[channel] = None
+        if self._newer[channel] is not None:
+            # What the session has heard meanwhile may have ended the segment, whose audio is then gone.
+            self._handle(self._session.feed(self._no_audio))
+        newer, self._newer[channel] = self._newer[channel], None
+        if newer is not None:
+            self._interim(newer)
 
     def _supersede(self, channel: int) -> None:
         """The segment is over: its interim is not wanted any more, waiting or running."""
         self._tally.interims_superseded += self._newer[channel] is not None
         self._newer[channel] = None
         before = self._interims[channel]
-        if before is None:
-            return
-        self._tally.interims_superseded += not before.dropped
-        if before.job.taken_s:
-            self._drop(before)  # and no other interim of this channel before it has returned
-        else:
-            self._interims[channel] = None
-            self._cancel(before)
+        if before is not None:
+            self._tally.interims_superseded += not before.dropped
+            self._drop(before)
+            self._withdraw(before)  # otherwise it runs, and no other of this channel before it has returned

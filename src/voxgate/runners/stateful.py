@@ -67,14 +67,15 @@ class StatefulRunner(GroupedRunner):
             state = self._states[channel] = State()
         if self._is_due(channel):
             audio, start_pos, end_pos = self._next_group(channel)
-            call = self._ask(channel, audio, start_pos, end_pos, method="step", state=state)
+            call = self._new_call(channel, audio, start_pos, end_pos, method="step", state=state)
         elif self._closing and state.opened:
             self._states[channel] = State()
             end_pos = self._rings[channel].end_pos
-            call = self._ask(channel, NO_AUDIO, end_pos, end_pos, method="finish", state=state)
+            call = self._new_call(channel, NO_AUDIO, end_pos, end_pos, method="finish", state=state)
         else:
             return False
-        self._busy[channel] = call.job in self.calls
+        self._busy[channel] = True
+        self._submit(call)
         return True
 
     def _answered(self, call: Call) -> None:
