@@ -25,7 +25,10 @@ FLOORS = {
     "service": ("what all streams share; who is let in", ("service", "admission", "access", "buffered")),
     "observation": ("what it tells of itself", ("metrics", "tracing")),
     "inference": ("which call runs next, and where", ("scheduler", "queue_wait", "engine", "models", "")),
-    "sample path": ("bytes to samples to speech", ("audio", "vad", "gathering", "weights", "speech", "_native")),
+    "sample path": (
+        "bytes to samples to speech",
+        ("audio", "sound_files", "vad", "gathering", "weights", "speech", "_native"),
+    ),
     "contract": ("messages, settings, errors", ("protocol", "messages", "config", "errors")),
     "tools": ("tasks, threads, log lines", ("tasks", "logs", "outlet", "watchdog", "histogram")),
 }

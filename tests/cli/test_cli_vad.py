@@ -103,7 +103,7 @@ def test_files_that_are_no_audio(capsys: pytest.CaptureFixture[str], tmp_path: P
     texts = {
         "missing.wav": f"No such file or directory: {tmp_path / 'missing.wav'}",
         "": f"Is a directory: {tmp_path}",
-        "text.wav": f"{tmp_path / 'text.wav'} is no sound file that can be read: Format not recognised.",
+        "text.wav": f"{tmp_path / 'text.wav'}: not an audio file that can be read: Format not recognised.",
         "slow.wav": "must be within 4000..192000 Hz, got 1000",
     }
     for name, text in texts.items():
