@@ -624,7 +624,7 @@ def test_what_was_sent_before_a_source_failed_is_answered_first() -> None:
     events: list[Any] = []
 
     async def main() -> None:
-        async with serving(answering(*GOOD, sessions=sessions)) as addr:
+        async with serving(answering(*UTTERANCE, sessions=sessions)) as addr:
             async for event in client.stream(blocks(), addr=addr, format=MONO):
                 events.append(event)
 
