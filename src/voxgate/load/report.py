@@ -142,9 +142,10 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
     if not outcome.has_window:
         pass
     elif server is not None:
+        name = f"{'server' + mark:<13}"
         lines.append(
-            f"{'server' + mark:<13}{100 * server.cpu_cores:.1f} % of a core, "
-            f"{server.cpu_us_per_message:.1f} us a message; {server.memory_mib:.0f} MiB, {server.memory_kib_per_stream:.0f} KiB a stream"
+            f"{name}{100 * server.cpu_cores:.1f} % of a core, {server.cpu_us_per_message:.1f} us a message; "
+            f"{server.memory_mib:.0f} MiB, {server.memory_kib_per_stream:.0f} KiB a stream"
         )
     else:
         lines.append("server       CPU and memory unknown: no /metrics there (--metrics URL, or --pid)")
