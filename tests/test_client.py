@@ -146,6 +146,29 @@ def test_a_float_file_is_sent_as_f32_and_s16_can_be_chosen(tmp_path: Any) -> Non
     assert np.frombuffer(received.audio, "<i2").tolist() == [0, 8192, -32_768, 32_767, 32_767, -32_768]
 
 
+def test_s16_of_what_is_no_number_is_silence_as_on_the_wire() -> None:
+    samples = np.array([0.5, np.nan, np.inf, -np.inf, -0.5], dtype=np.float32)
+    received = sent_by((samples, 16_000), format=AudioFormat(1, 16_000, 16, False))
+    assert np.frombuffer(received.audio, "<i2").tolist() == [16_384, 0, 0, 0, -16_384]
+
+
+@pytest.mark.parametrize(("peak", "hint"), [(1.0, None), (1.5, ""), (20_000.0, "divide them by 32768")])
+@pytest.mark.parametrize("kind", ["array", "file"])
+def test_floats_beyond_full_scale_are_warned_of_once(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture, kind: str, peak: float, hint: str | None
+) -> None:
+    samples = np.tile(np.array([0.1, -peak, np.nan], dtype=np.float32), 50_000)
+    soundfile.write(tmp_path / "float.wav", samples, 16_000, subtype="FLOAT")
+    sent_by(tmp_path / "float.wav" if kind == "file" else (samples, 16_000), chunk_size=8192)
+    warnings = [record.getMessage() for record in caplog.records if record.name.startswith("voxgate.client")]
+    if hint is None:
+        assert warnings == []
+    else:
+        [text] = warnings
+        assert f"floats reach {peak:g}, beyond full scale (-1..1), and the server clips them" in text
+        assert hint in text
+
+
 def test_a_compressed_file_is_clipped_not_wrapped(tmp_path: Any) -> None:
     rate = 16_000
     loud = np.sign(np.sin(2 * np.pi * 200 * np.arange(rate) / rate)).astype(np.float32)  # Vorbis overshoots this
@@ -211,13 +234,15 @@ def test_a_blocking_iterator_does_not_hold_the_loop() -> None:
         (b"abc", {}, ValueError, "needs format"),
         (iter([b"abc"]), {}, ValueError, "needs format"),
         (b"abc", {"format": AudioFormat(1, 16_000, 12, False)}, ValueError, "bit_depth 12"),
+        (b"abc", {"format": AudioFormat(999_999_999, 16_000, 16, False)}, ValueError, r"channels must be 1\.\.256"),
+        (b"abc", {"format": AudioFormat(1, 0, 16, False)}, ValueError, "sample_rate must be"),
         (b"abc", {"format": MONO, "chunk_size": 0}, ValueError, "chunk_size"),
         (b"abc", {"format": MONO, "real_time": -1}, ValueError, "real_time"),
         (b"abc", {"format": MONO, "addr": "ftp://host"}, ValueError, "'ftp'"),
         (b"abc", {"format": MONO, "addr": "ws://:80"}, ValueError, "host"),
         (b"abc", {"format": MONO, "addr": "host:port"}, ValueError, "port"),
         ("no/such/file.wav", {}, FileNotFoundError, "no/such/file.wav"),
-        (__file__, {}, client.SourceError, "no sound file"),
+        (__file__, {}, client.SourceError, "not an audio file"),
         ((np.zeros((1000, 2)), 16_000), {}, ValueError, r"\(channels, n\)"),
         ((np.zeros((2, 2, 2)), 16_000), {}, ValueError, r"\(channels, n\)"),
         ((np.zeros(8, dtype=np.int64), 16_000), {}, ValueError, "int64"),
@@ -588,6 +613,26 @@ def test_a_source_that_fails_ends_the_stream_with_its_exception() -> None:
 
     with pytest.raises(LookupError, match="fell off"):
         run(handler, blocks(), format=MONO)
+
+
+def test_what_was_sent_before_a_source_failed_is_answered_first() -> None:
+    def blocks() -> Iterator[bytes]:
+        yield b"abcd"
+        raise LookupError("the microphone fell off")
+
+    sessions: list[Received] = []
+    events: list[Any] = []
+
+    async def main() -> None:
+        async with serving(answering(*UTTERANCE, sessions=sessions)) as addr:
+            async for event in client.stream(blocks(), addr=addr, format=MONO):
+                events.append(event)
+
+    with pytest.raises(LookupError, match="fell off"):
+        asyncio.run(main())
+    assert sessions[0].audio == b"abcd"
+    assert sessions[0].texts[-1] == {"request": "stop", "disconnect": True}
+    assert [type(event).__name__ for event in events] == ["Active", "Inactive", "Segment"]
 
 
 def test_leaving_early_closes_the_connection_and_the_source() -> None:

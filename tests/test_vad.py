@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
 
 from voxgate import speech
 from voxgate._native.session import VadSession
-from voxgate.audio import read_audio, resample
+from voxgate.audio import StreamDecoder, read_audio, resample
 from voxgate.errors import ConfigError, InvalidStart, WeightsError
-from voxgate.messages import VadOptions
+from voxgate.messages import AudioFormat, VadOptions
 from voxgate.vad import (
     DETECTORS,
     VadConfig,
@@ -260,8 +263,8 @@ class TestProbabilities:
         [
             (np.zeros((2, 5), np.float32), 16000, r"shape \(n,\), one channel, got \(2, 5\)"),
             (np.float32(0), 16000, r"got \(\)"),
-            (np.zeros(5, np.int16), 16000, "must be floats within -1..1, got int16"),
-            (np.array([0, np.nan], np.float32), 16000, "finite"),
+            (np.zeros(5, np.int64), 16000, "must be one of uint8, int16, int32, float16, float32, float64, got int64"),
+            (np.zeros(5, bool), 16000, "got bool"),
             (np.zeros(5, np.float32), 0, "sample_rate must be a positive integer"),
             (np.zeros(5, np.float32), 44_100.5, "sample_rate must be a positive integer"),
             (np.zeros(5, np.float32), 3999, "4000"),
@@ -313,6 +316,67 @@ class TestSegments:
         expected = [(e.start_pos / 16000, e.end_pos / 16000) for e in events if e.audio is not None]
         assert segments(audio[0], rate, config, "energy") == expected
         assert max(e.end_pos - e.start_pos for e in events if e.audio is not None) == 16_000
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.data())
+    def test_any_samples_give_what_a_server_gives(self, data: st.DataObject) -> None:
+        """The way of the wire: bytes, cut anywhere, through a stream's decoder and resampler into its session."""
+        dtype = data.draw(st.sampled_from(["uint8", "int16", "int32", "float16", "float32", "float64"]))
+        rate = data.draw(st.sampled_from([8000, 16_000, 22_050, 48_000]))
+        n_channels = data.draw(st.integers(1, 2))
+        random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+        level = 0.5 * (np.arange(2 * rate) % (rate // 2) < rate // 4)  # bursts
+        planes = level * random.standard_normal((n_channels, 2 * rate))
+        with np.errstate(over="ignore"):
+            if dtype.startswith("float"):
+                planes = (planes * data.draw(st.sampled_from([0.1, 1.0, 100.0, 32_768.0]))).astype(dtype)
+                for value in data.draw(st.lists(st.floats(width=16), max_size=5)):
+                    begin = data.draw(st.integers(0, planes.shape[1] - 1))
+                    planes[:, begin : begin + data.draw(st.integers(1, 3000))] = value
+            else:
+                info = np.iinfo(dtype)
+                middle = 128 if dtype == "uint8" else 0
+                planes = np.clip(planes * info.max / 2 + middle, info.min, info.max).astype(dtype)
+        bits = max(32, 8 * planes.itemsize) if dtype.startswith("float") else 8 * planes.itemsize
+        format = AudioFormat(n_channels, rate, bits, dtype.startswith("float"))
+        wire = planes.T.astype("<f4").tobytes() if dtype == "float16" else planes.T.tobytes()
+
+        factory = load_detector("energy")
+        decoder = StreamDecoder(format, factory.sample_rate)
+        session = VadSession(factory.create(n_channels), VadConfig().to_endpoint(factory.frame_samples, 16_000))
+        events, at = [], 0
+        while at < len(wire):
+            n_bytes = data.draw(st.sampled_from([1, 333, 4096, 100_000]))
+            n_bytes = max(n_bytes, len(wire) // 20)
+            events += session.feed(decoder.push(wire[at : at + n_bytes]))
+            at += n_bytes
+        events += session.feed(decoder.finish()) + session.finish()
+        expected: list[list[tuple[float, float]]] = [[] for _ in range(n_channels)]
+        for event in events:
+            if event.audio is not None:
+                expected[event.channel].append((event.start_pos / 16_000, min(event.end_pos / 16_000, 2.0)))
+        assert segments_of_channels(planes, rate, detector=factory) == expected
+
+        whole = load_detector("energy").create(1)
+        decoder = StreamDecoder(structs.replace(format, channels=1), factory.sample_rate)
+        mono = np.ascontiguousarray(planes[0]).astype("<f4") if dtype == "float16" else planes[0]
+        audio = np.concatenate([decoder.push(mono.tobytes()), decoder.finish()], axis=1)
+        audio = np.pad(audio, ((0, 0), (0, -audio.shape[1] % factory.frame_samples)))
+        assert np.array_equal(speech_probabilities(planes[0], rate, factory), whole.probabilities(audio)[0])
+
+    def test_beyond_full_scale_and_no_number_are_what_the_wire_makes_of_them(self) -> None:
+        audio = load("demo")[0]
+        loud = np.where(np.abs(audio) > 0.1, audio * 1e6, audio)
+        loud[:, 16_000:16_100] = np.nan
+        loud[:, 32_000:32_100] = np.inf
+        clipped = np.clip(np.where(np.isfinite(loud), loud, 0), -1, 1)
+        for detector in DETECTORS:
+            assert segments_of_channels(loud, 16_000, detector=detector) == segments_of_channels(
+                clipped, 16_000, detector=detector
+            )
+            assert np.array_equal(
+                speech_probabilities(loud[0], 16_000, detector), speech_probabilities(clipped[0], 16_000, detector)
+            )
 
     def test_long_audio_is_the_same_in_slices(self) -> None:
         audio = np.tile(load("demo")[0][0], 4)  # 50 s, more than one slice

@@ -28,9 +28,11 @@ RESAMPLERS: Final = ("polyphase", "soxr")
 #: soxr's levels of quality, the quickest first.
 SOXR_QUALITIES: Final = ("QQ", "LQ", "MQ", "HQ", "VHQ")
 
+_BLOCK_FRAMES: Final = 65_536
+
 Planes = NDArray[np.float32]
 
-# soxr and soundfile are imported where they are used: a server that streams with the built-in resampler needs neither.
+# soxr and sound_files are imported where they are used: a server with the built-in resampler needs neither.
 
 
 class StreamDecoder:
@@ -190,23 +192,14 @@ def resample(samples: NDArray[np.floating], from_rate: int, to_rate: int, qualit
 def read_audio(source: str | PathLike[str] | BinaryIO) -> tuple[Planes, int]:
     """Read a whole file in any format libsndfile knows (WAV, FLAC, Ogg, MP3, ...): (planes, rate in Hz).
 
-    ``source``: a path, or a seekable binary file, which is left open. OSError when a path cannot be opened, ValueError
-    when the content is not audio that can be read.
+    ``source``: a path, or a binary file, which is left open; either may be a pipe. OSError when a path cannot be
+    opened, ValueError when the content is not audio that can be read to its end.
     """
-    if isinstance(source, str | PathLike):
-        with open(source, "rb") as file:
-            return _read(file, str(source))
-    return _read(source, str(getattr(source, "name", "the file")))
+    from .sound_files import open_sound_file
 
-
-def _read(file: BinaryIO, name: str) -> tuple[Planes, int]:
-    import soundfile
-
-    try:
-        samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, TypeError) as exc:
-        raise ValueError(f"{name}: not an audio file that can be read: {exc}") from exc
-    return np.ascontiguousarray(samples.T), int(rate)
+    sound = open_sound_file(source)
+    blocks = [np.empty((0, sound.channels), np.float32), *sound.blocks(_BLOCK_FRAMES, "float32")]
+    return np.ascontiguousarray(np.concatenate(blocks).T), sound.sample_rate
 
 
 def _output_length(n_samples: int, from_rate: int, to_rate: int) -> int:

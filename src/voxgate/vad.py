@@ -33,9 +33,9 @@ from voxgate._native.endpoint import EndpointConfig
 from voxgate._native.energy import EnergyDetector
 from voxgate._native.session import SPEECH_CUT, SPEECH_END, VadEvent, VadSession
 from voxgate._native.silero import SileroDetector, SileroNetwork
-from voxgate.audio import resample
+from voxgate.audio import StreamDecoder
 from voxgate.errors import ConfigError, InvalidStart
-from voxgate.messages import VadOptions
+from voxgate.messages import AudioFormat, VadOptions
 from voxgate.weights import default_path, load_weights
 
 __all__ = [
@@ -265,14 +265,15 @@ def _python_detector(name: str) -> DetectorFactory:
 def speech_probabilities(samples: npt.ArrayLike, sample_rate: int, detector: str | DetectorFactory = "silero") -> Audio:
     """The probability of speech in each frame of the detector: float32, shape (frames,), 0..1.
 
-    ``samples``: floats, shape (n,), -1..1, at ``sample_rate`` Hz (4000..192000); any other rate than the detector's is
-    resampled (soxr). The last partial frame counts, filled up with zeros: frame ``i`` covers the time from ``i *
-    frame_samples / sample_rate`` of the detector on. ``detector``: a name for :func:`load_detector`, or what it
-    returned. ValueError for another shape, for integers and for values that are not finite; the errors of
-    load_detector. The GIL is released.
+    ``samples``: shape (n,), at ``sample_rate`` Hz (4000..192000), as a client would send them: floats, -1..1, or
+    integers (int16, int32, uint8 with silence at 128). They are decoded and resampled as a server with the default
+    resampler does it, so floats beyond -1..1 are clipped, and those that are not finite count as 0. The last partial
+    frame counts, filled up with zeros: frame ``i`` covers the time from ``i * frame_samples / sample_rate`` of the
+    detector on. ``detector``: a name for :func:`load_detector`, or what it returned. ValueError for another shape and
+    other integers; the errors of load_detector. The GIL is released.
     """
     factory = load_detector(detector) if isinstance(detector, str) else detector
-    planes = _at_rate_of(factory, _mono(samples), sample_rate)
+    planes = np.concatenate(list(_received(factory, _mono(samples), sample_rate)), axis=1)
     rest = -planes.shape[1] % factory.frame_samples
     probabilities: Audio = factory.create(1).probabilities(np.pad(planes, ((0, 0), (0, rest))))[0]
     return probabilities
@@ -300,54 +301,67 @@ def segments_of_channels(
     config: VadConfig | None = None,
     detector: str | DetectorFactory = "silero",
 ) -> list[list[tuple[float, float]]]:
-    """:func:`segments` of each channel of ``planes``, shape (channels, n), at least one channel; the detector takes
-    them together.
+    """:func:`segments` of each channel of ``planes``, shape (channels, n), 1..256 channels; the detector takes them
+    together.
     """
-    array = _floats(planes)
+    array = np.asarray(planes)
     if array.ndim != 2 or array.shape[0] < 1:
         raise ValueError(f"planes must have shape (channels, samples), got {array.shape}")
     factory = load_detector(detector) if isinstance(detector, str) else detector
     rules = (config or VadConfig()).to_endpoint(factory.frame_samples, factory.sample_rate)
-    audio = _at_rate_of(factory, array, sample_rate)
+    received = _received(factory, array, sample_rate)
+    session = VadSession(factory.create(len(array)), rules)
+    found: list[list[tuple[float, float]]] = [[] for _ in array]
     # Resampling rounds the length up to half a sample; no time may lie beyond the end.
     duration_s = array.shape[1] / sample_rate
-    session = VadSession(factory.create(len(audio)), rules)
-    found: list[list[tuple[float, float]]] = [[] for _ in audio]
-    for event in _events(session, audio, _SLICE_S * factory.sample_rate):
+    for event in _events(session, received):
         if event.kind in (SPEECH_END, SPEECH_CUT) and event.end_pos > event.start_pos:
             start_s, end_s = event.start_pos / factory.sample_rate, event.end_pos / factory.sample_rate
             found[event.channel].append((start_s, min(end_s, duration_s)))
     return found
 
 
-def _events(session: VadSession, planes: Audio, slice_samples: int) -> Iterator[VadEvent]:
-    for begin in range(0, planes.shape[1], slice_samples):
-        yield from session.feed(planes[:, begin : begin + slice_samples])
+def _events(session: VadSession, received: Iterator[Audio]) -> Iterator[VadEvent]:
+    for planes in received:
+        yield from session.feed(planes)
     yield from session.finish()
 
 
-def _floats(samples: npt.ArrayLike) -> Audio:
+# dtype of samples -> (bit_depth, is_float) on the wire.
+_WIRE_FORMATS: Final[Mapping[str, tuple[int, bool]]] = {
+    "uint8": (8, False),
+    "int16": (16, False),
+    "int32": (32, False),
+    "float16": (32, True),
+    "float32": (32, True),
+    "float64": (64, True),
+}
+
+
+def _received(factory: DetectorFactory, planes: npt.NDArray[Any], sample_rate: int) -> Iterator[Audio]:
+    """Planes, shape (channels, n), in slices as the server of a client that sends them would hand them to the detector.
+
+    ValueError for a dtype that has no format on the wire, and for a rate or a number of channels out of range.
+    """
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer) or sample_rate < 1:
+        raise ValueError(f"sample_rate must be a positive integer (Hz), got {sample_rate!r}")
+    if planes.dtype.name not in _WIRE_FORMATS:
+        raise ValueError(f"samples must be one of {', '.join(_WIRE_FORMATS)}, got {planes.dtype}")
+    bit_depth, is_float = _WIRE_FORMATS[planes.dtype.name]
+    decoder = StreamDecoder(AudioFormat(len(planes), int(sample_rate), bit_depth, is_float), factory.sample_rate)
+    wire_type = f"<{'f' if is_float else 'i' if bit_depth > 8 else 'u'}{bit_depth // 8}"
+    slice_samples = _SLICE_S * sample_rate
+
+    def slices() -> Iterator[Audio]:
+        for begin in range(0, planes.shape[1], slice_samples):
+            yield decoder.push(planes[:, begin : begin + slice_samples].T.astype(wire_type).tobytes())
+        yield decoder.finish()
+
+    return slices()
+
+
+def _mono(samples: npt.ArrayLike) -> npt.NDArray[Any]:
     array = np.asarray(samples)
-    if array.size and not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(
-            f"samples must be floats within -1..1, got {array.dtype} (divide integers by their full scale)"
-        )
-    array = array.astype(np.float32, copy=False)
-    if not np.isfinite(array).all():
-        raise ValueError("samples must be finite numbers, got NaN or infinity")
-    return array
-
-
-def _mono(samples: npt.ArrayLike) -> Audio:
-    array = _floats(samples)
     if array.ndim != 1:
         raise ValueError(f"samples must have shape (n,), one channel, got {array.shape}")
     return array[np.newaxis]
-
-
-def _at_rate_of(factory: DetectorFactory, planes: Audio, sample_rate: int) -> Audio:
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer) or sample_rate < 1:
-        raise ValueError(f"sample_rate must be a positive integer (Hz), got {sample_rate!r}")
-    if sample_rate == factory.sample_rate or planes.shape[1] == 0:
-        return planes
-    return resample(planes, int(sample_rate), factory.sample_rate)

@@ -215,8 +215,7 @@ def test_no_server_exits_with_1_and_one_line(wav: str, capsys: pytest.CaptureFix
         (["-i", "WAV", "--rate", "8000"], "--rate is for raw PCM from stdin"),
         (["-i", "WAV", "--addr", "ftp://x"], "'ftp'"),
         (["-i", "no/such.wav"], "No such file or directory: no/such.wav"),
-        (["-i", __file__], "no sound file"),
-        (["-i", "-"], "add --rate HZ"),
+        (["-i", __file__], "not an audio file"),
     ],
 )
 def test_wrong_usage_exits_with_2(
@@ -239,6 +238,10 @@ def test_wrong_usage_exits_with_2(
         ["-i", "x", "--timeout", "nan"],
         ["-i", "x", "--format", "xml"],
         ["-i", "-", "--rate", "16000", "--encoding", "mp3"],
+        ["-i", "-", "--rate", "16000", "--channels", "999999999"],
+        ["-i", "-", "--rate", "16000", "--channels", "257"],
+        ["-i", "-", "--rate", "192001"],
+        ["-i", "x", "--chunk-size", "1000000000000"],
     ],
 )
 def test_what_argparse_refuses_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,6 +300,90 @@ def test_raw_pcm_from_stdin(
         assert run("-i", "-", "--rate", "8000", "--addr", addr, *arguments) == 0
     assert sessions[0].start["format"] == format
     assert sessions[0].audio == bytes(range(200))
+
+
+def sound_bytes(samples: Any, format: str) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, 16_000, format=format)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "AIFF"])
+def test_a_sound_file_from_stdin_is_decoded(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, container: str
+) -> None:
+    samples = np.random.default_rng(3).integers(-32_768, 32_768, 5000, dtype=np.int16)
+    reader, writer = pipe
+    os.write(writer, sound_bytes(samples, container))
+    os.close(writer)
+    monkeypatch.setattr(sys, "stdin", Stdin(reader))
+    sessions: list[Received] = []
+    with serving_in_thread(answering(sessions=sessions)) as addr:
+        assert run("-i", "-", "--addr", addr) == 0
+    assert sessions[0].start["format"] == {"channels": 1, "sample_rate": 16_000, "bit_depth": 16, "is_float": False}
+    assert sessions[0].audio == samples.tobytes()
+
+
+def test_a_sound_file_is_taken_as_raw_pcm_only_when_its_encoding_is_given(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = sound_bytes(np.zeros(100, np.int16), "WAV")
+    sessions: list[Received] = []
+    with serving_in_thread(answering(sessions=sessions)) as addr:
+        for arguments, code in (([], 1), (["--encoding", "s16"], 0)):
+            reader, writer = os.pipe()
+            os.write(writer, content)
+            os.close(writer)
+            monkeypatch.setattr(sys, "stdin", Stdin(reader))
+            assert run("-i", "-", "--rate", "16000", "--addr", addr, *arguments) == code
+            os.close(reader)
+    assert "stdin is no raw PCM but begins as a file in WAV does" in capsys.readouterr().err
+    assert [session.audio for session in sessions] == [b"", content]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "stdin: not an audio file that can be read: Format not recognised.; raw PCM needs --rate HZ"),
+        (["--channels", "2"], "--channels is for raw PCM, which needs its sample rate, too: add --rate HZ"),
+    ],
+)
+def test_raw_pcm_without_a_rate_is_wrong_usage(
+    pipe: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    text: str,
+) -> None:
+    reader, writer = pipe
+    os.write(writer, bytes(range(200)))
+    os.close(writer)
+    held = os.dup(0)
+    try:
+        os.dup2(reader, 0)  # the name of stdin in the message comes from its descriptor
+        monkeypatch.setattr(sys, "stdin", Stdin(0))
+        assert run("-i", "-", *arguments) == 2
+    finally:
+        os.dup2(held, 0)
+        os.close(held)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert text in err
+
+
+def test_a_file_that_breaks_off_is_answered_as_far_as_it_goes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = sound_bytes(np.random.default_rng(4).integers(-8000, 8000, 160_000, dtype=np.int16), "FLAC")
+    (tmp_path / "cut.flac").write_bytes(content[: len(content) * 6 // 10])
+    sessions: list[Received] = []
+    with serving_in_thread(answering(*GOOD, sessions=sessions)) as addr:
+        assert run("-i", str(tmp_path / "cut.flac"), "--addr", addr, "--format", "jsonl") == 1
+    out, err = capsys.readouterr()
+    assert sessions[0].texts[-1] == {"request": "stop", "disconnect": True}
+    assert len(sessions[0].audio) == 2 * 94_208  # every FLAC frame that is whole
+    assert out.splitlines() == WIRE
+    assert "cut.flac: readable up to 5.9 s of 10.0 s: Error : flac decoder lost sync." in err
 
 
 def test_stdin_is_live_what_comes_is_sent_at_once(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:

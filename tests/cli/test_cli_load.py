@@ -60,6 +60,7 @@ def test_every_stream_and_every_result_is_counted(serve: Any, wav: str, tmp_path
         "completed": 5,
         "different": 0,
         "refusals": {},
+        "refusal_reasons": {},
         "close_codes": {"1000": 5},
         "errors": {},
         "failures": {},
@@ -179,20 +180,82 @@ class JumpingClock:
         return time.perf_counter() + self.ahead_s
 
 
-def test_a_generator_that_was_late_reports_nothing(
+def test_a_generator_that_was_late_marks_its_numbers(
     serve: Any, wav: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "load.json"
     arguments = ("-n", "2", "-i", wav, *AUDIO, "--json", str(path))
     assert run(host(serve().url()), *arguments, clock=JumpingClock(), late_ms="5") == 3
     out = capsys.readouterr().out
-    assert "This program was late by more than 5 ms" in out
-    assert "added latency" not in out
+    assert "This program was late by more than 5 ms (p99)" in out
+    assert "delays are in every row marked ~" in out
+    lines = out.splitlines()
+    for name in ("connect", "first result", "server"):
+        assert (
+            [line for line in lines if line.startswith(name)]
+            == [line for line in lines if line.startswith(f"{name} ~ ")]
+            != []
+        )
     report = json.loads(path.read_text())
     assert report["is_late"]
     assert report["late"]["p99"] > 5
-    for name in ("connect", "first_result", "added", "inactive_to_final", "lag", "server"):
-        assert report[name] is None
+    assert report["connect"]["n"] == report["first_result"]["n"] == 2
+
+
+def test_a_route_that_the_model_cannot_serve(serve: Any, wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(host(serve().url()), "-n", "2", "-i", wav, *AUDIO, "--route", "stateful") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("streams      0 of 2 complete")
+    assert lines[2].startswith("refused      2 x HTTP 501 (")
+    assert "state" in lines[2]
+    assert lines[3:] == ["The server accepted no stream: there is nothing to measure."]
+
+
+def test_the_reference_is_the_only_stream_and_waits_for_a_busy_server(wav: str) -> None:
+    open_now, most_open, n_asked = 0, 0, 0
+    answer = answering((0.2, 0.6))
+
+    async def handler(websocket: Any) -> None:
+        nonlocal open_now, most_open
+        open_now += 1
+        if n_admitted <= 8:  # the references, two streams for each of four places
+            most_open = max(most_open, open_now)
+        try:
+            await answer(websocket)
+        finally:
+            open_now -= 1
+
+    n_admitted = 0
+
+    def busy(connection: Any, request: Any) -> Any:
+        nonlocal n_asked, n_admitted
+        if request.path == "/metrics":
+            return connection.respond(404, "none here")
+        n_asked += 1
+        if n_asked in (1, 2, 4):
+            response = connection.respond(503, "busy")
+            response.headers["Retry-After"] = "0"
+            return response
+        n_admitted += 1
+        return None
+
+    with serving_in_thread(handler, process_request=busy) as addr:
+        assert run(addr, "-n", "4", "-i", wav, *AUDIO) == 0
+    assert n_admitted == 12
+    assert most_open == 1
+
+
+@pytest.mark.parametrize("retry_after", [None, "31", "soon"])
+def test_a_server_that_stays_busy(wav: str, capsys: pytest.CaptureFixture[str], retry_after: str | None) -> None:
+    def busy(connection: Any, request: Any) -> Any:
+        response = connection.respond(503, json.dumps({"error": "calls wait\x1b for the model"}))
+        if retry_after is not None:
+            response.headers["Retry-After"] = retry_after
+        return response
+
+    with serving_in_thread(answering((0.2, 0.6)), process_request=busy) as addr:
+        assert run(addr, "-n", "1", "-i", wav, *AUDIO) == 1
+    assert capsys.readouterr().err.endswith(": HTTP 503: calls wait  for the model\n")
 
 
 def test_nobody_there(wav: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -97,13 +98,24 @@ def test_settings_out_of_range(capsys: pytest.CaptureFixture[str], option: str) 
     assert option.partition("=")[0].replace("-", "_") + " must be " in err
 
 
+def test_a_file_that_breaks_off_is_shown_as_far_as_it_goes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    content = speech.path("demo").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
+    code, out, err = run(capsys, str(tmp_path / "cut.flac"), "--detector", "energy", "--format", "jsonl")
+    _, whole, _ = run(capsys, str(speech.path("demo")), "--detector", "energy", "--format", "jsonl")
+    assert code == 1
+    assert out.splitlines()[:-1] == whole.splitlines()[: len(out.splitlines()) - 1]
+    assert len(out.splitlines()) == 2
+    assert re.fullmatch(r"voxgate vad: .*cut\.flac: readable up to \d\.\d s of 12\.5 s: .*\n", err)
+
+
 def test_files_that_are_no_audio(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("hello")
     soundfile.write(tmp_path / "slow.wav", np.zeros(100, np.float32), 1000)
     texts = {
         "missing.wav": f"No such file or directory: {tmp_path / 'missing.wav'}",
         "": f"Is a directory: {tmp_path}",
-        "text.wav": f"{tmp_path / 'text.wav'} is no sound file that can be read: Format not recognised.",
+        "text.wav": f"{tmp_path / 'text.wav'}: not an audio file that can be read: Format not recognised.",
         "slow.wav": "must be within 4000..192000 Hz, got 1000",
     }
     for name, text in texts.items():

@@ -1,4 +1,4 @@
-"""``voxgate client``: stream a file, or raw PCM from stdin, and show what comes back."""
+"""``voxgate client``: stream a file, or what comes from stdin, and show what comes back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from voxgate.cli import plot
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.show import FORMATS, Shown, complain, explain, show
 from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
+from voxgate.client.source import MAX_CHANNELS, MAX_RATE
 from voxgate.errors import ConfigError
+from voxgate.sound_files import container_of, may_become_container
 from voxgate.tracing import Tracing, parse_traceparent
 
 __all__ = ["explain", "recording", "register", "run"]
@@ -37,6 +39,7 @@ _ENCODINGS: dict[str, tuple[int, bool, str | None]] = {
     "alaw": (8, False, "alaw"),
 }
 _READ_BYTES = 65_536
+MAX_CHUNK_BYTES = 16 * 2**20
 INPUT_HELP = f"any file that soundfile reads, or the name of bundled speech ({', '.join(speech.names())})"
 _EPILOG = """\
 examples:
@@ -46,6 +49,7 @@ examples:
   voxgate client -i talk.wav --format jsonl | jq 'select(.is_final)'
   voxgate client -i talk.mp3 --format srt -o talk.srt --plot talk.png
   voxgate client -i mic --interim-results
+  arecord -q -f S16_LE -r 16000 -c 1 | voxgate client -i -
   arecord -q -f S16_LE -r 16000 -c 1 -t raw | voxgate client -i - --rate 16000
 
 On a terminal the last lines show the level of what is sent, whether somebody speaks, the running interim and the lag.
@@ -68,7 +72,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--input",
         required=True,
         metavar="FILE",
-        help=f"{INPUT_HELP}; - is raw PCM from stdin, mic or mic:DEVICE a microphone (Ctrl-C ends it in good order)",
+        help=f"{INPUT_HELP}; - is stdin: a sound file, or with --rate raw PCM; mic or mic:DEVICE a microphone "
+        "(Ctrl-C ends it in good order)",
     )
     parser.add_argument(
         "--addr",
@@ -78,7 +83,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--chunk-size",
-        type=whole(1),
+        type=whole(1, MAX_CHUNK_BYTES),
         default=256,
         metavar="BYTES",
         help="length of an audio message (%(default)s)",
@@ -131,10 +136,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     raw = parser.add_argument_group("raw PCM from stdin, and microphones")
     raw.add_argument(
-        "--rate", type=whole(1), metavar="HZ", help="sample rate; required with -i -, else the microphone's own"
+        "--rate",
+        type=whole(1, MAX_RATE),
+        metavar="HZ",
+        help="sample rate; with -i - it says that stdin is raw PCM; the default is the microphone's own",
     )
-    raw.add_argument("--channels", type=whole(1), help="interleaved channels (1)")
-    raw.add_argument("--encoding", choices=tuple(_ENCODINGS), help="of a sample, little-endian (s16); for stdin only")
+    raw.add_argument("--channels", type=whole(1, MAX_CHANNELS), help="interleaved channels (1)")
+    raw.add_argument(
+        "--encoding",
+        choices=tuple(_ENCODINGS),
+        help="of a sample, little-endian (s16); for stdin only, and then whatever it begins with is raw PCM",
+    )
     parser.set_defaults(run=run)
 
 
@@ -154,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
             options["tracing"] = tracing
             stream = client.stream(source, **options)
         except (_UsageError, ConfigError, ValueError, OSError, client.SourceError) as error:
-            complain(error, sys.stderr)
+            complain(f"{error}; raw PCM needs --rate HZ" if _is_undecoded_stdin(args, error) else error, sys.stderr)
             return EXIT_USAGE
         microphone = source if isinstance(source, Microphone) else None
         if microphone is not None:
@@ -193,11 +205,19 @@ def _source(args: argparse.Namespace) -> Source:
             if getattr(args, option) is not None:
                 raise _UsageError(f"--{option} is for raw PCM from stdin (-i -); a file knows it itself")
         return recording(args.input)
-    if args.rate is None:
-        raise _UsageError("raw PCM from stdin needs its sample rate: add --rate HZ")
     if sys.stdin.isatty():
-        raise _UsageError("-i - reads raw PCM from stdin, which is a terminal: pipe audio into it")
-    return _stdin_blocks(sys.stdin.fileno())
+        raise _UsageError("-i - reads audio from stdin, which is a terminal: pipe audio into it")
+    if args.rate is not None:
+        return _stdin_blocks(sys.stdin.fileno(), is_surely_raw=args.encoding is not None)
+    for option in ("channels", "encoding"):
+        if getattr(args, option) is not None:
+            raise _UsageError(f"--{option} is for raw PCM, which needs its sample rate, too: add --rate HZ")
+    # Not sys.stdin.buffer: a read that is stuck in it at exit holds a lock which the interpreter wants.
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+
+
+def _is_undecoded_stdin(args: argparse.Namespace, error: Exception) -> bool:
+    return args.input == "-" and args.rate is None and isinstance(error, client.SourceError)
 
 
 def _microphone(args: argparse.Namespace) -> Microphone:
@@ -208,8 +228,18 @@ def _microphone(args: argparse.Namespace) -> Microphone:
     return Microphone(int(device) if device.isdecimal() else device or None, args.rate, args.channels or 1)
 
 
-def _stdin_blocks(descriptor: int) -> Iterator[bytes]:
-    # Not sys.stdin.buffer: a read that is stuck in it at exit holds a lock which the interpreter wants.
+def _stdin_blocks(descriptor: int, is_surely_raw: bool) -> Iterator[bytes]:
+    """Raw PCM. SourceError when it begins as a sound file does, unless it is surely raw."""
+    head = b""
+    while not is_surely_raw and may_become_container(head) and (block := os.read(descriptor, _READ_BYTES)):
+        head += block
+    if not is_surely_raw and (container := container_of(head)) is not None:
+        raise client.SourceError(
+            f"stdin is no raw PCM but begins as a file in {container} does: leave --rate out and it is decoded, "
+            "or add --encoding if it is raw PCM all the same"
+        )
+    if head:
+        yield head
     while block := os.read(descriptor, _READ_BYTES):
         yield block
 
@@ -235,7 +265,7 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
         on_audio=shown.on_audio,
         result_timeout_s=args.timeout,
     )
-    if args.input == "-":
+    if args.input == "-" and args.rate is not None:
         bit_depth, is_float, encoding = _ENCODINGS[args.encoding or "s16"]
         options["format"] = AudioFormat(args.channels or 1, args.rate, bit_depth, is_float, encoding)
     return options

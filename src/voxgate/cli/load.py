@@ -34,17 +34,17 @@ N_OFFSETS = 4
 SPARE_FILES = 64
 _EPILOG = """\
 Every stream plays the recording in a loop, as a microphone would, from one of four places on; before the load the same
-audio is heard alone, and a stream that gets other results under load is an error. Added latency is the time from
-sending the message that decided the end of speech (on the simple and the stateful route: the message with the end of a
-result's audio) to the arrival of the result; it holds the model's own time. See docs/load.md.
+audio is sent alone, one stream at a time, and a stream that gets other results under load is an error. Added latency is
+the time from sending the message that decided the end of speech (on the simple and the stateful route: the message with
+the end of a result's audio) to the arrival of the result; it holds the model's own time. See docs/load.md.
 
 examples:
   voxgate load -n 200
   voxgate load -n 500 --addr wss://voice.example.com --duration 60 --json load.json
   voxgate load -n 50 --rate 48000 --channels 2 --chunk-ms 100 -i talk.flac
 
-exit code: 0 every stream got what the audio alone gets; 1 some did not; 2 wrong usage; 3 this program was late: it is
-the bottleneck, and its numbers are none; 130 interrupted
+exit code: 0 every stream got what the audio alone gets; 1 some did not, or were refused; 2 wrong usage; 3 this program
+was late: its own delays are in the numbers; 130 interrupted
 """
 
 
@@ -104,7 +104,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=positive_float,
         default=load.LATE_MS,
         metavar="MS",
-        help="p99 of its own lateness from which on this program refuses to report (%(default)g)",
+        help="p99 of its own lateness from which on this program marks its numbers and exits with 3 (%(default)g)",
     )
     measures.add_argument(
         "--timeout",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from voxgate.client import SourceError
+    from voxgate.client.source import AudioSource
     from voxgate.vad import DetectorFactory, VadConfig
 
-    Planes = npt.NDArray[np.float32]
+    Planes = npt.NDArray[np.int16 | np.float32]
 
 __all__ = ["register", "run"]
 
@@ -35,8 +37,8 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "vad",
         help="show where somebody speaks in a recording",
         description="Cut a recording into segments of speech, exactly as the server would, and print their times.",
-        epilog="exit code: 0 done, whether or not there was speech; 1 the plot cannot be written; 2 wrong usage, or a"
-        " recording that cannot be read",
+        epilog="exit code: 0 done, whether or not there was speech; 1 the recording breaks off, or the plot cannot be"
+        " written; 2 wrong usage, or a recording that cannot be read",
     )
     parser.add_argument("file", metavar="FILE", help=INPUT_HELP)
     parser.add_argument(
@@ -66,11 +68,10 @@ def _about(setting: Setting) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0: done, whether or not there was speech. 1: the plot cannot be written. 2: wrong usage, or a recording
-    that cannot be read.
+    """Exit code 0: done, whether or not there was speech. 1: the recording breaks off, or the plot cannot be written.
+    2: wrong usage, or a recording that cannot be read.
     """
     # What takes time to import, and no other verb needs.
-    from voxgate.audio import read_audio
     from voxgate.client import SourceError
     from voxgate.client.source import open_source
     from voxgate.vad import VadConfig, load_detector, segments_of_channels
@@ -83,11 +84,13 @@ def run(args: argparse.Namespace) -> int:
         plot.check_target(args.plot)  # what is missing or wrong is said before the work
     detector = load_detector(args.detector, args.weights)
     path = recording(args.file)
+    failure: SourceError | None = None
     try:
-        open_source(path, None, 1)  # what cannot be read is told in the same words as by `voxgate client`
-        planes, sample_rate = read_audio(path)
+        source = open_source(path, None, 1)
+        planes, failure = _samples(source)
+        sample_rate = source.format.sample_rate
         segments = segments_of_channels(planes, sample_rate, config, detector)
-    except (OSError, ValueError, SourceError) as exc:  # ValueError: a rate or samples nobody can work with
+    except (OSError, ValueError, SourceError) as exc:  # ValueError: a rate nobody can work with
         print(f"voxgate vad: {explain(exc)}", file=sys.stderr)
         return 2
     duration_s = planes.shape[1] / sample_rate
@@ -105,7 +108,27 @@ def run(args: argparse.Namespace) -> int:
         except (OSError, ValueError) as exc:  # ValueError: a file type matplotlib does not know
             print(f"voxgate: cannot write {args.plot}: {exc}", file=sys.stderr)
             return 1
+    if failure is not None:
+        print(f"voxgate vad: {explain(failure)}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _samples(source: AudioSource) -> tuple[Planes, SourceError | None]:
+    """What `voxgate client` would send, (channels, samples), and why that ended before its time."""
+    import numpy as np
+
+    from voxgate.client import SourceError
+
+    blocks: list[bytes | memoryview] = []
+    failure: SourceError | None = None
+    assert isinstance(source.blocks, Iterator)
+    try:
+        blocks.extend(source.blocks)
+    except SourceError as error:
+        failure = error
+    samples = np.frombuffer(b"".join(blocks), "<f4" if source.format.is_float else "<i2")
+    return samples.reshape(-1, source.format.channels).T, failure
 
 
 def _print_jsonl(segments: Sequence[Sequence[tuple[float, float]]]) -> None:
@@ -151,7 +174,7 @@ def _plot(
 
     envelopes = [Envelope(plot.POINTS) for _ in planes]
     for envelope, samples in zip(envelopes, planes, strict=True):
-        envelope.push(samples)
+        envelope.push(samples if samples.dtype == np.float32 else (samples / np.float32(32_768)).astype(np.float32))
     picture = plot.Picture(f"{Path(title).name}, {detector.name}", envelopes, sample_rate)
     twins = []
     for channel, (axes, samples) in enumerate(zip(picture.rows, planes, strict=True)):

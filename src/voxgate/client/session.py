@@ -310,7 +310,7 @@ class Stream:
                         self._await_results()
                     message = await websocket.recv()
             except ConnectionClosed as closed:
-                if self._source_failure is None:
+                if self._source_failure is None or self.stop_sent:
                     self._judge_close(closed)
                 return
             except TimeoutError:
@@ -375,7 +375,7 @@ class Stream:
         n_messages = 0
         if self._begin is None:
             self._begin = self._clock.time()
-        while (block := await self._feed.next()) is not None:
+        while (block := await self._next_block()) is not None:
             for chunk in _chunks(block, self._chunk_size):
                 # A microphone has a chunk once all of it was said: it leaves at the time of its end.
                 if self._speed:
@@ -387,6 +387,13 @@ class Stream:
                 n_messages += 1
                 if n_messages % _MESSAGES_PER_TURN == 0:
                     await asyncio.sleep(0)
+
+    async def _next_block(self) -> memoryview | None:
+        try:
+            return await self._feed.next()
+        except Exception as error:
+            self._source_failure = error  # raised once everything that was sent is answered
+            return None
 
     def _hear(self, chunk: memoryview) -> None:
         n_new = self.sent_bytes - self._heard_bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import logging
 import os
 import queue
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
@@ -12,11 +12,11 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from voxgate import tasks
 from voxgate.errors import InvalidStart
-from voxgate.messages import AudioFormat
+from voxgate.messages import AudioFormat, check_format
+from voxgate.sound_files import SoundFileError, open_sound_file
 
 from .errors import SourceError
 from .microphone import Microphone
@@ -39,9 +39,13 @@ Source: TypeAlias = (
 iterable.
 """
 
+logger = logging.getLogger(__name__)
+
 _BLOCK_BYTES = 65_536
-_FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
-_INTEGER_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW")
+_MAX_BLOCK_BYTES = 2**20
+MAX_CHANNELS = 256
+"""Of a source; a server takes fewer, and says so."""
+MAX_RATE = 192_000
 
 
 @dataclass
@@ -60,7 +64,6 @@ def open_source(source: Source, format: AudioFormat | None, chunk_bytes: int) ->
     OSError, SourceError (no sound file), ValueError or TypeError (what the source needs).
     """
     if isinstance(source, str | os.PathLike):
-        _expect_readable(os.fspath(source))
         return _sound_file(os.fspath(source), format, chunk_bytes)
     if isinstance(source, tuple):
         samples, sample_rate = source
@@ -85,19 +88,11 @@ def open_source(source: Source, format: AudioFormat | None, chunk_bytes: int) ->
     raise TypeError(f"source: expected a path, (samples, rate), bytes or an iterable of bytes, got {kind}")
 
 
-def _expect_readable(path: str) -> None:
-    """The OSErrors for which soundfile says "System error". Not by opening it: a pipe can be opened once."""
-    os.stat(path)
-    code = errno.EISDIR if os.path.isdir(path) else 0 if os.access(path, os.R_OK) else errno.EACCES
-    if code:
-        raise OSError(code, os.strerror(code), path)  # which makes it an IsADirectoryError, a PermissionError
-
-
 def _raw_format(format: AudioFormat | None) -> AudioFormat:
     if format is None:
         raise ValueError("raw PCM needs format=AudioFormat(channels, sample_rate, bit_depth, is_float)")
     try:
-        _ = format.frame_bytes
+        check_format(format, MAX_CHANNELS, 1, MAX_RATE)
     except InvalidStart as error:
         raise ValueError(str(error)) from None
     return format
@@ -126,8 +121,32 @@ def _encode(samples: npt.NDArray[Any], encoding: str) -> bytes:
         return samples.astype("<f4").tobytes()
     if samples.dtype == np.int16:
         return samples.astype("<i2").tobytes()
-    scaled = np.nan_to_num(samples.astype(np.float64), posinf=1.0, neginf=-1.0) * 32_768
+    scaled = np.where(np.isfinite(samples), samples, 0).astype(np.float64) * 32_768  # as the server: see protocol.md
     return np.clip(np.rint(scaled), -32_768, 32_767).astype("<i2").tobytes()
+
+
+class _Loudness:
+    """Warns once when floats lie beyond full scale: the server clips them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._has_warned = False
+
+    def take(self, samples: npt.NDArray[Any]) -> None:
+        if self._has_warned or not samples.size:
+            return
+        # Not of abs(samples), which would be a copy; fmax and fmin pass over NaN.
+        peak = max(float(np.fmax.reduce(samples, axis=None)), -float(np.fmin.reduce(samples, axis=None)))
+        if peak > 1:
+            self._has_warned = True
+            hint = "; they look like integers, divide them by 32768" if 1024 < peak <= 32_768 else ""
+            logger.warning(
+                "%s: floats reach %g, beyond full scale (-1..1), and the server clips them%s", self._name, peak, hint
+            )
+
+
+def _block_frames(format: AudioFormat, chunk_bytes: int) -> int:
+    return -(-min(max(_BLOCK_BYTES, chunk_bytes), _MAX_BLOCK_BYTES) // format.frame_bytes)
 
 
 def _recut(blocks: Generator[bytes, None, None], chunk_bytes: int) -> Generator[memoryview, None, None]:
@@ -148,32 +167,29 @@ def _recut(blocks: Generator[bytes, None, None], chunk_bytes: int) -> Generator[
 
 def _sound_file(file: Any, format: AudioFormat | None, chunk_bytes: int) -> AudioSource:
     try:
-        sound = soundfile.SoundFile(file)
-    except (soundfile.LibsndfileError, TypeError) as error:
-        # TypeError: raw formats, for which soundfile wants parameters
-        name = file if isinstance(file, str) else getattr(file, "name", "the file")
-        raise SourceError(f"{name} is no sound file that can be read: {_first_line(error)}") from None
+        sound = open_sound_file(file)
+    except SoundFileError as error:
+        raise SourceError(str(error)) from None
     # Compressed formats decode to floats; rounding and clipping them is done here, so that none wraps around.
-    read_as = "int16" if sound.subtype in _INTEGER_SUBTYPES else "float32"
+    read_as = "int16" if sound.is_integer else "float32"
     try:
-        chosen = _linear_format(format, sound.channels, sound.samplerate, sound.subtype in _FLOAT_SUBTYPES)
+        chosen = _linear_format(format, sound.channels, sound.sample_rate, sound.is_float)
     except ValueError:
         sound.close()
         raise
-    n_frames = -(-max(_BLOCK_BYTES, chunk_bytes) // chosen.frame_bytes)
+    n_frames = _block_frames(chosen, chunk_bytes)
+    loudness = _Loudness(sound.name) if sound.is_float else None
 
     def blocks() -> Generator[bytes, None, None]:
-        with sound:
-            while True:
-                try:
-                    samples = sound.read(n_frames, dtype=read_as, always_2d=True)
-                except soundfile.LibsndfileError as error:
-                    raise SourceError(f"{sound.name}: reading failed: {_first_line(error)}") from None
-                if not len(samples):
-                    return
+        try:
+            for samples in sound.blocks(n_frames, read_as):
+                if loudness is not None:
+                    loudness.take(samples)
                 yield _encode(samples, chosen.pcm_encoding)
+        except SoundFileError as error:
+            raise SourceError(str(error)) from None
 
-    return AudioSource(chosen, sound.frames / sound.samplerate, _recut(blocks(), chunk_bytes))
+    return AudioSource(chosen, sound.duration_s, _recut(blocks(), chunk_bytes))
 
 
 def _array(samples: npt.NDArray[Any], sample_rate: int, format: AudioFormat | None, chunk_bytes: int) -> AudioSource:
@@ -184,7 +200,9 @@ def _array(samples: npt.NDArray[Any], sample_rate: int, format: AudioFormat | No
     if planes.ndim != 2 or planes.shape[0] > max(planes.shape[1], 8):
         raise ValueError(f"samples: expected shape (n,) or (channels, n), got {samples.shape}")
     chosen = _linear_format(format, planes.shape[0], int(sample_rate), samples.dtype != np.int16)
-    n_frames = -(-max(_BLOCK_BYTES, chunk_bytes) // chosen.frame_bytes)
+    n_frames = _block_frames(chosen, chunk_bytes)
+    if samples.dtype != np.int16:
+        _Loudness("samples").take(samples)
 
     def blocks() -> Generator[bytes, None, None]:
         for start in range(0, planes.shape[1], n_frames):
@@ -198,12 +216,6 @@ def _raw_file(file: Any) -> Iterator[bytes]:
     read = getattr(file, "read1", file.read)
     while block := read(_BLOCK_BYTES):
         yield block
-
-
-def _first_line(error: Exception) -> str:
-    # The text of a LibsndfileError names the file too, possibly as the repr of an object.
-    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
-    return (text.strip() or type(error).__name__).splitlines()[0]
 
 
 async def off_loop(blocks: Iterator[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:

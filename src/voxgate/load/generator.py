@@ -62,6 +62,7 @@ class Tally:
     corrected: int = 0
     """Deciding messages that the reference had named too late."""
     refusals: Counter[int] = field(default_factory=Counter)
+    refusal_reasons: dict[int, str] = field(default_factory=dict)
     close_codes: Counter[int] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
@@ -200,6 +201,8 @@ class Generator:
         tally = self.tally
         if stream.status is not None and stream.status != 101:
             tally.refusals[stream.status] += 1
+            if stream.refusal_reason:
+                tally.refusal_reasons.setdefault(stream.status, stream.refusal_reason)
         elif stream.close_code is not None:
             tally.close_codes[stream.close_code] += 1
             if stream.stop_s is None:

@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from voxgate import tasks
 from voxgate.errors import VoxgateError
 from voxgate.messages import Active, Error, Event, Inactive, Segment
 
@@ -27,6 +26,9 @@ PAUSE_S = 0.02
 CLEARANCE_MS = 60
 """Messages are sent one by one from this long before a decision is to be expected."""
 ATTEMPTS = 3
+BUSY = (429, 503)
+"""Statuses after which a later try may go well."""
+LEAST_PAUSE_S = 0.1
 
 
 class ReferenceFailed(VoxgateError):
@@ -145,26 +147,35 @@ async def hear_alone(
     clock: Clock,
     timeout_s: float,
 ) -> list[Reference]:
-    """The references of `n_offsets` kinds of streams on the segmented route. ReferenceFailed when the server cannot be
-    reached, answers with an error, or not the same each time.
+    """The references of `n_offsets` kinds of streams on the segmented route, one after the other: no two streams are
+    open at a time. ReferenceFailed when the server cannot be reached, answers with an error, or not the same each time.
     """
-    hearings = [
-        tasks.spawn_task(
-            _hear(target, material, start_frame, n_messages, material.offset(number, n_offsets), clock, timeout_s),
-            f"voxgate-load-reference-{number}",
-            "load-reference",
-        )
+    return [
+        await _hear(target, material, start_frame, n_messages, material.offset(number, n_offsets), clock, timeout_s)
         for number in range(n_offsets)
     ]
-    try:
-        heard = await asyncio.gather(*hearings)
-    finally:
-        for hearing in hearings:
-            hearing.cancel()
-    failures = [each for each in heard if isinstance(each, ReferenceFailed)]
-    if failures:
-        raise failures[0]
-    return [each for each in heard if isinstance(each, Reference)]
+
+
+async def _open(target: Target, clock: Clock, n_channels: int, timeout_s: float) -> _Listener:
+    """A stream that the server has accepted. While it is busy, it says when to try again: for `timeout_s` in all."""
+    waited_s = 0.0
+    while True:
+        listener = _Listener(target, clock, n_channels)
+        try:
+            await listener.connect()
+            await listener.until_open(timeout_s)
+            return listener
+        except ReferenceFailed:
+            if listener.status not in BUSY or listener.retry_after_s is None:
+                raise
+            pause_s = max(listener.retry_after_s, LEAST_PAUSE_S)
+            if waited_s + pause_s > timeout_s:
+                raise
+        except BaseException:
+            listener.abort("not open")
+            raise
+        await asyncio.sleep(pause_s)
+        waited_s += pause_s
 
 
 async def _hear(
@@ -175,21 +186,17 @@ async def _hear(
     offset: int,
     clock: Clock,
     timeout_s: float,
-) -> Reference | ReferenceFailed:
-    """A failure is returned, not raised: the server's, it is no failure of the task."""
+) -> Reference:
     once = _Once(target, material, start_frame, n_messages, offset, clock, timeout_s)
-    try:
-        reference = await once.hear(None)
-        for _ in range(ATTEMPTS):
-            exact = await once.hear(reference)
-            if not reference.same_events(exact):
-                return ReferenceFailed("the server gives different results for the same audio alone")
-            if once.is_exact:
-                return exact
-            once.lead_ms = 0.0
-    except ReferenceFailed as failure:
-        return failure
-    return ReferenceFailed("the server's decisions come at another place each time")
+    reference = await once.hear(None)
+    for _ in range(ATTEMPTS):
+        exact = await once.hear(reference)
+        if not reference.same_events(exact):
+            raise ReferenceFailed("the server gives different results for the same audio alone")
+        if once.is_exact:
+            return exact
+        once.lead_ms = 0.0
+    raise ReferenceFailed("the server's decisions come at another place each time")
 
 
 class _Once:
@@ -212,10 +219,8 @@ class _Once:
     async def hear(self, known: Reference | None) -> Reference:
         """All of the audio; with `known`, one by one where ends of speech are decided."""
         material = self._material
-        listener = _Listener(self._target, self._clock, material.format.channels)
+        listener = await _open(self._target, self._clock, material.format.channels, self._timeout_s)
         try:
-            await listener.connect()
-            await listener.until_open(self._timeout_s)
             listener.write(self._start_frame)
             waiting = [] if known is None else _ends(known)
             self.is_exact = True

@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 
 from .quantiles import Quantiles
-from .run import Outcome
+from .run import Counts, Outcome
 
 __all__ = ["Heading", "commit", "document", "machine", "table", "versions", "write_json"]
 
 SCHEMA = 1
+_LATE = "~"
 _PACKAGES = ("voxgate", "numpy", "msgspec", "uvloop", "uvicorn", "starlette", "websockets")
 
 
@@ -33,10 +34,8 @@ class Heading:
 
 
 def document(outcome: Outcome, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything about a run. When the generator was late, what it measured of the server is not in it."""
+    """Everything about a run. When the generator was late (`is_late`), its own delays are in all times."""
     fields: dict[str, Any] = msgspec.to_builtins(outcome)
-    if outcome.is_late:
-        fields |= dict.fromkeys(("connect", "first_result", "added", "inactive_to_final", "lag", "server"))
     return {
         "schema": SCHEMA,
         "machine": machine(),
@@ -109,7 +108,7 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
     counts = outcome.counts
     lines = [f"streams      {counts.completed} of {counts.started} complete, all live for {outcome.window_s:.1f} s"]
     for name, values in (
-        ("refused", {f"HTTP {status}": count for status, count in counts.refusals.items()}),
+        ("refused", {_refusal(counts, status): count for status, count in counts.refusals.items()}),
         ("closed", {code: count for code, count in counts.close_codes.items() if code != "1000"}),
         ("errors", counts.errors),
         ("failed", {text: count for text, count in counts.failures.items() if not text.startswith("HTTP ")}),
@@ -118,6 +117,9 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
             lines.append(style.red(f"{name:<13}" + ", ".join(f"{count} x {what}" for what, count in values.items())))
     if counts.different:
         lines.append(style.red(f"different    {counts.different} streams, such as: {counts.differences[0]}"))
+    if not counts.connected:
+        lines.append(style.red("The server accepted no stream: there is nothing to measure."))
+        return "\n".join(lines)
     if not outcome.has_window:
         lines.append(
             style.red("There was no second in which all streams were live: a longer --duration, or fewer streams.")
@@ -131,32 +133,41 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
     if outcome.is_late:
         lines.append(
             style.red(
-                f"This program was late by more than {late_ms:g} ms (p99): it measured itself, and\n"
-                "reports nothing of the server. Give it a core of its own, fewer streams, or another machine."
+                f"This program was late by more than {late_ms:g} ms (p99): the load was uneven, and the program's own\n"
+                f"delays are in every row marked {_LATE}. Give it a core of its own, fewer streams, or another machine."
             )
         )
-        return "\n".join(lines)
+    mark = f" {_LATE}" if outcome.is_late else ""
     server = outcome.server
     if not outcome.has_window:
         pass
     elif server is not None:
+        name = f"{'server' + mark:<13}"
         lines.append(
-            f"server       {100 * server.cpu_cores:.1f} % of a core, {server.cpu_us_per_message:.1f} us a message; "
+            f"{name}{100 * server.cpu_cores:.1f} % of a core, {server.cpu_us_per_message:.1f} us a message; "
             f"{server.memory_mib:.0f} MiB, {server.memory_kib_per_stream:.0f} KiB a stream"
         )
     else:
         lines.append("server       CPU and memory unknown: no /metrics there (--metrics URL, or --pid)")
-    lines += ["", style.grey(f"{'ms':<26}{'p50':>10}{'p95':>10}{'p99':>10}{'max':>10}{'n':>9}")]
-    for name, quantiles in (
-        ("connect", outcome.connect),
-        ("first result", outcome.first_result),
-        ("added latency", outcome.added),
-        ("inactive to final", outcome.inactive_to_final),
-        ("lag", outcome.lag),
-    ):
-        if quantiles is not None:
-            lines.append(_row(name, quantiles))
+    rows = [
+        _row(name + mark, quantiles)
+        for name, quantiles in (
+            ("connect", outcome.connect),
+            ("first result", outcome.first_result),
+            ("added latency", outcome.added),
+            ("inactive to final", outcome.inactive_to_final),
+            ("lag", outcome.lag),
+        )
+        if quantiles is not None
+    ]
+    if rows:
+        lines += ["", style.grey(f"{'ms':<26}{'p50':>10}{'p95':>10}{'p99':>10}{'max':>10}{'n':>9}"), *rows]
     return "\n".join(lines)
+
+
+def _refusal(counts: Counts, status: str) -> str:
+    reason = counts.refusal_reasons.get(status)
+    return f"HTTP {status}" if reason is None else f"HTTP {status} ({reason})"
 
 
 def _row(name: str, quantiles: Quantiles) -> str:

@@ -35,6 +35,8 @@ class Counts(msgspec.Struct, frozen=True):
     different: int
     refusals: dict[str, int]
     """By HTTP status."""
+    refusal_reasons: dict[str, str]
+    """What the server said with the first refusal of each status, where it said something."""
     close_codes: dict[str, int]
     errors: dict[str, int]
     """Error events, by code."""
@@ -92,6 +94,7 @@ def counts_of(tally: Tally) -> Counts:
         tally.completed,
         tally.different,
         plain(tally.refusals),
+        {str(status): reason for status, reason in tally.refusal_reasons.items()},
         plain(tally.close_codes),
         plain(tally.errors),
         plain(tally.failures),

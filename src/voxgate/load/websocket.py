@@ -90,6 +90,10 @@ class WebSocket(asyncio.Protocol):
         """From the first packet of the connection to the end of the upgrade; None before."""
         self.status: int | None = None
         """HTTP status of the answer to the upgrade."""
+        self.retry_after_s: int | None = None
+        """When a refusal allows the next try."""
+        self.refusal_reason = ""
+        """What the server said of its refusal, empty for nothing."""
         self.close_code: int | None = None
         """What the server closed with; None while it has not."""
         self.failure: str | None = None
@@ -191,12 +195,16 @@ class WebSocket(asyncio.Protocol):
             self.abort("no HTTP answer")
             return b""
         self.status = int(status[1])
-        if self.status != 101:
-            self.abort(f"HTTP {self.status}{_reason(rest)}")
-            return b""
         headers = {
             name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
         }
+        if self.status != 101:
+            retry_after = headers.get("retry-after", "")
+            if retry_after.isascii() and retry_after.isdecimal():
+                self.retry_after_s = int(retry_after)
+            self.refusal_reason = _reason(rest)
+            self.abort(f"HTTP {self.status}" + (f": {self.refusal_reason}" if self.refusal_reason else ""))
+            return b""
         if headers.get("sec-websocket-accept") != _ACCEPT:
             self.abort("the answer to the upgrade is not that of a websocket server")
             return b""
@@ -224,8 +232,9 @@ class WebSocket(asyncio.Protocol):
 
 
 def _reason(body: bytes) -> str:
-    """What the server says of its refusal, if that came together with it."""
+    """What the server says of its refusal, if that came together with it; one printable line."""
     try:
-        return f": {json.loads(body)['error']:.200}"
-    except (ValueError, TypeError, KeyError):
+        text = f"{json.loads(body)['error']:.200}"
+    except (ValueError, TypeError, KeyError, RecursionError):
         return ""
+    return "".join(character if character.isprintable() else " " for character in text)

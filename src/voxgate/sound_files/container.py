@@ -1,0 +1,39 @@
+"""What the first bytes of a file say about it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["SIGNATURE_BYTES", "container_of", "may_become_container"]
+
+SIGNATURE_BYTES: Final = 12
+"""`container_of` needs no more."""
+
+# MPEG audio without an ID3 tag begins with 11 set bits, as a quiet s16 sample may do: it has no signature.
+_SIGNATURES: Final = {
+    b"RIFF": "WAV",
+    b"RIFX": "WAV",
+    b"RF64": "WAV",
+    b"BW64": "WAV",
+    b"fLaC": "FLAC",
+    b"OggS": "Ogg",
+    b"ID3": "MP3",
+    b"FORM": "AIFF",
+    b".snd": "AU",
+    b"caff": "CAF",
+    b"riff": "W64",
+    b"\x1a\x45\xdf\xa3": "Matroska or WebM",
+}
+
+
+def container_of(head: bytes) -> str | None:
+    """The container of a file that begins with `head`: "WAV", "FLAC", "Ogg", "MP3" and others; None for none known."""
+    for signature, name in _SIGNATURES.items():
+        if head.startswith(signature):
+            return name
+    return "MP4" if head[4:8] == b"ftyp" else None
+
+
+def may_become_container(head: bytes) -> bool:
+    """Whether more bytes behind `head` could make it the beginning of a known container: it is too short to tell."""
+    return any(len(head) < len(signature) and signature.startswith(head) for signature in _SIGNATURES)
