@@ -21,7 +21,7 @@ from voxgate.account import NOBODY, Account, Caller, Outcome
 from voxgate.buffered import Share
 from voxgate.errors import InternalError, StreamTimeout, VoxgateError
 from voxgate.logs import LogContext
-from voxgate.messages import Draining, Error, Event, Finished, Progress, Start, Started, encode_event
+from voxgate.messages import UNSET, Draining, Error, Event, Finished, Progress, Segment, Start, Started, encode_event
 from voxgate.metrics import outcome_of
 from voxgate.outbox import Outbox, Sink, utf8_bytes
 from voxgate.protocol import Action, Audio, CheckToken, Close, FinishSession, Flush, OpenSession, Protocol, Reply
@@ -547,7 +547,10 @@ class Connection:
             text = encode_event(event)
         except VoxgateError as error:
             logger.error("model %r: a result cannot be sent: %s", self._service.model.name, error)
-            event = Error(INTERNAL_ERROR, InternalError.code, event.channel)
+            if isinstance(event, Segment) and event.is_final is False:
+                return  # an error would be taken for that of the final
+            segment_id = event.segment_id if isinstance(event, Segment) else UNSET
+            event = Error(INTERNAL_ERROR, InternalError.code, event.channel, segment_id)
             text = encode_event(event)
         if isinstance(event, Error):
             self._tally.errors.add(event.code)

@@ -23,7 +23,7 @@ from voxgate.audio import StreamDecoder
 from voxgate.engine.base import Call as Method
 from voxgate.engine.base import Job, State
 from voxgate.errors import Overloaded, VoxgateError
-from voxgate.messages import UNSET, Error, Event, Segment, Start
+from voxgate.messages import UNSET, Error, Event, Segment, Start, UnsetType
 from voxgate.metrics import Tally
 from voxgate.protocol import Route
 
@@ -131,6 +131,7 @@ class Call:
     job: Job
     held_s: float
     """When it was made, by the monotonic clock."""
+    segment_id: int | UnsetType = UNSET
     submitted: bool = False
     refused: bool = False
     """There was no room for it at least once."""
@@ -168,6 +169,8 @@ class Runner:
         self.calls: dict[Job, Call] = {}
         """Those that are not over; without any, nothing is `owed`."""
         self._in_calls_samples = [0] * self._n_channels
+        self._has_ids = start.notices
+        self._n_ids = [0] * self._n_channels
         # Calls that wait here, in audio order, until the scheduler has fewer of this stream: there they would use up
         # the time that a call may take, and the room of others. Interims, of which a channel has one, go straight on.
         self._held: deque[Call] = deque()
@@ -291,6 +294,16 @@ class Runner:
     def _answered(self, call: Call) -> None:
         """A call is over; its reply is settled."""
 
+    def _open_id(self, channel: int) -> int | UnsetType:
+        """The id of the open segment of a channel, or of the next one; UNSET when the client asked for none."""
+        return self._n_ids[channel] if self._has_ids else UNSET
+
+    def _take_id(self, channel: int) -> int | UnsetType:
+        """The same, for the last event that has it: the next segment has the next one."""
+        id = self._open_id(channel)
+        self._n_ids[channel] += 1
+        return id
+
     # Model calls.
 
     def _ask(
@@ -302,11 +315,12 @@ class Runner:
         is_final: bool | None = None,
         method: Method = "infer",
         state: State | None = None,
+        segment_id: int | UnsetType = UNSET,
     ) -> Call:
         """Asks the model about `audio`; the answer has its place among the channel's replies from now on."""
         job = Job(audio, self._rate, is_final is not False, self, self._done, method, state, self.log_context)
         reply = self._replies[channel].reserve()
-        call = Call(channel, start_pos, end_pos, is_final, reply, job, time.monotonic())
+        call = Call(channel, start_pos, end_pos, is_final, reply, job, time.monotonic(), segment_id)
         if self.trace is not None:
             job.trace = call.trace = self.trace.asked(
                 channel, start_pos / self._rate, end_pos / self._rate, is_final, method
@@ -390,10 +404,11 @@ class Runner:
                 is_final=UNSET if call.is_final is None else call.is_final,
                 output=call.job.result or {},
                 channel=call.channel,
+                segment_id=call.segment_id,
             )
         if call.is_final is False:
             return None  # An interim may be dropped; its error would be taken for the one of the final.
-        return Error(message=_text_of(error), code=error.code, channel=call.channel)
+        return Error(message=_text_of(error), code=error.code, channel=call.channel, segment_id=call.segment_id)
 
     def _cancel(self, call: Call) -> None:
         """Nobody wants the answer of an interim any more, and the model has not begun: its place stays empty."""

@@ -11,7 +11,7 @@ from voxgate import logs
 from voxgate._native.intake import DECLINED, WAITING
 from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
 from voxgate.gathering import Outcome
-from voxgate.messages import Active, Inactive, Probabilities, Start
+from voxgate.messages import UNSET, Active, Inactive, Probabilities, Start, UnsetType
 from voxgate.protocol import longest_segment_s
 
 from .base import Call, Emit, Runner, Samples
@@ -171,13 +171,14 @@ class SegmentedRunner(Runner):
                 interims[channel] = event  # asked for only when the segment is still open after all events
             elif event.kind == SPEECH_START:
                 self._open_pos[channel], self._answers.began_s[channel] = event.start_pos, time.perf_counter()
-                self._emit(Active(event.start_pos / self._rate, channel))
+                self._emit(Active(event.start_pos / self._rate, channel, self._open_id(channel)))
                 if self.trace is not None:
                     self.trace.speech_started(channel, event.start_pos / self._rate)
             else:
+                segment_id = self._id_at_end(event)
                 if event.kind == SPEECH_END:
                     self._open_pos[channel] = None
-                    self._emit(Inactive(event.end_pos / self._rate, channel))
+                    self._emit(Inactive(event.end_pos / self._rate, channel, segment_id))
                     if self.trace is not None:
                         self.trace.speech_ended(channel, event.end_pos / self._rate, event.audio is not None)
                 else:
@@ -186,9 +187,19 @@ class SegmentedRunner(Runner):
                 self._tally.interims_superseded += interims.pop(channel, None) is not None
                 self._supersede(channel)
                 if event.audio is not None:
-                    self._ask(channel, event.audio, event.start_pos, event.end_pos, is_final=True)
+                    self._ask(
+                        channel, event.audio, event.start_pos, event.end_pos, is_final=True, segment_id=segment_id
+                    )
         for event in interims.values():
             self._interim(event)
+
+    def _id_at_end(self, event: VadEvent) -> int | UnsetType:
+        """The id of the segment that an end or a cut is about. Speech that ends where it was just cut opens no further
+        segment: its end is that of the segment before.
+        """
+        if event.audio is not None:
+            return self._take_id(event.channel)
+        return UNSET if (next_id := self._open_id(event.channel)) is UNSET else next_id - 1
 
     def _interim(self, event: VadEvent) -> None:
         channel = event.channel
@@ -200,7 +211,8 @@ class SegmentedRunner(Runner):
                 return
             self._cancel(before)
         audio = self._session.read(channel, event.start_pos, event.end_pos)
-        call = self._ask(channel, audio, event.start_pos, event.end_pos, is_final=False)
+        segment_id = self._open_id(channel)
+        call = self._ask(channel, audio, event.start_pos, event.end_pos, is_final=False, segment_id=segment_id)
         self._interims[channel] = call if call.job in self.calls else None
 
     def _answered(self, call: Call) -> None:

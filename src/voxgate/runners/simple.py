@@ -15,4 +15,4 @@ class SimpleRunner(GroupedRunner):
             channel = max(range(self._n_channels), key=lambda channel: len(self._rings[channel]))
             if not self._is_due(channel):
                 return
-            self._ask(channel, *self._next_group(channel))
+            self._ask(channel, *self._next_group(channel), segment_id=self._take_id(channel))
