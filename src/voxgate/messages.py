@@ -314,12 +314,12 @@ def _show(value: object) -> str:
 # ------------------------------------------------------------------------------------------------------ events
 
 
-# The ``segment_id`` of the next four numbers the segments of a channel in a session: 0, 1, 2 and so on. It is UNSET
-# where the client asked for no notices.
+# ``segment_id``, in the next three and in a Segment: the number of the segment, from 0 within its channel and session.
+# UNSET when the client asked for no notices.
 
 
 class Active(Struct, frozen=True, gc=False):
-    """Speech began. ``time`` in seconds since the start of the session, ``segment_id`` that of the segment it begins."""
+    """Speech began. ``time`` in seconds since the session began; ``segment_id`` of the segment that it begins."""
 
     type: ClassVar[str] = "active"
     time: float
@@ -328,7 +328,7 @@ class Active(Struct, frozen=True, gc=False):
 
 
 class Inactive(Struct, frozen=True, gc=False):
-    """Speech ended. ``time`` in seconds since the start of the session, ``segment_id`` that of the segment it ends."""
+    """Speech ended. ``time`` in seconds since the session began; ``segment_id`` of the segment that it ends."""
 
     type: ClassVar[str] = "inactive"
     time: float
