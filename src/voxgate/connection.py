@@ -96,7 +96,7 @@ class Connection:
     __slots__ = (
         "_account", "_began_s", "_caller", "_changed", "_check_token", "_closing", "_draining", "_fed_s",
         "_heard_s", "_inbox", "_inbox_allowed_bytes", "_inbox_bytes", "_life_timer", "_limits",
-        "_log_context", "_loop", "_max_owed", "_n_finished", "_n_sessions", "_opened_s", "_outbox",
+        "_log_context", "_loop", "_max_owed", "_may_ask", "_n_finished", "_n_sessions", "_opened_s", "_outbox",
         "_progress_timer", "_protocol", "_route", "_runner", "_service", "_share", "_slice_bytes", "_stall_s",
         "_stall_timer", "_tally", "_timer", "_transport", "_worker",
     )  # fmt: skip
@@ -135,7 +135,8 @@ class Connection:
         self._worker: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()  # something that a part of this connection may be waiting for
 
-        self._outbox = Outbox(transport, self._limits, self._tally, self._changed.set)
+        self._outbox = outbox = Outbox(transport, self._limits, self._tally, self._sent)
+        self._may_ask = lambda: not outbox.is_full
         self._closing: Close | None = None
 
         self._loop = asyncio.get_running_loop()
@@ -177,6 +178,7 @@ class Connection:
             if self._worker is not None:
                 self._worker.cancel()
             self._end_session()
+            self._outbox.on_sent = self._changed.set  # otherwise this object would know itself
             if self._closing is None:
                 writer.cancel()
             # Otherwise the writer ends by itself: it has the close frame to send, or has sent it.
@@ -361,6 +363,7 @@ class Connection:
         self._share = self._service.buffered_audio.open(start.format.channels)
         self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
         runner.on_failure = self._fail
+        runner.may_ask = self._may_ask
         self._opened_s = self._loop.time()
         self._n_sessions += 1
         self._tally.session_began(self._route, runner)
@@ -556,6 +559,15 @@ class Connection:
             self._tally.errors.add(event.code)
         self._outbox.put(text)
 
+    def _sent(self) -> None:
+        """The socket has taken an event."""
+        self._changed.set()
+        if self._runner is not None:
+            try:
+                self._runner.ask_on()
+            except Exception:
+                self._fail()
+
     def _close(self, close: Close) -> None:
         """Everything said so far leaves first, then the close frame."""
         if self._closing is None:
@@ -577,4 +589,6 @@ class Connection:
 
 def _cost_bytes(message: str | bytes | Ending) -> int:
     """What a message counts for while it waits."""
-    return MESSAGE_BYTES if isinstance(message, Ending) else MESSAGE_BYTES + len(message)
+    if isinstance(message, Ending):
+        return MESSAGE_BYTES
+    return MESSAGE_BYTES + (utf8_bytes(message) if isinstance(message, str) else len(message))

@@ -185,6 +185,8 @@ class Runner:
         self.trace: SessionTrace | None = None
         self.on_failure: Callable[[], None] | None = None
         """Called, from its handler, for an exception that has no other way to who owns this: not from `feed`."""
+        self.may_ask: Callable[[], bool] = lambda: True
+        """Says no while so many answers wait for the client that no call should be made for more; see `ask_on`."""
         self.most_lag_s = 0.0
         """The largest `backlog_s` so far."""
         self.results = 0
@@ -213,6 +215,10 @@ class Runner:
         """No more audio will come: what is still open is closed. Replies follow until `owed` is 0."""
         self._take(self._decoder.finish())
         self._close()
+
+    def ask_on(self) -> None:
+        """Makes the calls that `may_ask` has held back. The owner calls it when the answer may have changed."""
+        self._submit_held()
 
     def abandon(self) -> None:
         """Nobody listens any more: queued calls are dropped, results of running ones thrown away."""
@@ -339,7 +345,7 @@ class Runner:
         return call
 
     def _submit_held(self) -> None:
-        while self._held and self._n_submitted < self._per_stream and self._retry is None:
+        while self._held and self._n_submitted < self._per_stream and self._retry is None and self.may_ask():
             call = self._held[0]
             try:
                 self._scheduler.submit(call.job)

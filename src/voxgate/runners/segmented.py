@@ -116,6 +116,7 @@ class SegmentedRunner(Runner):
                 raise
             self.on_failure()
         finally:
+            del outcome  # an exception's traceback ends in this frame
             logs.current.reset(token)
 
     def _close(self) -> None:

@@ -76,6 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.send_400_response("The request before is not answered yet")
             return
         super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment]  # it knows this object, which knows the transport
 
     def _wait_for_request(self) -> None:
         self._stop_timer()

@@ -99,6 +99,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._listener = None
         self._rest = b""
         super().connection_lost(exc)
+        # Circles, which would hold what was not sent until the garbage collector comes by.
+        self.conn.parser.close()
+        self.conn.parser_exc = None
+        if self.handshake_initiated:
+            self.scope["extensions"].pop(SHORTCUT, None)  # type: ignore[typeddict-item]
 
     # In
 
