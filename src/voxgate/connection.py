@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Every session has a line in the log, as long as one connection has not more of them than this at first, and then one a
-# second: a few bytes open a session, and a client could fill the disk.
-SESSION_LINES = 10
-
 INTERNAL_ERROR = "Internal server error"
 
 # Reading pauses when this much waits in the inbox ...
@@ -94,9 +90,9 @@ class Connection:
     """Serves one websocket from its acceptance to its end: ``await Connection(...).run()``."""
 
     __slots__ = (
-        "_account", "_began_s", "_caller", "_changed", "_check_token", "_closing", "_draining", "_fed_s",
+        "_account", "_caller", "_changed", "_check_token", "_closing", "_draining", "_fed_s",
         "_heard_s", "_inbox", "_inbox_allowed_bytes", "_inbox_bytes", "_life_timer", "_limits",
-        "_log_context", "_loop", "_max_owed", "_may_ask", "_n_finished", "_n_sessions", "_opened_s", "_outbox",
+        "_log_context", "_loop", "_max_owed", "_may_ask", "_n_finished", "_opened_s", "_outbox",
         "_progress_timer", "_protocol", "_route", "_runner", "_service", "_share", "_slice_bytes", "_stall_s",
         "_stall_timer", "_tally", "_timer", "_transport", "_worker",
     )  # fmt: skip
@@ -126,7 +122,6 @@ class Connection:
         self._share: Share | None = None
         self._slice_bytes = 0
         self._opened_s = 0.0  # the session
-        self._n_sessions = 0
         self._n_finished = 0  # sessions
 
         self._inbox: deque[str | bytes | Ending] = deque()
@@ -140,7 +135,6 @@ class Connection:
         self._closing: Close | None = None
 
         self._loop = asyncio.get_running_loop()
-        self._began_s = self._loop.time()
         self._heard_s = self._fed_s = self._loop.time()  # of any message, and of audio
         self._timer = self._loop.call_later(self._limits.start_timeout_s, self._check_silence)
         self._life_timer = self._loop.call_later(self._limits.session_s, self._end_of_life)
@@ -365,7 +359,6 @@ class Connection:
         runner.on_failure = self._fail
         runner.may_ask = self._may_ask
         self._opened_s = self._loop.time()
-        self._n_sessions += 1
         self._tally.session_began(self._route, runner)
         self._timer.cancel()
         self._timer = self._loop.call_later(self._limits.idle_timeout_s, self._check_silence)
@@ -414,9 +407,8 @@ class Connection:
         if self._account is not None:
             if close_code is None and self._closing is not None:
                 close_code = self._closing.code
-            is_one_of_many = self._n_sessions > SESSION_LINES + (self._loop.time() - self._began_s)
             with logs.about(self._log_context):  # also when the end of the server, or a timer, closes it
-                self._account.close(outcome, close_code, is_one_of_many)
+                self._account.close(outcome, close_code)
             self._account = None
         if self._share is not None:
             self._share.close()
