@@ -103,7 +103,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.conn.parser.close()
         self.conn.parser_exc = None
         if self.handshake_initiated:
-            self.scope["extensions"].pop(SHORTCUT, None)  # type: ignore[typeddict-item]
+            self.scope["extensions"].pop(SHORTCUT, None)
 
     # In
 
