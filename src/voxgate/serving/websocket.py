@@ -102,8 +102,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         # Circles, which would hold what was not sent until the garbage collector comes by.
         self.conn.parser.close()
         self.conn.parser_exc = None
-        if self.handshake_initiated:
-            self.scope["extensions"].pop(SHORTCUT, None)
+        if (scope := getattr(self, "scope", None)) is not None:  # the request was one for a websocket
+            scope["extensions"].pop(SHORTCUT, None)
 
     # In
 
