@@ -74,15 +74,15 @@ def serve(overrides: dict[str, Any], pipe: multiprocessing.connection.Connection
 async def one(number: int, port: int, n_streams: int, route: str) -> dict[str, Any]:
     await asyncio.sleep(number / n_streams)
     ends, n_inactive, n_errors, waits_s = [], 0, 0, []
-    inactive_at_s = 0.0
+    inactive_at_s: dict[float, float] = {}  # by the end of the utterance: the next may be over before its final comes
     address = f"ws://127.0.0.1:{port}/api/v1/{route}"
     async for event in stream(path("demo"), addr=address, chunk_size=640, real_time=True):
         if isinstance(event, Segment):
             ends.append(event.end_time)
-            waits_s.append(time.monotonic() - inactive_at_s)
+            waits_s.append(time.monotonic() - inactive_at_s.get(event.end_time, 0.0))
         elif isinstance(event, Inactive):
             n_inactive += 1
-            inactive_at_s = time.monotonic()
+            inactive_at_s[event.time] = time.monotonic()
         elif isinstance(event, Error):
             n_errors += 1
     complete = len(ends) == n_inactive > 0 if route == "segmented" else ends[-1] == 12.5

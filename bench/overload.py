@@ -108,18 +108,16 @@ async def session(url: str, audio: bytes, length_s: float, outcome: Outcome) -> 
 
 
 async def read(socket: Any, outcome: Outcome) -> None:
-    ended_s: list[float] = []
+    ended_s: dict[float, float] = {}  # by the end of the utterance
     with contextlib.suppress(ConnectionClosed):
         async for text in socket:
             event = json.loads(text)
             if event["type"] == "inactive":
-                ended_s.append(time.monotonic())
+                ended_s[event["time"]] = time.monotonic()
             elif event["type"] == "error":
                 outcome.n_errors += 1
             elif event["type"] == "segment" and outcome.counts():
-                outcome.latencies_s.append(time.monotonic() - ended_s.pop(0))
-            elif event["type"] == "segment":
-                ended_s.pop(0)
+                outcome.latencies_s.append(time.monotonic() - ended_s[event["end_time"]])
 
 
 async def offer(url: str, load: float, seconds: float) -> Outcome:

@@ -115,7 +115,7 @@ def test_refusals_are_counted_and_logged_once_in_a_while(caplog):
     assert admission.refused == {"streams": 1000, "not_found": 1000}
     admission._clock.now_s += 5
     admission.record(full)
-    assert caplog.records[-1].getMessage().endswith("; 999 more of this kind since the last such line")
+    assert caplog.records[-1].getMessage().endswith(" (999 more like it since the last such line)")
     assert len(caplog.records) == 3
 
 

@@ -340,6 +340,13 @@ WRONG = [
 ]
 
 
+def test_a_refused_start_is_one_error_and_its_audio_one_more(serve):
+    """A client that streams on and stops in good order: it is not flooded with errors, and it is closed."""
+    with Client(serve().url()) as client:
+        client.send(start(channels=9), *[b"\0\0"] * 203, STOP)
+        assert [event["code"] for event in client.rest()] == ["invalid_start", "not_started"]
+
+
 @pytest.mark.parametrize(("message", "code", "text"), WRONG)
 def test_a_wrong_message_is_answered_and_the_connection_stays(serve, message, code, text):
     with Client(serve().url()) as client:

@@ -165,9 +165,11 @@ class Talker:
         self.last_start: dict[str, Any] | None = None
         self.codes: list[str] = []  # of the errors that are about messages, in order
         self.n_invalid = 0
+        self.audio_refused = False  # since the last text message
         self.close_code: int | None = None  # that the server must send
 
     def send(self, message: str | bytes | dict[str, Any]) -> None:
+        self.audio_refused = self.audio_refused and isinstance(message, bytes)
         assert self.client.say(message) or self.close_code, "closed, and nobody knows why"
 
     def invalid(self, message: str) -> None:
@@ -194,7 +196,9 @@ class Talker:
     def audio(self, n_bytes: int) -> None:
         if self.last_start is None:
             self.send(b"x")
-            self.codes.append("not_started")
+            if not self.audio_refused:
+                self.codes.append("not_started")
+            self.audio_refused = True
             return
         if self.open is None:
             self._new_session()
@@ -210,7 +214,7 @@ class Talker:
 
     def stop(self, disconnect: bool) -> None:
         self.send(STOP if disconnect else PAUSE)
-        if self.last_start is None:
+        if self.last_start is None and not disconnect:
             self.codes.append("not_started")
             return
         self.open = None

@@ -398,6 +398,20 @@ ENCODED: list[tuple[Event, str]] = [
     (Inactive(1.5, 7), '{"type":"inactive","time":1.5,"channel":7}'),
     (Error("what", "code"), '{"type":"error","message":"what","code":"code","channel":0}'),
     (
+        Segment(0.0, 1.5, True, {"count": 24000}, 1, 3),
+        '{"type":"segment","start_time":0.0,"end_time":1.5,"is_final":true,"count":24000,"segment_id":3,"channel":1}',
+    ),
+    (Active(0.3, 1, 0), '{"type":"active","time":0.3,"segment_id":0,"channel":1}'),
+    (Inactive(1.5, 7, 12), '{"type":"inactive","time":1.5,"segment_id":12,"channel":7}'),
+    (
+        Error("what", "code", segment_id=4),
+        '{"type":"error","message":"what","code":"code","segment_id":4,"channel":0}',
+    ),
+    (
+        Segment(0, 1, UNSET, {"segment_id": "mine"}),
+        '{"type":"segment","start_time":0.0,"end_time":1.0,"segment_id":"mine","channel":0}',
+    ),
+    (
         Probabilities(0.128, 0.032, [0.0, 0.123, 1.0], 1),
         '{"type":"probabilities","start_time":0.128,"step_s":0.032,"values":[0.0,0.123,1.0],"channel":1}',
     ),
@@ -511,6 +525,11 @@ def test_reserved_keys_are_refused(key: str) -> None:
     ):
         with pytest.raises(InternalError, match=f'^model output: key "{key}" is reserved$'):
             encode_event(event)
+
+
+def test_segment_id_is_reserved_in_a_segment_that_has_one() -> None:
+    with pytest.raises(InternalError, match=r'^model output: key "segment_id" is reserved$'):
+        encode_event(Segment(0, 1, True, {"segment_id": 2}, segment_id=0))
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,9 @@ def test_bounds_come_in_pairs():
 
 def test_bytes_are_bounded_too():
     async def scenario(outbox, sink, writing):
-        outbox.put("in the sink's hands")
-        await turns()
-        outbox.put("x" * 1023)
+        outbox.put("x" * 23)
+        await turns()  # in the sink's hands now, and counted until the sink has taken it
+        outbox.put("€" * 333 + "x")  # 1000 bytes of UTF-8
         assert not outbox.is_full
         outbox.put("x")
         assert outbox.is_full
@@ -98,6 +98,13 @@ def test_bytes_are_bounded_too():
             sink.reads.release()
         await turns()
         assert outbox.has_room
+        sink.reads.release()
+        await turns()
+        outbox.put("é" * 255)
+        assert outbox.has_room
+        outbox.put("é")
+        assert not outbox.has_room
+        sink.reads.release()
         sink.reads.release()
         outbox.close(Close(1000, ""))
 

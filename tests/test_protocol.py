@@ -87,11 +87,22 @@ CONVERSATIONS: dict[str, list[tuple[str | bytes, list[Action]]]] = {
     "before any start": [
         (b"a", [AUDIO_FIRST]),
         (STOP, [STOP_FIRST]),
-        (DISCONNECT, [STOP_FIRST]),
         (FLUSH, [FLUSH_FIRST]),
         (KEEP_ALIVE, []),
         (b"", []),
         (start(), [OPEN]),
+    ],
+    "stop with disconnect closes before any start": [(DISCONNECT, [Close(1000, "")]), (start(), [])],
+    "stop with disconnect closes after a bad start": [
+        (BAD_START, [BAD_START_REPLY]),
+        *[(b"a", [AUDIO_FIRST]), (b"a", []), (b"a", [])],
+        (DISCONNECT, [Close(1000, "")]),
+    ],
+    "audio before any start is refused once until the next text message": [
+        *[(b"a", [AUDIO_FIRST]), (b"a", []), (b"", []), (b"a", [])],
+        *[(KEEP_ALIVE, []), (b"a", [AUDIO_FIRST]), (b"a", [])],
+        *[(JUNK, [INVALID]), (b"a", [AUDIO_FIRST]), (b"a", [])],
+        *[(start(), [OPEN]), (b"a", [Audio(b"a")])],
     ],
     "flush": [(start(), [OPEN]), (FLUSH, [Flush()]), (FLUSH, [Flush()]), (STOP, [FinishSession()]), (FLUSH, [])],
     "stop twice": [(start(), [OPEN]), (STOP, [FinishSession()]), (STOP, []), (DISCONNECT, [Close(1000, "")])],
@@ -113,8 +124,7 @@ CONVERSATIONS: dict[str, list[tuple[str | bytes, list[Action]]]] = {
         (start(), []),
     ],
     "only invalid messages are counted": [
-        *[(b"a", [AUDIO_FIRST])] * 4,
-        *[(STOP, [STOP_FIRST])] * 4,
+        *[(STOP, [STOP_FIRST]), (b"a", [AUDIO_FIRST])] * 4,
         *[(BAD_START, [BAD_START_REPLY])] * 4,
         *[(JUNK, [INVALID])] * 2,
         (start(), [OPEN]),
@@ -283,7 +293,12 @@ class Conversation(RuleBasedStateMachine):
         self.open: Start | None = None  # the session that is open
         self.last: Start | None = None  # what audio resumes with
         self.n_invalid = 0
+        self.audio_refused = False  # since the last text message
         self.closed = False
+
+    def say(self, text: str) -> tuple[Action, ...]:
+        self.audio_refused = False
+        return self.protocol.receive(text)
 
     def expect(self, actual: tuple[Action, ...], *expected: Action) -> None:
         assert actual == (() if self.closed else expected)
@@ -296,13 +311,13 @@ class Conversation(RuleBasedStateMachine):
     def good_start(self, format: AudioFormat, interim: bool) -> None:
         wanted = Start(format, interim)
         finish = [FinishSession()] if self.open else []
-        self.expect(self.protocol.receive(start(format, interim_results=interim)), *finish, OpenSession(wanted))
+        self.expect(self.say(start(format, interim_results=interim)), *finish, OpenSession(wanted))
         if not self.closed:
             self.open = self.last = wanted
 
     @rule(bad=st.sampled_from([(BAD_START, BAD_START_REPLY), (BAD_VAD, BAD_VAD_REPLY)]))
     def bad_start(self, bad: tuple[str, Reply]) -> None:
-        self.expect(self.protocol.receive(bad[0]), bad[1])
+        self.expect(self.say(bad[0]), bad[1])
 
     @rule(data=st.binary(min_size=1, max_size=4), fast=st.booleans())
     def audio(self, data: bytes, fast: bool) -> None:
@@ -313,7 +328,8 @@ class Conversation(RuleBasedStateMachine):
         else:
             actual = self.protocol.receive(data)
         if self.last is None:
-            self.expect(actual, AUDIO_FIRST)
+            self.expect(actual, *([] if self.audio_refused else [AUDIO_FIRST]))
+            self.audio_refused = True
         elif self.open is None:
             self.expect(actual, OpenSession(self.last), Audio(data))
             self.open = None if self.closed else self.last
@@ -326,8 +342,8 @@ class Conversation(RuleBasedStateMachine):
 
     @rule(disconnect=st.booleans())
     def stop(self, disconnect: bool) -> None:
-        actual = self.protocol.receive(DISCONNECT if disconnect else STOP)
-        if self.last is None:
+        actual = self.say(DISCONNECT if disconnect else STOP)
+        if self.last is None and not disconnect:
             self.expect(actual, STOP_FIRST)
             return
         finish = [FinishSession()] if self.open else []
@@ -336,7 +352,7 @@ class Conversation(RuleBasedStateMachine):
 
     @rule()
     def flush(self) -> None:
-        actual = self.protocol.receive(FLUSH)
+        actual = self.say(FLUSH)
         if self.last is None:
             self.expect(actual, FLUSH_FIRST)
         else:
@@ -344,11 +360,11 @@ class Conversation(RuleBasedStateMachine):
 
     @rule()
     def keep_alive(self) -> None:
-        self.expect(self.protocol.receive(KEEP_ALIVE))
+        self.expect(self.say(KEEP_ALIVE))
 
     @rule()
     def invalid(self) -> None:
-        actual = self.protocol.receive(JUNK)
+        actual = self.say(JUNK)
         self.n_invalid += not self.closed
         self.expect(actual, INVALID, *([TOO_MANY] if self.n_invalid == 3 else []))
 

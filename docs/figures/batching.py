@@ -238,14 +238,15 @@ async def speak(server: Any, call_s: float) -> Speaker:
     from voxgate.messages import Inactive, Segment
     from voxgate.speech import path
 
-    n_sent, finals_s, ended_s = 0, [], 0.0
+    n_sent, finals_s = 0, []
+    ended_s: dict[float, float] = {}  # by the end of the utterance: the next may be over before its final comes
     events = stream(path("demo"), addr=server.url("segmented"), chunk_size=640, real_time=True, interim_results=True)
     async for event in events:
         if isinstance(event, Inactive):
-            ended_s = time.monotonic()
+            ended_s[event.time] = time.monotonic()
         elif isinstance(event, Segment):
             if event.is_final:
-                finals_s.append(time.monotonic() - ended_s)
+                finals_s.append(time.monotonic() - ended_s[event.end_time])
             else:
                 n_sent += 1
     n_superseded = await asyncio.to_thread(metric, server.port, "voxgate_interims_superseded_total")

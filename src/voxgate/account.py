@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from voxgate.logs import EVERY, LogContext
+from voxgate.logs import LogContext
 from voxgate.messages import Start
 from voxgate.tracing import Parent, parse_traceparent
 
@@ -19,6 +19,10 @@ __all__ = ["NOBODY", "Account", "Caller", "Outcome"]
 
 logger = logging.getLogger("voxgate.session")
 
+
+# Each session has a line, up to so many in an interval of `logs.RateLimit` (a minute), over all connections: a few
+# bytes open a session, and a connection is soon made, so that clients could fill the disk.
+SESSION_LINES: Final = 1000
 
 Outcome = Literal["finished", "abandoned", "closed"]
 
@@ -79,9 +83,9 @@ class Account:
         runner.log_context = LogContext(self.session_id, self.trace_id)
         runner.trace = self._trace
 
-    def close(self, outcome: Outcome, close_code: int | None, is_one_of_many: bool = False) -> None:
+    def close(self, outcome: Outcome, close_code: int | None) -> None:
         """The session is over: `finished`, `abandoned` by its client, or `closed` by us. `close_code`: of the
-        websocket, where it ends with the session. `is_one_of_many`: its line is one of those that may be held back.
+        websocket, where it ends with the session.
         """
         runner = self._runner
         totals: dict[str, Any] = {
@@ -100,7 +104,7 @@ class Account:
             **totals,
             **({} if self._caller.address is None else {"client": self._caller.address}),
         }
-        logger.info("session over", extra={"fields": fields, **({} if is_one_of_many else EVERY)})
+        logger.info("session over", extra={"fields": fields, "burst": SESSION_LINES})
         if self._trace is not None:
             attributes = {f"voxgate.{name}": value for name, value in totals.items()}
             if close_code is not None:

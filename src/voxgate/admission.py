@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from typing import Protocol as Interface
 
 from voxgate.config import AuthSettings, LimitsSettings
+from voxgate.throttle import Throttle, and_more
 
 __all__ = ["Admission", "Load", "Place", "Refusal"]
 
@@ -112,7 +113,7 @@ class Admission:
         self._bearable = float("inf")  # streams
         self._looked_s = self._cut_s = float("-inf")
         self._cut_at_wait_s = 0.0
-        self._reported: dict[str, tuple[float, int]] = {}
+        self._throttle = Throttle(REPORT_EVERY_S, clock=clock)
         self.streams = 0
         """Connections that are let in."""
         self.pending = 0
@@ -139,15 +140,12 @@ class Admission:
     def record(self, refusal: Refusal) -> None:
         """Counts a refusal, and logs it unless one of the same reason was logged just now."""
         self.refused[refusal.reason] += 1
-        now_s = self._clock()
-        reported_s, n_silent = self._reported.get(refusal.reason, (float("-inf"), 0))
-        if now_s < reported_s + REPORT_EVERY_S:
-            self._reported[refusal.reason] = reported_s, n_silent + 1
+        n_left_out = self._throttle.admit(refusal.reason)
+        if n_left_out is None:
             return
-        self._reported[refusal.reason] = now_s, 0
-        more = f"; {n_silent} more of this kind since the last such line" if n_silent else ""
         # Its text may hold what a client chose, line feeds included.
-        logger.info("refused a connection with %d (%s): %.200r%s", refusal.status, refusal.reason, refusal.text, more)
+        text = f"{refusal.text!r:.200}{and_more(n_left_out)}"
+        logger.info("refused a connection with %d (%s): %s", refusal.status, refusal.reason, text)
 
     def _why_not(self, address: str | None, is_pending: bool) -> Refusal | None:
         limits = self._limits

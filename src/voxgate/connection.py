@@ -21,7 +21,7 @@ from voxgate.account import NOBODY, Account, Caller, Outcome
 from voxgate.buffered import Share
 from voxgate.errors import InternalError, StreamTimeout, VoxgateError
 from voxgate.logs import LogContext
-from voxgate.messages import Draining, Error, Event, Finished, Progress, Start, Started, encode_event
+from voxgate.messages import UNSET, Draining, Error, Event, Finished, Progress, Segment, Start, Started, encode_event
 from voxgate.metrics import outcome_of
 from voxgate.outbox import Outbox, Sink, utf8_bytes
 from voxgate.protocol import Action, Audio, CheckToken, Close, FinishSession, Flush, OpenSession, Protocol, Reply
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from voxgate.service import Service
 
 logger = logging.getLogger(__name__)
-
-# Every session has a line in the log, as long as one connection has not more of them than this at first, and then one a
-# second: a few bytes open a session, and a client could fill the disk.
-SESSION_LINES = 10
 
 INTERNAL_ERROR = "Internal server error"
 
@@ -94,9 +90,9 @@ class Connection:
     """Serves one websocket from its acceptance to its end: ``await Connection(...).run()``."""
 
     __slots__ = (
-        "_account", "_began_s", "_caller", "_changed", "_check_token", "_closing", "_draining", "_fed_s",
+        "_account", "_caller", "_changed", "_check_token", "_closing", "_draining", "_fed_s",
         "_heard_s", "_inbox", "_inbox_allowed_bytes", "_inbox_bytes", "_life_timer", "_limits",
-        "_log_context", "_loop", "_max_owed", "_n_finished", "_n_sessions", "_opened_s", "_outbox",
+        "_log_context", "_loop", "_max_owed", "_may_ask", "_n_finished", "_opened_s", "_outbox",
         "_progress_timer", "_protocol", "_route", "_runner", "_service", "_share", "_slice_bytes", "_stall_s",
         "_stall_timer", "_tally", "_timer", "_transport", "_worker",
     )  # fmt: skip
@@ -126,7 +122,6 @@ class Connection:
         self._share: Share | None = None
         self._slice_bytes = 0
         self._opened_s = 0.0  # the session
-        self._n_sessions = 0
         self._n_finished = 0  # sessions
 
         self._inbox: deque[str | bytes | Ending] = deque()
@@ -135,11 +130,11 @@ class Connection:
         self._worker: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()  # something that a part of this connection may be waiting for
 
-        self._outbox = Outbox(transport, self._limits, self._tally, self._changed.set)
+        self._outbox = outbox = Outbox(transport, self._limits, self._tally, self._sent)
+        self._may_ask = lambda: not outbox.is_full
         self._closing: Close | None = None
 
         self._loop = asyncio.get_running_loop()
-        self._began_s = self._loop.time()
         self._heard_s = self._fed_s = self._loop.time()  # of any message, and of audio
         self._timer = self._loop.call_later(self._limits.start_timeout_s, self._check_silence)
         self._life_timer = self._loop.call_later(self._limits.session_s, self._end_of_life)
@@ -177,6 +172,7 @@ class Connection:
             if self._worker is not None:
                 self._worker.cancel()
             self._end_session()
+            self._outbox.on_sent = self._changed.set  # otherwise this object would know itself
             if self._closing is None:
                 writer.cancel()
             # Otherwise the writer ends by itself: it has the close frame to send, or has sent it.
@@ -361,8 +357,8 @@ class Connection:
         self._share = self._service.buffered_audio.open(start.format.channels)
         self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
         runner.on_failure = self._fail
+        runner.may_ask = self._may_ask
         self._opened_s = self._loop.time()
-        self._n_sessions += 1
         self._tally.session_began(self._route, runner)
         self._timer.cancel()
         self._timer = self._loop.call_later(self._limits.idle_timeout_s, self._check_silence)
@@ -411,9 +407,8 @@ class Connection:
         if self._account is not None:
             if close_code is None and self._closing is not None:
                 close_code = self._closing.code
-            is_one_of_many = self._n_sessions > SESSION_LINES + (self._loop.time() - self._began_s)
             with logs.about(self._log_context):  # also when the end of the server, or a timer, closes it
-                self._account.close(outcome, close_code, is_one_of_many)
+                self._account.close(outcome, close_code)
             self._account = None
         if self._share is not None:
             self._share.close()
@@ -544,11 +539,23 @@ class Connection:
             text = encode_event(event)
         except VoxgateError as error:
             logger.error("model %r: a result cannot be sent: %s", self._service.model.name, error)
-            event = Error(INTERNAL_ERROR, InternalError.code, event.channel)
+            if isinstance(event, Segment) and event.is_final is False:
+                return  # an error would be taken for that of the final
+            segment_id = event.segment_id if isinstance(event, Segment) else UNSET
+            event = Error(INTERNAL_ERROR, InternalError.code, event.channel, segment_id)
             text = encode_event(event)
         if isinstance(event, Error):
             self._tally.errors.add(event.code)
         self._outbox.put(text)
+
+    def _sent(self) -> None:
+        """The socket has taken an event."""
+        self._changed.set()
+        if self._runner is not None:
+            try:
+                self._runner.ask_on()
+            except Exception:
+                self._fail()
 
     def _close(self, close: Close) -> None:
         """Everything said so far leaves first, then the close frame."""
@@ -571,4 +578,6 @@ class Connection:
 
 def _cost_bytes(message: str | bytes | Ending) -> int:
     """What a message counts for while it waits."""
-    return MESSAGE_BYTES if isinstance(message, Ending) else MESSAGE_BYTES + len(message)
+    if isinstance(message, Ending):
+        return MESSAGE_BYTES
+    return MESSAGE_BYTES + (utf8_bytes(message) if isinstance(message, str) else len(message))

@@ -17,18 +17,17 @@ import re
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 from voxgate.outlet import Outlet
 from voxgate.tasks import spawn_thread
+from voxgate.throttle import Throttle
 
 __all__ = [
-    "EVERY",
     "Handler",
     "HumanFormatter",
     "JsonFormatter",
@@ -38,9 +37,6 @@ __all__ = [
     "current",
     "setup",
 ]
-
-EVERY: Final = {"every": True}
-"""``extra=EVERY``: a record that is never held back."""
 
 _MESSAGE_CHARACTERS = 16_384
 _STACK_CHARACTERS = 65_536
@@ -158,14 +154,6 @@ class HumanFormatter(logging.Formatter):
         return f"{colour}{text}{_PLAIN}" if self._coloured and colour else text
 
 
-@dataclass(slots=True)
-class _Seen:
-    since_s: float
-    n_passed: int
-    record: logging.LogRecord
-    n_held_back: int = 0
-
-
 _DIRECTIVE = re.compile(r"%(\(\w+\))?[-#0 +]*[\d*]*(\.[\d*]+)?[a-zA-Z%]")
 
 
@@ -174,7 +162,7 @@ class RateLimit:
 
     Of one kind are records of one logger and level with the same template (and, when they carry an exception, the
     same place where it was raised). At most `max_kinds` are remembered; beyond that the oldest is summed up early.
-    Not locked: a handler's lock is around it.
+    A record may have a `burst` of its own.
     """
 
     def __init__(
@@ -184,55 +172,37 @@ class RateLimit:
         max_kinds: int = 256,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._burst = burst
-        self._interval_s = interval_s
-        self._max_kinds = max_kinds
-        self._clock = clock
-        self._seen: OrderedDict[tuple[object, ...], _Seen] = OrderedDict()  # the oldest interval first
+        self._throttle = Throttle(interval_s, burst, max_kinds, clock)
 
     def admit(self, record: logging.LogRecord) -> bool:
         """Whether `record` is written. Call `due` before: what is over makes room for a new beginning."""
         # Of others' loggers nothing but warnings and worse; ours write at a lower level what clients may cause.
         floor = logging.INFO if record.name.startswith("voxgate") else logging.WARNING
-        if record.levelno < floor or getattr(record, "every", False):
+        if record.levelno < floor:
             return True
-        kind = _kind(record)
-        seen = self._seen.get(kind)
-        if seen is None:
-            self._seen[kind] = _Seen(self._clock(), 1, record)
-            return True
-        if seen.n_passed < self._burst:
-            seen.n_passed += 1
-            return True
-        seen.n_held_back += 1
-        return False
+        # Of the record, only what a summary says is kept: its stack would hold all that its frames know.
+        like = _Like(record.name, record.levelno, record.levelname, _cut(record.getMessage(), 200))
+        return self._throttle.admit(_kind(record), like, getattr(record, "burst", None)) is not None
 
     def due(self) -> list[logging.LogRecord]:
         """Summaries of what was held back in intervals that are over (and of those forgotten for want of room)."""
-        now_s = self._clock()
-        over: list[_Seen] = []
-        while self._seen:
-            seen = next(iter(self._seen.values()))
-            if now_s - seen.since_s < self._interval_s and len(self._seen) <= self._max_kinds:
-                break
-            over.append(self._seen.popitem(last=False)[1])
-        return self._summaries(over)
+        return [_summary(*left_out) for left_out in self._throttle.over()]
 
     def rest(self) -> list[logging.LogRecord]:
         """Summaries of everything: the process ends."""
-        over = list(self._seen.values())
-        self._seen.clear()
-        return self._summaries(over)
+        return [_summary(*left_out) for left_out in self._throttle.rest()]
 
     @property
     def next_s(self) -> float | None:
         """Seconds until a summary is due; None when nothing is held back."""
-        waiting = [seen.since_s for seen in self._seen.values() if seen.n_held_back]
-        return max(0.0, min(waiting) + self._interval_s - self._clock()) if waiting else None
+        return self._throttle.next_s
 
-    def _summaries(self, over: Iterable[_Seen]) -> list[logging.LogRecord]:
-        now_s = self._clock()
-        return [_summary(seen, now_s - seen.since_s) for seen in over if seen.n_held_back]
+
+class _Like(NamedTuple):
+    name: str
+    levelno: int
+    levelname: str
+    text: str
 
 
 def _kind(record: logging.LogRecord) -> tuple[object, ...]:
@@ -247,15 +217,14 @@ def _kind(record: logging.LogRecord) -> tuple[object, ...]:
     return (record.name, record.levelno, template, *place)
 
 
-def _summary(seen: _Seen, during_s: float) -> logging.LogRecord:
-    like = _cut(seen.record.getMessage(), 200)
+def _summary(like: _Like, n_lines: int, during_s: float) -> logging.LogRecord:
     return logging.makeLogRecord(
         {
-            "name": seen.record.name,
-            "levelno": seen.record.levelno,
-            "levelname": seen.record.levelname,
+            "name": like.name,
+            "levelno": like.levelno,
+            "levelname": like.levelname,
             "msg": "%d more lines in %.0f s like: %s",
-            "args": (seen.n_held_back, during_s, like),
+            "args": (n_lines, during_s, like.text),
         }
     )
 

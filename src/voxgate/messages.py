@@ -314,29 +314,39 @@ def _show(value: object) -> str:
 # ------------------------------------------------------------------------------------------------------ events
 
 
+# ``segment_id``, in the next three and in a Segment: the number of the segment, from 0 within its channel and session.
+# UNSET when the client asked for no notices.
+
+
 class Active(Struct, frozen=True, gc=False):
-    """Speech began. ``time`` in seconds since the start of the session."""
+    """Speech began. ``time`` in seconds since the session began; ``segment_id`` of the segment that it begins."""
 
     type: ClassVar[str] = "active"
     time: float
     channel: int = 0
+    segment_id: int | UnsetType = UNSET
 
 
 class Inactive(Struct, frozen=True, gc=False):
-    """Speech ended. ``time`` in seconds since the start of the session."""
+    """Speech ended. ``time`` in seconds since the session began; ``segment_id`` of the segment that it ends."""
 
     type: ClassVar[str] = "inactive"
     time: float
     channel: int = 0
+    segment_id: int | UnsetType = UNSET
 
 
 class Error(Struct, frozen=True, gc=False):
-    """Something failed. ``code`` is that of an error class; it is empty when the server does not send codes."""
+    """Something failed. ``code`` is that of an error class; it is empty when the server does not send codes.
+
+    ``segment_id`` is that of the result in whose place the error stands; UNSET in other errors.
+    """
 
     type: ClassVar[str] = "error"
     message: str
     code: str = ""
     channel: int = 0
+    segment_id: int | UnsetType = UNSET
 
 
 class Segment(Struct, frozen=True):
@@ -351,6 +361,7 @@ class Segment(Struct, frozen=True):
     is_final: bool | UnsetType
     output: Mapping[str, Any]
     channel: int = 0
+    segment_id: int | UnsetType = UNSET
 
 
 class Data(Struct, frozen=True):
@@ -444,7 +455,7 @@ def encode_event(event: Event) -> str:
 
     Times are rounded to 3 decimals. A model's output may hold NumPy scalars and arrays (anything with ``tolist``);
     non-finite floats become null. Raises InternalError naming the key when the output uses a reserved key (type,
-    channel, start_time, end_time, is_final) or holds what JSON cannot say.
+    channel, start_time, end_time, is_final, and segment_id in a segment that has one) or holds what JSON cannot say.
     """
     return _ENCODE[type(event)](event)
 
@@ -489,11 +500,20 @@ def _blame(output: Mapping[str, Any]) -> str:
 
 
 def _encode_active(event: Active | Inactive) -> str:
-    return _encoder.encode({"type": event.type, "time": _seconds(event.time), "channel": event.channel}).decode()
+    fields: dict[str, Any] = {"type": event.type, "time": _seconds(event.time)}
+    return _encoder.encode(_identified(fields, event)).decode()
+
+
+def _identified(fields: dict[str, Any], event: Active | Inactive | Error | Segment) -> dict[str, Any]:
+    """`fields`, with those that come last."""
+    if event.segment_id is not UNSET:
+        fields["segment_id"] = event.segment_id
+    fields["channel"] = event.channel
+    return fields
 
 
 def _encode_error(event: Error) -> str:
-    fields = {"type": "error", "message": event.message, "code": event.code, "channel": event.channel}
+    fields = _identified({"type": "error", "message": event.message, "code": event.code}, event)
     try:
         return _encoder.encode(fields).decode()
     except UnicodeError:  # a lone surrogate, from a model's text: the error is still owed
@@ -511,8 +531,9 @@ def _encode_segment(event: Segment) -> str:
     if event.is_final is not UNSET:
         fields["is_final"] = event.is_final
     fields.update(output)
-    fields["channel"] = event.channel
-    return _encode_output(fields, output)
+    if event.segment_id is not UNSET and "segment_id" in output:
+        raise InternalError('model output: key "segment_id" is reserved')
+    return _encode_output(_identified(fields, event), output)
 
 
 def _encode_data(event: Data) -> str:
@@ -629,7 +650,9 @@ def parse_event(text: str | bytes) -> Event:
     if kind == "segment":
         segment = _convert(fields, _SegmentHead)
         output = {key: value for key, value in fields.items() if key not in _SEGMENT_FIELDS}
-        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel)
+        id = output.get("segment_id")  # of a server that knows no ids, it may be anything that its model returned
+        id = output.pop("segment_id") if type(id) is int else UNSET
+        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id)
     if kind == "data":
         channel = _convert(fields, _DataHead).channel
         return Data({key: value for key, value in fields.items() if key not in ("type", "channel")}, channel)

@@ -37,10 +37,10 @@ class Outbox:
         self._max_events = limits.unsent_events
         self._max_bytes = limits.unsent_bytes
         self._tally = tally
-        self._on_sent = on_sent
-        self.texts: deque[str] = deque()
-        """The events that wait."""
-        self._n_bytes = 0
+        self.on_sent = on_sent
+        self.texts: deque[tuple[str, int]] = deque()
+        """The events that wait, and their bytes."""
+        self._n_bytes = 0  # with those of the event that the socket is taking
         self._close: Close | None = None
         self._changed = asyncio.Event()
 
@@ -49,8 +49,9 @@ class Outbox:
         return len(self.texts)
 
     def put(self, text: str) -> None:
-        self.texts.append(text)
-        self._n_bytes += len(text)
+        n_bytes = utf8_bytes(text)
+        self.texts.append((text, n_bytes))
+        self._n_bytes += n_bytes
         self._changed.set()
 
     def close(self, close: Close) -> None:
@@ -73,14 +74,15 @@ class Outbox:
         tally = self._tally
         while True:
             while self.texts:
-                text = self.texts.popleft()
-                self._n_bytes -= len(text)
+                text, n_bytes = self.texts.popleft()
                 began_s = perf_counter()
                 await self._sink.send(text)
+                self._n_bytes -= n_bytes
                 tally.send_wait_s.observe(perf_counter() - began_s)
                 tally.text_out += 1
-                tally.text_out_bytes += utf8_bytes(text)
-                self._on_sent()
+                tally.text_out_bytes += n_bytes
+                del text  # it may be large, and the next may be long in coming
+                self.on_sent()
             if self._close is not None:
                 await self._sink.close(self._close.code, self._close.reason)
                 return

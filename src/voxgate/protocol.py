@@ -179,6 +179,7 @@ class Protocol:
         self._state = _State.NO_START
         self._start: Start | None = None
         self._n_invalid = 0
+        self._audio_refused = False  # since the last text message
         self._authorized = authorized
         self._unchecked: Start | None = None
 
@@ -218,6 +219,7 @@ class Protocol:
             return (Audio(message),) if actions is None else actions
         if self._state is _State.CLOSED:
             return ()
+        self._audio_refused = False
         if self._is_too_long(message):
             return self._close_too_big()
         try:
@@ -233,7 +235,8 @@ class Protocol:
     def receive_audio(self, data: bytes) -> tuple[Action, ...] | None:
         """One binary message. None: feed `data` to the open session, nothing else is to be done.
 
-        A message without bytes is no audio: it opens nothing, and is no error in any state.
+        A message without bytes is no audio: it opens nothing, and is no error in any state. Audio that finds no session
+        and cannot open one gets one error; further audio gets no reply until the next text message.
         """
         if len(data) > self._message_bytes:
             return () if self._state is _State.CLOSED else self._close_too_big()
@@ -244,6 +247,9 @@ class Protocol:
         if not self._authorized:
             return self._fail(Unauthorized("audio before any token: expected a start with a token first"))
         if self._start is None:
+            if self._audio_refused:
+                return ()
+            self._audio_refused = True
             return self._fail(NotStarted("audio before any start: expected a start message first"))
         self._state = _State.OPEN
         return (OpenSession(self._start), Audio(data))
@@ -282,7 +288,7 @@ class Protocol:
             return self._receive_start(request)
         if isinstance(request, KeepAlive):
             return ()
-        if self._state is _State.NO_START:
+        if self._state is _State.NO_START and not (isinstance(request, Stop) and request.disconnect):
             name = "stop" if isinstance(request, Stop) else "flush"
             raise NotStarted(f"{name} before any start: expected a start message first")
         if isinstance(request, Stop):

@@ -31,6 +31,7 @@ from voxgate.histogram import BATCH_SIZES, FACTORS, LATENCIES_S, STAGES_S, Histo
 from voxgate.models.base import Batch
 from voxgate.queue_wait import QueueWait
 from voxgate.tasks import run_in_thread
+from voxgate.throttle import Throttle
 
 __all__ = ["OUTCOMES", "Scheduler", "SchedulerCounts", "SchedulerTimes"]
 
@@ -177,7 +178,7 @@ class Scheduler:
             OrderedDict()
         )  # owed, oldest first; the nearest deadline is the first's
         self._timer: asyncio.TimerHandle | None = None
-        self._report_again_s = float("-inf")
+        self._expiries = Throttle(_REPORT_EVERY_S)
         self._stuck = False
         # Everybody's, under the lock:
         self._lock = threading.Lock()
@@ -431,12 +432,10 @@ class Scheduler:
             self._report_expired(now_s)
 
     def _report_expired(self, now_s: float) -> None:
-        name = self._engine.model.name
-        if now_s >= self._report_again_s:
-            self._report_again_s = now_s + _REPORT_EVERY_S
+        if self._expiries.admit(now_s=now_s) is not None:
             logger.warning(
-                "model %r gave no answer within %g s (inference.deadline_s): %d calls so far; not said again for %d s",
-                *(name, self._deadline_s, self._counts.expired, _REPORT_EVERY_S),
+                "model %r gave no answer within %g s (inference.deadline_s): %d calls so far",
+                *(self._engine.model.name, self._deadline_s, self._counts.expired),
             )
         if not self._stuck:
             self._loop.call_later(_STUCK_CHECK_S, self._report_stuck)

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeVar
 
 from voxgate.histogram import COARSE_S, Histogram
+from voxgate.throttle import Throttle, and_more
 
 __all__ = ["Counts", "Times", "counts", "run_in_thread", "spawn_task", "spawn_thread", "times"]
 
@@ -45,7 +46,7 @@ class Counts:
 class Times:
     """How the tasks of one subsystem took turns on the loop since the process started."""
 
-    __slots__ = ("_told_s", "n_slow", "start_delay_s", "step_s", "subsystem")
+    __slots__ = ("_throttle", "n_slow", "start_delay_s", "step_s", "subsystem")
 
     def __init__(self, subsystem: str) -> None:
         self.subsystem = subsystem
@@ -54,18 +55,17 @@ class Times:
         self.step_s = Histogram(COARSE_S)
         """Of one step: from where a task goes on to where it waits again. So long it held the loop."""
         self.n_slow = 0
-        self._told_s = float("-inf")
+        self._throttle = Throttle(_QUIET_S, clock=perf_counter)
 
     def slow(self, name: str, step_s: float) -> None:
         """A step of the task `name` was too long: counted, and said once a minute."""
         self.n_slow += 1
-        now_s = perf_counter()
-        if now_s >= self._told_s + _QUIET_S:
-            self._told_s = now_s
+        n_left_out = self._throttle.admit()
+        if n_left_out is not None:
             logger.log(
                 logging.INFO if self.subsystem in _OF_CLIENTS else logging.WARNING,
-                "a step of task %s (%s) held the event loop for %.0f ms; not said again for %d s",
-                *(name, self.subsystem, step_s * 1000, _QUIET_S),
+                "a step of task %s (%s) held the event loop for %.0f ms%s",
+                *(name, self.subsystem, step_s * 1000, and_more(n_left_out)),
             )
 
 
@@ -147,6 +147,7 @@ class _Timed(Coroutine[Any, Any, T]):
         try:
             return self._coro.throw(*error)
         finally:
+            del error  # its traceback ends in this frame: a circle, which would hold all that the task knew
             self._stepped(perf_counter() - began_s)
 
     def close(self) -> None:

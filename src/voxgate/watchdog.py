@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 from voxgate.histogram import LATENCIES_S, Histogram
 from voxgate.tasks import spawn_thread
+from voxgate.throttle import Throttle, and_more
 
 __all__ = ["Beat", "Starvation", "Watchdog"]
 
@@ -73,7 +74,7 @@ class Starvation:
         self._before: Beat | None = None
         self._window_from_s = 0.0
         self._starved_s = 0.0
-        self._told_s: float | None = None
+        self._throttle = Throttle(_QUIET_S)
         self.last_s = 0.0
         """Of the span up to the last beat, what a model call took from everybody."""
 
@@ -96,9 +97,8 @@ class Starvation:
             )
         if window_s >= _WINDOW_S:
             self._window_from_s, self._starved_s = beat.now_s, 0.0
-        if complaint is None or (self._told_s is not None and beat.now_s - self._told_s < _QUIET_S):
+        if complaint is None or self._throttle.admit(now_s=beat.now_s) is None:
             return None
-        self._told_s = beat.now_s
         return (
             f'{complaint}, and every stream stood still: set inference.isolation = "process"'
             " (or holds_gil = True on the model, if it is yours)"
@@ -122,8 +122,7 @@ class Hold:
     """
 
     def __init__(self) -> None:
-        self._told_s: float | None = None
-        self._n_untold = 0
+        self._throttle = Throttle(_QUIET_S)
         self._is_told = False  # the hold that goes on now
 
     def seen(self, now_s: float, held_s: float, late_s: float, own_s: float) -> str | None:
@@ -132,9 +131,11 @@ class Hold:
         loop's thread has computed meanwhile.
         """
         kept_waiting = late_s >= held_s / 2 and own_s < _OWN_WORK * held_s  # like the loop, by somebody else
-        if held_s < _STALL_S or self._is_told or kept_waiting or not self._is_due(now_s):
+        if held_s < _STALL_S or self._is_told or kept_waiting or self._throttle.is_quiet(now_s=now_s):
             return None
-        return self._told(now_s, f"the event loop has been held for {held_s:.2f} s; its thread is at")
+        self._is_told = True
+        more = and_more(self._throttle.admit(now_s=now_s) or 0)
+        return f"the event loop has been held for {held_s:.2f} s{more}; its thread is at"
 
     def over(self, now_s: float, held_s: float, own_s: float, by_model: bool) -> str | None:
         """From the loop, at every beat. `by_model`: the hold is told of by another name."""
@@ -143,24 +144,13 @@ class Hold:
             return f"the event loop goes on after {held_s:.2f} s"
         if held_s < _STALL_S or by_model:
             return None
-        if not self._is_due(now_s):
-            self._n_untold += 1
+        n_left_out = self._throttle.admit(now_s=now_s)
+        if n_left_out is None:
             return None
-        complaint = self._told(
-            now_s,
+        return (
             f"the event loop was held for {held_s:.2f} s, {own_s:.2f} s of which its own thread computed; for the rest"
-            " the machine was too busy, or another thread had Python's lock",
+            f" the machine was too busy, or another thread had Python's lock{and_more(n_left_out)}"
         )
-        self._is_told = False
-        return complaint
-
-    def _is_due(self, now_s: float) -> bool:
-        return self._told_s is None or now_s - self._told_s >= _QUIET_S
-
-    def _told(self, now_s: float, complaint: str) -> str:
-        self._told_s, self._is_told = now_s, True
-        n_untold, self._n_untold = self._n_untold, 0
-        return f"({n_untold} more since it was last said) {complaint}" if n_untold else complaint
 
 
 class Watchdog:

@@ -25,7 +25,7 @@ from voxgate.client import AudioFormat, Lost, Reconnect, Resumed
 from voxgate.client.check import ResultCheck
 from voxgate.client.errors import ClosedError, ConnectError, RefusedError
 from voxgate.client.resume import Timeline, wait_s, worth_another_try
-from voxgate.messages import Active, Error, Event, Finished, Inactive, Probabilities, Segment, Started
+from voxgate.messages import UNSET, Active, Error, Event, Finished, Inactive, Probabilities, Segment, Started
 
 MONO = AudioFormat(1, 16_000, 16, False)
 STEREO = AudioFormat(2, 16_000, 16, False)
@@ -227,6 +227,28 @@ def test_an_utterance_that_goes_on_beyond_what_was_answered_is_given_whole() -> 
     assert timeline.place(Inactive(31.0, 0)) == [Inactive(36.0, 0)]
     assert timeline.place(Probabilities(1.0, 0.032, [0.5], 0)) == [Probabilities(6.0, 0.032, [0.5], 0)]
     assert timeline.n_left_out == 0
+
+
+def test_segment_ids_go_on_over_sessions() -> None:
+    check, timeline = ResultCheck(2), Timeline(2)
+    for event in (Active(0.0, 0, 0), Inactive(1.0, 0, 0), Active(2.0, 0, 1), Segment(0.0, 1.0, True, {}, 0, 0)):
+        check.receive(event)
+        assert timeline.place(event) == [event]
+    timeline.resume(check, 1.5)
+    assert timeline.place(Active(0.5, 0, 0)) == [Active(2.0, 0, 2)]
+    assert timeline.place(Error("no", "inference_failed", 0, 0)) == [Error("no", "inference_failed", 0, 2)]
+    assert timeline.place(Segment(0.0, 1.0, True, {}, 1, 0)) == [Segment(1.5, 2.5, True, {}, 1, 0)]
+    timeline.resume(ResultCheck(2), 3.0)
+    assert timeline.place(Active(0.5, 0, 0)) == [Active(3.5, 0, 3)]
+    assert timeline.place(Active(0.5, 1, 0)) == [Active(3.5, 1, 1)]
+
+
+@pytest.mark.parametrize("notices", [False, True])
+def test_ids_are_given_to_a_caller_who_asked_for_notices(notices: bool) -> None:
+    told = {**active(0.1), "segment_id": 0}, {**inactive(1.0), "segment_id": 0}, {**final(0.1, 1.0), "segment_id": 0}
+    events, _, _ = run(Server((None, saying(*told))), notices=notices)
+    id = 0 if notices else UNSET
+    assert events == [Active(0.1, 0, id), Inactive(1.0, 0, id), Segment(0.1, 1.0, True, {"count": 1}, 0, id)]
 
 
 def test_what_the_backlog_could_not_hold_is_told() -> None:

@@ -133,7 +133,7 @@ def downloaded(page: Any, button: str) -> str:
 
 def as_told_to_a_plain_client(server: Any, name: str, **options: Any) -> list[dict[str, Any]]:
     samples, rate = soundfile.read(speech.path(name), dtype="int16", always_2d=True)
-    message = start(rate, samples.shape[1], **options)
+    message = start(rate, samples.shape[1], notices=True, **options)  # like the page
     return stream(server.url(), message, *(samples[at : at + 8000].tobytes() for at in range(0, len(samples), 8000)))
 
 

@@ -15,7 +15,6 @@ import pkgutil
 import re
 import secrets
 import sys
-import time
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -25,6 +24,7 @@ from typing import Any, Final, NamedTuple
 from voxgate import tasks
 from voxgate.access.addresses import Headers, values_of
 from voxgate.errors import ConfigError
+from voxgate.throttle import Throttle
 from voxgate.tokens import clean_token
 
 __all__ = ["SUBPROTOCOL", "Hook", "Tokens", "Verdict", "credentials_of"]
@@ -147,7 +147,7 @@ class Hook:
         self._of_address: Counter[str | None] = Counter()
         call = type(function).__call__
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-        self._report_again_s = float("-inf")
+        self._throttle = Throttle(REPORT_EVERY_S)
         self.failures = 0
         """Questions that it did not answer."""
 
@@ -213,12 +213,9 @@ class Hook:
 
     def _report(self, what: str) -> None:
         self.failures += 1
-        now_s = time.monotonic()
-        if now_s >= self._report_again_s:
-            self._report_again_s = now_s + REPORT_EVERY_S
+        if self._throttle.admit() is not None:
             logger.error(
-                "auth.hook %s %s; who was asked about is not let in (%d failures so far, not said again for %g s)",
-                *(self._name, what, self.failures, REPORT_EVERY_S),
+                "auth.hook %s %s; the client is not let in (%d failures so far)", self._name, what, self.failures
             )
 
 

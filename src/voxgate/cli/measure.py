@@ -215,7 +215,7 @@ def _sendable(piece: Piece, answer: object) -> Mapping[str, Any] | None:
         return None
     if not isinstance(answer, Mapping):
         raise CheckFailed(f"on {piece.text!r}: expected a mapping with string keys, not {type(answer).__name__!r}")
-    _guarded("sending the answer", lambda: encode_event(Segment(0.0, 1.0, True, answer, 0)), piece)
+    _guarded("sending the answer", lambda: encode_event(Segment(0.0, 1.0, True, answer, 0, 0)), piece)
     return answer
 
 

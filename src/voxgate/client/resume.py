@@ -5,17 +5,18 @@ from __future__ import annotations
 import email.utils
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from voxgate.messages import Active, Event, Finished, Inactive, Probabilities, Progress, Segment
+from voxgate.messages import UNSET, Active, Error, Event, Finished, Inactive, Probabilities, Progress, Segment
 
 from .check import ResultCheck
 from .errors import ClientError, ClosedError, ConnectError, RefusedError
 
-__all__ = ["Lost", "Reconnect", "Resumed", "Timeline", "wait_s", "worth_another_try"]
+__all__ = ["Lost", "Reconnect", "Resumed", "Timeline", "wait_s", "without_id", "worth_another_try"]
 
 _PASSING_CODES = (1001, 1012, 1013)  # going away, restart, try again later
 _PASSING_STATUS = (429, 502, 503, 504)
@@ -105,6 +106,12 @@ def wait_s(reconnect: Reconnect, error: ClientError, attempt: int) -> float:
     return max(asked_s, longest_s * random.uniform(0.5, 1.0))
 
 
+def without_id(event: Event) -> Event:
+    if isinstance(event, Active | Inactive | Segment | Error) and event.segment_id is not UNSET:
+        return replace(event, segment_id=UNSET)
+    return event
+
+
 def _retry_after_s(header: str | None) -> float:
     """Seconds, from either form of the header; 0 when there is none that can be read."""
     if header is None:
@@ -134,6 +141,8 @@ class Timeline:
         self._answered_s = [0.0] * channels
         self._held: dict[int, Active] = {}
         self._resumed = False
+        self._first_ids: Counter[int] = Counter()  # by channel: of the present session
+        self._next_ids: Counter[int] = Counter()
         self._results = 0
         self._errors = 0
 
@@ -149,11 +158,13 @@ class Timeline:
         self.offset_s, self.processed_s, self.n_left_out = at_s, 0.0, 0
         self._held.clear()
         self._resumed = True
+        self._first_ids = self._next_ids.copy()
 
     def place(self, event: Event) -> list[Event]:
         """`event` with the stream's times; nothing when it was there before, more than one when one was held back."""
         if isinstance(event, Progress):
             self.processed_s = event.processed_s
+        event = self._numbered(event)
         if not self._resumed:
             return [event]
         event = self._moved(event)
@@ -172,6 +183,14 @@ class Timeline:
             case Inactive() | Segment() if channel in self._held:
                 return [self._held.pop(channel), event]
         return [event]
+
+    def _numbered(self, event: Event) -> Event:
+        """With a `segment_id` that no earlier session has used."""
+        if not isinstance(event, Active | Inactive | Segment | Error) or event.segment_id is UNSET:
+            return event
+        id = event.segment_id + self._first_ids[event.channel]
+        self._next_ids[event.channel] = max(self._next_ids[event.channel], id + 1)
+        return replace(event, segment_id=id) if self._resumed else event
 
     def _moved(self, event: Event) -> Event:
         by_s = self.offset_s

@@ -34,7 +34,7 @@ from .check import ResultCheck
 from .connection import DEFAULT_ADDR, normalize_addr, open_websocket
 from .errors import BadEvent, ClosedError, ConnectError, MissingResults, RejectedError, SilentServer
 from .feed import Feed
-from .resume import Lost, Reconnect, Resumed, Timeline, wait_s, worth_another_try
+from .resume import Lost, Reconnect, Resumed, Timeline, wait_s, without_id, worth_another_try
 from .source import Source, open_source
 
 __all__ = ["Clock", "Options", "Stream", "stream"]
@@ -336,8 +336,11 @@ class Stream:
         if self._reconnect is not None:
             answered_frames = int(self._answered_s * self.format.sample_rate)
             self._feed.forget(answered_frames * self.format.frame_bytes)
-        if isinstance(event, Started | Progress | Finished | Draining):
-            return placed if self._notices else []
+        if not self._notices:  # they were asked for to know what is owed
+            if isinstance(event, Started | Progress | Finished | Draining):
+                return []
+            if self._start.notices:
+                placed = [without_id(one) for one in placed]
         if self.first_event_s is None and self._started_at is not None:
             self.first_event_s = self._clock.time() - self._started_at
         return placed

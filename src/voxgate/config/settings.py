@@ -197,11 +197,20 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
     ] = 300.0
     unsent_events: Annotated[
         int,
-        About("Events that may wait for a client which does not read them; then reading pauses.", 2, 1_000_000),
+        About(
+            "Events that may wait for a client which does not read them; then reading pauses, and so do its calls.",
+            2,
+            1_000_000,
+        ),
     ] = 256
     unsent_bytes: Annotated[
         int,
-        About("Bytes of events that may wait for a client which does not read them; then reading pauses.", 1024, 2**30),
+        About(
+            "Bytes of events that may wait for a client which does not read them; then reading pauses, and so do its"
+            " calls.",
+            1024,
+            2**30,
+        ),
     ] = 1_048_576
 
 

@@ -28,14 +28,25 @@ ROUNDED_MS: Final = 0.6
 class _Heard:
     """How many events of each kind a channel has had."""
 
-    __slots__ = ("actives", "finals", "inactive_s", "inactives", "reference")
+    __slots__ = ("actives", "errors", "finals", "inactive_s", "inactives", "reference")
 
     def __init__(self, reference: ChannelReference) -> None:
         self.reference = reference
         self.actives = 0
         self.inactives = 0
         self.finals = 0
+        self.errors = 0
+        """Those that may stand in the place of a final, as far as it is not known of which."""
         self.inactive_s: dict[float, tuple[int, float]] = {}  # end of speech -> its ordinal, when `inactive` came
+
+    def takes_final(self, bounds_s: tuple[float, float]) -> bool:
+        """Whether this final is the next of the reference, or the next behind some that are errors here."""
+        for skipped in range(self.errors + 1):
+            if _at(self.reference.finals, self.finals + skipped) == bounds_s:
+                self.finals += skipped + 1
+                self.errors -= skipped
+                return True
+        return False
 
 
 class LiveStream(WebSocket):
@@ -125,6 +136,8 @@ class LiveStream(WebSocket):
         elif isinstance(event, Error):
             self.n_errors += 1
             self._generator.tally.errors[event.code or "(no code)"] += 1
+            if (heard := self._channel(event.channel)) is not None:
+                heard.errors += 1
         if self._check is not None:
             self._check.receive(event)
 
@@ -170,10 +183,9 @@ class LiveStream(WebSocket):
             return
         if (heard := self._channel(event.channel)) is None:
             return
-        expected = _at(heard.reference.finals, heard.finals)
-        heard.finals += 1
-        if expected != (event.start_time, event.end_time):
-            self._differs(event, expected)
+        if not heard.takes_final((event.start_time, event.end_time)):
+            self._differs(event, _at(heard.reference.finals, heard.finals))
+            heard.finals += 1
             return
         if (ended := heard.inactive_s.pop(event.end_time, None)) is None:
             return  # cut at its greatest length: speech goes on, and nothing was waited for

@@ -68,6 +68,11 @@ _ABOUT: Final[Mapping[str, str]] = {
     "Segment.is_final": "false: an interim, which a later event supersedes.",
     "Active.time": f"Where the speech begins, {_SESSION_S}: the `start_time` of the segment.",
     "Inactive.time": f"Where the speech ends, {_SESSION_S}: the `end_time` of the final.",
+    **dict.fromkeys(
+        ("Active.segment_id", "Inactive.segment_id", "Segment.segment_id"),
+        "The number of the segment, from 0 within its channel and session; only in sessions with notices.",
+    ),
+    "Error.segment_id": "The number of the segment whose result it stands for; only in sessions with notices.",
     "Error.message": "For people: what was expected and what came.",
     "Error.code": "For programs.",
     "Started.session_id": "The name of the session in the server's log.",
@@ -91,13 +96,17 @@ _OUTPUT: Final = "Every other field is what the model returned, flattened: any n
 # What a value may be beyond its type. Numbers of events are never negative, whatever they count.
 _NARROWED: Final[Mapping[str, Schema]] = {
     "Segment.is_final": {"type": "boolean"},
+    **{f"{name}.segment_id": {"type": "integer", "minimum": 0} for name in ("Active", "Inactive", "Segment", "Error")},
     "Started.trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "Started.limits": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
     "Probabilities.step_s": {"type": "number", "exclusiveMinimum": 0},
     "Probabilities.values": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}},
 }
 # The fields that are left out when there is nothing to say; the server sends all others, also those with a default.
-_SOMETIMES: Final = ("Segment.is_final", "Started.trace_id")
+_SOMETIMES: Final = (
+    "Segment.is_final", "Started.trace_id",
+    "Active.segment_id", "Inactive.segment_id", "Segment.segment_id", "Error.segment_id",
+)  # fmt: skip
 
 
 def requests() -> Schema:

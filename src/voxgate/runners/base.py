@@ -23,7 +23,7 @@ from voxgate.audio import StreamDecoder
 from voxgate.engine.base import Call as Method
 from voxgate.engine.base import Job, State
 from voxgate.errors import Overloaded, VoxgateError
-from voxgate.messages import UNSET, Error, Event, Segment, Start
+from voxgate.messages import UNSET, Error, Event, Segment, Start, UnsetType
 from voxgate.metrics import Tally
 from voxgate.protocol import Route
 
@@ -133,6 +133,7 @@ class Call:
     job: Job
     made_s: float
     """By the scheduler's clock."""
+    segment_id: int | UnsetType = UNSET
     submitted: bool = False
     refused: bool = False
     """There was no room for it at least once."""
@@ -170,6 +171,8 @@ class Runner:
         self.calls: dict[Job, Call] = {}
         """Those that are not over; without any, nothing is `owed`."""
         self._in_calls_samples = [0] * self._n_channels
+        self._has_ids = start.notices
+        self._n_ids = [0] * self._n_channels
         # Calls that wait here, in audio order, until the scheduler has fewer of this stream: there they would use up
         # the time that a call may take, and the room of others. Interims, of which a channel has one, go straight on.
         self._held: deque[Call] = deque()
@@ -188,6 +191,8 @@ class Runner:
         """Called, from its handler, for an exception that has no other way to the owner of this session: for those of
         answers, timers and the detector, not for those of `feed`, `flush` and `finish`.
         """
+        self.may_ask: Callable[[], bool] = lambda: True
+        """Says no while so many answers wait for the client that no call should be made for more; see `ask_on`."""
         self.most_lag_s = 0.0
         """The largest `backlog_s` so far."""
         self.results = 0
@@ -216,6 +221,10 @@ class Runner:
         """No more audio will come: what is still open is closed. Replies follow until `owed` is 0."""
         self._take(self._decoder.finish())
         self._close()
+
+    def ask_on(self) -> None:
+        """Makes the calls that `may_ask` has held back. The owner calls it when the answer may have changed."""
+        self._submit_held()
 
     def abandon(self) -> None:
         """Nobody listens any more: queued calls are dropped, results of running ones thrown away."""
@@ -297,6 +306,16 @@ class Runner:
     def _answered(self, call: Call) -> None:
         """A call is over, and its reply is settled. New calls may be made here."""
 
+    def _open_id(self, channel: int) -> int | UnsetType:
+        """The id of the open segment of a channel, or of the next one; UNSET when the client asked for none."""
+        return self._n_ids[channel] if self._has_ids else UNSET
+
+    def _take_id(self, channel: int) -> int | UnsetType:
+        """The same, for the last event that has it: the next segment has the next one."""
+        id = self._open_id(channel)
+        self._n_ids[channel] += 1
+        return id
+
     # Model calls.
 
     def _new_call(
@@ -308,13 +327,14 @@ class Runner:
         is_final: bool | None = None,
         method: Method = "infer",
         state: State | None = None,
+        segment_id: int | UnsetType = UNSET,
     ) -> Call:
         """A call about `audio`, whose answer has its place among the channel's replies from now on. It is the caller's
         to `_submit`.
         """
         job = Job(audio, self._rate, is_final is not False, self, self._done, method, state, self.log_context)
         reply = self._replies[channel].reserve()
-        call = Call(channel, start_pos, end_pos, is_final, reply, job, self._scheduler.clock())
+        call = Call(channel, start_pos, end_pos, is_final, reply, job, self._scheduler.clock(), segment_id)
         if self.trace is not None:
             job.trace = call.trace = self.trace.asked(
                 channel, start_pos / self._rate, end_pos / self._rate, is_final, method
@@ -341,7 +361,7 @@ class Runner:
             return  # A call that was given up below made room for the next, which the loop there reaches.
         self._submitting = True
         try:
-            while self._held and self._n_submitted < self._per_stream and self._retry is None:
+            while self._held and self._n_submitted < self._per_stream and self._retry is None and self.may_ask():
                 call = self._held[0]
                 try:
                     self._scheduler.submit(call.job)
@@ -388,6 +408,7 @@ class Runner:
                 raise
             self.on_failure()
         finally:
+            del work  # an exception that it holds has this frame in its traceback
             logs.current.reset(token)
 
     def _over(self, call: Call) -> None:
@@ -427,10 +448,11 @@ class Runner:
                 is_final=UNSET if call.is_final is None else call.is_final,
                 output=call.job.result or {},
                 channel=call.channel,
+                segment_id=call.segment_id,
             )
         if call.is_final is False:
             return None  # An interim may be dropped; its error would be taken for the one of the final.
-        return Error(message=_text_of(error), code=error.code, channel=call.channel)
+        return Error(message=_text_of(error), code=error.code, channel=call.channel, segment_id=call.segment_id)
 
     def _drop(self, call: Call) -> None:
         """Nobody wants the answer of an interim any more: its place stays empty."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from voxgate._native.intake import DECLINED, WAITING
 from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
 from voxgate.gathering import Outcome
-from voxgate.messages import Active, Inactive, Probabilities, Start
+from voxgate.messages import UNSET, Active, Inactive, Probabilities, Start, UnsetType
 from voxgate.protocol import longest_segment_s
 
 from .base import Call, Emit, Runner, Samples
@@ -108,13 +109,15 @@ class SegmentedRunner(Runner):
 
     def _gathered(self, outcome: Outcome) -> None:
         """What came of the frames that waited; in the turn of the event loop in which they came, or the next."""
+        self._guarded(partial(self._handle_outcome, outcome))
 
-        def handle() -> None:
+    def _handle_outcome(self, outcome: Outcome) -> None:
+        try:
             if isinstance(outcome, BaseException):
                 raise outcome
             self._handle(outcome)
-
-        self._guarded(handle)
+        finally:
+            del outcome  # an exception's traceback ends in this frame
 
     def _close(self) -> None:
         events = self._session.finish()
@@ -169,13 +172,14 @@ class SegmentedRunner(Runner):
                 interims[channel] = event  # asked for only when the segment is still open after all events
             elif event.kind == SPEECH_START:
                 self._open_pos[channel], self._answers.began_s[channel] = event.start_pos, time.perf_counter()
-                self._emit(Active(event.start_pos / self._rate, channel))
+                self._emit(Active(event.start_pos / self._rate, channel, self._open_id(channel)))
                 if self.trace is not None:
                     self.trace.speech_started(channel, event.start_pos / self._rate)
             else:
+                segment_id = self._id_at_end(event)
                 if event.kind == SPEECH_END:
                     self._open_pos[channel] = None
-                    self._emit(Inactive(event.end_pos / self._rate, channel))
+                    self._emit(Inactive(event.end_pos / self._rate, channel, segment_id))
                     if self.trace is not None:
                         self.trace.speech_ended(channel, event.end_pos / self._rate, event.audio is not None)
                 else:
@@ -184,9 +188,20 @@ class SegmentedRunner(Runner):
                 self._tally.interims_superseded += interims.pop(channel, None) is not None
                 self._supersede(channel)
                 if event.audio is not None:
-                    self._submit(self._new_call(channel, event.audio, event.start_pos, event.end_pos, is_final=True))
+                    call = self._new_call(
+                        channel, event.audio, event.start_pos, event.end_pos, is_final=True, segment_id=segment_id
+                    )
+                    self._submit(call)
         for event in interims.values():
             self._interim(event)
+
+    def _id_at_end(self, event: VadEvent) -> int | UnsetType:
+        """The id of the segment that an end or a cut is about. Speech that ends where it was just cut opens no further
+        segment: its end is that of the segment before.
+        """
+        if event.audio is not None:
+            return self._take_id(event.channel)
+        return UNSET if (next_id := self._open_id(event.channel)) is UNSET else next_id - 1
 
     def _interim(self, event: VadEvent) -> None:
         channel = event.channel
@@ -198,7 +213,8 @@ class SegmentedRunner(Runner):
             return
         self._tally.interims_superseded += before is not None
         audio = self._session.read(channel, event.start_pos, event.end_pos)
-        call = self._new_call(channel, audio, event.start_pos, event.end_pos, is_final=False)
+        segment_id = self._open_id(channel)
+        call = self._new_call(channel, audio, event.start_pos, event.end_pos, is_final=False, segment_id=segment_id)
         self._interims[channel] = call
         self._submit(call)
 

@@ -15,4 +15,5 @@ class SimpleRunner(GroupedRunner):
             channel = max(range(self._n_channels), key=lambda channel: len(self._rings[channel]))
             if not self._is_due(channel):
                 return
-            self._submit(self._new_call(channel, *self._next_group(channel)))
+            call = self._new_call(channel, *self._next_group(channel), segment_id=self._take_id(channel))
+            self._submit(call)

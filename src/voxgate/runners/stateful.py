@@ -93,4 +93,5 @@ class StatefulRunner(GroupedRunner):
         if says_nothing and (job.call == "step" or call.start_pos == call.end_pos):
             return None
         self._answered_pos[channel] = call.end_pos
+        call.segment_id = self._take_id(channel)  # here, for a call that says nothing has none
         return super()._answer(call)

@@ -120,6 +120,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._listener = None
         self._rest = b""
         super().connection_lost(exc)
+        # Circles, which would hold what was not sent until the garbage collector comes by.
+        self.conn.parser.close()
+        self.conn.parser_exc = None
+        if (scope := getattr(self, "scope", None)) is not None:  # the request was one for a websocket
+            scope["extensions"].pop(SHORTCUT, None)
 
     # In
 

@@ -15,8 +15,11 @@ let nextId = 1;
 //   failed     answered with an error
 //   lost       the connection ended before the answer
 class Entry {
-  constructor(session, channel, start_s, state) {
+  constructor(session, channel, start_s, state, segment = null) {
     this.id = nextId++;
+    this.segment = segment; // the server's number of it, in its channel; null: the server gives none
+    this.lastSegment = null; // that of its `inactive`: larger when it was cut and not all of its parts are answered
+    this.before = null; // the part before it, whose end nobody knows yet
     this.session = session;
     this.channel = channel;
     this.start_s = start_s; // of the session
@@ -107,13 +110,14 @@ export class Session {
         return [];
       }
       case "active":
-        return [this.#begin(event.channel, event.time)];
+        return [this.#begin(event.channel, event.time, event.segment_id)];
       case "inactive": {
         const entry = open.find((one) => one.state === "speaking");
         if (entry === undefined) return [];
         entry.state = "waiting";
         entry.end_s = event.time;
         entry.ended_ms = now_ms;
+        entry.lastSegment = event.segment_id ?? null;
         return [entry];
       }
       case "segment":
@@ -145,42 +149,79 @@ export class Session {
     return Math.min(...ends);
   }
 
-  #begin(channel, start_s) {
-    const entry = new Entry(this, channel, start_s, "speaking");
+  #begin(channel, start_s, segment = null) {
+    const entry = new Entry(this, channel, start_s, "speaking", segment);
     this.entries[channel].push(entry);
     this.#open[channel].push(entry);
     return entry;
   }
 
+  // What is left of an entry that was cut: `entry` gets the answer to its first part, and this one stands behind it.
+  #split(entry, start_s) {
+    const rest = new Entry(this, entry.channel, start_s, entry.state, entry.segment === null ? null : entry.segment + 1);
+    rest.end_s = entry.end_s;
+    rest.ended_ms = entry.ended_ms;
+    rest.lastSegment = entry.lastSegment;
+    const [entries, open] = [this.entries[entry.channel], this.#open[entry.channel]];
+    entries.splice(entries.indexOf(entry) + 1, 0, rest);
+    open.splice(open.indexOf(entry) + 1, 0, rest);
+    return rest;
+  }
+
+  // Answers may come after the next utterance has begun: never is one about the last that did.
   #result(event, now_ms) {
-    const { type, start_time, end_time, is_final, channel, ...output } = event;
+    const { type, start_time, end_time, is_final, channel, segment_id, ...output } = event;
     const open = this.#open[channel];
-    const index = open.findIndex((one) => Math.abs(one.start_s - start_time) < 0.002);
-    if (is_final === false) {
-      const entry = open[index];
-      if (entry === undefined) return [];
-      entry.output = output;
-      return [entry];
+    const isMeant = (one) =>
+      segment_id === undefined ? Math.abs(one.start_s - start_time) < 0.002 : one.segment === segment_id;
+    const found = open.find(isMeant);
+    const changed = [];
+    if (found?.before) {
+      found.start_s = found.before.end_s = start_time;
+      changed.push(found.before);
+      found.before = null;
     }
-    const entry = index < 0 ? new Entry(this, channel, start_time, "final") : open[index];
-    if (index < 0) this.entries[channel].push(entry);
-    else open.splice(index, 1);
-    const wasSpeaking = entry.state === "speaking"; // a segment that grew too long: cut, and speech goes on
-    if (entry.ended_ms !== undefined) entry.answer_s = (now_ms - entry.ended_ms) / 1000;
+    if (is_final === false) {
+      if (found === undefined) return [];
+      found.output = output;
+      return [...changed, found];
+    }
+    const entry = found ?? new Entry(this, channel, start_time, "final", segment_id);
+    if (found === undefined) {
+      this.entries[channel].push(entry);
+    } else {
+      // A segment that grew too long: cut, and speech goes on, or went on until its end.
+      const wasCut = entry.state === "speaking" || end_time < entry.end_s - 0.002;
+      if (wasCut) changed.push(this.#split(entry, end_time));
+      else if (entry.ended_ms !== undefined) entry.answer_s = (now_ms - entry.ended_ms) / 1000;
+      open.splice(open.indexOf(entry), 1);
+    }
     entry.state = "final";
     entry.output = output;
     entry.end_s = end_time;
-    return wasSpeaking ? [entry, this.#begin(channel, end_time)] : [entry];
+    return [entry, ...changed];
   }
 
   #failure(event) {
     const open = this.#open[event.channel];
-    const index = open.findIndex((one) => one.state === "waiting");
-    if (index < 0 || !["inference_failed", "internal", ""].includes(event.code ?? "")) return [];
-    const [entry] = open.splice(index, 1);
+    const hasIds = open.some((one) => one.segment !== null);
+    const isMeant = (one) => (hasIds ? one.segment === event.segment_id : one.state === "waiting");
+    const entry = open.find(isMeant);
+    if (entry === undefined) return [];
+    if (!hasIds && !["inference_failed", "internal", ""].includes(event.code ?? "")) return [];
+    const changed = [entry];
+    if (hasIds && (entry.state === "speaking" || entry.lastSegment > entry.segment)) {
+      // It was cut, where only the next answer says.
+      entry.end_s = entry.end_s ?? this.duration_s;
+      const rest = this.#split(entry, entry.end_s);
+      if (entry.state === "speaking") rest.end_s = null;
+      rest.before = entry;
+      changed.push(rest);
+    }
+    open.splice(open.indexOf(entry), 1);
     entry.state = "failed";
     entry.error = event.message;
-    return [entry];
+    return changed;
   }
 }
 

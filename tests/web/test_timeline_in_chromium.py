@@ -1,0 +1,87 @@
+"""The timeline of the page pairs each answer with its utterance, in whatever order the events come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+RECEIVE = """
+async (events) => {
+  const { Timeline } = await import("/web/timeline.js");
+  const session = new Timeline().open("segmented", 16000, 1, "test");
+  session.addAudio(new Int16Array(16000 * 10));
+  events.forEach((event, index) => session.receive({ channel: 0, ...event }, 1000 * index));
+  const owed_s = session.answered_s;
+  session.close();
+  return [session.entries[0].map((one) => [one.start_s, one.end_s, one.state, one.output?.text ?? one.error]), owed_s];
+}
+"""
+
+
+def active(time: float, id: int) -> dict[str, Any]:
+    return {"type": "active", "time": time, "segment_id": id}
+
+
+def inactive(time: float, id: int) -> dict[str, Any]:
+    return {"type": "inactive", "time": time, "segment_id": id}
+
+
+def segment(start_s: float, end_s: float, id: int, text: str, is_final: bool = True) -> dict[str, Any]:
+    times = {"start_time": start_s, "end_time": end_s}
+    return {"type": "segment", **times, "is_final": is_final, "text": text, "segment_id": id}
+
+
+def error(id: int | None) -> dict[str, Any]:
+    about = {} if id is None else {"segment_id": id}
+    return {"type": "error", "message": "no", "code": "inference_failed", **about}
+
+
+CASES: dict[str, tuple[list[dict[str, Any]], list[list[Any]]]] = {
+    "a final after the next active": (
+        [active(0, 0), inactive(1, 0), active(2, 1), segment(0, 1, 0, "a"), inactive(3, 1), segment(2, 3, 1, "b")],
+        [[0, 1, "final", "a"], [2, 3, "final", "b"]],
+    ),
+    "a cut while speech goes on": (
+        [active(0, 0), segment(0, 2, 0, "a"), inactive(3, 1), segment(2, 3, 1, "b")],
+        [[0, 2, "final", "a"], [2, 3, "final", "b"]],
+    ),
+    "cuts that are answered when speech is over": (
+        [
+            *[active(0, 0), inactive(5, 2), active(6, 3), segment(0, 2, 0, "a"), segment(2, 4, 1, "b")],
+            *[segment(4, 5, 2, "c"), inactive(7, 3), segment(6, 7, 3, "d")],
+        ],
+        [[0, 2, "final", "a"], [2, 4, "final", "b"], [4, 5, "final", "c"], [6, 7, "final", "d"]],
+    ),
+    "an error in the place of a cut": (
+        [active(0, 0), error(0), segment(2, 3, 1, "so far", False), inactive(4, 1), segment(2, 4, 1, "b")],
+        [[0, 2, "failed", "no"], [2, 4, "final", "b"]],
+    ),
+    "an error in the place of a cut when speech is over": (
+        [active(0, 0), inactive(3, 1), active(4, 2), error(0), segment(2, 3, 1, "b"), inactive(5, 2), error(2)],
+        [[0, 2, "failed", "no"], [2, 3, "final", "b"], [4, 5, "failed", "no"]],
+    ),
+    "an error about nothing of this": (
+        [active(0, 0), inactive(1, 0), error(None), segment(0, 1, 0, "a")],
+        [[0, 1, "final", "a"]],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_answers_find_their_utterance_by_number(serve, visit, name):
+    check(visit(serve()), *CASES[name])
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "error" not in name])
+def test_answers_find_their_utterance_by_time(serve, visit, name):
+    """A server of an earlier version gives no numbers."""
+    events, expected = CASES[name]
+    events = [{key: value for key, value in event.items() if key != "segment_id"} for event in events]
+    check(visit(serve()), events, expected)
+
+
+def check(page: Any, events: list[dict[str, Any]], expected: list[list[Any]]) -> None:
+    entries, owed_s = page.evaluate(RECEIVE, events)
+    assert entries == expected
+    assert owed_s == expected[-1][1]
