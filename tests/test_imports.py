@@ -13,6 +13,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "voxgate"
 ALLOWED = {
     "": {"errors", "models"},  # voxgate/__init__.py
     "_native": set(),
+    "backoff": set(),
+    "child": set(),
     "errors": set(),
     "histogram": set(),
     "tasks": {"histogram"},
@@ -31,7 +33,7 @@ ALLOWED = {
     "audio": {"_native", "messages"},
     "vad": {"_native", "audio", "errors", "messages", "weights"},
     "models": {"errors"},
-    "engine": {"audio", "errors", "logs", "models", "tasks"},
+    "engine": {"_native", "audio", "backoff", "child", "errors", "logs", "models", "tasks"},
     "scheduler": {"_native", "audio", "engine", "errors", "histogram", "logs", "models", "queue_wait", "tasks"},
     "watchdog": {"histogram", "tasks"},
     "protocol": {"errors", "messages"},
@@ -84,7 +86,7 @@ ALLOWED = {
     "app": {"access", "account", "admission", "connection", "errors", "page", "runners", "service", "tasks"},
     "listening": {"config", "errors"},
     "serving": {"_native", "app", "config", "errors", "listening", "logs", "messages", "service", "tasks"},
-    "supervisor": {"config", "errors", "listening"},
+    "supervisor": {"backoff", "child", "config", "errors", "listening"},
     "client": {"audio", "errors", "messages", "tasks", "tracing"},
     "load": {"audio", "client", "errors", "messages", "tasks"},
     "cli": {

@@ -100,6 +100,19 @@ class Together(Puppet):
         return [{**self.infer(row), "of": len(batch)} for row in batch]
 
 
+class Chatty(Puppet):
+    """Talks for ever where others hang, and when it is closed."""
+
+    def infer(self, audio: np.ndarray) -> Mapping[str, Any]:
+        if audio[0] == HANG:
+            self.close()
+        return super().infer(audio)
+
+    def close(self) -> None:
+        while True:
+            logging.getLogger("my.model").warning("still here: %s", "x" * 10_000)
+
+
 class Holder(Puppet):
     name = "holder"
     holds_gil = True

@@ -27,7 +27,7 @@ FLOORS = {
     "inference": ("which call runs next, and where", ("scheduler", "queue_wait", "engine", "models", "")),
     "sample path": ("bytes to samples to speech", ("audio", "vad", "gathering", "weights", "speech", "_native")),
     "contract": ("messages, settings, errors", ("protocol", "messages", "config", "errors")),
-    "tools": ("tasks, threads, log lines", ("tasks", "logs", "outlet", "watchdog", "histogram")),
+    "tools": ("tasks, threads, log lines", ("tasks", "logs", "outlet", "watchdog", "histogram", "backoff", "child")),
 }
 WITH_AUDIO = {"sample path", "inference", "connection"}  # where audio goes
 

@@ -49,19 +49,9 @@ from voxgate.models.base import Batch, Model, Samples
 from voxgate.models.loader import failed_at, load_model
 from voxgate.tasks import spawn_thread
 
-__all__ = ["BOOT", "decode_outcome", "encode_outcome", "main"]
+__all__ = ["decode_outcome", "encode_outcome", "main"]
 
 logger = logging.getLogger("voxgate.engine")
-
-BOOT = """\
-import pickle, sys
-start = pickle.load(sys.stdin.buffer)
-sys.path[:] = start.pop("path")
-from voxgate.engine.worker import main
-main(**start)
-"""
-"""What the interpreter of a worker is given to run; `main`'s arguments and the module path come pickled through its
-standard input, and that is the only pickle there is."""
 
 _MOST_RECORDS = 1000
 _INTERNAL = "Internal server error"
