@@ -20,7 +20,7 @@ ALLOWED = {
     "tasks": {"histogram"},
     "logs": {"outlet", "tasks"},
     "outlet": {"tasks"},
-    "tracing": {"", "engine", "tasks"},
+    "tracing": {"", "engine", "errors", "tasks"},
     "messages": {"errors"},
     "config": {"errors"},
     "weights": {"errors"},

@@ -277,6 +277,22 @@ def test_a_handler_sums_up_by_itself_when_nothing_more_is_logged():
     handler.close()
 
 
+def test_a_handler_sums_up_again_after_no_thread_could_be_started(monkeypatch: pytest.MonkeyPatch):
+    out, clock = io.StringIO(), Clock()
+    handler = Handler(out, RateLimit(burst=1, clock=clock))
+    started: list[str] = []
+
+    def no_room(target: Callable[[], object], name: str, **options: object) -> None:
+        started.append(name)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("voxgate.logs.spawn_thread", no_room)
+    for _ in range(3):
+        handler.handle(record("again"))
+    assert started == ["voxgate-log-summaries"] * 2  # once for each line that was held back
+    handler.close()
+
+
 def test_a_handler_says_the_rest_at_the_end():
     out = io.StringIO()
     handler = Handler(out, RateLimit(burst=2))

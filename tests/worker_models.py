@@ -18,7 +18,12 @@ import numpy as np
 
 from voxgate import Batch, InferenceError, Model
 
-COUNT, CRASH, CRASH_ONCE, HANG, REFUSE, FAIL, PRINT, PID, CHILD, NUMPY, UNSPEAKABLE, LOG, LONG, EXIT, CHANGE = range(15)
+COUNT, CRASH, CRASH_ONCE, HANG, REFUSE, FAIL, PRINT, PID, CHILD, NUMPY, UNSPEAKABLE, LOG, LONG, EXIT, CHANGE, SPEECHLESS = range(16)
+
+
+class Speechless(InferenceError):
+    def __str__(self) -> str:
+        raise ZeroDivisionError("no words")
 
 
 class Puppet(Model):
@@ -51,6 +56,8 @@ class Puppet(Model):
             threading.Event().wait()
         if what == REFUSE:
             raise InferenceError("not in this language: ü")
+        if what == SPEECHLESS:
+            raise Speechless
         if what == FAIL:
             raise ValueError("a secret of the model")
         if what == EXIT:

@@ -270,6 +270,15 @@ def test_what_the_model_refuses_reaches_the_client_and_what_it_breaks_does_not(
     assert (counts.results, counts.inference_errors, counts.failures, counts.crashes) == (1, 1, 2, 0)
 
 
+def test_a_refusal_whose_text_fails_kills_no_worker(start: Started, caplog: pytest.LogCaptureFixture) -> None:
+    engine, source = start("Together")
+    fine, refused = source.run(job(), job(does.SPEECHLESS))
+    assert fine == {"count": 4, "sum": 0.0}
+    assert (type(refused), str(refused)) == (InferenceError, "Unexpected inference failure")
+    assert "no words" in caplog.text
+    assert (engine.counts().crashes, engine.counts().inference_errors) == (0, 1)
+
+
 def test_a_result_that_cannot_be_sent_fails_alone(start: Started, caplog: pytest.LogCaptureFixture) -> None:
     _, source = start("Together")
     outcomes = source.run(job(), job(does.UNSPEAKABLE))

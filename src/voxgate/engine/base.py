@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from voxgate._native.batch import Interrupt
-from voxgate.errors import VoxgateError
+from voxgate.errors import InferenceError, VoxgateError
 from voxgate.logs import LogContext
 from voxgate.models.base import Batch, Model, Samples
 
@@ -213,6 +213,16 @@ class EngineCounts:
     """Workers that were ended because their call did not."""
     restarts: int = 0
     """Workers started in place of one that was gone."""
+
+    def add_batch(self, outcomes: Sequence[Outcome], retried: bool) -> None:
+        n_refused = sum(isinstance(outcome, InferenceError) for outcome in outcomes)
+        n_errors = sum(isinstance(outcome, VoxgateError) for outcome in outcomes)
+        self.batches += 1
+        self.jobs += len(outcomes)
+        self.results += len(outcomes) - n_errors
+        self.inference_errors += n_refused
+        self.failures += n_errors - n_refused
+        self.retried_batches += retried
 
 
 class Engine(Protocol):

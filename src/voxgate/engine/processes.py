@@ -26,7 +26,7 @@ from voxgate._native.batch import Interrupt
 from voxgate.backoff import Backoff
 from voxgate.child import start_python
 from voxgate.engine.arena import SAMPLE_BYTES, SharedArena
-from voxgate.engine.base import BatchLimits, EngineCounts, Job, JobSource, Outcome, Work
+from voxgate.engine.base import BatchLimits, EngineCounts, Job, JobSource, Work
 from voxgate.engine.channel import (
     Answer,
     Channel,
@@ -149,7 +149,7 @@ class ProcessEngine:
         self._model: RemoteModel | None = None
         self._workers: list[_Worker] = []
         self.source: JobSource | None = None
-        self._counts = EngineCounts()
+        self.totals = EngineCounts()
         self.changed = threading.Condition()
         """Guards the engine and the states of its workers; told of every change."""
         self.stopping = threading.Event()
@@ -292,7 +292,7 @@ class ProcessEngine:
 
     def counts(self) -> EngineCounts:
         with self.changed:
-            return replace(self._counts)
+            return replace(self.totals)
 
     # --- for its workers ---
 
@@ -314,7 +314,7 @@ class ProcessEngine:
     def count(self, **more: int) -> None:
         with self.changed:
             for name, n in more.items():
-                setattr(self._counts, name, getattr(self._counts, name) + n)
+                setattr(self.totals, name, getattr(self.totals, name) + n)
             self.changed.notify_all()
 
 
@@ -524,20 +524,9 @@ class _Worker:
             outcomes = [InternalError(_INTERNAL) for _ in jobs]
         with engine.changed:
             self._backoff.reset()
-        self._count(outcomes, answer.retried)
+            engine.totals.add_batch(outcomes, answer.retried)
+            engine.changed.notify_all()
         source.finish(jobs, outcomes)
-
-    def _count(self, outcomes: Sequence[Outcome], retried: bool) -> None:
-        n_refused = sum(isinstance(outcome, InferenceError) for outcome in outcomes)
-        n_failed = sum(isinstance(outcome, VoxgateError) for outcome in outcomes) - n_refused
-        self._engine.count(
-            batches=1,
-            jobs=len(outcomes),
-            results=len(outcomes) - n_refused - n_failed,
-            inference_errors=n_refused,
-            failures=n_failed,
-            retried_batches=int(retried),
-        )
 
     def _enter(self, state: _State) -> None:
         engine = self._engine

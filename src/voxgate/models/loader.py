@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from voxgate.errors import ConfigError, ModelLoadError
+from voxgate.errors import ConfigError, ModelLoadError, text_of
 from voxgate.models.base import Model
 from voxgate.models.function import FunctionModel
 
@@ -183,7 +183,7 @@ def _import(spec: str, module_name: str) -> Any:
     except (Exception, SystemExit) as error:
         logger.debug("importing %r failed", module_name, exc_info=error)
         raise ModelLoadError(
-            f"model {spec!r}: importing {module_name!r} failed: {type(error).__name__}: {error}{failed_at(error)}"
+            f"model {spec!r}: importing {module_name!r} failed: {type(error).__name__}: {text_of(error)}{failed_at(error)}"
         ) from error
 
 
@@ -238,7 +238,7 @@ def _call_factory(spec: str, factory: Callable[..., Any], arguments: tuple[str, 
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:
-        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        text = text_of(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {text_of(error)}"
         logger.debug("making model %r failed", spec, exc_info=error)
         raise ModelLoadError(f"model {spec!r}: {text}{failed_at(error)}") from error
     if isinstance(made, Model):

@@ -8,7 +8,6 @@ through the scheduler, on the same thread. Whoever owns a runner watches `backlo
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from voxgate.service import Service
     from voxgate.tracing import CallTrace, SessionTrace
 
-logger = logging.getLogger(__name__)
 
 # How much audio of a session `feed` should be given in one turn of the event loop, over all channels: about a
 # millisecond of work.
@@ -393,7 +391,7 @@ class Runner:
             )
         if call.is_final is False:
             return None  # An interim may be dropped; its error would be taken for the one of the final.
-        return Error(message=_text_of(error), code=error.code, channel=call.channel)
+        return Error(message=str(error), code=error.code, channel=call.channel)
 
     def _cancel(self, call: Call) -> None:
         """Nobody wants the answer of an interim any more, and the model has not begun: its place stays empty."""
@@ -414,12 +412,3 @@ class Runner:
         if self.calls.pop(call.job, None) is not None and call.is_final is not False:
             self._in_calls_samples[call.channel] -= len(call.job.audio)
             self._n_submitted -= call.submitted
-
-
-def _text_of(error: VoxgateError) -> str:
-    """What the client is told. The class may be the model's own, and so its text may fail; the reply must not."""
-    try:
-        return str(error)
-    except Exception:
-        logger.exception("the text of a %s cannot be had", type(error).__name__)
-        return "Unexpected inference failure"
