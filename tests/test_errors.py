@@ -32,7 +32,7 @@ def test_settings_errors_are_one_family() -> None:
 
 def test_every_error_is_listed() -> None:
     defined = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
-    assert defined | {"text_of"} == set(errors.__all__)
+    assert defined == set(errors.__all__)
     assert {error for error, _, _ in WIRE} == {getattr(errors, name) for name in defined} - {
         errors.ConfigError, errors.ModelLoadError, errors.WeightsError,
     }  # fmt: skip

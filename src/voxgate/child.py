@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import subprocess
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["start_python"]
+__all__ = ["open_pidfd", "start_python"]
 
 BOOT: Final = """\
 import pickle, signal, sys
@@ -44,3 +45,17 @@ def start_python(
         process.wait()
         raise
     return process
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A file that turns readable when the process ends, long before its sockets close if it has left children behind.
+    None where the system has none, or does not allow them; OSError when there is no room for another file.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+        return None

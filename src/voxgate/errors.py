@@ -22,7 +22,6 @@ __all__ = [
     "Unauthorized",
     "VoxgateError",
     "WeightsError",
-    "text_of",
 ]
 
 

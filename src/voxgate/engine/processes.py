@@ -8,7 +8,6 @@ calls it was running, and of these the finals are tried once more.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
 import os
@@ -24,7 +23,7 @@ from typing import Any, Literal, TypeVar
 
 from voxgate._native.batch import Interrupt
 from voxgate.backoff import Backoff
-from voxgate.child import start_python
+from voxgate.child import open_pidfd, start_python
 from voxgate.engine.arena import SAMPLE_BYTES, SharedArena
 from voxgate.engine.base import BatchLimits, EngineCounts, Job, JobSource, Work
 from voxgate.engine.channel import (
@@ -592,7 +591,7 @@ class _Process:
                 )
             self.pid = self._popen.pid
             undo.callback(self._bury)
-            self._pidfd = _open_pidfd(self.pid)
+            self._pidfd = open_pidfd(self.pid)
             if self._pidfd is not None:
                 undo.callback(os.close, self._pidfd)
             self._channel = Channel(ours, self._pidfd, engine.clock)
@@ -718,18 +717,6 @@ class _Process:
         poller = select.poll()
         poller.register(self._pidfd, select.POLLIN)
         return bool(poller.poll(timeout_s * 1000))
-
-
-def _open_pidfd(pid: int) -> int | None:
-    """None where the system has none, or does not allow them. OSError when there is no room for another file."""
-    if not hasattr(os, "pidfd_open"):
-        return None
-    try:
-        return os.pidfd_open(pid)
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM):
-            raise
-        return None
 
 
 def _standard_error() -> int:
