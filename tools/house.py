@@ -20,7 +20,7 @@ DIAGRAM = ROOT / "docs" / "diagrams" / "house.dot"
 FLOORS = {
     "command line": ("what people type", ("cli", "__main__", "manual")),
     "clients": ("the other end of the wire", ("client", "load")),
-    "server": ("sockets, routes, processes", ("serving", "supervisor", "listening", "app", "page")),
+    "server": ("sockets, routes, processes", ("serving", "supervisor", "early_end", "listening", "app", "page")),
     "connection": ("one client: its messages, sessions, replies", ("connection", "runners", "outbox", "account")),
     "service": ("what all streams share; who is let in", ("service", "admission", "access", "buffered")),
     "observation": ("what it tells of itself", ("metrics", "tracing")),

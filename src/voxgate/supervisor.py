@@ -17,7 +17,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import msgspec
@@ -277,6 +277,11 @@ class Supervisor:
             written.close()
 
 
-def supervise(config: Config) -> int:
-    """Serves with several processes until a signal ends it; the exit code. ConfigError as `Supervisor` has them."""
-    return Supervisor(config).run()
+def supervise(config: Config, on_watching: Callable[[], None] = lambda: None) -> int:
+    """Serves with several processes until a signal ends it; the exit code. ConfigError as `Supervisor` has them.
+
+    on_watching: called right before signals are taken over.
+    """
+    supervisor = Supervisor(config)
+    on_watching()
+    return supervisor.run()
