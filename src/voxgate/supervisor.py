@@ -165,10 +165,12 @@ class Supervisor:
             next_s = min([self._end_s, self._looked_s + self._look_s, *self._due_s.values()])
             ready = self._selector.select(None if next_s == math.inf else max(0.0, next_s - time.monotonic()))
             for key, _ in ready:
-                worker = key.data
-                if worker is None:
+                if key.data is None:
                     self._wakeup.recv(65_536)
-                elif self._workers.get(worker.number) is worker and (not worker.hear() or key.fileobj == worker.pidfd):
+                    continue
+                worker: Worker = key.data
+                is_known = worker in self._workers.values()  # its end may have been seen at another file
+                if is_known and (not worker.hear() or key.fileobj == worker.pidfd):
                     self._ended(worker)
             while self._signals:
                 number = self._signals.pop(0)

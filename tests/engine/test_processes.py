@@ -640,7 +640,7 @@ def test_no_room_for_another_worker_leaves_nothing_behind(monkeypatch: pytest.Mo
     gc.collect()
     before = os.listdir("/proc/self/fd")
     engine = ProcessEngine("worker_models:Puppet")
-    with pytest.raises(ModelLoadError, match="a worker process cannot be started: .*(Too many open files|new thread)"):
+    with pytest.raises(ModelLoadError, match=r"a worker process cannot be started: .*(Too many open files|new thread)"):
         engine.load()
     gc.collect()
     assert os.listdir("/proc/self/fd") == before

@@ -76,9 +76,20 @@ def test_serves_a_model_of_the_current_directory_until_a_signal(project, number)
 
 LOADING = {
     "import": "print('loading', flush=True); time.sleep(3600)",
-    "make": "class Slow(voxgate.Model):\n    def __init__(self):\n        print('loading', flush=True); time.sleep(3600)",
-    # As a library does that waits in C: Python runs no handler there, and the call is not interrupted.
-    "in C": "import ctypes\nprint('loading', flush=True)\nlibc = ctypes.CDLL(None)\nwhile True: libc.sleep(3600)\n",
+    "make": """
+class Slow(voxgate.Model):
+    def __init__(self):
+        print('loading', flush=True)
+        time.sleep(3600)
+""",
+    # As a library does that waits in C: Python runs no handler there, and no signal interrupts it.
+    "in C": """
+import ctypes
+libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+libc.pthread_mutex_lock(mutex)
+print('loading', flush=True)
+libc.pthread_mutex_lock(mutex)
+""",
 }
 
 

@@ -66,9 +66,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     hang_timeout_s: Annotated[
         float,
         About(
-            "With several server processes (`workers`): one whose event loop has shown no sign of life for this long is "
-            "killed and replaced, in seconds. It must be longer than every healthy pause, such as a call that holds the "
-            "GIL on threads. While a process loads its model, any of its threads counts. 0: never.",
+            "With several server processes (`workers`): one whose event loop has shown no sign of life for this long, "
+            "in seconds, is killed and replaced. It must be longer than every healthy pause, such as a call that holds "
+            "the GIL on threads. While a process loads its model, any of its threads counts. 0: never.",
             0,
             86_400,
         ),

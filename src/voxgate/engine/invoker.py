@@ -38,8 +38,8 @@ class Invoker:
     at once.
 
     Nothing that a model raises leaves it, SystemExit and its like included: the outcome of an InferenceError is another
-    with its text, anything else is logged with its stack (repetitions held back) and becomes an InternalError that tells the client
-    nothing.
+    with its text, anything else is logged with its stack (repetitions held back) and becomes an InternalError that
+    tells the client nothing.
     """
 
     def __init__(self, model: Model, failures: FailureLog | None = None) -> None:

@@ -17,9 +17,9 @@ from voxgate.audio import resample
 from voxgate.engine.base import BatchLimits, EngineCounts, Job, JobSource, Outcome, State, Work
 from voxgate.engine.failures import FailureLog
 from voxgate.engine.invoker import Invocation, Invoker
-from voxgate.errors import ConfigError, InternalError, ModelLoadError, VoxgateError, text_of
+from voxgate.errors import ConfigError, InternalError, ModelLoadError, VoxgateError
 from voxgate.models.base import Batch, Model, Samples
-from voxgate.models.loader import failed_at
+from voxgate.models.loader import explained
 from voxgate.tasks import spawn_thread
 
 __all__ = ["ThreadEngine"]
@@ -139,9 +139,7 @@ class ThreadEngine:
         try:
             self._model.warm_up()
         except (Exception, SystemExit) as error:
-            raise ModelLoadError(
-                f"warm-up of model {self._model.name!r} failed: {type(error).__name__}: {text_of(error)}{failed_at(error)}"
-            ) from error
+            raise ModelLoadError(f"warm-up of model {self._model.name!r} failed: {explained(error)}") from error
         for outcome in self._trial_outcomes():
             if self._stopping:
                 break

@@ -46,7 +46,7 @@ from voxgate.engine.failures import FailureLog
 from voxgate.engine.invoker import Invoker
 from voxgate.errors import ConfigError, InferenceError, InternalError, VoxgateError, text_of
 from voxgate.models.base import Batch, Model, Samples
-from voxgate.models.loader import failed_at, load_model
+from voxgate.models.loader import explained, load_model
 from voxgate.tasks import spawn_thread
 
 __all__ = ["decode_outcome", "encode_outcome", "main"]
@@ -144,9 +144,7 @@ def _warm_up(model: Model) -> Refused | None:
         model.warm_up()
     except (Exception, SystemExit) as error:
         logger.debug("warm-up of model %r failed", model.name, exc_info=error)
-        return Refused(
-            f"warm-up of model {model.name!r} failed: {type(error).__name__}: {text_of(error)}{failed_at(error)}"
-        )
+        return Refused(f"warm-up of model {model.name!r} failed: {explained(error)}")
     return None
 
 

@@ -18,7 +18,7 @@ from voxgate.errors import ConfigError, ModelLoadError, text_of
 from voxgate.models.base import Model
 from voxgate.models.function import FunctionModel
 
-__all__ = ["ENTRY_POINT_GROUP", "available_models", "failed_at", "find_model", "load_model"]
+__all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model"]
 
 logger = logging.getLogger("voxgate.models")
 
@@ -115,6 +115,11 @@ def _search_current_directory() -> None:
         sys.path.insert(0, here)
 
 
+def explained(error: BaseException) -> str:
+    """What a model raised, and where, in one line."""
+    return f"{type(error).__name__}: {text_of(error)}{failed_at(error)}"
+
+
 def failed_at(error: BaseException) -> str:
     """Where a model failed, to be appended to the text of its exception: `` (deep.py, line 4, in load)``.
 
@@ -182,9 +187,7 @@ def _import(spec: str, module_name: str) -> Any:
         ) from error
     except (Exception, SystemExit) as error:
         logger.debug("importing %r failed", module_name, exc_info=error)
-        raise ModelLoadError(
-            f"model {spec!r}: importing {module_name!r} failed: {type(error).__name__}: {text_of(error)}{failed_at(error)}"
-        ) from error
+        raise ModelLoadError(f"model {spec!r}: importing {module_name!r} failed: {explained(error)}") from error
 
 
 # --- constructing ---

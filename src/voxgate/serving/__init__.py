@@ -20,7 +20,8 @@ def serve(config: Config, on_loaded: Callable[[], None] = lambda: None) -> int:
     """Serves until a signal ends it; the exit code. Raises ConfigError for what is wrong with the settings or the
     model.
 
-    on_loaded: called when the model is loaded, right before the event loop takes signals over. When the model is warm, one line ``voxgate listening on URL`` goes to standard output.
+    When the model is warm, one line ``voxgate listening on URL`` goes to standard output. on_loaded: called before
+    that, when the model is loaded, right before the event loop takes signals over.
     """
     service = Service(config)
     scheme = "https" if config.server.tls_certificate is not None else "http"
