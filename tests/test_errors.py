@@ -36,3 +36,27 @@ def test_every_error_is_listed() -> None:
     assert {error for error, _, _ in WIRE} == {getattr(errors, name) for name in defined} - {
         errors.ConfigError, errors.ModelLoadError, errors.WeightsError,
     }  # fmt: skip
+
+
+class Odd(Exception):
+    def __init__(self, text: object) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        if isinstance(self.text, BaseException):
+            raise self.text
+        return self.text  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("plain: ü"), "plain: ü"),
+        (ValueError("half a \ud83d"), "half a ?"),
+        (Odd(ZeroDivisionError("no words")), "(str() of Odd failed)"),
+        (Odd(SystemExit(1)), "(str() of Odd failed)"),
+        (Odd(None), "(str() of Odd failed)"),
+    ],
+)
+def test_the_text_of_any_exception(error: BaseException, text: str) -> None:
+    assert errors.text_of(error) == text

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import pytest
@@ -304,6 +304,22 @@ def test_a_handler_sums_up_by_itself_when_nothing_more_is_logged():
         for _ in range(3):
             handler.handle(record("x"))
     assert written.wait(30)
+    handler.close()
+
+
+def test_a_handler_sums_up_again_after_no_thread_could_be_started(monkeypatch: pytest.MonkeyPatch):
+    out, clock = io.StringIO(), Clock()
+    handler = Handler(out, RateLimit(burst=1, clock=clock))
+    started: list[str] = []
+
+    def no_room(target: Callable[[], object], name: str, **options: object) -> None:
+        started.append(name)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("voxgate.logs.spawn_thread", no_room)
+    for _ in range(3):
+        handler.handle(record("again"))
+    assert started == ["voxgate-log-summaries"] * 2  # once for each line that was held back
     handler.close()
 
 

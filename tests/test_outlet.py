@@ -80,3 +80,22 @@ def test_a_stream_that_is_gone_is_no_error():
     outlet.write("y\n")
     with contextlib.suppress(BrokenPipeError):
         stream.close()
+
+
+def test_where_no_thread_can_be_started_lines_are_written_all_the_same(monkeypatch):
+    out = io.StringIO()
+    outlet = Outlet(out, lost)
+
+    def no_room(*arguments: object, **options: object) -> None:
+        outlet.write("no thread\n")  # as the log does
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("voxgate.outlet.spawn_thread", no_room)
+        outlet.write("first\n")
+        outlet.write("second\n")
+        assert out.getvalue() == "first\nno thread\nsecond\nno thread\n"
+        assert outlet.drain(0)
+    outlet.write("third\n")
+    assert outlet.drain(30)
+    assert out.getvalue().endswith("third\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import re
 import signal
@@ -111,6 +112,87 @@ def test_one_that_dies_is_replaced(servers):
         with contextlib.suppress(OSError, WebSocketException):  # it came to the one that had just died
             pids.add(pid_of(address))
     assert all_pids(address) == before | pids - {victim}
+
+
+def wait_for_line(child: subprocess.Popen[str], text: str) -> str:
+    for line in child.stderr:
+        if text in line:
+            return line
+    raise AssertionError(f"it ended, and never said {text!r}")
+
+
+def test_one_that_hangs_is_killed_and_replaced(servers):
+    child, address = servers("--set", "server.hang_timeout_s=10")
+    before = all_pids(address)
+    victim = before.pop()
+    os.kill(victim, signal.SIGSTOP)
+    line = wait_for_line(child, "no sign of life")
+    assert f"(pid {victim}) was killed: it gave no sign of life for 10 s (server.hang_timeout_s)" in line
+    after = all_pids(address)
+    assert len(after) == 2
+    assert before < after
+    assert victim not in after
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(30) == 0
+
+
+class Silent:
+    """A server process as the supervisor sees it, which never says anything."""
+
+    hung, silent_s = False, 0.0
+
+    def kill_hung(self) -> None:
+        self.hung = True
+
+
+@pytest.fixture
+def supervisor():
+    made = Supervisor(load_config(environ={}, overrides={"server.port": 0, "server.workers": 2}))
+    yield made
+    for sock in made._held:
+        sock.close()
+    made._selector.close()
+
+
+def test_one_that_dies_is_seen_though_a_child_of_its_holds_the_line(supervisor, monkeypatch, caplog):
+    def dies(module: str, arguments: object, pass_fds: list[int]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["sh", "-c", "sleep 3600 & kill -9 $$"], pass_fds=pass_fds, start_new_session=True)
+
+    monkeypatch.setattr("voxgate.supervisor.start_python", dies)
+    supervisor._is_up = True
+    supervisor._start(0, "")
+    worker = supervisor._workers[0]
+    try:
+        assert [key.fileobj for key, _ in supervisor._selector.select(30)] == [worker.pidfd]
+        supervisor._ended(worker)
+        assert "ended by signal 9: another one is started in 0.1 s" in caplog.text
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+
+
+def test_time_in_which_the_supervisor_was_stopped_counts_as_one_look(supervisor):
+    worker = Silent()
+    supervisor._workers[0] = worker
+    now_s = supervisor._looked_s
+    for elapsed_s in (3600.0, *[6.0] * 8, 5.5):  # the default: 60 s, and so a look every 6
+        now_s += elapsed_s
+        supervisor._look(now_s)
+        assert not worker.hung
+    supervisor._look(now_s + 0.5)
+    assert worker.hung
+
+
+def test_what_is_heard_begins_its_time_anew_and_without_a_timeout_there_is_none(supervisor):
+    heard, silent = Silent(), Silent()
+    supervisor._workers = {0: heard, 1: silent}
+    for _ in range(9):
+        supervisor._look(supervisor._looked_s + 6.0)
+    heard.silent_s = 0.0
+    supervisor._look(supervisor._looked_s + 6.0)
+    assert (heard.hung, silent.hung) == (False, True)
+    supervisor._hang_timeout_s = supervisor._look_s = math.inf
+    supervisor._look(supervisor._looked_s + 1e6)
+    assert not heard.hung
 
 
 def test_metrics_of_all_are_had_from_any(servers):

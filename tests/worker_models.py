@@ -19,6 +19,12 @@ import numpy as np
 from voxgate import Batch, InferenceError, Model
 
 COUNT, CRASH, CRASH_ONCE, HANG, REFUSE, FAIL, PRINT, PID, CHILD, NUMPY, UNSPEAKABLE, LOG, LONG, EXIT, CHANGE = range(15)
+SPEECHLESS = 15
+
+
+class Speechless(InferenceError):
+    def __str__(self) -> str:
+        raise ZeroDivisionError("no words")
 
 
 class Puppet(Model):
@@ -51,6 +57,8 @@ class Puppet(Model):
             threading.Event().wait()
         if what == REFUSE:
             raise InferenceError("not in this language: ü")
+        if what == SPEECHLESS:
+            raise Speechless
         if what == FAIL:
             raise ValueError("a secret of the model")
         if what == EXIT:
@@ -98,6 +106,19 @@ class Together(Puppet):
             batch.audio[:] = -1
             raise RuntimeError("not together")
         return [{**self.infer(row), "of": len(batch)} for row in batch]
+
+
+class Chatty(Puppet):
+    """Talks for ever where others hang, and when it is closed."""
+
+    def infer(self, audio: np.ndarray) -> Mapping[str, Any]:
+        if audio[0] == HANG:
+            self.close()
+        return super().infer(audio)
+
+    def close(self) -> None:
+        while True:
+            logging.getLogger("my.model").warning("still here: %s", "x" * 10_000)
 
 
 class Holder(Puppet):

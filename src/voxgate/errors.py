@@ -101,3 +101,13 @@ class ModelLoadError(ConfigError):
 
 class WeightsError(ConfigError):
     """Detector weights that are missing, damaged or of the wrong kind. Never on the wire."""
+
+
+def text_of(error: BaseException) -> str:
+    """What `str(error)` says, as it can be encoded in UTF-8. Never raises: the class may be a model's own, and then its
+    `__str__` may fail, or say what no text may hold.
+    """
+    try:
+        return str(error).encode("utf-8", "replace").decode()
+    except BaseException:
+        return f"(str() of {type(error).__qualname__} failed)"

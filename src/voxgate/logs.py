@@ -248,7 +248,10 @@ class Handler(logging.StreamHandler[Outlet]):
                 super().emit(record)
             elif not self._summing:
                 self._summing = True
-                spawn_thread(self._sum_up, "voxgate-log-summaries", daemon=True, subsystem="logs")
+                try:
+                    spawn_thread(self._sum_up, "voxgate-log-summaries", daemon=True, subsystem="logs")
+                except RuntimeError:  # No room for another thread: the next line that is held back tries again.
+                    self._summing = False
         except Exception:
             self.handleError(record)
 

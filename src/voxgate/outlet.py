@@ -42,10 +42,14 @@ class Outlet:
                 return
             self._lines.append(line)
             self._n_characters += len(line)
-            if not self._running:
-                self._running = True
-                spawn_thread(self._run, "voxgate-log", daemon=True, subsystem="logs")
-            self._changed.notify_all()
+            if self._running:
+                self._changed.notify_all()
+                return
+            self._running = True
+        try:
+            spawn_thread(self._run, "voxgate-log", daemon=True, subsystem="logs")
+        except RuntimeError:  # The system has no room for another thread. This one writes; the next line tries again.
+            self._run(until_empty=True)
 
     def flush(self) -> None:
         """What is written leaves as soon as it can; see `drain`."""
@@ -61,27 +65,29 @@ class Outlet:
                 self._changed.wait(wait_s)
             return True
 
-    def _run(self) -> None:
+    def _run(self, until_empty: bool = False) -> None:
         try:
-            while True:
-                text = self._next()
+            while (text := self._next(until_empty)) is not None:
                 self._stream.write(text)
                 self._stream.flush()
-        except (OSError, ValueError):  # nobody is there any more; nor would anybody hear of it
-            pass
-        finally:
+        except BaseException as error:
             with self._changed:
                 self._lines.clear()
                 self._n_characters = self._n_lost = 0
                 self._writing = self._running = False
                 self._changed.notify_all()
+            if not isinstance(error, (OSError, ValueError)):  # Those: the reader is gone, and nobody reads more of it.
+                raise
 
-    def _next(self) -> str:
-        """Everything that waits; waits for something."""
+    def _next(self, until_empty: bool) -> str | None:
+        """Everything that waits. Waits for something, or `until_empty` returns None when there is nothing."""
         with self._changed:
             self._writing = False
             self._changed.notify_all()
             while not self._lines:
+                if until_empty:
+                    self._running = False
+                    return None
                 self._changed.wait()
             text = "".join(self._lines)
             if self._n_lost:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from voxgate import logs
-from voxgate._native.batch import BatchQueue
+from voxgate._native.batch import BatchQueue, Interrupt
 from voxgate.audio import resample
 from voxgate.engine.base import Arena, Batched, BatchLimits, Engine, Job, Outcome, Work
 from voxgate.errors import ConfigError, InferenceError, InternalError, Overloaded, VoxgateError
@@ -308,9 +308,9 @@ class Scheduler:
 
     # --- the engine's side (JobSource) ---
 
-    def take(self, limits: BatchLimits, arena: Arena | None = None) -> Work | None:
+    def take(self, limits: BatchLimits, arena: Arena | None = None, interrupt: Interrupt | None = None) -> Work | None:
         max_samples = 0 if limits.max_seconds == math.inf else max(1, int(limits.max_seconds * self._rate))
-        while (taken := self._queue.take(limits.max_items, max_samples, limits.window_s, arena)) is not None:
+        while (taken := self._queue.take(limits.max_items, max_samples, limits.window_s, arena, interrupt)) is not None:
             jobs, audio, lengths = taken
             now_s = self._clock()
             times = self.times
@@ -349,6 +349,9 @@ class Scheduler:
             batch.audio, batch.lengths = audio, lengths
             return Work(jobs, batch)
         return None
+
+    def interrupt(self, interrupt: Interrupt) -> None:
+        self._queue.interrupt(interrupt)
 
     def finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         if len(jobs) != len(outcomes):

@@ -11,39 +11,32 @@ import json
 import logging
 import math
 import os
-import pickle
 import selectors
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import msgspec
 
+from voxgate.backoff import Backoff
+from voxgate.child import open_pidfd, start_python
 from voxgate.config import Config
 from voxgate.errors import ConfigError
 from voxgate.listening import reserve, url_of
 
 logger = logging.getLogger("voxgate.supervisor")
 
-BOOT = """
-import pickle, sys
-start = pickle.load(sys.stdin.buffer)
-sys.path[:] = start.pop("path")
-from voxgate.serving.worker import main
-main(**start)
-"""
-"""What the interpreter of a server process is given to run; its settings come through its standard input."""
-
 # A process that dies is replaced after the first of these times, after twice as long when it dies again, and so on.
 BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
 # From then on a process has lived long enough for its death to be no sign of another.
 SETTLED_S = 60.0
+# So often within server.hang_timeout_s it is seen to who says nothing any more.
+LOOKS = 10
 # The server processes end by themselves within 0.8 s of the grace time.
 GONE_S = 0.9
 
@@ -52,54 +45,67 @@ class Worker:
     """A server process, and the line to it."""
 
     def __init__(self, number: int, config: Config, directory: str, is_replacement: bool) -> None:
-        """OSError when the system has no room for another process."""
+        """OSError when the system has no room for another process or file."""
         self.number = number
         self.began_s = time.monotonic()
         self.is_ready = False
         self.failed: str | None = None
+        self.silent_s = 0.0
+        """For so long nothing has come from it."""
+        self.hung = False
+        """Killed for that."""
         self._heard = b""
-        self.line, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", BOOT],
-                    stdin=subprocess.PIPE,
-                    pass_fds=[theirs.fileno()],
-                )
-            except OSError:
-                self.line.close()
-                raise
-            start = {
-                "path": [entry or os.getcwd() for entry in sys.path],
-                "config": config,
-                "number": number,
-                "directory": directory,
-                "socket_fd": theirs.fileno(),
-                "is_replacement": is_replacement,
-            }
-            assert self._process.stdin is not None
-            with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
-                stdin.write(pickle.dumps(start))
-        self.pid = self._process.pid
+        with contextlib.ExitStack() as undo:
+            self.line, theirs = socket.socketpair()
+            undo.callback(self.line.close)
+            self.line.setblocking(False)
+            with theirs:
+                arguments = {
+                    "config": config,
+                    "number": number,
+                    "directory": directory,
+                    "socket_fd": theirs.fileno(),
+                    "is_replacement": is_replacement,
+                }
+                self._process = start_python("voxgate.serving.worker", arguments, pass_fds=[theirs.fileno()])
+            undo.callback(self._process.wait)
+            undo.callback(self._process.kill)
+            self.pid = self._process.pid
+            self.pidfd = open_pidfd(self.pid)
+            undo.pop_all()
+
+    @property
+    def watched(self) -> list[socket.socket | int]:
+        """What turns readable when it says something, or ends."""
+        return [self.line] if self.pidfd is None else [self.line, self.pidfd]
 
     def hear(self) -> bool:
-        """Takes in what it says. False: it is gone."""
-        try:
-            data = self.line.recv(65_536)
-        except OSError:
-            data = b""
-        self._heard += data
-        while b"\n" in self._heard:
-            message, _, self._heard = self._heard.partition(b"\n")
-            self.failed = json.loads(message)["failed"]
-            self.is_ready = self.failed is None
-        return bool(data)
+        """Takes in what it says. False: its end is closed."""
+        while True:
+            try:
+                data = self.line.recv(65_536)
+            except BlockingIOError:
+                return True
+            except OSError:
+                data = b""
+            if not data:
+                return False
+            self.silent_s = 0.0
+            *messages, self._heard = (self._heard + data).split(b"\n")
+            for message in filter(None, messages):  # an empty one is a beat of its heart
+                self.failed = json.loads(message)["failed"]
+                self.is_ready = self.failed is None
 
     def drain(self) -> None:
         self._process.terminate()
 
+    def kill_hung(self) -> None:
+        self.hung = True
+        self._process.kill()
+
     def end(self) -> int:
         """Its exit code; a process that is not gone by itself is ended."""
+        self.hear()
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._reap(1.0)
         self._process.kill()
@@ -112,6 +118,9 @@ class Worker:
     def _reap(self, timeout_s: float | None) -> int:
         code = self._process.wait(timeout_s)
         self.line.close()
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
         return code
 
 
@@ -130,7 +139,10 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._workers: dict[int, Worker] = {}
         self._due_s: dict[int, float] = {}  # when the process of that number is started again
-        self._n_deaths = dict.fromkeys(range(server.workers), 0)  # in a row
+        self._backoffs = {number: Backoff(BACKOFF_S, MAX_BACKOFF_S) for number in range(server.workers)}
+        self._hang_timeout_s = server.hang_timeout_s or math.inf
+        self._look_s = self._hang_timeout_s / LOOKS
+        self._looked_s = time.monotonic()
         self._is_up = False  # all of them have been ready
         self._end_s = math.inf
         self._signals: list[int] = []
@@ -139,7 +151,7 @@ class Supervisor:
         """The exit code. ConfigError when the processes cannot start, with what the first of them says."""
         with tempfile.TemporaryDirectory(prefix="voxgate-") as directory, self._watch_signals():
             try:
-                for number in self._n_deaths:
+                for number in self._backoffs:
                     self._start(number, directory)
                 return self._supervise(directory)
             finally:
@@ -150,13 +162,16 @@ class Supervisor:
 
     def _supervise(self, directory: str) -> int:
         while self._workers or self._due_s:
-            next_s = min([self._end_s, *self._due_s.values()])
+            next_s = min([self._end_s, self._looked_s + self._look_s, *self._due_s.values()])
             ready = self._selector.select(None if next_s == math.inf else max(0.0, next_s - time.monotonic()))
             for key, _ in ready:
-                if key.data is not None and not key.data.hear():
-                    self._ended(key.data)
-                elif key.data is None:
+                if key.data is None:
                     self._wakeup.recv(65_536)
+                    continue
+                worker: Worker = key.data
+                is_known = worker in self._workers.values()  # its end may have been seen at another file
+                if is_known and (not worker.hear() or key.fileobj == worker.pidfd):
+                    self._ended(worker)
             while self._signals:
                 number = self._signals.pop(0)
                 if self._end_s < math.inf:
@@ -167,6 +182,7 @@ class Supervisor:
             now_s = time.monotonic()
             if now_s >= self._end_s:
                 break
+            self._look(now_s)
             for number in [number for number, due_s in self._due_s.items() if due_s <= now_s]:
                 del self._due_s[number]
                 self._start(number, directory)
@@ -182,14 +198,25 @@ class Supervisor:
             self._start_later(number, what)  # the others serve on
             return
         self._workers[number] = worker
-        self._selector.register(worker.line, selectors.EVENT_READ, worker)
+        for watched in worker.watched:
+            self._selector.register(watched, selectors.EVENT_READ, worker)
+
+    def _look(self, now_s: float) -> None:
+        """Kills the processes that have not said anything for too long. Time in which this process did not run either
+        (it was stopped, or the machine) counts as one look.
+        """
+        elapsed_s, self._looked_s = min(now_s - self._looked_s, self._look_s), now_s
+        for worker in self._workers.values():
+            worker.silent_s += elapsed_s
+            if worker.silent_s >= self._hang_timeout_s and not worker.hung and self._end_s == math.inf:
+                worker.kill_hung()  # its end is seen like any other
 
     def _check_start(self) -> None:
         workers = self._workers.values()
         for worker in workers:
             if worker.failed is not None:
                 raise ConfigError(worker.failed)
-        if len(workers) == len(self._n_deaths) and all(worker.is_ready for worker in workers):
+        if len(workers) == len(self._backoffs) and all(worker.is_ready for worker in workers):
             self._is_up = True
             scheme = "https" if self._config.server.tls_certificate is not None else "http"
             for sock in self._held[1:]:
@@ -197,22 +224,25 @@ class Supervisor:
             print(f"voxgate listening on {url_of(self._held[0], scheme)}", flush=True)
 
     def _ended(self, worker: Worker) -> None:
-        self._selector.unregister(worker.line)
+        for watched in worker.watched:
+            self._selector.unregister(watched)
         del self._workers[worker.number]
         code = worker.end()
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        if worker.hung:
+            how = f"was killed: it gave no sign of life for {self._hang_timeout_s:g} s (server.hang_timeout_s)"
+        else:
+            how = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         if self._end_s < math.inf:
             return
         if not self._is_up:
-            raise ConfigError(worker.failed or f"server process {worker.number} ended {how} before it was ready")
+            raise ConfigError(worker.failed or f"server process {worker.number} {how} before it was ready")
         if time.monotonic() - worker.began_s >= SETTLED_S:
-            self._n_deaths[worker.number] = 0
+            self._backoffs[worker.number].reset()
         why = "" if worker.failed is None else f" ({worker.failed})"
-        self._start_later(worker.number, f"server process {worker.number} (pid {worker.pid}) ended {how}{why}")
+        self._start_later(worker.number, f"server process {worker.number} (pid {worker.pid}) {how}{why}")
 
     def _start_later(self, number: int, what: str) -> None:
-        wait_s = min(BACKOFF_S * 2 ** self._n_deaths[number], MAX_BACKOFF_S)
-        self._n_deaths[number] += 1
+        wait_s = self._backoffs[number].next_s()
         logger.error("%s: another one is started in %g s", what, wait_s)
         self._due_s[number] = time.monotonic() + wait_s
 
@@ -249,6 +279,11 @@ class Supervisor:
             written.close()
 
 
-def supervise(config: Config) -> int:
-    """Serves with several processes until a signal ends it; the exit code. ConfigError as `Supervisor` has them."""
-    return Supervisor(config).run()
+def supervise(config: Config, on_watching: Callable[[], None] = lambda: None) -> int:
+    """Serves with several processes until a signal ends it; the exit code. ConfigError as `Supervisor` has them.
+
+    on_watching: called right before signals are taken over.
+    """
+    supervisor = Supervisor(config)
+    on_watching()
+    return supervisor.run()

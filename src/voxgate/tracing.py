@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from voxgate.errors import text_of
 from voxgate.tasks import run_in_thread
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class Tracing:
 
     def failed(self, span: Span, error: BaseException | None = None, code: str = "internal") -> None:
         """Says in `span` what went wrong. Without the stack: it may hold words of the model."""
-        text = None if error is None else _text_of(error)
+        text = None if error is None else text_of(error)[:_TEXT_CHARACTERS]
         span.set_attribute("error.type", str(code))
         if error is not None:
             span.add_event("exception", {"exception.type": type(error).__qualname__, "exception.message": text or ""})
@@ -327,14 +328,6 @@ class ClientTrace:
         if error is not None:
             self._tracing.failed(self._span, error, type(error).__qualname__)
         self._span.end()
-
-
-def _text_of(error: BaseException) -> str:
-    """The class may be the model's own, and so its text may fail, be long, or be nothing that can be sent."""
-    try:
-        return str(error)[:_TEXT_CHARACTERS].encode("utf-8", "replace").decode()
-    except Exception:
-        return f"(no text: str() of {type(error).__qualname__} failed)"
 
 
 def _trace_id(span: Span) -> str:

@@ -70,13 +70,46 @@ def test_several_items_go_to_infer_batch_in_one_call() -> None:
     assert model.calls == [[0, 1, 2]]
 
 
-def test_the_text_of_an_inference_error_is_kept_and_its_stack_is_not(caplog: pytest.LogCaptureFixture) -> None:
-    error = InferenceError("for the client")
+class Mine(InferenceError):
+    """A model's own, whose text is what it says, or raises."""
+
+    def __init__(self, text: Any) -> None:
+        super().__init__("never seen")
+        self.text = text
+
+    def __str__(self) -> str:
+        if isinstance(self.text, BaseException):
+            raise self.text
+        return self.text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (InferenceError("for the client"), "for the client"),
+        (Mine("its own: ü"), "its own: ü"),
+        (Mine("half a \ud83d"), "half a ?"),
+    ],
+)
+def test_the_text_of_an_inference_error_is_kept_and_nothing_else_of_it(
+    error: InferenceError, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     (outcome,) = Invoker(Scripted(raising(error))).invoke(batch(1)).outcomes
-    assert outcome is error
-    assert str(error) == "for the client"
-    assert error.__traceback__ is None
+    assert type(outcome) is InferenceError
+    assert str(outcome) == text
+    assert (outcome.__traceback__, outcome.__context__, outcome.__cause__) == (None, None, None)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("failure", [ZeroDivisionError("no words"), SystemExit(1)])
+def test_an_inference_error_whose_text_fails_is_answered_and_logged(
+    failure: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcomes = Invoker(Scripted(raising(Mine(failure)), raising(Mine(failure)))).invoke(batch(2)).outcomes
+    assert [(type(outcome), str(outcome)) for outcome in outcomes] == [
+        (InferenceError, "Unexpected inference failure")
+    ] * 2
+    assert "model 'scripted' raised Mine, whose text failed" in caplog.text
 
 
 class Odd(BaseException):

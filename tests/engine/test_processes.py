@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import math
@@ -21,11 +22,13 @@ import numpy as np
 import pytest
 
 import worker_models as does
+from voxgate._native.batch import Interrupt
 from voxgate.engine import processes
 from voxgate.engine.base import BatchLimits, Job, Outcome, Work
-from voxgate.engine.processes import Backoff, ProcessEngine, patience_s
+from voxgate.engine.processes import ProcessEngine, patience_s
 from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError
 from voxgate.models.base import Batch
+from voxgate.tasks import spawn_thread
 
 WAIT_S = 60  # How long a test waits before it gives up; nothing here takes that long.
 DIED = "worker died"
@@ -53,11 +56,11 @@ class Source:
         self.taken: list[list[Job]] = []
         self.limits: list[BatchLimits] = []
 
-    def take(self, limits: BatchLimits, arena: Any = None) -> Work | None:
+    def take(self, limits: BatchLimits, arena: Any = None, interrupt: Interrupt | None = None) -> Work | None:
         with self._changed:
             self.limits.append(limits)
-            self._changed.wait_for(lambda: self._batches or self._closed)
-            if not self._batches:
+            self._changed.wait_for(lambda: self._batches or self._closed or interrupt.is_set)
+            if interrupt.is_set or not self._batches:
                 return None
             jobs = self._batches.popleft()
             self.taken.append(jobs)
@@ -68,6 +71,11 @@ class Source:
         audio = np.frombuffer(arena, np.float32, batch.audio.size).reshape(batch.audio.shape)
         audio[:] = batch.audio
         return Work(jobs, Batch(audio, batch.lengths))
+
+    def interrupt(self, interrupt: Interrupt) -> None:
+        with self._changed:
+            interrupt.set()
+            self._changed.notify_all()
 
     def finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         with self._changed:
@@ -262,6 +270,15 @@ def test_what_the_model_refuses_reaches_the_client_and_what_it_breaks_does_not(
     assert (counts.results, counts.inference_errors, counts.failures, counts.crashes) == (1, 1, 2, 0)
 
 
+def test_a_refusal_whose_text_fails_kills_no_worker(start: Started, caplog: pytest.LogCaptureFixture) -> None:
+    engine, source = start("Together")
+    fine, refused = source.run(job(), job(does.SPEECHLESS))
+    assert fine == {"count": 4, "sum": 0.0}
+    assert (type(refused), str(refused)) == (InferenceError, "Unexpected inference failure")
+    assert "no words" in caplog.text
+    assert (engine.counts().crashes, engine.counts().inference_errors) == (0, 1)
+
+
 def test_a_result_that_cannot_be_sent_fails_alone(start: Started, caplog: pytest.LogCaptureFixture) -> None:
     _, source = start("Together")
     outcomes = source.run(job(), job(does.UNSPEAKABLE))
@@ -344,6 +361,40 @@ def test_a_crash_touches_no_other_worker(start: Started) -> None:
     until(lambda: engine.counts().crashes == 2, engine)
     assert source.one(does.COUNT) == {"count": 4, "sum": 0.0}
     assert len(before) == 2
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_the_death_of_a_worker_that_waits_is_noticed_without_a_call(
+    start: Started, tmp_path: Path, caplog: pytest.LogCaptureFixture, n_processes: int
+) -> None:
+    engine, source = start(options={"directory": str(tmp_path)}, processes=n_processes)
+    (tmp_path / "broken").touch()  # Its replacement does not come up yet.
+    victim, *others = engine.pids
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: engine.counts().restarts == 2, engine)
+    assert (engine.counts().crashes, engine.ready) == (1, n_processes > 1)
+    assert f"(pid {victim}) was ended by SIGKILL while it waited for work; starting another in 0.01 s" in caplog.text
+    (tmp_path / "broken").unlink()
+    until(lambda: len(list(tmp_path.glob("warm-*"))) > n_processes and engine.ready, engine)
+    until(lambda: len(engine.pids) == n_processes, engine)
+    assert victim not in engine.pids
+    assert set(others) <= set(engine.pids)
+    assert source.taken == []
+
+
+def test_the_death_of_a_worker_that_waits_is_noticed_where_the_system_has_no_pidfd(
+    start: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_pidfd(pid: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pidfd_open", no_pidfd)
+        engine, source = start()
+        victim = engine.pids[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: engine.counts().crashes == 1, engine)
+        assert source.one(does.PID)["pid"] != victim
 
 
 def test_a_worker_that_dies_while_it_waits_costs_nobody_anything(start: Started) -> None:
@@ -510,7 +561,7 @@ def test_an_engine_whose_workers_do_not_come_up_again_says_so_and_goes_on_trying
     broken = tmp_path / "broken"
     broken.touch()
     source.run(job(does.CRASH, final=False))
-    until(lambda: not engine.ready, engine)
+    until(lambda: engine.counts().restarts >= 3 and not engine.ready, engine)
     assert engine.stalled_s > 0
     assert "warm-up of model 'puppet' failed: OSError: the weights are gone" in caplog.text
     asked = job()
@@ -572,16 +623,44 @@ def test_nothing_is_left_behind_by_restarts(start: Started) -> None:
     assert Path("/proc/self/maps").read_text().count("voxgate-audio") == mapped == 1
 
 
+@pytest.mark.parametrize("refused", ["file", "thread"])
+def test_no_room_for_another_worker_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    def no_file(pid: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def no_thread(target: Callable[[], object], name: str, **options: Any) -> Any:
+        if "watch" in name:
+            raise RuntimeError("can't start new thread")
+        return spawn_thread(target, name, **options)
+
+    if refused == "file":
+        monkeypatch.setattr(os, "pidfd_open", no_file)
+    else:
+        monkeypatch.setattr(processes, "spawn_thread", no_thread)
+    gc.collect()
+    before = os.listdir("/proc/self/fd")
+    engine = ProcessEngine("worker_models:Puppet")
+    with pytest.raises(ModelLoadError, match=r"a worker process cannot be started: .*(Too many open files|new thread)"):
+        engine.load()
+    gc.collect()
+    assert os.listdir("/proc/self/fd") == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_does_nothing_but_log_is_out_of_time_like_any_other(
+    start: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_QUIT_TIMEOUT_S", 0.3)
+    engine, source = start("Chatty")
+    assert str(source.one(does.HANG, within_s=0.3)) == "The model gave no answer within 0.3 s"
+    assert source.one(does.COUNT) == {"count": 4, "sum": 0.0}
+    source.close()
+    assert engine.stop(WAIT_S)  # Its close never returns either.
+
+
 # --- numbers ---
-
-
-def test_backoff_doubles_up_to_a_hundred_times_and_starts_again_after_an_answer() -> None:
-    backoff = Backoff(0.5)
-    assert [backoff.next_s() for _ in range(9)] == [0.5, 1, 2, 4, 8, 16, 32, 50, 50]
-    backoff.answered()
-    assert backoff.next_s() == 0.5
-    backoff.in_a_row = 5000
-    assert backoff.next_s() == 50
 
 
 def timed(submitted_s: float, deadline_s: float) -> Job:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from voxgate._native.batch import Interrupt
 from voxgate.engine import threads
 from voxgate.engine.base import Arena, BatchLimits, Job, Outcome, State, Work
 from voxgate.engine.threads import ThreadEngine
@@ -31,11 +32,14 @@ class Source:
         self.finished: queue.SimpleQueue[tuple[list[Job], list[Outcome]]] = queue.SimpleQueue()
         self.asked: list[BatchLimits] = []
 
-    def take(self, limits: BatchLimits, arena: Arena | None = None) -> Work | None:
+    def take(self, limits: BatchLimits, arena: Arena | None = None, interrupt: Interrupt | None = None) -> Work | None:
         assert arena is None
         self.asked.append(limits)
         jobs = self.batches.get()
         return Work(jobs, Batch.gather([job.audio for job in jobs])) if jobs else None
+
+    def interrupt(self, interrupt: Interrupt) -> None:
+        raise AssertionError("threads do not die")
 
     def finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         self.finished.put((list(jobs), list(outcomes)))

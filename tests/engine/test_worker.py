@@ -122,8 +122,14 @@ def test_errors_cross_with_their_text(error: Any) -> None:
     assert str(crossed) == str(error)
 
 
-def test_a_text_that_is_no_unicode_crosses_mended() -> None:
-    assert str(decode_outcome(encode_outcome(InferenceError("a\ud800b")))) == "a?b"
+class Exits:
+    def tolist(self) -> Any:
+        raise SystemExit("no list")
+
+
+def test_a_value_that_raises_whatever_it_likes_is_an_internal_error(caplog: pytest.LogCaptureFixture) -> None:
+    assert isinstance(decode_outcome(encode_outcome({"x": Exits()})), InternalError)
+    assert "cannot leave its worker process: no list" in caplog.text
 
 
 @pytest.mark.parametrize(

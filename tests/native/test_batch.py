@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference.batch_ref import ReferenceQueue
-from voxgate._native.batch import BatchQueue
+from voxgate._native.batch import BatchQueue, Interrupt
 
 WAIT_S = 60  # How long a test waits before it gives up; nothing here takes that long.
 SECOND = 16_000
@@ -419,6 +419,50 @@ def test_equal_streams_get_equal_service_at_saturation(
     Server(q, n_workers, max_items).work(200.0, done)
     assert sum(served_s) > 24 * 100
     assert jain(served_s) >= 0.98
+
+
+# --- interrupts ---
+
+
+@pytest.mark.parametrize("window_s", [0.0, 3600.0])
+def test_an_interrupt_ends_the_waiting_of_its_taker_and_of_no_other(window_s: float) -> None:
+    q, mine, other = queue(), Interrupt(), Interrupt()
+    if window_s:
+        put(q, 1, stream="a")
+        put(q, 1, stream="b")  # Company is to be expected.
+        taken(q, 2)
+        job = put(q, 1, stream="c")
+    thread, results = in_thread(lambda: q.take(2, 0, window_s, None, mine))
+    q.interrupt(other)
+    assert (mine.is_set, other.is_set) == (False, True)
+    q.interrupt(mine)
+    thread.join(30)
+    assert results == [None]
+    if window_s:
+        assert taken(q) == job
+
+
+def test_a_set_interrupt_takes_nothing_and_leaves_it_to_others() -> None:
+    q, interrupt = queue(), Interrupt()
+    jobs = put(q, 2)
+    interrupt.set()
+    assert q.take(2, 0, 0.0, None, interrupt) is None
+    assert taken(q, 2) == jobs
+
+
+def test_a_job_that_comes_as_a_taker_is_interrupted_goes_to_another() -> None:
+    for _ in range(200):
+        q, interrupt = queue(), Interrupt()
+        first, got = in_thread(lambda q=q, interrupt=interrupt: q.take(1, 0, 0.0, None, interrupt))
+        second, got_by_other = in_thread(lambda q=q: q.take(1))
+        third, _ = in_thread(lambda q=q, interrupt=interrupt: q.interrupt(interrupt))
+        jobs = put(q)
+        first.join(30)
+        third.join(30)
+        if got != [None]:
+            q.close()
+        second.join(30)
+        assert [work[0] for work in got + got_by_other if work is not None] == [jobs]
 
 
 class Fifo:

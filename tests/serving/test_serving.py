@@ -74,6 +74,56 @@ def test_serves_a_model_of_the_current_directory_until_a_signal(project, number)
         assert process.stdout.read() == ""
 
 
+LOADING = {
+    "import": "print('loading', flush=True); time.sleep(3600)",
+    "make": """
+class Slow(voxgate.Model):
+    def __init__(self):
+        print('loading', flush=True)
+        time.sleep(3600)
+""",
+    # As a library does that waits in C: Python runs no handler there, and no signal interrupts it.
+    "in C": """
+import ctypes
+libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+libc.pthread_mutex_lock(mutex)
+print('loading', flush=True)
+libc.pthread_mutex_lock(mutex)
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "isolation", "workers"),
+    [
+        ("import", "threads", 1),
+        ("make", "threads", 1),
+        ("in C", "threads", 1),
+        ("make", "process", 1),
+        ("make", "threads", 2),
+        ("make", "process", 2),
+    ],
+)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_model_loads(tmp_path, number, where, isolation, workers):
+    (tmp_path / "mymodel.py").write_text(f"import time, voxgate\n{LOADING[where]}")
+    settings = ["--set", f"inference.isolation={isolation}", "--set", f"server.workers={workers}"]
+    with subprocess.Popen(
+        command("--model", "mymodel:Slow", *settings),
+        cwd=tmp_path,
+        env={**environment(), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        assert "loading\n" in lines
+        process.send_signal(number)
+        assert process.wait(30) == 0
+        assert "Traceback" not in process.stdout.read()
+
+
 def test_a_model_that_cannot_warm_up_ends_the_start(project):
     error = fails(project, "--model", "mymodel:Broken")
     assert "OSError: weights are missing (mymodel.py, line 9, in warm_up)" in error

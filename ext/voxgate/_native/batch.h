@@ -39,6 +39,7 @@ enum {
     VG_OK = 0,
     VG_EMPTY,          /* nothing there, or not enough yet: call again and wait */
     VG_CLOSED,
+    VG_INTERRUPTED,
     VG_DUPLICATE,
     VG_FULL_JOBS,
     VG_FULL_SAMPLES,
@@ -176,6 +177,7 @@ typedef struct {
     int64_t max_samples;  /* padded */
     int64_t room_samples; /* padded; of the arena, or INT64_MAX */
     int64_t window_ns;
+    const int *interrupted; /* guarded by the mutex; NULL: the take cannot be interrupted */
 } vg_limits;
 
 static inline int64_t vg_now_ns(void) {
@@ -477,9 +479,22 @@ static inline vg_entry *vg_queue_close(vg_queue *q) {
     return first;
 }
 
+/* Every take with this flag returns, and so does every later one. */
+static inline void vg_queue_interrupt(vg_queue *q, int *interrupted) {
+    pthread_mutex_lock(&q->mutex);
+    *interrupted = 1;
+    pthread_cond_broadcast(&q->work);
+    pthread_cond_broadcast(&q->company);
+    pthread_mutex_unlock(&q->mutex);
+}
+
+static inline int vg_interrupted(const vg_limits *limits) {
+    return limits->interrupted != NULL && *limits->interrupted;
+}
+
 static inline int vg_company_wanted(const vg_queue *q, const vg_limits *limits) {
-    return limits->window_ns > 0 && !q->closed && q->company_expected > 0 && q->n_jobs < limits->max_items
-        && q->n_samples < limits->max_samples && q->n_alone == 0;
+    return limits->window_ns > 0 && !q->closed && !vg_interrupted(limits) && q->company_expected > 0
+        && q->n_jobs < limits->max_items && q->n_samples < limits->max_samples && q->n_alone == 0;
 }
 
 static inline void vg_wait_for_company(vg_queue *q, const vg_limits *limits) {
@@ -510,10 +525,15 @@ static inline int vg_queue_take(
     *batch = NULL, *n_items = 0, *width = 0;
     pthread_mutex_lock(&q->mutex);
     for (;;) {
+        if (vg_interrupted(limits)) {
+            if (q->n_jobs > 0 && q->n_idle > 0) pthread_cond_signal(&q->work); /* the wake-up was perhaps for another */
+            pthread_mutex_unlock(&q->mutex);
+            return VG_INTERRUPTED;
+        }
         if (q->n_jobs > 0) {
             if (!vg_company_wanted(q, limits)) break;
             if (may_wait) vg_wait_for_company(q, limits);
-            if (may_wait && q->n_jobs > 0) break;
+            if (may_wait && q->n_jobs > 0 && !vg_interrupted(limits)) break;
         }
         if (q->closed && q->n_jobs == 0) {
             pthread_mutex_unlock(&q->mutex);

@@ -25,6 +25,7 @@ cdef extern from "batch.h" nogil:
         int64_t max_samples
         int64_t room_samples
         int64_t window_ns
+        const int *interrupted
 
     ctypedef struct vg_depths:
         int64_t n_finals
@@ -33,7 +34,7 @@ cdef extern from "batch.h" nogil:
         int64_t n_bytes
 
     int VG_FINAL, VG_INTERIM
-    int VG_OK, VG_EMPTY, VG_CLOSED, VG_DUPLICATE, VG_NO_MEMORY
+    int VG_OK, VG_EMPTY, VG_CLOSED, VG_INTERRUPTED, VG_DUPLICATE, VG_NO_MEMORY
     int VG_FULL_JOBS, VG_FULL_SAMPLES, VG_FULL_STREAM_JOBS, VG_FULL_STREAM_SAMPLES
 
     int vg_queue_init(vg_queue *q)
@@ -44,10 +45,15 @@ cdef extern from "batch.h" nogil:
         vg_queue *q, const vg_limits *limits, int may_wait, vg_entry **batch, int64_t *n_items, int64_t *width
     )
     vg_entry *vg_queue_close(vg_queue *q)
+    void vg_queue_interrupt(vg_queue *q, int *interrupted)
     vg_depths vg_queue_depths(vg_queue *q)
     void vg_gather(const vg_entry *entry, float *rows, int64_t width)
     void *vg_block_get(vg_queue *q, size_t *bytes)
     void vg_block_put(vg_queue *q, void *data, size_t bytes)
+
+
+cdef class Interrupt:
+    cdef int _is_set
 
 
 cdef class BatchQueue:

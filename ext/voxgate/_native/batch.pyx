@@ -71,6 +71,23 @@ cdef list _jobs(vg_entry *entry):
 
 
 @cython.final
+cdef class Interrupt:
+    """Ends one taker's waiting: a `take` that was given it returns None from when ``BatchQueue.interrupt`` sets it,
+    for good. Any thread may set and read it."""
+
+    def __reduce__(self):
+        raise TypeError("an Interrupt cannot be pickled or copied")
+
+    @property
+    def is_set(self) -> bool:
+        return self._is_set != 0
+
+    def set(self) -> None:
+        """For queues of another kind: a taker that waits already is not woken by this."""
+        self._is_set = 1
+
+
+@cython.final
 cdef class BatchQueue:
     """A bounded queue of jobs with audio, taken out in padded batches: finals before interims, and within each the
     stream first that was served least.
@@ -183,7 +200,9 @@ cdef class BatchQueue:
         _release(entry)
         return True
 
-    def take(self, Py_ssize_t max_items, Py_ssize_t max_samples=0, double window_s=0.0, arena=None):
+    def take(
+        self, Py_ssize_t max_items, Py_ssize_t max_samples=0, double window_s=0.0, arena=None, Interrupt interrupt=None
+    ):
         """Waits for jobs and takes a batch of 1..``max_items``: a list of jobs, their audio and its lengths.
 
         The audio is float32, shape (items, samples), zero-padded, and the lengths int64, shape (items,), as a Batch
@@ -196,7 +215,7 @@ cdef class BatchQueue:
         no memory for the batch). Without an arena, the audio of a batch of one is a view of the array that was put, if
         that had the right form.
 
-        Returns None when the queue is closed. ValueError for ``max_items`` below 1, a negative number elsewhere, or an
+        Returns None when the queue is closed, or ``interrupt`` is set: then no job is taken. ValueError for ``max_items`` below 1, a negative number elsewhere, or an
         arena that is not aligned; BufferError or TypeError for one that is no writable buffer.
         """
         cdef vg_limits limits
@@ -215,6 +234,7 @@ cdef class BatchQueue:
         limits.max_samples = max_samples or INT64_MAX
         limits.room_samples = INT64_MAX
         limits.window_ns = <int64_t>(min(window_s, _MAX_WINDOW_S) * 1e9)
+        limits.interrupted = NULL if interrupt is None else &interrupt._is_set
         if arena is not None:
             # Held only for this look: the arena is the caller's, who keeps it alive and as it is during the call.
             PyObject_GetBuffer(arena, &view, PyBUF_WRITABLE)
@@ -227,7 +247,7 @@ cdef class BatchQueue:
         if result == VG_EMPTY:
             with nogil:
                 result = vg_queue_take(&self._queue, &limits, True, &batch, &n_items, &width)
-        if result == VG_CLOSED:
+        if result == VG_CLOSED or result == VG_INTERRUPTED:
             return None
         return self._gathered(batch, n_items, width, arena, room, limits.room_samples)
 
@@ -276,6 +296,10 @@ cdef class BatchQueue:
         finally:
             jobs = _jobs(batch)
         return jobs, audio, lengths
+
+    def interrupt(self, Interrupt interrupt not None) -> None:
+        """Sets ``interrupt``, and wakes the takers that were given it. Harmless when done twice."""
+        vg_queue_interrupt(&self._queue, &interrupt._is_set)
 
     def close(self) -> list:
         """Takes in nothing more, wakes every taker up, and returns the jobs that wait, in the order in which they

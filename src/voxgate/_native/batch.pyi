@@ -7,6 +7,12 @@ from typing_extensions import Buffer
 _Job = TypeVar("_Job")
 
 @final
+class Interrupt:
+    @property
+    def is_set(self) -> bool: ...
+    def set(self) -> None: ...
+
+@final
 class BatchQueue(Generic[_Job]):
     def __new__(
         cls, max_jobs: int, max_samples: int, stream_jobs: int = 0, stream_samples: int = 0
@@ -27,6 +33,12 @@ class BatchQueue(Generic[_Job]):
     ) -> None: ...
     def cancel(self, job: _Job) -> bool: ...
     def take(
-        self, max_items: int, max_samples: int = 0, window_s: float = 0.0, arena: Buffer | None = None
+        self,
+        max_items: int,
+        max_samples: int = 0,
+        window_s: float = 0.0,
+        arena: Buffer | None = None,
+        interrupt: Interrupt | None = None,
     ) -> tuple[list[_Job], NDArray[np.float32] | None, NDArray[np.int64]] | None: ...
+    def interrupt(self, interrupt: Interrupt) -> None: ...
     def close(self) -> list[_Job]: ...

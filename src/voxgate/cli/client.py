@@ -15,6 +15,7 @@ import msgspec
 from voxgate import client, speech
 from voxgate.cli import plot
 from voxgate.cli.arguments import positive_float, whole
+from voxgate.cli.interrupt import run_interruptible
 from voxgate.cli.show import FORMATS, Shown, complain, explain, show
 from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
 from voxgate.client.source import MAX_CHANNELS, MAX_RATE
@@ -173,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
             stack.callback(microphone.close)
         name = _name(args) if microphone is None else f"{microphone.name} (Ctrl-C ends it)"
         try:
-            return asyncio.run(show(stream, name, shown, sys.stderr, microphone, args.plot))
+            return run_interruptible(show(stream, name, shown, sys.stderr, microphone, args.plot))
         except KeyboardInterrupt:
             print(f"\ninterrupted after {stream.sent_s:.1f} s of audio", file=sys.stderr)
             return EXIT_INTERRUPTED

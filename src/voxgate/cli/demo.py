@@ -19,6 +19,7 @@ from voxgate import client, speech, tasks
 from voxgate.cli.arguments import positive_float
 from voxgate.cli.client import explain
 from voxgate.cli.display import PrettyRenderer, Style
+from voxgate.cli.interrupt import run_interruptible
 from voxgate.client import ClientError, Options, RejectedError, Stream, VadOptions
 from voxgate.client.connection import is_served, normalize_addr
 from voxgate.messages import UNSET, Active, Error, Event, Inactive, Segment
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     for setting in args.set:
         command += ["--set", setting]
     try:
-        return asyncio.run(run_demo(args, command, sys.stdout))
+        return run_interruptible(run_demo(args, command, sys.stdout))
     except KeyboardInterrupt:
         return 130
     except asyncio.CancelledError:  # SIGTERM

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import functools
 import math
 import os
@@ -20,6 +19,7 @@ from voxgate.audio import read_audio
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.client import explain, recording
 from voxgate.cli.display import Style
+from voxgate.cli.interrupt import run_interruptible
 from voxgate.load.report import document, table, write_json
 
 __all__ = ["EXIT_LATE", "execute", "prepare", "register", "run"]
@@ -134,8 +134,8 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
         return _complain(error, EXIT_USAGE)
     notes = sys.stderr if args.json == "-" else sys.stdout
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            outcome = runner.run(execute(args, target, material, clock, lambda text: print(text, file=notes)))
+        running = execute(args, target, material, clock, lambda text: print(text, file=notes))
+        outcome = run_interruptible(running, uvloop.new_event_loop)
     except load.ReferenceFailed as error:
         return _complain(f"the audio alone, at {target.url}: {error}", EXIT_BAD)
     except KeyboardInterrupt:

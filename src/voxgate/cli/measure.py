@@ -23,7 +23,7 @@ from voxgate import speech, tasks
 from voxgate.audio import read_audio, resample
 from voxgate.messages import Segment, encode_event
 from voxgate.models import Batch, Model
-from voxgate.models.loader import failed_at
+from voxgate.models.loader import explained
 
 __all__ = [
     "BatchGain",
@@ -207,7 +207,7 @@ def _guarded(what: str, function: Callable[[], Any], piece: Piece | None = None)
     except (Exception, SystemExit) as error:
         where = f" on {piece.text!r}" if piece is not None else ""
         logger.debug("%s failed", what, exc_info=error)
-        raise CheckFailed(f"{what} failed{where}: {type(error).__name__}: {error}{failed_at(error)}") from error
+        raise CheckFailed(f"{what} failed{where}: {explained(error)}") from error
 
 
 def _sendable(piece: Piece, answer: object) -> Mapping[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from voxgate import logs
 from voxgate.config import dump_toml, load_config
+from voxgate.early_end import EarlyEnd
 from voxgate.errors import ConfigError
 
 _EPILOG: Final = (
@@ -54,6 +55,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Serves until a signal ends it."""
+    early_end = EarlyEnd()
     overrides: dict[str, Any] = {key: getattr(args, flag) for flag, key in FLAGS.items()}
     for text in args.set:
         key, equals, value = text.partition("=")
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if config.server.workers > 1:
         from voxgate.supervisor import supervise  # and not the server, which it does not need
 
-        return supervise(config)
+        return supervise(config, early_end.over)
     from voxgate.serving import serve  # the other verbs need no server
 
-    return serve(config)
+    return serve(config, early_end.over)

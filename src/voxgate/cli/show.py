@@ -271,7 +271,7 @@ async def _tick(draw: Callable[[], Any]) -> None:
 
 def _stop_by_ctrl_c(microphone: Microphone, shown: Shown) -> None:
     loop = asyncio.get_running_loop()
-    quits = signal.getsignal(signal.SIGINT)  # asyncio.run's own
+    quits = signal.getsignal(signal.SIGINT)  # what was there before: it cancels this task
 
     def stop() -> None:
         loop.remove_signal_handler(signal.SIGINT)

@@ -63,6 +63,16 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
             86_400,
         ),
     ] = 30.0
+    hang_timeout_s: Annotated[
+        float,
+        About(
+            "With several server processes (`workers`): one whose event loop has shown no sign of life for this long, "
+            "in seconds, is killed and replaced. It must be longer than every healthy pause, such as a call that holds "
+            "the GIL on threads. While a process loads its model, any of its threads counts. 0: never.",
+            0,
+            86_400,
+        ),
+    ] = 60.0
     tls_certificate: Annotated[
         str | None, About("Path of the certificate (PEM, with its chain); with it the server speaks TLS.")
     ] = None

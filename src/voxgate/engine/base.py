@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-from voxgate.errors import VoxgateError
+from voxgate._native.batch import Interrupt
+from voxgate.errors import InferenceError, VoxgateError
 from voxgate.logs import LogContext
 from voxgate.models.base import Batch, Model, Samples
 
@@ -164,7 +165,7 @@ class JobSource(Protocol):
     Every job that was taken is handed back exactly once, by `finish` or by `requeue`.
     """
 
-    def take(self, limits: BatchLimits, arena: Arena | None = None) -> Work | None:
+    def take(self, limits: BatchLimits, arena: Arena | None = None, interrupt: Interrupt | None = None) -> Work | None:
         """Waits for work and returns as much of it as the limits allow, and as fits into `arena`, but at least one
         job.
 
@@ -172,8 +173,13 @@ class JobSource(Protocol):
         view of it: nobody else writes there until the next `take`. A job that alone is too long for it is answered
         with an error and never seen here. Jobs for `step` and `finish` come alone.
 
-        Returns None when there will be no more: the worker ends.
+        Returns None when there will be no more: the worker ends. And, without any job, when `interrupt` is set: the
+        worker cannot work any more.
         """
+        ...
+
+    def interrupt(self, interrupt: Interrupt) -> None:
+        """Sets `interrupt`: the `take` that has it returns, and so does every later one."""
         ...
 
     def finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
@@ -207,6 +213,16 @@ class EngineCounts:
     """Workers that were ended because their call did not."""
     restarts: int = 0
     """Workers started in place of one that was gone."""
+
+    def add_batch(self, outcomes: Sequence[Outcome], retried: bool) -> None:
+        n_refused = sum(isinstance(outcome, InferenceError) for outcome in outcomes)
+        n_errors = sum(isinstance(outcome, VoxgateError) for outcome in outcomes)
+        self.batches += 1
+        self.jobs += len(outcomes)
+        self.results += len(outcomes) - n_errors
+        self.inference_errors += n_refused
+        self.failures += n_errors - n_refused
+        self.retried_batches += retried
 
 
 class Engine(Protocol):

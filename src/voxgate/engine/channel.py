@@ -6,6 +6,7 @@ A message is a MessagePack array behind four bytes of length, little-endian. Aud
 
 from __future__ import annotations
 
+import contextlib
 import math
 import select
 import socket
@@ -169,6 +170,14 @@ class Channel:
             elif ready:
                 raise ChannelClosed("it died")
         return self._decoder.decode(frame)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def hang_up(self) -> None:
+        """Neither end can say anything any more; whoever polls the socket sees it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._socket.close()

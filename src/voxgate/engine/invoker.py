@@ -16,6 +16,7 @@ __all__ = ["Invocation", "Invoker"]
 logger = logging.getLogger("voxgate.engine")
 
 _ON_THE_WIRE = "Internal server error"
+_WITHOUT_TEXT = "Unexpected inference failure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Invoker:
     """Runs batches on a model. Knows no threads, no queue and no clock of its own; any number of threads may call it
     at once.
 
-    Nothing that a model raises leaves it, SystemExit and its like included: an InferenceError is the outcome itself,
-    anything else is logged with its stack (repetitions held back) and becomes an InternalError that tells the client
-    nothing.
+    Nothing that a model raises leaves it, SystemExit and its like included: the outcome of an InferenceError is another
+    with its text, anything else is logged with its stack (repetitions held back) and becomes an InternalError that
+    tells the client nothing.
     """
 
     def __init__(self, model: Model, failures: FailureLog | None = None) -> None:
@@ -80,7 +81,7 @@ class Invoker:
             answer = self._model.step(audio, state.value) if call == "step" else self._model.finish(state.value)
             return None if answer is None else self._result(answer)
         except InferenceError as error:
-            return _without_stack(error)
+            return self._refusal(error)
         except BaseException as error:
             self._report(f"model {self._model.name!r} failed", error)
             return InternalError(_ON_THE_WIRE)
@@ -89,7 +90,7 @@ class Invoker:
         try:
             return self._result(self._model.infer(audio))
         except InferenceError as error:
-            return _without_stack(error)
+            return self._refusal(error)
         except BaseException as error:
             self._report(f"model {self._model.name!r} failed", error)
             return InternalError(_ON_THE_WIRE)
@@ -120,6 +121,16 @@ class Invoker:
         if len(answers) != n_items:
             raise _BadAnswer(f"expected infer_batch to return {n_items} mappings, one per item, not {len(answers)}")
 
+    def _refusal(self, error: InferenceError) -> InferenceError:
+        """The text of what a model raised, and nothing else of it: its class is the model's own, and its stack holds
+        the frames of the call, with the audio and more, for as long as somebody holds the error.
+        """
+        try:
+            return InferenceError(str(error).encode("utf-8", "replace").decode())
+        except BaseException as failure:
+            self._report(f"model {self._model.name!r} raised {type(error).__name__}, whose text failed", failure)
+            return InferenceError(_WITHOUT_TEXT)
+
     def _report(self, what: str, error: BaseException) -> None:
         if isinstance(error, _BadAnswer):  # Raised by us: its stack would tell nothing.
             self._failures.write(f"{what}: {error}")
@@ -129,13 +140,3 @@ class Invoker:
 
 def _type_of(value: object) -> str:
     return repr(type(value).__qualname__)
-
-
-def _without_stack(error: InferenceError) -> InferenceError:
-    """Frees the frames of the model's call, which hold its audio and more, from a reference that lives until the
-    client is told.
-    """
-    error.__traceback__ = None
-    error.__context__ = None
-    error.__cause__ = None
-    return error

@@ -11,20 +11,21 @@ import contextlib
 import logging
 import math
 import os
-import pickle
 import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
+from voxgate._native.batch import Interrupt
+from voxgate.backoff import Backoff
+from voxgate.child import open_pidfd, start_python
 from voxgate.engine.arena import SAMPLE_BYTES, SharedArena
-from voxgate.engine.base import BatchLimits, EngineCounts, Job, JobSource, Outcome, Work
+from voxgate.engine.base import BatchLimits, EngineCounts, Job, JobSource, Work
 from voxgate.engine.channel import (
     Answer,
     Channel,
@@ -39,18 +40,19 @@ from voxgate.engine.channel import (
     Trial,
     Warm,
 )
-from voxgate.engine.worker import BOOT, decode_outcome
+from voxgate.engine.worker import decode_outcome
 from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError, VoxgateError
 from voxgate.models.base import Model, Samples
 from voxgate.tasks import spawn_thread
 
-__all__ = ["Backoff", "ProcessEngine", "RemoteModel", "patience_s"]
+__all__ = ["ProcessEngine", "RemoteModel", "patience_s"]
 
 logger = logging.getLogger("voxgate.engine")
 
 _SUBSYSTEM = "engine"
 _MAX_PROCESSES = 1024
-_MOST_DOUBLINGS_S = 100.0
+_LONGEST_BACKOFF = 100.0
+"""Times the first."""
 _QUIT_TIMEOUT_S = 5.0
 _TRIES = 3
 """Ends in a row, without an answer between them, after which a worker counts as one that does not work."""
@@ -82,23 +84,6 @@ class RemoteModel(Model):
     @property
     def stateful(self) -> bool:
         return self._stateful
-
-
-class Backoff:
-    """How long to wait before a worker is started again: `base_s`, doubled with each end in a row, at most 100 times as
-    long. A worker that answered ends the row.
-    """
-
-    def __init__(self, base_s: float) -> None:
-        self._base_s = base_s
-        self.in_a_row = 0
-
-    def answered(self) -> None:
-        self.in_a_row = 0
-
-    def next_s(self) -> float:
-        self.in_a_row += 1
-        return self._base_s * min(2.0 ** min(self.in_a_row - 1, 64), _MOST_DOUBLINGS_S)
 
 
 def patience_s(jobs: Sequence[Job], now_s: float) -> float:
@@ -163,7 +148,7 @@ class ProcessEngine:
         self._model: RemoteModel | None = None
         self._workers: list[_Worker] = []
         self.source: JobSource | None = None
-        self._counts = EngineCounts()
+        self.totals = EngineCounts()
         self.changed = threading.Condition()
         """Guards the engine and the states of its workers; told of every change."""
         self.stopping = threading.Event()
@@ -289,7 +274,7 @@ class ProcessEngine:
     @property
     def ready(self) -> bool:
         with self.changed:
-            return any(worker.alive and not worker.broken for worker in self._workers)
+            return any(worker.alive and (worker.serving or worker.fresh) for worker in self._workers)
 
     @property
     def stalled_s(self) -> float:
@@ -306,7 +291,7 @@ class ProcessEngine:
 
     def counts(self) -> EngineCounts:
         with self.changed:
-            return replace(self._counts)
+            return replace(self.totals)
 
     # --- for its workers ---
 
@@ -328,7 +313,7 @@ class ProcessEngine:
     def count(self, **more: int) -> None:
         with self.changed:
             for name, n in more.items():
-                setattr(self._counts, name, getattr(self._counts, name) + n)
+                setattr(self.totals, name, getattr(self.totals, name) + n)
             self.changed.notify_all()
 
 
@@ -345,7 +330,7 @@ class _Worker:
     def __init__(self, engine: ProcessEngine, index: int) -> None:
         self._engine = engine
         self._index = index
-        self._backoff = Backoff(engine.backoff_s)
+        self._backoff = Backoff(engine.backoff_s, engine.backoff_s * _LONGEST_BACKOFF)
         self._process: _Process | None = None
         self._thread: threading.Thread | None = None  # noqa: TID251 -- the type alone
         # Guarded by the engine's lock:
@@ -421,9 +406,9 @@ class _Worker:
         engine = self._engine
         try:
             process = _Process(engine)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # no room for a process, a file or a thread
             self._complain(f"a worker process cannot be started: {error}")
-            return False
+            return engine.stopping.is_set()
         with engine.changed:
             self._process = process
         try:
@@ -487,8 +472,10 @@ class _Worker:
         assert source is not None
         while True:
             self._enter("idle")
-            work = source.take(limits, arena.memory)
+            work = source.take(limits, arena.memory, process.died)
             if work is None:
+                if process.died.is_set:
+                    raise ChannelClosed("it died while it waited")
                 return
             self._enter("busy")
             used_bytes = work.batch.audio.nbytes
@@ -535,21 +522,10 @@ class _Worker:
             logger.error("a bug of ours: a worker process answered %d calls with %d outcomes", len(jobs), len(outcomes))
             outcomes = [InternalError(_INTERNAL) for _ in jobs]
         with engine.changed:
-            self._backoff.answered()
-        self._count(outcomes, answer.retried)
+            self._backoff.reset()
+            engine.totals.add_batch(outcomes, answer.retried)
+            engine.changed.notify_all()
         source.finish(jobs, outcomes)
-
-    def _count(self, outcomes: Sequence[Outcome], retried: bool) -> None:
-        n_refused = sum(isinstance(outcome, InferenceError) for outcome in outcomes)
-        n_failed = sum(isinstance(outcome, VoxgateError) for outcome in outcomes) - n_refused
-        self._engine.count(
-            batches=1,
-            jobs=len(outcomes),
-            results=len(outcomes) - n_refused - n_failed,
-            inference_errors=n_refused,
-            failures=n_failed,
-            retried_batches=int(retried),
-        )
 
     def _enter(self, state: _State) -> None:
         engine = self._engine
@@ -582,8 +558,12 @@ class _Process:
     """One worker process, from its start to its burial. Used by the thread that made it; any thread may kill it."""
 
     def __init__(self, engine: ProcessEngine) -> None:
-        """Raises OSError when the machine has no more processes, memory or file descriptors for us."""
+        """Raises OSError when the machine has no more processes, memory or file descriptors for us, and RuntimeError
+        when it has no more threads.
+        """
         self.activity = "loaded the model"
+        self.died = Interrupt()
+        """Set when it has died: the `take` that waits for its work returns."""
         self._clock = engine.clock
         self._lock = threading.Lock()
         self._buried = False
@@ -593,32 +573,32 @@ class _Process:
             with theirs:
                 self.arena = SharedArena()
                 undo.callback(self.arena.close)
-                fds = (theirs.fileno(), self.arena.fd)
-                self._popen = subprocess.Popen(
-                    [sys.executable, "-P", "-c", BOOT],
-                    stdin=subprocess.PIPE,
+                arguments = {
+                    "spec": engine.spec,
+                    "options": engine.options,
+                    "socket_fd": theirs.fileno(),
+                    "arena_fd": self.arena.fd,
+                    "parent_pid": os.getpid(),
+                    "log_levels": {name: logging.getLogger(name).level for name in ("", "voxgate")},
+                }
+                self._popen = start_python(
+                    "voxgate.engine.worker",
+                    arguments,
+                    pass_fds=(theirs.fileno(), self.arena.fd),
                     stdout=_standard_error(),  # What the model prints must not get between the lines of our own output.
-                    stderr=None,
-                    pass_fds=fds,
                     env=engine.environment,
                     start_new_session=True,  # Out of the terminal's reach, and one group with what the model starts.
                 )
+            self.pid = self._popen.pid
+            undo.callback(self._bury)
+            self._pidfd = open_pidfd(self.pid)
+            if self._pidfd is not None:
+                undo.callback(os.close, self._pidfd)
+            self._channel = Channel(ours, self._pidfd, engine.clock)
+            self._watch = spawn_thread(
+                lambda: self._wait_for_death(engine), f"voxgate-watch-{self.pid}", daemon=True, subsystem=_SUBSYSTEM
+            )
             undo.pop_all()
-        self.pid = self._popen.pid
-        self._pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
-        self._channel = Channel(ours, self._pidfd, engine.clock)
-        start = {
-            "path": [entry or os.getcwd() for entry in sys.path],
-            "spec": engine.spec,
-            "options": engine.options,
-            "socket_fd": fds[0],
-            "arena_fd": fds[1],
-            "parent_pid": os.getpid(),
-            "log_levels": {name: logging.getLogger(name).level for name in ("", "voxgate")},
-        }
-        assert self._popen.stdin is not None
-        with contextlib.suppress(BrokenPipeError), self._popen.stdin as stdin:
-            stdin.write(pickle.dumps(start))
 
     # --- talking ---
 
@@ -636,24 +616,28 @@ class _Process:
 
         Raises _Refusal, TimeoutError, ChannelClosed.
         """
-        while True:
-            message = self._channel.receive(until_s)
-            if isinstance(message, kind):
-                return message
-            if isinstance(message, Refused):
-                raise _Refusal(message.text)
-            if not isinstance(message, Record):
-                raise AssertionError(f"expected {kind.__name__} from a worker, not {type(message).__name__}")
-            self._log(message)
+        message = self._receive(until_s)
+        if isinstance(message, Refused):
+            raise _Refusal(message.text)
+        if not isinstance(message, kind):
+            raise AssertionError(f"expected {kind.__name__} from a worker, not {type(message).__name__}")
+        return message
 
     def quit(self) -> None:
         """Lets it close the model; kills it when that takes too long."""
         with contextlib.suppress(ChannelClosed, TimeoutError):
             self.say(Quit(), "closed the model")
-            while True:
-                message = self._channel.receive(self._clock() + _QUIT_TIMEOUT_S)
-                if isinstance(message, Record):
-                    self._log(message)
+            self._receive(self._clock() + _QUIT_TIMEOUT_S)
+
+    def _receive(self, until_s: float) -> Message:
+        """The next message that is no log record. A worker that does nothing but log is out of time like any other."""
+        while True:
+            message = self._channel.receive(until_s)
+            if not isinstance(message, Record):
+                return message
+            self._log(message)
+            if self._clock() >= until_s:
+                raise TimeoutError
 
     def _log(self, record: Record) -> None:
         to = logging.getLogger(record.logger)
@@ -672,6 +656,17 @@ class _Process:
         to.handle(logging.makeLogRecord(fields))
 
     # --- dying ---
+
+    def _wait_for_death(self, engine: ProcessEngine) -> None:
+        poller = select.poll()
+        if self._pidfd is not None:
+            poller.register(self._pidfd, select.POLLIN)
+        else:
+            poller.register(self._channel, 0)  # Nothing but the hang-up, which is always reported.
+        poller.poll()
+        self.died.set()
+        if engine.source is not None:
+            engine.source.interrupt(self.died)
 
     @property
     def dead(self) -> bool:
@@ -700,6 +695,8 @@ class _Process:
     def dispose(self) -> None:
         """Ends and buries it, and frees what belonged to it. Its own thread; the last thing that is done to it."""
         self._bury()
+        self._channel.hang_up()
+        self._watch.join()  # It looks at what is closed now.
         self._channel.close()
         if self._pidfd is not None:
             os.close(self._pidfd)

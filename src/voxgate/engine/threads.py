@@ -17,9 +17,9 @@ from voxgate.audio import resample
 from voxgate.engine.base import BatchLimits, EngineCounts, Job, JobSource, Outcome, State, Work
 from voxgate.engine.failures import FailureLog
 from voxgate.engine.invoker import Invocation, Invoker
-from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError, VoxgateError
+from voxgate.errors import ConfigError, InternalError, ModelLoadError, VoxgateError
 from voxgate.models.base import Batch, Model, Samples
-from voxgate.models.loader import failed_at
+from voxgate.models.loader import explained
 from voxgate.tasks import spawn_thread
 
 __all__ = ["ThreadEngine"]
@@ -139,9 +139,7 @@ class ThreadEngine:
         try:
             self._model.warm_up()
         except (Exception, SystemExit) as error:
-            raise ModelLoadError(
-                f"warm-up of model {self._model.name!r} failed: {type(error).__name__}: {error}{failed_at(error)}"
-            ) from error
+            raise ModelLoadError(f"warm-up of model {self._model.name!r} failed: {explained(error)}") from error
         for outcome in self._trial_outcomes():
             if self._stopping:
                 break
@@ -205,7 +203,8 @@ class ThreadEngine:
                 invocation = Invocation([self._invoker.call(job.call, work.batch[0], job.state)])
             else:
                 invocation = self._invoker.invoke(work.batch, original)
-            self._count(invocation)
+            with self._lock:
+                self._counts.add_batch(invocation.outcomes, invocation.retried)
         except Exception:
             logger.exception("a bug of ours: a worker failed outside the model")
             return [InternalError("Internal server error") for _ in jobs]
@@ -214,23 +213,6 @@ class ThreadEngine:
     def _at_model_rate(self, job: Job) -> Samples:
         rate = self._model.sample_rate
         return job.audio if job.sample_rate == rate else resample(job.audio, job.sample_rate, rate)
-
-    def _count(self, invocation: Invocation) -> None:
-        n_refused = n_failed = 0
-        for outcome in invocation.outcomes:
-            if isinstance(outcome, InferenceError):
-                n_refused += 1
-            elif isinstance(outcome, VoxgateError):
-                n_failed += 1
-        n_jobs = len(invocation.outcomes)
-        with self._lock:
-            counts = self._counts
-            counts.batches += 1
-            counts.jobs += n_jobs
-            counts.results += n_jobs - n_refused - n_failed
-            counts.inference_errors += n_refused
-            counts.failures += n_failed
-            counts.retried_batches += invocation.retried
 
 
 def _usable_cpus() -> int:

@@ -44,24 +44,14 @@ from voxgate.engine.channel import (
 )
 from voxgate.engine.failures import FailureLog
 from voxgate.engine.invoker import Invoker
-from voxgate.errors import ConfigError, InferenceError, InternalError, VoxgateError
+from voxgate.errors import ConfigError, InferenceError, InternalError, VoxgateError, text_of
 from voxgate.models.base import Batch, Model, Samples
-from voxgate.models.loader import failed_at, load_model
+from voxgate.models.loader import explained, load_model
 from voxgate.tasks import spawn_thread
 
-__all__ = ["BOOT", "decode_outcome", "encode_outcome", "main"]
+__all__ = ["decode_outcome", "encode_outcome", "main"]
 
 logger = logging.getLogger("voxgate.engine")
-
-BOOT = """\
-import pickle, sys
-start = pickle.load(sys.stdin.buffer)
-sys.path[:] = start.pop("path")
-from voxgate.engine.worker import main
-main(**start)
-"""
-"""What the interpreter of a worker is given to run; `main`'s arguments and the module path come pickled through its
-standard input, and that is the only pickle there is."""
 
 _MOST_RECORDS = 1000
 _INTERNAL = "Internal server error"
@@ -104,7 +94,7 @@ def _serve(channel: Channel, log: _SentLog, spec: str, options: Mapping[str, Any
     try:
         model = load_model(spec, options)
     except ConfigError as error:
-        channel.send(Refused(str(error)))
+        channel.send(Refused(text_of(error)))
         return
     log.hold()
     channel.send(
@@ -154,7 +144,7 @@ def _warm_up(model: Model) -> Refused | None:
         model.warm_up()
     except (Exception, SystemExit) as error:
         logger.debug("warm-up of model %r failed", model.name, exc_info=error)
-        return Refused(f"warm-up of model {model.name!r} failed: {type(error).__name__}: {error}{failed_at(error)}")
+        return Refused(f"warm-up of model {model.name!r} failed: {explained(error)}")
     return None
 
 
@@ -182,11 +172,11 @@ def encode_outcome(outcome: Outcome) -> Raw:
     """One outcome as it crosses. A result that MessagePack cannot say becomes an internal error, which is logged."""
     if isinstance(outcome, VoxgateError):
         kind = _REFUSED if isinstance(outcome, InferenceError) else _FAILED
-        return Raw(_encoder.encode((kind, str(outcome).encode("utf-8", "replace").decode())))
+        return Raw(_encoder.encode((kind, str(outcome))))
     try:
         return Raw(_encoder.encode((_RESULT, outcome)))
-    except Exception as error:
-        logger.error("a model's result cannot leave its worker process: %s", error)
+    except BaseException as error:  # Values of a model's own classes are asked for theirs, and may raise anything.
+        logger.error("a model's result cannot leave its worker process: %s", text_of(error))
         return Raw(_encoder.encode((_FAILED, _INTERNAL)))
 
 

@@ -14,11 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from voxgate.errors import ConfigError, ModelLoadError
+from voxgate.errors import ConfigError, ModelLoadError, text_of
 from voxgate.models.base import Model
 from voxgate.models.function import FunctionModel
 
-__all__ = ["ENTRY_POINT_GROUP", "available_models", "failed_at", "find_model", "load_model"]
+__all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model"]
 
 logger = logging.getLogger("voxgate.models")
 
@@ -115,6 +115,11 @@ def _search_current_directory() -> None:
         sys.path.insert(0, here)
 
 
+def explained(error: BaseException) -> str:
+    """What a model raised, and where, in one line."""
+    return f"{type(error).__name__}: {text_of(error)}{failed_at(error)}"
+
+
 def failed_at(error: BaseException) -> str:
     """Where a model failed, to be appended to the text of its exception: `` (deep.py, line 4, in load)``.
 
@@ -182,9 +187,7 @@ def _import(spec: str, module_name: str) -> Any:
         ) from error
     except (Exception, SystemExit) as error:
         logger.debug("importing %r failed", module_name, exc_info=error)
-        raise ModelLoadError(
-            f"model {spec!r}: importing {module_name!r} failed: {type(error).__name__}: {error}{failed_at(error)}"
-        ) from error
+        raise ModelLoadError(f"model {spec!r}: importing {module_name!r} failed: {explained(error)}") from error
 
 
 # --- constructing ---
@@ -238,7 +241,7 @@ def _call_factory(spec: str, factory: Callable[..., Any], arguments: tuple[str, 
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:
-        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        text = text_of(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {text_of(error)}"
         logger.debug("making model %r failed", spec, exc_info=error)
         raise ModelLoadError(f"model {spec!r}: {text}{failed_at(error)}") from error
     if isinstance(made, Model):

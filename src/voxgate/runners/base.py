@@ -7,7 +7,6 @@ through the scheduler, on the same thread. Whoever owns a runner watches `backlo
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections import deque
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from voxgate.service import Service
     from voxgate.tracing import CallTrace, SessionTrace
 
-logger = logging.getLogger(__name__)
 
 # How much audio of a session `feed` should be given in one turn of the event loop, over all channels: about a
 # millisecond of work.
@@ -452,7 +450,7 @@ class Runner:
             )
         if call.is_final is False:
             return None  # An interim may be dropped; its error would be taken for the one of the final.
-        return Error(message=_text_of(error), code=error.code, channel=call.channel, segment_id=call.segment_id)
+        return Error(message=str(error), code=error.code, channel=call.channel, segment_id=call.segment_id)
 
     def _drop(self, call: Call) -> None:
         """Nobody wants the answer of an interim any more: its place stays empty."""
@@ -467,12 +465,3 @@ class Runner:
         self._drop(call)
         self._over(call)
         return True
-
-
-def _text_of(error: VoxgateError) -> str:
-    """What the client is told. The class may be the model's own, and so its text may fail; the reply must not."""
-    try:
-        return str(error)
-    except Exception:
-        logger.exception("the text of a %s cannot be had", type(error).__name__)
-        return "Unexpected inference failure"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from voxgate.config import Config
 from voxgate.listening import url_of
@@ -15,11 +16,12 @@ logger = logging.getLogger(__name__)
 __all__ = ["Server", "listen_for", "serve"]
 
 
-def serve(config: Config) -> int:
+def serve(config: Config, on_loaded: Callable[[], None] = lambda: None) -> int:
     """Serves until a signal ends it; the exit code. Raises ConfigError for what is wrong with the settings or the
     model.
 
-    When the model is warm, one line ``voxgate listening on URL`` goes to standard output.
+    When the model is warm, one line ``voxgate listening on URL`` goes to standard output. on_loaded: called before
+    that, when the model is loaded, right before the event loop takes signals over.
     """
     service = Service(config)
     scheme = "https" if config.server.tls_certificate is not None else "http"
@@ -38,6 +40,7 @@ def serve(config: Config) -> int:
     server = Server(service, started, owns_process=True)
     sockets = listen_for(service)
     try:
+        on_loaded()
         server.run(sockets=sockets)
     finally:
         for sock in sockets:

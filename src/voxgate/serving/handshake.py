@@ -69,7 +69,9 @@ def check(method: str, url: bytes, http_version: str, headers: RawHeaders) -> Re
         return Refused(400, "bad_request", "expected a path in ASCII, percent-encoded")
     decoded = Headers((name.decode("ascii"), value.decode("latin-1")) for name, value in headers)
     request = Request(url.decode(), decoded, method, f"HTTP/{http_version}")
-    response = ServerProtocol().accept(request)
+    protocol = ServerProtocol()
+    response = protocol.accept(request)
+    protocol.parser.close()  # it refers to the protocol, which would stay until the next garbage collection
     if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
         return response
     kept = {name.lower(): value for name, value in response.headers.raw_items() if name.lower() not in _OWN_HEADERS}

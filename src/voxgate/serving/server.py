@@ -176,7 +176,8 @@ class Server(uvicorn.Server):
         grace_s = drain_s - min(LEFTOVERS_MAX_S, drain_s * LEFTOVERS_SHARE)
         self._end_s = time.monotonic() + drain_s
         if self._owns_process:
-            tasks.spawn_thread(self._end_in_time, "voxgate-end", daemon=True, subsystem="serving")
+            with contextlib.suppress(RuntimeError):  # no room for a thread, which is logged: the drain goes on
+                tasks.spawn_thread(self._end_in_time, "voxgate-end", daemon=True, subsystem="serving")
         n_sessions = service.drain(grace_s)
         if n_sessions:
             logger.warning(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -22,6 +24,9 @@ from .server import Server, end_process, listen_for
 
 logger = logging.getLogger(__name__)
 
+BEATS = 5
+"""In the time after which the supervisor would take this process for hung."""
+
 
 def main(config: Config, number: int, directory: str, socket_fd: int, is_replacement: bool) -> NoReturn:
     """Serves until SIGTERM, or until the supervisor is gone. Never returns.
@@ -32,11 +37,12 @@ def main(config: Config, number: int, directory: str, socket_fd: int, is_replace
     signal.signal(signal.SIGINT, lambda *_: None)  # a terminal's Ctrl-C: the supervisor has heard it too
     os.set_inheritable(socket_fd, False)
     line = socket.socket(fileno=socket_fd)
-    tasks.spawn_thread(lambda: _end_with(line, directory), "voxgate-lifeline", daemon=True, subsystem="serving")
+    heart = Heart(line, config.server.hang_timeout_s)
+    tasks.spawn_thread(lambda: _end_with(line, directory, heart), "voxgate-lifeline", daemon=True, subsystem="serving")
     logs.setup(config.server.log_level, config.server.log_format)
     code = 0
     try:
-        _serve(config, number, directory, line, is_replacement)
+        _serve(config, number, directory, line, heart, is_replacement)
     except ConfigError as error:
         _tell(line, failed=str(error))
         code = 2
@@ -46,7 +52,32 @@ def main(config: Config, number: int, directory: str, socket_fd: int, is_replace
     end_process(code)
 
 
-def _serve(config: Config, number: int, directory: str, line: socket.socket, is_replacement: bool) -> None:
+class Heart:
+    """Shows the supervisor that this process does not hang: while it loads the model, that any of its threads runs, and
+    from then on that its event loop does.
+    """
+
+    def __init__(self, line: socket.socket, hang_timeout_s: float) -> None:
+        """`hang_timeout_s`: the supervisor's patience; 0: endless, and nothing is shown."""
+        self._line = line
+        self.interval_s = hang_timeout_s / BEATS if hang_timeout_s else None
+        self.is_loading = True
+
+    def beat(self) -> None:
+        """Never waits: a supervisor that is stopped reads nothing."""
+        with contextlib.suppress(OSError):
+            self._line.send(b"\n", socket.MSG_DONTWAIT)
+
+    async def run(self) -> None:
+        self.is_loading = False
+        while self.interval_s is not None:
+            self.beat()
+            await asyncio.sleep(self.interval_s)
+
+
+def _serve(
+    config: Config, number: int, directory: str, line: socket.socket, heart: Heart, is_replacement: bool
+) -> None:
     service = Service(config)
     service.metrics.worker = str(number)
     peers = Peers(Path(directory), number, config.server.workers, service.metrics.snapshot)
@@ -73,6 +104,7 @@ def _serve(config: Config, number: int, directory: str, line: socket.socket, is_
             fail(ConfigError(f"server process {number} cannot serve: {error}"))  # and not stay, and serve nobody
         else:
             _tell(line, failed=None)
+            tasks.spawn_task(heart.run(), "worker-heart", "serving")
 
     server = Server(service, started, owns_process=True, is_worker=True)
     server.run(sockets=[] if is_replacement else listen_for(service, shared=True))
@@ -85,10 +117,11 @@ def _tell(line: socket.socket, failed: str | None) -> None:
     line.sendall(json.dumps({"failed": failed}).encode() + b"\n")
 
 
-def _end_with(line: socket.socket, directory: str) -> None:
+def _end_with(line: socket.socket, directory: str, heart: Heart) -> None:
     """Nobody replaces, drains or ends a process whose supervisor is gone."""
     poller = select.poll()
     poller.register(line, 0)  # nothing but the hang-up, which is always reported
-    poller.poll()
+    while not poller.poll(heart.interval_s * 1000 if heart.interval_s is not None and heart.is_loading else None):
+        heart.beat()
     shutil.rmtree(directory, ignore_errors=True)  # nobody else is left to do it
     end_process(1)

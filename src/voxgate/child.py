@@ -1,0 +1,61 @@
+"""Python processes that this one starts: server processes, and worker processes that run a model."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+__all__ = ["open_pidfd", "start_python"]
+
+BOOT: Final = """\
+import pickle, signal, sys
+signal.signal(signal.SIGINT, lambda *_: None)
+start = pickle.load(sys.stdin.buffer)
+sys.path[:] = start.pop("path")
+from importlib import import_module
+import_module(start.pop("module")).main(**start["arguments"])
+"""
+"""What the interpreter runs. Ctrl-C reaches a whole terminal: its parent decides what it means for the child."""
+
+
+def start_python(
+    module: str, arguments: Mapping[str, Any], pass_fds: Sequence[int], **options: Any
+) -> subprocess.Popen[bytes]:
+    """Starts an interpreter with this one's module path, which calls `main` of `module` with `arguments`. They are
+    pickled and cross its standard input, and that is the only pickle there is.
+
+    pass_fds: file descriptors that it inherits under the same numbers. options: as for Popen. Raises OSError when the
+    system has no more processes, memory or file descriptors; nothing is left behind then.
+    """
+    start = {"path": [entry or os.getcwd() for entry in sys.path], "module": module, "arguments": dict(arguments)}
+    message = pickle.dumps(start)
+    process = subprocess.Popen([sys.executable, "-P", "-c", BOOT], stdin=subprocess.PIPE, pass_fds=pass_fds, **options)
+    try:
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # broken: it has died already
+            stdin.write(message)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return process
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A file that turns readable when the process ends, long before its sockets close if it has left children behind.
+    None where the system has none, or does not allow them; OSError when there is no room for another file.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+        return None
