@@ -73,6 +73,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--interim-results", action="store_true", help="ask for results while somebody speaks")
     parser.add_argument(
+        "--reference",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="on the segmented route, compare each stream with the audio alone; without it each must only be complete,"
+        " for a server whose results depend on how audio arrives, such as streamer-template (%(default)s)",
+    )
+    parser.add_argument(
         "--token",
         default=os.environ.get("VOXGATE_TOKEN") or None,
         help="credentials (better in VOXGATE_TOKEN: other users see command lines)",
@@ -170,13 +177,23 @@ async def execute(
     n_messages = math.ceil(1000 * args.duration / material.chunk_ms)
     n_offsets = min(args.streams, N_OFFSETS)
     references: list[load.Reference] = []
-    if route_of(target.url) == "segmented":
+    is_segmented = route_of(target.url) == "segmented"
+    if is_segmented and args.reference:
         say("hearing the audio alone ...")
         start_frame = material.start_frame(args.interim_results, False, args.token)
         references = await load.hear_alone(
             target, material, start_frame, n_messages, n_offsets, time.perf_counter, args.timeout
         )
-    plan = load.Plan(target, material, n_messages, references, n_offsets, args.interim_results, args.token)
+    plan = load.Plan(
+        target,
+        material,
+        n_messages,
+        references,
+        n_offsets,
+        args.interim_results,
+        args.token,
+        covering=not is_segmented,
+    )
     say(f"{args.streams} live streams to {target.url} ...")
     return await load.run(plan, args.streams, args.ramp, clock, args.timeout, _sampler(args, target), args.late_ms)
 

@@ -15,10 +15,12 @@ import msgspec
 
 from .quantiles import Quantiles
 from .run import Outcome
+from .websocket import NO_CODE
 
 __all__ = ["Heading", "commit", "document", "machine", "table", "versions", "write_json"]
 
 SCHEMA = 1
+GOOD_CLOSES = ("1000", str(NO_CODE))  # a stream that they end too early is among those that failed
 _PACKAGES = ("voxgate", "numpy", "msgspec", "uvloop", "uvicorn", "starlette", "websockets")
 
 
@@ -110,7 +112,7 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
     lines = [f"streams      {counts.completed} of {counts.started} complete, all live for {outcome.window_s:.1f} s"]
     for name, values in (
         ("refused", {f"HTTP {status}": count for status, count in counts.refusals.items()}),
-        ("closed", {code: count for code, count in counts.close_codes.items() if code != "1000"}),
+        ("closed", {code: count for code, count in counts.close_codes.items() if code not in GOOD_CLOSES}),
         ("errors", counts.errors),
         ("failed", {text: count for text, count in counts.failures.items() if not text.startswith("HTTP ")}),
     ):
