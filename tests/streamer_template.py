@@ -3,8 +3,8 @@
 What its sources do, and Voxgate does not:
 
 - it ends a session with an empty close frame, and knows no notices, no codes of errors, no tokens
-- it takes s16 and f32; another format, or a message that ends inside a sample, ends its decoder without a word. Then the
-  next message is lost too, and a new session with the same start begins at 0
+- it takes s16 and f32; another format, or a message that ends inside a sample, ends its decoder without a word. Then
+  the next message is lost too, and a new session with the same start begins at 0
 - its times are float32, and on the simple route they are added up
 - interims come on the segmented route whether or not they were asked for
 - where speech begins and ends depends on how the audio arrives: a window takes all the samples that are there

@@ -174,8 +174,7 @@ def test_reconnecting_keeps_what_came_before_the_connection_was_lost() -> None:
         await websocket.close(1012)
 
     with serving_in_thread(handler) as addr, pytest.raises(client.ClosedError) as caught:
-        reconnect = client.Reconnect(1, 0, 0)
-        client.collect(bytes(32_000), format=FORMAT, addr=addr, reconnect=reconnect)
+        reconnecting(addr)
     assert [event.type for event in caught.value.events][:4] == ["active", "inactive", "segment", "active"]
 
 

@@ -17,6 +17,7 @@ from voxgate.cli import plot
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.show import FORMATS, Shown, complain, explain, show
 from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
+from voxgate.client.token import token_from_environment
 from voxgate.errors import ConfigError
 from voxgate.tracing import Tracing, parse_traceparent
 
@@ -114,7 +115,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     session.add_argument("--trace-id", metavar="TRACEPARENT", help="W3C traceparent of the session")
     session.add_argument(
         "--token",
-        default=os.environ.get("VOXGATE_TOKEN") or None,
+        default=token_from_environment(),
         help="credentials (better in VOXGATE_TOKEN: other users see command lines)",
     )
     session.add_argument(

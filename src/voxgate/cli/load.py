@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import functools
 import math
-import os
 import resource
 import sys
 import time
@@ -20,6 +19,7 @@ from voxgate.audio import read_audio
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.client import explain, recording
 from voxgate.cli.display import Style
+from voxgate.client.token import clean_token, public_url, token_from_environment
 from voxgate.load.report import document, table, write_json
 
 __all__ = ["EXIT_LATE", "execute", "prepare", "register", "run"]
@@ -81,7 +81,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--token",
-        default=os.environ.get("VOXGATE_TOKEN") or None,
+        default=token_from_environment(),
         help="credentials (better in VOXGATE_TOKEN: other users see command lines)",
     )
     audio = parser.add_argument_group("audio")
@@ -135,6 +135,8 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
                 "all streams are live"
             )
         _raise_file_limit(args.streams)
+        if args.token is not None:
+            args.token = clean_token(args.token)
         target = load.Target.of(args.addr, args.route, args.token)
         material = prepare(args.input, args.rate, args.channels, args.encoding, args.chunk_ms)
     except (_UsageError, ValueError, OSError) as error:
@@ -144,7 +146,7 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             outcome = runner.run(execute(args, target, material, clock, lambda text: print(text, file=notes)))
     except load.ReferenceFailed as error:
-        return _complain(f"the audio alone, at {target.url}: {error}", EXIT_BAD)
+        return _complain(f"the audio alone, at {public_url(target.url)}: {error}", EXIT_BAD)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -194,7 +196,7 @@ async def execute(
         args.token,
         covering=not is_segmented,
     )
-    say(f"{args.streams} live streams to {target.url} ...")
+    say(f"{args.streams} live streams to {public_url(target.url)} ...")
     return await load.run(plan, args.streams, args.ramp, clock, args.timeout, _sampler(args, target), args.late_ms)
 
 
@@ -211,7 +213,7 @@ def _sampler(args: argparse.Namespace, target: load.Target) -> Callable[[], load
 
 def _settings(args: argparse.Namespace, target: load.Target) -> dict[str, Any]:
     left_out = ("run", "token", "json", "addr", "verbose", "version")
-    return {"url": target.url.partition("?")[0]} | {
+    return {"url": public_url(target.url).partition("?")[0]} | {
         key: value for key, value in vars(args).items() if key not in left_out
     }
 

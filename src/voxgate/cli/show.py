@@ -16,6 +16,7 @@ from voxgate.cli.live import LiveStatus, View
 from voxgate.cli.meter import Meter
 from voxgate.cli.subtitles import Subtitles
 from voxgate.client import ClientError, ClosedError, Lost, Microphone, RefusedError, Resumed, Stream
+from voxgate.client.token import public_url
 from voxgate.messages import Active, Draining, Error, Event, Finished, Inactive, Progress, Segment, Started
 
 __all__ = ["FORMATS", "Shown", "complain", "explain", "show"]
@@ -296,7 +297,7 @@ def _header(stream: Stream, name: str, style: Style) -> str:
     format = stream.format
     length = "" if stream.duration_s is None else f"{stream.duration_s:.1f} s, "
     channels = "1 channel" if format.channels == 1 else f"{format.channels} channels"
-    return f"{name}: {length}{format.sample_rate} Hz, {channels}, {format.pcm_encoding}, to {stream.addr}"
+    return f"{name}: {length}{format.sample_rate} Hz, {channels}, {format.pcm_encoding}, to {public_url(stream.addr)}"
 
 
 def _summary(stream: Stream) -> str:

@@ -39,6 +39,7 @@ from .microphone import Microphone
 from .recent import RecentEvents
 from .resume import Lost, Reconnect, Resumed, Timeline, wait_s, worth_another_try
 from .source import Source, open_source
+from .token import clean_token
 
 __all__ = ["Clock", "Options", "Stream", "stream"]
 
@@ -114,7 +115,7 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
     ConnectError (RefusedError with an HTTP status), RejectedError, ClosedError, BadEvent, SilentServer, whatever the
     source raises, and in the end MissingResults. A ClientError carries the last events before it (`error.events`).
     Error events are events, not exceptions. Memory is bounded for any length of audio. Leaving the loop early closes
-    the connection, which abandons the work; `Stream.stop` ends the audio instead, and the results it is owed still come.
+    the connection, which abandons the work; after `Stream.stop` the results that are owed still come.
     """
     return Stream(source, **options)
 
@@ -151,6 +152,8 @@ class Stream:
             raise ValueError(f"real_time: expected a factor of 0 or more, got {real_time}")
         if token_in not in ("header", "start"):
             raise ValueError(f'token_in: expected "header" or "start", got {token_in!r}')
+        if token is not None:
+            token = clean_token(token, in_header=token_in == "header")
         self.addr = normalize_addr(addr)
         """The server, as a websocket URL."""
         self._microphone = source if isinstance(source, Microphone) else None

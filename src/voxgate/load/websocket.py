@@ -14,6 +14,7 @@ from typing import Final, cast
 from urllib.parse import urlsplit
 
 from voxgate.client import normalize_addr
+from voxgate.client.token import clean_token
 from voxgate.errors import InvalidMessage
 from voxgate.messages import Event, parse_event
 
@@ -71,9 +72,7 @@ class Target:
             "User-Agent: voxgate-load",
         ]
         if token is not None:
-            if any(ord(character) < 32 or ord(character) > 126 for character in token):
-                raise ValueError("the token has characters that no header may have")
-            lines.append(f"Authorization: Bearer {token}")
+            lines.append(f"Authorization: Bearer {clean_token(token)}")
         request = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
         tls = ssl.create_default_context() if parts.scheme == "wss" else None
         return cls(url, (str(found[0]), int(found[1])), request, tls)
