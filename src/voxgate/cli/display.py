@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 _RESET = "\x1b[0m"
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNESCAPED = re.compile("[\x7f-\x9f]")  # controls that JSON may hold as they are, and terminals obey
 _LONGEST_VALUE = 60
 """Columns of a list or mapping; one that is longer is only counted, and of numbers the lowest and highest shown."""
 
@@ -137,8 +141,16 @@ def show_value(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Text of a server without what would drive the terminal: control characters become spaces."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    """Text of a server or a model without what drives a terminal: control characters, line ends and what turns the
+    direction of writing become spaces. All that is written of such a text goes through here, but for JSON.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(" " if _is_control(character) else character for character in text)
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _TURNS
 
 
 def format_output(output: Mapping[str, Any], style: Style) -> str:
@@ -173,7 +185,7 @@ class JsonlRenderer:
     """Each event as one line of JSON, as on the wire."""
 
     def line(self, event: Event) -> str | None:
-        return encode_event(event)
+        return _UNESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", encode_event(event))
 
 
 class PrettyRenderer:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import functools
 import math
 import resource
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import uvloop
 
@@ -19,8 +20,9 @@ from voxgate.audio import read_audio
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.client import explain, recording
 from voxgate.cli.display import Style
+from voxgate.cli.output import Output
 from voxgate.client.token import clean_token, public_url, token_from_environment
-from voxgate.load.report import document, table, write_json
+from voxgate.load.report import as_json, document, table
 
 __all__ = ["EXIT_LATE", "execute", "prepare", "register", "run"]
 
@@ -142,6 +144,24 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
     except (_UsageError, ValueError, OSError) as error:
         return _complain(error, EXIT_USAGE)
     notes = sys.stderr if args.json == "-" else sys.stdout
+    with contextlib.ExitStack() as stack:
+        try:
+            output = None
+            if args.json not in (None, "-"):
+                output = stack.enter_context(Output(args.json, [recording(args.input)]))
+        except (ValueError, OSError) as error:
+            return _complain(error, EXIT_USAGE)
+        return _run(args, clock, target, material, notes, output)
+
+
+def _run(
+    args: argparse.Namespace,
+    clock: load.Clock,
+    target: load.Target,
+    material: load.Material,
+    notes: TextIO,
+    output: Output | None,
+) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             outcome = runner.run(execute(args, target, material, clock, lambda text: print(text, file=notes)))
@@ -153,9 +173,12 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
     report = document(outcome, _settings(args, target))
     if args.json != "-":
         print(table(outcome, args.late_ms, Style.of(sys.stdout)))
-    if args.json is not None:
+    if args.json == "-":
+        sys.stdout.write(as_json(report))
+    if output is not None:
         try:
-            write_json(report, args.json)
+            output.text.write(as_json(report))
+            output.commit()
         except OSError as error:
             return _complain(error, EXIT_BAD)
     if outcome.is_late:

@@ -213,6 +213,11 @@ class Stream:
                 self._pace.reschedule(asyncio.get_running_loop().time())
 
     @property
+    def has_started(self) -> bool:
+        """Whether there was a connection."""
+        return self._started_at is not None
+
+    @property
     def sent_s(self) -> float:
         """Seconds of audio sent so far."""
         return self.sent_bytes / self._bytes_per_s

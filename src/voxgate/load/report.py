@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +16,7 @@ from .quantiles import Quantiles
 from .run import Outcome
 from .websocket import NO_CODE
 
-__all__ = ["Heading", "commit", "document", "machine", "table", "versions", "write_json"]
+__all__ = ["Heading", "as_json", "commit", "document", "machine", "table", "versions"]
 
 SCHEMA = 1
 GOOD_CLOSES = ("1000", str(NO_CODE))  # a stream that they end too early is among those that failed
@@ -49,13 +48,8 @@ def document(outcome: Outcome, settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_json(report: Mapping[str, Any], path: str) -> None:
-    """To a file, or to stdout for ``-``."""
-    text = msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
-    if path == "-":
-        sys.stdout.write(text)
-    else:
-        Path(path).write_text(text, encoding="utf-8")
+def as_json(report: Mapping[str, Any]) -> str:
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
 
 
 def machine() -> dict[str, Any]:
