@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _run(argv)
     except SystemExit:  # of argparse, which has printed help or an error
-        if standard.flush() is not None:
-            raise SystemExit(1) from None
+        if (error := standard.flush()) is not None:
+            raise SystemExit(_unwritten(error)) from None
         raise
     if (error := standard.flush()) is not None:
         return _unwritten(error) if code == 0 else code

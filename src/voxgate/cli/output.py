@@ -119,7 +119,7 @@ class Output:
                 self.file.close()
                 self._replace(self._temporary)
         except OSError as error:
-            error.filename, error.filename2 = self.path, None
+            error.filename = self.path
             raise
         finally:
             self.close()
@@ -140,12 +140,8 @@ class Output:
 
     def close(self) -> None:
         """Leaves what was there before, unless `commit` came first. Closing it again does nothing."""
-        if not self.file.closed:
-            try:
-                self.text.close()
-            except OSError:
-                silence(self.file.fileno())
-                self.text.close()
+        with contextlib.suppress(OSError):  # of what was not written; it is closed all the same
+            self.text.close()
         if self._temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._temporary)

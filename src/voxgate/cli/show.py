@@ -120,7 +120,7 @@ class Shown:
                 self._interims.pop(channel, None)
                 if self._plots:
                     text = event.output.get("text")
-                    text = text if isinstance(text, str) else format_output(event.output, Style())
+                    text = printable(text) if isinstance(text, str) else format_output(event.output, Style())
                     label = plot.Label(event.start_time, event.end_time, text)
                     self._labels.setdefault(channel, []).append(label)
             case Error():
