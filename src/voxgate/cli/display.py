@@ -6,11 +6,11 @@ import json
 import os
 import re
 import shutil
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
+from voxgate.client.printable import printable
 from voxgate.messages import (
     UNSET,
     Active,
@@ -41,8 +41,7 @@ __all__ = [
 ]
 
 _RESET = "\x1b[0m"
-_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_UNESCAPED = re.compile("[\x7f-\x9f]")  # controls that JSON may hold as they are, and terminals obey
+_UNESCAPED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # JSON may hold them as they are, terminals obey
 _LONGEST_VALUE = 60
 """Columns of a list or mapping; one that is longer is only counted, and of numbers the lowest and highest shown."""
 
@@ -138,19 +137,6 @@ def show_value(value: Any) -> str:
     if not numbers or any(one is not None and not isinstance(one, int | float) for one in value):
         return f"[{count(len(value), 'item')}]"
     return f"[{count(len(value), 'item')}, {show_value(min(numbers))} to {show_value(max(numbers))}]"
-
-
-def printable(text: str) -> str:
-    """Text of a server or a model without what drives a terminal: control characters, line ends and what turns the
-    direction of writing become spaces. All that is written of such a text goes through here, but for JSON.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(" " if _is_control(character) else character for character in text)
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _TURNS
 
 
 def format_output(output: Mapping[str, Any], style: Style) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from voxgate.client.printable import printable
+
 from .quantiles import Quantiles
 from .run import Outcome
 from .websocket import NO_CODE
@@ -111,9 +113,12 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
         ("failed", {text: count for text, count in counts.failures.items() if not text.startswith("HTTP ")}),
     ):
         if values:
-            lines.append(style.red(f"{name:<13}" + ", ".join(f"{count} x {what}" for what, count in values.items())))
+            lines.append(
+                style.red(f"{name:<13}" + ", ".join(f"{count} x {printable(what)}" for what, count in values.items()))
+            )
     if counts.different:
-        lines.append(style.red(f"different    {counts.different} streams, such as: {counts.differences[0]}"))
+        first = printable(counts.differences[0])
+        lines.append(style.red(f"different    {counts.different} streams, such as: {first}"))
     if not outcome.has_window:
         lines.append(
             style.red("There was no second in which all streams were live: a longer --duration, or fewer streams.")
