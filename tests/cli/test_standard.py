@@ -126,3 +126,12 @@ def test_a_token_that_no_header_can_carry(wav: str) -> None:
         assert done.returncode == 2
         assert "token: expected printable ASCII" in done.stderr
         assert "s3cr" not in done.stderr
+
+
+def test_a_server_without_stderr_serves() -> None:
+    command = f"exec {COMMAND} serve --model dummy --port 0 2>&-"
+    with subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith("voxgate listening on http://")
+        server.terminate()
+        assert server.wait(60) == 0

@@ -93,7 +93,7 @@ class Output:
         except OSError as error:
             error.filename = path
             raise
-        self.file: BinaryIO = io.BufferedWriter(NamedFile(descriptor, path))  # type: ignore[assignment]
+        self.file: BinaryIO = io.BufferedWriter(NamedFile(descriptor, path))
         self.text: TextIO = io.TextIOWrapper(self.file, "utf-8", ESCAPES)
 
     def _make_temporary(self, status: os.stat_result | None) -> int:
