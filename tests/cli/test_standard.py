@@ -73,6 +73,12 @@ def test_a_full_disk_is_told_in_one_line(verb: str) -> None:
     assert done.stderr == "voxgate: cannot write to standard output: No space left on device\n"
 
 
+def test_a_full_disk_does_not_end_as_a_clean_demo() -> None:
+    done = shell(f"{COMMAND} demo --fast >/dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "voxgate: cannot write to standard output: No space left on device\n"
+
+
 @pytest.mark.parametrize("format", ["pretty", "jsonl", "srt", "vtt"])
 @pytest.mark.parametrize(("where", "name"), [("-o /dev/full", "/dev/full"), (">/dev/full", "standard output")])
 def test_a_client_on_a_full_disk_says_one_line(wav: str, format: str, where: str, name: str) -> None:

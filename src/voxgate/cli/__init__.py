@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise SystemExit(_unwritten(error)) from None
         raise
     if (error := standard.flush()) is not None:
-        return _unwritten(error) if code == 0 else code
+        unwritten = _unwritten(error)
+        return code or unwritten
     return code
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from voxgate import client, tasks
-from voxgate.cli import plot
+from voxgate.cli import plot, standard
 from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Renderer, Style, count, format_output, printable
 from voxgate.cli.interrupts import Interrupts
 from voxgate.cli.live import LiveStatus, View
@@ -279,6 +279,8 @@ async def show(
         complain("the server did not accept the session", err)  # its error was shown as an event
     elif failure is not None:
         complain(failure, err)
+        if isinstance(failure, OSError) and failure.filename == standard.NAME:
+            standard.flush()  # what it holds is lost, and that is said
     good = failure is None and not stream.check.n_errors
     if plot_to is not None and stream.total_s is not None and has_result:
         try:
