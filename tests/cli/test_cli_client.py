@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import io
 import json
@@ -560,6 +561,11 @@ def test_an_interrupted_file_gets_what_it_is_owed(
     assert "Traceback" not in err
 
 
+def read_until(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    assert any(text in line for line in iter(process.stderr.readline, ""))
+
+
 @pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)])
 def test_a_second_signal_ends_it_at_once_and_what_came_is_written(
     wav: str, tmp_path: Path, numbers: tuple[signal.Signals, signal.Signals]
@@ -569,7 +575,8 @@ def test_a_second_signal_ends_it_at_once_and_what_came_is_written(
 
     async def handler(websocket: ServerConnection) -> None:
         await receive_audio(websocket)
-        await send(websocket, *GOOD)
+        await send(websocket, *GOOD, error("all is there"))
+        await asyncio.to_thread(read_until, process[0], "all is there")
         process[0].send_signal(numbers[0])
         await receive_stop(websocket)
         process[0].send_signal(numbers[1])
