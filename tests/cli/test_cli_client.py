@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import io
 import json
@@ -571,21 +570,20 @@ def test_a_second_signal_ends_it_at_once_and_what_came_is_written(
     wav: str, tmp_path: Path, numbers: tuple[signal.Signals, signal.Signals]
 ) -> None:
     place = tmp_path / "talk.srt"
-    process: list[subprocess.Popen[str]] = []
 
     async def handler(websocket: ServerConnection) -> None:
         await receive_audio(websocket)
         await send(websocket, *GOOD, error("all is there"))
-        await asyncio.to_thread(read_until, process[0], "all is there")
-        process[0].send_signal(numbers[0])
-        await receive_stop(websocket)
-        process[0].send_signal(numbers[1])
         await websocket.wait_closed()
 
     with serving_in_thread(handler) as addr:
-        process.append(start("-i", wav, "--addr", addr, "--real-time", "--format", "srt", "-o", str(place)))
-        _, err = process[0].communicate(timeout=60)
-    assert process[0].returncode == 128 + numbers[1]
+        process = start("-i", wav, "--addr", addr, "--real-time", "--format", "srt", "-o", str(place))
+        read_until(process, "all is there")
+        process.send_signal(numbers[0])
+        read_until(process, "stopped after 0.")
+        process.send_signal(numbers[1])
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + numbers[1]
     assert "hello" in place.read_text()
     assert "interrupted after 0." in err
     assert "Traceback" not in err
