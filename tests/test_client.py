@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import http
 import io
 import json
@@ -11,6 +12,7 @@ import os
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -502,6 +504,21 @@ def test_ws_where_the_server_speaks_tls() -> None:
                     pass
 
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_an_expired_certificate_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    expired = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    authority.issue_cert("127.0.0.1", not_before=expired, not_after=expired).configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with serving_in_thread(answering(), ssl=context) as addr:
+        addr = addr.replace("ws://", "wss://")
+        with pytest.raises(client.ConnectError) as caught:
+            client.collect(ONE_SECOND, addr=addr, format=MONO)
+    assert str(caught.value) == (
+        f"cannot connect to {addr}: the server's certificate is not accepted: certificate has expired"
+    )
 
 
 def test_wss_where_the_server_speaks_no_tls(serve: Any) -> None:

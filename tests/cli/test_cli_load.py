@@ -17,7 +17,8 @@ import pytest
 import soundfile
 import trustme
 
-from scripted_server import serving_in_thread
+import streamer_template
+from scripted_server import active, inactive, send, serving_in_thread
 from voxgate.cli import load as verb
 from wire import bursts
 
@@ -166,6 +167,30 @@ def test_a_server_that_does_not_agree_with_itself_is_no_reference(wav: str, caps
     assert "different results for the same audio alone" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [("--no-reference",), ("--route", "simple")])
+def test_a_server_that_behaves_as_streamer_template(wav: str, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """It ends with an empty close frame, and where speech begins and ends depends on how the audio arrives."""
+    path = tmp_path / "load.json"
+    with serving_in_thread(streamer_template.handler) as addr:
+        assert run(host(addr), "-n", "3", "-i", wav, *AUDIO, *options, "--json", str(path)) == 0
+    report = json.loads(path.read_text())
+    assert report["counts"]["completed"] == 3
+    assert report["counts"]["close_codes"] == {"1005": 3}
+    assert report["first_result"]["n"] == 3
+
+
+def test_without_a_reference_every_utterance_needs_its_final(wav: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def forgetful(websocket: Any) -> None:
+        async for message in websocket:
+            if isinstance(message, str) and json.loads(message)["request"] == "stop":
+                await send(websocket, active(0.1), inactive(0.6))
+                return
+
+    with serving_in_thread(forgetful) as addr:
+        assert run(host(addr), "-n", "1", "-i", wav, *AUDIO, "--no-reference") == 1
+    assert "no final result for 0.100-0.600 s" in capsys.readouterr().out
+
+
 class JumpingClock:
     """Real time, which now and then is later than it was by 50 ms: what a process sees that did not get the CPU."""
 
@@ -277,7 +302,7 @@ def usage() -> Iterator[tuple[tuple[str, ...], str]]:
     yield ("-i", "no-such.wav"), "No such file or directory: no-such.wav"
     yield ("--addr", "ftp://x"), "expected ws, wss, http or https"
     yield ("--rate", "11025"), "20 ms are no whole number of samples at 11025 Hz"
-    yield ("--token", "a\nb"), "the token has characters that no header may have"
+    yield ("--token", "a\nb"), "token: expected printable ASCII characters"
 
 
 @pytest.mark.parametrize(("arguments", "complaint"), list(usage()))

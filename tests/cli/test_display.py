@@ -5,10 +5,17 @@ from __future__ import annotations
 import io
 import json
 import re
+import unicodedata
+from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Style, format_output, wants_colour
+from voxgate.cli import subtitles
+from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Style, format_output, printable, wants_colour
+from voxgate.cli.show import explain
+from voxgate.client import ClosedError, RefusedError
 from voxgate.messages import (
     UNSET,
     Active,
@@ -134,6 +141,35 @@ def test_an_ascii_output_gets_ascii() -> None:
     for event in EVENTS:
         assert pretty(event, style).isascii()
     assert (style.tick(True), style.tick(False), style.quote("a")) == ("ok", "!!", '"a"')
+
+
+EVIL = "\x1b[2J\x07\r\nx\x9b31m\u202ey\u2028z\x7f"
+
+
+@pytest.mark.parametrize("written", [subtitles.Subtitles.srt, subtitles.Subtitles.vtt])
+def test_nothing_of_a_text_drives_the_terminal(written: Callable[[subtitles.Subtitles], str]) -> None:
+    found = subtitles.Subtitles(1)
+    found.take(Segment(0, 1, True, {"text": EVIL}))
+    found.take(Segment(1, 2, True, {EVIL: EVIL}))
+    event = JsonlRenderer().line(Segment(0, 1, True, {"text": EVIL}))
+    assert json.loads(event)["text"] == EVIL
+    for text in (written(found), event, explain(RefusedError(500, EVIL)), explain(ClosedError(EVIL))):
+        for line in text.split("\n"):
+            assert not [c for c in line if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c == "\u202e"]
+
+
+@given(st.text())
+def test_what_is_printable_has_no_controls_and_keeps_the_rest(text: str) -> None:
+    plain = printable(text)
+    assert len(plain) == len(text)
+    assert not [c for c in plain if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    plain.encode("utf-8")
+    assert printable(plain) == plain
+
+
+def test_joiners_and_wide_spaces_are_letters_of_a_text() -> None:
+    for text in ("می\u200cخواهم", "👩\u200d🚀", "a\u00a0b", "東\u3000京"):
+        assert printable(text) == text
 
 
 def test_a_server_cannot_drive_the_terminal() -> None:

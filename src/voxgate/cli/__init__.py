@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from voxgate import __version__
+from voxgate.cli import standard
 from voxgate.errors import ConfigError
 
 VERBS = ("serve", "client", "demo", "vad", "models", "load")
@@ -30,6 +31,20 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted."""
+    standard.prepare()
+    try:
+        code = _run(argv)
+    except SystemExit:  # of argparse, which has printed help or an error
+        if (error := standard.flush()) is not None:
+            raise SystemExit(_unwritten(error)) from None
+        raise
+    if (error := standard.flush()) is not None:
+        unwritten = _unwritten(error)
+        return code or unwritten
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         parser = make_parser()
         args = parser.parse_args(argv)
@@ -50,10 +65,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; the interpreter would complain about flushing it
-        return 1
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and error.filename != standard.NAME:
+            raise
+        return _unwritten(error)
     return code
+
+
+def _unwritten(error: OSError) -> int:
+    if not isinstance(error, BrokenPipeError):  # else the reader of our output has gone
+        print(f"voxgate: cannot write to {standard.NAME}: {error.strerror}", file=sys.stderr)
+    standard.flush()
+    return 1
 
 
 def _version(verbose: bool) -> str:

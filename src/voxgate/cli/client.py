@@ -13,12 +13,14 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from voxgate import client, speech
-from voxgate.cli import plot
+from voxgate.cli import plot, standard
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.interrupt import run_interruptible
+from voxgate.cli.output import Output, silence
 from voxgate.cli.show import FORMATS, Shown, complain, explain, show
 from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
 from voxgate.client.source import MAX_CHANNELS, MAX_RATE
+from voxgate.client.token import token_from_environment
 from voxgate.errors import ConfigError
 from voxgate.sound_files import container_of, may_become_container
 from voxgate.tracing import Tracing, parse_traceparent
@@ -55,8 +57,12 @@ examples:
 
 On a terminal the last lines show the level of what is sent, whether somebody speaks, the running interim and the lag.
 
-exit code: 0 every result arrived; 1 an error, or results are missing; 2 wrong usage; 130 interrupted;
-141 the reader of its output has gone
+Ctrl-C or SIGTERM ends the audio: the results of what was sent still come and are written. A second one ends it at once,
+and writes what came.
+
+exit code: 0 every result arrived, also when Ctrl-C or SIGTERM ended a microphone or stdin; 1 an error, or results are
+missing, or the output cannot be written; 2 wrong usage; 130 and 143 Ctrl-C or SIGTERM ended a file before its end, or
+came twice; 141 the reader of its output has gone
 """
 
 
@@ -120,7 +126,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     session.add_argument("--trace-id", metavar="TRACEPARENT", help="W3C traceparent of the session")
     session.add_argument(
         "--token",
-        default=os.environ.get("VOXGATE_TOKEN") or None,
+        default=token_from_environment(),
         help="credentials (better in VOXGATE_TOKEN: other users see command lines)",
     )
     session.add_argument(
@@ -160,12 +166,16 @@ def run(args: argparse.Namespace) -> int:
             if args.plot:
                 plot.check_target(args.plot)
             source = _source(args)
-            out = stack.enter_context(open(args.output, "w", encoding="utf-8")) if args.output else sys.stdout
+            inputs = [sys.stdin.fileno()] if args.input == "-" else [source] if isinstance(source, str) else []
+            output = stack.enter_context(Output(args.output, inputs)) if args.output else None
+            out = output.text if output is not None else sys.stdout
             notes = sys.stdout if args.format == "pretty" and not args.output else sys.stderr
             shown = Shown(out, notes, sys.stderr, args.format, bool(args.notices), args.plot is not None)
             options = _options(args, source, shown)
             options["tracing"] = tracing
             stream = client.stream(source, **options)
+            outputs = [args.output] if args.output else []
+            picture = stack.enter_context(Output(plot.place_of(args.plot), inputs, outputs)) if args.plot else None
         except (_UsageError, ConfigError, ValueError, OSError, client.SourceError) as error:
             complain(f"{error}; raw PCM needs --rate HZ" if _is_undecoded_stdin(args, error) else error, sys.stderr)
             return EXIT_USAGE
@@ -174,14 +184,14 @@ def run(args: argparse.Namespace) -> int:
             stack.callback(microphone.close)
         name = _name(args) if microphone is None else f"{microphone.name} (Ctrl-C ends it)"
         try:
-            return run_interruptible(show(stream, name, shown, sys.stderr, microphone, args.plot))
+            is_endless = microphone is not None or args.input == "-"
+            return run_interruptible(show(stream, name, shown, sys.stderr, microphone, output, picture, is_endless))
         except KeyboardInterrupt:
-            print(f"\ninterrupted after {stream.sent_s:.1f} s of audio", file=sys.stderr)
             return EXIT_INTERRUPTED
         except BrokenPipeError:
-            # Whoever read our output has enough. Python would complain once more when it flushes stdout at exit.
+            # The reader of our output has gone. Python would complain once more when it flushes stdout at exit.
             with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                silence(sys.stdout.fileno())
             return EXIT_PIPE
 
 
@@ -206,6 +216,8 @@ def _source(args: argparse.Namespace) -> Source:
             if getattr(args, option) is not None:
                 raise _UsageError(f"--{option} is for raw PCM from stdin (-i -); a file knows it itself")
         return recording(args.input)
+    if not standard.is_readable(sys.stdin.fileno()):
+        raise _UsageError("-i - reads audio from stdin, which is closed")
     if sys.stdin.isatty():
         raise _UsageError("-i - reads audio from stdin, which is a terminal: pipe audio into it")
     if args.rate is not None:

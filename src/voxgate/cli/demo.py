@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from voxgate import client, speech, tasks
+from voxgate.cli import standard
 from voxgate.cli.arguments import positive_float
 from voxgate.cli.client import explain
 from voxgate.cli.display import PrettyRenderer, Style
@@ -92,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"voxgate demo: {error}", file=sys.stderr)
         return 1
     except (OSError, client.SourceError) as error:
+        if isinstance(error, OSError) and error.filename == standard.NAME:
+            raise
         known = ", ".join(speech.names())
         print(f"voxgate demo: {explain(error)}\n(bundled speech: {known})", file=sys.stderr)
         return 2

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
+from voxgate.client.printable import printable
 from voxgate.messages import (
     UNSET,
     Active,
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _RESET = "\x1b[0m"
+_UNESCAPED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # JSON may hold them as they are, terminals obey
 _LONGEST_VALUE = 60
 """Columns of a list or mapping; one that is longer is only counted, and of numbers the lowest and highest shown."""
 
@@ -136,11 +139,6 @@ def show_value(value: Any) -> str:
     return f"[{count(len(value), 'item')}, {show_value(min(numbers))} to {show_value(max(numbers))}]"
 
 
-def printable(text: str) -> str:
-    """Text of a server without what would drive the terminal: control characters become spaces."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def format_output(output: Mapping[str, Any], style: Style) -> str:
     """A model's output in one line: its text first and in quotes, then `key value` pairs."""
     parts = []
@@ -173,7 +171,7 @@ class JsonlRenderer:
     """Each event as one line of JSON, as on the wire."""
 
     def line(self, event: Event) -> str | None:
-        return encode_event(event)
+        return _UNESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", encode_event(event))
 
 
 class PrettyRenderer:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import math
-import os
 import resource
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import uvloop
 
@@ -20,7 +20,9 @@ from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.client import explain, recording
 from voxgate.cli.display import Style
 from voxgate.cli.interrupt import run_interruptible
-from voxgate.load.report import document, table, write_json
+from voxgate.cli.output import Output
+from voxgate.client.token import clean_token, public_url, token_from_environment
+from voxgate.load.report import as_json, document, table
 
 __all__ = ["EXIT_LATE", "execute", "prepare", "register", "run"]
 
@@ -73,8 +75,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--interim-results", action="store_true", help="ask for results while somebody speaks")
     parser.add_argument(
+        "--reference",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="on the segmented route, compare each stream with the audio alone; without it each must only be complete,"
+        " for a server whose results depend on how audio arrives, such as streamer-template (%(default)s)",
+    )
+    parser.add_argument(
         "--token",
-        default=os.environ.get("VOXGATE_TOKEN") or None,
+        default=token_from_environment(),
         help="credentials (better in VOXGATE_TOKEN: other users see command lines)",
     )
     audio = parser.add_argument_group("audio")
@@ -128,25 +137,48 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
                 "all streams are live"
             )
         _raise_file_limit(args.streams)
+        if args.token is not None:
+            args.token = clean_token(args.token)
         target = load.Target.of(args.addr, args.route, args.token)
         material = prepare(args.input, args.rate, args.channels, args.encoding, args.chunk_ms)
     except (_UsageError, ValueError, OSError) as error:
         return _complain(error, EXIT_USAGE)
     notes = sys.stderr if args.json == "-" else sys.stdout
+    with contextlib.ExitStack() as stack:
+        try:
+            output = None
+            if args.json not in (None, "-"):
+                output = stack.enter_context(Output(args.json, [recording(args.input)]))
+        except (ValueError, OSError) as error:
+            return _complain(error, EXIT_USAGE)
+        return _run(args, clock, target, material, notes, output)
+
+
+def _run(
+    args: argparse.Namespace,
+    clock: load.Clock,
+    target: load.Target,
+    material: load.Material,
+    notes: TextIO,
+    output: Output | None,
+) -> int:
     try:
         running = execute(args, target, material, clock, lambda text: print(text, file=notes))
         outcome = run_interruptible(running, uvloop.new_event_loop)
     except load.ReferenceFailed as error:
-        return _complain(f"the audio alone, at {target.url}: {error}", EXIT_BAD)
+        return _complain(f"the audio alone, at {public_url(target.url)}: {error}", EXIT_BAD)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     report = document(outcome, _settings(args, target))
     if args.json != "-":
         print(table(outcome, args.late_ms, Style.of(sys.stdout)))
-    if args.json is not None:
+    if args.json == "-":
+        sys.stdout.write(as_json(report))
+    if output is not None:
         try:
-            write_json(report, args.json)
+            output.text.write(as_json(report))
+            output.commit()
         except OSError as error:
             return _complain(error, EXIT_BAD)
     if outcome.is_late:
@@ -170,14 +202,24 @@ async def execute(
     n_messages = math.ceil(1000 * args.duration / material.chunk_ms)
     n_offsets = min(args.streams, N_OFFSETS)
     references: list[load.Reference] = []
-    if route_of(target.url) == "segmented":
+    is_segmented = route_of(target.url) == "segmented"
+    if is_segmented and args.reference:
         say("hearing the audio alone ...")
         start_frame = material.start_frame(args.interim_results, False, args.token)
         references = await load.hear_alone(
             target, material, start_frame, n_messages, n_offsets, time.perf_counter, args.timeout
         )
-    plan = load.Plan(target, material, n_messages, references, n_offsets, args.interim_results, args.token)
-    say(f"{args.streams} live streams to {target.url} ...")
+    plan = load.Plan(
+        target,
+        material,
+        n_messages,
+        references,
+        n_offsets,
+        args.interim_results,
+        args.token,
+        covering=not is_segmented,
+    )
+    say(f"{args.streams} live streams to {public_url(target.url)} ...")
     return await load.run(plan, args.streams, args.ramp, clock, args.timeout, _sampler(args, target), args.late_ms)
 
 
@@ -194,7 +236,7 @@ def _sampler(args: argparse.Namespace, target: load.Target) -> Callable[[], load
 
 def _settings(args: argparse.Namespace, target: load.Target) -> dict[str, Any]:
     left_out = ("run", "token", "json", "addr", "verbose", "version")
-    return {"url": target.url.partition("?")[0]} | {
+    return {"url": public_url(target.url).partition("?")[0]} | {
         key: value for key, value in vars(args).items() if key not in left_out
     }
 

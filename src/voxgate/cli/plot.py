@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from voxgate.cli.meter import Envelope
+from voxgate.cli.output import Output
 from voxgate.errors import ConfigError
 
-__all__ = ["POINTS", "Label", "Picture", "check_matplotlib", "check_target"]
+__all__ = ["POINTS", "Label", "Picture", "check_matplotlib", "check_target", "place_of"]
 
 POINTS = 1000
 """As much as a picture shows of hours of audio: pieces of each channel's outline."""
@@ -42,6 +43,11 @@ def check_target(path: str) -> None:
     kind = Path(path).suffix.removeprefix(".").lower()
     if kind and kind not in known:  # without any it becomes a png
         raise ConfigError(f"--plot {path}: expected a name that ends in .png, .svg or .pdf, got .{kind}")
+
+
+def place_of(path: str) -> str:
+    """Where a picture goes whose name is `path`: one without an ending becomes a png."""
+    return path if Path(path).suffix else f"{path}.png"
 
 
 class Picture:
@@ -88,8 +94,12 @@ class Picture:
                 parse_math=False,
             )
 
-    def save(self, place: str, *others: Any) -> None:
+    def save(self, place: str | Output, *others: Any) -> None:
         """`others` are further axes of the first row, for the legend. OSError or ValueError: it cannot be written."""
+        if isinstance(place, str):
+            with Output(place_of(place)) as output:
+                return self.save(output, *others)
         handles = [handle for axes in (self.rows[0], *others) for handle in axes.get_legend_handles_labels()[0]]
         self.rows[0].legend(handles=handles, loc="upper right", fontsize="small")
-        self._figure.savefig(place)
+        self._figure.savefig(place.file, format=Path(place.path).suffix.removeprefix(".").lower())
+        return place.commit()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 from collections.abc import Callable
 from typing import Any, TextIO
 
 from voxgate import client, tasks
-from voxgate.cli import plot
-from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Renderer, Style, count, format_output
+from voxgate.cli import plot, standard
+from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Renderer, Style, count, format_output, printable
+from voxgate.cli.interrupts import Interrupts
 from voxgate.cli.live import LiveStatus, View
 from voxgate.cli.meter import Meter
+from voxgate.cli.output import Output
 from voxgate.cli.subtitles import Subtitles
 from voxgate.client import ClientError, ClosedError, Lost, Microphone, RefusedError, Resumed, Stream
+from voxgate.client.token import public_url
 from voxgate.messages import Active, Draining, Error, Event, Finished, Inactive, Progress, Segment, Started
 
 __all__ = ["FORMATS", "Shown", "complain", "explain", "show"]
@@ -36,7 +38,8 @@ _ADVICE = {
 def explain(error: Exception) -> str:
     """What went wrong, in words for a person; a missing file without its number."""
     text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
-    return text or type(error).__name__
+    # Much of it may be a server's text. An error has several lines where it lists what there is.
+    return "\n".join(map(printable, text.split("\n"))) or type(error).__name__
 
 
 def complain(error: Exception | str, err: TextIO) -> None:
@@ -66,6 +69,7 @@ class Shown:
         self.live = LiveStatus(err, err.isatty() and os.environ.get("TERM") != "dumb")
         self.format = format
         self.notes = notes
+        self.n_events = 0
         self._out, self._err = out, err
         self._own_notices = own_notices
         self._plots = plots
@@ -102,6 +106,7 @@ class Shown:
 
     def take(self, event: Event) -> None:
         """Shows an event."""
+        self.n_events += 1
         channel = event.channel
         match event:
             case Active(time=time_s):
@@ -115,7 +120,7 @@ class Shown:
                 self._interims.pop(channel, None)
                 if self._plots:
                     text = event.output.get("text")
-                    text = text if isinstance(text, str) else format_output(event.output, Style())
+                    text = printable(text) if isinstance(text, str) else format_output(event.output, Style())
                     label = plot.Label(event.start_time, event.end_time, text)
                     self._labels.setdefault(channel, []).append(label)
             case Error():
@@ -197,7 +202,7 @@ class Shown:
             self._out.write(self._subtitles.srt() if self.format == "srt" else self._subtitles.vtt())
             self._out.flush()
 
-    def picture(self, place: str, title: str) -> None:
+    def picture(self, place: Output, title: str) -> None:
         """Draws what was heard. OSError or ValueError: it cannot be written."""
         assert self.stream is not None
         assert self._meter is not None
@@ -218,34 +223,55 @@ async def show(
     shown: Shown,
     err: TextIO,
     microphone: Microphone | None = None,
-    plot_to: str | None = None,
+    output: Output | None = None,
+    plot_to: Output | None = None,
+    is_endless: bool = False,
 ) -> int:
     """Iterates `stream`, shows its events, and returns the exit code.
 
-    Ctrl-C stops a `microphone`, and the results that are owed still come; a second one quits.
+    The first Ctrl-C or SIGTERM ends the audio, and the results that are owed still come; a second one quits. Of an
+    `is_endless` source (a microphone, standard input) the first is the usual end. What came is written, also when
+    something failed: `output` and `plot_to` stay as they were only if nothing came.
     """
     shown.begin(stream)
     notes_style = Style.of(shown.notes)
     print(notes_style.grey(_header(stream, name, notes_style)), file=shown.notes, flush=True)
     failure: Exception | None = None
     ticker = tasks.spawn_task(_tick(shown.draw), "voxgate-client-status", "client") if shown.live.enabled else None
-    if microphone is not None:
-        _stop_by_ctrl_c(microphone, shown)
-    try:
-        async with contextlib.aclosing(aiter(stream)) as events:
-            async for event in events:
-                shown.take(event)
-    except (ClientError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        failure = error
-    finally:
-        if ticker is not None:
-            ticker.cancel()
-        shown.live.clear()
-        shown.live.enabled = False
-    shown.finish()
-    if stream.total_s is not None:
+
+    def stop() -> bool:
+        if not stream.has_started:
+            return False
+        stream.stop()
+        ended = "stopped listening" if microphone is not None else f"stopped after {stream.sent_s:.1f} s of audio"
+        shown.say(f"\n{ended}, waiting for the results (Ctrl-C again quits at once)")
+        return True
+
+    with Interrupts(stop) as interrupts:
+        try:
+            async with contextlib.aclosing(aiter(stream)) as events:
+                async for event in events:
+                    shown.take(event)
+        except (ClientError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            failure = error
+        except asyncio.CancelledError:
+            if not interrupts.quits:
+                raise
+        finally:
+            if ticker is not None:
+                ticker.cancel()
+            shown.live.clear()
+            shown.live.enabled = False
+    if interrupts.quits:
+        print(f"\ninterrupted after {stream.sent_s:.1f} s of audio", file=err)
+    has_result = bool(shown.n_events) or (failure is None and not interrupts.quits)
+    if has_result:
+        failure = _written(shown.finish, failure)
+        if output is not None:
+            failure = _written(output.commit, failure)
+    if stream.total_s is not None and not interrupts.quits:
         print(notes_style.grey(_summary(stream)), file=shown.notes, flush=True)
     if microphone is not None and (lost := _lost_audio(microphone)):
         print(Style.of(err).yellow(lost), file=err, flush=True)
@@ -253,34 +279,35 @@ async def show(
         complain("the server did not accept the session", err)  # its error was shown as an event
     elif failure is not None:
         complain(failure, err)
+        if isinstance(failure, OSError) and failure.filename == standard.NAME:
+            standard.flush()  # what it holds is lost, and that is said
     good = failure is None and not stream.check.n_errors
-    if plot_to is not None and stream.total_s is not None:
+    if plot_to is not None and stream.total_s is not None and has_result:
         try:
             shown.picture(plot_to, name)
         except (OSError, ValueError) as error:  # ValueError: a file type matplotlib does not know
-            complain(f"cannot write {plot_to}: {error}", err)
+            complain(f"cannot write {plot_to.path}: {explain(error)}", err)
             good = False
+    if interrupts.number is not None and (interrupts.quits or (good and not is_endless)):
+        return 128 + interrupts.number
     return EXIT_OK if good else EXIT_INCOMPLETE
+
+
+def _written(write: Callable[[], None], failure: Exception | None) -> Exception | None:
+    """What failed first: something before, or `write`."""
+    try:
+        write()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return failure or error
+    return failure
 
 
 async def _tick(draw: Callable[[], Any]) -> None:
     while True:
         draw()
         await asyncio.sleep(0.1)
-
-
-def _stop_by_ctrl_c(microphone: Microphone, shown: Shown) -> None:
-    loop = asyncio.get_running_loop()
-    quits = signal.getsignal(signal.SIGINT)  # what was there before: it cancels this task
-
-    def stop() -> None:
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, quits)
-        microphone.stop()
-        shown.say("\nstopped listening, waiting for the results (Ctrl-C again quits at once)")
-
-    with contextlib.suppress(NotImplementedError, RuntimeError):  # no signals here: not the main thread
-        loop.add_signal_handler(signal.SIGINT, stop)
 
 
 def _lost_audio(microphone: Microphone) -> str:
@@ -296,7 +323,8 @@ def _header(stream: Stream, name: str, style: Style) -> str:
     format = stream.format
     length = "" if stream.duration_s is None else f"{stream.duration_s:.1f} s, "
     channels = "1 channel" if format.channels == 1 else f"{format.channels} channels"
-    return f"{name}: {length}{format.sample_rate} Hz, {channels}, {format.pcm_encoding}, to {stream.addr}"
+    audio = f"{length}{format.sample_rate} Hz, {channels}, {format.pcm_encoding}"
+    return f"{printable(name)}: {audio}, to {public_url(stream.addr)}"
 
 
 def _summary(stream: Stream) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from voxgate.cli.display import show_value
+from voxgate.cli.display import printable, show_value
 from voxgate.messages import Event, Segment
 
 __all__ = ["Subtitles"]
@@ -51,7 +51,7 @@ def _text(output: Mapping[str, Any]) -> str:
     text = output.get("text")
     if not isinstance(text, str):
         text = " ".join(f"{key}={show_value(value)}" for key, value in output.items())
-    return " ".join(text.replace("\0", " ").split())  # a blank line would end the cue
+    return " ".join(printable(text).split())  # a blank line would end the cue
 
 
 def _clock(seconds: float, point: str) -> str:

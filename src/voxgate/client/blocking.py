@@ -9,6 +9,7 @@ from typing import Any, TypeVar, Unpack
 from voxgate import tasks
 from voxgate.messages import Event
 
+from .errors import ClientError
 from .session import Options, stream
 from .source import Source
 
@@ -63,5 +64,15 @@ def _blocking_events(events: AsyncGenerator[Event, None]) -> Generator[Event, No
 
 
 def collect(source: Source, **options: Unpack[Options]) -> list[Event]:
-    """All events of a stream as a list; blocks until the last one is there. The same arguments as `stream`."""
-    return list(stream_blocking(source, **options))
+    """All events of a stream as a list; blocks until the last one is there. The same arguments as `stream`.
+
+    A ClientError carries the events that came before it (`error.events`).
+    """
+    events: list[Event] = []
+    try:
+        for event in stream_blocking(source, **options):
+            events.append(event)
+    except ClientError as error:
+        error.events = tuple(events)
+        raise
+    return events

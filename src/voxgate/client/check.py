@@ -7,6 +7,7 @@ the audio from 0 to its end without a gap. An error event stands in place of one
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ __all__ = ["ResultCheck"]
 
 TOLERANCE_S = 0.002
 """Times on the wire are rounded to 1 ms, at both ends."""
+ORIGINAL_RATE = 16_000
+"""The rate, in Hz, that streamer-template does not resample."""
+RESAMPLER_FRAMES = 260
+"""What the resampler of streamer-template (a sinc of 256) keeps to itself, at the rate of the input."""
 ANNOUNCED_WITHIN_S = 7.0
 """How much later than its own time an `active` may come, at most: the longest padding (5 s) and the longest speech
 before it counts as such (2 s) of the contract."""
@@ -37,6 +42,7 @@ class _Channel:
         self.channel = channel
         self.utterances: deque[_Utterance] = deque()  # in order of time; complete ones leave at the front
         self.covered_s = 0.0
+        self.n_plain = 0
         self.n_errors = 0
         self.holes: list[str] = []  # results that are missing; an error event may stand for each
         self.faults: list[str] = []  # results that nothing explains
@@ -91,6 +97,7 @@ class _Channel:
         elif start_s < self.covered_s - TOLERANCE_S:
             self.faults.append(self.say(f"a second result for {start_s:.3f}-{min(end_s, self.covered_s):.3f} s"))
         self.covered_s = max(self.covered_s, end_s)
+        self.n_plain += 1
 
     def answered_s(self, processed_s: float, covering: bool) -> float:
         if covering:
@@ -102,14 +109,20 @@ class _Channel:
             end_s = utterance.covered_s
         return max(end_s, processed_s - ANNOUNCED_WITHIN_S)
 
-    def problems(self, cover_until_s: float | None) -> list[str]:
+    def summed_error_s(self) -> float:
+        """How far off the end of the results may be on a server that adds up their durations in float32."""
+        if not self.covered_s:
+            return 0.0
+        return self.n_plain * 2.0 ** (math.frexp(self.covered_s)[1] - 25)  # half a unit in the last place, each time
+
+    def problems(self, cover_until_s: float | None, tolerance_s: float = TOLERANCE_S) -> list[str]:
         holes = list(self.holes)
         for utterance in self.utterances:
             if utterance.end_s is None:
                 self.faults.append(self.say(f"speech active at {utterance.start_s:.3f} s never became inactive"))
             elif not utterance.complete:
                 holes.append(self.say(f"no final result for {utterance.covered_s:.3f}-{utterance.end_s:.3f} s"))
-        if cover_until_s is not None and not self.has_data and self.covered_s < cover_until_s - TOLERANCE_S:
+        if cover_until_s is not None and not self.has_data and self.covered_s < cover_until_s - tolerance_s:
             holes.append(self.say(f"no result for {self.covered_s:.3f}-{cover_until_s:.3f} s"))
         return self.faults + holes[self.n_errors :]
 
@@ -167,10 +180,18 @@ class ResultCheck:
             for _, channel in sorted(self._channels.items())[: self._n_channels]
         ]
 
-    def problems(self, sent_s: float) -> list[str]:
+    def problems(self, sent_s: float, original_rate: int | None = None) -> list[str]:
         """What is missing or comes from nowhere, a line each; empty when every result arrived. For the end, once.
 
-        `sent_s`: seconds of audio that were sent.
+        `sent_s`: seconds of audio that were sent. `original_rate`: the server may be streamer-template, and got audio
+        of that many Hz. It adds times up in float32, and its resampler keeps the last milliseconds.
         """
         until_s = sent_s if self.covering else None
-        return [text for channel in self._channels.values() for text in channel.problems(until_s)]
+        if original_rate is None:
+            return [text for channel in self._channels.values() for text in channel.problems(until_s)]
+        kept_s = 0.0 if original_rate == ORIGINAL_RATE else RESAMPLER_FRAMES / original_rate
+        return [
+            text
+            for channel in self._channels.values()
+            for text in channel.problems(until_s, TOLERANCE_S + kept_s + channel.summed_error_s())
+        ]

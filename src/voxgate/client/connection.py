@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import ssl
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import (
+    InvalidHandshake,
+    InvalidProxy,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
 
 from voxgate.tracing import parse_traceparent
 
 from .errors import ConnectError, RefusedError
+from .proxy import Proxy, find_proxy
+from .token import clean_token, public_url, without_token
 
 __all__ = ["DEFAULT_ADDR", "is_served", "normalize_addr", "open_websocket"]
 
@@ -35,15 +43,19 @@ def normalize_addr(addr: str) -> str:
     """
     if "://" not in addr:
         addr = f"ws://{addr}"
-    parts = urlsplit(addr)
+    try:
+        parts = urlsplit(addr)
+    except ValueError:
+        raise ValueError("address: expected a URL, or HOST:PORT; an IPv6 address is in brackets") from None
+    shown = repr(public_url(addr))
     if parts.scheme not in _SCHEMES:
-        raise ValueError(f"address: expected ws, wss, http or https, got {parts.scheme!r} in {addr!r}")
+        raise ValueError(f"address: expected ws, wss, http or https, got {parts.scheme!r} in {shown}")
     if not parts.hostname:
-        raise ValueError(f"address: expected a host in {addr!r}")
+        raise ValueError(f"address: expected a host in {shown}")
     try:
         _ = parts.port
     except ValueError:
-        raise ValueError(f"address: expected a port of 0..65535 in {addr!r}") from None
+        raise ValueError(f"address: expected a port of 0..65535 in {shown}") from None
     path = _DEFAULT_PATH if parts.path in ("", "/") else parts.path
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
 
@@ -61,16 +73,21 @@ async def is_served(addr: str) -> bool:
 
 
 async def open_websocket(addr: str, token: str | None, traceparent: str | None = None) -> ClientConnection:
-    """Connects to a websocket URL, with `token` in the Authorization header. ConnectError or RefusedError."""
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    """Connects to a websocket URL, with `token` in the Authorization header. ConnectError or RefusedError; ValueError
+    for a token that no header can carry.
+    """
+    headers = {} if token is None else {"Authorization": f"Bearer {clean_token(token)}"}
     if parse_traceparent(traceparent) is not None:  # whatever else it is, it might be no header
         headers["traceparent"] = str(traceparent)
+    proxy = find_proxy(addr)
+    through = "" if proxy is None else f" through {proxy}"
+    failed = f"cannot connect to {public_url(addr)}{through}"
     try:
         websocket = await connect(
             addr,
             additional_headers=headers,
             compression=None,  # PCM does not compress
-            proxy=None if _is_loopback(urlsplit(addr).hostname or "") else True,
+            proxy=None if proxy is None else proxy.url,
             # Pings keep middleboxes from dropping a quiet connection. Nobody waits for their answers: a server that
             # applies back-pressure does not read our pings, and a client that counted on pongs would kill itself.
             ping_interval=20,
@@ -81,40 +98,45 @@ async def open_websocket(addr: str, token: str | None, traceparent: str | None =
         )
     except InvalidStatus as error:
         response = error.response
-        body = (response.body or b"").decode("utf-8", "replace")
+        body = without_token((response.body or b"").decode("utf-8", "replace"), token)
         raise RefusedError(response.status_code, body, response.headers.get("Retry-After")) from None
     except InvalidURI as error:
-        raise ConnectError(f"cannot connect to {addr}: {error}") from None
+        raise ConnectError(f"{failed}: {error.msg}") from None
+    except InvalidProxy as error:  # its text shows the password
+        raise ConnectError(f"{failed}: {error.msg}") from None
+    except InvalidProxyStatus as error:
+        raise ConnectError(f"{failed}: the proxy answered HTTP {error.response.status_code}") from None
+    except ProxyError as error:
+        raise ConnectError(f"{failed}: {error}") from None
+    except ImportError:
+        raise ConnectError(
+            f"{failed}: a SOCKS proxy needs the package python-socks: pip install python-socks"
+        ) from None
     except InvalidHandshake as error:
         hint = ""
         if isinstance(error.__cause__, EOFError) and urlsplit(addr).scheme == "ws":
             hint = "; if it is one and speaks TLS, its address begins with wss://"
-        raise ConnectError(f"cannot connect to {addr}: this is no websocket server ({error}){hint}") from None
+        raise ConnectError(f"{failed}: this is no websocket server ({error}){hint}") from None
     except (OSError, EOFError) as error:
-        raise ConnectError(f"cannot connect to {addr}: {_connect_reason(error)}") from None
+        raise ConnectError(f"{failed}: {_connect_reason(error, proxy)}") from None
     _notice_dead_host(websocket)
     return websocket
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _connect_reason(error: Exception) -> str:
+def _connect_reason(error: Exception, proxy: Proxy | None) -> str:
     # asyncio puts several failures (one per address of the host) into the text of one plain OSError.
     if isinstance(error, ConnectionRefusedError) or f"Errno {errno.ECONNREFUSED}" in str(error):
+        if proxy is not None:
+            return "the proxy refused the connection (is it running? no_proxy=HOST goes around it)"
         return "connection refused (is the server running?)"
     if isinstance(error, TimeoutError):
         return "no answer within 10 s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason in NO_TLS:
         return "the server speaks no TLS (an address without it begins with ws://)"
     if isinstance(error, socket.gaierror):
-        return f"unknown host ({error.strerror})"
+        return f"unknown {'host' if proxy is None else 'proxy'} ({error.strerror})"
     return str(error) or type(error).__name__
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from voxgate.errors import VoxgateError
+
+if TYPE_CHECKING:
+    from voxgate.messages import Event
 
 __all__ = [
     "BadEvent",
@@ -22,6 +26,11 @@ __all__ = [
 
 class ClientError(VoxgateError):
     """Base of everything the client raises on purpose, but for ValueError and TypeError about its arguments."""
+
+    events: tuple[Event, ...] = ()
+    """The events that the caller got before the error, in order: from `collect` all of them, from `stream` and
+    `stream_blocking`, whose memory is bounded, the last ones, up to 16 MiB of JSON.
+    """
 
 
 class SourceError(ClientError):
@@ -72,10 +81,10 @@ class BadEvent(ClientError):
 
 
 class ClosedError(ClientError):
-    """The connection ended otherwise than with 1000 after stop.
+    """The connection ended otherwise than in good order after stop.
 
-    `received_code` is the websocket close code, None when there was none; `reason` is its text. `lost`: the connection
-    broke without a word from either side.
+    `received_code` is the websocket close code, 1005 for a close frame without one, None when there was no close frame;
+    `reason` is its text. `lost`: the connection broke without a word from either side.
     """
 
     def __init__(self, text: str, received_code: int | None = None, reason: str = "", lost: bool = False) -> None:

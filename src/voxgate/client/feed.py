@@ -31,6 +31,7 @@ class Feed:
         self.end_bytes = 0
         """How much the source has given."""
         self._ended = False
+        self._stopped: asyncio.Future[None] | None = None  # done once `stop` was called while `next` waits
         self._pull: asyncio.Task[tuple[bytes | memoryview | None, Exception | None]] | None = None
 
     @property
@@ -46,7 +47,12 @@ class Feed:
             return None
         if self._pull is None:
             self._pull = tasks.spawn_task(self._take(), "voxgate-client-source", "client")
-        await asyncio.wait((self._pull,))  # which leaves it alone when we are cancelled
+        self._stopped = asyncio.get_running_loop().create_future()
+        # Leaves the pull alone when we are cancelled.
+        await asyncio.wait((self._pull, self._stopped), return_when=asyncio.FIRST_COMPLETED)
+        self._stopped = None
+        if not self._pull.done():
+            return None  # stopped: nobody waits for the source any more
         block, failure = self._pull.result()
         self._pull = None
         if failure is not None:
@@ -63,6 +69,14 @@ class Feed:
             while self._kept_bytes - len(self._kept[0]) >= self._keep_bytes:
                 self._drop_oldest()
         return view
+
+    def stop(self) -> None:
+        """The source gives nothing more: a `next` that waits for it returns, and only `rewind` gives audio again. In
+        the thread of the loop.
+        """
+        self._ended = True
+        if self._stopped is not None and not self._stopped.done():
+            self._stopped.set_result(None)
 
     async def _take(self) -> tuple[bytes | memoryview | None, Exception | None]:
         try:

@@ -32,24 +32,20 @@ from voxgate.tracing import Tracing, parse_traceparent
 
 from .check import ResultCheck
 from .connection import DEFAULT_ADDR, normalize_addr, open_websocket
-from .errors import BadEvent, ClosedError, ConnectError, MissingResults, RejectedError, SilentServer
+from .ending import NO_CODE, closed_error, unheard
+from .errors import BadEvent, ClientError, ClosedError, ConnectError, MissingResults, RejectedError, SilentServer
 from .feed import Feed
+from .microphone import Microphone
+from .recent import RecentEvents
 from .resume import Lost, Reconnect, Resumed, Timeline, wait_s, without_id, worth_another_try
 from .source import Source, open_source
+from .token import clean_token
 
 __all__ = ["Clock", "Options", "Stream", "stream"]
 
 _MESSAGES_PER_TURN = 32  # then the event loop gets its turn: send() does not yield while the socket takes everything
 # The client sends one start and then only audio and stop: with any of these no session is open, and nothing will come.
 _FATAL_CODES = ("invalid_message", "invalid_start", "not_started")
-_CLOSE_WORDS = {
-    1001: "the server goes away",
-    1008: "it broke the rules of the server",
-    1009: "a message was too large",
-    1011: "the server failed",
-    1012: "the server restarts",
-    1013: "the server is overloaded: try again later",
-}
 
 
 class Clock(Protocol):
@@ -117,8 +113,9 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
 
     Opens files at once: FileNotFoundError, SourceError, ValueError and TypeError come from this call. While iterating:
     ConnectError (RefusedError with an HTTP status), RejectedError, ClosedError, BadEvent, SilentServer, whatever the
-    source raises, and in the end MissingResults. Error events are events, not exceptions. Memory is bounded for any
-    length of audio. Leaving the loop early closes the connection, which abandons the work.
+    source raises, and in the end MissingResults. A ClientError carries the last events before it (`error.events`).
+    Error events are events, not exceptions. Memory is bounded for any length of audio. Leaving the loop early closes
+    the connection, which abandons the work; after `Stream.stop` the results that are owed still come.
     """
     return Stream(source, **options)
 
@@ -155,8 +152,11 @@ class Stream:
             raise ValueError(f"real_time: expected a factor of 0 or more, got {real_time}")
         if token_in not in ("header", "start"):
             raise ValueError(f'token_in: expected "header" or "start", got {token_in!r}')
+        if token is not None:
+            token = clean_token(token, in_header=token_in == "header")
         self.addr = normalize_addr(addr)
         """The server, as a websocket URL."""
+        self._microphone = source if isinstance(source, Microphone) else None
         self._source = open_source(source, format, chunk_size)
         self.format = self._source.format
         """Of the audio on the wire (:class:`voxgate.messages.AudioFormat`)."""
@@ -183,8 +183,11 @@ class Stream:
         self._feed = Feed(self._source.blocks, self._reconnect.backlog_bytes if self._reconnect else 0)
         self._timeline = Timeline(self.format.channels)
         self._last_event: Event | None = None
+        self._recent = RecentEvents()
         self._on_audio = on_audio
-        self._heard_bytes = 0  # by on_audio
+        self._furthest_bytes = 0  # that were ever sent; on_audio has had them
+        self._stop_bytes: int | None = None  # where `stop` ended the audio
+        self._has_cut_a_sample = False  # between two messages of this session, or at its end
         self._chunk_size = chunk_size
         self._speed = float(real_time)
         self._result_timeout_s = result_timeout_s
@@ -193,7 +196,26 @@ class Stream:
         self._begin: float | None = None  # of the audio, for its pace
         self._used = False
         self._source_failure: Exception | None = None
+        self._ended_without_code = False
         self._silence: asyncio.Timeout | None = None
+        self._pace: asyncio.Timeout | None = None
+
+    def stop(self) -> None:
+        """Ends the audio here: what was sent is answered, then the iteration ends. A microphone's audio is sent up to
+        this moment. In the thread of the loop; a second call does nothing.
+        """
+        if self._microphone is not None:
+            self._microphone.stop()
+        elif self._stop_bytes is None:
+            self._stop_bytes = self._furthest_bytes
+            self._feed.stop()
+            if self._pace is not None:
+                self._pace.reschedule(asyncio.get_running_loop().time())
+
+    @property
+    def has_started(self) -> bool:
+        """Whether there was a connection."""
+        return self._started_at is not None
 
     @property
     def sent_s(self) -> float:
@@ -203,6 +225,10 @@ class Stream:
     @property
     def _bytes_per_s(self) -> int:
         return self.format.frame_bytes * self.format.sample_rate
+
+    @property
+    def _sample_bytes(self) -> int:
+        return self.format.frame_bytes // self.format.channels
 
     def __aiter__(self) -> AsyncGenerator[Event, None]:
         if self._used:
@@ -233,6 +259,15 @@ class Stream:
         return min(self._timeline.answered_s(self.check))
 
     async def _events(self) -> AsyncGenerator[Event, None]:
+        try:
+            async with contextlib.aclosing(self._sessions()) as events:
+                async for event in events:
+                    yield event
+        except ClientError as error:
+            error.events = self._recent.all()
+            raise
+
+    async def _sessions(self) -> AsyncGenerator[Event, None]:
         n_failed = 0
         lost_at: float | None = None
         try:
@@ -264,8 +299,19 @@ class Stream:
             await self._feed.aclose()
             if self._started_at is not None:
                 self.total_s = self._clock.time() - self._started_at
-        if problems := self.check.problems(self.sent_s - self._timeline.offset_s):
+        if problems := self._problems():
             raise MissingResults(problems)
+
+    def _problems(self) -> list[str]:
+        """What is missing at a good end, a line each."""
+        sent_s = self.sent_s - self._timeline.offset_s
+        if not self._ended_without_code:
+            return self.check.problems(sent_s)
+        problems = self.check.problems(sent_s, self.format.sample_rate)
+        if self.check.covering or problems:
+            return problems
+        reason = unheard(self.format, self._has_cut_a_sample)
+        return [] if reason is None else [reason]
 
     def _resume(self, away_s: float) -> None:
         """Makes ready for a session that begins where the answers end."""
@@ -284,7 +330,7 @@ class Stream:
         self.check.n_results, self.check.n_interims = before.n_results, before.n_interims
         self.check.n_errors, self._last_event = before.n_errors, None
         self._feed.rewind(at_bytes)
-        self.sent_bytes, self.stop_sent = at_bytes, False
+        self.sent_bytes, self.stop_sent, self._has_cut_a_sample = at_bytes, False, False
         self._reconnect.tell(Resumed(at_s, away_s, max(0.0, gap_s)))
 
     async def _session(self, websocket: ClientConnection) -> AsyncGenerator[Event, None]:
@@ -310,18 +356,24 @@ class Stream:
                         self._await_results()
                     message = await websocket.recv()
             except ConnectionClosed as closed:
-                if self._source_failure is None or self.stop_sent:
-                    self._judge_close(closed)
+                if (self._source_failure is None or self.stop_sent) and (
+                    error := closed_error(closed, self.stop_sent, self.sent_s)
+                ):
+                    raise error from None
+                self._ended_without_code = closed.rcvd is not None and closed.rcvd.code == NO_CODE
                 return
             except TimeoutError:
                 raise SilentServer(
                     f"no message for {self._result_timeout_s:g} s after everything was sent, on an open connection"
                 ) from None
+            finally:
+                self._silence = None
             try:
                 event = parse_event(message)
             except InvalidMessage as error:
                 raise BadEvent(f"the server sent what is no event: {error}") from None
             for placed in self._take(event):
+                self._recent.add(placed, len(message))
                 yield placed
             if isinstance(event, Error) and event.code in _FATAL_CODES:
                 raise RejectedError(event.message, event.code)
@@ -345,21 +397,6 @@ class Stream:
             self.first_event_s = self._clock.time() - self._started_at
         return placed
 
-    def _judge_close(self, closed: ConnectionClosed) -> None:
-        """Returns for 1000 after everything was sent; raises ClosedError otherwise."""
-        if closed.rcvd is None:
-            if closed.sent is not None:  # we failed the connection, because of what the server sent
-                raise ClosedError(f"the connection was given up: {closed.sent.reason or closed.sent.code}") from None
-            raise ClosedError("the connection was lost: the server went away without closing it", lost=True) from None
-        code, reason = closed.rcvd.code, closed.rcvd.reason
-        if code == 1000 and self.stop_sent:
-            return
-        words = _CLOSE_WORDS.get(code)
-        text = f"the server closed with {code}" + (f" ({words})" if words else "") + (f": {reason}" if reason else "")
-        if not self.stop_sent:
-            text += f", after {self.sent_s:.1f} s of audio and before the end of it"
-        raise ClosedError(text, code, reason) from None
-
     async def _send(self, websocket: ClientConnection) -> None:
         try:
             await websocket.send(encode_request(self._start))
@@ -382,11 +419,13 @@ class Stream:
             for chunk in _chunks(block, self._chunk_size):
                 # A microphone has a chunk once all of it was said: it leaves at the time of its end.
                 if self._speed:
-                    at_s = (self.sent_bytes + len(chunk)) / (self._bytes_per_s * self._speed)
-                    await self._clock.sleep_until(self._begin + at_s)
+                    await self._wait_for_pace((self.sent_bytes + len(chunk)) / (self._bytes_per_s * self._speed))
+                if self._stop_bytes is not None and self.sent_bytes >= self._stop_bytes:
+                    return
                 await websocket.send(chunk)
                 self.sent_bytes += len(chunk)
                 self._hear(chunk)
+                self._has_cut_a_sample |= len(chunk) % self._sample_bytes != 0
                 n_messages += 1
                 if n_messages % _MESSAGES_PER_TURN == 0:
                     await asyncio.sleep(0)
@@ -398,11 +437,25 @@ class Stream:
             self._source_failure = error  # raised once everything that was sent is answered
             return None
 
+    async def _wait_for_pace(self, at_s: float) -> None:
+        """Until `at_s` after the beginning of the audio, or until `stop`."""
+        assert self._begin is not None
+        if self._stop_bytes is not None:
+            return
+        try:
+            async with asyncio.timeout(None) as self._pace:
+                await self._clock.sleep_until(self._begin + at_s)
+        except TimeoutError:
+            pass  # stopped
+        finally:
+            self._pace = None
+
     def _hear(self, chunk: memoryview) -> None:
-        n_new = self.sent_bytes - self._heard_bytes
-        if n_new > 0 and self._on_audio is not None:
-            self._heard_bytes = self.sent_bytes
-            self._on_audio(chunk[-n_new:])
+        n_new = self.sent_bytes - self._furthest_bytes
+        if n_new > 0:
+            self._furthest_bytes = self.sent_bytes
+            if self._on_audio is not None:
+                self._on_audio(chunk[-n_new:])
 
     def _await_results(self) -> None:
         if self._result_timeout_s is not None and self._silence is not None:

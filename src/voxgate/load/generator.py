@@ -43,10 +43,12 @@ class Plan:
     target: Target
     material: Material
     n_messages: int
-    references: list[Reference]  # one for each offset; empty on routes where all audio reaches the model
+    references: list[Reference]  # one for each offset; empty where streams have only to be complete
     n_offsets: int
     interim_results: bool = False
     token: str | None = None
+    covering: bool = True
+    """Without references: results must cover the audio, as on routes where all of it reaches the model."""
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Tally:
     started: int = 0
     connected: int = 0
     completed: int = 0
-    """Sent everything, got every result as the audio alone does, were closed with 1000."""
+    """Sent everything, got every result as the audio alone does, were closed in good order."""
     different: int = 0
     """Got other results than the audio alone."""
     corrected: int = 0
@@ -85,6 +87,10 @@ class Measures:
             self.added_s.append(now_s - sent_s)
             if inactive_s is not None:
                 self.inactive_to_final_s.append(now_s - inactive_s)
+
+    def final(self, inactive_s: float, now_s: float) -> None:
+        if self.from_s <= inactive_s < self.until_s:
+            self.inactive_to_final_s.append(now_s - inactive_s)
 
     def lag(self, now_s: float, lag_s: float) -> None:
         if self.from_s <= now_s < self.until_s:
@@ -152,6 +158,7 @@ class Generator:
             plan.material.offset(kind, plan.n_offsets),
             plan.n_messages,
             plan.references[kind] if plan.references else None,
+            plan.covering,
             self.clock,
         )
         self._phases[stream] = int(plan.material.chunk_ms * (number * GOLDEN % 1))
@@ -213,7 +220,7 @@ class Generator:
             tally.different += 1
             if len(tally.differences) < 5:
                 tally.differences.append(stream.difference)
-        elif stream.close_code == 1000 and stream.stop_s is not None and not stream.n_errors:
+        elif stream.has_ended_well and stream.stop_s is not None and not stream.n_errors:
             tally.completed += 1
         self.changed.set()
         if self.is_replacing and stream.stop_s is not None:

@@ -119,7 +119,7 @@ class _Listener(WebSocket):
 
     async def until_closed(self, timeout_s: float) -> None:
         await self._until(lambda: self.is_over, timeout_s, "did not end the session")
-        if self.close_code != 1000:
+        if not self.has_ended_well:
             raise ReferenceFailed(f"the server closed with {self.close_code}" if self.close_code else str(self.failure))
 
     async def _until(self, condition: Callable[[], bool], timeout_s: float, complaint: str) -> None:
@@ -192,7 +192,10 @@ async def _hear(
     for _ in range(ATTEMPTS):
         exact = await once.hear(reference)
         if not reference.same_events(exact):
-            raise ReferenceFailed("the server gives different results for the same audio alone")
+            raise ReferenceFailed(
+                "the server gives different results for the same audio alone; with --no-reference each stream has only"
+                " to be complete"
+            )
         if once.is_exact:
             return exact
         once.lead_ms = 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,13 +12,17 @@ from typing import Any
 
 import msgspec
 
+from voxgate.client.printable import printable
+
 from .quantiles import Quantiles
 from .run import Counts, Outcome
+from .websocket import NO_CODE
 
-__all__ = ["Heading", "commit", "document", "machine", "table", "versions", "write_json"]
+__all__ = ["Heading", "as_json", "commit", "document", "machine", "table", "versions"]
 
 SCHEMA = 1
 _LATE = "~"
+GOOD_CLOSES = ("1000", str(NO_CODE))  # a stream that they end too early is among those that failed
 _PACKAGES = ("voxgate", "numpy", "msgspec", "uvloop", "uvicorn", "starlette", "websockets")
 
 
@@ -46,13 +49,8 @@ def document(outcome: Outcome, settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_json(report: Mapping[str, Any], path: str) -> None:
-    """To a file, or to stdout for ``-``."""
-    text = msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
-    if path == "-":
-        sys.stdout.write(text)
-    else:
-        Path(path).write_text(text, encoding="utf-8")
+def as_json(report: Mapping[str, Any]) -> str:
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
 
 
 def machine() -> dict[str, Any]:
@@ -109,14 +107,17 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
     lines = [f"streams      {counts.completed} of {counts.started} complete, all live for {outcome.window_s:.1f} s"]
     for name, values in (
         ("refused", {_refusal(counts, status): count for status, count in counts.refusals.items()}),
-        ("closed", {code: count for code, count in counts.close_codes.items() if code != "1000"}),
+        ("closed", {code: count for code, count in counts.close_codes.items() if code not in GOOD_CLOSES}),
         ("errors", counts.errors),
         ("failed", {text: count for text, count in counts.failures.items() if not text.startswith("HTTP ")}),
     ):
         if values:
-            lines.append(style.red(f"{name:<13}" + ", ".join(f"{count} x {what}" for what, count in values.items())))
+            lines.append(
+                style.red(f"{name:<13}" + ", ".join(f"{count} x {printable(what)}" for what, count in values.items()))
+            )
     if counts.different:
-        lines.append(style.red(f"different    {counts.different} streams, such as: {counts.differences[0]}"))
+        first = printable(counts.differences[0])
+        lines.append(style.red(f"different    {counts.different} streams, such as: {first}"))
     if not counts.connected:
         lines.append(style.red("The server accepted no stream: there is nothing to measure."))
         return "\n".join(lines)

@@ -11,7 +11,7 @@ from voxgate.messages import UNSET, Active, Error, Event, Inactive, Progress, Se
 
 from .material import STOP_FRAME, Material
 from .reference import ChannelReference, Reference
-from .websocket import Clock, Target, WebSocket
+from .websocket import NO_CODE, Clock, Target, WebSocket
 
 if TYPE_CHECKING:
     from .generator import Generator
@@ -50,8 +50,8 @@ class _Heard:
 
 
 class LiveStream(WebSocket):
-    """`reference` is that of the stream's offset; without one (all audio reaches the model) results must cover the
-    audio instead.
+    """`reference` is that of the stream's offset; without one the results must be complete instead: with `covering`
+    they cover the audio, otherwise each utterance has its final.
     """
 
     def __init__(
@@ -63,10 +63,12 @@ class LiveStream(WebSocket):
         offset: int,
         n_messages: int,
         reference: Reference | None,
+        covering: bool,
         clock: Clock,
     ) -> None:
         super().__init__(target, clock)
         self._generator = generator
+        self._sample_rate = material.format.sample_rate
         self._frames = material.frames
         self._chunk_ms = material.chunk_ms
         self._sent_s_of_audio = n_messages * material.chunk_ms / 1000
@@ -80,7 +82,8 @@ class LiveStream(WebSocket):
         self._started_s = 0.0
         self._has_result = False
         self._heard = None if reference is None else [_Heard(channel) for channel in reference.channels]
-        self._check = ResultCheck(material.format.channels, covering=True) if reference is None else None
+        self._check = ResultCheck(material.format.channels, covering) if reference is None else None
+        self._inactive_s: dict[int, float] = {}  # without a reference: channel -> when its last `inactive` came
         self.difference: str | None = None
         """The first thing that was not as it is for the audio alone."""
         self.n_errors = 0
@@ -131,6 +134,8 @@ class LiveStream(WebSocket):
         elif isinstance(event, Inactive):
             if (heard := self._channel(event.channel)) is not None:
                 self._inactive(heard, event, now_s)
+            else:
+                self._inactive_s[event.channel] = now_s
         elif isinstance(event, Progress):
             self._generator.measures.lag(now_s, event.lag_s)
         elif isinstance(event, Error):
@@ -142,7 +147,7 @@ class LiveStream(WebSocket):
             self._check.receive(event)
 
     def ended(self) -> None:
-        if self.difference is None and self.close_code == 1000 and self.stop_s is not None and not self.n_errors:
+        if self.difference is None and self.has_ended_well and self.stop_s is not None and not self.n_errors:
             self.difference = self._missing()
         self._generator.ended(self)
 
@@ -180,6 +185,8 @@ class LiveStream(WebSocket):
                 number = int((1000 * event.end_time - ROUNDED_MS) / self._chunk_ms)
                 if 0 <= number < self.n_sent and self.stop_s is None:
                     measures.result(self._sent_s(number, now_s), now_s, None)
+            elif (inactive_s := self._inactive_s.pop(event.channel, None)) is not None and self.stop_s is None:
+                measures.final(inactive_s, now_s)
             return
         if (heard := self._channel(event.channel)) is None:
             return
@@ -206,7 +213,8 @@ class LiveStream(WebSocket):
 
     def _missing(self) -> str | None:
         if self._check is not None:
-            problems = self._check.problems(self._sent_s_of_audio)
+            original_rate = self._sample_rate if self.close_code == NO_CODE else None
+            problems = self._check.problems(self._sent_s_of_audio, original_rate)
             return problems[0] if problems else None
         assert self._heard is not None
         for channel, heard in enumerate(self._heard):

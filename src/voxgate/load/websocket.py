@@ -14,15 +14,17 @@ from typing import Final, cast
 from urllib.parse import urlsplit
 
 from voxgate.client import normalize_addr
+from voxgate.client.token import clean_token
 from voxgate.errors import InvalidMessage
 from voxgate.messages import Event, parse_event
 
 from .frames import BINARY, CLOSE, PING, PONG, FrameError, FrameReader, client_frame
 
-__all__ = ["Clock", "Target", "WebSocket"]
+__all__ = ["NO_CODE", "Clock", "Target", "WebSocket"]
 
 Clock = Callable[[], float]
 
+NO_CODE: Final = 1005
 _KEY: Final = base64.b64encode(b"voxgate load key").decode()  # 16 bytes, as RFC 6455 wants them; nobody has to guess it
 _ACCEPT: Final = base64.b64encode(
     hashlib.sha1(f"{_KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
@@ -70,9 +72,7 @@ class Target:
             "User-Agent: voxgate-load",
         ]
         if token is not None:
-            if any(ord(character) < 32 or ord(character) > 126 for character in token):
-                raise ValueError("the token has characters that no header may have")
-            lines.append(f"Authorization: Bearer {token}")
+            lines.append(f"Authorization: Bearer {clean_token(token)}")
         request = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
         tls = ssl.create_default_context() if parts.scheme == "wss" else None
         return cls(url, (str(found[0]), int(found[1])), request, tls)
@@ -95,12 +95,17 @@ class WebSocket(asyncio.Protocol):
         self.refusal_reason = ""
         """What the server said of its refusal, empty for nothing."""
         self.close_code: int | None = None
-        """What the server closed with; None while it has not."""
+        """What the server closed with, 1005 for a close frame without a code; None while it has not."""
         self.failure: str | None = None
         """What ended the connection other than a close frame or a status, in words."""
         self.is_over = False
         self._head = b""
         self._reader: FrameReader | None = None
+
+    @property
+    def has_ended_well(self) -> bool:
+        """Whether the server closed as one does at the end of a session: streamer-template's frame has no code."""
+        return self.close_code in (1000, NO_CODE)
 
     def opened(self) -> None:
         raise NotImplementedError
@@ -215,7 +220,7 @@ class WebSocket(asyncio.Protocol):
         return rest
 
     def _closed(self, payload: bytes) -> None:
-        self.close_code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
+        self.close_code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_CODE
         if self.transport is not None:
             self.write(client_frame(CLOSE, payload[:2]))
             self.transport.close()

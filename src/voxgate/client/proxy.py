@@ -1,0 +1,55 @@
+"""Which proxy a connection goes through, and which variable of the environment says so."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import urllib.request
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from .token import public_url
+
+__all__ = ["Proxy", "find_proxy"]
+
+
+@dataclass(frozen=True)
+class Proxy:
+    url: str
+    variable: str
+    """The one of the environment that names it; "the system's settings" where there is none."""
+
+    def __str__(self) -> str:
+        return f"the proxy {public_url(self.url)} ({self.variable})"
+
+
+def find_proxy(url: str) -> Proxy | None:
+    """The proxy on the way to a websocket URL; None for a direct connection, as to every address of this machine.
+
+    The order of the variables is that of `websockets`: ws_proxy or wss_proxy, socks_proxy, https_proxy, and for ws
+    http_proxy. `no_proxy` is respected.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
+    if _is_local(host) or urllib.request.proxy_bypass(f"{host}:{port}"):
+        return None
+    proxies = urllib.request.getproxies()
+    for scheme in ("wss", "socks", "https") if parts.scheme == "wss" else ("ws", "socks", "https", "http"):
+        if found := proxies.get(scheme):
+            if scheme == "socks" and found.startswith("http://"):  # as some systems write it
+                found = "socks5h://" + found.removeprefix("http://")
+            names = (f"{scheme}_proxy", f"{scheme}_proxy".upper())
+            return Proxy(found, next((name for name in names if os.environ.get(name)), "the system's settings"))
+    return None
+
+
+def _is_local(host: str) -> bool:
+    host = host.lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified

@@ -1,0 +1,29 @@
+"""The events that an error carries: the last ones, so that a stream of any length needs no more memory."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from voxgate.messages import Event
+
+__all__ = ["RecentEvents"]
+
+MAX_BYTES = 16 * 1024 * 1024
+
+
+class RecentEvents:
+    """Keeps the last events, as many as were no more than `max_bytes` on the wire, and always the last one."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._events: deque[tuple[Event, int]] = deque()
+        self._n_bytes = 0
+
+    def add(self, event: Event, n_bytes: int) -> None:
+        self._events.append((event, n_bytes))
+        self._n_bytes += n_bytes
+        while self._n_bytes > self._max_bytes and len(self._events) > 1:
+            self._n_bytes -= self._events.popleft()[1]
+
+    def all(self) -> tuple[Event, ...]:
+        return tuple(event for event, _ in self._events)

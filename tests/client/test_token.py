@@ -1,0 +1,104 @@
+"""A token is cleaned or refused before anything is sent, and no text that somebody may read shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripted_server import Received, answering, serving_in_thread
+from voxgate import client
+from voxgate.client.token import clean_token, public_url, token_from_environment
+from voxgate.load import Target
+from voxgate.messages import AudioFormat
+
+MONO = AudioFormat(1, 16_000, 16, False)
+SECRETS = ["日本", "s3cr\net", "s3cr\x00et", "s3cr\x7fet", "s3cr\udcffet", "gr\u00fcn"]
+
+
+def collect(addr: str, token: str, **options: Any) -> None:
+    client.collect(bytes(3200), format=MONO, addr=addr, token=token, **options)
+
+
+def test_white_space_around_a_token_is_no_part_of_it() -> None:
+    sessions: list[Received] = []
+    with serving_in_thread(answering(sessions=sessions)) as addr:
+        collect(addr, "s3cret\n")
+        collect(addr, " s3cret\r\n", token_in="start")
+    assert sessions[0].headers["authorization"] == "Bearer s3cret"
+    assert sessions[1].start["token"] == "s3cret"
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(secret: str) -> None:
+    for attempt in (
+        lambda: collect("127.0.0.1:9", secret),
+        lambda: Target.of("127.0.0.1:9", "simple", secret),
+        lambda: asyncio.run(client.connection.open_websocket("ws://127.0.0.1:9", secret)),
+    ):
+        with pytest.raises(ValueError, match="token: expected printable ASCII") as caught:
+            attempt()
+        text = "".join(traceback.format_exception(caught.value))
+        assert secret not in text
+        assert repr(secret)[1:-1] not in text
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_token_is_refused(empty: str) -> None:
+    with pytest.raises(ValueError, match="at least one character"):
+        collect("127.0.0.1:9", empty)
+    assert token_from_environment({"VOXGATE_TOKEN": empty}) is None
+
+
+def test_a_token_in_start_may_be_any_text() -> None:
+    sessions: list[Received] = []
+    with serving_in_thread(answering(sessions=sessions)) as addr:
+        collect(addr, "日本", token_in="start")
+    assert sessions[0].start["token"] == "日本"
+
+
+def test_a_server_that_repeats_the_token_does_not_make_us_print_it() -> None:
+    def refuse(connection: Any, request: Any) -> Any:
+        return connection.respond(400, f"bad header: {request.headers['Authorization']}")
+
+    with serving_in_thread(answering(), process_request=refuse) as addr, pytest.raises(client.RefusedError) as caught:
+        collect(addr, "s3cret")
+    assert "bad header: Bearer ***" in str(caught.value)
+    assert "s3cret" not in caught.value.body
+
+
+@pytest.mark.parametrize(
+    "addr",
+    [
+        "ws://eve:s3cret@127.0.0.1:9",
+        "ws://eve:s3cret@127.0.0.1:99999",
+        "ftp://eve:s3cret@x",
+        "127.0.0.1:9/?token=s3cret",
+    ],
+)
+def test_credentials_in_an_address_are_not_shown(addr: str) -> None:
+    with pytest.raises((client.ConnectError, ValueError)) as caught:
+        client.collect(bytes(3200), format=MONO, addr=addr)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+@given(st.text(), st.booleans())
+def test_any_token_is_clean_or_refused(token: str, in_header: bool) -> None:
+    try:
+        clean = clean_token(token, in_header)
+    except ValueError:
+        assert not token.strip() or not (token.strip().isascii() and token.strip().isprintable())
+    else:
+        assert clean == clean.strip() == token.strip() != ""
+        if in_header:
+            clean.encode("ascii")
+            assert clean.isprintable()
+
+
+@given(st.text())
+def test_any_address_can_be_shown(text: str) -> None:
+    assert "s3cret" not in public_url(f"ws://eve:s3cret@{text.replace('s3cret', '')}")
