@@ -282,3 +282,17 @@ def test_no_room_for_another_process_harms_nobody_who_serves(monkeypatch, caplog
     for sock in supervisor._held:
         sock.close()
     supervisor._selector.close()
+
+
+def test_no_place_for_temporary_files_is_said(monkeypatch):
+    def no_place(**options: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr("voxgate.supervisor.tempfile.TemporaryDirectory", no_place)
+    config = load_config(environ={}, overrides={"server.port": 0, "server.workers": 2})
+    supervisor = Supervisor(config)
+    with pytest.raises(ConfigError, match=r"No usable temporary directory found\): TMPDIR may name one$"):
+        supervisor.run()
+    for sock in supervisor._held:
+        sock.close()
+    supervisor._selector.close()

@@ -32,10 +32,9 @@ logger = logging.getLogger("voxgate.supervisor")
 
 BOOT = """
 import pickle, sys
-start = pickle.load(sys.stdin.buffer)
-sys.path[:] = start.pop("path")
+sys.path[:] = pickle.load(sys.stdin.buffer)
 from voxgate.serving.worker import main
-main(**start)
+main(**pickle.load(sys.stdin.buffer))
 """
 """What the interpreter of a server process is given to run; its settings come through its standard input."""
 
@@ -70,7 +69,6 @@ class Worker:
                 self.line.close()
                 raise
             start = {
-                "path": [entry or os.getcwd() for entry in sys.path],
                 "config": config,
                 "number": number,
                 "directory": directory,
@@ -79,7 +77,7 @@ class Worker:
             }
             assert self._process.stdin is not None
             with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
-                stdin.write(pickle.dumps(start))
+                stdin.write(pickle.dumps([entry or os.getcwd() for entry in sys.path]) + pickle.dumps(start))
         self.pid = self._process.pid
 
     def hear(self) -> bool:
@@ -137,7 +135,7 @@ class Supervisor:
 
     def run(self) -> int:
         """The exit code. ConfigError when the processes cannot start, with what the first of them says."""
-        with tempfile.TemporaryDirectory(prefix="voxgate-") as directory, self._watch_signals():
+        with _directory() as directory, self._watch_signals():
             try:
                 for number in self._n_deaths:
                     self._start(number, directory)
@@ -247,6 +245,16 @@ class Supervisor:
             self._selector.close()
             self._wakeup.close()
             written.close()
+
+
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    """Where the processes meet. ConfigError when there is no place for it."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="voxgate-")
+    except OSError as error:
+        raise ConfigError(
+            f"server.workers above 1 needs a directory for temporary files ({error}): TMPDIR may name one"
+        ) from error
 
 
 def supervise(config: Config) -> int:
