@@ -30,7 +30,7 @@ ALLOWED = {
     "speech": set(),
     "audio": {"_native", "messages"},
     "vad": {"_native", "audio", "errors", "messages", "weights"},
-    "models": {"errors"},
+    "models": {"config", "errors"},
     "engine": {"audio", "errors", "logs", "models", "tasks"},
     "scheduler": {"_native", "audio", "engine", "errors", "histogram", "logs", "models", "queue_wait", "tasks"},
     "watchdog": {"histogram", "tasks"},

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 import worker_models as does
+from voxgate.config.option_text import OptionText
 from voxgate.engine import processes
 from voxgate.engine.base import BatchLimits, Job, Outcome, Work
 from voxgate.engine.processes import Backoff, ProcessEngine, patience_s
@@ -207,6 +208,11 @@ def test_options_reach_the_model_whatever_toml_can_say(start: Started) -> None:
     options = {"when": does.TODAY, "list": [1, {"x": 2.5}]}
     _, source = start(options=options)
     assert source.one(does.PID)["options"] == str(options)
+
+
+def test_text_of_the_environment_is_still_such_in_the_worker(start: Started) -> None:
+    _, source = start(options={"n": OptionText("3"), "text": OptionText("x")})
+    assert source.one(does.PID)["options"] == str({"n": 3, "text": "x"})
 
 
 def test_workers_share_the_cpus_unless_the_environment_says_otherwise(

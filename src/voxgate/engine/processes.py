@@ -608,7 +608,6 @@ class _Process:
         self._pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
         self._channel = Channel(ours, self._pidfd, engine.clock)
         start = {
-            "path": [entry or os.getcwd() for entry in sys.path],
             "spec": engine.spec,
             "options": engine.options,
             "socket_fd": fds[0],
@@ -618,7 +617,7 @@ class _Process:
         }
         assert self._popen.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._popen.stdin as stdin:
-            stdin.write(pickle.dumps(start))
+            stdin.write(pickle.dumps([entry or os.getcwd() for entry in sys.path]) + pickle.dumps(start))
 
     # --- talking ---
 

@@ -55,13 +55,12 @@ logger = logging.getLogger("voxgate.engine")
 
 BOOT = """\
 import pickle, sys
-start = pickle.load(sys.stdin.buffer)
-sys.path[:] = start.pop("path")
+sys.path[:] = pickle.load(sys.stdin.buffer)
 from voxgate.engine.worker import main
-main(**start)
+main(**pickle.load(sys.stdin.buffer))
 """
 """What the interpreter of a worker is given to run; `main`'s arguments and the module path come pickled through its
-standard input, and that is the only pickle there is."""
+standard input, and those are the only pickles there are."""
 
 _MOST_RECORDS = 1000
 _INTERNAL = "Internal server error"
