@@ -31,7 +31,7 @@ ALLOWED = {
     "audio": {"_native", "messages"},
     "vad": {"_native", "audio", "errors", "messages", "weights"},
     "models": {"config", "errors"},
-    "engine": {"audio", "errors", "logs", "models", "tasks"},
+    "engine": {"audio", "errors", "logs", "messages", "models", "tasks"},
     "scheduler": {"_native", "audio", "engine", "errors", "histogram", "logs", "models", "queue_wait", "tasks"},
     "watchdog": {"histogram", "tasks"},
     "protocol": {"errors", "messages"},
