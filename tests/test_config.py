@@ -155,6 +155,46 @@ def test_reserved_variables_are_no_settings() -> None:
     assert load(environ={"VOXGATE_ISA": "portable", "VOXGATE_BUILD": "debug", "VOXGATE_TOKEN": "x"}) == Config()
 
 
+def service_links(prefix: str, port: str = "80", protocol: str = "TCP") -> dict[str, str]:
+    """What Kubernetes puts into every container for a Service."""
+    address, url = "10.96.7.1", f"{protocol.lower()}://10.96.7.1:{port}"
+    link = f"{prefix}_PORT_{port}_{protocol}"
+    return {
+        f"{prefix}_SERVICE_HOST": address,
+        f"{prefix}_SERVICE_PORT": port,
+        f"{prefix}_SERVICE_PORT_HTTP": port,
+        f"{prefix}_PORT": url,
+        link: url,
+        f"{link}_PROTO": protocol.lower(),
+        f"{link}_PORT": port,
+        f"{link}_ADDR": address,
+    }
+
+
+def test_the_links_of_a_service_in_kubernetes_are_no_settings() -> None:
+    assert load(environ=service_links("VOXGATE")) == Config()
+    assert load(environ=service_links("VOXGATE_METRICS", "9100")) == Config()
+    assert load(environ=service_links("VOXGATE_GPU_2", "53", "UDP")) == Config()
+    assert load(environ={"VOXGATE_SERVICE_HOST": "fd00::1"}) == Config()
+    assert load(environ={"VOXGATE_MODEL_SERVICE_HOST": "10.0.0.1"}).model.options == {"service_host": "10.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("VOXGATE_PORT", "8080"),
+        ("VOXGATE_SERVICE_HOST", "somewhere"),
+        ("VOXGATE_SERVICE_PORT", "http"),
+        ("VOXGATE_SERVICE_PROT", "80"),
+        ("VOXGATE_PORT_HTTP_TCP", "tcp://10.0.0.1:80"),
+        ("VOXGATE_METRICS_PORT", "http://10.0.0.1"),
+        ("VOXGATE_SERVICE", "10.0.0.1"),
+    ],
+)
+def test_what_only_looks_like_a_link_is_refused(variable: str, value: str) -> None:
+    assert variable in refused(environ={variable: value})
+
+
 # ------------------------------------------------------------------------------------------------------------- model
 
 

@@ -28,6 +28,12 @@ _DUMMY_KNOBS: Final = frozenset({"delay", "constant_factor", "jitter", "failure_
 #: Environment variables that start with VOXGATE_ and are no settings: read elsewhere, or by load_config itself.
 _RESERVED_VARIABLES: Final = frozenset({"VOXGATE_CONFIG", "VOXGATE_ISA", "VOXGATE_BUILD", "VOXGATE_TOKEN"})
 _PREFIX: Final = "VOXGATE_"
+#: What Kubernetes puts into the environment of every container for a Service whose name begins with "voxgate", unless
+#: enableServiceLinks is false: voxgate-metrics gives VOXGATE_METRICS_PORT=tcp://10.0.0.1:9100.
+_SERVICE_LINK: Final = re.compile(
+    r"VOXGATE(_[A-Z0-9]+)*_(SERVICE_HOST=[0-9a-f.:]+|SERVICE_PORT(_[A-Z0-9_]+)?=[0-9]+|"
+    r"PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.+|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.+)"
+)
 _DEFAULT_PATH: Final = "voxgate.toml"
 _ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _BOOLEANS: Final = {
@@ -115,6 +121,8 @@ class _Loader:
                 continue
             source = f"environment {variable}"
             section, _, name = variable.removeprefix(_PREFIX).lower().partition("_")
+            if section != "model" and _SERVICE_LINK.fullmatch(f"{variable}={environ[variable]}"):
+                continue
             if section == "model":
                 name = name or "name"
                 if name in model:
