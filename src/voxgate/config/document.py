@@ -123,8 +123,8 @@ _OTHER_VARIABLES = """\
 | `VOXGATE_BUILD` | read when the package is built: the kind of build |
 | `VOXGATE_TOKEN` | read by `voxgate client`: its credentials |
 
-Any other variable that starts with `VOXGATE_` is an error: it is a setting misspelt. What Kubernetes makes for a Service
-named `voxgate` or `voxgate-...` is passed over: `VOXGATE_SERVICE_HOST`, `VOXGATE_PORT=tcp://...`,
+Any other variable that starts with `VOXGATE_` is an error: it is a setting misspelt. What Kubernetes makes for a
+Service named `voxgate` or `voxgate-...` is passed over: `VOXGATE_SERVICE_HOST`, `VOXGATE_PORT=tcp://...`,
 `VOXGATE_PORT_80_TCP_ADDR` and their like.
 """
 
