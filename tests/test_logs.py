@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import wire
+from helpers import wire
 from voxgate import logs
 from voxgate.logs import EVERY, Handler, HumanFormatter, JsonFormatter, LogContext, RateLimit
 

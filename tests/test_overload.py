@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from helpers.wire import STOP, Client, encode, refused, start
 from voxgate.service import Service
-from wire import STOP, Client, encode, refused, start
 
 SECOND = encode(np.zeros((1, 16_000)))
 

@@ -15,10 +15,10 @@ import urllib.request
 import pytest
 from websockets.exceptions import WebSocketException
 
+from helpers.wire import PAUSE, Client, bursts, encode, start, stream
 from voxgate.config import load_config
 from voxgate.errors import ConfigError
 from voxgate.supervisor import Supervisor
-from wire import PAUSE, Client, bursts, encode, start, stream
 
 SPEECH = encode(bursts((0.5, 2.0), length_s=2.0))
 MODEL = """

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from documents import ROOT, pages
+from helpers.documents import ROOT, pages
 
 TOOL = ROOT / "tools" / "snippets.py"
 PAGES = [page for page in pages() if page != "CHANGELOG.md"]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import worker_models as does
+from helpers import worker_models as does
 from voxgate.config.option_text import OptionText
 from voxgate.engine import processes
 from voxgate.engine.base import BatchLimits, Job, Outcome, Work
@@ -125,7 +125,7 @@ def start() -> Iterator[Started]:
 
     def begin(name: str = "Puppet", options: Any = None, **settings: Any) -> tuple[ProcessEngine, Source]:
         settings = {"processes": 1, "restart_backoff_s": 0.01, **settings}
-        engine, source = ProcessEngine(f"worker_models:{name}", options, **settings), Source()
+        engine, source = ProcessEngine(f"helpers.worker_models:{name}", options, **settings), Source()
         running.append((engine, source))
         engine.load()
         engine.start(source)
@@ -420,7 +420,7 @@ def test_workers_end_with_a_server_that_is_killed_even_in_a_call_that_holds_the_
     script = (
         "import sys, numpy as np; sys.path[:] = sys.argv[1:]\n"
         "from engine_test import Source, job, does, ProcessEngine\n"
-        "engine, source = ProcessEngine('worker_models:Stubborn', processes=2), Source()\n"
+        "engine, source = ProcessEngine('helpers.worker_models:Stubborn', processes=2), Source()\n"
         "engine.load(); engine.start(source); engine.warm_up()\n"
         "source.put(job(does.HANG)); source.wait_taken(1)\n"
         "print(*engine.pids, flush=True)\n"
@@ -451,7 +451,7 @@ def test_every_worker_is_warm_before_the_engine_is(start: Started, tmp_path: Pat
 
 
 def test_without_warm_up_it_runs_as_well(tmp_path: Path) -> None:
-    engine = ProcessEngine("worker_models:Puppet", {"directory": str(tmp_path)}, processes=1, warm_up=False)
+    engine = ProcessEngine("helpers.worker_models:Puppet", {"directory": str(tmp_path)}, processes=1, warm_up=False)
     source = Source()
     engine.load()
     engine.start(source)
@@ -465,9 +465,9 @@ def test_without_warm_up_it_runs_as_well(tmp_path: Path) -> None:
     ("spec", "options", "text"),
     [
         ("nosuchmodel", {}, "unknown model 'nosuchmodel'"),
-        ("worker_models:Nothing", {}, "no attribute 'Nothing'"),
-        ("worker_models:Fatal", {}, "'where' is required"),
-        ("worker_models:Fatal", {"where": "load"}, "was ended by SIGSEGV while it loaded the model"),
+        ("helpers.worker_models:Nothing", {}, "no attribute 'Nothing'"),
+        ("helpers.worker_models:Fatal", {}, "'where' is required"),
+        ("helpers.worker_models:Fatal", {"where": "load"}, "was ended by SIGSEGV while it loaded the model"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_refused_in_its_own_words(spec: str, options: Any, text: str) -> None:
@@ -479,7 +479,7 @@ def test_a_model_that_cannot_be_loaded_is_refused_in_its_own_words(spec: str, op
 
 
 def test_a_model_that_does_not_come_up_in_time() -> None:
-    engine = ProcessEngine("worker_models:Fatal", {"where": "load-hang"}, start_timeout_s=0.3)
+    engine = ProcessEngine("helpers.worker_models:Fatal", {"where": "load-hang"}, start_timeout_s=0.3)
     with pytest.raises(ModelLoadError, match="was killed because it loaded the model for too long"):
         engine.load()
 
@@ -497,7 +497,7 @@ def test_a_model_that_cannot_be_warmed_up_is_refused(start: Started, where: str,
 
 
 def test_a_model_with_state_is_refused() -> None:
-    engine = ProcessEngine("worker_models:Steps")
+    engine = ProcessEngine("helpers.worker_models:Steps")
     with pytest.raises(ConfigError, match=r"model 'Steps' keeps state .* expected inference\.isolation = 'threads'"):
         engine.load()
     assert engine.pids == []
@@ -555,7 +555,7 @@ def test_stop_waits_for_running_calls_and_then_kills(start: Started) -> None:
 
 
 def test_stop_before_start() -> None:
-    engine = ProcessEngine("worker_models:Puppet")
+    engine = ProcessEngine("helpers.worker_models:Puppet")
     engine.load()
     assert len(engine.pids) == 1
     assert engine.stop(WAIT_S)

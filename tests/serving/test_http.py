@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from raw import Raw, upgrade
+from helpers.raw import Raw, upgrade
 
 UPGRADE = upgrade("/api/v1/segmented")
 HEALTH = b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -15,10 +15,10 @@ import pytest
 import trustme
 from websockets.sync.client import connect
 
+from helpers.wire import bursts, encode
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
 from voxgate.serving.tls import tls_context
-from wire import bursts, encode
 
 
 @pytest.fixture(scope="module")

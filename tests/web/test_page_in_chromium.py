@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from ports import held_port
+from helpers.ports import held_port
+from helpers.wire import Client, of_type, start, stream
 from voxgate import InferenceError, Model, speech
-from wire import Client, of_type, start, stream
 
 if os.environ.get("REQUIRE_CHROMIUM") != "1":
     pytest.importorskip("playwright.sync_api")
