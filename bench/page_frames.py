@@ -30,7 +30,7 @@ async ([minutes, channels, spans]) => {
         const audio = new Int16Array(rate * channels);
         const loud = second % 5 < 3 ? 12000 : 300;
         for (let i = 0; i < audio.length; i++) audio[i] = (Math.random() * 2 - 1) * loud;
-        timeline.addAudio(session, audio);
+        timeline.addAudio(session, audio, performance.now());
         for (let channel = 0; channel < channels; channel++) {
             const values = Array.from({ length: 31 }, () => (loud > 300 ? 0.9 : 0.1) + Math.random() * 0.05);
             session.receive({ type: "probabilities", step_s: 1 / 31, values, channel }, 0);

@@ -23,9 +23,9 @@ sys.path.append(str(ROOT / "tests"))  # the hostile clients are those of the tes
 
 from server_process import ServerProcess
 
+from helpers.raw import Raw
 from hostile.kinds import KINDS
 from hostile.siege import Neighbour, besiege
-from raw import Raw
 
 # Deadlines an order shorter than the defaults, so that the end need not be waited for long; limits as they are.
 DEADLINES = {

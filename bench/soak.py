@@ -30,7 +30,7 @@ sys.path.append(str(ROOT / "tests"))
 
 from server_process import ServerProcess
 
-from wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, start
+from helpers.wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, start
 
 ALLOWED_MIB_PER_H = 1.0
 SERVERS: dict[str, dict[str, Any]] = {

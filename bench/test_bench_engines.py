@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers.worker_models import count
 from voxgate.engine.base import Engine, Job
 from voxgate.engine.processes import ProcessEngine
 from voxgate.engine.threads import ThreadEngine
 from voxgate.models import FunctionModel
 from voxgate.scheduler import Scheduler
-from worker_models import count
 
 RATE = 16_000
 CALLS = [(1, 1), (10, 1), (1, 64)]  # seconds of audio of one call, calls at once
@@ -75,7 +75,7 @@ def test_voxgate_threads(benchmark: Benchmark, loop: asyncio.AbstractEventLoop, 
 
 @pytest.mark.parametrize(("seconds", "n_calls"), CALLS)
 def test_voxgate_processes(benchmark: Benchmark, loop: asyncio.AbstractEventLoop, seconds: int, n_calls: int) -> None:
-    engine = ProcessEngine("worker_models:count", processes=1)
+    engine = ProcessEngine("helpers.worker_models:count", processes=1)
     engine.load()
     with scheduled(loop, engine) as call:
         run(benchmark, loop, call, seconds, n_calls)

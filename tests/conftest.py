@@ -12,6 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from helpers.signals import let_children_hear
 from voxgate.config import load_config
 from voxgate.models import FunctionModel, Model
 from voxgate.service import Service
@@ -22,6 +23,7 @@ hypothesis.settings.register_profile(
     "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any-machine")
+let_children_hear()
 
 
 class LiveServer:

@@ -9,8 +9,8 @@ import urllib.request
 
 import pytest
 
+from helpers.wire import Client, refused, start, stream
 from voxgate import Model
-from wire import Client, refused, start, stream
 
 
 def get(url: str) -> tuple[int, dict[str, str], dict[str, str]]:

@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from helpers.wire import bursts, encode
 from test_scheduler import Bench
 from voxgate.config import load_config
 from voxgate.engine.base import BatchLimits, Job, Outcome
@@ -24,7 +25,6 @@ from voxgate.messages import AudioFormat, Error, Event, Inactive, Segment, Start
 from voxgate.metrics import Tally
 from voxgate.runners import RUNNERS, Route
 from voxgate.vad import VadConfig, load_detector
-from wire import bursts, encode
 
 RATE = 16_000
 DEADLINE_S = 10.0

@@ -23,8 +23,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from ports import held_port
-from scripted_server import (
+from helpers.ports import held_port
+from helpers.scripted_server import (
     Received,
     active,
     answering,

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxgate.config import SETTINGS, Config, ModelSettings, dump_toml, load_config, loader, reference
+from voxgate.config.option_text import OptionText
 from voxgate.config.settings import SECTIONS
 from voxgate.errors import ConfigError
 
@@ -154,6 +155,46 @@ def test_reserved_variables_are_no_settings() -> None:
     assert load(environ={"VOXGATE_ISA": "portable", "VOXGATE_BUILD": "debug", "VOXGATE_TOKEN": "x"}) == Config()
 
 
+def service_links(prefix: str, port: str = "80", protocol: str = "TCP") -> dict[str, str]:
+    """What Kubernetes puts into every container for a Service."""
+    address, url = "10.96.7.1", f"{protocol.lower()}://10.96.7.1:{port}"
+    link = f"{prefix}_PORT_{port}_{protocol}"
+    return {
+        f"{prefix}_SERVICE_HOST": address,
+        f"{prefix}_SERVICE_PORT": port,
+        f"{prefix}_SERVICE_PORT_HTTP": port,
+        f"{prefix}_PORT": url,
+        link: url,
+        f"{link}_PROTO": protocol.lower(),
+        f"{link}_PORT": port,
+        f"{link}_ADDR": address,
+    }
+
+
+def test_the_links_of_a_service_in_kubernetes_are_no_settings() -> None:
+    assert load(environ=service_links("VOXGATE")) == Config()
+    assert load(environ=service_links("VOXGATE_METRICS", "9100")) == Config()
+    assert load(environ=service_links("VOXGATE_GPU_2", "53", "UDP")) == Config()
+    assert load(environ={"VOXGATE_SERVICE_HOST": "fd00::1"}) == Config()
+    assert load(environ={"VOXGATE_MODEL_SERVICE_HOST": "10.0.0.1"}).model.options == {"service_host": "10.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("VOXGATE_PORT", "8080"),
+        ("VOXGATE_SERVICE_HOST", "somewhere"),
+        ("VOXGATE_SERVICE_PORT", "http"),
+        ("VOXGATE_SERVICE_PROT", "80"),
+        ("VOXGATE_PORT_HTTP_TCP", "tcp://10.0.0.1:80"),
+        ("VOXGATE_METRICS_PORT", "http://10.0.0.1"),
+        ("VOXGATE_SERVICE", "10.0.0.1"),
+    ],
+)
+def test_what_only_looks_like_a_link_is_refused(variable: str, value: str) -> None:
+    assert variable in refused(environ={variable: value})
+
+
 # ------------------------------------------------------------------------------------------------------------- model
 
 
@@ -175,18 +216,98 @@ def test_model_section() -> None:
 def test_model_of_the_environment_and_of_flags() -> None:
     assert load(environ={"VOXGATE_MODEL": "dummy"}).model == load(environ={"VOXGATE_MODEL_NAME": "dummy"}).model
     environ = {"VOXGATE_MODEL": "dummy", "VOXGATE_MODEL_DELAY": "0.5", "VOXGATE_MODEL_ON": "true"}
-    assert load(environ=environ).model == ModelSettings(name="dummy", options={"delay": 0.5, "on": True})
+    assert load(environ=environ).model == ModelSettings(name="dummy", options={"delay": "0.5", "on": "true"})
     flags = {"model": "x:y", "model.size": "3", "model.path": "a/b", "model.list": [1]}
-    assert load(overrides=flags).model == ModelSettings(name="x:y", options={"size": 3, "path": "a/b", "list": [1]})
-    assert type(load(overrides={"model.size": "3"}).model.options["size"]) is int
+    assert load(overrides=flags).model == ModelSettings(name="x:y", options={"size": "3", "path": "a/b", "list": [1]})
+
+
+def test_only_text_of_the_environment_and_of_flags_is_left_to_the_model() -> None:
+    options = load(
+        "[model]\nname = 'x'\na = '1'\n", {"VOXGATE_MODEL_B": "1"}, {"model.c": "1", "model.d": 1}
+    ).model.options
+    assert options == {"a": "1", "b": "1", "c": "1", "d": 1}
+    assert [type(value) for value in options.values()] == [str, OptionText, OptionText, int]
+
+
+@pytest.mark.parametrize(
+    ("text", "guess"),
+    [
+        ("true", True),
+        ("false", False),
+        ("True", "True"),
+        ("12", 12),
+        ("-1_000", -1000),
+        ("0", 0),
+        ("007", "007"),
+        ("1" * 64, "1" * 64),
+        ("0.5", 0.5),
+        ("1e-3", 0.001),
+        (".5", 0.5),
+        ("nan", "nan"),
+        ('["a", 1]', ["a", 1]),
+        ('{"a": [1]}', {"a": [1]}),
+        ("[a]", "[a]"),
+        ("{", "{"),
+        ("[" * 100_000, "[" * 100_000),
+        ("", ""),
+        (" 1", " 1"),
+    ],
+)
+def test_text_for_a_model_that_says_no_type(text: str, guess: object) -> None:
+    found = OptionText(text).guess
+    assert found == guess
+    assert type(found) is type(guess)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("0.5", "0.5"),
+        ("true", "true"),
+        ("007", '"007"'),
+        ("a b", '"a b"'),
+        ('["a", {"b": 1}]', '["a", {b = 1}]'),
+        ("[null]", '"[null]"'),
+        ('{"a": null}', '"{\\"a\\": null}"'),
+    ],
+)
+def test_text_is_written_as_what_it_looks_like(text: str, written: str) -> None:
+    assert f"\na = {written}\n" in dump_toml(load(overrides={"model": "x", "model.a": text}))
 
 
 def test_arguments_are_kept_for_the_same_model_and_dropped_for_another() -> None:
     text = '{"model": {"delay": 0.5, "jitter": 0.1}}'
     same = load(text, {"VOXGATE_MODEL": "dummy", "VOXGATE_MODEL_DELAY": "2"}, suffix=".json")
-    assert same.model == ModelSettings(name="dummy", options={"delay": 2, "jitter": 0.1})
+    assert same.model == ModelSettings(name="dummy", options={"delay": "2", "jitter": 0.1})
     other = load(text, {"VOXGATE_MODEL_DELAY": "2"}, {"model": "features", "model.a": 1}, suffix=".json")
     assert other.model == ModelSettings(name="features", options={"a": 1})
+
+
+def test_options_need_not_stand_where_the_name_stands() -> None:
+    environ = {"VOXGATE_MODEL_DELAY": "2"}
+    expected = ModelSettings(name="dummy", options={"delay": "2"})
+    assert load(environ=environ, overrides={"model": "dummy"}).model == expected
+    assert load(environ=environ).model == ModelSettings(options={"delay": "2"})  # the default refuses it
+    named_later = load("[model]\npath = 'x'\n", {"VOXGATE_MODEL": "mine"}).model
+    assert named_later == ModelSettings(name="mine", options={"path": "x"})
+
+
+def test_options_that_are_dropped_are_named() -> None:
+    notices: list[str] = []
+    Path("some.toml").write_text("[model]\nname = 'dummy'\ndelay = 1\n")
+    environ = {"VOXGATE_MODEL_JITTER": "2"}
+    load_config("some.toml", environ, {"model": "dummy"}, notices.append)
+    assert notices == []
+    load_config("some.toml", environ, {"model": "features"}, notices.append)
+    assert notices == [
+        'options of the model "dummy" are not used, because flag model names "features": '
+        "delay (file some.toml), jitter (environment VOXGATE_MODEL_JITTER)"
+    ]
+    load_config("some.toml", {"VOXGATE_MODEL": "features"}, {"model": "dummy"}, notices.append)
+    assert notices[1:] == [
+        'options of the model "dummy" are not used, because environment VOXGATE_MODEL names "features": '
+        "delay (file some.toml)"
+    ]
 
 
 # -------------------------------------------------------------------------------------------------------- refusals

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from raw import Raw
+from helpers.raw import Raw
+from helpers.wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, Client, bursts, encode, of_type, pieces, start, story, stream
 from voxgate import InferenceError
-from wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, Client, bursts, encode, of_type, pieces, start, story, stream
 
 ONE_SECOND = encode(np.zeros((1, 16_000)))
 TALK = encode(bursts((1.0, 2.0), (3.5, 4.25), length_s=6.0))

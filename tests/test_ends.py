@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from websockets.server import ServerProtocol
 
-from raw import Raw
+from helpers.raw import Raw
+from helpers.wire import PAUSE, STOP, Client, bursts, encode, pieces, start
 from voxgate import InferenceError, Model
 from voxgate.account import Account
 from voxgate.app import WebSocket
@@ -25,7 +26,6 @@ from voxgate.outbox import Outbox
 from voxgate.runners.base import Answers, Call, Replies, Reply, Runner
 from voxgate.serving.http import HttpProtocol
 from voxgate.serving.websocket import WebSocketProtocol
-from wire import PAUSE, STOP, Client, bursts, encode, pieces, start
 
 OWN = (
     *(

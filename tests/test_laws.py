@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.wire import STOP, Client, bursts, encode, pieces, start, story, stream
 from voxgate.audio import read_audio, resample
 from voxgate.config import load_config
 from voxgate.engine.base import Job
@@ -25,7 +26,6 @@ from voxgate.metrics import Tally
 from voxgate.runners import RUNNERS, Replies
 from voxgate.speech import path
 from voxgate.vad import VadConfig, load_detector, speech_probabilities
-from wire import STOP, Client, bursts, encode, pieces, start, story, stream
 
 
 class Turns:

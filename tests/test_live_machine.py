@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from conftest import LiveServer
-from raw import CLOSE, Raw, frame
+from helpers.raw import CLOSE, Raw, frame
+from helpers.wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, bursts, encode, start
 from voxgate import InferenceError, Model, tasks
 from voxgate._native.session import INTERIM, SPEECH_CUT, SPEECH_END, SPEECH_START, VadSession
 from voxgate.audio import StreamDecoder
 from voxgate.messages import AudioFormat, VadOptions
-from wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, bursts, encode, start
 
 MESSAGE_BYTES = 16_384
 INVALID_MESSAGES = 4

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-import wire
+from helpers import wire
 from voxgate import logs
 from voxgate.logs import Handler, HumanFormatter, JsonFormatter, LogContext, RateLimit
 

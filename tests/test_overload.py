@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from helpers.wire import STOP, Client, bursts, encode, pieces, refused, start
 from voxgate.models import Model
 from voxgate.service import Service
-from wire import STOP, Client, bursts, encode, pieces, refused, start
 
 SECOND = encode(np.zeros((1, 16_000)))
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.wire import Client, start
 from voxgate import Model, __version__, page
 from voxgate.messages import VadOptions
 from voxgate.vad import VadConfig
-from wire import Client, start
 
 WEB = Path(page.__file__).parent / "web"
 

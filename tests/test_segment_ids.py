@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers.wire import FLUSH, PAUSE, STOP, Client, bursts, encode, of_type, pieces, start, stream
 from voxgate import InferenceError, Model
-from wire import FLUSH, PAUSE, STOP, Client, bursts, encode, of_type, pieces, start, stream
 
 NO_PADDING = {"prefix_padding_ms": 0, "min_speech_ms": 0}
 TALK = encode(bursts((1.0, 2.0), (3.5, 4.25), length_s=6.0))

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import worker_models as does
 from conftest import LiveServer
+from helpers import worker_models as does
+from helpers.wire import Client, encode, of_type, start
 from voxgate import service
 from voxgate.config import Config, load_config
 from voxgate.engine.base import Job
@@ -22,13 +23,12 @@ from voxgate.engine.threads import ThreadEngine
 from voxgate.errors import ConfigError, InferenceError, ModelLoadError
 from voxgate.scheduler import Scheduler
 from voxgate.service import Service
-from wire import Client, encode, of_type, start
 
 SETTINGS = {"inference.processes": 1, "inference.restart_backoff_s": 0.01, "simple.min_chunk_ms": 0}
 
 
 def settings(name: str, **overrides: Any) -> Config:
-    spec = name if name == "dummy" else f"worker_models:{name}"
+    spec = name if name == "dummy" else f"helpers.worker_models:{name}"
     return load_config(environ={}, overrides={"vad.detector": "energy", "model": spec, **SETTINGS, **overrides})
 
 
@@ -72,7 +72,10 @@ def test_a_model_that_holds_the_gil_gets_them_by_itself(model: str, caplog: pyte
     with caplog.at_level(logging.INFO):
         engine = served(settings(model)).engine
     assert isinstance(engine, ProcessEngine)
-    assert f"model 'worker_models:{model}' holds the GIL while it computes: it runs in worker processes" in caplog.text
+    assert (
+        f"model 'helpers.worker_models:{model}' holds the GIL while it computes: it runs in worker processes"
+        in caplog.text
+    )
 
 
 def test_a_model_that_declares_it_on_its_class_is_never_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +143,7 @@ def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LiveServe
     live = LiveServer(
         None,
         {
-            "model": "worker_models:Puppet",
+            "model": "helpers.worker_models:Puppet",
             "model.directory": str(tmp_path),
             "inference.isolation": "process",
             "inference.deadline_s": getattr(request, "param", 60.0),

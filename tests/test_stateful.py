@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.wire import FLUSH, PAUSE, STOP, Client, encode, of_type, pieces, start, stream
 from voxgate import InferenceError, Model
 from voxgate.config import load_config
 from voxgate.engine.base import Job, State
@@ -29,7 +30,6 @@ from voxgate.messages import AudioFormat, Error, Event, Segment, Start
 from voxgate.metrics import Tally
 from voxgate.models.pitch import Pitch
 from voxgate.runners import StatefulRunner
-from wire import FLUSH, PAUSE, STOP, Client, encode, of_type, pieces, start, stream
 
 RATE = 16_000
 

@@ -16,10 +16,10 @@ import urllib.request
 import pytest
 from websockets.exceptions import WebSocketException
 
+from helpers.wire import PAUSE, Client, bursts, encode, start, stream
 from voxgate.config import load_config
 from voxgate.errors import ConfigError
 from voxgate.supervisor import Supervisor
-from wire import PAUSE, Client, bursts, encode, start, stream
 
 SPEECH = encode(bursts((0.5, 2.0), length_s=2.0))
 MODEL = """
@@ -361,6 +361,20 @@ def test_no_room_for_another_process_harms_nobody_who_serves(monkeypatch, caplog
     supervisor._start(1, "")
     assert supervisor._due_s.keys() == {1}
     assert "another one is started in 0.2 s" in caplog.text
+    for sock in supervisor._held:
+        sock.close()
+    supervisor._selector.close()
+
+
+def test_no_place_for_temporary_files_is_said(monkeypatch):
+    def no_place(**options: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr("voxgate.supervisor.tempfile.TemporaryDirectory", no_place)
+    config = load_config(environ={}, overrides={"server.port": 0, "server.workers": 2})
+    supervisor = Supervisor(config)
+    with pytest.raises(ConfigError, match=r"No usable temporary directory found\): TMPDIR may name one$"):
+        supervisor.run()
     for sock in supervisor._held:
         sock.close()
     supervisor._selector.close()

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-import otlp
-import wire
-from otlp import Collector
+from helpers import otlp, wire
+from helpers.otlp import Collector
 from voxgate import InferenceError, Model, client
 from voxgate.account import Caller
 from voxgate.tracing import Tracing, parse_traceparent

@@ -80,7 +80,9 @@ def run(name: str, pytest_arguments: list[str]) -> None:
     if not where.stdout.startswith(str(library)):
         sys.exit(f"the {name} build does not load: {where.stdout}{where.stderr}")
     # capture=sys: a sanitizer writes to the descriptor and ends the process, and what pytest had caught would be lost.
-    command = [*prefix, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys", "tests/native"]
+    # A sanitizer makes everything many times as slow.
+    options = ["-q", "-p", "no:cacheprovider", "--capture=sys", "--timeout=3600", "-o", "faulthandler_timeout=7200"]
+    command = [*prefix, sys.executable, "-m", "pytest", *options, "tests/native"]
     tested = subprocess.run([*command, *pytest_arguments], cwd=ROOT, env=environment)
     if tested.returncode != 0:
         sys.exit(f"== {name}: failed, exit code {tested.returncode}")

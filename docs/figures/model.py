@@ -192,10 +192,10 @@ def hand_over() -> dict[tuple[str, int], float]:
     import numpy as np
     from test_bench_engines import scheduled
 
+    from helpers.worker_models import count
     from voxgate.engine.processes import ProcessEngine
     from voxgate.engine.threads import ThreadEngine
     from voxgate.models import FunctionModel
-    from worker_models import count
 
     found: dict[tuple[str, int], float] = {}
     with event_loop() as loop:
@@ -215,7 +215,7 @@ def hand_over() -> dict[tuple[str, int], float]:
 
         with scheduled(loop, ThreadEngine(FunctionModel(count), threads=1)) as call:
             measure("a thread", call)
-        processes = ProcessEngine("worker_models:count", processes=1)
+        processes = ProcessEngine("helpers.worker_models:count", processes=1)
         processes.load()
         with scheduled(loop, processes) as call:
             measure("a worker process", call)

@@ -30,7 +30,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otlp import Collector, Received
+from helpers.otlp import Collector, Received
 from voxgate.audio import read_audio
 from voxgate.client import stream
 from voxgate.engine.base import Job

@@ -16,8 +16,8 @@ __all__ = ["open_pidfd", "start_python"]
 BOOT: Final = """\
 import pickle, signal, sys
 signal.signal(signal.SIGINT, lambda *_: None)
+sys.path[:] = pickle.load(sys.stdin.buffer)
 start = pickle.load(sys.stdin.buffer)
-sys.path[:] = start.pop("path")
 from importlib import import_module
 import_module(start.pop("module")).main(**start["arguments"])
 """
@@ -27,14 +27,15 @@ import_module(start.pop("module")).main(**start["arguments"])
 def start_python(
     module: str, arguments: Mapping[str, Any], pass_fds: Sequence[int], **options: Any
 ) -> subprocess.Popen[bytes]:
-    """Starts an interpreter with this one's module path, which calls `main` of `module` with `arguments`. They are
-    pickled and cross its standard input, and that is the only pickle there is.
+    """Starts an interpreter with this one's module path, which calls `main` of `module` with `arguments`. Both are
+    pickled and cross its standard input; there are no other pickles.
 
     pass_fds: file descriptors that it inherits under the same numbers. options: as for Popen. Raises OSError when the
     system has no more processes, memory or file descriptors; nothing is left behind then.
     """
-    start = {"path": [entry or os.getcwd() for entry in sys.path], "module": module, "arguments": dict(arguments)}
-    message = pickle.dumps(start)
+    path = [entry or os.getcwd() for entry in sys.path]
+    # The path by itself and first: the arguments may hold objects of modules that are found only there.
+    message = pickle.dumps(path) + pickle.dumps({"module": module, "arguments": dict(arguments)})
     process = subprocess.Popen([sys.executable, "-P", "-c", BOOT], stdin=subprocess.PIPE, pass_fds=pass_fds, **options)
     try:
         assert process.stdin is not None

@@ -42,6 +42,7 @@ __all__ = [
     "UnsetType",
     "VadOptions",
     "check_format",
+    "check_output",
     "encode_event",
     "encode_request",
     "parse_event",
@@ -476,6 +477,11 @@ def _tolist(value: Any) -> Any:
 
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=_tolist)
+
+
+def check_output(output: Mapping[str, Any]) -> None:
+    """Raises InternalError, as `encode_event` does, for a model's output that no client could be sent."""
+    encode_event(Segment(0.0, 1.0, True, output, 0))
 
 
 def _encode_output(fields: dict[str, Any], output: Mapping[str, Any]) -> str:

@@ -149,7 +149,7 @@ class Supervisor:
 
     def run(self) -> int:
         """The exit code. ConfigError when the processes cannot start, with what the first of them says."""
-        with tempfile.TemporaryDirectory(prefix="voxgate-") as directory, self._watch_signals():
+        with _directory() as directory, self._watch_signals():
             try:
                 for number in self._backoffs:
                     self._start(number, directory)
@@ -277,6 +277,16 @@ class Supervisor:
             self._selector.close()
             self._wakeup.close()
             written.close()
+
+
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    """Where the processes meet. ConfigError when there is no place for it."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="voxgate-")
+    except OSError as error:
+        raise ConfigError(
+            f"server.workers above 1 needs a directory for temporary files ({error}): TMPDIR may name one"
+        ) from error
 
 
 def supervise(config: Config, on_watching: Callable[[], None] = lambda: None) -> int:

@@ -8,12 +8,12 @@ import urllib.request
 
 import pytest
 
-from raw import Raw, upgrade
+from helpers.raw import Raw, upgrade
+from helpers.wire import refused
 from voxgate.access import Gate, Hosts
 from voxgate.access.hosts import is_loopback
 from voxgate.config import AuthSettings, ServerSettings
 from voxgate.errors import ConfigError
-from wire import refused
 
 LOCAL = ["localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1", "127.0.0.1:80", "127.9.8.7", "[::1]", "[::1]:8080"]
 FOREIGN = [

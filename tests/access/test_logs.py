@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from wire import STOP, Client, start
+from helpers.wire import STOP, Client, start
 
 GOOD, BAD, BREAKING, ANSWERING = (f"s3cr3t-{kind}-t0ken" for kind in ("good", "bad", "breaking", "answering"))
 HOOK = """

@@ -14,8 +14,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from websockets.exceptions import ConnectionClosed
 
+from helpers.wire import KEEP_ALIVE, PAUSE, STOP, Client, refused, start, stream
 from voxgate.app import guarded
-from wire import KEEP_ALIVE, PAUSE, STOP, Client, refused, start, stream
 
 AUDIO = bytes(3200)
 SUBPROTOCOL = "voxgate.token." + base64.urlsafe_b64encode(b"good").rstrip(b"=").decode()

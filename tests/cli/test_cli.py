@@ -87,3 +87,27 @@ def test_print_config_is_a_file_that_gives_the_same_settings(tmp_path, capsys, m
     assert settings["limits"]["channels"] == 2
     (tmp_path / "printed.toml").write_text(printed)
     assert dump_toml(load_config(tmp_path / "printed.toml", environ={})) == printed
+
+
+def test_options_of_another_model_are_dropped_with_a_notice(tmp_path, capsys, monkeypatch):
+    (tmp_path / "config.json").write_text(json.dumps({"model": {"delay": 0.5}}))
+    assert main(["serve", "--config", "config.json", "--model", "features", "--print-config"]) == 0
+    printed = capsys.readouterr()
+    assert tomllib.loads(printed.out)["model"] == {"name": "features"}
+    assert printed.err == (
+        'voxgate: options of the model "dummy" are not used, because flag model.name names "features": '
+        "delay (file config.json)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "error"),
+    [
+        ("VOXGATE_MODEL_DELAY", "long", "the option 'delay' must be a number, got \"long\""),
+        ("VOXGATE_MODEL_DEALY", "1", "unknown option 'dealy': expected one of delay,"),
+    ],
+)
+def test_an_option_that_the_model_cannot_use_stops_the_server(capsys, monkeypatch, variable, text, error):
+    monkeypatch.setenv(variable, text)
+    assert main(["serve", "--model", "dummy", "--port", "0"]) == 2
+    assert f"voxgate: model 'dummy': {error}" in capsys.readouterr().err

@@ -23,8 +23,8 @@ import soundfile
 import webvtt
 from websockets.asyncio.server import ServerConnection
 
-from ports import held_port
-from scripted_server import (
+from helpers.ports import held_port
+from helpers.scripted_server import (
     Received,
     active,
     answering,

@@ -26,7 +26,7 @@ TESTS = Path(__file__).parent.parent
 FAKE_SERVER = """
 import asyncio, json, signal, sys
 sys.path.insert(0, {tests!r})
-from scripted_server import active, error, final, inactive, interim, receive_session, segment, send, serving
+from helpers.scripted_server import active, error, final, inactive, interim, receive_session, segment, send, serving
 from voxgate import speech
 late_s, lose, name, fail, code, routes = {late_s}, {lose}, {name!r}, {fail}, {code}, {routes}
 

@@ -17,10 +17,10 @@ import pytest
 import soundfile
 import trustme
 
-import streamer_template
-from scripted_server import active, inactive, send, serving_in_thread
+from helpers import streamer_template
+from helpers.scripted_server import active, inactive, send, serving_in_thread
+from helpers.wire import bursts
 from voxgate.cli import load as verb
-from wire import bursts
 
 CALM = "1e6"  # ms: no machine is so busy
 AUDIO = ("--duration", "2.4", "--ramp", "0.2")

@@ -136,7 +136,15 @@ class Failing(Model):
         ),
         (Failing(InferenceError("no words")), r"infer failed on .*: InferenceError: no words \(test_measure.*\)$"),
         (Failing(SystemExit(3)), r"infer failed on .*: SystemExit: 3 \(test_measure.*\)$"),
-        (Failing(answer=[1]), r"on 'Good morning.*': expected a mapping with string keys, not 'list'$"),
+        (
+            Failing(answer=[1]),
+            r"infer failed on 'Good morning.*': expected a mapping with string keys, not an object of type 'list'$",
+        ),
+        (
+            Failing(answer=None),
+            r"infer failed on .*: expected a mapping with string keys, not an object of type 'NoneType'$",
+        ),
+        (Failing(answer={1: 2}), r"infer failed on .*: expected a mapping .*, but a key is of type 'int'$"),
         (Failing(answer={"type": 1}), r'sending the answer failed .*key "type" is reserved$'),
         (Failing(answer={"x": object()}), r"sending the answer failed on .*object has no JSON form$"),
     ],
@@ -160,8 +168,27 @@ def test_a_failing_warm_up_and_batch() -> None:
         def infer_batch(self, batch: Batch) -> Sequence[Mapping[str, Any]]:
             return [{}]
 
-    with pytest.raises(CheckFailed, match=r"^infer_batch answered 4 items with 1 mappings$"):
+    with pytest.raises(CheckFailed, match=r"^infer_batch of 4 failed: .* return 4 mappings, one per item, not 1$"):
         measure.measure(Short(), 0.0)
+
+
+def test_every_answer_of_a_batch_and_of_a_step_is_looked_at() -> None:
+    class Holey(Batching):
+        def infer_batch(self, batch: Batch) -> Any:
+            return [{}] * (len(batch) - 1) + [None]
+
+    with pytest.raises(CheckFailed, match=r"^infer_batch of 4 failed: expected a mapping .* of type 'NoneType'$"):
+        measure.measure(Holey(), 0.0)
+
+    class Zero(Model):
+        def step(self, audio: Any, state: Any) -> Any:
+            return 0
+
+        def finish(self, state: Any) -> Mapping[str, Any] | None:
+            return {"n": 1}
+
+    with pytest.raises(CheckFailed, match=r"^step failed on .*: expected a mapping .* of type 'int'$"):
+        measure.measure(Zero(), 0.0)
 
 
 def test_a_failure_on_a_thread_comes_back() -> None:

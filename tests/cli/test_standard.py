@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from scripted_server import active, answering, final, inactive, serving_in_thread
+from helpers.scripted_server import active, answering, final, inactive, serving_in_thread
 
 COMMAND = f"{sys.executable} -m voxgate"
 TEXT = "Grüße, 日本 🎙"

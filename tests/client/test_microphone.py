@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scripted_server import Received, answering, serving_in_thread
+from helpers.scripted_server import Received, answering, serving_in_thread
 from voxgate import client
 from voxgate.client import Microphone, SourceError
 

@@ -10,13 +10,23 @@ import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-import streamer_template
-from scripted_server import active, answering, error, final, inactive, receive_session, send, serving, serving_in_thread
+from helpers import streamer_template
+from helpers.scripted_server import (
+    active,
+    answering,
+    error,
+    final,
+    inactive,
+    receive_session,
+    send,
+    serving,
+    serving_in_thread,
+)
+from helpers.wire import bursts
 from voxgate import client
 from voxgate.client.check import ResultCheck
 from voxgate.client.recent import RecentEvents
 from voxgate.messages import UNSET, Active, AudioFormat, Event, Inactive, Segment
-from wire import bursts
 
 FORMAT = AudioFormat(1, 16_000, 16, False)
 SPOKEN = (bursts((0.5, 1.3), (3.0, 3.8), length_s=5.0) * 32_767).astype(np.int16)  # the second one ends with the audio

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ports import held_port
+from helpers.ports import held_port
 from voxgate import client
 from voxgate.client.proxy import find_proxy
 from voxgate.messages import AudioFormat

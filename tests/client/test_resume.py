@@ -19,7 +19,18 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Response
 
-from scripted_server import Received, active, error, final, inactive, interim, receive_session, segment, send, serving
+from helpers.scripted_server import (
+    Received,
+    active,
+    error,
+    final,
+    inactive,
+    interim,
+    receive_session,
+    segment,
+    send,
+    serving,
+)
 from voxgate import client, speech
 from voxgate.client import AudioFormat, Lost, Reconnect, Resumed
 from voxgate.client.check import ResultCheck

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection
 
-from scripted_server import Received, active, final, inactive, receive_session, send, serving
+from helpers.scripted_server import Received, active, final, inactive, receive_session, send, serving
 from voxgate import client
 from voxgate.client.feed import Feed
 from voxgate.messages import AudioFormat

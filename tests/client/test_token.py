@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripted_server import Received, answering, serving_in_thread
+from helpers.scripted_server import Received, answering, serving_in_thread
 from voxgate import client
 from voxgate.client.token import clean_token, public_url, token_from_environment
 from voxgate.load import Target

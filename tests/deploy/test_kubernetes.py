@@ -34,6 +34,12 @@ def test_every_variable_is_a_setting_and_the_ports_are_those():
     assert settings.auth.tokens == "token"
 
 
+def test_the_links_of_its_service_stay_out_of_the_settings():
+    """They would begin with the prefix of the settings, for the Service has that name."""
+    assert OBJECTS["Service"]["metadata"]["name"].upper() == "VOXGATE"
+    assert POD["enableServiceLinks"] is False
+
+
 def test_a_pod_has_the_time_to_drain():
     pause_s = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
     assert POD["terminationGracePeriodSeconds"] >= pause_s + config().server.drain_s + 5

@@ -17,8 +17,8 @@ import pytest
 import trustme
 from websockets.sync.client import connect
 
-from ports import held_port
-from wire import STOP, bursts, encode, pieces, start, stream
+from helpers.ports import held_port
+from helpers.wire import STOP, bursts, encode, pieces, start, stream
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")

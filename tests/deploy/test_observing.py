@@ -21,10 +21,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from ports import held_port
-from promql import Selector, selectors
+from helpers.ports import held_port
+from helpers.promql import Selector, selectors
+from helpers.wire import bursts, encode, start, stream
 from voxgate.errors import InferenceError
-from wire import bursts, encode, start, stream
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

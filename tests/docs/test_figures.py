@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from documents import ROOT, pages
+from helpers.documents import ROOT, pages
 
 DOCS = ROOT / "docs"
 LARGEST_BYTES = 200_000

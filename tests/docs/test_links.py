@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from documents import ROOT, pages
+from helpers.documents import ROOT, pages
 
 
 @cache

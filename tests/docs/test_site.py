@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from documents import ROOT
+from helpers.documents import ROOT
 
 for needed in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
     pytest.importorskip(needed, reason="the extra docs is not installed: make docs")

@@ -7,12 +7,13 @@ import sys
 
 import pytest
 
-from documents import ROOT, pages
+from helpers.documents import ROOT, pages
 
 TOOL = ROOT / "tools" / "snippets.py"
 PAGES = [page for page in pages() if page != "CHANGELOG.md"]
 
 
+@pytest.mark.timeout(900)  # the tool has a limit for each of its steps
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page: str) -> None:
     # The limit is for a page that hangs; how long one takes is the machine's affair.

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import worker_models as does
+from helpers import worker_models as does
 from voxgate._native.batch import Interrupt
+from voxgate.config.option_text import OptionText
 from voxgate.engine import processes
 from voxgate.engine.base import BatchLimits, Job, Outcome, Work
 from voxgate.engine.processes import ProcessEngine, patience_s
@@ -132,7 +133,7 @@ def start() -> Iterator[Started]:
 
     def begin(name: str = "Puppet", options: Any = None, **settings: Any) -> tuple[ProcessEngine, Source]:
         settings = {"processes": 1, "restart_backoff_s": 0.01, **settings}
-        engine, source = ProcessEngine(f"worker_models:{name}", options, **settings), Source()
+        engine, source = ProcessEngine(f"helpers.worker_models:{name}", options, **settings), Source()
         running.append((engine, source))
         engine.load()
         engine.start(source)
@@ -215,6 +216,11 @@ def test_options_reach_the_model_whatever_toml_can_say(start: Started) -> None:
     options = {"when": does.TODAY, "list": [1, {"x": 2.5}]}
     _, source = start(options=options)
     assert source.one(does.PID)["options"] == str(options)
+
+
+def test_text_of_the_environment_is_still_such_in_the_worker(start: Started) -> None:
+    _, source = start(options={"n": OptionText("3"), "text": OptionText("x")})
+    assert source.one(does.PID)["options"] == str({"n": 3, "text": "x"})
 
 
 def test_workers_share_the_cpus_unless_the_environment_says_otherwise(
@@ -465,7 +471,7 @@ def test_workers_end_with_a_server_that_is_killed_even_in_a_call_that_holds_the_
     script = (
         "import sys, numpy as np; sys.path[:] = sys.argv[1:]\n"
         "from engine_test import Source, job, does, ProcessEngine\n"
-        "engine, source = ProcessEngine('worker_models:Stubborn', processes=2), Source()\n"
+        "engine, source = ProcessEngine('helpers.worker_models:Stubborn', processes=2), Source()\n"
         "engine.load(); engine.start(source); engine.warm_up()\n"
         "source.put(job(does.HANG)); source.wait_taken(1)\n"
         "print(*engine.pids, flush=True)\n"
@@ -496,7 +502,7 @@ def test_every_worker_is_warm_before_the_engine_is(start: Started, tmp_path: Pat
 
 
 def test_without_warm_up_it_runs_as_well(tmp_path: Path) -> None:
-    engine = ProcessEngine("worker_models:Puppet", {"directory": str(tmp_path)}, processes=1, warm_up=False)
+    engine = ProcessEngine("helpers.worker_models:Puppet", {"directory": str(tmp_path)}, processes=1, warm_up=False)
     source = Source()
     engine.load()
     engine.start(source)
@@ -510,9 +516,9 @@ def test_without_warm_up_it_runs_as_well(tmp_path: Path) -> None:
     ("spec", "options", "text"),
     [
         ("nosuchmodel", {}, "unknown model 'nosuchmodel'"),
-        ("worker_models:Nothing", {}, "no attribute 'Nothing'"),
-        ("worker_models:Fatal", {}, "'where' is required"),
-        ("worker_models:Fatal", {"where": "load"}, "was ended by SIGSEGV while it loaded the model"),
+        ("helpers.worker_models:Nothing", {}, "no attribute 'Nothing'"),
+        ("helpers.worker_models:Fatal", {}, "'where' is required"),
+        ("helpers.worker_models:Fatal", {"where": "load"}, "was ended by SIGSEGV while it loaded the model"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_refused_in_its_own_words(spec: str, options: Any, text: str) -> None:
@@ -524,7 +530,7 @@ def test_a_model_that_cannot_be_loaded_is_refused_in_its_own_words(spec: str, op
 
 
 def test_a_model_that_does_not_come_up_in_time() -> None:
-    engine = ProcessEngine("worker_models:Fatal", {"where": "load-hang"}, start_timeout_s=0.3)
+    engine = ProcessEngine("helpers.worker_models:Fatal", {"where": "load-hang"}, start_timeout_s=0.3)
     with pytest.raises(ModelLoadError, match="was killed because it loaded the model for too long"):
         engine.load()
 
@@ -542,7 +548,7 @@ def test_a_model_that_cannot_be_warmed_up_is_refused(start: Started, where: str,
 
 
 def test_a_model_with_state_is_refused() -> None:
-    engine = ProcessEngine("worker_models:Steps")
+    engine = ProcessEngine("helpers.worker_models:Steps")
     with pytest.raises(ConfigError, match=r"model 'Steps' keeps state .* expected inference\.isolation = 'threads'"):
         engine.load()
     assert engine.pids == []
@@ -600,7 +606,7 @@ def test_stop_waits_for_running_calls_and_then_kills(start: Started) -> None:
 
 
 def test_stop_before_start() -> None:
-    engine = ProcessEngine("worker_models:Puppet")
+    engine = ProcessEngine("helpers.worker_models:Puppet")
     engine.load()
     assert len(engine.pids) == 1
     assert engine.stop(WAIT_S)
@@ -639,7 +645,7 @@ def test_no_room_for_another_worker_leaves_nothing_behind(monkeypatch: pytest.Mo
         monkeypatch.setattr(processes, "spawn_thread", no_thread)
     gc.collect()
     before = os.listdir("/proc/self/fd")
-    engine = ProcessEngine("worker_models:Puppet")
+    engine = ProcessEngine("helpers.worker_models:Puppet")
     with pytest.raises(ModelLoadError, match=r"a worker process cannot be started: .*(Too many open files|new thread)"):
         engine.load()
     gc.collect()

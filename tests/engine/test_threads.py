@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
 import threading
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from voxgate._native.batch import Interrupt
+from voxgate.cli import measure
 from voxgate.engine import threads
 from voxgate.engine.base import Arena, BatchLimits, Job, Outcome, State, Work
 from voxgate.engine.threads import ThreadEngine
@@ -335,6 +337,39 @@ def test_a_trial_call_that_fails_does_not(error: Exception, caplog: pytest.LogCa
     ThreadEngine(Picky()).warm_up()
     assert "the trial call of model 'Picky'" in caplog.text
     assert "secret" not in caplog.text
+
+
+ANSWERS: list[tuple[Any, str]] = [
+    (None, "internal"),
+    ([1], "internal"),
+    ({1: 2}, "internal"),
+    ({"type": 1}, 'model output: key "type" is reserved'),
+    ({"x": object()}, 'model output: key "x" cannot be sent as JSON: object has no JSON form'),
+    ({}, ""),
+    ({"x": np.float32(0.5)}, ""),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason"), ANSWERS, ids=range(len(ANSWERS)))
+def test_the_trial_call_and_the_check_agree_on_what_can_be_sent(
+    answer: Any, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Answering(Recorder):
+        threads = 1
+
+        def infer(self, audio: np.ndarray) -> Any:
+            return answer
+
+    ThreadEngine(Answering()).warm_up()
+    trials = [record.getMessage() for record in caplog.records if "trial call" in record.getMessage()]
+    assert trials == (
+        [f"the trial call of model 'Answering' with a second of noise failed ({reason}): starting all the same"]
+        if reason
+        else []
+    )
+    expected = pytest.raises(measure.CheckFailed) if reason else contextlib.nullcontext()
+    with expected:
+        measure.measure(Answering(), 0.0)
 
 
 # --- the end ---

@@ -55,7 +55,7 @@ def test_a_conversation(channels: tuple[Channel, Channel]) -> None:
     arena = SharedArena()
     arena.resize(4096)
     thread = threading.Thread(
-        target=worker._serve, args=(theirs, Quiet(), "worker_models:Together", {"directory": ""}, arena.fd)
+        target=worker._serve, args=(theirs, Quiet(), "helpers.worker_models:Together", {"directory": ""}, arena.fd)
     )
     thread.start()
     assert ours.receive() == Loaded("together", 8_000, None, False, True, False)
@@ -82,8 +82,8 @@ def test_a_conversation(channels: tuple[Channel, Channel]) -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "text"),
     [
-        ("worker_models:Nothing", {}, "no attribute 'Nothing'"),
-        ("worker_models:Fatal", {"where": "error"}, "warm-up of model 'Fatal' failed: OSError: no weights"),
+        ("helpers.worker_models:Nothing", {}, "no attribute 'Nothing'"),
+        ("helpers.worker_models:Fatal", {"where": "error"}, "warm-up of model 'Fatal' failed: OSError: no weights"),
     ],
 )
 def test_a_model_that_will_not_start_is_refused(

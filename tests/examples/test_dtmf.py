@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from helpers.wire import STOP, Client, encode, pieces, start, stream
 from voxgate import speech
 from voxgate.audio import read_audio
-from wire import STOP, Client, encode, pieces, start, stream
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RATE = 8_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from helpers.wire import STOP, Client, encode, of_type, start, stream
 from voxgate import speech, vad
 from voxgate.audio import read_audio, resample
 from voxgate.models import load_model
-from wire import STOP, Client, encode, of_type, start, stream
 
 RATE = 16_000
 

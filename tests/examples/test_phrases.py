@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from helpers.wire import FLUSH, STOP, Client, encode, of_type, start, stream
 from voxgate import Batch, speech
 from voxgate.audio import read_audio, resample
 from voxgate.errors import ModelLoadError
 from voxgate.models import load_model
-from wire import FLUSH, STOP, Client, encode, of_type, start, stream
 
 RATE = 16_000
 SAID = speech.truth("noisy")[0]

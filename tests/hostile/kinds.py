@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, frame, text, upgrade
-from wire import FLUSH, KEEP_ALIVE, PAUSE, start
+from helpers.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, frame, text, upgrade
+from helpers.wire import FLUSH, KEEP_ALIVE, PAUSE, start
 
 PATHS = ("/api/v1/segmented", "/api/v1/simple")
 MESSAGE_BYTES = 1_048_576

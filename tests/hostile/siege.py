@@ -8,9 +8,9 @@ import threading
 from collections import Counter
 from typing import Any
 
+from helpers.raw import Raw
+from helpers.wire import bursts, encode, start, story, stream
 from hostile.kinds import KINDS, Kind
-from raw import Raw
-from wire import bursts, encode, start, story, stream
 
 HEAVY_SHARE = 0.03
 LEAVING = ("close", "reset", "half", "wait")

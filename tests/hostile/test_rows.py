@@ -7,10 +7,10 @@ import time
 
 import pytest
 
+from helpers.raw import Raw
+from helpers.wire import start, stream
 from hostile.kinds import KINDS
 from hostile.leftovers import held, settle
-from raw import Raw
-from wire import start, stream
 
 # The deadlines, short enough to be waited for.
 DEADLINES = {

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import uvicorn
 
+from helpers.wire import encode, of_type, pieces, start, stream
 from voxgate import speech, vad
 from voxgate.audio import read_audio
-from wire import encode, of_type, pieces, start, stream
 
 PATH = Path(__file__).parents[2] / "bench" / "load" / "plain_server.py"
 

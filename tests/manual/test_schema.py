@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.wire import FLUSH, KEEP_ALIVE, STOP, Client, bursts, encode, start
 from voxgate import Model
 from voxgate.config import SETTINGS
 from voxgate.errors import InferenceError, InvalidMessage, InvalidStart
@@ -39,7 +40,6 @@ from voxgate.messages import (
 )
 from voxgate.protocol import ROUTES
 from voxgate.vad import VadConfig
-from wire import FLUSH, KEEP_ALIVE, STOP, Client, bursts, encode, start
 
 ROOT = Path(__file__).parents[2]
 ASYNCAPI = asyncapi()

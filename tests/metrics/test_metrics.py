@@ -21,12 +21,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 from websockets.exceptions import InvalidStatus
 
+from helpers.wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, Client, bursts, encode, pieces, start, stream
 from voxgate.errors import InferenceError
 from voxgate.metrics import exposition
 from voxgate.metrics.catalogue import CATALOGUE
 from voxgate.metrics.reference import reference
 from voxgate.models import Model
-from wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, Client, bursts, encode, pieces, start, stream
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 DOCS = Path(__file__).parents[2] / "docs"

@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
-from raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, Raw, frame, text, upgrade
+from helpers.raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, Raw, frame, text, upgrade
+from helpers.wire import STOP, start
 from voxgate.runners import RUNNERS
 from voxgate.serving import closing
 from voxgate.serving.closing import FrameSkipper
-from wire import STOP, start
 
 MANY = 4_000_000  # bytes: more than the sockets of both sides hold
 

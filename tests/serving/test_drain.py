@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from wire import PAUSE, STOP, Client, bursts, encode, start
+from helpers.wire import PAUSE, STOP, Client, bursts, encode, start
 
 SPEECH = encode(bursts((0.5, 2.0), length_s=2.0))  # still open at its end
 

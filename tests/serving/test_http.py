@@ -11,11 +11,11 @@ import threading
 
 import pytest
 
-from raw import BINARY, PING, PONG, Raw, frame, text, upgrade
+from helpers.raw import BINARY, PING, PONG, Raw, frame, text, upgrade
+from helpers.wire import STOP, refused, start
 from voxgate.access import Hook
 from voxgate.serving import handshake
 from voxgate.serving.http import REQUEST_BYTES
-from wire import STOP, refused, start
 
 UPGRADE = upgrade("/api/v1/segmented")
 HEALTH = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.wire import start, stream
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
 from voxgate.listening import listen, reserve, url_of
-from wire import start, stream
 
 MODEL = """
 import voxgate

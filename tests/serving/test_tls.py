@@ -19,11 +19,11 @@ import websockets.asyncio.client
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from raw import BINARY, frame, upgrade
+from helpers.raw import BINARY, frame, upgrade
+from helpers.wire import STOP, bursts, encode, start
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
 from voxgate.serving.tls import tls_context
-from wire import STOP, bursts, encode, start
 
 
 @pytest.fixture(scope="module")

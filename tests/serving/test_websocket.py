@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, frame, text, upgrade
+from helpers.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, frame, text, upgrade
+from helpers.wire import PAUSE, STOP, Client, start
 from voxgate.config import load_config
 from voxgate.serving import closing, handshake, websocket
-from wire import PAUSE, STOP, Client, start
 
 
 @pytest.mark.parametrize(

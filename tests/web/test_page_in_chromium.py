@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -19,9 +20,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from ports import held_port
+from helpers.ports import held_port
+from helpers.wire import Client, of_type, start, stream
 from voxgate import InferenceError, Model, speech
-from wire import Client, of_type, start, stream
 
 if os.environ.get("REQUIRE_CHROMIUM") != "1":
     pytest.importorskip("playwright.sync_api")
@@ -286,10 +287,10 @@ class Process:
         self.port = port
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
+    def start(self, delay_s: float = 0) -> None:
         options = ["--port", str(self.port), "--set", "vad.detector=energy", "--set", "inference.warm_up=false"]
         command = [sys.executable, "-m", "voxgate", "serve", "--model", "dummy", *options]
-        knobs = ["delay=0", "constant_factor=0", "jitter=0", "panic_rate=0", "warmup_penalty=0"]
+        knobs = [f"delay={delay_s}", "constant_factor=0", "jitter=0", "panic_rate=0", "warmup_penalty=0"]
         command += [part for knob in knobs for part in ("--set", f"model.{knob}")]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout is not None
@@ -345,11 +346,72 @@ def test_stopping_while_the_server_is_away(process, visit):
     process.end(signal.SIGKILL)
     expect(page.locator("#state")).to_have_text("Looking for the server …")
     page.get_by_role("button", name="Stop").click()
-    expect(page.locator("#state")).to_have_text("Press Start and speak.")
+    expect(page.locator("#state")).to_have_text("The server does not answer.")
+    expect(page.locator("#state")).to_have_attribute("data-state", "away")
     expect(page.get_by_role("alert")).to_be_hidden()  # the page does not go on by itself any more
     process.start()
     expect(page.locator("#connection")).to_have_text("server ready")  # it is looked for all the same
+    expect(page.locator("#state")).to_have_text("Press Start and speak.")
     expect(page.get_by_role("button", name="Start")).to_be_enabled()
+
+
+def test_a_server_that_goes_away_before_the_last_results(process, visit):
+    process.end(signal.SIGKILL)
+    process.start(delay_s=600)
+    page = visit(process)
+    record(page)
+    page.get_by_role("button", name="Start").click()
+    await_history(page, "rows.length > 0")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#state")).to_have_text("Waiting for the last results …")
+    process.end(signal.SIGKILL)
+    expect(page.get_by_role("alert")).to_contain_text("The server was gone before its last results came.")
+    expect(page.get_by_role("alert")).not_to_contain_text("by itself")
+    expect(page.locator("#state")).to_have_text("The server does not answer.")
+    await_history(page, "!states.includes('Press Start and speak.')")
+    expect(page.locator("#connection")).to_have_text("the server does not answer")
+    expect(page.locator("#lag")).to_have_text("–")
+
+
+def test_a_server_that_goes_away_while_nothing_goes_on(process, visit):
+    page = visit(process)
+    expect(page.locator("#state")).to_have_text("Press Start and speak.")
+    expect(page.locator("#connection")).to_have_text("server ready")
+    process.end(signal.SIGKILL)
+    expect(page.locator("#state")).to_have_text("The server does not answer.")
+    expect(page.locator("#state")).to_have_attribute("data-state", "away")
+
+
+def seconds(text: str) -> float:
+    """What `duration` of the page wrote."""
+    if text == "< 1 ms":
+        return 0.0
+    number, unit = text.split()
+    return float(number) * {"ms": 0.001, "s": 1.0}[unit]
+
+
+def test_the_numbers_after_stop(serve, visit):
+    """A final that is due because of Stop: its last word was spoken before the server decided that speech was over."""
+    go_on = threading.Event()
+
+    def waits(audio: Any) -> dict[str, Any]:
+        assert go_on.wait(60)
+        return {"n": len(audio)}
+
+    page = visit(serve(waits, **{"vad.silence_duration_ms": 5000, "inference.warm_up": False}))
+    record(page)
+    page.locator("#interim").uncheck()
+    page.get_by_role("button", name="Start").click()
+    await_history(page, "rows.length > 0")
+    expect(page.locator("#lag")).not_to_have_text("–")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#state")).to_have_text("Waiting for the last results …")
+    await_history(page, "rows.at(-1).at(-1).state === 'waiting'")
+    go_on.set()
+    expect(page.locator("#state")).to_have_text("Press Start and speak.")
+    answer, total = (page.locator(at).text_content() for at in ("#answer", "#total"))
+    assert seconds(total) >= seconds(answer) > 0
+    expect(page.locator("#lag")).to_have_text("–")  # nothing is owed any more
 
 
 def test_a_wrong_token_and_a_good_one(serve, visit):

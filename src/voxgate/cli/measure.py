@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from voxgate import speech, tasks
 from voxgate.audio import read_audio, resample
-from voxgate.messages import Segment, encode_event
+from voxgate.messages import check_output
 from voxgate.models import Batch, Model
 from voxgate.models.loader import explained
+from voxgate.models.result import BadResult, check_batch, result_of
 
 __all__ = [
     "BatchGain",
@@ -186,37 +187,38 @@ Call = Callable[[Piece], Mapping[str, Any] | None]
 
 
 def _caller(model: Model) -> Call:
-    """How the server would let the model answer a piece: at once, or, when it only knows steps, step by step."""
+    """How the server would let the model answer a piece, and take the answer: at once, or, when it only knows steps,
+    step by step.
+    """
     if model.stateless:
-        return lambda piece: _guarded("infer", lambda: model.infer(piece.audio.copy()), piece)
+        return lambda piece: _guarded("infer", lambda: result_of(model.infer(piece.audio.copy())), piece)
     step_samples = max(1, round(_STEP_S * model.sample_rate))
 
     def steps(piece: Piece) -> Mapping[str, Any] | None:
         state = model.open()
-        answer: Mapping[str, Any] | None = None
-        for start in range(0, len(piece.audio), step_samples):
-            answer = model.step(piece.audio[start : start + step_samples].copy(), state) or answer
-        return model.finish(state) or answer
+        starts = range(0, len(piece.audio), step_samples)
+        answers = [model.step(piece.audio[start : start + step_samples].copy(), state) for start in starts]
+        answers.append(model.finish(state))
+        results = [result_of(answer) for answer in answers if answer is not None]
+        return results[-1] if results else None
 
     return lambda piece: _guarded("step", lambda: steps(piece), piece)
 
 
 def _guarded(what: str, function: Callable[[], Any], piece: Piece | None = None) -> Any:
+    where = f" on {piece.text!r}" if piece is not None else ""
     try:
         return function()
+    except BadResult as error:
+        raise CheckFailed(f"{what} failed{where}: {error}") from None
     except (Exception, SystemExit) as error:
-        where = f" on {piece.text!r}" if piece is not None else ""
         logger.debug("%s failed", what, exc_info=error)
         raise CheckFailed(f"{what} failed{where}: {explained(error)}") from error
 
 
-def _sendable(piece: Piece, answer: object) -> Mapping[str, Any] | None:
-    if answer is None:
-        return None
-    if not isinstance(answer, Mapping):
-        raise CheckFailed(f"on {piece.text!r}: expected a mapping with string keys, not {type(answer).__name__!r}")
-    _guarded("sending the answer", lambda: encode_event(Segment(0.0, 1.0, True, answer, 0, 0)), piece)
-    return answer
+def _sendable(piece: Piece, result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    _guarded("sending the answer", lambda: check_output(result or {}), piece)
+    return result
 
 
 def _timed(function: Callable[[], object]) -> float:
@@ -322,12 +324,14 @@ class _Worker:
 def _batch_gain(model: Model, call: Call, found: Sequence[Piece], size: int, seconds: float) -> BatchGain:
     items = [found[i % len(found)] for i in range(size)]
 
+    def batch_results(items: Sequence[Piece]) -> list[Mapping[str, Any]]:
+        answers = model.infer_batch(Batch.gather([item.audio for item in items]))
+        check_batch(answers, size)
+        return [result_of(answer) for answer in answers]
+
     def together() -> None:
-        answers = _guarded(f"infer_batch of {size}", lambda: model.infer_batch(Batch.gather([i.audio for i in items])))
-        if len(answers) != size:
-            raise CheckFailed(f"infer_batch answered {size} items with {len(answers)} mappings")
-        for item, answer in zip(items, answers, strict=True):
-            _sendable(item, answer)
+        for item, result in zip(items, _guarded(f"infer_batch of {size}", lambda: batch_results(items)), strict=True):
+            _sendable(item, result)
 
     singles: list[float] = []
     batches: list[float] = []

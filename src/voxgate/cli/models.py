@@ -182,8 +182,8 @@ def run_check(args: argparse.Namespace) -> int:
         overrides[key] = value
     if args.model is None and args.config is None:
         raise ConfigError("expected the NAME of a model, or --config FILE; voxgate models lists the names")
-    config = load_config(args.config, overrides=overrides)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    config = load_config(args.config, overrides=overrides)
     if config.server.log_level == "debug":
         logging.getLogger("voxgate").setLevel(logging.DEBUG)  # ours alone: Numba would tell everything it compiles
     style = Style.of(sys.stdout)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import sys
 from typing import Any, Final
 
 from voxgate import logs
 from voxgate.config import dump_toml, load_config
 from voxgate.early_end import EarlyEnd
 from voxgate.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 _EPILOG: Final = (
     "exit code: 0 SIGTERM or Ctrl-C ended it; 1 it failed in a way that nobody foresaw; 2 a setting, a model or an"
@@ -62,12 +66,17 @@ def run(args: argparse.Namespace) -> int:
         if not equals:
             raise ConfigError(f"--set {text}: expected KEY=VALUE")
         overrides[key] = value
-    config = load_config(args.config, overrides=overrides)
+    notices: list[str] = []
+    config = load_config(args.config, overrides=overrides, on_notice=notices.append)
     if args.print_config:
+        for notice in notices:
+            print(f"voxgate: {notice}", file=sys.stderr)
         print(dump_toml(config), end="")
         return 0
 
     logs.setup(config.server.log_level, config.server.log_format)
+    for notice in notices:
+        logger.warning("%s", notice)
     if config.server.workers > 1:
         from voxgate.supervisor import supervise  # and not the server, which it does not need
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from .option_text import OptionText
 from .settings import SECTIONS, SETTINGS, Config
 
 __all__ = ["dump_toml", "reference"]
@@ -44,6 +45,9 @@ def _toml_key(key: str) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, OptionText):
+        guess = value.guess
+        return _toml(str(value) if _holds_null(guess) else guess)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -60,6 +64,13 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     raise AssertionError(f"a checked option is never a {type(value).__name__}")
+
+
+def _holds_null(value: Any) -> bool:
+    """Whether a JSON value cannot be said in TOML."""
+    if isinstance(value, dict):
+        return any(map(_holds_null, value.values()))
+    return any(map(_holds_null, value)) if isinstance(value, list) else value is None
 
 
 _INTRODUCTION = """\
@@ -83,14 +94,23 @@ Both ends of a range are allowed.
 
 _MODEL_REFERENCE = """\
 Every other key of the section is an argument of the model's constructor; what there is depends on the model. In the
-environment, `VOXGATE_MODEL` is the name and `VOXGATE_MODEL_<KEY>` an argument (`true`, `false` and numbers are
-converted, everything else is a string). In a file, the section may be a plain string, the name alone:
-`model = "dummy"`.
+environment, `VOXGATE_MODEL` is the name and `VOXGATE_MODEL_<KEY>` an argument. In a file, the section may be a plain
+string, the name alone: `model = "dummy"`.
+
+The constructor's annotations say which types its arguments have: `int`, `float`, `bool`, `str`, `list[...]`,
+`dict[...]`, `Literal[...]`, `X | None`, an `Enum`, a `Path` and their like. Each value is converted to that type,
+whichever source it comes from, or refused before the model is made; a list or a table is written as JSON in the
+environment and on the command line (`--set 'model.labels=["a", "b"]'`). Where the constructor says nothing, a value of
+a file keeps its type; from the environment and the command line, `true`, `false`, numbers, JSON lists and JSON objects
+are converted, and everything else is a string. An argument that the constructor does not have is refused, with those
+that it has.
 
 The `config.json` of streamer-template loads as it is: a `model` object without a name, with `delay`, `constant_factor`,
 `jitter`, `failure_rate`, `panic_rate` or `warmup_penalty`, means the `dummy` model with these arguments.
 
-A source that names another model than the sources before it drops their arguments: they belong to that model.
+Arguments add up over the sources, and need not stand where the name stands: `VOXGATE_MODEL_DELAY=0.1` with
+`--model dummy` is one delay. A source that names another model than a source before it drops the arguments so far,
+which belong to that model, and a warning in the log names them.
 """
 
 _OTHER_VARIABLES = """\
@@ -103,7 +123,9 @@ _OTHER_VARIABLES = """\
 | `VOXGATE_BUILD` | read when the package is built: the kind of build |
 | `VOXGATE_TOKEN` | read by `voxgate client`: its credentials |
 
-Any other variable that starts with `VOXGATE_` is an error: it is a setting misspelt.
+Any other variable that starts with `VOXGATE_` is an error: it is a setting misspelt. What Kubernetes makes for a
+Service named `voxgate` or `voxgate-...` is passed over: `VOXGATE_SERVICE_HOST`, `VOXGATE_PORT=tcp://...`,
+`VOXGATE_PORT_80_TCP_ADDR` and their like.
 """
 
 

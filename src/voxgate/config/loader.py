@@ -5,29 +5,37 @@ from __future__ import annotations
 import datetime
 import difflib
 import json
+import logging
 import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from voxgate.errors import ConfigError
 
-from .settings import SECTIONS, SETTINGS, Config, ModelSettings, Setting, plain
+from .option_text import FLOAT, INTEGER, OptionText
+from .settings import SECTIONS, SETTINGS, Config, Setting, plain
 
 __all__ = ["load_config"]
+
+logger = logging.getLogger(__name__)
 
 #: The knobs of the dummy model that may stand in the ``model`` object of a streamer-template ``config.json``.
 _DUMMY_KNOBS: Final = frozenset({"delay", "constant_factor", "jitter", "failure_rate", "panic_rate", "warmup_penalty"})
 #: Environment variables that start with VOXGATE_ and are no settings: read elsewhere, or by load_config itself.
 _RESERVED_VARIABLES: Final = frozenset({"VOXGATE_CONFIG", "VOXGATE_ISA", "VOXGATE_BUILD", "VOXGATE_TOKEN"})
 _PREFIX: Final = "VOXGATE_"
+#: What Kubernetes puts into the environment of every container for a Service whose name begins with "voxgate", unless
+#: enableServiceLinks is false: voxgate-metrics gives VOXGATE_METRICS_PORT=tcp://10.0.0.1:9100.
+_SERVICE_LINK: Final = re.compile(
+    r"VOXGATE(_[A-Z0-9]+)*_(SERVICE_HOST=[0-9a-f.:]+|SERVICE_PORT(_[A-Z0-9_]+)?=[0-9]+|"
+    r"PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.+|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.+)"
+)
 _DEFAULT_PATH: Final = "voxgate.toml"
 _ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_INTEGER = re.compile(r"[+-]?[0-9](_?[0-9])*")
-_FLOAT = re.compile(r"[+-]?([0-9](_?[0-9])*\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _BOOLEANS: Final = {
     "true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
@@ -38,6 +46,7 @@ def load_config(
     path: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    on_notice: Callable[[str], object] = logger.warning,
 ) -> Config:
     """The effective settings: defaults < file < environment < overrides.
 
@@ -47,12 +56,14 @@ def load_config(
     setting's type. ``"model"`` is short for ``"model.name"``, and any other ``"model.<name>"`` is an argument of the
     model's constructor.
 
-    A source that names another model than the sources before it drops their arguments: they belong to that model.
+    The model's options add up over the sources, and those that came as text are left to the model, which knows their
+    types (see OptionText). A source that names another model than a source before it drops the options that have come
+    so far, because they belong to that model; `on_notice` is called with a sentence that says so.
 
     Raises ConfigError naming the key, the value, what is allowed, and the source.
     """
     environ = os.environ if environ is None else environ
-    loader = _Loader()
+    loader = _Loader(on_notice)
     if path is None:
         path = environ.get("VOXGATE_CONFIG") or None
     if path is not None:
@@ -65,11 +76,14 @@ def load_config(
 
 
 class _Loader:
-    def __init__(self) -> None:
+    def __init__(self, on_notice: Callable[[str], object]) -> None:
+        self.on_notice = on_notice
         self.values: dict[str, Any] = {}
         self.sources: dict[str, str] = {}
-        self.model_name = ModelSettings().name
+        self.model_name: str | None = None  # the default is nobody's choice: no option belongs to it yet
         self.model_options: dict[str, Any] = {}
+        self.option_sources: dict[str, str] = {}
+        self.nameless: ConfigError | None = None  # raised when no other source names the model
 
     # sources
 
@@ -91,11 +105,12 @@ class _Loader:
                 self.set(f"{section}.{name}", value, source, is_text=False)
         if model and "name" not in model:
             if not _DUMMY_KNOBS.issuperset(model):
-                raise ConfigError(
+                self.nameless = ConfigError(
                     f"model.name: expected the name of the model that {_listed(sorted(model))} belong to, "
                     f"got nothing ({source})"
                 )
-            model = {"name": "dummy", **model}
+            else:
+                model = {"name": "dummy", **model}
         self.set_model(model, dict.fromkeys(model, source), is_text=False)
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
@@ -106,6 +121,8 @@ class _Loader:
                 continue
             source = f"environment {variable}"
             section, _, name = variable.removeprefix(_PREFIX).lower().partition("_")
+            if section != "model" and _SERVICE_LINK.fullmatch(f"{variable}={environ[variable]}"):
+                continue
             if section == "model":
                 name = name or "name"
                 if name in model:
@@ -145,8 +162,8 @@ class _Loader:
     def set_model(self, model: Mapping[str, Any], sources: Mapping[str, str], *, is_text: bool) -> None:
         if "name" in model:
             name = _convert(SETTINGS["model.name"], model["name"], sources["name"], is_text=False)
-            if name != self.model_name:
-                self.model_options.clear()
+            if self.model_name not in (None, name):
+                self.drop_options(name, sources["name"])
             self.model_name = name
         for name, value in model.items():
             if name == "name":
@@ -156,11 +173,24 @@ class _Loader:
                     f"model.{name}: expected the name of a constructor argument, got {_show(name)} ({sources[name]})"
                 )
             if is_text and isinstance(value, str):
-                value = _literal(value)
+                value = OptionText(value)
             _check_option(f"model.{name}", value, sources[name])
-            self.model_options[name] = value
+            self.model_options[name], self.option_sources[name] = value, sources[name]
+
+    def drop_options(self, name: str, source: str) -> None:
+        """The options so far belong to another model than `name`, which `source` names."""
+        if self.model_options:
+            dropped = _listed([f"{option} ({self.option_sources[option]})" for option in self.model_options])
+            self.on_notice(
+                f"options of the model {_show(self.model_name)} are not used, because {source} names "
+                f"{_show(name)}: {dropped}"
+            )
+        self.model_options.clear()
+        self.option_sources.clear()
 
     def finish(self) -> Config:
+        if self.nameless is not None and self.model_name is None:
+            raise self.nameless
         if "vad.negative_threshold" not in self.values and "vad.threshold" in self.values:
             # As for a client that sends a threshold alone (vad.VadConfig.changed).
             default = SETTINGS["vad.negative_threshold"].default
@@ -173,7 +203,9 @@ class _Loader:
             prefix = f"{section}."
             given = {key.removeprefix(prefix): self.values[key] for key in self.values if key.startswith(prefix)}
             if section == "model":
-                given = {"name": self.model_name, "options": self.model_options}
+                given = {"options": self.model_options}
+                if self.model_name is not None:
+                    given["name"] = self.model_name
             sections[section] = kind(**given)
         return Config(**sections)
 
@@ -248,17 +280,8 @@ def _from_text(kind: type, text: str) -> Any:
     if kind is bool:
         return _BOOLEANS.get(text.lower())
     if kind is int:
-        return int(text) if _INTEGER.fullmatch(text) and len(text) < 64 else None
-    return float(text) if _FLOAT.fullmatch(text) else None
-
-
-def _literal(text: str) -> Any:
-    """A model's argument from the environment or a flag: true, false, an integer, a number, or else the text itself."""
-    if text in ("true", "false"):
-        return text == "true"
-    if _INTEGER.fullmatch(text) and len(text) < 64:
-        return int(text)
-    return float(text) if _FLOAT.fullmatch(text) else text
+        return int(text) if INTEGER.fullmatch(text) and len(text) < 64 else None
+    return float(text) if FLOAT.fullmatch(text) else None
 
 
 def _check_option(key: str, value: Any, source: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from voxgate.engine.base import Call, Outcome, State
 from voxgate.engine.failures import FailureLog
 from voxgate.errors import InferenceError, InternalError
 from voxgate.models.base import Batch, Model, Samples
+from voxgate.models.result import BadResult, check_batch, result_of
 
 __all__ = ["Invocation", "Invoker"]
 
@@ -25,12 +26,6 @@ class Invocation:
 
     outcomes: list[Outcome]
     retried: bool = False
-
-
-class _BadAnswer(Exception):
-    """The model returned something that is no result. The text says what was expected and the type of what came,
-    never the value.
-    """
 
 
 class Invoker:
@@ -57,7 +52,7 @@ class Invoker:
             return Invocation([self._one(batch[0])])
         try:
             answers = self._model.infer_batch(batch)
-            self._check_answers(answers, len(batch))
+            check_batch(answers, len(batch))
         except BaseException as error:  # The worker must outlive its model, whatever that raises.
             if not isinstance(error, InferenceError):
                 what = f"a batch of {len(batch)} failed in model {self._model.name!r}: trying item by item"
@@ -79,7 +74,7 @@ class Invoker:
                 state.value = self._model.open()
                 state.opened = True
             answer = self._model.step(audio, state.value) if call == "step" else self._model.finish(state.value)
-            return None if answer is None else self._result(answer)
+            return None if answer is None else result_of(answer)
         except InferenceError as error:
             return self._refusal(error)
         except BaseException as error:
@@ -88,7 +83,7 @@ class Invoker:
 
     def _one(self, audio: Samples) -> Outcome:
         try:
-            return self._result(self._model.infer(audio))
+            return result_of(self._model.infer(audio))
         except InferenceError as error:
             return self._refusal(error)
         except BaseException as error:
@@ -97,29 +92,10 @@ class Invoker:
 
     def _checked(self, answer: object) -> Outcome:
         try:
-            return self._result(answer)
+            return result_of(answer)
         except BaseException as error:
             self._report(f"model {self._model.name!r} failed", error)
             return InternalError(_ON_THE_WIRE)
-
-    def _result(self, answer: object) -> Mapping[str, object]:
-        """A copy, so that a model which hands out the same dict twice mixes nothing up."""
-        if not isinstance(answer, Mapping):
-            raise _BadAnswer(f"expected a mapping with string keys, not an object of type {_type_of(answer)}")
-        result = dict(answer)
-        for key in result:
-            if not isinstance(key, str):
-                raise _BadAnswer(f"expected a mapping with string keys, but a key is of type {_type_of(key)}")
-        return result
-
-    def _check_answers(self, answers: object, n_items: int) -> None:
-        if not isinstance(answers, Sequence) or isinstance(answers, (str, bytes)):
-            raise _BadAnswer(
-                f"expected infer_batch to return a sequence of {n_items} mappings, not an object of type"
-                f" {_type_of(answers)}"
-            )
-        if len(answers) != n_items:
-            raise _BadAnswer(f"expected infer_batch to return {n_items} mappings, one per item, not {len(answers)}")
 
     def _refusal(self, error: InferenceError) -> InferenceError:
         """The text of what a model raised, and nothing else of it: its class is the model's own, and its stack holds
@@ -132,11 +108,7 @@ class Invoker:
             return InferenceError(_WITHOUT_TEXT)
 
     def _report(self, what: str, error: BaseException) -> None:
-        if isinstance(error, _BadAnswer):  # Raised by us: its stack would tell nothing.
+        if isinstance(error, BadResult):  # Raised by us: its stack would tell nothing.
             self._failures.write(f"{what}: {error}")
         else:
             self._failures.write(what, error)
-
-
-def _type_of(value: object) -> str:
-    return repr(type(value).__qualname__)

@@ -40,8 +40,9 @@ from voxgate.engine.channel import (
     Trial,
     Warm,
 )
+from voxgate.engine.trial import report_trial
 from voxgate.engine.worker import decode_outcome
-from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError, VoxgateError
+from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError
 from voxgate.models.base import Model, Samples
 from voxgate.tasks import spawn_thread
 
@@ -457,12 +458,7 @@ class _Worker:
         process.say(Trial(n_items), "ran a trial call")
         answer = process.wait_for(Answer, self._engine.clock() + self._engine.deadline_s)
         for outcome in map(decode_outcome, answer.outcomes):
-            if isinstance(outcome, VoxgateError):
-                logger.warning(
-                    "the trial call of model %r with a second of noise failed (%s): starting all the same",
-                    self._engine.name,
-                    outcome.code,
-                )
+            report_trial(self._engine.name, outcome)
 
     def _serve(self, process: _Process) -> None:
         """Runs batches until there will be no more. Whatever it raises, the jobs it had have been handed back."""

@@ -17,7 +17,8 @@ from voxgate.audio import resample
 from voxgate.engine.base import BatchLimits, EngineCounts, Job, JobSource, Outcome, State, Work
 from voxgate.engine.failures import FailureLog
 from voxgate.engine.invoker import Invocation, Invoker
-from voxgate.errors import ConfigError, InternalError, ModelLoadError, VoxgateError
+from voxgate.engine.trial import faint_noise, report_trial
+from voxgate.errors import ConfigError, InternalError, ModelLoadError
 from voxgate.models.base import Batch, Model, Samples
 from voxgate.models.loader import explained
 from voxgate.tasks import spawn_thread
@@ -143,12 +144,7 @@ class ThreadEngine:
         for outcome in self._trial_outcomes():
             if self._stopping:
                 break
-            if isinstance(outcome, VoxgateError):
-                logger.warning(
-                    "the trial call of model %r with a second of noise failed (%s): starting all the same",
-                    self._model.name,
-                    outcome.code,
-                )
+            report_trial(self._model.name, outcome)
         elapsed_s = time.perf_counter() - started_s
         logger.info("model %r is warm after %.2f s", self._model.name, elapsed_s)
         return elapsed_s
@@ -157,10 +153,10 @@ class ThreadEngine:
         model, rate = self._model, self._model.sample_rate
         if model.stateless:
             for n_items in (1, 2) if self._limits.max_items > 1 else (1,):
-                yield from self._invoker.invoke(Batch.gather([_faint_noise(rate) for _ in range(n_items)])).outcomes
+                yield from self._invoker.invoke(Batch.gather([faint_noise(rate) for _ in range(n_items)])).outcomes
         if model.stateful:
             state = State()
-            yield self._invoker.call("step", _faint_noise(rate), state)
+            yield self._invoker.call("step", faint_noise(rate), state)
             yield self._invoker.call("finish", np.empty(0, np.float32), state)
 
     def stop(self, timeout_s: float | None = None) -> bool:
@@ -220,9 +216,3 @@ def _usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _faint_noise(sample_rate: int) -> Samples:
-    """One second at -60 dBFS, the same every time; noise, because digital silence takes short cuts in some models."""
-    noise: Samples = (1e-3 * np.random.default_rng(0).standard_normal(sample_rate)).astype(np.float32)
-    return noise

@@ -23,7 +23,6 @@ from collections.abc import Mapping
 from typing import Any, Literal, NoReturn
 
 import msgspec
-import numpy as np
 from msgspec import Raw
 
 from voxgate.engine.arena import map_batch
@@ -44,8 +43,9 @@ from voxgate.engine.channel import (
 )
 from voxgate.engine.failures import FailureLog
 from voxgate.engine.invoker import Invoker
+from voxgate.engine.trial import faint_noise
 from voxgate.errors import ConfigError, InferenceError, InternalError, VoxgateError, text_of
-from voxgate.models.base import Batch, Model, Samples
+from voxgate.models.base import Batch, Model
 from voxgate.models.loader import explained, load_model
 from voxgate.tasks import spawn_thread
 
@@ -113,7 +113,7 @@ def _serve(channel: Channel, log: _SentLog, spec: str, options: Mapping[str, Any
                 log.hold()
                 channel.send(answer)
             case Trial(n_items):
-                answer = _answer(invoker, Batch.gather([_faint_noise(model.sample_rate)] * n_items))
+                answer = _answer(invoker, Batch.gather([faint_noise(model.sample_rate)] * n_items))
                 log.hold()
                 channel.send(answer)
             case Prepare(arena_bytes, warm_up):
@@ -153,12 +153,6 @@ def _close(model: Model) -> None:
         model.close()
     except (Exception, SystemExit) as error:
         logger.error("closing model %r failed", model.name, exc_info=error)
-
-
-def _faint_noise(sample_rate: int) -> Samples:
-    """One second at -60 dBFS; noise, because digital silence takes short cuts in some models."""
-    noise: Samples = (1e-3 * np.random.default_rng(0).standard_normal(sample_rate)).astype(np.float32)
-    return noise
 
 
 # --- outcomes ---

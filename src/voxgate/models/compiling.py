@@ -1,14 +1,14 @@
 """Numba for the models of ours: compiled at import, and kept on disk.
 
 The compiled code is cached in the first of these places that can be written: ``$NUMBA_CACHE_DIR``, ``__pycache__``
-beside the model's file, the user's cache directory. Where there is none, it is compiled anew at each start, which takes
-a second or two.
+beside the model's file, the user's cache directory. Where there is none, or the cache cannot be read or written (a full
+disk, a file that was cut short), it is compiled anew at each start, which takes a second or two.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -24,22 +24,27 @@ F = TypeVar("F", bound=Callable[..., Any])
 def compiled(signature: str) -> Callable[[F], F]:
     """``numba.njit`` for one signature, at once, without the GIL, cached on disk where there is a place for it.
 
-    Numba itself raises when it finds none: in a container with a read-only file system, say.
+    Numba itself raises when the cache fails, whatever the reason; then the function is compiled without it.
     """
 
     def compile_now(function: F) -> F:
         try:
             compiled = numba.njit(signature, nogil=True, cache=True)(function)
-        except RuntimeError as error:
-            if "no locator" not in str(error):
-                raise
-            _say_no_place()
-            compiled = numba.njit(signature, nogil=True)(function)
+        except Exception as error:
+            compiled = numba.njit(signature, nogil=True)(function)  # raises too, if the function is at fault
+            _warn(f"{type(error).__name__}: {error}")
         return cast(F, compiled)
 
     return compile_now
 
 
-@functools.cache
-def _say_no_place() -> None:
-    logger.warning("no place to keep compiled code: compiling at each start; NUMBA_CACHE_DIR may name one")
+_warned = threading.Event()
+
+
+def _warn(reason: str) -> None:
+    """Once in each process, for every function of every model has the same trouble."""
+    if not _warned.is_set():
+        _warned.set()
+        logger.warning(
+            "cannot keep compiled code (%s): compiling at each start; NUMBA_CACHE_DIR may name another place", reason
+        )

@@ -133,5 +133,5 @@ def _in_range(knob: str, value: float, highest: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{knob} must be a number of 0..{highest:g}, not {value!r}")
     if not 0.0 <= value <= highest:  # also catches NaN
-        raise ValueError(f"{knob} must be within 0..{highest:g}, not {value!r}")
+        raise ValueError(f"{knob} must be within 0..{highest:g}, not {value:g}")
     return float(value)

@@ -17,6 +17,7 @@ from typing import Any
 from voxgate.errors import ConfigError, ModelLoadError, text_of
 from voxgate.models.base import Model
 from voxgate.models.function import FunctionModel
+from voxgate.models.options import convert
 
 __all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model"]
 
@@ -68,7 +69,8 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
       factory: a callable or class that takes the options alone and returns a Model or such a function. What cannot run
       without one positional argument that no option fills is taken for a function of the audio.
 
-    `options` are keyword arguments of the constructor or factory, or of every call of a function.
+    `options` are keyword arguments of the constructor or factory, or of every call of a function; each is converted to
+    the type that its annotation names (see :mod:`.options`).
 
     Raises :class:`voxgate.errors.ModelLoadError`, saying what was expected, what came and what to do.
     """
@@ -214,8 +216,9 @@ def _construct(spec: str, found: Any, arguments: tuple[str, ...], options: dict[
         )
     if not inspect.isclass(found) and _takes_audio(found, arguments, options):
         parameters = _parameters(found)
-        _check_options(spec, parameters and dict(list(parameters.items())[1:]), (), options)
-        return FunctionModel(found, options)
+        if parameters is not None:
+            parameters = dict(list(parameters.items())[1:])
+        return FunctionModel(found, _options(spec, found, parameters, (), options)[1])
     return _call_factory(spec, found, arguments, options)
 
 
@@ -235,7 +238,7 @@ def _takes_audio(function: Callable[..., Any], arguments: tuple[str, ...], optio
 
 
 def _call_factory(spec: str, factory: Callable[..., Any], arguments: tuple[str, ...], options: dict[str, Any]) -> Model:
-    _check_options(spec, _parameters(factory), arguments, options)
+    arguments, options = _options(spec, factory, _parameters(factory), arguments, options)
     try:
         made = factory(*arguments, **options)
     except ConfigError:
@@ -272,12 +275,23 @@ def _positional(parameters: _Parameters) -> list[inspect.Parameter]:
     return [parameter for parameter in parameters.values() if parameter.kind in kinds]
 
 
-def _check_options(
-    spec: str, parameters: _Parameters | None, arguments: tuple[str, ...], options: Mapping[str, Any]
-) -> None:
-    """Compares what is given with what the signature takes, for better words than those of a TypeError."""
+def _options(
+    spec: str,
+    function: Callable[..., Any],
+    parameters: _Parameters | None,
+    arguments: tuple[str, ...],
+    options: Mapping[str, Any],
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What is given, compared with what the signature takes and converted to its types."""
     if parameters is None:
-        return
+        parameters = {"options": inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)}
+    else:
+        _check_options(spec, parameters, arguments, options)
+    return convert(spec, function, parameters, arguments, options)
+
+
+def _check_options(spec: str, parameters: _Parameters, arguments: tuple[str, ...], options: Mapping[str, Any]) -> None:
+    """Compares what is given with what the signature takes, for better words than those of a TypeError."""
     positional = [parameter.name for parameter in _positional(parameters)]
     takes_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
     if len(arguments) > len(positional) and not takes_any:

@@ -104,7 +104,7 @@ export class Listening {
       isFull: () => !connection.isTaking || connection.waiting_bytes > FULL_BYTES,
       push: (samples) => {
         if (!connection.isTaking) return;
-        this.#timeline.addAudio(session, samples);
+        this.#timeline.addAudio(session, samples, performance.now());
         connection.send(samples);
         if (connection.waiting_bytes > LOST_BYTES) this.#giveUp("behind");
       },
@@ -131,7 +131,7 @@ export class Listening {
     this.source.pause();
     if (opened && this.source.goTo) this.source.goTo((session.begins_s ?? 0) + answered_s);
     if (opened && this.phase === "finishing" && !session?.wasDrained && !this.source.goTo) {
-      this.#on.problem(PASSING.has(code) ? "gone" : code, reason);
+      this.#on.problem(PASSING.has(code) ? "gone-at-the-end" : code, reason);
       this.#end();
     } else if (opened && !PASSING.has(code) && !asked) {
       this.#on.problem(code, reason);

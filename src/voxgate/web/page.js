@@ -22,6 +22,8 @@ const ROUTES = {
   stateful: "The model hears everything in order and remembers: it follows the sound.",
 };
 
+const GONE = new Set(["gone", "gone-at-the-end", 1001]);
+
 const at = (id) => document.getElementById(id);
 
 const timeline = new Timeline();
@@ -33,7 +35,10 @@ const controls = new Controls(at("vad-controls"), at("vad-reset"), showControls)
 const listening = new Listening(timeline, token, {
   phase: showPhase,
   event: receive,
-  problem: (kind, detail) => notify(explain(kind, detail)),
+  problem: (kind, detail) => {
+    if (GONE.has(kind)) presence = "away"; // until it answers again
+    notify(explain(kind, detail));
+  },
   recovered: () => notify({ title: "The server is back.", help: "Listening goes on; everything from before still stands." }, "good"),
 });
 
@@ -105,6 +110,7 @@ function showState() {
       [kind, text] = ["speech", session.nChannels > 1 ? `Hears speech on channel ${which.join(", ")}` : "Hears speech"];
     } else [kind, text] = ["silence", source.kind === "microphone" ? "Listening: silence" : "Hears no speech"];
   } else if (presence === "locked") text = "Enter the token under Access first.";
+  else if (presence === "away") [kind, text] = ["away", "The server does not answer."];
   else if (chosenKind() === "microphone") text = "Press Start and speak.";
   else text = chosenFile ? "Press Start to send the file." : "Choose a sound file.";
   if (state.textContent !== text) state.textContent = text;
@@ -139,8 +145,7 @@ function receive(event, changed, session) {
   for (const entry of changed) {
     if (entry.state !== "final" || entry.answer_s === null) continue;
     at("answer").textContent = duration(entry.answer_s);
-    // At live pace the audio sent so far is the clock: how long ago the last word was.
-    at("total").textContent = isLiveSource ? duration(Math.max(0, session.duration_s - entry.end_s)) : "–";
+    at("total").textContent = isLiveSource ? duration(session.since_s(entry.end_s, performance.now())) : "–";
   }
   showState();
   showTools();
@@ -150,11 +155,10 @@ function receive(event, changed, session) {
 function showNumbers() {
   const { phase, session } = listening;
   if (session !== null) at("sent").textContent = clock(session.duration_s, 0);
-  if (phase === "listening" || phase === "finishing") {
-    const lag_s = lags.lag_s === null ? null : lags.lag_s + listening.unsent_s;
-    at("lag").textContent = lag_s === null ? "–" : duration(lag_s);
-    at("factor").textContent = lags.factor === null ? "–" : lags.factor.toFixed(3);
-  }
+  const isOpen = phase === "listening" || phase === "finishing"; // otherwise nothing lags behind
+  const lag_s = lags.lag_s === null || !isOpen ? null : lags.lag_s + listening.unsent_s;
+  at("lag").textContent = lag_s === null ? "–" : duration(lag_s);
+  at("factor").textContent = lags.factor === null ? "–" : lags.factor.toFixed(3);
   at("streams").textContent = info?.streams ? `${info.streams.open} / ${info.streams.max}` : "–";
 }
 

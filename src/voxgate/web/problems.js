@@ -46,6 +46,10 @@ export const PROBLEMS = {
     title: "The server does not answer.",
     help: "What it said so far stands. This page tries again by itself and goes on when it is back.",
   }),
+  "gone-at-the-end": () => ({
+    title: "The server was gone before its last results came.",
+    help: "What it said so far stands. Press Start when it is back.",
+  }),
   busy: (reason) => ({
     title: "The server takes no more streams just now.",
     help: `It says: ${reason}. This page tries again by itself.`,

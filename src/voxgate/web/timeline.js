@@ -57,6 +57,7 @@ export class Session {
     this.#steps = { index: 0, low: new Int16Array(nChannels), high: new Int16Array(nChannels), empty: true };
   }
 
+  #sent_ms = 0; // when the last audio was sent
   #open; // entries that owe an answer
   #steps; // the step of the waves that is not full yet
 
@@ -68,12 +69,19 @@ export class Session {
     return this.offset_s + this.duration_s;
   }
 
+  // How long ago a moment of the session was sent, at live pace: the audio is the clock, and after the last of it the
+  // computer's.
+  since_s(time_s, now_ms) {
+    return Math.max(0, this.duration_s - time_s) + (now_ms - this.#sent_ms) / 1000;
+  }
+
   isSpeaking(channel) {
     return this.#open[channel].at(-1)?.state === "speaking";
   }
 
   // Interleaved samples that were sent.
-  addAudio(data) {
+  addAudio(data, now_ms) {
+    this.#sent_ms = now_ms;
     const { nChannels, recording, waves } = this;
     const steps = this.#steps;
     const perStep = recording.sampleRate * WAVE_STEP_S;
@@ -243,8 +251,8 @@ export class Timeline {
     return session;
   }
 
-  addAudio(session, data) {
-    session.addAudio(data);
+  addAudio(session, data, now_ms) {
+    session.addAudio(data, now_ms);
     let bytes = this.sessions.reduce((sum, one) => sum + one.recording.bytes, 0);
     for (const { recording } of this.sessions) {
       while (bytes > MAX_BYTES && recording.chunks.length > 0) {

@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from bad_wire import BadWire, Fate
+from helpers.bad_wire import BadWire, Fate
+from helpers.raw import Raw
+from helpers.wire import STOP, bursts, encode, pieces, start, story, stream
 from hostile.leftovers import SETTLE_S, held, settle
 from hostile.siege import Neighbour
-from raw import Raw
-from wire import STOP, bursts, encode, pieces, start, story, stream
 
 TALK = encode(bursts((0.6, 1.2), (2.1, 2.7), length_s=3.5))
 CLIENTS = 60
