@@ -199,7 +199,12 @@ class SegmentedRunner(Runner):
                 self._newer[channel] = event
                 return
             self._cancel(before)
-        audio = self._session.read(channel, event.start_pos, event.end_pos)
+        try:
+            audio = self._session.read(channel, event.start_pos, event.end_pos)
+        except IndexError:
+            # The segment has ended in frames that the detector has seen, and whose events come with the next turn.
+            self._tally.interims_superseded += 1
+            return
         call = self._ask(channel, audio, event.start_pos, event.end_pos, is_final=False)
         self._interims[channel] = call if call.job in self.calls else None
 
