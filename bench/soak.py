@@ -279,7 +279,9 @@ def report(name: str, churn: Churn, samples: list[dict[str, float]]) -> dict[str
             cells += ["", "", ""]
         print(f"| {key.replace('_', ' ').removesuffix(' bytes')} | {' | '.join(cells)} |")
     first_half = warm[: max(1, len(warm) // 2)]  # what leaks has doubled since; a thread that begins late has not
-    leaks = [key for key in COUNTED if warm[-1][key] > max(sample[key] for sample in first_half)]
+    leaks = [
+        key for key in COUNTED if min(sample[key] for sample in warm[-3:]) > max(sample[key] for sample in first_half)
+    ]
     if warm[-1]["streams"] > 0 or leaks:
         churn.problems.append(f"more {', '.join(leaks or ['streams'])} than before, though it is idle")
     for problem, times_seen in Counter(churn.problems).most_common(5):

@@ -2,7 +2,7 @@
 
     python bench/soak_server.py PROBE_SOCKET serve --model soak_models:Pitch ...
 
-Each connection to the Unix socket PROBE_SOCKET gets one line of JSON, after a full garbage collection (`Held`).
+Each connection to the Unix socket PROBE_SOCKET gets one line of JSON, with what it holds (`held`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import linecache
 import re
 import socket
 import sys
@@ -39,12 +40,15 @@ def mallinfo2() -> Mallinfo2:
 
 
 def held() -> dict[str, int]:
-    """What the process holds now.
+    """What the process holds when it has given back what it can: garbage, source text that was read for a stack in the
+    log, pages that malloc does not need.
 
     in_use_bytes: allocated with malloc and not freed; heap_bytes: what malloc has of the system for it. Objects of up
     to 512 bytes are not among them: Python allocates these itself, counted in python_blocks.
     """
+    linecache.clearcache()
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     info = mallinfo2()
     status = Path("/proc/self/status").read_text()
     resident = re.search(r"VmRSS:\s+(\d+)", status)
