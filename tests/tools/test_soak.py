@@ -15,7 +15,7 @@ import pytest
 BENCH = Path(__file__).parents[2] / "bench"
 
 ROUNDS, STREAMS = 15, 50  # of a run of five minutes
-ALLOWED_BYTES = 50.0
+ALLOWED_BYTES = 100.0
 
 
 @pytest.fixture(scope="module")
