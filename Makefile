@@ -121,7 +121,7 @@ hostile: $(VENV)/.ready ## 10 000 bad connections against a real server: is ever
 
 MINUTES = 25
 
-soak: $(VENV)/.ready ## streams that come and go on all routes, faults on, for MINUTES=25: does memory grow?
+soak: $(VENV)/.ready ## streams that come and go on all routes, faults on, for MINUTES=25: does each leave memory behind? 1: yes, 3: not settled
 	@cd $(ROOT) && $(BIN)/python bench/soak.py --minutes $(MINUTES) $(ARGS)
 
 docs: $(VENV)/.ready ## the documentation site, in build/docs; a link or a name that leads nowhere is an error

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,16 @@ START_S = 60
 
 
 class ServerProcess:
-    """Started by entering, ended by leaving. Its log goes to `log`, or nowhere."""
+    """Started by entering, ended by leaving. Its log goes to `log`, or nowhere. `program`: arguments of Python in front
+    of `serve`.
+    """
 
     def __init__(
-        self, settings: Mapping[str, Any], log: Path | None = None, variables: Mapping[str, str] | None = None
+        self,
+        settings: Mapping[str, Any],
+        log: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "voxgate"),
     ) -> None:
         flags = [flag for key, value in settings.items() for flag in ("--set", f"{key}={value}") if key != "model"]
         model = ["--model", str(settings["model"])] if "model" in settings else []
@@ -27,7 +33,7 @@ class ServerProcess:
         environment |= variables or {}
         self._log = log.open("w") if log is not None else subprocess.DEVNULL
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "voxgate", "serve", "--port", "0", "--set", "metrics.max_age_s=0", *model, *flags],
+            [sys.executable, *program, "serve", "--port", "0", "--set", "metrics.max_age_s=0", *model, *flags],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=self._log,

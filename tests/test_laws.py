@@ -406,6 +406,49 @@ def test_a_final_for_which_the_server_has_no_room_comes_again():
     asyncio.run(main())
 
 
+def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
+    """A long message is looked at as it comes, but its events wait for the end of the turn. An answer in between finds
+    an interim that was put off, of a segment whose audio is gone.
+    """
+    scheduler, turns, events = InstantScheduler(), Turns(), []
+    config = load_config(environ={}, overrides={"vad.prefix_padding_ms": 0})
+    service: Any = SimpleNamespace(
+        config=config,
+        scheduler=scheduler,
+        gathering=turns.gathering,
+        detector=DETECTORS["silero"],
+        vad=VadConfig(**config.vad.tunables()),
+        model=None,
+        tally=Tally(),
+    )
+    runner = RUNNERS["segmented"](
+        service, Start(AudioFormat(1, 16_000, 16, False), interim_results=True), events.append, lambda: None
+    )
+    data = encode(SPEECH[0, : 5 * SPEECH_RATE])
+    fed_bytes = 0
+    while not scheduler.jobs:
+        runner.feed(data[fed_bytes : fed_bytes + 3200])
+        fed_bytes += 3200
+        turns.end()
+    scheduler.jobs[0].taken_s = 1.0  # it runs
+    while not runner._newer[0]:
+        runner.feed(data[fed_bytes : fed_bytes + 3200])
+        fed_bytes += 3200
+        turns.end()
+    runner.feed(data[fed_bytes:])  # the end of the segment, and more
+    assert service.tally.interims_superseded == 0
+    scheduler.answer()
+    assert service.tally.interims_superseded == 1
+    assert scheduler.jobs == []
+    turns.end()
+    runner.finish()
+    while scheduler.jobs:
+        scheduler.answer()
+    assert runner.owed == 0
+    finals = [event for event in events if isinstance(event, Segment) and event.is_final]
+    assert len(finals) == sum(isinstance(event, Active) for event in events) > 1
+
+
 # Many streams at once, on a real server
 
 

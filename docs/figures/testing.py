@@ -24,7 +24,7 @@ import plots
 import sections
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from soak import slope_per_h
+from slopes import slope
 
 from reference.resample_ref import output_length
 from voxgate._native.session import VadEvent, VadSession
@@ -256,24 +256,24 @@ def soaks(leak_mib_per_h: float) -> np.ndarray:
     return 150 + sizes + leak_mib_per_h * np.arange(SAMPLES) * EVERY_S / 3600
 
 
-def every_sample_is_news(times_s: np.ndarray, sizes: np.ndarray) -> tuple[float, float]:
+def every_sample_is_news(time_h: np.ndarray, sizes: np.ndarray) -> tuple[float, float]:
     """Least squares as a spreadsheet does it."""
-    time_h = (times_s - times_s.mean()) / 3600
-    slope = (time_h @ sizes) / (time_h @ time_h)
-    rest = sizes - sizes.mean() - slope * time_h
-    return slope, 1.96 * np.sqrt(rest @ rest / (len(sizes) - 2) / (time_h @ time_h))
+    time_h = time_h - time_h.mean()
+    rise = (time_h @ sizes) / (time_h @ time_h)
+    rest = sizes - sizes.mean() - rise * time_h
+    return rise, 1.96 * np.sqrt(rest @ rest / (len(sizes) - 2) / (time_h @ time_h))
 
 
 def leaks() -> list[str]:
     times_s = np.arange(SAMPLES) * EVERY_S
 
     def called(judge: Callable[..., tuple[float, float]], leak: float) -> str:
-        verdicts = [judge(times_s, sizes) for sizes in soaks(leak)]
-        return f"{100 * np.mean([slope - half > 0 for slope, half in verdicts]):.0f} %"
+        verdicts = [judge(times_s / 3600, sizes) for sizes in soaks(leak)]
+        return f"{100 * np.mean([rise - half > 0 for rise, half in verdicts]):.0f} %"
 
     lines = ["| soaks of 20 minutes called a leak | every sample counts | means of ten batches |", "|---|---|---|"]
     lines += [
-        f"| {name} | {called(every_sample_is_news, leak)} | {called(slope_per_h, leak)} |"
+        f"| {name} | {called(every_sample_is_news, leak)} | {called(slope, leak)} |"
         for name, leak in {"no leak": 0.0, "a leak of 5 MiB an hour": 5.0, "a leak of 20 MiB an hour": 20.0}.items()
     ]
     return lines
