@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
-from wire import Client, bursts, encode, start, stream
 
+from helpers.wire import Client, bursts, encode, start, stream
 from hostile.leftovers import held, settle
 from voxgate.models import Model
 
