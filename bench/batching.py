@@ -28,8 +28,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from voxgate.client import stream
-from voxgate.messages import Error, Inactive, Segment
-from voxgate.speech import path
+from voxgate.protocol.events import Error, Inactive, Segment
+from voxgate.recordings import path
 
 MODEL = {
     "model": "dummy",
@@ -51,9 +51,9 @@ def serve(overrides: Mapping[str, Any], pipe: multiprocessing.connection.Connect
     import uvloop
 
     from voxgate.config import load_config
-    from voxgate.listening import listen
-    from voxgate.service import Service
-    from voxgate.serving import Server
+    from voxgate.server import Server
+    from voxgate.server.sockets import listen
+    from voxgate.service.service import Service
 
     config = load_config(environ={}, overrides={"server.port": 0, "server.log_level": "error", **overrides})
     service = Service(config)

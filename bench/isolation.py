@@ -36,7 +36,7 @@ from websockets.asyncio.client import connect
 
 import voxgate
 from voxgate.client import stream
-from voxgate.speech import path
+from voxgate.recordings import path
 
 HERE = Path(__file__).parent
 RATE = 16_000

@@ -19,8 +19,8 @@ import time
 from typing import Any
 
 from voxgate.client import stream
-from voxgate.messages import Error, Inactive, Segment
-from voxgate.speech import path
+from voxgate.protocol.events import Error, Inactive, Segment
+from voxgate.recordings import path
 
 TICK_S = 0.001
 
@@ -30,9 +30,9 @@ def serve(overrides: dict[str, Any], pipe: multiprocessing.connection.Connection
     import uvloop
 
     from voxgate.config import load_config
-    from voxgate.listening import listen
-    from voxgate.service import Service
-    from voxgate.serving import Server
+    from voxgate.server import Server
+    from voxgate.server.sockets import listen
+    from voxgate.service.service import Service
 
     config = load_config(environ={}, overrides={"server.port": 0, **overrides})
     service = Service(config)

@@ -21,7 +21,7 @@ import numpy as np
 import soxr
 
 from voxgate._native.resample import Resampler
-from voxgate.audio import SoxrResampler
+from voxgate.audio.soxr import SoxrResampler
 
 TO_RATE = 16_000
 FROM_RATES = (48_000, 44_100, 22_050, 8_000, 44_101)

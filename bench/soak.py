@@ -89,8 +89,8 @@ TEXT = {"s16": "<i2", "f32": "<f4"}
 
 def talk(seconds: int = 20) -> np.ndarray:
     """Somebody who speaks and pauses, at 16 kHz: the bundled recording, once round."""
-    from voxgate.audio import read_audio
-    from voxgate.speech import path
+    from voxgate.audio.files.read import read_audio
+    from voxgate.recordings import path
 
     planes, rate = read_audio(path("demo"))
     return planes[0, : seconds * rate]
@@ -100,7 +100,7 @@ TALK = talk()
 
 
 def recording(rate: int, channels: int, encoding: str) -> bytes:
-    from voxgate.audio import resample
+    from voxgate.audio.soxr import resample
 
     plane = resample(TALK, 16_000, rate)
     planes = np.clip(np.stack([plane, 0.5 * plane[::-1]])[:channels].T, -1, 1)

@@ -21,9 +21,9 @@ from uvicorn.server import ServerState
 
 from voxgate.config import load_config
 from voxgate.models import FunctionModel
-from voxgate.service import Service
-from voxgate.serving.server import uvicorn_config
-from voxgate.serving.websocket import WebSocketProtocol
+from voxgate.server.server import uvicorn_config
+from voxgate.server.websocket import WebSocketProtocol
+from voxgate.service.service import Service
 
 STREAMS = 10
 REQUEST = (

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 
 from helpers.worker_models import count
-from voxgate.engine.base import Engine, Job
-from voxgate.engine.processes import ProcessEngine
-from voxgate.engine.threads import ThreadEngine
+from voxgate.inference.engine.base import Engine, Job
+from voxgate.inference.engine.processes import ProcessEngine
+from voxgate.inference.engine.threads import ThreadEngine
+from voxgate.inference.scheduler import Scheduler
 from voxgate.models import FunctionModel
-from voxgate.scheduler import Scheduler
 
 RATE = 16_000
 CALLS = [(1, 1), (10, 1), (1, 64)]  # seconds of audio of one call, calls at once

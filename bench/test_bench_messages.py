@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from voxgate.config import LimitsSettings
-from voxgate.messages import Active, Segment, Start, encode_event, parse_event, parse_request
-from voxgate.protocol import Protocol
+from voxgate.protocol.events import Active, Segment
+from voxgate.protocol.json_codec import encode_event, parse_event, parse_request
+from voxgate.protocol.machine import SessionMachine
+from voxgate.protocol.requests import Start
 
 Benchmark = Callable[..., Any]
 
@@ -153,7 +155,7 @@ class NoVad:
 @pytest.mark.benchmark(group="audio message through the session machine")
 @pytest.mark.parametrize("path", ["receive_audio", "receive"])
 def test_voxgate_audio(benchmark: Benchmark, path: str) -> None:
-    protocol = Protocol(LimitsSettings(), NoVad())
+    protocol = SessionMachine(LimitsSettings(), NoVad())
     protocol.receive(START)
     data = bytes(640)
     actions = benchmark(getattr(protocol, path), data)

@@ -13,8 +13,8 @@ import soxr
 
 from voxgate._native import isa, resample
 from voxgate._native.resample import Resampler
-from voxgate.audio import StreamDecoder
-from voxgate.messages import AudioFormat
+from voxgate.audio.decoder import StreamDecoder
+from voxgate.protocol.formats import AudioFormat
 
 CHUNKS = 50
 # From 44101 Hz one row per phase would be 16000 rows: interpolated. What a client may ask for, not what one does.

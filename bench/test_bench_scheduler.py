@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voxgate.engine.base import Job
-from voxgate.engine.threads import ThreadEngine
+from voxgate.inference.engine.base import Job
+from voxgate.inference.engine.threads import ThreadEngine
+from voxgate.inference.scheduler import Scheduler
 from voxgate.models.base import Batch, Model
-from voxgate.scheduler import Scheduler
 
 AUDIO = np.zeros(320, np.float32)
 THREADS = 2

@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from voxgate import speech
+from voxgate import recordings
 from voxgate._native.detector import Detector
 from voxgate._native.session import VadSession
-from voxgate.audio import read_audio
-from voxgate.vad import VadConfig, load_detector
+from voxgate.audio.files.read import read_audio
+from voxgate.vad.config import VadConfig
+from voxgate.vad.detectors import load_detector
 
 Audio = npt.NDArray[np.float32]
 RATE = 16_000
@@ -96,7 +97,7 @@ class PythonSession:
 
 
 def chunks(milliseconds: int) -> list[Audio]:
-    audio = read_audio(speech.path("demo"))[0]
+    audio = read_audio(recordings.path("demo"))[0]
     n = RATE * milliseconds // 1000
     return [np.ascontiguousarray(audio[:, at : at + n]) for at in range(0, audio.shape[1] - n + 1, n)]
 

@@ -19,10 +19,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from voxgate import speech
+from voxgate import recordings
 from voxgate._native import isa
 from voxgate._native.silero import SileroDetector, SileroNetwork
-from voxgate.weights import load_weights
+from voxgate.vad.weights import load_weights
 
 Benchmark = Callable[..., Any]
 
@@ -50,7 +50,7 @@ def onnx_model() -> bytes:
 
 def frames(channels: int) -> NDArray[np.float32]:
     """Speech, (channels, 512)."""
-    samples = soundfile.read(speech.path("demo"), dtype="float32", always_2d=True)[0][:, 0]
+    samples = soundfile.read(recordings.path("demo"), dtype="float32", always_2d=True)[0][:, 0]
     return np.stack([samples[start : start + FRAME] for start in range(20_000, 20_000 + 100 * channels, 100)])
 
 

@@ -17,9 +17,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from voxgate import speech
-from voxgate.audio import resample
-from voxgate.vad import VadConfig, segments
+from voxgate import recordings as speech
+from voxgate.audio.soxr import resample
+from voxgate.vad.config import VadConfig
+from voxgate.vad.offline import segments
 
 Audio = NDArray[np.float32]
 RATE = 16_000

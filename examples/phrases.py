@@ -39,8 +39,9 @@ from typing import Any
 import numpy as np
 
 import voxgate
-from voxgate import speech
-from voxgate.audio import read_audio, resample
+from voxgate import recordings
+from voxgate.audio.files.read import read_audio
+from voxgate.audio.soxr import resample
 
 RATE = 16_000
 HOP, WINDOW = 320, 512  # samples: a frame every 20 ms, of 32 ms
@@ -128,10 +129,11 @@ BANDS = triangles()
 
 def bundled() -> list[tuple[str, np.ndarray]]:
     """What is said in the recording ``demo``, which every Voxgate brings."""
-    planes, rate = read_audio(speech.path("demo"))
+    planes, rate = read_audio(recordings.path("demo"))
     audio = resample(planes[0], rate, RATE)
     return [
-        (said.text, audio[round(said.start_s * RATE) : round(said.end_s * RATE)]) for said in speech.truth("demo")[0]
+        (said.text, audio[round(said.start_s * RATE) : round(said.end_s * RATE)])
+        for said in recordings.truth("demo")[0]
     ]
 
 

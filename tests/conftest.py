@@ -15,8 +15,8 @@ import pytest
 from helpers.signals import let_children_hear
 from voxgate.config import load_config
 from voxgate.models import FunctionModel, Model
-from voxgate.service import Service
-from voxgate.serving import Server, listen_for
+from voxgate.server import Server, listen_for
+from voxgate.service.service import Service
 
 # How long an example takes depends on who else has work for the machine.
 hypothesis.settings.register_profile(
@@ -121,8 +121,8 @@ def serve() -> Iterator[Callable[..., LiveServer]]:
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever takes its time on a busy machine is not told in the log."""
-    monkeypatch.setattr("voxgate.tasks._SLOW_S", 60.0)
-    monkeypatch.setattr("voxgate.watchdog._STALL_S", 60.0)
+    monkeypatch.setattr("voxgate.runtime.tasks._SLOW_S", 60.0)
+    monkeypatch.setattr("voxgate.runtime.watchdog._STALL_S", 60.0)
 
 
 @pytest.fixture
@@ -131,13 +131,13 @@ def patient_end(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     the grace time that it has otherwise: a busy machine may need it for what is said last.
     """
     patched = (
-        "serving.server.LAST_FINALS_S",
-        "serving.server.LAST_CLOSES_S",
-        "serving.server.GONE_S",
-        "supervisor.GONE_S",
+        "server.server.LAST_FINALS_S",
+        "server.server.LAST_CLOSES_S",
+        "server.server.GONE_S",
+        "server.supervisor.GONE_S",
     )
     path = tmp_path_factory.mktemp("patient")
-    lines = ["import voxgate.serving.server, voxgate.supervisor"]
+    lines = ["import voxgate.server.server, voxgate.server.supervisor"]
     for name in patched:
         monkeypatch.setattr(f"voxgate.{name}", 25.0)
         if "FINALS" not in name:  # that time is used up where the model never returns

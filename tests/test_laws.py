@@ -16,16 +16,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.wire import STOP, Client, bursts, encode, pieces, start, story, stream
-from voxgate.audio import read_audio, resample
+from voxgate.audio.files.read import read_audio
+from voxgate.audio.soxr import resample
 from voxgate.config import load_config
-from voxgate.engine.base import Job
 from voxgate.errors import Overloaded
-from voxgate.gathering import Gathering
-from voxgate.messages import Active, AudioFormat, Error, Event, Inactive, Probabilities, Segment, Start
-from voxgate.metrics import Tally
-from voxgate.runners import RUNNERS, Replies
-from voxgate.speech import path
-from voxgate.vad import VadConfig, load_detector, speech_probabilities
+from voxgate.inference.engine.base import Job
+from voxgate.observe.metrics import Tally
+from voxgate.protocol.events import Active, Error, Event, Inactive, Probabilities, Segment
+from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.requests import Start
+from voxgate.recordings import path
+from voxgate.session.routes import RUNNERS, ReorderBuffer
+from voxgate.vad.batcher import VadBatcher
+from voxgate.vad.config import VadConfig
+from voxgate.vad.detectors import load_detector
+from voxgate.vad.offline import speech_probabilities
 
 
 class Turns:
@@ -33,7 +38,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._soon: list[Any] = []
-        self.gathering = Gathering(self._soon.append)
+        self.vad_batcher = VadBatcher(self._soon.append)
 
     def end(self) -> None:
         soon, self._soon[:] = self._soon[:], []
@@ -101,7 +106,7 @@ def run(
     service = SimpleNamespace(
         config=config,
         scheduler=scheduler,
-        gathering=turns.gathering,
+        vad_batcher=turns.vad_batcher,
         detector=DETECTORS[detector],
         vad=VadConfig(**config.vad.tunables()),
         model=SimpleNamespace(sample_rate=16_000),
@@ -254,7 +259,7 @@ def test_simple_loses_no_sample(n_frames, channels, rate):
 @given(st.data())
 def test_replies_leave_in_the_order_of_their_places(data):
     sent: list[Any] = []
-    replies = Replies(sent.append)
+    replies = ReorderBuffer(sent.append)
     places = [replies.reserve() for _ in range(data.draw(st.integers(1, 12)))]
     dropped = data.draw(st.sets(st.sampled_from(range(len(places)))))
     for n_settled, index in enumerate(data.draw(st.permutations(range(len(places)))), start=1):
@@ -272,7 +277,7 @@ def test_a_final_takes_the_place_of_its_interim():
     service: Any = SimpleNamespace(
         config=config,
         scheduler=scheduler,
-        gathering=turns.gathering,
+        vad_batcher=turns.vad_batcher,
         detector=DETECTORS["energy"],
         vad=VadConfig(),
         model=None,
@@ -335,7 +340,7 @@ def a_segmented_runner(
     service: Any = SimpleNamespace(
         config=config,
         scheduler=scheduler,
-        gathering=Gathering(lambda hear: hear()),  # every message is a turn
+        vad_batcher=VadBatcher(lambda hear: hear()),  # every message is a turn
         detector=DETECTORS["energy"],
         vad=VadConfig(**config.vad.tunables()),
         model=None,
@@ -415,7 +420,7 @@ def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
     service: Any = SimpleNamespace(
         config=config,
         scheduler=scheduler,
-        gathering=turns.gathering,
+        vad_batcher=turns.vad_batcher,
         detector=DETECTORS["silero"],
         vad=VadConfig(**config.vad.tunables()),
         model=None,

@@ -20,16 +20,18 @@ DIAGRAM = ROOT / "docs" / "diagrams" / "house.dot"
 FLOORS = {
     "command line": ("what people type", ("cli", "__main__", "manual")),
     "clients": ("the other end of the wire", ("client", "load")),
-    "server": ("sockets, routes, processes", ("serving", "supervisor", "listening", "app", "page")),
-    "connection": ("one client: its messages, sessions, replies", ("connection", "runners", "outbox", "account")),
-    "service": ("what all streams share; who is let in", ("service", "admission", "access", "buffered")),
-    "observation": ("what it tells of itself", ("metrics", "tracing")),
-    "inference": ("which call runs next, and where", ("scheduler", "queue_wait", "engine", "models", "")),
-    "sample path": ("bytes to samples to speech", ("audio", "vad", "gathering", "weights", "speech", "_native")),
-    "contract": ("messages, settings, errors", ("protocol", "messages", "config", "errors", "tokens")),
-    "tools": ("tasks, threads, log lines", ("tasks", "logs", "outlet", "watchdog", "histogram")),
+    "server": ("the process: sockets, uvicorn, workers", ("server",)),
+    "endpoints": ("one shell a wire", ("endpoints",)),
+    "session": ("one client's work, on any wire", ("session",)),
+    "service": ("what all sessions share; admission", ("service",)),
+    "observe": ("metrics and traces", ("observe",)),
+    "inference": ("which model call runs next, and where", ("inference", "models", "")),
+    "vad": ("where speech begins and ends", ("vad", "recordings")),
+    "audio": ("bytes to samples", ("audio", "_native")),
+    "protocol": ("requests, events, the session machine, settings", ("protocol", "config")),
+    "runtime": ("tasks, threads, logs, errors", ("runtime", "errors")),
 }
-WITH_AUDIO = {"sample path", "inference", "connection"}  # where audio goes
+WITH_AUDIO = {"endpoints", "session", "audio", "vad", "inference"}  # where audio goes
 
 
 def allowed() -> dict[str, set[str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import soundfile
 from playwright.sync_api import sync_playwright
 
-from voxgate import speech
+from voxgate import recordings
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "images" / "page.png"
@@ -28,7 +28,7 @@ def main() -> None:
         url = next(found[1] for line in server.stdout if (found := re.search(r"listening on (\S+)", line)))
         with tempfile.TemporaryDirectory() as directory, sync_playwright() as playwright:
             wav = Path(directory) / "speech.wav"
-            samples, rate = soundfile.read(speech.path("demo"), dtype="int16")
+            samples, rate = soundfile.read(recordings.path("demo"), dtype="int16")
             soundfile.write(wav, samples, rate)
             arguments = [
                 "--use-fake-device-for-media-stream",

@@ -48,7 +48,7 @@ def main() -> None:
     # rich names fonts that a browser would have to fetch; the reader's own will do.
     svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="voxgate demo"), flags=re.DOTALL)
     (IMAGES / "demo.svg").write_text(svg.replace("Fira Code", "monospace"))
-    demo = ROOT / "src/voxgate/speech/demo.flac"
+    demo = ROOT / "src/voxgate/recordings/demo.flac"
     subprocess.run([sys.executable, "-m", "voxgate", "vad", str(demo), "--plot", str(IMAGES / "vad.png")], check=True)
 
 

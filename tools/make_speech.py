@@ -1,4 +1,4 @@
-"""Makes the bundled speech in ``src/voxgate/speech``: FLAC files and ``truth.json``, who speaks when and what.
+"""Makes the bundled speech in ``src/voxgate/recordings``: FLAC files and ``truth.json``, who speaks when and what.
 
     python tools/make_speech.py [--output DIR]
 
@@ -30,7 +30,7 @@ import soundfile
 import soxr
 
 ESPEAK_NG_VERSION = "1.51"
-DEFAULT_OUTPUT = Path(__file__).resolve().parent.parent / "src" / "voxgate" / "speech"
+DEFAULT_OUTPUT = Path(__file__).resolve().parent.parent / "src" / "voxgate" / "recordings"
 AUDIBLE_DB = 40.0
 WINDOW_S = 0.005
 SPEECH_LEVEL_DBFS = -20.0

@@ -36,8 +36,8 @@ from idle import connect_idle
 from search import LEAST_ANSWERS, RECOVER_S, Limits, Population, Probe, prepare
 from servers import SETTINGS, Server, pin, running
 
-from voxgate import load, speech
-from voxgate.audio import read_audio
+from voxgate import load, recordings
+from voxgate.audio.files.read import read_audio
 from voxgate.load.report import commit, machine, versions
 
 T = TypeVar("T")
@@ -168,7 +168,7 @@ class Bench:
         self.effort, self.limits, self.settings = effort, limits, settings
         self.server_cpu, self.our_cpu = cpus[:2]
         self.second_cpu = cpus[2] if len(cpus) > 2 else self.our_cpu
-        planes, from_rate = read_audio(speech.path("demo"))
+        planes, from_rate = read_audio(recordings.path("demo"))
         self.material = load.make_material(planes, from_rate, RATE, CHANNELS, "s16", CHUNK_MS)
         self.began_s = time.monotonic()
 

@@ -7,7 +7,7 @@ import time
 
 from voxgate import load
 from voxgate.load.websocket import WebSocket
-from voxgate.messages import Event
+from voxgate.protocol.events import Event
 
 CONNECTS_PER_S = 200
 READY_S = 30.0

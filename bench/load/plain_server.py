@@ -32,7 +32,7 @@ sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[2] / "tests"
 from nothing import count
 
 from reference.silero_onnx import build
-from voxgate.weights import load_weights
+from voxgate.vad.weights import load_weights
 
 RATE = 16_000
 FRAME, CONTEXT = 512, 64

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from search import FULL, LIMIT_MS, QUICK, Effort, Found, Limits, Probe, prepare, search
 from servers import SETTINGS, running
 
-from voxgate import load, speech
-from voxgate.audio import read_audio
+from voxgate import load, recordings
+from voxgate.audio.files.read import read_audio
 from voxgate.load.report import commit, machine, versions
 
 KINDS = ("voxgate", "plain")
@@ -61,7 +61,7 @@ QUICK_CASES = (Case("segmented", 20, 16_000, 1), Case("segmented", 20, 48_000, 2
 
 
 def measure(case: Case, kind: str, cpu: int, effort: Effort, limits: Limits, settings: tuple[str, ...]) -> Found:
-    planes, from_rate = read_audio(speech.path("demo"))
+    planes, from_rate = read_audio(recordings.path("demo"))
     material = load.make_material(planes, from_rate, case.rate, case.channels, "s16", case.chunk_ms)
 
     def told(probe: Probe) -> None:

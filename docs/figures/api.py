@@ -30,8 +30,8 @@ import live
 import plots
 import sections
 
-from voxgate import speech
-from voxgate.audio import read_audio
+from voxgate import recordings
+from voxgate.audio.files.read import read_audio
 from voxgate.client import Stream
 
 PAGE = ROOT / "docs/series/1-the-api.md"
@@ -311,7 +311,7 @@ def wires() -> list[str]:
 
 
 async def events_of(url: str) -> list[tuple[float, Any]]:
-    stream = Stream(speech.path("demo"), addr=url, chunk_size=len(CHUNK), real_time=True, interim_results=True)
+    stream = Stream(recordings.path("demo"), addr=url, chunk_size=len(CHUNK), real_time=True, interim_results=True)
     loop = asyncio.get_running_loop()
     began_s, came = 0.0, []
     events = aiter(stream)
@@ -327,7 +327,7 @@ async def events_of(url: str) -> list[tuple[float, Any]]:
 
 
 def draw(came: list[tuple[float, Any]]) -> None:
-    planes, rate = read_audio(speech.path("demo"))
+    planes, rate = read_audio(recordings.path("demo"))
     samples = planes[0]
     step = rate // 100
     peaks = np.abs(samples[: len(samples) // step * step]).reshape(-1, step).max(axis=1)

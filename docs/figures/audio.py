@@ -27,10 +27,10 @@ import resample_quality as quality
 import soundfile
 import soxr
 
-from voxgate import speech
+from voxgate import recordings
 from voxgate._native.pcm import PcmDecoder
 from voxgate._native.resample import Resampler, kernel_coefficients, table_info
-from voxgate.audio import SoxrResampler, resample
+from voxgate.audio.soxr import SoxrResampler, resample
 
 PAGE = ROOT / "docs" / "series" / "2-audio.md"
 TO_RATE = 16_000
@@ -215,7 +215,7 @@ def encoded(samples: Samples, subtype: str) -> bytes:
 
 def encodings() -> list[str]:
     """Speech written by libsndfile, read by our decoder: how far the speech lies above the error, by its level."""
-    spoken, _ = soundfile.read(speech.path("telephone"), dtype="float64")
+    spoken, _ = soundfile.read(recordings.path("telephone"), dtype="float64")
     spoken *= 0.99 / np.abs(spoken).max()
     lines = ["| peak of the speech | " + " | ".join(f"`{name}`" for name, _ in ENCODINGS) + " |"]
     lines.append("|---|" + "---:|" * len(ENCODINGS))

@@ -235,8 +235,8 @@ class Speaker:
 
 async def speak(server: Any, call_s: float) -> Speaker:
     from voxgate.client import stream
-    from voxgate.messages import Inactive, Segment
-    from voxgate.speech import path
+    from voxgate.protocol.events import Inactive, Segment
+    from voxgate.recordings import path
 
     n_sent, finals_s = 0, []
     ended_s: dict[float, float] = {}  # by the end of the utterance: the next may be over before its final comes
@@ -286,7 +286,7 @@ def silero(size: int) -> Callable[[], object]:
     from test_bench_silero import frames
 
     from reference.silero_onnx import SileroOnnx, build
-    from voxgate.weights import load_weights
+    from voxgate.vad.weights import load_weights
 
     network, planes = SileroOnnx(build(load_weights()), size), frames(size)
     return lambda: network.step(planes)

@@ -33,9 +33,9 @@ import sections
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from voxgate import load, speech
-from voxgate.audio import read_audio
-from voxgate.tasks import spawn_thread
+from voxgate import load, recordings
+from voxgate.audio.files.read import read_audio
+from voxgate.runtime.tasks import spawn_thread
 
 PAGE = ROOT / "docs/series/7-metrics.md"
 
@@ -182,7 +182,7 @@ def watch(port: int, scrapes: list[Scrape], over: threading.Event) -> None:
 
 
 async def put_load(port: int) -> dict[str, tuple[float, float]]:
-    planes, from_rate = read_audio(speech.path("demo"))
+    planes, from_rate = read_audio(recordings.path("demo"))
     material = load.make_material(planes, from_rate, RATE, 1, "s16", CHUNK_MS)
     target = load.Target.of(f"localhost:{port}", "segmented", None)
 
@@ -328,7 +328,7 @@ def table(runs: dict[str, Run]) -> list[str]:
 def warning(run: Run) -> str:
     """What the watchdog said about it: where it names the model, if it does."""
     lines = [json.loads(line) for line in run.log.splitlines() if line.startswith("{")]
-    said = [line["message"].splitlines()[0] for line in lines if line["logger"] == "voxgate.watchdog"]
+    said = [line["message"].splitlines()[0] for line in lines if line["logger"] == "voxgate.runtime.watchdog"]
     said.sort(key=lambda text: ("held the GIL" not in text, "has been held" not in text))
     return f"`{said[0].rstrip(':')}`" if said else "nothing: on this machine the holds were too short"
 

@@ -159,8 +159,8 @@ def run(kind: type[Any], place: str, n: int) -> Run:
     import numpy as np
     from test_bench_engines import scheduled
 
-    from voxgate.engine.processes import ProcessEngine
-    from voxgate.engine.threads import ThreadEngine
+    from voxgate.inference.engine.processes import ProcessEngine
+    from voxgate.inference.engine.threads import ThreadEngine
 
     audio = np.zeros(RATE, np.float32)
     with event_loop() as loop:
@@ -193,8 +193,8 @@ def hand_over() -> dict[tuple[str, int], float]:
     from test_bench_engines import scheduled
 
     from helpers.worker_models import count
-    from voxgate.engine.processes import ProcessEngine
-    from voxgate.engine.threads import ThreadEngine
+    from voxgate.inference.engine.processes import ProcessEngine
+    from voxgate.inference.engine.threads import ThreadEngine
     from voxgate.models import FunctionModel
 
     found: dict[tuple[str, int], float] = {}

@@ -34,7 +34,7 @@ import sections
 
 from voxgate import vad
 from voxgate._native.session import VadSession
-from voxgate.audio import StreamDecoder
+from voxgate.audio.decoder import StreamDecoder
 from voxgate.client import AudioFormat, Stream
 
 PAGE = ROOT / "docs/series/4-the-server.md"
@@ -253,9 +253,9 @@ def collections_ms() -> list[float]:
             rounds.append(time.perf_counter() - began_s)
         return sorted(rounds)[3] * 1000
 
-    from voxgate import serving
+    from voxgate import server as serving
     from voxgate.config import load_config
-    from voxgate.service import Service
+    from voxgate.service.service import Service
 
     service: Any = serving, Service(load_config(environ={}, overrides={"model": "features"}))
     before_ms = full_ms()

@@ -24,11 +24,13 @@ import live
 import plots
 import sections
 
-from voxgate import speech, vad
+from voxgate import recordings, vad
 from voxgate._native.session import VadSession
-from voxgate.audio import StreamDecoder, read_audio, resample
+from voxgate.audio.decoder import StreamDecoder
+from voxgate.audio.files.read import read_audio
+from voxgate.audio.soxr import resample
 from voxgate.client import AudioFormat, Stream
-from voxgate.messages import Inactive, Segment
+from voxgate.protocol.events import Inactive, Segment
 
 PAGE = ROOT / "docs/series/0-the-system.md"
 MODEL_S = 0.1
@@ -39,7 +41,7 @@ FORMAT = AudioFormat(channels=1, sample_rate=RATE, bit_depth=16, is_float=False)
 
 def wire_bytes() -> bytes:
     """The bundled speech as 16-bit samples of 48 kHz."""
-    samples, rate = read_audio(speech.path("demo"))
+    samples, rate = read_audio(recordings.path("demo"))
     return (resample(samples[0], rate, RATE) * 32_767).round().astype("<i2").tobytes()
 
 
@@ -98,7 +100,7 @@ def stage_costs(audio: bytes) -> dict[str, float]:
 
 def main() -> None:
     audio = wire_bytes()
-    ends_s = [utterance.end_s for utterance in speech.truth("demo")[0]]
+    ends_s = [utterance.end_s for utterance in recordings.truth("demo")[0]]
     knobs = {"delay": MODEL_S, "constant_factor": 0, "jitter": 0, "panic_rate": 0, "warmup_penalty": 0}
     with live.server("dummy", **{f"model.{name}": value for name, value in knobs.items()}) as served:
         inactive_s, final_s = asyncio.run(hear(served.url(), audio))

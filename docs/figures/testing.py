@@ -28,9 +28,11 @@ from slopes import slope
 
 from reference.resample_ref import output_length
 from voxgate._native.session import VadEvent, VadSession
-from voxgate.audio import StreamDecoder, resample
-from voxgate.messages import AudioFormat
-from voxgate.vad import VadConfig, load_detector
+from voxgate.audio.decoder import StreamDecoder
+from voxgate.audio.soxr import resample
+from voxgate.protocol.formats import AudioFormat
+from voxgate.vad.config import VadConfig
+from voxgate.vad.detectors import load_detector
 
 PAGE = ROOT / "docs/series/9-testing.md"
 FORMAT = AudioFormat(channels=1, sample_rate=48_000, bit_depth=16, is_float=False)

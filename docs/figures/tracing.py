@@ -31,11 +31,11 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from helpers.otlp import Collector, Received
-from voxgate.audio import read_audio
+from voxgate.audio.files.read import read_audio
 from voxgate.client import stream
-from voxgate.engine.base import Job
-from voxgate.speech import path
-from voxgate.tracing import SessionTrace, Tracing
+from voxgate.inference.engine.base import Job
+from voxgate.observe.tracing import SessionTrace, Tracing
+from voxgate.recordings import path
 
 PAGE = ROOT / "docs/series/8-tracing.md"
 AUDIO_S = 6.6

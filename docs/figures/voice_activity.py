@@ -25,12 +25,14 @@ import numpy as np
 import soundfile
 import vad_quality as quality
 
-from voxgate import speech
+from voxgate import recordings as speech
 from voxgate._native.energy import EnergyDetector
 from voxgate._native.session import SPEECH_END, SPEECH_START, VadSession
 from voxgate.cli.meter import Envelope
 from voxgate.cli.plot import Picture
-from voxgate.vad import VadConfig, load_detector, segments, speech_probabilities
+from voxgate.vad.config import VadConfig
+from voxgate.vad.detectors import load_detector
+from voxgate.vad.offline import segments, speech_probabilities
 
 PAGE = ROOT / "docs" / "series" / "5-voice-activity.md"
 RATE = 16_000

@@ -1,6 +1,6 @@
-"""Links to files of the repository that are no pages (`../src/voxgate/app.py`, `../deploy`) lead to a page with that
-file, as it was when the site was built. The same links lead to the files themselves where the pages are read in the
-repository.
+"""Links to files of the repository that are no pages (`../src/voxgate/endpoints/asgi.py`, `../deploy`) lead to a page
+with that file, as it was when the site was built. Where the pages are read in the repository, the same links lead to
+the files themselves.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from voxgate.runtime import moved
+
 if TYPE_CHECKING:
     from voxgate.errors import InferenceError
     from voxgate.models.base import Batch, Model
@@ -21,6 +23,8 @@ __all__ = ["Batch", "InferenceError", "Model", "__version__"]
 __version__ = "0.1.0"
 
 _HOMES = {"Batch": "voxgate.models.base", "InferenceError": "voxgate.errors", "Model": "voxgate.models.base"}
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:

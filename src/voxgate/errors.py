@@ -7,7 +7,8 @@ credential, a stack or a path of the server. What may be told to the client is t
 
 from __future__ import annotations
 
-from typing import ClassVar
+import json
+from typing import ClassVar, Final
 
 __all__ = [
     "ConfigError",
@@ -23,6 +24,9 @@ __all__ = [
     "VoxgateError",
     "WeightsError",
 ]
+
+MAX_SHOWN_CHARACTERS: Final = 80
+"""The longest quotation of a value in an error."""
 
 
 class VoxgateError(Exception):
@@ -111,3 +115,15 @@ def text_of(error: BaseException) -> str:
         return str(error).encode("utf-8", "replace").decode()
     except BaseException:
         return f"(str() of {type(error).__qualname__} failed)"
+
+
+def shown(value: object) -> str:
+    """A value as JSON, cut to what an error may quote."""
+    if isinstance(value, int) and abs(value) >= 10**MAX_SHOWN_CHARACTERS:
+        return f"an integer of {value.bit_length()} bits"  # str() of a huge int is slow, and refused beyond a limit
+    if isinstance(value, str):
+        value = value[: MAX_SHOWN_CHARACTERS + 1].encode("utf-8", "replace").decode()
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) <= MAX_SHOWN_CHARACTERS:
+        return text
+    return text[: MAX_SHOWN_CHARACTERS - 2] + ('…"' if isinstance(value, str) else "…")

@@ -37,7 +37,7 @@ from helpers.scripted_server import (
     send,
     serving_in_thread,
 )
-from voxgate import speech
+from voxgate import recordings
 from voxgate.cli import client as verb
 from voxgate.cli.show import Shown
 from voxgate.client import SourceError
@@ -180,7 +180,7 @@ def test_without_a_connection_there_is_no_summary(wav: str, capsys: pytest.Captu
 
 def test_bundled_speech_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert verb.recording("demo") == str(speech.path("demo"))
+    assert verb.recording("demo") == str(recordings.path("demo"))
     assert verb.recording("opera") == "opera"
     (tmp_path / "demo").touch()
     assert verb.recording("demo") == "demo"

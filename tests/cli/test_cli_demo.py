@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from voxgate import speech
+from voxgate import recordings
 from voxgate.cli import demo
 from voxgate.cli.demo import Heard, ServerFailed, compare, running_server
-from voxgate.speech import Utterance
+from voxgate.recordings import Utterance
 
 TESTS = Path(__file__).parent.parent
 
@@ -27,7 +27,7 @@ FAKE_SERVER = """
 import asyncio, json, signal, sys
 sys.path.insert(0, {tests!r})
 from helpers.scripted_server import active, error, final, inactive, interim, receive_session, segment, send, serving
-from voxgate import speech
+from voxgate import recordings
 late_s, lose, name, fail, code, routes = {late_s}, {lose}, {name!r}, {fail}, {code}, {routes}
 
 def refuse(connection, request):
@@ -42,7 +42,7 @@ async def handler(websocket):
         assert received.start["vad"] == {{"prefix_padding_ms": 0, "suffix_padding_ms": 0}}
     rate = received.start["format"]["sample_rate"] * received.start["format"]["channels"] * 2
     duration_s = round(len(received.audio) / rate, 3)
-    for channel, utterances in enumerate(speech.truth(name)):
+    for channel, utterances in enumerate(recordings.truth(name)):
         if received.path.endswith("/simple"):
             middle_s = round(duration_s / 2, 3)
             await send(websocket, segment(0, middle_s, channel), segment(middle_s, duration_s, channel))
@@ -109,7 +109,7 @@ def show(command: Sequence[str], *arguments: str) -> tuple[int, str]:
 def test_a_good_server(name: str) -> None:
     code, out = show(fake(name), "--file", name)
     assert code == 0
-    n_said = sum(len(utterances) for utterances in speech.truth(name))
+    n_said = sum(len(utterances) for utterances in recordings.truth(name))
     for word in ("active", "inactive", "interim", "final", "segment"):
         assert word in out
     assert f"✓ {n_said} of {n_said} utterances heard, at most 20 ms off" in out
@@ -172,7 +172,7 @@ def test_what_goes_wrong_is_shown_and_exits_with_1(command: list[str], text: str
 
 def test_a_file_of_ones_own_has_no_truth(tmp_path: Path) -> None:
     path = tmp_path / "own.flac"
-    path.write_bytes(speech.path("demo").read_bytes())
+    path.write_bytes(recordings.path("demo").read_bytes())
     code, out = show(fake(), "--file", str(path))
     assert code == 0
     assert "utterances heard" not in out

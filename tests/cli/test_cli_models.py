@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from voxgate import speech
+from voxgate import recordings
 from voxgate.cli import main
 from voxgate.cli.models import listed
 
@@ -127,7 +127,7 @@ def test_a_check_reads_like_a_report(capsys: pytest.CaptureFixture[str]) -> None
     lines = out.splitlines()
     assert lines[0] == "dummy: 16000 Hz, for the simple and segmented routes"
     assert lines[1].startswith("  loaded in ")
-    for said in speech.truth("demo")[0]:
+    for said in recordings.truth("demo")[0]:
         place = next(i for i, line in enumerate(lines) if said.text in line)
         assert lines[place + 1].startswith("    count ")
     marked = [line.split()[1] for line in lines if line.startswith(("  ✓ ", "  ! "))]
@@ -141,7 +141,7 @@ def test_a_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, err, out.count("\n")) == (0, "", 1)
     found = json.loads(out)
     assert (found["model"], found["ok"], found["sample_rate"]) == ("dummy", True, 16_000)
-    assert [said["text"] for said in found["said"]] == [said.text for said in speech.truth("demo")[0]]
+    assert [said["text"] for said in found["said"]] == [said.text for said in recordings.truth("demo")[0]]
     assert found["said"][3]["answer"] == {"count": 25_440}
     assert found["gil"]["verdict"] in ("releases", "shares", "holds")
     assert found["settings"].keys() >= {"inference.isolation"}

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from voxgate import speech
-from voxgate.audio import read_audio
+from voxgate import recordings
+from voxgate.audio.files.read import read_audio
 from voxgate.cli import main
-from voxgate.vad import VadConfig, segments_of_channels
+from voxgate.vad.config import VadConfig
+from voxgate.vad.offline import segments_of_channels
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
@@ -24,7 +25,7 @@ def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
 
 
 def test_pretty_shows_each_channel(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, str(speech.path("stereo")), "--detector", "energy", "--prefix-padding-ms", "0")
+    code, out, err = run(capsys, str(recordings.path("stereo")), "--detector", "energy", "--prefix-padding-ms", "0")
     lines = out.splitlines()
     assert (code, err) == (0, "")
     assert lines[0].endswith("stereo.flac: 0:00:08.000, 44100 Hz, 2 channels, detector energy")
@@ -37,7 +38,7 @@ def test_pretty_shows_each_channel(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_jsonl_is_what_the_library_says(capsys: pytest.CaptureFixture[str]) -> None:
-    path = speech.path("stereo")
+    path = recordings.path("stereo")
     code, out, _ = run(capsys, str(path), "--format", "jsonl", "--max-segment-s", "1", "--threshold", "0.3")
     found = segments_of_channels(*read_audio(path), VadConfig(0.3, 0.3, max_segment_s=1))
     expected = sorted((start, end, channel) for channel, pairs in enumerate(found) for start, end in pairs)
@@ -64,7 +65,7 @@ def test_a_file_without_speech(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 def test_plot(capsys: pytest.CaptureFixture[str], tmp_path: Path, kind: str, magic: bytes) -> None:
     pytest.importorskip("matplotlib")
     place = tmp_path / f"out.{kind}"
-    code, _, _ = run(capsys, str(speech.path("stereo")), "--plot", str(place), "--detector", "energy")
+    code, _, _ = run(capsys, str(recordings.path("stereo")), "--plot", str(place), "--detector", "energy")
     assert code == 0
     assert place.read_bytes().startswith(magic)
 
@@ -73,36 +74,36 @@ def test_plot_without_matplotlib_says_what_to_do(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    code, out, err = run(capsys, str(speech.path("demo")), "--plot", "out.png")
+    code, out, err = run(capsys, str(recordings.path("demo")), "--plot", "out.png")
     assert (code, out) == (2, "")
     assert "pip install 'voxgate[plot]'" in err
 
 
 def test_plot_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     place = tmp_path / "no_such_directory" / "out.png"
-    code, out, err = run(capsys, str(speech.path("demo")), "--plot", str(place), "--detector", "energy")
+    code, out, err = run(capsys, str(recordings.path("demo")), "--plot", str(place), "--detector", "energy")
     assert code == 1
     assert "channel 0: 4 segments" in out
     assert err.startswith(f"voxgate: cannot write {place}: ")
     # What is known beforehand is said before the work.
     place = tmp_path / "out.nonsense"
-    code, out, err = run(capsys, str(speech.path("demo")), "--plot", str(place), "--detector", "energy")
+    code, out, err = run(capsys, str(recordings.path("demo")), "--plot", str(place), "--detector", "energy")
     assert (code, out) == (2, "")
     assert "expected a name that ends in .png, .svg or .pdf, got .nonsense" in err
 
 
 @pytest.mark.parametrize("option", ["threshold=1.5", "silence-duration-ms=10", "max-segment-s=nan"])
 def test_settings_out_of_range(capsys: pytest.CaptureFixture[str], option: str) -> None:
-    code, _, err = run(capsys, str(speech.path("demo")), f"--{option}")
+    code, _, err = run(capsys, str(recordings.path("demo")), f"--{option}")
     assert code == 2
     assert option.partition("=")[0].replace("-", "_") + " must be " in err
 
 
 def test_a_file_that_breaks_off_is_shown_as_far_as_it_goes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    content = speech.path("demo").read_bytes()
+    content = recordings.path("demo").read_bytes()
     (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
     code, out, err = run(capsys, str(tmp_path / "cut.flac"), "--detector", "energy", "--format", "jsonl")
-    _, whole, _ = run(capsys, str(speech.path("demo")), "--detector", "energy", "--format", "jsonl")
+    _, whole, _ = run(capsys, str(recordings.path("demo")), "--detector", "energy", "--format", "jsonl")
     assert code == 1
     assert out.splitlines()[:-1] == whole.splitlines()[: len(out.splitlines()) - 1]
     assert len(out.splitlines()) == 2

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from voxgate.cli import subtitles
 from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Style, format_output, printable, wants_colour
 from voxgate.cli.show import explain
 from voxgate.client import ClosedError, RefusedError
-from voxgate.messages import (
-    UNSET,
+from voxgate.protocol.events import (
     Active,
     Data,
     Draining,
@@ -29,8 +29,8 @@ from voxgate.messages import (
     Segment,
     Started,
     UnknownEvent,
-    parse_event,
 )
+from voxgate.protocol.json_codec import parse_event
 
 EVENTS: tuple[Event, ...] = (
     Active(0.7, 1),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from voxgate.cli.display import Style
 from voxgate.cli.live import LiveStatus, View, columns_of, cut, status_lines
-from voxgate.messages import Segment
+from voxgate.protocol.events import Segment
 
 TALK = Segment(0.7, 3.1, False, {"text": "good morning everybody"}, 0)
 

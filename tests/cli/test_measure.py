@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voxgate import speech
+from voxgate import recordings
 from voxgate.cli import measure
 from voxgate.cli.measure import BatchGain, Behaviour, CheckFailed, Gil, Said, Speed, pieces, suggest
 from voxgate.errors import InferenceError
@@ -52,7 +52,7 @@ class Batching(Counting):
 
 
 def test_pieces_are_what_the_segmented_route_would_give() -> None:
-    truth = speech.truth("demo")[0]
+    truth = recordings.truth("demo")[0]
     for rate in (16_000, 8000):
         found = pieces(rate)
         assert [one.text for one in found] == [said.text for said in truth]
@@ -67,7 +67,7 @@ def test_a_model_is_warmed_up_asked_and_timed() -> None:
     model = Counting()
     found = measure.measure(model, 0.0)
     assert model.n_warm == 1
-    assert [one.text for one in found.said] == [said.text for said in speech.truth("demo")[0]]
+    assert [one.text for one in found.said] == [said.text for said in recordings.truth("demo")[0]]
     assert found.said[0].answer == {"count": len(pieces(8000)[0].audio)}
     assert found.speed.calls == 4
     assert found.speed.call_s > 0.001

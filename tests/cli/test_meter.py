@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxgate.cli.meter import Envelope, Meter
-from voxgate.messages import AudioFormat
+from voxgate.protocol.formats import AudioFormat
 
 STEREO = AudioFormat(2, 8000, 16, False)
 

@@ -9,9 +9,10 @@ import pytest
 import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from voxgate.cli.subtitles import Subtitles
-from voxgate.messages import UNSET, Active, Error, Event, Segment
+from voxgate.protocol.events import Active, Error, Event, Segment
 
 
 def subtitles(*events: Event, channels: int = 1) -> Subtitles:

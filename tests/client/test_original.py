@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import UNSET
 from websockets.asyncio.server import ServerConnection
 
 from helpers import streamer_template
@@ -26,7 +27,8 @@ from helpers.wire import bursts
 from voxgate import client
 from voxgate.client.check import ResultCheck
 from voxgate.client.recent import RecentEvents
-from voxgate.messages import UNSET, Active, AudioFormat, Event, Inactive, Segment
+from voxgate.protocol.events import Active, Event, Inactive, Segment
+from voxgate.protocol.formats import AudioFormat
 
 FORMAT = AudioFormat(1, 16_000, 16, False)
 SPOKEN = (bursts((0.5, 1.3), (3.0, 3.8), length_s=5.0) * 32_767).astype(np.int16)  # the second one ends with the audio

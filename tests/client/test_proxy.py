@@ -11,7 +11,7 @@ import pytest
 from helpers.ports import held_port
 from voxgate import client
 from voxgate.client.proxy import find_proxy
-from voxgate.messages import AudioFormat
+from voxgate.protocol.formats import AudioFormat
 
 MONO = AudioFormat(1, 16_000, 16, False)
 FAR = "ws://voice.example.com:8080/api/v1/segmented"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from msgspec import UNSET
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -31,12 +32,12 @@ from helpers.scripted_server import (
     send,
     serving,
 )
-from voxgate import client, speech
+from voxgate import client, recordings
 from voxgate.client import AudioFormat, Lost, Reconnect, Resumed
 from voxgate.client.check import ResultCheck
 from voxgate.client.errors import ClosedError, ConnectError, RefusedError
 from voxgate.client.resume import Timeline, wait_s, worth_another_try
-from voxgate.messages import UNSET, Active, Error, Event, Finished, Inactive, Probabilities, Segment, Started
+from voxgate.protocol.events import Active, Error, Event, Finished, Inactive, Probabilities, Segment, Started
 
 MONO = AudioFormat(1, 16_000, 16, False)
 STEREO = AudioFormat(2, 16_000, 16, False)
@@ -419,7 +420,7 @@ CUTS = [[70_000], [90_000, 150_000], [20_000, 500, 0, 260_000]]
 
 @pytest.mark.parametrize("cuts", CUTS)
 def test_simple_all_audio_is_answered_once(serve: Any, cuts: list[int]) -> None:
-    samples, rate = soundfile.read(speech.path("demo"), dtype="int16")
+    samples, rate = soundfile.read(recordings.path("demo"), dtype="int16")
     events, n_lost = over_a_breaking_wire(serve(), "simple", cuts, (samples, rate))
     assert n_lost == len(cuts)
     covered_s = 0.0
@@ -433,7 +434,7 @@ def test_simple_all_audio_is_answered_once(serve: Any, cuts: list[int]) -> None:
 @pytest.mark.parametrize("cuts", CUTS)
 def test_segmented_the_same_utterances_as_over_a_good_wire(serve: Any, cuts: list[int]) -> None:
     live = serve(**{"vad.detector": "silero"})
-    source = speech.path("demo")
+    source = recordings.path("demo")
     good, n_lost = over_a_breaking_wire(live, "segmented", [], source)
     assert n_lost == 0
     broken, n_lost = over_a_breaking_wire(live, "segmented", cuts, source)

@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection
 from helpers.scripted_server import Received, active, final, inactive, receive_session, send, serving
 from voxgate import client
 from voxgate.client.feed import Feed
-from voxgate.messages import AudioFormat
+from voxgate.protocol.formats import AudioFormat
 
 MONO = AudioFormat(1, 16_000, 16, False)
 UTTERANCE = (inactive(0.01), final(0.0, 0.01))

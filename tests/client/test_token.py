@@ -14,7 +14,7 @@ from helpers.scripted_server import Received, answering, serving_in_thread
 from voxgate import client
 from voxgate.client.token import clean_token, public_url, token_from_environment
 from voxgate.load import Target
-from voxgate.messages import AudioFormat
+from voxgate.protocol.formats import AudioFormat
 
 MONO = AudioFormat(1, 16_000, 16, False)
 SECRETS = ["日本", "s3cr\net", "s3cr\x00et", "s3cr\x7fet", "s3cr\udcffet", "gr\u00fcn"]

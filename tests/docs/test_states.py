@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from voxgate.config import LimitsSettings
-from voxgate.protocol import Protocol, Reply
-from voxgate.vad import VadConfig
+from voxgate.protocol.machine import Reply, SessionMachine
+from voxgate.vad.config import VadConfig
 
 DIAGRAM = Path(__file__).parents[2] / "docs/diagrams/server-states.dot"
 EDGE = re.compile(r'^\s*(\w+) -> (\w+) \[on="([\w ]+)"', re.MULTILINE)
@@ -36,7 +36,7 @@ WAYS: dict[str, list[str | bytes]] = {
 }
 
 
-def state_of(machine: Protocol) -> str:
+def state_of(machine: SessionMachine) -> str:
     if machine.closed:
         return "CLOSED"
     if machine.open:
@@ -49,7 +49,7 @@ def edges_of_the_machine() -> set[tuple[str, str, str]]:
     edges = set()
     for state, way in WAYS.items():
         for name in [*INPUTS, "timeout"]:
-            machine = Protocol(LIMITS, VadConfig())
+            machine = SessionMachine(LIMITS, VadConfig())
             for message in way:
                 machine.receive(message)
             assert state_of(machine) == state

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from helpers.wire import STOP, Client, encode, pieces, start, stream
-from voxgate import speech
-from voxgate.audio import read_audio
+from voxgate import recordings
+from voxgate.audio.files.read import read_audio
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RATE = 8_000
@@ -85,9 +85,9 @@ def test_channels_and_sessions_have_numbers_of_their_own(serve, example):
         assert client.rest() == []
 
 
-@pytest.mark.parametrize("name", speech.names())
+@pytest.mark.parametrize("name", recordings.names())
 def test_voices_press_no_keys(serve, example, name):
-    planes, rate = read_audio(speech.path(name))
+    planes, rate = read_audio(recordings.path(name))
     server = serve(example("dtmf").Dtmf())
     events = stream(server.url("stateful"), start(rate, channels=len(planes)), *pieces(encode(planes), 65_536))
     assert [event["number"] for event in events] == [""] * len(planes)

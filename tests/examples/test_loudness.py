@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from helpers.wire import STOP, Client, encode, of_type, start, stream
-from voxgate import speech, vad
-from voxgate.audio import read_audio, resample
+from voxgate import recordings, vad
+from voxgate.audio.files.read import read_audio
+from voxgate.audio.soxr import resample
 from voxgate.models import load_model
 
 RATE = 16_000
@@ -51,7 +52,7 @@ def test_a_tone_of_997_hz_has_the_loudness_that_the_standard_says(serve, example
 
 def test_utterances_are_as_loud_as_a_filter_finds_them(serve, example):
     module = example("loudness")
-    planes, rate = read_audio(speech.path("demo"))
+    planes, rate = read_audio(recordings.path("demo"))
     server = serve(module.loudness, **{"vad.detector": "silero"})
     results = of_type(stream(server.url(), start(rate), encode(planes)), "segment")
     bounds = vad.segments(planes[0], rate)

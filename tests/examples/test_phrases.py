@@ -9,25 +9,26 @@ import pytest
 import soundfile
 
 from helpers.wire import FLUSH, STOP, Client, encode, of_type, start, stream
-from voxgate import Batch, speech
-from voxgate.audio import read_audio, resample
+from voxgate import Batch, recordings
+from voxgate.audio.files.read import read_audio
+from voxgate.audio.soxr import resample
 from voxgate.errors import ModelLoadError
 from voxgate.models import load_model
 
 RATE = 16_000
-SAID = speech.truth("noisy")[0]
+SAID = recordings.truth("noisy")[0]
 SETTINGS = {"vad.detector": "silero"}
 
 
 def utterances(name: str = "noisy") -> list[np.ndarray]:
     """Each with what the server puts before it by default."""
-    planes, rate = read_audio(speech.path(name))
+    planes, rate = read_audio(recordings.path(name))
     audio = resample(planes[0], rate, RATE)
-    return [audio[round((one.start_s - 0.6) * RATE) : round(one.end_s * RATE)] for one in speech.truth(name)[0]]
+    return [audio[round((one.start_s - 0.6) * RATE) : round(one.end_s * RATE)] for one in recordings.truth(name)[0]]
 
 
 def test_every_phrase_is_known_again_under_noise(serve, example):
-    planes, rate = read_audio(speech.path("noisy"))
+    planes, rate = read_audio(recordings.path("noisy"))
     server = serve(example("phrases").Phrases(), **SETTINGS)
     results = of_type(stream(server.url(), start(rate), encode(planes)), "segment")
     assert [one["phrase"] for one in results] == [one.text for one in SAID]

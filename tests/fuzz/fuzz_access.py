@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 
 from fuzz.source import Source
-from voxgate.access import Gate, Verdict, credentials_of, host_of
-from voxgate.access.credentials import TOKEN_SUBPROTOCOL
 from voxgate.config import AuthSettings, ServerSettings
 from voxgate.errors import ConfigError
+from voxgate.service.access import Gate, Verdict, credentials_of, host_of
+from voxgate.service.access.credentials import TOKEN_SUBPROTOCOL
 
 TOKENS = ("good-token", "geheim-e", "x" * 500)
 PROXIES = "10.0.0.0/8,::1,192.168.1.7"

@@ -6,7 +6,8 @@ import json
 
 from fuzz.source import Source
 from voxgate.errors import InternalError, InvalidMessage
-from voxgate.messages import UnknownEvent, encode_event, parse_event
+from voxgate.protocol.events import UnknownEvent
+from voxgate.protocol.json_codec import encode_event, parse_event
 
 TYPES = ("active", "inactive", "error", "segment", "data", "started", "progress", "finished", "draining", "other")
 NUMBERS = ("time", "start_time", "end_time", "received_s", "processed_s", "lag_s", "real_time_factor", "grace_s")

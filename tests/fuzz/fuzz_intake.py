@@ -14,7 +14,7 @@ from voxgate._native.pcm import PcmDecoder
 from voxgate._native.resample import Resampler
 from voxgate._native.session import VadEvent, VadSession, hear
 from voxgate._native.silero import SileroDetector, SileroNetwork
-from voxgate.weights import default_path, load_weights
+from voxgate.vad.weights import default_path, load_weights
 
 MAX_BYTES = 60_000
 FRAME = 512

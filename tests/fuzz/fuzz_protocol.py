@@ -6,9 +6,9 @@ import json
 
 from fuzz.source import Source
 from voxgate.config import LimitsSettings
-from voxgate.messages import Error
-from voxgate.protocol import Action, Audio, Close, FinishSession, Flush, OpenSession, Protocol, Reply
-from voxgate.vad import VadConfig
+from voxgate.protocol.events import Error
+from voxgate.protocol.machine import Action, Audio, Close, FinishSession, Flush, OpenSession, Reply, SessionMachine
+from voxgate.vad.config import VadConfig
 
 LIMITS = LimitsSettings(message_bytes=1024, invalid_messages=3)
 CODES = {"invalid_message", "not_started", "invalid_start", "timeout"}
@@ -77,7 +77,7 @@ def message(source: Source) -> str | bytes:
 
 def fuzz(data: bytes) -> None:
     source = Source(data)
-    machine, shell = Protocol(LIMITS, VadConfig()), Shell()
+    machine, shell = SessionMachine(LIMITS, VadConfig()), Shell()
     while source.left:
         if source.integer(0, 15) == 0:
             actions = machine.receive_timeout(source.pick(["start", "idle"]))

@@ -6,7 +6,8 @@ import json
 
 from fuzz.source import Source
 from voxgate.errors import InvalidMessage
-from voxgate.messages import Request, encode_request, parse_request
+from voxgate.protocol.json_codec import encode_request, parse_request
+from voxgate.protocol.requests import Request
 
 SECRET, SECRET_NUMBER = "hush-hush-hush", 9021077719
 # What was expected, and at most about 80 characters of what came.

@@ -10,7 +10,7 @@ import numpy as np
 from fuzz.source import Source
 from voxgate._native import isa
 from voxgate._native.silero import SileroDetector, SileroNetwork, activations
-from voxgate.weights import SHAPES, load_weights
+from voxgate.vad.weights import SHAPES, load_weights
 
 FRAME = 512
 WILD = (0.0, 1e-40, 3e38, float("inf"), float("nan"), 1.0)

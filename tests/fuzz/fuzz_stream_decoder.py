@@ -6,9 +6,10 @@ import numpy as np
 
 from fuzz.source import Source
 from reference.resample_ref import output_length
-from voxgate.audio import RESAMPLERS, SOXR_QUALITIES, StreamDecoder
+from voxgate.audio.decoder import RESAMPLERS, StreamDecoder
+from voxgate.audio.soxr import SOXR_QUALITIES
 from voxgate.errors import InvalidStart
-from voxgate.messages import AudioFormat, check_format
+from voxgate.protocol.formats import AudioFormat, check_format
 
 
 def fuzz(data: bytes) -> None:

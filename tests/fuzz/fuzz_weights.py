@@ -14,7 +14,7 @@ import numpy as np
 
 from fuzz.source import Source
 from voxgate.errors import WeightsError
-from voxgate.weights import _SAFETENSORS_NAMES, SHAPES, default_path, load_weights
+from voxgate.vad.weights import _SAFETENSORS_NAMES, SHAPES, default_path, load_weights
 
 FOLDER = Path(tempfile.mkdtemp(prefix="voxgate-fuzz-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)

@@ -8,7 +8,7 @@ import time
 from dataclasses import astuple, dataclass
 
 from conftest import LiveServer
-from voxgate import tasks
+from voxgate.runtime import tasks
 
 SETTLE_S = 30
 

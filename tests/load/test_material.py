@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from voxgate.load import Material, make_material
-from voxgate.messages import AudioFormat
+from voxgate.protocol.formats import AudioFormat
 
 
 def payloads(material: Material) -> list[bytes]:

@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 
 from helpers.wire import encode, of_type, pieces, start, stream
-from voxgate import speech, vad
-from voxgate.audio import read_audio
+from voxgate import recordings, vad
+from voxgate.audio.files.read import read_audio
 
 PATH = Path(__file__).parents[2] / "bench" / "load" / "plain_server.py"
 
@@ -46,9 +46,9 @@ def port() -> Iterator[int]:
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_it_hears_the_same_utterances(port: int, rate: int) -> None:
-    from voxgate.audio import resample
+    from voxgate.audio.soxr import resample
 
-    planes, own_rate = read_audio(speech.path("demo"))
+    planes, own_rate = read_audio(recordings.path("demo"))
     audio = encode(resample(planes, own_rate, rate))
     url = f"ws://127.0.0.1:{port}/api/v1/segmented"
     events = stream(url, start(rate), *pieces(audio, 2 * rate // 50))

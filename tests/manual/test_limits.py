@@ -12,11 +12,11 @@ import pytest
 
 from helpers.raw import BINARY, Raw, frame, upgrade
 from helpers.wire import Client, refused, start
-from voxgate.admission import RETRY_S
 from voxgate.config import SETTINGS
 from voxgate.manual.answers import CLOSES, REFUSALS, wire_errors
 from voxgate.manual.limits import LIMITS, limits
-from voxgate.metrics import tally
+from voxgate.observe.metrics import tally
+from voxgate.service.admission import RETRY_S
 
 ROOT = Path(__file__).parents[2]
 SOURCE = "".join(

@@ -21,12 +21,12 @@ ELSEWHERE = {
     "voxgate": {"__version__"},
     "voxgate.models": {"Model", "Batch"},
     "voxgate.client": {"AudioFormat", "VadOptions"},
-    "voxgate.messages": {"UNSET", "UnsetType"},
+    "voxgate.protocol.json_codec": {"UNSET", "UnsetType"},
     "voxgate.config": {
         "SETTINGS", "reference", "AudioSettings", "AuthSettings", "InferenceSettings", "LimitsSettings",
         "MetricsSettings", "ModelSettings", "ServerSettings", "SimpleSettings", "VadSettings",
     },
-    "voxgate.tracing": {"CallTrace", "ClientTrace", "Parent", "SessionTrace", "parse_traceparent"},
+    "voxgate.observe.tracing": {"CallTrace", "ClientTrace", "Parent", "SessionTrace", "parse_traceparent"},
 }  # fmt: skip
 
 

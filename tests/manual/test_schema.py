@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from helpers.wire import FLUSH, KEEP_ALIVE, STOP, Client, bursts, encode, start
 from voxgate import Model
@@ -20,8 +21,7 @@ from voxgate.errors import InferenceError, InvalidMessage, InvalidStart
 from voxgate.manual.asyncapi import asyncapi
 from voxgate.manual.pages import pages
 from voxgate.manual.schema import EVENTS, REQUESTS, events, requests
-from voxgate.messages import (
-    UNSET,
+from voxgate.protocol.events import (
     Active,
     Data,
     Draining,
@@ -31,15 +31,13 @@ from voxgate.messages import (
     Probabilities,
     Progress,
     Segment,
-    Start,
     Started,
-    VadOptions,
-    check_format,
-    encode_event,
-    parse_request,
 )
-from voxgate.protocol import ROUTES
-from voxgate.vad import VadConfig
+from voxgate.protocol.formats import check_format
+from voxgate.protocol.json_codec import encode_event, parse_request
+from voxgate.protocol.machine import ROUTES
+from voxgate.protocol.requests import Start, VadOptions
+from voxgate.vad.config import VadConfig
 
 ROOT = Path(__file__).parents[2]
 ASYNCAPI = asyncapi()

@@ -17,10 +17,11 @@ pytest.importorskip("onnx", reason="the package onnx builds the models of these 
 
 from reference.onnx_models import BOOL, FLOAT, INT32, INT64, STRING, write
 from voxgate.errors import InferenceError, ModelLoadError
-from voxgate.messages import Segment, encode_event
 from voxgate.models.base import Batch, Samples
 from voxgate.models.loader import load_model
 from voxgate.models.onnx import Onnx
+from voxgate.protocol.events import Segment
+from voxgate.protocol.json_codec import encode_event
 
 Make = Callable[..., str]
 

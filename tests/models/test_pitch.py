@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference import pitch_ref
-from voxgate.audio import read_audio, resample
+from voxgate.audio.files.read import read_audio
+from voxgate.audio.soxr import resample
 from voxgate.models import pitch
 from voxgate.models.pitch import Pitch
-from voxgate.speech import path, truth
+from voxgate.recordings import path, truth
 
 RATE, HOP = 16_000, 160
 

@@ -12,24 +12,25 @@ import pytest
 
 pytest.importorskip("pocketsphinx", reason="pocketsphinx is optional: pip install 'voxgate[pocketsphinx]'")
 
-from voxgate import speech
-from voxgate.audio import read_audio
+from voxgate import recordings
+from voxgate.audio.files.read import read_audio
 from voxgate.errors import ModelLoadError
-from voxgate.messages import Segment, encode_event
 from voxgate.models.base import Samples
 from voxgate.models.loader import load_model
 from voxgate.models.pocketsphinx import PocketSphinx
+from voxgate.protocol.events import Segment
+from voxgate.protocol.json_codec import encode_event
 
 PADDING_S = 0.6
 
 
 def utterances() -> list[Samples]:
     """What the VAD cuts out of the bundled speech, with its default padding."""
-    planes, rate = read_audio(speech.path("demo"))
+    planes, rate = read_audio(recordings.path("demo"))
     assert rate == PocketSphinx.sample_rate
     return [
         planes[0, round((said.start_s - PADDING_S) * rate) : round(said.end_s * rate)].copy()
-        for said in speech.truth("demo")[0]
+        for said in recordings.truth("demo")[0]
     ]
 
 
@@ -58,7 +59,7 @@ def test_words_have_times_relative_to_the_audio(heard: list[dict[str, Any]]) -> 
     assert (welcome["word"], aboard["word"]) == ("welcome", "aboard")
     assert welcome["start"] == pytest.approx(PADDING_S, abs=0.1)
     assert welcome["end"] == aboard["start"]
-    said = speech.truth("demo")[0][3]
+    said = recordings.truth("demo")[0][3]
     assert aboard["end"] == pytest.approx(PADDING_S + said.end_s - said.start_s, abs=0.1)
 
 

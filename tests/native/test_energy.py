@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import energy_ref
-from voxgate import speech
+from voxgate import recordings
 from voxgate._native.energy import EnergyDetector
 
 RATES = [4000, 8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000]
@@ -101,12 +101,12 @@ def test_reset_is_as_new():
 @cache
 def clean_speech():
     """The bundled recording; which of its frames are loud speech (within 20 dB of the loudest), which far from any."""
-    audio, sample_rate = soundfile.read(speech.path("demo"), dtype="float32")
+    audio, sample_rate = soundfile.read(recordings.path("demo"), dtype="float32")
     assert sample_rate == RATE
     level = energy_ref.levels_db(audio, 320)
     time_s = (np.arange(len(level)) + 0.5) * 0.02
     away = np.ones(len(level), bool)
-    for utterance in speech.truth("demo")[0]:
+    for utterance in recordings.truth("demo")[0]:
         away &= (time_s < utterance.start_s - 0.05) | (time_s > utterance.end_s + 0.15)
     return audio, level > level.max() - 20, away
 
@@ -156,7 +156,7 @@ def test_utterances_in_pink_noise(snr_db, seed):
     audio = clean_speech()[0]
     found = spans(detect(audio + pink(len(audio), seed) * 10 ** ((speech_db() - snr_db) / 20)))
     found = [span for span in found if span[0] > 0.1]  # at the very start loud noise is still unknown
-    truth = speech.truth("demo")[0]
+    truth = recordings.truth("demo")[0]
     assert len(found) == len(truth)
     for (start_s, end_s), utterance in zip(found, truth, strict=True):
         assert abs(start_s - utterance.start_s) < 0.15
@@ -173,7 +173,7 @@ def test_speech_without_noise():
 def test_long_speech_is_not_taken_for_noise():
     """Two minutes without a pause between sentences: the last seconds are found like the first."""
     audio, _, _ = clean_speech()
-    utterances = [audio[round(u.start_s * RATE) : round(u.end_s * RATE)] for u in speech.truth("demo")[0]]
+    utterances = [audio[round(u.start_s * RATE) : round(u.end_s * RATE)] for u in recordings.truth("demo")[0]]
     once = np.concatenate(utterances)
     n_frames = len(once) // 320
     long = np.tile(once[: n_frames * 320], 120 * 50 // n_frames + 1)
@@ -231,7 +231,7 @@ def test_digital_silence_teaches_nothing(silence):
 
 def test_speech_at_once_from_the_first_frame():
     audio, _, _ = clean_speech()
-    first = speech.truth("demo")[0][0]
+    first = recordings.truth("demo")[0][0]
     spoken = audio[round(first.start_s * RATE) :][:RATE]
     level = energy_ref.levels_db(spoken, 320)
     assert np.mean(detect(spoken)[level > level.max() - 12] >= 0.5) > 0.95

@@ -14,9 +14,10 @@ from voxgate._native.intake import DECLINED, TAKEN, WAITING, Intake
 from voxgate._native.pcm import PcmDecoder, sample_bytes
 from voxgate._native.resample import Resampler
 from voxgate._native.session import VadEvent, VadSession, hear
-from voxgate.audio import read_audio, resample
-from voxgate.speech import path
-from voxgate.vad import VadConfig
+from voxgate.audio.files.read import read_audio
+from voxgate.audio.soxr import resample
+from voxgate.recordings import path
+from voxgate.vad.config import VadConfig
 
 RATE = 16_000
 CONFIG = VadConfig(silence_duration_ms=100, min_speech_ms=30).to_endpoint(EnergyDetector(1).frame_samples, RATE)

@@ -15,9 +15,10 @@ from voxgate._native.endpoint import EndpointConfig
 from voxgate._native.isa import supported
 from voxgate._native.session import VadEvent, VadSession, hear
 from voxgate._native.silero import SileroDetector, SileroNetwork
-from voxgate.audio import read_audio, resample
-from voxgate.speech import path
-from voxgate.weights import default_path, load_weights
+from voxgate.audio.files.read import read_audio
+from voxgate.audio.soxr import resample
+from voxgate.recordings import path
+from voxgate.vad.weights import default_path, load_weights
 
 RATE, FRAME = 16_000, 512
 WEIGHTS = load_weights(default_path())

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference.silero_ref import SileroReference
-from voxgate import speech
+from voxgate import recordings
 from voxgate._native import isa
 from voxgate._native.silero import SileroDetector, SileroNetwork, activations
-from voxgate.weights import SHAPES, load_weights
+from voxgate.vad.weights import SHAPES, load_weights
 
 RATE = 16000
 FRAME = 512
@@ -36,7 +36,7 @@ def network(isa_name=None):
 @cache
 def talk():
     """The first channel of the plain recording: 12.5 s with speech and pauses."""
-    samples, rate = soundfile.read(speech.path("demo"), dtype="float32", always_2d=True)
+    samples, rate = soundfile.read(recordings.path("demo"), dtype="float32", always_2d=True)
     assert rate == RATE
     return samples[:, 0].copy()
 
@@ -141,7 +141,7 @@ class TestAccuracy:
     def test_finds_the_words(self):
         found = detect(talk())
         times = np.arange(len(found)) * FRAME / RATE
-        said = speech.truth("demo")[0]
+        said = recordings.truth("demo")[0]
         for words in said:
             inside = (times > words.start_s + 0.1) & (times < words.end_s - 0.1)
             assert np.median(found[inside]) > 0.9

@@ -5,10 +5,10 @@ import os
 import numpy as np
 import soundfile
 
-from voxgate import speech
+from voxgate import recordings
 from voxgate._native import isa
 from voxgate._native.silero import SileroDetector, SileroNetwork
-from voxgate.weights import load_weights
+from voxgate.vad.weights import load_weights
 
 RATE = 16000
 FRAME = 512
@@ -30,8 +30,8 @@ def speech_runs(probabilities):
 
 
 def test_four_hours():
-    talk = soundfile.read(speech.path("demo"), dtype="float32", always_2d=True)[0][:, 0]
-    said = speech.truth("demo")[0]
+    talk = soundfile.read(recordings.path("demo"), dtype="float32", always_2d=True)[0][:, 0]
+    said = recordings.truth("demo")[0]
     block_frames = BLOCK_S * RATE // FRAME
     n_blocks = round(HOURS * 3600 / BLOCK_S)
     rng = np.random.default_rng(11)

@@ -169,7 +169,7 @@ def test_a_server_is_started_and_found_and_replaced(run: Run) -> None:
     import voxgate
     from voxgate.client import stream
 
-    async for event in stream(Path(voxgate.__file__).parent / "speech" / "demo.flac"):
+    async for event in stream(Path(voxgate.__file__).parent / "recordings" / "demo.flac"):
         if getattr(event, "is_final", False):
             print(event.output)
             break
@@ -227,7 +227,7 @@ def test_nothing_of_the_page_lives_on(run: Run, tmp_path: Path) -> None:
         ("```python\nimport sys\nsys.exit(0)\n```", "3: python failed\n"),
         ("```python\nimport warnings\nwarnings.warn('old', DeprecationWarning)\n```", "3: python failed\n"),
         ("text\n\n```sh\ntrue\ncat nothing | cat\n```", "5: the command failed with 1\ncat: nothing: No such file"),
-        ("```sh\ntrue\n\necho $NOBODY\n```", "4: the command failed with 1\n"),
+        ("```sh\ntrue\n\necho $UNKNOWN_CLIENT\n```", "4: the command failed with 1\n"),
         ("```sh\nvoxgate serve --model nothing:here\n```", "2: the server ended with 2"),
         (
             "```sh\nvoxgate serve --set limits.streams=0\n```",

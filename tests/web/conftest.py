@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import pytest
 import soundfile
 
-from voxgate import speech
+from voxgate import recordings
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 TIMEOUT_MS = 60_000
@@ -30,7 +30,7 @@ def missing(what: str) -> NoReturn:
 def microphone_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the fake microphone hears: the bundled speech, over and over."""
     path = tmp_path_factory.mktemp("microphone") / "speech.wav"
-    samples, rate = soundfile.read(speech.path("demo"), dtype="int16")
+    samples, rate = soundfile.read(recordings.path("demo"), dtype="int16")
     soundfile.write(path, samples, rate)
     return path
 

@@ -22,7 +22,7 @@ import soundfile
 
 from helpers.ports import held_port
 from helpers.wire import Client, of_type, start, stream
-from voxgate import InferenceError, Model, speech
+from voxgate import InferenceError, Model, recordings
 
 if os.environ.get("REQUIRE_CHROMIUM") != "1":
     pytest.importorskip("playwright.sync_api")
@@ -104,7 +104,7 @@ def drop(page: Any, name: str, data: bytes) -> None:
 
 def over_and_over(name: str, times: int) -> bytes:
     """So much of it that it does not end before the test does, as a sound file."""
-    samples, rate = soundfile.read(speech.path(name), dtype="int16")
+    samples, rate = soundfile.read(recordings.path(name), dtype="int16")
     file = io.BytesIO()
     soundfile.write(file, np.concatenate([samples] * times), rate, format="WAV")
     return file.getvalue()
@@ -113,7 +113,7 @@ def over_and_over(name: str, times: int) -> bytes:
 def choose(page: Any, name: str, *, live: bool = False, route: str = "segmented") -> None:
     page.get_by_role("radio", name="Sound file").check()
     page.get_by_role("radio", name="Live pace" if live else "Full speed").check()
-    page.locator("#file").set_input_files(str(speech.path(name)))
+    page.locator("#file").set_input_files(str(recordings.path(name)))
     expect(page.locator("#route option")).to_have_count(3)
     page.locator("#route").select_option(route)
 
@@ -133,7 +133,7 @@ def downloaded(page: Any, button: str) -> str:
 
 
 def as_told_to_a_plain_client(server: Any, name: str, **options: Any) -> list[dict[str, Any]]:
-    samples, rate = soundfile.read(speech.path(name), dtype="int16", always_2d=True)
+    samples, rate = soundfile.read(recordings.path(name), dtype="int16", always_2d=True)
     message = start(rate, samples.shape[1], notices=True, **options)  # like the page
     return stream(server.url(), message, *(samples[at : at + 8000].tobytes() for at in range(0, len(samples), 8000)))
 
@@ -246,7 +246,7 @@ def test_the_other_routes(serve, visit, route):
     page = visit(serve(Both()))
     send_file(page, "telephone", route=route)
     (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
-    length_s = soundfile.info(speech.path("telephone")).duration
+    length_s = soundfile.info(recordings.path("telephone")).duration
     assert sum(event["seconds"] for event in results_of(session["events"])) == pytest.approx(length_s, abs=0.001)
     expect(page.locator(FINALS)).to_have_count(len(results_of(session["events"])))
     expect(page.locator("#vad")).to_be_hidden()
@@ -332,10 +332,10 @@ def test_a_server_that_goes_away_and_comes_back(process, visit, how):
     # A file goes on from where the answers ended: whatever was lost was sent again.
     sessions = json.loads(downloaded(page, "JSON"))["sessions"]
     assert len(sessions) == 2
-    length_s = soundfile.info(speech.path("demo")).duration
+    length_s = soundfile.info(recordings.path("demo")).duration
     heard = [results_of(session["events"]) for session in sessions]
     assert page.locator(FINALS).count() == sum(map(len, heard))
-    assert len(heard[0]) + len(heard[1]) >= len(speech.truth("demo")[0])
+    assert len(heard[0]) + len(heard[1]) >= len(recordings.truth("demo")[0])
     assert sessions[0]["duration_s"] + sessions[1]["duration_s"] >= length_s - 0.001
 
 

@@ -81,7 +81,7 @@ cdef class SileroNetwork:
 
     Immutable: share one between all detectors and threads.
 
-    ``weights``: every tensor of :data:`voxgate.weights.SHAPES`, float32, finite; copied. ValueError says what is
+    ``weights``: every tensor of :data:`voxgate.vad.weights.SHAPES`, float32, finite; copied. ValueError says what is
     missing or of a wrong shape. The basis of the spectrum must be the Hann-windowed Fourier basis the network was
     trained with: it is computed, not multiplied. ``isa``: one of ``isa.supported()``, None for the active one;
     ValueError otherwise.

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from voxgate import client, speech
+from voxgate import client, recordings
+from voxgate.audio.files import container_of, may_become_container
 from voxgate.cli import plot, standard
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.interrupt import run_interruptible
@@ -22,8 +23,7 @@ from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, 
 from voxgate.client.source import MAX_CHANNELS, MAX_RATE
 from voxgate.client.token import token_from_environment
 from voxgate.errors import ConfigError
-from voxgate.sound_files import container_of, may_become_container
-from voxgate.tracing import Tracing, parse_traceparent
+from voxgate.observe.tracing import Tracing, parse_traceparent
 
 __all__ = ["explain", "recording", "register", "run"]
 
@@ -43,7 +43,7 @@ _ENCODINGS: dict[str, tuple[int, bool, str | None]] = {
 }
 _READ_BYTES = 65_536
 MAX_CHUNK_BYTES = 16 * 2**20
-INPUT_HELP = f"any file that soundfile reads, or the name of bundled speech ({', '.join(speech.names())})"
+INPUT_HELP = f"any file that soundfile reads, or the name of bundled speech ({', '.join(recordings.names())})"
 _EPILOG = """\
 examples:
   voxgate client -i demo --interim-results
@@ -201,7 +201,7 @@ class _UsageError(Exception):
 
 def recording(name: str) -> str:
     """The path of a recording: a file, or where there is none of that name, bundled speech of that name."""
-    return str(speech.path(name)) if name in speech.names() and not os.path.exists(name) else name
+    return str(recordings.path(name)) if name in recordings.names() and not os.path.exists(name) else name
 
 
 def _name(args: argparse.Namespace) -> str:

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TextIO
 
-from voxgate import client, speech, tasks
+from msgspec import UNSET
+
+from voxgate import client, recordings
 from voxgate.cli import standard
 from voxgate.cli.arguments import positive_float
 from voxgate.cli.client import explain
@@ -23,7 +25,8 @@ from voxgate.cli.display import PrettyRenderer, Style
 from voxgate.cli.interrupt import run_interruptible
 from voxgate.client import ClientError, Options, RejectedError, Stream, VadOptions
 from voxgate.client.connection import is_served, normalize_addr
-from voxgate.messages import UNSET, Active, Error, Event, Inactive, Segment
+from voxgate.protocol.events import Active, Error, Event, Inactive, Segment
+from voxgate.runtime import tasks
 
 __all__ = ["Comparison", "Heard", "ServerFailed", "compare", "register", "run", "run_demo", "running_server"]
 
@@ -54,7 +57,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--file",
         default="demo",
         metavar="NAME|PATH",
-        help=f"bundled speech ({', '.join(speech.names())}) or any sound file (%(default)s)",
+        help=f"bundled speech ({', '.join(recordings.names())}) or any sound file (%(default)s)",
     )
     parser.add_argument("--model", metavar="MODEL", help="model of the server, as for voxgate serve (its default)")
     parser.add_argument(
@@ -95,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, client.SourceError) as error:
         if isinstance(error, OSError) and error.filename == standard.NAME:
             raise
-        known = ", ".join(speech.names())
+        known = ", ".join(recordings.names())
         print(f"voxgate demo: {explain(error)}\n(bundled speech: {known})", file=sys.stderr)
         return 2
 
@@ -189,8 +192,8 @@ class Heard:
 class Comparison:
     """Heard against truth. `pairs` in order of time, `missed` and `extra` are what has no partner."""
 
-    pairs: list[tuple[Heard, speech.Utterance]] = field(default_factory=list)
-    missed: list[tuple[int, speech.Utterance]] = field(default_factory=list)
+    pairs: list[tuple[Heard, recordings.Utterance]] = field(default_factory=list)
+    missed: list[tuple[int, recordings.Utterance]] = field(default_factory=list)
     extra: list[Heard] = field(default_factory=list)
 
     @property
@@ -205,7 +208,7 @@ class Comparison:
         return not self.missed and not self.extra and self.largest_difference_s <= AGREE_S
 
 
-def compare(heard: Sequence[Heard], truth: Sequence[Sequence[speech.Utterance]]) -> Comparison:
+def compare(heard: Sequence[Heard], truth: Sequence[Sequence[recordings.Utterance]]) -> Comparison:
     """Pairs what was heard with what was said, per channel, each with the one it overlaps most."""
     result = Comparison()
     left = list(heard)
@@ -223,7 +226,7 @@ def compare(heard: Sequence[Heard], truth: Sequence[Sequence[speech.Utterance]])
     return result
 
 
-def _overlap(heard: Heard, said: speech.Utterance) -> float:
+def _overlap(heard: Heard, said: recordings.Utterance) -> float:
     return min(heard.end_s, said.end_s) - max(heard.start_s, said.start_s)
 
 
@@ -241,9 +244,9 @@ def _collect_heard(events: Sequence[Event]) -> list[Heard]:
 async def run_demo(args: argparse.Namespace, command: Sequence[str], out: TextIO) -> int:
     """The whole demo with the server that `command` starts; returns the exit code."""
     style = Style.of(out)
-    bundled = args.file in speech.names()
-    path = speech.path(args.file) if bundled else Path(args.file)
-    truth = speech.truth(args.file) if bundled else None
+    bundled = args.file in recordings.names()
+    path = recordings.path(args.file) if bundled else Path(args.file)
+    truth = recordings.truth(args.file) if bundled else None
     client.stream(path)  # a file that cannot be read is told before a server is started for it
     task = asyncio.current_task()
     assert task is not None
@@ -296,7 +299,7 @@ async def _served_routes(url: str) -> list[str]:
 async def _segmented(
     url: str,
     path: Path,
-    truth: Sequence[Sequence[speech.Utterance]] | None,
+    truth: Sequence[Sequence[recordings.Utterance]] | None,
     args: argparse.Namespace,
     style: Style,
     out: TextIO,
@@ -338,7 +341,7 @@ async def _segmented(
     return good and comparison.agrees
 
 
-def _print_pair(style: Style, out: TextIO, many: bool, near: bool, heard: Heard, said: speech.Utterance) -> None:
+def _print_pair(style: Style, out: TextIO, many: bool, near: bool, heard: Heard, said: recordings.Utterance) -> None:
     where = f"ch {heard.channel}  " if many else ""
     text = (
         f"heard {heard.start_s:5.2f}{style.dash}{heard.end_s:5.2f} s, "
@@ -352,7 +355,7 @@ async def _whole(
     route: str,
     url: str,
     path: Path,
-    truth: Sequence[Sequence[speech.Utterance]] | None,
+    truth: Sequence[Sequence[recordings.Utterance]] | None,
     args: argparse.Namespace,
     style: Style,
     out: TextIO,
@@ -378,7 +381,7 @@ class _OnePerSecond:
     """Shows the first segment that ends in each second of a channel, with who speaks there; errors are always shown."""
 
     def __init__(
-        self, renderer: PrettyRenderer, truth: Sequence[Sequence[speech.Utterance]] | None, style: Style
+        self, renderer: PrettyRenderer, truth: Sequence[Sequence[recordings.Utterance]] | None, style: Style
     ) -> None:
         self._renderer = renderer
         self._truth = truth

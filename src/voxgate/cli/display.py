@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
+from msgspec import UNSET
+
 from voxgate.client.printable import printable
-from voxgate.messages import (
-    UNSET,
+from voxgate.protocol.events import (
     Active,
     Data,
     Draining,
@@ -25,8 +26,8 @@ from voxgate.messages import (
     Segment,
     Started,
     UnknownEvent,
-    encode_event,
 )
+from voxgate.protocol.json_codec import encode_event
 
 __all__ = [
     "JsonlRenderer",

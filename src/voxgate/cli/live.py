@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from voxgate.cli.display import Style, count, format_output, printable
-from voxgate.messages import Segment
+from voxgate.protocol.events import Segment
 
 __all__ = ["LiveStatus", "View", "cut", "status_lines"]
 

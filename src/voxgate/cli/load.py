@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 import uvloop
 
-from voxgate import load, speech
-from voxgate.audio import read_audio
+from voxgate import load, recordings
+from voxgate.audio.files.read import read_audio
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.client import explain, recording
 from voxgate.cli.display import Style
@@ -92,7 +92,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--input",
         default="demo",
         metavar="FILE",
-        help=f"any sound file, or bundled speech ({', '.join(speech.names())}); resampled beforehand (%(default)s)",
+        help=f"any sound file, or bundled speech ({', '.join(recordings.names())}); resampled beforehand (%(default)s)",
     )
     audio.add_argument(
         "--chunk-ms", type=whole(1, 10_000), default=20, metavar="MS", help="audio of a message, in ms (%(default)s)"

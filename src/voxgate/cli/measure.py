@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from voxgate import speech, tasks
-from voxgate.audio import read_audio, resample
-from voxgate.messages import check_output
+from voxgate import recordings
+from voxgate.audio.files.read import read_audio
+from voxgate.audio.soxr import resample
 from voxgate.models import Batch, Model
 from voxgate.models.loader import explained
 from voxgate.models.result import BadResult, check_batch, result_of
+from voxgate.protocol.json_codec import check_output
+from voxgate.runtime import tasks
 
 __all__ = [
     "BatchGain",
@@ -146,9 +148,9 @@ def usable_cpus() -> int:
 
 def pieces(sample_rate: int) -> list[Piece]:
     """The utterances of the bundled speech at `sample_rate` Hz."""
-    planes, rate = read_audio(speech.path("demo"))
+    planes, rate = read_audio(recordings.path("demo"))
     found = []
-    for said in speech.truth("demo")[0]:
+    for said in recordings.truth("demo")[0]:
         start, end = (max(0, round(time_s * rate)) for time_s in (said.start_s - _PADDING_S, said.end_s))
         audio = planes[0, start:end].copy()
         found.append(Piece(resample(audio, rate, sample_rate) if rate != sample_rate else audio, said.text))

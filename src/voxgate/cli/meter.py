@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from voxgate._native.pcm import PcmDecoder
-from voxgate.messages import AudioFormat
+from voxgate.protocol.formats import AudioFormat
 
 __all__ = ["Envelope", "Meter"]
 

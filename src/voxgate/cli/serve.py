@@ -7,10 +7,10 @@ import logging
 import sys
 from typing import Any, Final
 
-from voxgate import logs
 from voxgate.config import dump_toml, load_config
-from voxgate.early_end import EarlyEnd
 from voxgate.errors import ConfigError
+from voxgate.runtime import logs
+from voxgate.runtime.early_exit import EarlyExit
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Serves until a signal ends it."""
-    early_end = EarlyEnd()
+    early_exit = EarlyExit()
     overrides: dict[str, Any] = {key: getattr(args, flag) for flag, key in FLAGS.items()}
     for text in args.set:
         key, equals, value = text.partition("=")
@@ -78,9 +78,9 @@ def run(args: argparse.Namespace) -> int:
     for notice in notices:
         logger.warning("%s", notice)
     if config.server.workers > 1:
-        from voxgate.supervisor import supervise  # and not the server, which it does not need
+        from voxgate.server.supervisor import supervise  # and not the server, which it does not need
 
-        return supervise(config, early_end.over)
-    from voxgate.serving import serve  # the other verbs need no server
+        return supervise(config, early_exit.over)
+    from voxgate.server import serve  # the other verbs need no server
 
-    return serve(config, early_end.over)
+    return serve(config, early_exit.over)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from voxgate import client, tasks
+from voxgate import client
 from voxgate.cli import plot, standard
 from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Renderer, Style, count, format_output, printable
 from voxgate.cli.interrupts import Interrupts
@@ -18,7 +18,8 @@ from voxgate.cli.output import Output
 from voxgate.cli.subtitles import Subtitles
 from voxgate.client import ClientError, ClosedError, Lost, Microphone, RefusedError, Resumed, Stream
 from voxgate.client.token import public_url
-from voxgate.messages import Active, Draining, Error, Event, Finished, Inactive, Progress, Segment, Started
+from voxgate.protocol.events import Active, Draining, Error, Event, Finished, Inactive, Progress, Segment, Started
+from voxgate.runtime import tasks
 
 __all__ = ["FORMATS", "Shown", "complain", "explain", "show"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from voxgate.cli.display import printable, show_value
-from voxgate.messages import Event, Segment
+from voxgate.protocol.events import Event, Segment
 
 __all__ = ["Subtitles"]
 

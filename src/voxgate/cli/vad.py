@@ -13,7 +13,7 @@ from voxgate.cli import plot
 from voxgate.cli.client import INPUT_HELP, explain, recording
 from voxgate.config.settings import SETTINGS, Setting, plain
 from voxgate.errors import ConfigError
-from voxgate.messages import VadOptions
+from voxgate.protocol.requests import VadOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from voxgate.client import SourceError
     from voxgate.client.source import AudioSource
-    from voxgate.vad import DetectorFactory, VadConfig
+    from voxgate.vad.config import VadConfig
+    from voxgate.vad.detectors import DetectorFactory
 
     Planes = npt.NDArray[np.int16 | np.float32]
 
@@ -74,7 +75,9 @@ def run(args: argparse.Namespace) -> int:
     # What takes time to import, and no other verb needs.
     from voxgate.client import SourceError
     from voxgate.client.source import open_source
-    from voxgate.vad import VadConfig, load_detector, segments_of_channels
+    from voxgate.vad.config import VadConfig
+    from voxgate.vad.detectors import load_detector
+    from voxgate.vad.offline import segments_of_channels
 
     try:
         config = VadConfig().changed(**{name: getattr(args, name) for name in _TUNABLES})
@@ -170,7 +173,7 @@ def _plot(
     import numpy as np
 
     from voxgate.cli.meter import Envelope
-    from voxgate.vad import speech_probabilities
+    from voxgate.vad.offline import speech_probabilities
 
     envelopes = [Envelope(plot.POINTS) for _ in planes]
     for envelope, samples in zip(envelopes, planes, strict=True):

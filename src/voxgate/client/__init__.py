@@ -9,7 +9,8 @@
 It works against Voxgate and, as long as none of `vad`, `notices` and `token` is asked for, against streamer-template.
 """
 
-from voxgate.messages import AudioFormat, VadOptions
+from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.requests import VadOptions
 
 from .blocking import collect, stream_blocking
 from .check import ResultCheck

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from typing import Any, TypeVar, Unpack
 
-from voxgate import tasks
-from voxgate.messages import Event
+from voxgate.protocol.events import Event
+from voxgate.runtime import tasks
 
 from .errors import ClientError
 from .session import Options, stream

@@ -11,7 +11,9 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from voxgate.messages import UNSET, Active, Data, Error, Event, Inactive, Segment
+from msgspec import UNSET
+
+from voxgate.protocol.events import Active, Data, Error, Event, Inactive, Segment
 
 __all__ = ["ResultCheck"]
 

@@ -17,7 +17,7 @@ from websockets.exceptions import (
     ProxyError,
 )
 
-from voxgate.tracing import parse_traceparent
+from voxgate.observe.tracing import parse_traceparent
 
 from .errors import ConnectError, RefusedError
 from .proxy import Proxy, find_proxy

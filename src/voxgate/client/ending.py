@@ -6,7 +6,7 @@ from typing import Final
 
 from websockets.exceptions import ConnectionClosed
 
-from voxgate.messages import AudioFormat
+from voxgate.protocol.formats import AudioFormat
 
 from .errors import ClosedError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from voxgate.errors import VoxgateError
 
 if TYPE_CHECKING:
-    from voxgate.messages import Event
+    from voxgate.protocol.events import Event
 
 __all__ = [
     "BadEvent",

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
-from voxgate import tasks
+from voxgate.runtime import tasks
 
 from .source import off_loop
 

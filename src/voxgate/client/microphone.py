@@ -7,7 +7,7 @@ import queue
 from collections.abc import Iterator
 from typing import Any
 
-from voxgate.messages import AudioFormat
+from voxgate.protocol.formats import AudioFormat
 
 from .errors import SourceError
 

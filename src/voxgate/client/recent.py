@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from voxgate.messages import Event
+from voxgate.protocol.events import Event
 
 __all__ = ["RecentEvents"]
 

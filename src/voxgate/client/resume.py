@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
-from voxgate.messages import UNSET, Active, Error, Event, Finished, Inactive, Probabilities, Progress, Segment
+from voxgate.protocol.events import Active, Error, Event, Finished, Inactive, Probabilities, Progress, Segment
 
 from .check import ResultCheck
 from .errors import ClientError, ClosedError, ConnectError, RefusedError

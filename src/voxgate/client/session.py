@@ -12,23 +12,13 @@ from msgspec import structs
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from voxgate import tasks
 from voxgate.errors import InvalidMessage
-from voxgate.messages import (
-    AudioFormat,
-    Draining,
-    Error,
-    Event,
-    Finished,
-    Progress,
-    Start,
-    Started,
-    Stop,
-    VadOptions,
-    encode_request,
-    parse_event,
-)
-from voxgate.tracing import Tracing, parse_traceparent
+from voxgate.observe.tracing import Tracing, parse_traceparent
+from voxgate.protocol.events import Draining, Error, Event, Finished, Progress, Started
+from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.json_codec import encode_request, parse_event
+from voxgate.protocol.requests import Start, Stop, VadOptions
+from voxgate.runtime import tasks
 
 from .check import ResultCheck
 from .connection import DEFAULT_ADDR, normalize_addr, open_websocket
@@ -86,7 +76,7 @@ class Options(TypedDict, total=False):
 
 
 def stream(source: Source, **options: Unpack[Options]) -> Stream:
-    """Streams `source` to a server; iterate over the result (`async for`) for its events, typed as in voxgate.messages.
+    """Streams `source` to a server; iterate over the result (`async for`) for its events (`voxgate.protocol`).
 
     `source`: a path or open binary file that soundfile reads, `(samples, rate)` with samples float -1..1 or int16 of
     shape (n,) or (channels, n), a Microphone, or raw PCM (bytes, an iterable or async iterable of bytes) together with
@@ -159,7 +149,7 @@ class Stream:
         self._microphone = source if isinstance(source, Microphone) else None
         self._source = open_source(source, format, chunk_size)
         self.format = self._source.format
-        """Of the audio on the wire (:class:`voxgate.messages.AudioFormat`)."""
+        """Of the audio on the wire (:class:`voxgate.protocol.formats.AudioFormat`)."""
         self.duration_s = self._source.duration_s
         """Seconds of audio; None when nobody knows."""
         self.sent_bytes = 0

@@ -13,10 +13,10 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from voxgate import tasks
+from voxgate.audio.files import SoundFileError, open_sound_file
 from voxgate.errors import InvalidStart
-from voxgate.messages import AudioFormat, check_format
-from voxgate.sound_files import SoundFileError, open_sound_file
+from voxgate.protocol.formats import AudioFormat, check_format
+from voxgate.runtime import tasks
 
 from .errors import SourceError
 from .microphone import Microphone

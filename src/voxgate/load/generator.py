@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from voxgate import tasks
+from voxgate.runtime import tasks
 
 from .material import Material
 from .quantiles import Lateness

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voxgate.audio import resample
-from voxgate.messages import AudioFormat, Start, Stop, encode_request
+from voxgate.audio.soxr import resample
+from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.json_codec import encode_request
+from voxgate.protocol.requests import Start, Stop
 
 from .frames import BINARY, TEXT, client_frame
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from voxgate.errors import VoxgateError
-from voxgate.messages import Active, Error, Event, Inactive, Segment
+from voxgate.protocol.events import Active, Error, Event, Inactive, Segment
 
 from .frames import PING, client_frame
 from .material import STOP_FRAME, Material

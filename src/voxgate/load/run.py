@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from voxgate import tasks
+from voxgate.runtime import tasks
 
 from .cost import Cost
 from .generator import Generator, Plan, Tally, no_garbage_collection

@@ -6,8 +6,10 @@ from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from msgspec import UNSET
+
 from voxgate.client import ResultCheck
-from voxgate.messages import UNSET, Active, Error, Event, Inactive, Progress, Segment
+from voxgate.protocol.events import Active, Error, Event, Inactive, Progress, Segment
 
 from .material import STOP_FRAME, Material
 from .reference import ChannelReference, Reference

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from voxgate.client import normalize_addr
 from voxgate.client.token import clean_token
 from voxgate.errors import InvalidMessage
-from voxgate.messages import Event, parse_event
+from voxgate.protocol.events import Event
+from voxgate.protocol.json_codec import parse_event
 
 from .frames import BINARY, CLOSE, PING, PONG, FrameError, FrameReader, client_frame
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from voxgate import errors
-from voxgate.admission import RETRY_S
-from voxgate.app import AUTH_UNAVAILABLE
+from voxgate.endpoints.asgi import AUTH_UNAVAILABLE
 from voxgate.errors import VoxgateError
+from voxgate.service.admission import RETRY_S
 
 __all__ = ["CLOSES", "REFUSALS", "Close", "Refused", "wire_errors"]
 

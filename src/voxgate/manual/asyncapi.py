@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from voxgate import __version__
-from voxgate.access import SUBPROTOCOL
-from voxgate.protocol import ROUTES, Route
+from voxgate.protocol.machine import ROUTES, Route
+from voxgate.service.access import SUBPROTOCOL
 
 from .answers import CLOSES, REFUSALS
 from .schema import EVENTS, REQUESTS, ROUTE_SEGMENTS, definitions

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from voxgate.config import SETTINGS
-from voxgate.connection import INBOX_BYTES, INBOX_MAX_BYTES
 from voxgate.errors import VoxgateError
-from voxgate.serving.closing import CLOSE_MAX_S, CLOSE_TIMEOUT_S, DISCARD_BYTES
-from voxgate.serving.http import PIPELINED_REQUESTS, REQUEST_BYTES
-from voxgate.tokens import MAX_TOKEN_BYTES
+from voxgate.protocol.tokens import MAX_TOKEN_BYTES
+from voxgate.server.closing import CLOSE_MAX_S, CLOSE_TIMEOUT_S, DISCARD_BYTES
+from voxgate.server.http import PIPELINED_REQUESTS, REQUEST_BYTES
+from voxgate.session.session import INBOX_BYTES, INBOX_MAX_BYTES
 
 from .answers import CLOSES, REFUSALS, wire_errors
 

@@ -14,25 +14,20 @@ import msgspec
 from voxgate import errors
 from voxgate.config import SETTINGS
 from voxgate.errors import VoxgateError
-from voxgate.messages import (
-    COMPANDED,
-    PCM_ENCODINGS,
+from voxgate.protocol.events import (
     Active,
     Data,
     Draining,
     Error,
     Finished,
-    Flush,
     Inactive,
-    KeepAlive,
     Probabilities,
     Progress,
     Segment,
-    Start,
     Started,
-    Stop,
-    VadOptions,
 )
+from voxgate.protocol.formats import COMPANDED, PCM_ENCODINGS
+from voxgate.protocol.requests import Flush, KeepAlive, Start, Stop, VadOptions
 
 __all__ = ["EVENTS", "REQUESTS", "ROUTE_SEGMENTS", "definitions", "events", "requests"]
 

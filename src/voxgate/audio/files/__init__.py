@@ -1,0 +1,7 @@
+"""Sound files, from disks and pipes, in blocks: what a file claims about its own length is checked, never believed."""
+
+from voxgate.audio.files.container import container_of, may_become_container
+from voxgate.audio.files.errors import SoundFileError
+from voxgate.audio.files.reader import SoundFile, open_sound_file
+
+__all__ = ["SoundFile", "SoundFileError", "container_of", "may_become_container", "open_sound_file"]

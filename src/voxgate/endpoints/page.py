@@ -1,0 +1,111 @@
+"""The page that a browser gets, and what it asks of the server beside the streams. Plain data: the app sends it."""
+
+from __future__ import annotations
+
+import hashlib
+import typing
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from voxgate import __version__
+from voxgate.config import VadSettings
+from voxgate.protocol.requests import VadOptions
+
+if TYPE_CHECKING:
+    from voxgate.service.service import Service
+
+__all__ = ["HEADERS", "INDEX", "Asset", "describe", "is_known", "load_assets"]
+
+INDEX: Final = "index.html"
+
+# Nothing but what comes from here: no inline script or style, no frame around it, no form, no plug-in. The streams are
+# websockets of the same origin, which 'self' covers.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; worker-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+#: Sent with everything of the page.
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": _POLICY,
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Kept, but asked for each time: a page and a server of different versions must not meet.
+    "Cache-Control": "no-cache",
+}
+
+_CONTENT_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+class Asset(NamedTuple):
+    """One file of the page. `etag` is quoted, as it goes into the header."""
+
+    body: bytes
+    content_type: str
+    etag: str
+
+
+def load_assets() -> dict[str, Asset]:
+    """Every file of the page by its name: read once, never looked for on the disk by a name that a client gives."""
+    assets = {}
+    for entry in (files("voxgate") / "web").iterdir():
+        content_type = _CONTENT_TYPES.get(PurePosixPath(entry.name).suffix)
+        if content_type is not None:
+            body = entry.read_bytes()
+            assets[entry.name] = Asset(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    return assets
+
+
+def is_known(asset: Asset, if_none_match: str | None) -> bool:
+    """Whether the client has this very version: the value of its If-None-Match header, None when it sent none."""
+    if if_none_match is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return asset.etag in tags or "*" in tags
+
+
+def describe(service: Service, routes: Mapping[str, str | None]) -> dict[str, Any]:
+    """What ``GET /api/v1/info`` says. `routes`: each route, and why it is not served (None: it is)."""
+    return {
+        "name": "voxgate",
+        "version": __version__,
+        "model": service.model.name,
+        "ready": service.not_ready is None,
+        "routes": {route: {"served": why is None, "reason": why} for route, why in routes.items()},
+        "streams": {"open": service.streams, "max": service.config.limits.streams},
+        "limits": {
+            **service.public_limits,
+            "min_sample_rate": service.config.limits.min_sample_rate,
+            "max_sample_rate": service.config.limits.max_sample_rate,
+        },
+        "vad": {"detector": service.config.vad.detector, "options": _vad_options(service)},
+    }
+
+
+def _vad_options(service: Service) -> dict[str, dict[str, Any]]:
+    """What a client may tune: the names from the wire, the ranges and texts from the settings."""
+    hints = typing.get_type_hints(VadSettings, include_extras=True)
+    types = typing.get_type_hints(VadOptions)
+    options = {}
+    for name in VadOptions.__struct_fields__:
+        _, about = typing.get_args(hints[name])
+        options[name] = {
+            "default": getattr(service.config.vad, name),
+            "min": about.minimum,
+            "max": about.maximum,
+            "unit": {"ms": "ms", "s": "s"}.get(name.rpartition("_")[2], ""),
+            "type": "number" if float in typing.get_args(types[name]) else "int",
+            "about": about.text.replace("`", ""),
+        }
+    # The one rule between two of them; see vad.VadConfig.check.
+    options["negative_threshold"]["at_most"] = "threshold"
+    return options

@@ -1,0 +1,1 @@
+"""Model calls: which runs next (scheduler), and where (engine)."""

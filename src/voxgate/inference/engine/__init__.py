@@ -1,0 +1,18 @@
+"""Where models run: the seam (:mod:`.base`) and what stands behind it (:mod:`.threads`, :mod:`.processes`)."""
+
+from __future__ import annotations
+
+from voxgate.inference.engine.base import BatchLimits, Engine, EngineCounts, Job, JobSource, Outcome, State, Work
+from voxgate.inference.engine.threads import ThreadEngine
+
+__all__ = [
+    "BatchLimits",
+    "Engine",
+    "EngineCounts",
+    "Job",
+    "JobSource",
+    "Outcome",
+    "State",
+    "ThreadEngine",
+    "Work",
+]

@@ -1,0 +1,46 @@
+"""Failures in the log: each kind in full once, its repetitions as a count."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from voxgate.runtime.throttle import Throttle, and_more
+
+__all__ = ["FailureLog"]
+
+
+class FailureLog:
+    """Logs a kind of failure with its stack at most once every `interval_s`, and says how many it held back since the
+    last time.
+
+    Two failures are of one kind when their exceptions have the same type and were raised at the same place. A model
+    that fails on every call for a day thus writes a load a minute, and a new failure is still seen at once. About
+    `max_kinds` are remembered; beyond that the one logged longest ago is forgotten. Any thread may call it.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        interval_s: float = 60.0,
+        max_kinds: int = 128,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._logger = logger
+        self._throttle = Throttle(interval_s, max_kinds=max_kinds, clock=clock)
+
+    def write(self, what: str, error: BaseException | None = None) -> None:
+        """`what` happened; `error`, when there is one, is logged with its stack. Without one, `what` is the kind."""
+        n_left_out = self._throttle.admit((what,) if error is None else _kind(error))
+        if n_left_out is not None:
+            self._logger.error("%s%s", what, and_more(n_left_out), exc_info=error)
+
+
+def _kind(error: BaseException) -> tuple[object, ...]:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return (type(error),)
+    return (type(error), trace.tb_frame.f_code.co_filename, trace.tb_lineno)

@@ -1,3 +1,0 @@
-from voxgate.metrics.reference import reference
-
-print(reference(), end="")

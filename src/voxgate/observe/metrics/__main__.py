@@ -1,0 +1,3 @@
+from voxgate.observe.metrics.reference import reference
+
+print(reference(), end="")

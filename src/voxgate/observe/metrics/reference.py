@@ -1,0 +1,44 @@
+"""The catalogue as a document."""
+
+from __future__ import annotations
+
+from voxgate.observe.metrics.catalogue import CATALOGUE, OTHERS
+
+__all__ = ["reference"]
+
+_HEAD = """\
+# Metrics
+
+<!-- Written by `python -m voxgate.observe.metrics`; changes belong into metrics/catalogue.py. -->
+
+`GET /metrics` answers in the text format of Prometheus, or in OpenMetrics when that is asked for, compressed when gzip
+is accepted. It is on the server's port, or on `metrics.port` alone when that is set. Who asks within a second of
+another gets the same answer (`metrics.max_age_s`), so that asking often costs little.
+
+Every series carries the label `worker`, the number of the server process, which is 0 when there is only one
+(`server.workers`); whichever process is asked answers for all. Sum over it, unless one process is what you look for:
+`sum without (worker) (rate(voxgate_messages_total[1m]))`. No label ever holds what a client chose, so clients cannot
+make series; there are about 700 for each process.
+
+Two sums always hold, at any scrape:
+
+- `voxgate_streams_accepted_total` = `voxgate_streams_total` over all outcomes + `voxgate_streams_active`;
+- `voxgate_audio_received_seconds_total` = `voxgate_audio_processed_seconds_total` +
+  `voxgate_audio_abandoned_seconds_total` + `voxgate_audio_pending_seconds`.
+
+[Chapter 7](series/7-metrics.md) shows how they are read, with an overload as the example.
+
+| metric | type | labels | meaning | when it is high |
+|---|---|---|---|---|
+"""
+
+
+def reference() -> str:
+    """docs/metrics.md."""
+    rows = [
+        f"| `{spec.name}` | {spec.kind} | {', '.join(f'`{label}`' for label in spec.labels)} | {spec.help} |"
+        f" {spec.advice} |\n"
+        for spec in CATALOGUE
+    ]
+    others = [f"| `{name}` | | | {text} | |\n" for name, text in OTHERS]
+    return _HEAD + "".join(rows + others)

@@ -1,0 +1,96 @@
+"""Audio formats: what the bytes of a stream are, and which of them are supported."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from voxgate.errors import InvalidStart, shown
+
+__all__ = ["COMPANDED", "PCM_ENCODINGS", "AudioFormat", "check_format"]
+
+#: Linear PCM: the name of each form of a sample, by ``bit_depth`` and ``is_float``.
+PCM_ENCODINGS: Final = {
+    (8, False): "u8",
+    (16, False): "s16",
+    (24, False): "s24",
+    (32, False): "s32",
+    (32, True): "f32",
+    (64, True): "f64",
+}
+
+
+#: The values of ``encoding``; both have 8 bits and no floats.
+COMPANDED: Final = ("mulaw", "alaw")
+
+
+_SAMPLE_BYTES: Final = {"u8": 1, "s16": 2, "s24": 3, "s32": 4, "f32": 4, "f64": 8, "mulaw": 1, "alaw": 1}
+
+
+_SUPPORTED: Final = (
+    "supported (bit_depth/is_float): "
+    + ", ".join(f"{bits}/{'true' if is_float else 'false'}" for bits, is_float in PCM_ENCODINGS)
+    + ', and 8/false with encoding "mulaw" or "alaw"'
+)
+
+
+class AudioFormat(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The format of a session's binary messages: interleaved little-endian samples.
+
+    ``sample_rate`` in Hz. ``encoding`` is None for linear PCM, or "mulaw" / "alaw" (both with 8 bits, not float).
+    A parsed format has the right types but any values: :func:`check_format` says whether it is supported.
+    """
+
+    channels: int
+    sample_rate: int
+    bit_depth: int
+    is_float: bool
+    encoding: str | None = None
+
+    @property
+    def pcm_encoding(self) -> str:
+        """One of u8, s16, s24, s32, f32, f64, mulaw, alaw. Raises InvalidStart for a combination without a name."""
+        if self.encoding is None:
+            name = PCM_ENCODINGS.get((self.bit_depth, self.is_float))
+            if name is None:
+                raise InvalidStart(
+                    f"format.bit_depth {shown(self.bit_depth)} with is_float {shown(self.is_float)} is not supported; "
+                    + _SUPPORTED
+                )
+            return name
+        if self.encoding not in COMPANDED:
+            raise InvalidStart(f'format.encoding must be "mulaw", "alaw" or null, got {shown(self.encoding)}')
+        if self.bit_depth != 8:
+            raise InvalidStart(
+                f'format.bit_depth must be 8 with encoding "{self.encoding}", got {shown(self.bit_depth)}'
+            )
+        if self.is_float:
+            raise InvalidStart(f'format.is_float must be false with encoding "{self.encoding}", got true')
+        return self.encoding
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample of one channel. Raises InvalidStart like :attr:`pcm_encoding`."""
+        return _SAMPLE_BYTES[self.pcm_encoding]
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of every channel. Raises InvalidStart like :attr:`pcm_encoding`."""
+        return self.channels * self.sample_bytes
+
+
+def check_format(
+    format: AudioFormat, max_channels: int = 8, min_sample_rate: int = 4000, max_sample_rate: int = 192_000
+) -> None:
+    """Raise InvalidStart naming the field, its value and what is allowed, unless the server can decode `format`.
+
+    Rates in Hz, both ends included.
+    """
+    if not 1 <= format.channels <= max_channels:
+        raise InvalidStart(f"format.channels must be 1..{max_channels}, got {shown(format.channels)}")
+    if not min_sample_rate <= format.sample_rate <= max_sample_rate:
+        raise InvalidStart(
+            f"format.sample_rate must be {min_sample_rate}..{max_sample_rate} Hz, got {shown(format.sample_rate)}"
+        )
+    _ = format.pcm_encoding

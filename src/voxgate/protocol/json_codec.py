@@ -1,0 +1,398 @@
+"""The JSON of the native wire: requests and events as text messages, in both directions.
+
+docs/protocol.md is the contract, with every field. Types are strict: ``true`` is no int, ``16000.0`` is no int, and a
+missing field is an error that names it. Unknown fields are ignored, so that clients of other versions keep working. All
+functions are pure and may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from voxgate.errors import MAX_SHOWN_CHARACTERS, InternalError, InvalidMessage, shown
+from voxgate.protocol.events import (
+    Active,
+    Data,
+    Draining,
+    Error,
+    Event,
+    Finished,
+    Inactive,
+    Probabilities,
+    Progress,
+    Segment,
+    Started,
+    UnknownEvent,
+)
+from voxgate.protocol.requests import Request, Start
+
+__all__ = ["check_output", "encode_event", "encode_request", "parse_event", "parse_request"]
+
+_REQUESTS: Final = ("start", "stop", "flush", "keep_alive")
+
+
+# What a required field should have been, for the error that says it is missing.
+_REQUIRED: Final = {
+    "format": "object",
+    "format.channels": "int",
+    "format.sample_rate": "int",
+    "format.bit_depth": "int",
+    "format.is_float": "bool",
+}
+
+
+_SECRET: Final = frozenset({"token"})
+
+
+_request_decoder: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
+
+
+_EXPECTED_GOT = re.compile(r"Expected `(.+?)`(?:, got `(.+)`)?", re.DOTALL)
+
+
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+
+
+_AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
+
+
+_TYPE_NAMES: Final[dict[type, str]] = {
+    bool: "bool",
+    int: "int",
+    float: "float",
+    str: "str",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+
+
+def parse_request(text: str | bytes) -> Request:
+    """One text message of a client. Raises InvalidMessage saying what was expected and what came.
+
+    The error quotes at most about 80 characters of the message, and never a token.
+    """
+    try:
+        return _request_decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise InvalidMessage(_explain(str(error), text)) from None
+    except msgspec.DecodeError as error:
+        raise InvalidMessage(_explain_malformed(str(error))) from None
+    except UnicodeError:
+        raise InvalidMessage("message: expected UTF-8 text, got bytes that are not UTF-8") from None
+    except RecursionError:
+        raise InvalidMessage("message: expected a flat JSON object, got one nested too deep") from None
+
+
+def encode_request(request: Request) -> str:
+    """A request as the text message a client sends. Additive options that have their default are left out."""
+    if type(request) is not Start:
+        return _encoder.encode(request).decode()
+    fields: dict[str, Any] = {
+        "request": "start",
+        "format": request.format,
+        "interim_results": request.interim_results,
+        "trace_id": request.trace_id,
+    }
+    if request.vad is not None:
+        fields["vad"] = request.vad
+    if request.notices:
+        fields["notices"] = True
+    if request.token is not None:
+        fields["token"] = request.token
+    if request.probabilities:
+        fields["probabilities"] = True
+    return _encoder.encode(fields).decode()
+
+
+def _explain_malformed(problem: str) -> str:
+    # The decoder's text holds a reason and a byte position, never the message itself.
+    if problem == "Input data was truncated":
+        return "message: expected JSON, got text that ends too early"
+    return "message: expected JSON, got " + problem.removeprefix("JSON is malformed: ")[:MAX_SHOWN_CHARACTERS]
+
+
+def _explain(problem: str, text: str | bytes) -> str:
+    at = _AT.fullmatch(problem)
+    problem, path = (at[1], at[2]) if at else (problem, "")
+    if missing := _MISSING.fullmatch(problem):
+        name = f"{path}.{missing[1]}" if path else missing[1]
+        if name == "request":
+            return _must_be_request("nothing")
+        return f"{name}: expected {_REQUIRED[name]}, got nothing"
+    if path == "request":
+        value = _value_at(text, path)
+        if value in _REQUESTS:
+            return "request: expected once, got several"
+        return _must_be_request(shown(value) if isinstance(value, str) else _describe(value, path))
+    if match := _EXPECTED_GOT.fullmatch(problem):
+        expected, got = match[1].replace(" | ", " or "), match[2]
+        value = _value_at(text, path)
+        came = _describe(value, path)
+        if got is not None and came.split(" ", 1)[0] != got:
+            came = got  # the field came more than once, and the last of them is not the one that was wrong
+        return f"{path or 'message'}: expected {expected}, got {came}"
+    return f"{path or 'message'}: {problem[:MAX_SHOWN_CHARACTERS]}"
+
+
+def _must_be_request(came: str) -> str:
+    return f"request must be one of {', '.join(_REQUESTS)}, got {came}"
+
+
+def _value_at(text: str | bytes, path: str) -> Any:
+    """The value at a dotted path of a message that is known to be JSON up to there; UNSET when there is none."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return UNSET
+    for name in path.split(".") if path else ():
+        value = value.get(name, UNSET) if isinstance(value, dict) else UNSET
+    return value
+
+
+def _describe(value: Any, path: str) -> str:
+    """The JSON type of a value, and the value itself unless it is a container or a secret."""
+    name = _TYPE_NAMES.get(type(value), "something else")
+    if value is None or isinstance(value, list | dict | UnsetType) or path.rpartition(".")[2] in _SECRET:
+        return name
+    return f"{name} {shown(value)}"
+
+
+_RESERVED: Final = frozenset({"type", "channel", "start_time", "end_time", "is_final"})
+
+
+def encode_event(event: Event) -> str:
+    """An event as the text message the server sends. The order of the fields is that of the contract.
+
+    Times are rounded to 3 decimals. A model's output may hold NumPy scalars and arrays (anything with ``tolist``);
+    non-finite floats become null. Raises InternalError naming the key when the output uses a reserved key (type,
+    channel, start_time, end_time, is_final, and segment_id in a segment that has one) or holds what JSON cannot say.
+    """
+    return _ENCODE[type(event)](event)
+
+
+def _seconds(time: float) -> float:
+    try:
+        return round(time * 1000) / 1000  # three times as fast as round(time, 3), and never -0.0
+    except (OverflowError, ValueError):
+        return float(time)  # infinite or no number: becomes null
+
+
+def _tolist(value: Any) -> Any:
+    tolist = getattr(value, "tolist", None)
+    plain = tolist() if callable(tolist) else UNSET
+    if plain is UNSET or type(plain) is type(value):
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+    return plain
+
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=_tolist)
+
+
+def check_output(output: Mapping[str, Any]) -> None:
+    """Raises InternalError, as `encode_event` does, for a model's output that no client could be sent."""
+    encode_event(Segment(0.0, 1.0, True, output, 0))
+
+
+def _encode_output(fields: dict[str, Any], output: Mapping[str, Any]) -> str:
+    if not _RESERVED.isdisjoint(output):
+        key = next(key for key in output if key in _RESERVED)
+        raise InternalError(f'model output: key "{key}" is reserved')
+    try:
+        return _encoder.encode(fields).decode()
+    except Exception as error:
+        raise InternalError(_blame(output)) from error
+
+
+def _blame(output: Mapping[str, Any]) -> str:
+    for key, value in output.items():
+        if not isinstance(key, str):
+            return f"model output: expected str keys, got {type(key).__name__}"
+        try:
+            _encoder.encode({key: value})
+        except Exception as error:
+            return f"model output: key {shown(key)} cannot be sent as JSON: {error}"
+    return "model output cannot be sent as JSON"
+
+
+def _encode_active(event: Active | Inactive) -> str:
+    fields: dict[str, Any] = {"type": event.type, "time": _seconds(event.time)}
+    return _encoder.encode(_identified(fields, event)).decode()
+
+
+def _identified(fields: dict[str, Any], event: Active | Inactive | Error | Segment) -> dict[str, Any]:
+    """`fields`, with those that come last."""
+    if event.segment_id is not UNSET:
+        fields["segment_id"] = event.segment_id
+    fields["channel"] = event.channel
+    return fields
+
+
+def _encode_error(event: Error) -> str:
+    fields = _identified({"type": "error", "message": event.message, "code": event.code}, event)
+    try:
+        return _encoder.encode(fields).decode()
+    except UnicodeError:  # a lone surrogate, from a model's text: the error is still owed
+        fields["message"] = event.message.encode("utf-8", "replace").decode()
+        return _encoder.encode(fields).decode()
+
+
+def _encode_segment(event: Segment) -> str:
+    output = event.output
+    fields: dict[str, Any] = {
+        "type": "segment",
+        "start_time": _seconds(event.start_time),
+        "end_time": _seconds(event.end_time),
+    }
+    if event.is_final is not UNSET:
+        fields["is_final"] = event.is_final
+    fields.update(output)
+    if event.segment_id is not UNSET and "segment_id" in output:
+        raise InternalError('model output: key "segment_id" is reserved')
+    return _encode_output(_identified(fields, event), output)
+
+
+def _encode_data(event: Data) -> str:
+    return _encode_output({"type": "data", **event.output, "channel": event.channel}, event.output)
+
+
+def _encode_probabilities(event: Probabilities) -> str:
+    return _encoder.encode(
+        {
+            "type": "probabilities",
+            "start_time": _seconds(event.start_time),
+            "step_s": round(event.step_s, 6),  # a frame may be shorter than a millisecond
+            "values": [_seconds(value) for value in event.values],
+            "channel": event.channel,
+        }
+    ).decode()
+
+
+def _encode_started(event: Started) -> str:
+    fields: dict[str, Any] = {
+        "type": "started",
+        "session_id": event.session_id,
+        "model": event.model,
+        "limits": event.limits,
+    }
+    if event.trace_id is not None:
+        fields["trace_id"] = event.trace_id
+    return _encoder.encode({**fields, "channel": event.channel}).decode()
+
+
+def _encode_progress(event: Progress) -> str:
+    return _encoder.encode(
+        {
+            "type": "progress",
+            "received_s": _seconds(event.received_s),
+            "processed_s": _seconds(event.processed_s),
+            "lag_s": _seconds(event.lag_s),
+            "real_time_factor": _seconds(event.real_time_factor),
+            "channel": event.channel,
+        }
+    ).decode()
+
+
+def _encode_finished(event: Finished) -> str:
+    return _encoder.encode(
+        {
+            "type": "finished",
+            "received_s": _seconds(event.received_s),
+            "processed_s": _seconds(event.processed_s),
+            "results": event.results,
+            "errors": event.errors,
+            "channel": event.channel,
+        }
+    ).decode()
+
+
+def _encode_draining(event: Draining) -> str:
+    return _encoder.encode({"type": "draining", "grace_s": _seconds(event.grace_s), "channel": event.channel}).decode()
+
+
+def _encode_unknown(event: UnknownEvent) -> str:
+    return _encoder.encode(event.fields).decode()
+
+
+_ENCODE: Final[dict[type, Callable[[Any], str]]] = {
+    Active: _encode_active,
+    Inactive: _encode_active,
+    Error: _encode_error,
+    Segment: _encode_segment,
+    Data: _encode_data,
+    Probabilities: _encode_probabilities,
+    Started: _encode_started,
+    Progress: _encode_progress,
+    Finished: _encode_finished,
+    Draining: _encode_draining,
+    UnknownEvent: _encode_unknown,
+}
+
+
+_PLAIN_EVENTS: Final[dict[str, type[Any]]] = {
+    event.type: event for event in (Active, Inactive, Error, Probabilities, Started, Progress, Finished, Draining)
+}
+
+
+_SEGMENT_FIELDS: Final = frozenset({"type", "start_time", "end_time", "is_final", "channel"})
+
+
+class _SegmentHead(Struct, frozen=True, gc=False):
+    start_time: float
+    end_time: float
+    is_final: bool | UnsetType = UNSET
+    channel: int = 0
+
+
+class _DataHead(Struct, frozen=True, gc=False):
+    channel: int = 0
+
+
+def parse_event(text: str | bytes) -> Event:
+    """One text message of a server, for a client. Raises InvalidMessage saying what was expected and what came.
+
+    Unknown fields of known events are ignored; an event of an unknown type becomes an UnknownEvent.
+    """
+    try:
+        fields = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise InvalidMessage(_explain_malformed(str(error))) from None
+    except UnicodeError:
+        raise InvalidMessage("message: expected UTF-8 text, got bytes that are not UTF-8") from None
+    except RecursionError:
+        raise InvalidMessage("message: expected a flat JSON object, got one nested too deep") from None
+    if not isinstance(fields, dict):
+        raise InvalidMessage(f"message: expected object, got {_describe(fields, '')}")
+    kind = fields.get("type", UNSET)
+    if not isinstance(kind, str):
+        raise InvalidMessage(f"type: expected str, got {'nothing' if kind is UNSET else _describe(kind, 'type')}")
+    if kind == "segment":
+        segment = _convert(fields, _SegmentHead)
+        output = {key: value for key, value in fields.items() if key not in _SEGMENT_FIELDS}
+        id = output.get("segment_id")  # of a server that knows no ids, it may be anything that its model returned
+        id = output.pop("segment_id") if type(id) is int else UNSET
+        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id)
+    if kind == "data":
+        channel = _convert(fields, _DataHead).channel
+        return Data({key: value for key, value in fields.items() if key not in ("type", "channel")}, channel)
+    if kind in _PLAIN_EVENTS:
+        event: Event = _convert(fields, _PLAIN_EVENTS[kind])
+        return event
+    return UnknownEvent(kind, fields, _convert(fields, _DataHead).channel)
+
+
+def _convert(fields: dict[str, Any], kind: type[Any]) -> Any:
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        problem = str(error)
+        at = _AT.fullmatch(problem)
+        problem, path = (at[1], at[2]) if at else (problem, "")
+        if missing := _MISSING.fullmatch(problem):
+            raise InvalidMessage(f"{missing[1]}: expected a value, got nothing") from None
+        raise InvalidMessage(f"{path or 'message'}: {problem.replace('`', '')[:MAX_SHOWN_CHARACTERS]}") from None

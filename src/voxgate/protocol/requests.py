@@ -1,0 +1,63 @@
+"""What a client asks for, as frozen typed structs, on no wire in particular."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from voxgate.protocol.formats import AudioFormat
+
+__all__ = ["Flush", "KeepAlive", "Request", "Start", "Stop", "VadOptions"]
+
+
+class VadOptions(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a client may tune in the voice-activity detection of its own session. None = the server's setting.
+
+    Types are checked when parsed, ranges when merged with the server's settings (see vad.VadConfig.merged).
+    """
+
+    threshold: float | None = None
+    negative_threshold: float | None = None
+    prefix_padding_ms: int | None = None
+    suffix_padding_ms: int | None = None
+    silence_duration_ms: int | None = None
+    min_speech_ms: int | None = None
+    max_segment_s: float | None = None
+
+
+class Start(Struct, frozen=True, tag_field="request", tag="start"):
+    """Opens a session. ``trace_id`` is a W3C traceparent. ``token`` never shows in the repr."""
+
+    format: AudioFormat
+    interim_results: bool = False
+    trace_id: str | None = None
+    vad: VadOptions | None = None
+    notices: bool = False
+    token: str | None = None
+    probabilities: bool = False
+
+    def __repr__(self) -> str:
+        return (
+            f"Start(format={self.format!r}, interim_results={self.interim_results!r}, trace_id={self.trace_id!r}, "
+            f"vad={self.vad!r}, notices={self.notices!r}, token={None if self.token is None else '***'}, "
+            f"probabilities={self.probabilities!r})"
+        )
+
+
+class Stop(Struct, frozen=True, gc=False, tag_field="request", tag="stop"):
+    """Ends the session: all results are sent, then the server closes with 1000 if ``disconnect``, else waits."""
+
+    disconnect: bool = False
+
+
+class Flush(Struct, frozen=True, gc=False, tag_field="request", tag="flush"):
+    """Closes the open segment now and keeps the session."""
+
+
+class KeepAlive(Struct, frozen=True, gc=False, tag_field="request", tag="keep_alive"):
+    """Resets the idle timer."""
+
+
+#: What a client sends.
+Request: TypeAlias = Start | Stop | Flush | KeepAlive

@@ -1,0 +1,1 @@
+"""What every process has: tasks and threads, log lines, the watchdog, histograms."""

@@ -1,0 +1,234 @@
+"""uvicorn on uvloop, set up for long-lived streams, and its end: a drain that is over in time whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+import msgspec
+import uvicorn
+
+from voxgate.endpoints.asgi import Started, create_app
+from voxgate.runtime import tasks
+from voxgate.server.http import HttpProtocol
+from voxgate.server.sockets import BACKLOG, allow_files, listen
+from voxgate.server.tls import tls_context
+from voxgate.server.websocket import WebSocketProtocol
+from voxgate.service.service import Service
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.02
+# The end of the grace time belongs to sessions that are left over, for their finals ...
+LEFTOVERS_SHARE = 0.1
+LEFTOVERS_MAX_S = 2.0
+# ... and from the end of it on: the last finals leave, the clients answer the close frame, the process is gone.
+LAST_FINALS_S = 0.4
+LAST_CLOSES_S = 0.6
+GONE_S = 0.8
+# A client has this long to answer the close frame; who does not gets the rest of what was sent, and an end.
+CLOSE_S = 2.0
+HTTP_S = 0.1
+
+
+# What uvicorn has to say about every refusal before the upgrade, which it takes for a mistake of the application, and
+# about what any client can do at any time: a log that strangers can fill is no log.
+NO_NEWS = {
+    "ASGI callable returned without completing handshake.",
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+    "Invalid UTF-8 sequence received from client.",
+}
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.msg not in NO_NEWS
+
+
+def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
+    """How uvicorn has to run for us: what it does by default to long-lived streams is not what they need. ConfigError
+    for a certificate that cannot be used.
+    """
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
+    for_us = {"settings": service.config}
+    tls = tls_context(service.config.server)
+    return uvicorn.Config(
+        create_app(service, on_started),
+        loop="uvloop",
+        http=type("HttpProtocol", (HttpProtocol,), for_us),
+        ws=type("WebSocketProtocol", (WebSocketProtocol,), for_us),
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        ssl_context_factory=None if tls is None else lambda config, default: tls,
+        proxy_headers=False,  # it believes everybody on this machine; see access.Proxies
+        server_header=False,
+        backlog=BACKLOG,
+        ws_max_size=service.config.limits.message_bytes,
+        # PCM does not compress, and a compressed bomb does.
+        ws_per_message_deflate=False,
+        # A client held back by TCP cannot answer pings in time, and must not be closed for it.
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
+    )
+
+
+def listen_for(service: Service, shared: bool = False) -> list[socket.socket]:
+    """The server's socket, and behind it that of the metrics when they have a port of their own, which the service
+    learns here. ConfigError when an address cannot be had.
+    """
+    settings, metrics_port = service.config.server, service.config.metrics.port
+    allow_files(service.config.limits.streams)
+    sockets = [listen(settings, shared)]
+    if metrics_port is not None:
+        try:
+            sockets.append(listen(msgspec.structs.replace(settings, port=metrics_port), shared))
+        except BaseException:
+            sockets[0].close()
+            raise
+        service.metrics.port = sockets[1].getsockname()[1]
+    return sockets
+
+
+class Server(uvicorn.Server):
+    """Serves `service` until a signal, or `drain`, ends it.
+
+    The first signal drains: ready and new streams get 503, health stays 200 (the socket stays open), sessions may
+    finish within `server.drain_s`, those left over are ended and answered. A second signal ends the process at once,
+    with the exit code of that signal. `owns_process`: the process ends when the time is over, even if something does
+    not let go of it. `is_worker`: a supervisor says when it ends, with SIGTERM, however often; a terminal's Ctrl-C
+    reaches that one too.
+    """
+
+    def __init__(
+        self, service: Service, on_started: Started, owns_process: bool = False, is_worker: bool = False
+    ) -> None:
+        super().__init__(uvicorn_config(service, on_started))
+        self._service = service
+        self._owns_process = owns_process
+        self._is_worker = is_worker
+        self.servers = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end_s = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._is_worker and sig == signal.SIGINT:
+            return
+        if self.should_exit and not self._is_worker:
+            end_process(128 + sig)
+        self.ask_to_end()
+
+    def ask_to_end(self) -> None:
+        """Begins the drain. Any thread may call it, and a signal handler."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+                self._loop.call_soon_threadsafe(self._drain)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """In the place of uvicorn's, which gives a TLS handshake a minute."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise RuntimeError("the application did not start")
+        await self.open(sockets or [])
+        self.started = True
+
+    async def open(self, sockets: list[socket.socket]) -> None:
+        """Lets clients in on these sockets, which belong to the server from now on."""
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def connection() -> asyncio.Protocol:
+            return config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        tls: dict[str, Any] = {}
+        if config.ssl is not None:
+            tls = {
+                "ssl": config.ssl,
+                "ssl_handshake_timeout": self._service.config.limits.handshake_timeout_s,
+                "ssl_shutdown_timeout": CLOSE_S,
+            }
+        for sock in sockets:
+            self.servers.append(await loop.create_server(connection, sock=sock, backlog=BACKLOG, **tls))
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().main_loop()
+
+    def _drain(self) -> None:
+        """The first step, which may not wait: nobody new is let in."""
+        service = self._service
+        if service.draining_until_s is not None:
+            return
+        drain_s = service.config.server.drain_s
+        grace_s = drain_s - min(LEFTOVERS_MAX_S, drain_s * LEFTOVERS_SHARE)
+        self._end_s = time.monotonic() + drain_s
+        if self._owns_process:
+            with contextlib.suppress(RuntimeError):  # no room for a thread, which is logged: the drain goes on
+                tasks.spawn_thread(self._end_in_time, "voxgate-end", daemon=True, subsystem="serving")
+        n_sessions = service.drain(grace_s)
+        if n_sessions:
+            logger.warning(
+                "asked to end: waiting up to %g s for %d open session%s%s",
+                drain_s,
+                n_sessions,
+                "s" * (n_sessions > 1),
+                "" if self._is_worker else "; a second signal (Ctrl-C) ends at once",
+            )
+
+    def _end_in_time(self) -> None:
+        threading.Event().wait(self._end_s + GONE_S - time.monotonic())
+        logger.warning("something did not end in time: leaving it behind")
+        end_process(0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """The whole end, in the place of uvicorn's, which closes the socket first and the clients with it."""
+        self._drain()
+        service, end_s = self._service, self._end_s
+        assert service.draining_until_s is not None
+        await self._until(lambda: not service.streams, service.draining_until_s)
+        service.end_sessions()
+        await self._until(lambda: not service.streams, end_s + LAST_FINALS_S)
+        service.leave_clients()
+        closed_s = min(time.monotonic() + CLOSE_S, end_s + LAST_CLOSES_S)
+        await self._until(lambda: not self._websockets(), closed_s)
+        for server in self.servers:
+            server.close()
+        for sock in sockets or []:
+            sock.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._until(lambda: not self.server_state.connections, time.monotonic() + HTTP_S)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await self._until(lambda: not self.server_state.tasks, time.monotonic() + HTTP_S)
+        await self.lifespan.shutdown()
+
+    def _websockets(self) -> list[WebSocketProtocol]:
+        return [connection for connection in self.server_state.connections if isinstance(connection, WebSocketProtocol)]
+
+    async def _until(self, condition: Callable[[], bool], deadline_s: float) -> None:
+        while not condition() and time.monotonic() < deadline_s:
+            await asyncio.sleep(POLL_S)
+
+
+def end_process(code: int) -> NoReturn:
+    """Ends the process at once: no thread is waited for, nothing is tidied up. What has been written is not lost."""
+    try:
+        logging.shutdown()
+        for file in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                file.flush()
+    finally:
+        os._exit(code)  # also from a signal handler, in the middle of a line that is being written

@@ -1,0 +1,246 @@
+"""Tokens: where a client puts them, and whether they are good. None of them ever reaches a log or an error."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import enum
+import hashlib
+import hmac
+import inspect
+import logging
+import os
+import pkgutil
+import re
+import secrets
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from voxgate.errors import ConfigError
+from voxgate.protocol.tokens import clean_token
+from voxgate.runtime import tasks
+from voxgate.runtime.throttle import Throttle
+from voxgate.service.access.addresses import Headers, values_of
+
+__all__ = ["SUBPROTOCOL", "Hook", "Tokens", "Verdict", "credentials_of"]
+
+logger = logging.getLogger("voxgate.service.access")
+
+SUBPROTOCOL: Final = "voxgate.v1"
+TOKEN_SUBPROTOCOL: Final = "voxgate.token."
+REPORT_EVERY_S: Final = 10.0
+
+
+class Verdict(enum.Enum):
+    """What is known about a token."""
+
+    GOOD = enum.auto()
+    BAD = enum.auto()
+    UNKNOWN = enum.auto()
+    """Nobody could be asked: the hook failed, gave no answer in time, or has too many questions already."""
+
+
+def credentials_of(headers: Headers, subprotocols: Sequence[str] = ()) -> str | None:
+    """The token of an HTTP request or an upgrade: `Authorization: Bearer TOKEN`, or a subprotocol
+    `voxgate.token.BASE64URL` for web pages, which cannot set headers. None: there is none; the empty string, which is
+    never good, stands for one that cannot be read.
+
+    Other schemes of authorization are none of ours: a proxy in front may have asked for them.
+    """
+    parts = [value.partition(b" ") for value in values_of(headers, b"authorization")]
+    values = [value for scheme, _, value in parts if scheme.lower() == b"bearer"]
+    if values:
+        return _decode(values[0].strip()) if len(values) == 1 else ""
+    offered = [name for name in subprotocols if name.startswith(TOKEN_SUBPROTOCOL)]
+    if not offered:
+        return None
+    encoded = offered[0].removeprefix(TOKEN_SUBPROTOCOL)
+    if len(offered) > 1 or not re.fullmatch(r"[A-Za-z0-9_-]+", encoded):
+        return ""
+    try:
+        return _decode(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _decode(token: bytes) -> str:
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+class Tokens:
+    """The tokens that are let in without asking anybody."""
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        # Digests under a key that nobody knows: how long a comparison takes says nothing about a token, whatever the
+        # comparison does.
+        self._key = secrets.token_bytes(32)
+        self._digests = [self._digest(token) for token in sorted(set(tokens))]
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def __contains__(self, token: str) -> bool:
+        """Always compares with all of them."""
+        digest, found = self._digest(token), False
+        for known in self._digests:
+            found |= hmac.compare_digest(digest, known)
+        return found and token != ""
+
+    def _digest(self, token: str) -> bytes:
+        return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), key=self._key, digest_size=32).digest()
+
+
+def read_tokens(text: str, path: str | None) -> list[str]:
+    """The tokens of the settings (separated by commas) and of a file (one a line; `#` begins a comment). ConfigError
+    for a file that cannot be read or holds none, and for what is no token; it says where that stands, not what.
+    """
+    items = [item for item in text.split(",") if item.strip()]
+    tokens = [_clean(item, f"auth.tokens: token {number}") for number, item in enumerate(items, 1)]
+    if path is None:
+        return tokens
+    try:
+        lines = Path(path).read_bytes().decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise ConfigError(f"auth.tokens_file: cannot read {path}: {error.strerror or type(error).__name__}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"auth.tokens_file: expected UTF-8 text, got something else in {path}") from None
+    from_file = []
+    for number, line in enumerate(lines, 1):
+        token = _clean(re.split(r"(?:^|\s)#", line, maxsplit=1)[0], f"auth.tokens_file: {path}, line {number}")
+        if token:
+            from_file.append(token)
+    if not from_file:
+        raise ConfigError(f"auth.tokens_file: expected a token a line, got none in {path}")
+    return tokens + from_file
+
+
+def _clean(text: str, where: str) -> str:
+    try:
+        return clean_token(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+class Hook:
+    """The operator's own check, ``function(token: str) -> bool``, plain or async.
+
+    A plain one runs on a thread of its own, off the event loop, and may block. At most `n_calls` run at once; one that
+    does not return keeps its place until it does, so that a check that hangs cannot fill the process with threads.
+    One address has a quarter of the places, so that a stranger with bad tokens leaves room for others. What goes wrong
+    in it lets nobody in.
+    """
+
+    def __init__(self, function: Callable[[str], Any], name: str, timeout_s: float, n_calls: int) -> None:
+        self._function = function
+        self._name = name
+        self._timeout_s = timeout_s
+        self._n_free = n_calls
+        self._max_of_address = max(1, n_calls // 4)
+        self._of_address: Counter[str | None] = Counter()
+        call = type(function).__call__
+        self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+        self._throttle = Throttle(REPORT_EVERY_S)
+        self.failures = 0
+        """Questions that it did not answer."""
+
+    @classmethod
+    def load(cls, name: str, timeout_s: float, n_calls: int) -> Hook:
+        """`name`: `pkg.module:function`. ConfigError when it cannot be had or cannot be called."""
+        if ":" not in name:
+            raise ConfigError(f"auth.hook: expected pkg.module:function, got {name!r}")
+        here = os.getcwd()
+        if here not in sys.path and "" not in sys.path:
+            sys.path.insert(0, here)
+        try:
+            function = pkgutil.resolve_name(name)
+        except (Exception, SystemExit) as error:
+            raise ConfigError(f"auth.hook: {name!r} cannot be had: {type(error).__name__}: {error}") from error
+        if not callable(function):
+            raise ConfigError(f"auth.hook: {name!r} cannot be called: it is of type {type(function).__name__}")
+        return cls(function, name, timeout_s, n_calls)
+
+    async def ask(self, token: str, address: str | None = None) -> Verdict:
+        """Never raises for what the hook does, and returns within its time. `address`: who wants to know, None for
+        somebody who is not known.
+        """
+        if self._n_free == 0 or (address is not None and self._of_address[address] >= self._max_of_address):
+            self._report("has as many questions as it, or one address, may have at once (auth.hook_calls)")
+            return Verdict.UNKNOWN
+        self._n_free -= 1
+        self._of_address[address] += 1
+        asking = tasks.spawn_task(self._ask(token, address), "access-hook", "access")
+        done, _ = await asyncio.wait({asking}, timeout=self._timeout_s)
+        if done:
+            return asking.result()
+        if self._is_async:
+            asking.cancel()
+        self._report(f"gave no answer within {self._timeout_s:g} s (auth.hook_timeout_s)")
+        return Verdict.UNKNOWN
+
+    async def _ask(self, token: str, address: str | None) -> Verdict:
+        try:
+            if self._is_async:
+                answer = self._call(token)
+            else:
+                answer = await tasks.run_in_thread(lambda: self._call(token), "voxgate-access-hook", "access")
+            if inspect.isawaitable(answer):
+                answer = await _outcome(answer)
+        except RuntimeError:
+            answer = _Failure("could not be run: no thread is to be had")
+        finally:
+            self._n_free += 1
+            self._of_address[address] -= 1
+            if not self._of_address[address]:
+                del self._of_address[address]
+        if type(answer) is bool:
+            return Verdict.GOOD if answer else Verdict.BAD
+        self._report(answer.text if isinstance(answer, _Failure) else f"answered {type(answer).__name__}, not a bool")
+        return Verdict.UNKNOWN
+
+    def _call(self, token: str) -> Any:
+        try:
+            return self._function(token)
+        except BaseException as error:
+            return _Failure.of(error)
+
+    def _report(self, what: str) -> None:
+        self.failures += 1
+        if self._throttle.admit() is not None:
+            logger.error(
+                "auth.hook %s %s; the client is not let in (%d failures so far)", self._name, what, self.failures
+            )
+
+
+class _Failure(NamedTuple):
+    """In place of the hook's answer."""
+
+    text: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> _Failure:
+        """The kind of an exception and its place. Not its text, which may well hold the token."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = (
+            f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}, in {frames[-1].name})"
+            if frames
+            else ""
+        )
+        return cls(f"failed with {type(error).__name__}{place}")
+
+
+async def _outcome(answer: Awaitable[Any]) -> Any:
+    try:
+        return await answer
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # it is we who do not wait any longer
+        return _Failure.of(error)

@@ -1,0 +1,1 @@
+"""One client's work, whatever carries its bytes."""

@@ -1,0 +1,19 @@
+"""The simple route: calls that know nothing of each other."""
+
+from __future__ import annotations
+
+from voxgate.session.routes.grouped import GroupedRunner
+
+
+class SimpleRunner(GroupedRunner):
+    """Calls of a stream run at once, up to `inference.per_stream` of them; answers come in audio order."""
+
+    route = "simple"
+
+    def _dispatch(self) -> None:
+        while len(self.calls) < self._per_stream:
+            channel = max(range(self._n_channels), key=lambda channel: len(self._rings[channel]))
+            if not self._is_due(channel):
+                return
+            call = self._new_call(channel, *self._next_group(channel), segment_id=self._take_id(channel))
+            self._submit(call)

@@ -1,7 +1,0 @@
-"""Sound files, from disks and pipes, in blocks: what a file claims about its own length is checked, never believed."""
-
-from .container import container_of, may_become_container
-from .errors import SoundFileError
-from .reader import SoundFile, open_sound_file
-
-__all__ = ["SoundFile", "SoundFileError", "container_of", "may_become_container", "open_sound_file"]

@@ -1,0 +1,274 @@
+"""Before the upgrade: a request has a time and a size, whoever sends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import struct
+import threading
+
+import pytest
+
+from helpers.raw import BINARY, PING, PONG, Raw, frame, text, upgrade
+from helpers.wire import STOP, refused, start
+from voxgate.server import handshake
+from voxgate.server.http import REQUEST_BYTES
+from voxgate.service.access import Hook
+
+UPGRADE = upgrade("/api/v1/segmented")
+HEALTH = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+METRICS = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [b"", b"G", UPGRADE[:-2], UPGRADE[:-2] + b"X-More: ", HEALTH, HEALTH + HEALTH[:20]],
+    ids=["nothing", "a byte", "no end", "a header", "idle after one", "half of another"],
+)
+def test_a_connection_without_a_request_is_cut_off(serve, beginning):
+    server = serve(**{"limits.handshake_timeout_s": 0.2})
+    with server.standing_still():
+        raw = Raw(server.port)
+        raw.send(beginning)
+    with raw:
+        answer = raw.wait_for_end()
+        assert answer.count(b"200 OK") == beginning.count(HEALTH)
+
+
+def test_a_request_that_never_ends_is_cut_off_for_its_time(serve):
+    """Byte by byte: what is sent in between does not count."""
+    with Raw(serve(**{"limits.handshake_timeout_s": 0.2}).port) as raw:
+        raw.send(b"GET / HTTP/1.1\r\nX-Long: ")
+        raw.socket.settimeout(0.01)
+        is_open = True
+        while is_open:
+            with contextlib.suppress(TimeoutError):
+                try:
+                    is_open = raw.send(b"x") and raw.socket.recv(1) != b""
+                except ConnectionError:
+                    is_open = False
+
+
+def test_the_time_ends_with_the_upgrade(serve):
+    server = serve(**{"limits.handshake_timeout_s": 0.2, "limits.start_timeout_s": 0.5})
+    with server.standing_still():
+        raw = Raw(server.port)
+        raw.send(UPGRADE)
+    with raw:
+        assert raw.response()[0] == 101
+        events = raw.rest()
+        assert (events[0]["message"], raw.close_code) == ("no start within 0.5 s of connecting", 1008)
+
+
+def refusal(raw: Raw) -> tuple[int, str]:
+    """Status and code of an answer, which is JSON, and behind which the connection ends."""
+    status, headers, body = raw.response()
+    assert headers["content-type"] == "application/json"
+    assert headers["connection"] == "close"
+    assert raw.wait_for_end() == b""
+    told = json.loads(body)
+    assert sorted(told) == ["code", "error"]
+    return status, told["code"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/health", "/api/v1/segmented"], ids=["http", "websocket"])
+def test_a_request_has_a_size(serve, unhurried, caplog, path):
+    """The same for both, whatever its headers are."""
+    server = serve()
+
+    def request(**headers: str) -> bytes:
+        if "segmented" in path:
+            return upgrade(path, host="127.0.0.1", **headers)
+        return upgrade(path, host="127.0.0.1", upgrade=None, connection="close", **headers)
+
+    def status_of(data: bytes) -> int:
+        with Raw(server.port) as raw:
+            raw.send(data)
+            return raw.response()[0]
+
+    served = 101 if "segmented" in path else 200
+    assert status_of(request(x_long="x" * 60_000)) == served
+    assert status_of(request(**{f"x_{number}": "x" for number in range(1000)})) == served
+    n_bytes = len(request(x_long=""))
+    assert status_of(request(x_long="x" * (REQUEST_BYTES - n_bytes))) == served
+    for data in (request(x_long="x" * (REQUEST_BYTES - n_bytes + 1)), request(x_long="x" * 4_000_000)):
+        with Raw(server.port) as raw:
+            raw.send(data)
+            assert refusal(raw) == (431, "request_too_large")
+    assert caplog.text == ""
+
+
+def test_a_body_has_a_size(serve):
+    with Raw(serve().port) as raw:
+        raw.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n" + bytes(70_000))
+        answers = raw.wait_for_end()
+        assert answers.startswith((b"HTTP/1.1 404", b"HTTP/1.1 413"))  # the application may be faster
+        assert answers.count(b"HTTP/1.1") == 1
+
+
+def test_a_token_of_the_greatest_length_opens_a_websocket(serve):
+    token = "x" * 16_384
+    server = serve(**{"auth.tokens": token})
+    with Raw(server.port).open(authorization=f"Bearer {token}"):
+        pass
+    assert refused(server.url(), additional_headers={"Authorization": f"Bearer {token[1:]}"})[0] == 401
+
+
+def test_frames_in_the_packet_of_the_request_are_received(serve):
+    """However many, and however the whole is cut."""
+    server = serve()
+    wire = UPGRADE + text(start()) + frame(PING, b"early") + frame(BINARY, bytes(200_000)) + text(STOP)
+    ahead = len(UPGRADE)
+    for cut in (len(wire), ahead, ahead - 1, ahead + 1, ahead + 7, 100_000):
+        with Raw(server.port) as raw:
+            raw.send(wire[:cut])
+            raw.send(wire[cut:])
+            assert raw.response()[0] == 101
+            assert (raw.rest(), raw.close_code, raw.pongs) == ([], 1000, [b"early"])
+
+
+def test_no_frame_is_answered_before_the_upgrade(serve):
+    """The check of a token takes its time, and the frames of the client wait for its end."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def check(token: str) -> bool:
+        asked.set()
+        assert answer.wait(30)
+        return True
+
+    server = serve(**{"auth.tokens": "other"})
+    server.service.gate.hook = Hook(check, "check", 30, 4)
+    with Raw(server.port) as raw:
+        raw.send(upgrade("/api/v1/simple", authorization="Bearer good"))
+        assert asked.wait(30)
+        raw.send(frame(PING, b"?"))
+        answer.set()
+        assert raw.response()[0] == 101
+        assert raw.receive_frame() == (PONG, b"?")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        upgrade("/api/v1/simple", content_length="3") + b"abc",
+        upgrade("/api/v1/simple", content_length="3"),
+        upgrade("/api/v1/simple", content_length="4000000") + bytes(4_000_000),
+        upgrade("/api/v1/simple", transfer_encoding="chunked") + b"3\r\nabc\r\n0\r\n\r\n",
+    ],
+    ids=["body", "body to come", "large body", "chunks"],
+)
+def test_an_upgrade_with_a_body_is_refused(serve, request_):
+    with Raw(serve().port) as raw:
+        raw.send(request_)
+        assert refusal(raw) == (400, "bad_handshake")
+
+
+def test_an_empty_body_is_none(serve):
+    Raw(serve().port).open(content_length="0").socket.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code", "kept"),
+    [
+        (upgrade("/api/v1/simple", sec_websocket_version="12"), 400, "bad_handshake", ("sec-websocket-version", "13")),
+        (upgrade("/api/v1/simple", sec_websocket_version=None), 400, "bad_handshake", ("sec-websocket-version", "13")),
+        (upgrade("/api/v1/simple", sec_websocket_key=None), 400, "bad_handshake", None),
+        (upgrade("/api/v1/simple", sec_websocket_key="short"), 400, "bad_handshake", None),
+        (upgrade("/api/v1/simple").replace(b"GET", b"PUT"), 405, "bad_handshake", ("allow", "GET")),
+        (upgrade("/api/v1/simple").replace(b"HTTP/1.1", b"HTTP/1.0"), 505, "bad_handshake", None),
+        (b"no HTTP\r\n\r\n" + bytes(4_000_000), 400, "bad_request", None),
+    ],
+)  # fmt: skip
+def test_what_is_no_handshake_gets_json(serve, request_, status, code, kept):
+    with Raw(serve().port) as raw:
+        raw.send(request_)
+        got, headers, body = raw.response()
+        assert (got, json.loads(body)["code"]) == (status, code)
+        assert kept is None or headers[kept[0]] == kept[1]
+
+
+def test_the_scope_of_a_websocket():
+    http_scope = {
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "scheme": "https",
+        "server": ("127.0.0.1", 1),
+        "client": ("127.0.0.1", 2),
+        "root_path": "",
+        "state": {},
+        "headers": [(b"sec-websocket-protocol", b"a, b"), (b"sec-websocket-protocol", b"c"), (b"x", b"\xfc")],
+    }
+    assert handshake.scope_of(http_scope, b"/a%20b?c=%20") == {
+        **http_scope,
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "scheme": "wss",
+        "path": "/a b",
+        "raw_path": b"/a%20b",
+        "query_string": b"c=%20",
+        "subprotocols": ["a", "b", "c"],
+        "extensions": {"websocket.http.response": {}},
+    }
+
+
+def test_requests_sent_ahead_are_bounded(serve, unhurried, caplog):
+    server = serve()
+    with Raw(server.port) as raw:
+        raw.send(HEALTH * 10)
+        for _ in range(10):
+            raw.read_until(b'{"status":"healthy"}')
+        raw.send(HEALTH * 1000)
+        assert b"HTTP/1.1 400" in raw.wait_for_end()
+    assert caplog.text == ""
+
+
+def test_no_upgrade_before_the_answer_to_the_request_before(serve):
+    with Raw(serve().port) as raw:
+        raw.send(HEALTH + UPGRADE)
+        answer = raw.wait_for_end()
+        assert b"HTTP/1.1 400" in answer
+        assert b"HTTP/1.1 101" not in answer
+    with Raw(serve().port) as raw:
+        raw.send(HEALTH)
+        raw.read_until(b'{"status":"healthy"}')
+        raw.send(UPGRADE)
+        raw.read_until(b"HTTP/1.1 101")
+
+
+def test_what_is_no_request_fills_no_log(serve, unhurried, caplog):
+    server = serve()
+    for nonsense in (
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ):
+        with Raw(server.port) as raw:
+            raw.send(nonsense)
+            raw.socket.shutdown(1)
+            assert raw.wait_for_end().startswith(b"HTTP/1.1 ")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("ahead", [b"", HEALTH * 3], ids=["one request", "more behind it"])
+@pytest.mark.parametrize("is_noticed", [False, True])
+def test_who_hangs_up_before_the_answer_is_no_news(serve, unhurried, caplog, ahead, is_noticed):
+    """The answer that is being made is not that of the request which came last."""
+    server = serve()
+    asked, gone = threading.Event(), threading.Event()
+    expose = server.service.metrics.expose
+
+    async def late(*arguments: str) -> object:
+        asked.set()
+        while not gone.is_set() or (is_noticed and server.server.server_state.connections):
+            await asyncio.sleep(0)
+        return await expose(*arguments)
+
+    server.service.metrics.expose = late
+    with Raw(server.port) as raw:
+        raw.send(METRICS + ahead)
+        assert asked.wait(30)
+        raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.set()
+    server.stop()  # then everything has come to its end
+    assert caplog.text == ""

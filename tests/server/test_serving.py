@@ -1,0 +1,228 @@
+"""The process: what it prints, how it ends, and what it says when it cannot start."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.wire import start, stream
+from voxgate.config import ServerSettings
+from voxgate.errors import ConfigError
+from voxgate.server.sockets import listen, reserve, url_of
+
+MODEL = """
+import voxgate
+
+def count(audio):
+    return {"count": len(audio)}
+
+class Broken(voxgate.Model):
+    def warm_up(self):
+        raise OSError("weights are missing")
+    def infer(self, audio):
+        return {}
+"""
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    (tmp_path / "mymodel.py").write_text(MODEL)
+    return tmp_path
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "voxgate", "serve", "--port", "0", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("VOXGATE_") or name == "VOXGATE_ISA"
+    }
+
+
+def fails(project: Path, *arguments: str) -> str:
+    ended = subprocess.run(
+        command(*arguments), cwd=project, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 2, ended
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+    return ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serves_a_model_of_the_current_directory_until_a_signal(project, number):
+    with subprocess.Popen(
+        command("--model", "mymodel:count"), cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        match = re.fullmatch(r"voxgate listening on http://(127\.0\.0\.1:\d+)\n", line)
+        assert match, line
+        assert stream(f"ws://{match[1]}/api/v1/simple", start(), bytes(3200))[0]["count"] == 1600
+        process.send_signal(number)
+        assert process.wait(30) == 0
+        assert process.stdout.read() == ""
+
+
+LOADING = {
+    "import": "print('loading', flush=True); time.sleep(3600)",
+    "make": """
+class Slow(voxgate.Model):
+    def __init__(self):
+        print('loading', flush=True)
+        time.sleep(3600)
+""",
+    # As a library does that waits in C: Python runs no handler there, and no signal interrupts it.
+    "in C": """
+import ctypes
+libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+libc.pthread_mutex_lock(mutex)
+print('loading', flush=True)
+libc.pthread_mutex_lock(mutex)
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "isolation", "workers"),
+    [
+        ("import", "threads", 1),
+        ("make", "threads", 1),
+        ("in C", "threads", 1),
+        ("make", "process", 1),
+        ("make", "threads", 2),
+        ("make", "process", 2),
+    ],
+)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_model_loads(tmp_path, number, where, isolation, workers):
+    (tmp_path / "mymodel.py").write_text(f"import time, voxgate\n{LOADING[where]}")
+    settings = ["--set", f"inference.isolation={isolation}", "--set", f"server.workers={workers}"]
+    with subprocess.Popen(
+        command("--model", "mymodel:Slow", *settings),
+        cwd=tmp_path,
+        env={**environment(), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        assert "loading\n" in lines
+        process.send_signal(number)
+        assert process.wait(30) == 0
+        assert "Traceback" not in process.stdout.read()
+
+
+def test_a_model_that_cannot_warm_up_ends_the_start(project):
+    error = fails(project, "--model", "mymodel:Broken")
+    assert "OSError: weights are missing (mymodel.py, line 9, in warm_up)" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--model", "mymodel:nothing"], "mymodel:nothing"),
+        (["--model", "nomodule:thing"], "nomodule"),
+        (["--set", "vad.threshold=2"], "vad.threshold must be"),
+        (["--set", "vad.treshold=0.5"], "vad.threshold"),
+        (["--set", "nonsense"], "expected KEY=VALUE"),
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+        (["--set", "vad.weights=nowhere.bin"], "nowhere.bin"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_before_it_listens(project, arguments, text):
+    error = fails(project, "--model", "mymodel:count", *arguments)
+    assert text in error
+    assert error.splitlines()[-1].startswith("voxgate: ")
+
+
+def test_a_port_that_is_taken(project):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = fails(project, "--model", "mymodel:count", "--port", str(port))
+    assert f"cannot listen on 127.0.0.1:{port}" in error
+
+
+def test_listen_bounds_what_the_kernels_hold():
+    with listen(ServerSettings(port=0, receive_buffer_bytes=20_000)) as sock:
+        with socket.create_connection(sock.getsockname()) as client, sock.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 40_000  # the kernel doubles it
+            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1440
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
+        assert url_of(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("host", "where"),
+    [("192.0.2.1", "192.0.2.1:0"), ("2001:db8::1", "[2001:db8::1]:0"), ("[2001:db8::1]", "[2001:db8::1]:0")],
+)
+def test_listen_on_an_address_that_is_not_ours(host, where):
+    with pytest.raises(ConfigError, match=rf"cannot listen on {re.escape(where)}: "):
+        listen(ServerSettings(host=host, port=0))
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_may_stand_in_brackets_as_it_is_printed(host):
+    with listen(ServerSettings(host=host, port=0)) as sock:
+        assert url_of(sock) == f"http://[::1]:{sock.getsockname()[1]}"
+    with reserve(ServerSettings(host=host, port=0)) as sock:
+        assert sock.getsockname()[0] == "::1"
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="the pipe's size cannot be set here")
+def test_a_log_that_nobody_reads_holds_nobody(project):
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(1024))
+    os.set_blocking(writing, True)
+    with subprocess.Popen(
+        command("--model", "mymodel:count"),
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=writing,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1].replace("http", "ws")
+        for _ in range(20):
+            assert stream(f"{url}/api/v1/simple", start(), bytes(3200))[0]["count"] == 1600
+        process.terminate()
+        assert process.wait(30) == 0
+    os.close(reading)
+    os.close(writing)
+
+
+FILES = """
+import resource, sys
+from voxgate.server.sockets import allow_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, int(sys.argv[1])))
+allow_files(1000)
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+@pytest.mark.parametrize(("hard", "files", "warns"), [(4000, 2024, False), (500, 500, True)])
+def test_as_many_open_files_as_the_streams_need(hard, files, warns):
+    ended = subprocess.run(
+        [sys.executable, "-c", FILES, str(hard)], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert int(ended.stdout) == files
+    assert ("may only open 500 files" in ended.stderr) is warns
