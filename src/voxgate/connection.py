@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from typing import Protocol as Interface
 
 from voxgate import logs, tasks
+from voxgate._native.live import LiveAudio
 from voxgate.account import NOBODY, Account, Caller, Outcome
 from voxgate.buffered import Share
 from voxgate.errors import InternalError, StreamTimeout, VoxgateError
@@ -95,7 +96,7 @@ class Connection:
 
     __slots__ = (
         "_account", "_began_s", "_caller", "_changed", "_check_token", "_closing", "_draining", "_fed_s",
-        "_heard_s", "_inbox", "_inbox_allowed_bytes", "_inbox_bytes", "_life_timer", "_limits",
+        "_heard_s", "_inbox", "_inbox_allowed_bytes", "_inbox_bytes", "_life_timer", "_limits", "_live",
         "_log_context", "_loop", "_max_owed", "_n_finished", "_n_sessions", "_opened_s", "_outbox",
         "_progress_timer", "_protocol", "_route", "_runner", "_service", "_share", "_slice_bytes", "_stall_s",
         "_stall_timer", "_tally", "_timer", "_transport", "_worker",
@@ -121,6 +122,7 @@ class Connection:
         self._check_token = check_token
         self._protocol = Protocol(self._limits, service.vad, route, authorized=check_token is None)
         self._runner: Runner | None = None
+        self._live: LiveAudio | None = None
         self._account: Account | None = None
         self._log_context = LogContext()
         self._share: Share | None = None
@@ -169,7 +171,6 @@ class Connection:
                         await self._wait_for_room()
             gone = True
         finally:
-            self._transport.listen(None)
             tally.stream_ended(self._route, *self._how_it_ended(gone))
             self._service.connections.discard(self)
             self._timer.cancel()
@@ -177,6 +178,7 @@ class Connection:
             if self._worker is not None:
                 self._worker.cancel()
             self._end_session()
+            self._transport.listen(None)
             if self._closing is None:
                 writer.cancel()
             # Otherwise the writer ends by itself: it has the close frame to send, or has sent it.
@@ -218,8 +220,8 @@ class Connection:
                 return self._feed_now(data)
         self._fed_s = now_s
         tally = self._tally
-        tally.binary_in += 1
-        tally.binary_in_bytes += len(data)
+        tally.binary.messages += 1
+        tally.binary.bytes += len(data)
         try:
             runner.feed(data)
         except Exception:
@@ -246,8 +248,8 @@ class Connection:
             return False
         self._fed_s = self._heard_s
         tally = self._tally
-        tally.binary_in += 1
-        tally.binary_in_bytes += len(message)
+        tally.binary.messages += 1
+        tally.binary.bytes += len(message)
         try:
             runner.feed(message)
         except Exception:
@@ -260,8 +262,8 @@ class Connection:
             tally.text_in += 1
             tally.text_in_bytes += utf8_bytes(message)
         else:
-            tally.binary_in += 1
-            tally.binary_in_bytes += len(message)
+            tally.binary.messages += 1
+            tally.binary.bytes += len(message)
 
     def _put_aside(self, message: str | bytes | Ending) -> None:
         if self._closing is not None:
@@ -269,6 +271,8 @@ class Connection:
         self._inbox.append(message)
         self._inbox_bytes += _cost_bytes(message)
         if self._worker is None:
+            if self._live is not None:
+                self._live.is_open = False
             self._worker = tasks.spawn_task(self._work_off(), "connection-inbox", "connection")
 
     async def _work_off(self) -> None:
@@ -295,6 +299,8 @@ class Connection:
             self._fail()
         finally:
             self._worker = None
+            if self._live is not None:
+                self._live.is_open = True
 
     async def _wait_for_room(self) -> None:
         read_on_s = self._loop.time() + READ_ON_S
@@ -352,6 +358,26 @@ class Connection:
             self._fed_s = self._loop.time()
             self._runner.feed(view[offset : offset + self._slice_bytes])
 
+    def _listen_to(self, runner: Runner) -> None:
+        """Lets live audio past everything here as long as nothing stands in its way; `_hear` gets the rest."""
+        parts = runner.live
+        if parts is None:
+            return
+        self._live = LiveAudio(
+            parts.intake,
+            max_bytes=self._slice_bytes,
+            calls=runner.calls,
+            texts=self._outbox.texts,
+            waiting=parts.waiting,
+            schedule=parts.schedule,
+            on_frames=parts.on_frames,
+            clock=self._loop.time,
+            count=self._tally.binary,
+            otherwise=self._hear,
+            on_failure=self._fail_here,
+        )
+        self._transport.listen(self._live)
+
     def _open_session(self, start: Start) -> None:
         if self._draining:
             self.leave()
@@ -361,6 +387,7 @@ class Connection:
         self._share = self._service.buffered_audio.open(start.format.channels)
         self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
         runner.on_failure = self._fail
+        self._listen_to(runner)
         self._opened_s = self._loop.time()
         self._n_sessions += 1
         self._tally.session_began(self._route, runner)
@@ -404,6 +431,11 @@ class Connection:
         if self._progress_timer is not None:
             self._progress_timer.cancel()
             self._progress_timer = None
+        if self._live is not None:
+            self._live.is_open = False
+            self._heard_s = max(self._heard_s, self._live.heard_s)
+            self._live = None
+            self._transport.listen(self._hear)
         if self._runner is not None:
             self._tally.session_ended(self._route, self._runner, self._loop.time() - self._opened_s)
             self._runner.abandon()
@@ -488,7 +520,8 @@ class Connection:
             and (self._worker is not None or (self._runner is not None and self._runner.owed > 0))
         )
         limit_s = self._limits.idle_timeout_s
-        due_s = now_s + limit_s if is_waiting_for_us else self._heard_s + limit_s
+        heard_s = self._heard_s if self._live is None else max(self._heard_s, self._live.heard_s)
+        due_s = now_s + limit_s if is_waiting_for_us else heard_s + limit_s
         if (kind == "idle" or is_waiting_for_us) and now_s < due_s:
             self._timer = self._loop.call_at(due_s, self._check_silence)
             return
@@ -504,7 +537,8 @@ class Connection:
         """
         runner, now_s = self._runner, self._loop.time()
         assert runner is not None
-        wait_s = self._stall_s if self._worker is not None else self._fed_s + self._stall_s - now_s
+        fed_s = self._fed_s if self._live is None else max(self._fed_s, self._live.heard_s)
+        wait_s = self._stall_s if self._worker is not None else fed_s + self._stall_s - now_s
         if wait_s <= 0 and runner.speaking and not is_sure:
             self._stall_timer = self._loop.call_later(STALL_SURE_S, self._check_stall, True)
             return
@@ -564,6 +598,10 @@ class Connection:
             self._inbox_bytes = 0
             self._outbox.close(close)
             self._changed.set()
+
+    def _fail_here(self) -> None:
+        with logs.about(self._log_context):  # called in no task of ours
+            self._fail()
 
     def _fail(self) -> None:
         """A bug of ours: the stack goes into the log, not on the wire."""

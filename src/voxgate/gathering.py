@@ -27,28 +27,35 @@ class Gathering:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         """`call_soon`: the event loop's."""
         self._call_soon = call_soon
-        self._hearers: dict[VadSession, Hearer] = {}
+        self.hearers: dict[VadSession, Hearer] = {}
+        """Of the sessions that wait. Compiled code adds to it as `add` does, and calls `schedule` before the first."""
         self.share_s = 0.0
         """How long the detector took for each session the last time."""
 
     def add(self, session: VadSession, hearer: Hearer) -> None:
         """`hearer` is given what comes of the frames that wait in `session`, if anything does; it must not raise."""
-        is_first = not self._hearers
-        self._hearers[session] = hearer
-        if is_first:
-            self._call_soon(self._hear)
+        if not self.hearers:
+            self.schedule()
+        self.hearers[session] = hearer
+
+    def schedule(self) -> None:
+        self._call_soon(self._hear)
 
     def discard(self, session: VadSession) -> None:
         """Nobody wants to know any more."""
-        self._hearers.pop(session, None)
+        self.hearers.pop(session, None)
 
     def _hear(self) -> None:
-        sessions = list(islice(self._hearers, MOST_SESSIONS))
-        if not sessions:
+        waiting = self.hearers
+        if not waiting:
             return  # they are gone
-        hearers = {session: self._hearers.pop(session) for session in sessions}
-        if self._hearers:
-            self._call_soon(self._hear)
+        if len(waiting) <= MOST_SESSIONS:
+            hearers = waiting.copy()
+            waiting.clear()
+        else:
+            hearers = {session: waiting.pop(session) for session in list(islice(waiting, MOST_SESSIONS))}
+            self.schedule()
+        sessions = list(hearers)
         began_s = time.perf_counter()
         outcomes = hear(sessions)
         self.share_s = (time.perf_counter() - began_s) / len(sessions)

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ from .timing import Timing
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from voxgate._native.intake import Intake
+    from voxgate._native.session import VadSession
+    from voxgate.gathering import Hearer
     from voxgate.service import Service
     from voxgate.tracing import CallTrace, SessionTrace
 
@@ -139,6 +142,15 @@ class Call:
     """Nobody wants the answer any more, but the model is at it."""
 
 
+class LiveParts(NamedTuple):
+    """What `LiveAudio` has to know of a session: where audio goes, and what is to be done with the frames of it."""
+
+    intake: Intake
+    waiting: dict[VadSession, Hearer]
+    schedule: Callable[[], None]
+    on_frames: Hearer
+
+
 class Runner:
     """One open session: the audio of all its channels becomes model calls, and their results become replies in audio
     order.
@@ -226,6 +238,11 @@ class Runner:
     def owed(self) -> int:
         """Replies that have not been handed out: calls that are not over, and what stands behind them."""
         return sum(map(len, self._replies))
+
+    @property
+    def live(self) -> LiveParts | None:
+        """What lets audio in past `feed`; None: all audio comes by `feed`."""
+        return None
 
     @property
     def speaking(self) -> bool:

@@ -14,7 +14,7 @@ from voxgate.gathering import Outcome
 from voxgate.messages import Active, Inactive, Probabilities, Start
 from voxgate.protocol import longest_segment_s
 
-from .base import Call, Emit, Runner, Samples
+from .base import Call, Emit, LiveParts, Runner, Samples
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -74,6 +74,12 @@ class SegmentedRunner(Runner):
 
     def flush(self) -> None:
         self._handle(self._session.flush())
+
+    @property
+    def live(self) -> LiveParts | None:
+        if self._intake is None or self._gathering is None:
+            return None
+        return LiveParts(self._intake, self._gathering.hearers, self._gathering.schedule, self._gathered)
 
     @property
     def speaking(self) -> bool:
