@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from typing import Protocol as Interface
 
 from voxgate import logs, tasks
-from voxgate._native.live import LiveAudio
 from voxgate.account import NOBODY, Account, Caller, Outcome
 from voxgate.buffered import Share
 from voxgate.errors import InternalError, StreamTimeout, VoxgateError
@@ -26,7 +25,7 @@ from voxgate.messages import Draining, Error, Event, Finished, Progress, Start, 
 from voxgate.metrics import outcome_of
 from voxgate.outbox import Outbox, Sink, utf8_bytes
 from voxgate.protocol import Action, Audio, CheckToken, Close, FinishSession, Flush, OpenSession, Protocol, Reply
-from voxgate.runners import FEED_SLICE_S, RUNNERS, Route, Runner
+from voxgate.runners import FEED_SLICE_S, RUNNERS, LiveListener, Route, Runner
 
 if TYPE_CHECKING:
     from voxgate.service import Service
@@ -122,7 +121,7 @@ class Connection:
         self._check_token = check_token
         self._protocol = Protocol(self._limits, service.vad, route, authorized=check_token is None)
         self._runner: Runner | None = None
-        self._live: LiveAudio | None = None
+        self._live: LiveListener | None = None
         self._account: Account | None = None
         self._log_context = LogContext()
         self._share: Share | None = None
@@ -220,8 +219,8 @@ class Connection:
                 return self._feed_now(data)
         self._fed_s = now_s
         tally = self._tally
-        tally.binary.messages += 1
-        tally.binary.bytes += len(data)
+        tally.binary[0] += 1
+        tally.binary[1] += len(data)
         try:
             runner.feed(data)
         except Exception:
@@ -248,8 +247,8 @@ class Connection:
             return False
         self._fed_s = self._heard_s
         tally = self._tally
-        tally.binary.messages += 1
-        tally.binary.bytes += len(message)
+        tally.binary[0] += 1
+        tally.binary[1] += len(message)
         try:
             runner.feed(message)
         except Exception:
@@ -262,8 +261,8 @@ class Connection:
             tally.text_in += 1
             tally.text_in_bytes += utf8_bytes(message)
         else:
-            tally.binary.messages += 1
-            tally.binary.bytes += len(message)
+            tally.binary[0] += 1
+            tally.binary[1] += len(message)
 
     def _put_aside(self, message: str | bytes | Ending) -> None:
         if self._closing is not None:
@@ -358,26 +357,6 @@ class Connection:
             self._fed_s = self._loop.time()
             self._runner.feed(view[offset : offset + self._slice_bytes])
 
-    def _listen_to(self, runner: Runner) -> None:
-        """Lets live audio past everything here as long as nothing stands in its way; `_hear` gets the rest."""
-        parts = runner.live
-        if parts is None:
-            return
-        self._live = LiveAudio(
-            parts.intake,
-            max_bytes=self._slice_bytes,
-            calls=runner.calls,
-            texts=self._outbox.texts,
-            waiting=parts.waiting,
-            schedule=parts.schedule,
-            on_frames=parts.on_frames,
-            clock=self._loop.time,
-            count=self._tally.binary,
-            otherwise=self._hear,
-            on_failure=self._fail_here,
-        )
-        self._transport.listen(self._live)
-
     def _open_session(self, start: Start) -> None:
         if self._draining:
             self.leave()
@@ -387,7 +366,14 @@ class Connection:
         self._share = self._service.buffered_audio.open(start.format.channels)
         self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
         runner.on_failure = self._fail
-        self._listen_to(runner)
+        self._live = runner.listener(
+            max_bytes=self._slice_bytes,
+            texts=self._outbox.texts,
+            clock=self._loop.time,
+            otherwise=self._hear,
+            on_failure=self._fail_here,
+        )
+        self._transport.listen(self._live or self._hear)
         self._opened_s = self._loop.time()
         self._n_sessions += 1
         self._tally.session_began(self._route, runner)

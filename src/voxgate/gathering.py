@@ -28,15 +28,16 @@ class Gathering:
         """`call_soon`: the event loop's."""
         self._call_soon = call_soon
         self.hearers: dict[VadSession, Hearer] = {}
-        """Of the sessions that wait. Compiled code adds to it as `add` does, and calls `schedule` before the first."""
+        """Of the sessions that wait. Compiled code adds to it as `add` does."""
         self.share_s = 0.0
         """How long the detector took for each session the last time."""
 
     def add(self, session: VadSession, hearer: Hearer) -> None:
         """`hearer` is given what comes of the frames that wait in `session`, if anything does; it must not raise."""
-        if not self.hearers:
-            self.schedule()
+        is_first = not self.hearers
         self.hearers[session] = hearer
+        if is_first:
+            self.schedule()
 
     def schedule(self) -> None:
         self._call_soon(self._hear)

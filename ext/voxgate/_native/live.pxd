@@ -1,11 +1,6 @@
 from .intake cimport Intake
 
 
-cdef class BinaryCount:
-    cdef public long long messages
-    cdef public long long bytes
-
-
 cdef class LiveAudio:
     cdef public bint is_open
     cdef readonly double heard_s
@@ -17,7 +12,7 @@ cdef class LiveAudio:
     cdef object _schedule
     cdef object _on_frames
     cdef object _clock
-    cdef BinaryCount _count
+    cdef long long[::1] _count
     cdef object _otherwise
     cdef object _on_failure
 

@@ -8,14 +8,6 @@ from .intake cimport INTAKE_DECLINED, INTAKE_WAITING, Intake
 
 
 @cython.final
-cdef class BinaryCount:
-    """Binary messages of all connections of a server, and their bytes. On the thread of its event loop."""
-
-    def __reduce__(self):
-        raise TypeError("a BinaryCount belongs to one server and cannot be pickled or copied")
-
-
-@cython.final
 cdef class LiveAudio:
     """Listens to a websocket for one session (see `websocket.FrameReceiver`), or is called with each message, bytes.
 
@@ -24,8 +16,8 @@ cdef class LiveAudio:
     took it.
 
     ``waiting``: sessions with frames to look at, and what to call with the outcome, here ``on_frames``; ``schedule`` is
-    called when the first one is added. ``clock``: seconds; ``heard_s`` is when the last message was taken here.
-    ``count``: is told about each. ``on_failure``: called, as the handler of an exception of the session, with nothing;
+    called after the first one is added. ``clock``: seconds; ``heard_s`` is when the last message was taken here.
+    ``count``: a writable buffer of two int64, of messages and bytes, to which each is added. ``on_failure``: called, as the handler of an exception of the session, with nothing;
     the message counts as taken.
 
     Threads: one caller at a time, on the thread that owns the session; the GIL is kept.
@@ -33,8 +25,10 @@ cdef class LiveAudio:
 
     def __cinit__(
         self, Intake intake not None, *, Py_ssize_t max_bytes, dict calls not None, texts, dict waiting not None,
-        schedule, on_frames, clock, BinaryCount count not None, otherwise, on_failure
+        schedule, on_frames, clock, long long[::1] count not None, otherwise, on_failure
     ):
+        if count.shape[0] != 2:
+            raise ValueError(f"count must have 2 numbers, got {count.shape[0]}")
         self._intake = intake
         self._max_bytes = max_bytes
         self._calls = calls
@@ -59,6 +53,7 @@ cdef class LiveAudio:
 
     cdef bint offer(self, const unsigned char *data, Py_ssize_t n_bytes) except -1:
         cdef int taken = INTAKE_DECLINED
+        cdef bint is_first
         if (
             self.is_open and 0 < n_bytes <= self._max_bytes
             and len(self._calls) == 0 and PyObject_Size(self._texts) == 0
@@ -73,13 +68,14 @@ cdef class LiveAudio:
             return self._otherwise(PyBytes_FromStringAndSize(<const char *>data, n_bytes))
         self._note(n_bytes)
         if taken == INTAKE_WAITING:
-            if len(self._waiting) == 0:
-                self._schedule()
+            is_first = len(self._waiting) == 0
             self._waiting[self._intake.session] = self._on_frames
+            if is_first:
+                self._schedule()
         return True
 
     cdef int _note(self, Py_ssize_t n_bytes) except -1:
         self.heard_s = self._clock()
-        self._count.messages += 1
-        self._count.bytes += n_bytes
+        self._count[0] += 1
+        self._count[1] += n_bytes
         return 0

@@ -1,14 +1,10 @@
 from collections.abc import Callable, Sized
 from typing import Any, Self, final
 
+from typing_extensions import Buffer
+
 from .intake import Intake
 from .session import VadEvent, VadSession
-
-@final
-class BinaryCount:
-    messages: int
-    bytes: int
-    def __new__(cls) -> Self: ...
 
 @final
 class LiveAudio:
@@ -24,7 +20,7 @@ class LiveAudio:
         schedule: Callable[[], object],
         on_frames: Callable[[list[VadEvent] | BaseException], None],
         clock: Callable[[], float],
-        count: BinaryCount,
+        count: Buffer,
         otherwise: Callable[[bytes], bool],
         on_failure: Callable[[], object],
     ) -> Self: ...

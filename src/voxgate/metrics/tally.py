@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from voxgate._native.live import BinaryCount
 from voxgate.histogram import FACTORS, LATENCIES_S, LENGTHS_S, STAGES_S, Histogram
 from voxgate.protocol import ROUTES, Close
 
@@ -97,8 +97,8 @@ class Tally:
 
         # Added to for every message: attributes, which cost least.
         self.text_in = 0
-        self.binary = BinaryCount()
-        """Binary messages received; compiled code counts those of live audio."""
+        self.binary = array("q", (0, 0))
+        """Binary messages received, and their bytes; compiled code adds those of live audio."""
         self.text_out = 0
         self.text_in_bytes = 0
         self.text_out_bytes = 0
@@ -116,11 +116,11 @@ class Tally:
 
     @property
     def binary_in(self) -> int:
-        return self.binary.messages
+        return self.binary[0]
 
     @property
     def binary_in_bytes(self) -> int:
-        return self.binary.bytes
+        return self.binary[1]
 
     def stream_began(self, route: str) -> None:
         self.accepted[route] += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from voxgate.protocol import Route
 
-from .base import FEED_SLICE_S, Emit, Replies, Runner
+from .base import FEED_SLICE_S, Emit, LiveListener, Replies, Runner
 from .segmented import SegmentedRunner
 from .simple import SimpleRunner
 from .stateful import StatefulRunner
@@ -17,6 +17,7 @@ __all__ = [
     "FEED_SLICE_S",
     "RUNNERS",
     "Emit",
+    "LiveListener",
     "Replies",
     "Route",
     "Runner",

@@ -11,9 +11,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,6 @@ from .timing import Timing
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from voxgate._native.intake import Intake
-    from voxgate._native.session import VadSession
-    from voxgate.gathering import Hearer
     from voxgate.service import Service
     from voxgate.tracing import CallTrace, SessionTrace
 
@@ -142,13 +139,17 @@ class Call:
     """Nobody wants the answer any more, but the model is at it."""
 
 
-class LiveParts(NamedTuple):
-    """What `LiveAudio` has to know of a session: where audio goes, and what is to be done with the frames of it."""
+class LiveListener(Protocol):
+    """Takes binary messages of one session without its runner, as long as `is_open`."""
 
-    intake: Intake
-    waiting: dict[VadSession, Hearer]
-    schedule: Callable[[], None]
-    on_frames: Hearer
+    is_open: bool
+
+    @property
+    def heard_s(self) -> float:
+        """When it took the last one, by its clock."""
+        ...
+
+    def __call__(self, data: bytes) -> bool: ...
 
 
 class Runner:
@@ -239,9 +240,18 @@ class Runner:
         """Replies that have not been handed out: calls that are not over, and what stands behind them."""
         return sum(map(len, self._replies))
 
-    @property
-    def live(self) -> LiveParts | None:
-        """What lets audio in past `feed`; None: all audio comes by `feed`."""
+    def listener(
+        self,
+        *,
+        max_bytes: int,
+        texts: Sized,
+        clock: Callable[[], float],
+        otherwise: Callable[[bytes], bool],
+        on_failure: Callable[[], None],
+    ) -> LiveListener | None:
+        """What takes messages of at most `max_bytes` past `feed`, while no call is open and nothing is in `texts`, and
+        gives the others to `otherwise`; None: all audio comes by `feed`. `on_failure`: see `LiveAudio`.
+        """
         return None
 
     @property

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING
 
 from voxgate import logs
 from voxgate._native.intake import DECLINED, WAITING
+from voxgate._native.live import LiveAudio
 from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
 from voxgate.gathering import Outcome
 from voxgate.messages import Active, Inactive, Probabilities, Start
 from voxgate.protocol import longest_segment_s
 
-from .base import Call, Emit, LiveParts, Runner, Samples
+from .base import Call, Emit, LiveListener, Runner, Samples
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -75,11 +76,30 @@ class SegmentedRunner(Runner):
     def flush(self) -> None:
         self._handle(self._session.flush())
 
-    @property
-    def live(self) -> LiveParts | None:
+    def listener(
+        self,
+        *,
+        max_bytes: int,
+        texts: Sized,
+        clock: Callable[[], float],
+        otherwise: Callable[[bytes], bool],
+        on_failure: Callable[[], None],
+    ) -> LiveListener | None:
         if self._intake is None or self._gathering is None:
             return None
-        return LiveParts(self._intake, self._gathering.hearers, self._gathering.schedule, self._gathered)
+        return LiveAudio(
+            self._intake,
+            max_bytes=max_bytes,
+            calls=self.calls,
+            texts=texts,
+            waiting=self._gathering.hearers,
+            schedule=self._gathering.schedule,
+            on_frames=self._gathered,
+            clock=clock,
+            count=self._tally.binary,
+            otherwise=otherwise,
+            on_failure=on_failure,
+        )
 
     @property
     def speaking(self) -> bool:
