@@ -178,9 +178,10 @@ cdef class FrameReceiver:
         cdef Py_ssize_t done
         if self._is_over or self.close_seen:
             return 0
-        if self.is_held or self._kept_bytes > 0 or self._event is not None:
+        if self.is_held or self.is_stopped or self._kept_bytes > 0 or self._event is not None:
             self._keep(data, n)
-            self.on_input()
+            if not self.is_stopped or self._event is not None:
+                self.on_input()
             return 0
         self._n_turn_frames = self._n_turn_bytes = 0
         done = self._run(data, n)
