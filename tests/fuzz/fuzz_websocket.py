@@ -48,7 +48,7 @@ class Client(FrameReceiver):
                 self.is_held = self.source is not None and self.source.integer(0, 7) == 7
             elif self.turn_is_over:
                 self.begin_turn()
-            else:
+            elif self.pending_bytes or self.n_frames_left <= 0:
                 assert self.n_frames_left <= 0
                 self.n_frames_left = 1 << 40 if self.source is None else self.source.integer(1, 5)
 
