@@ -8,9 +8,9 @@ from .resample cimport Resampler
 from .session cimport VadSession
 from .types cimport pos_t, sample_t
 
-TAKEN = 0
-WAITING = 1
-DECLINED = 2
+TAKEN = INTAKE_TAKEN
+WAITING = INTAKE_WAITING
+DECLINED = INTAKE_DECLINED
 
 # Decoded and resampled samples lie on the stack (80 KiB): 100 ms of two channels at 48 kHz have room.
 cdef enum:
@@ -27,11 +27,6 @@ cdef class Intake:
     ``due_frames``: once so many frames have been received, `take` declines (the caller wants to look at the clock).
     Threads: one caller at a time; the GIL is kept.
     """
-
-    cdef readonly PcmDecoder decoder
-    cdef readonly Resampler resampler
-    cdef readonly VadSession session
-    cdef public long long due_frames
 
     def __cinit__(self, PcmDecoder decoder not None, Resampler resampler, VadSession session not None):
         if decoder.channels != session.channels or (resampler is not None and resampler.channels != session.channels):
@@ -51,23 +46,28 @@ cdef class Intake:
         `VadSession.take` says True; TAKEN: nothing yet. DECLINED: nothing was taken, because it is too much at once,
         not bytes, or ``due_frames`` is reached; the caller pushes it itself. Errors as `VadSession.take`.
         """
+        if not PyBytes_CheckExact(data):
+            return DECLINED
+        return self.take_bytes(<const unsigned char *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    cdef int take_bytes(self, const unsigned char *data, Py_ssize_t n_bytes) except -1:
         cdef PcmDecoder decoder = self.decoder
         cdef Resampler resampler = self.resampler
         cdef sample_t decoded[_MOST_SAMPLES]
         cdef sample_t resampled[_MOST_SAMPLES]
         cdef Py_ssize_t channels = decoder.channels, n_frames
         cdef pos_t n_out
-        if not PyBytes_CheckExact(data) or decoder.received_frames >= self.due_frames:
-            return DECLINED
-        n_frames = decoder.n_frames(PyBytes_GET_SIZE(data))
+        if decoder.received_frames >= self.due_frames:
+            return INTAKE_DECLINED
+        n_frames = decoder.n_frames(n_bytes)
         if n_frames * channels > _MOST_SAMPLES:
-            return DECLINED
+            return INTAKE_DECLINED
         if resampler is None:
-            decoder.decode(<const unsigned char *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), n_frames, decoded)
-            return WAITING if self.session.take_planes(decoded, n_frames, n_frames) else TAKEN
+            decoder.decode(data, n_bytes, n_frames, decoded)
+            return INTAKE_WAITING if self.session.take_planes(decoded, n_frames, n_frames) else INTAKE_TAKEN
         n_out = resampler.n_ready(n_frames)
         if n_out * channels > _MOST_SAMPLES:
-            return DECLINED
-        decoder.decode(<const unsigned char *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), n_frames, decoded)
+            return INTAKE_DECLINED
+        decoder.decode(data, n_bytes, n_frames, decoded)
         resampler.resample(decoded, n_frames, n_frames, resampled, n_out)
-        return WAITING if self.session.take_planes(resampled, n_out, n_out) else TAKEN
+        return INTAKE_WAITING if self.session.take_planes(resampled, n_out, n_out) else INTAKE_TAKEN

@@ -39,8 +39,8 @@ class FrameSkipper:
 
     __slots__ = ("_head", "_n_skip_bytes")
 
-    def __init__(self) -> None:
-        self._n_skip_bytes = 0  # of a frame whose header was seen
+    def __init__(self, n_skip_bytes: int = 0) -> None:
+        self._n_skip_bytes = n_skip_bytes  # of a frame whose header was seen
         self._head = b""  # the beginning of a header that is not complete
 
     def feed(self, data: bytes) -> bool:

@@ -119,7 +119,10 @@ class HttpProtocol(HttpToolsProtocol):
         kind: Any = self.ws_protocol_class
         websocket = kind(config=self.config, server_state=self.server_state, app_state=self.app_state)
         websocket.connection_made(self.transport)
+        # uvloop gives what it reads to the buffer of a BufferedProtocol from the next start of reading on.
+        self.transport.pause_reading()
         self.transport.set_protocol(websocket)
+        self.transport.resume_reading()
         self.parser = None  # type: ignore[assignment]  # it refers to this object
         websocket.begin(handshake.scope_of(scope, self.url), answer)
         if frames:

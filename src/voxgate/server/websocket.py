@@ -1,41 +1,48 @@
-"""The websocket of uvicorn, made fit for clients that nobody knows.
+"""The websocket protocol of the server: frames from `FrameReceiver`, which is compiled, and ASGI for the application.
 
-What uvicorn leaves open, and what is done about it:
+uvicorn knows it by `ws=`, and by nothing that is private. The request has been read and checked before (`handshake`).
+
+Clients are strangers, so everything has a bound:
 
 - A message may be begun and never ended, byte by byte or in endless fragments: it has a time and a number of fragments.
-- One read may hold ten thousand frames, and a client may send nothing but pings: frames are looked at in small groups,
-  between which the event loop turns, and only so many a second; who sends more waits.
-- Pongs are written whether or not they are read: nothing more is taken in of a client that does not read.
-- A client may read nothing, or never answer the close frame: there is a time for both, and then it is cut off.
+- One read may hold ten thousand frames, and a client may send nothing but pings: a turn of the event loop takes a small
+  group of frames, a second takes `limits.frames_per_second`, and a client that sends more waits.
+- Pongs are written whether or not the client reads: while it does not, nothing more is received from it.
+- A client may read nothing, or never answer the close frame: both have a time, after which the connection is cut off.
 - A client that is still sending has to get the close frame, whatever the reason: see `closing`.
 
-The request has been read and checked before (`handshake`); until the application has let the client in, nothing of
-what comes behind it is looked at.
+Until the application has accepted the client, the bytes behind its request are kept and not looked at.
 
-No timer is set and no clock is read between one complete message and the next: what a message costs must not grow.
-
-Live audio takes a shortcut. A read that holds nothing but whole binary frames, while nothing else is on its way to the
-application, is unmasked here and handed to its listener at once: no frame object, no queue, no turn of a task. Whatever
-is not as plain as that goes the long way, and so does everything behind it. The application asks for it by the
-extension `SHORTCUT` of its scope (see app.WebSocket); without a listener there is none.
+Live audio does not wake Python: a binary message goes from the read buffer straight to the listener (`LiveAudio`) that
+the application has set with the extension `SHORTCUT` of its scope (see app.WebSocket). A message is offered only when
+the application has received everything in front of it. Without a listener, messages come by `receive`, as ASGI says.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import InvalidState
-from websockets.frames import Frame, Opcode
+from uvicorn.config import Config as UvicornConfig
+from uvicorn.server import ServerState
 from websockets.http11 import Response
-from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
-from websockets.streams import StreamReader
 
-from voxgate._native.frames import binary_payload
+from voxgate._native.live import LiveAudio
+from voxgate._native.websocket import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    TURN_FRAMES,
+    VIOLATION,
+    FrameReceiver,
+    ReadBuffer,
+    build_close,
+    build_frame,
+)
 from voxgate.config import Config
 from voxgate.errors import StreamTimeout
 from voxgate.protocol.events import Error
@@ -43,73 +50,96 @@ from voxgate.protocol.json_codec import encode_event
 from voxgate.server import handshake
 from voxgate.server.closing import Closing, FrameSkipper
 
+__all__ = ["SHORTCUT", "TURN_FRAMES", "ClientGone", "WebSocketProtocol"]
+
+NORMAL = 1000
 GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
-TOO_BIG = 1009
+INTERNAL_ERROR = 1011
 
-# What has been received is parsed in pieces of this size, which hold 340 frames at most, ...
-PIECE_BYTES = 2048
-# ... or of this one while a long frame arrives; between pieces with so many frames the event loop turns.
-LONG_PIECE_BYTES = 4096
-TURN_FRAMES = 64
-# Of one read, so much may take the shortcut: about a millisecond of work. The rest goes the long way, in small turns.
-SHORTCUT_BYTES = 16_384
 SHORTCUT = "voxgate.shortcut"
-BETWEEN_FRAMES = StreamReader.at_eof.__code__  # where the parser of websockets waits for the next frame
+FORBIDDEN = handshake.Refused(403, "forbidden", "the application did not accept the websocket")
+FAILED = handshake.Refused(500, "internal", "the application failed")
+
+Message = dict[str, Any]
+Listener = LiveAudio | Callable[[bytes], bool]
+
+logger = logging.getLogger(__name__)
 
 
-class Frames(ServerProtocol):
-    """The frames of a websocket that is open."""
-
-    def recv_frame(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.CLOSE:
-            self.current_size = None  # a client may leave in the middle of a message
-        super().recv_frame(frame)
+class ClientGone(OSError):
+    """Something was to be sent to a client that has left, or that the close frame was sent to."""
 
 
-class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """One websocket. `settings` are those of a subclass that is made for one server, because uvicorn makes the objects.
+class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
+    """One websocket. `settings` are those of a subclass that is made for one server, because uvicorn makes the objects;
+    the subclass has the memory that the server's sockets read into.
 
-    Reading is paused (`read_paused`) while a message waits for the application, until the client has been let in, and
+    Reading is paused (`is_held`) while a message waits for the application, until the client has been accepted, and
     while it has sent too much or does not read.
     """
 
-    # What a message of live audio touches lies together, and not in a dictionary: with many streams, each of its lines
-    # has to come from memory.
     __slots__ = (
-        "_began_s", "_is_open", "_lingering", "_listener", "_max_bytes", "_n_frames_left", "_n_turn_frames", "_rest",
-        "close_sent", "read_paused",
+        "_began_s", "_config", "_connections", "_default_headers", "_flushed_bytes", "_going_on", "_lingering",
+        "_message_timer", "_queue", "_refusal", "_response", "_second_s", "_send_timer", "_skipper", "_waiter",
+        "_written_bytes", "close_sent", "closing", "disconnected", "handshake_complete", "loop", "scope", "tasks",
+        "transport", "writable",
     )  # fmt: skip
 
     settings: Config
+    read_buffer: ReadBuffer
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.read_buffer = ReadBuffer()
+
+    def __init__(
+        self,
+        config: UvicornConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         limits = self.settings.limits
-        # What has been received and waits for its turn, from `_rest_pos` on.
-        self._rest = b""
-        self._rest_pos = 0
-        self._going_on: asyncio.Handle | None = None
-        self._is_open = False  # the client has been let in
-        self._refusal: tuple[int, list[tuple[str, str]], bytes] | None = None  # status, headers, body
-        self._skipper: FrameSkipper | None = FrameSkipper()  # None: the client has sent its close frame
-        self._lingering = False  # our last byte is written
+        self.set_up(
+            self.read_buffer,
+            max_bytes=limits.message_bytes,
+            max_fragments=limits.message_fragments,
+            n_frames=limits.frames_per_second,
+        )
+        self._config = config
+        self._connections = server_state.connections
+        self._default_headers = server_state.default_headers
+        self.tasks = server_state.tasks
+        self.loop = _loop or asyncio.get_event_loop()
+        self.transport: asyncio.Transport
+        self.scope: Message
+        self._response: Response
 
-        self._listener: Callable[[bytes], bool] | None = None
-        self._max_bytes = limits.message_bytes
-        self._max_fragments = limits.message_fragments
-        self._n_fragments = 0
+        # What the application has not received; never more than one message, and the end behind it.
+        self._queue: list[Message] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self.handshake_complete = False  # the request is answered
+        self.close_sent = False  # nothing more is said
+        self.disconnected = False
+        self._refusal: tuple[int, list[tuple[str, str]], bytes] | None = None  # status, headers, body
+        self._lingering = False  # our last byte is written
+        self.closing: Closing | None = None
+
+        self._going_on: asyncio.Handle | None = None
+        self._second_s = self.loop.time()  # when the second began that `n_frames_left` is for
         self._began_s: float | None = None  # when the message began that is not complete
-        self._ended = False  # a message has been completed by what was just parsed
         self._message_timer: asyncio.TimerHandle | None = None
 
-        self._frames_per_second = self._n_frames_left = limits.frames_per_second
-        self._second_s = self.loop.time()  # when the second began that `_n_frames_left` is for
-        self._n_turn_frames = 0
-
-        self._n_written_bytes = 0
-        self._n_flushed_bytes = 0  # by the last look
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self._written_bytes = 0
+        self._flushed_bytes = 0  # by the last look
         self._send_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
         for handle in (self._message_timer, self._send_timer, self._going_on):
@@ -117,135 +147,64 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 handle.cancel()
         self._message_timer = self._send_timer = self._going_on = None
         self._lingering = True
-        self._listener = None
-        self._rest = b""
-        super().connection_lost(exc)
-        # Circles, which would hold what was not sent until the garbage collector comes by.
-        self.conn.parser.close()
-        self.conn.parser_exc = None
-        if (scope := getattr(self, "scope", None)) is not None:  # the request was one for a websocket
-            scope["extensions"].pop(SHORTCUT, None)
+        self.stop()
+        self._put({"type": "websocket.disconnect", "code": 1005 if self.handshake_complete else 1006})
+        self._connections.discard(self)  # type: ignore[arg-type]
+        self.handshake_complete = self.disconnected = True
+        self.writable.set()
+        if exc is None:
+            self.transport.close()
+
+    def eof_received(self) -> None:
+        pass
 
     # In
 
-    def data_received(self, data: bytes) -> None:
-        if self._lingering:
-            return
-        if not self._is_open:
-            self._rest += data
-            self._hold()
-            return
-        if self._rest:
-            self._rest = self._rest[self._rest_pos :] + data
-            self._rest_pos = 0
-            return
-        self._n_turn_frames = 0
-        if (
-            self._listener is not None
-            and self._began_s is None
-            and not self.read_paused  # nothing waits for the application
-            and not self.close_sent
-            and (pos := self._shortcut(data, self._listener))
-        ):
-            if pos == len(data) and self._n_frames_left > 0:
-                return
-            data = data[pos:]
-        if len(data) > PIECE_BYTES:
-            self._rest, self._rest_pos = data, 0
-            self._go_on()
-            return
-        if data:
-            self._parse(data)
-        if self._n_frames_left <= 0:
-            self._go_on()
-
-    def begin(self, scope: dict[str, Any], answer: Response) -> None:
-        """Asks the application about a client whose request was good. `answer`: 101, for when it is let in."""
-        self.handshake_initiated = True
-        self.response = answer
+    def begin(self, scope: Message, answer: Response) -> None:
+        """Asks the application about a client whose request was good. `answer`: 101, for when it is accepted."""
+        self._response = answer
         scope["extensions"][SHORTCUT] = self.listen
-        self.scope: Any = scope
-        self.queue.put_nowait({"type": "websocket.connect"})
-        task = self.loop.create_task(self.run_asgi())
-        task.add_done_callback(self.on_task_complete)
+        self.scope = scope
+        self._put({"type": "websocket.connect"})
+        task = self.loop.create_task(self._run_application())
+        task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
-    def listen(self, listener: Callable[[bytes], bool] | None) -> None:
-        """`listener` is given the messages that take the shortcut, one by one. It must not block, and says whether it
-        has taken the message: when it has not, that one is received like any other, and so are those behind it.
+    async def _run_application(self) -> None:
+        try:
+            await self._config.loaded_app(self.scope, self.receive, self.send)
+        except ClientGone:
+            pass
+        except BaseException:
+            logger.exception("Exception in ASGI application\n")
+            if self.handshake_complete:
+                self._say_goodbye(INTERNAL_ERROR, "")
+        self._refuse(FAILED)
+        self._say_goodbye(NORMAL, "")
+
+    def listen(self, listener: Listener | None) -> None:
+        """`listener` is offered binary messages before they come by `receive`, one by one, and says whether it has
+        taken this one. It must not block.
         """
-        self._listener = listener
+        if not self.is_stopped:
+            self.listener = listener
 
-    def _shortcut(self, data: bytes, listener: Callable[[bytes], bool]) -> int:
-        """How many bytes at the beginning of `data` have been taken by the listener: whole frames."""
-        end_pos, pos = min(len(data), SHORTCUT_BYTES), 0
-        while pos < end_pos and self._n_frames_left > 0:
-            payload = binary_payload(data, pos, end_pos, self._max_bytes)
-            if payload is None or not listener(payload):
-                break
-            self._n_frames_left -= 1
-            n_bytes = len(payload)
-            pos += n_bytes + (6 if n_bytes < 126 else 8)
-        return pos
+    def on_input(self) -> None:
+        if not self.handshake_complete:
+            self._hold()
+        elif self._going_on is None:
+            self._go_on()
 
-    def _parse(self, data: bytes) -> None:
-        conn = self.conn
-        if self._skipper is not None and self._skipper.feed(data):
-            self._skipper = None
-        conn.receive_data(data)
-        events = conn.events_received()
-        if events:
-            self._n_frames_left -= len(events)
-            self._n_turn_frames += len(events)
-            self._ended = False
-            for event in events:
-                self._handle(event)
-                if self._lingering:
-                    return
-            if self._ended:
-                self._began_s = None
-        if conn.parser_exc is not None:
-            self.handle_parser_exception()
-            return
-        if not conn.reader.buffer and conn.current_size is None and self._is_between_frames():
-            self._began_s = None  # also when it was a ping that came in two parts
-        elif self._began_s is None:
+    def on_rest(self) -> None:
+        """Everything is received; a message may be incomplete."""
+        if self.is_between:
+            self._began_s = None
+        elif self._began_s is None or self.rested:
             self._began_s = self.loop.time()
             if self._message_timer is None:
                 self._message_timer = self.loop.call_later(self.settings.limits.message_timeout_s, self._check_message)
-
-    def _is_between_frames(self) -> bool:
-        """Of what has been parsed, nothing belongs to a frame that is not complete. A header that came alone has left
-        the buffer, and then only the parser itself knows of it: by where it waits.
-        """
-        step: Any = self.conn.parser
-        while step.gi_yieldfrom is not None:
-            step = step.gi_yieldfrom
-        return step.gi_code is BETWEEN_FRAMES
-
-    def _handle(self, event: object) -> None:
-        assert isinstance(event, Frame)
-        opcode = event.opcode
-        if opcode is Opcode.BINARY:
-            self._n_fragments = 1
-            self.handle_bytes(event)
-        elif opcode is Opcode.TEXT:
-            self._n_fragments = 1
-            self.handle_text(event)
-        elif opcode is Opcode.CONT:
-            self._n_fragments += 1
-            if self._n_fragments > self._max_fragments:
-                self._fail(TOO_BIG, f"message of more than {self._max_fragments} fragments")
-            else:
-                self.handle_cont(event)
-        elif opcode is Opcode.PING:
-            self._write()  # the pong is there already
-        elif opcode is Opcode.CLOSE:
-            self.handle_close(event)
-
-    def send_receive_event_to_app(self) -> None:
-        self._ended = True
-        super().send_receive_event_to_app()
+        self.rested = False
+        self.is_timed = self._began_s is not None
 
     def _go_on(self) -> None:
         """Works off what has been received, until a message waits for the application, the turn of the loop is long
@@ -253,106 +212,175 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         over.
         """
         self._going_on = None
-        piece_bytes = PIECE_BYTES
         while self.writable.is_set() and not self._lingering:
-            if self._n_frames_left <= 0:
-                wait_s = self._second_s + 1.0 - self.loop.time()
-                if wait_s > 0:
-                    self._hold()
-                    self._going_on = self.loop.call_later(wait_s, self._go_on)
-                    return
-                self._second_s = self.loop.time()
-                self._n_frames_left = self._frames_per_second
-            if self._n_turn_frames >= TURN_FRAMES and self._rest:
-                self._n_turn_frames = 0
-                self._hold()
-                self._going_on = self.loop.call_soon(self._go_on)
-                return
-            if not self.queue.empty():
+            if self._queue:
                 return  # reading is paused, and `receive` goes on
-            if not self._rest:
+            if not self.has_event:
+                if self.n_frames_left <= 0:
+                    wait_s = self._second_s + 1.0 - self.loop.time()
+                    if wait_s > 0:
+                        self._hold()
+                        self._going_on = self.loop.call_later(wait_s, self._go_on)
+                        return
+                    self._second_s = self.loop.time()
+                    self.n_frames_left = self.settings.limits.frames_per_second
+                if self.turn_is_over and self.pending_bytes:
+                    self.begin_turn()
+                    self._hold()
+                    self._going_on = self.loop.call_soon(self._go_on)
+                    return
+            event = self.poll()
+            if event is not None:
+                self._handle(event)
+            elif not self.pending_bytes and self.n_frames_left > 0:
+                self.on_rest()
                 self._read_on()
                 return
-            n_frames, pos = self._n_frames_left, self._rest_pos
-            data = self._rest[pos : pos + piece_bytes]
-            self._rest_pos = pos + piece_bytes
-            if self._rest_pos >= len(self._rest):
-                self._rest = b""
-            self._parse(data)
-            piece_bytes = LONG_PIECE_BYTES if self._n_frames_left == n_frames else PIECE_BYTES
+
+    def _handle(self, event: tuple[Any, ...]) -> None:
+        kind = event[0]
+        if kind == TEXT:
+            self._put({"type": "websocket.receive", "text": event[1]})
+            self._hold()
+        elif kind == BINARY:
+            self._put({"type": "websocket.receive", "bytes": event[1]})
+            self._hold()
+        elif kind == PING:
+            self._write(build_frame(PONG, event[1]))
+        elif kind == CLOSE:
+            _, code, reason, payload = event
+            self._leave(code, reason, build_frame(CLOSE, payload))
+        elif kind == VIOLATION:
+            self._leave(event[1], event[2], build_close(event[1], event[2]))
+        else:
+            raise AssertionError(f"unexpected event {event!r}")
+
+    def _put(self, message: Message) -> None:
+        self._queue.append(message)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def receive(self) -> Message:
+        queue = self._queue
+        if not queue and self._going_on is None and self.handshake_complete and (self.pending_bytes or self.has_event):
+            self._go_on()
+        while not queue:
+            self._waiter = self.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        message = queue.pop(0)
+        if self.is_held and not queue:
+            self._read_on()
+        return message
 
     def _hold(self) -> None:
-        if not self.read_paused and not self.transport.is_closing():
-            self.read_paused = True
-            self.transport.pause_reading()
+        if not self._lingering and not self.transport.is_closing():
+            self.is_held = True
+            if self.transport.is_reading():
+                self.transport.pause_reading()
 
     def _read_on(self) -> None:
-        if self.read_paused and not self._rest and self._going_on is None and self.writable.is_set():
-            self.read_paused = False
+        if (
+            self.is_held
+            and self.handshake_complete
+            and not self._lingering
+            and not self.pending_bytes
+            and not self.has_event
+            and self._going_on is None
+            and self.writable.is_set()
+        ):
+            self.is_held = False
             if self._began_s is not None:
                 self._began_s = self.loop.time()  # the time in which we did not read was not the client's
             if not self.transport.is_closing():
                 self.transport.resume_reading()
-
-    async def receive(self) -> Any:
-        queue = self.queue
-        if self._rest and self._going_on is None and queue.empty():
-            self._go_on()
-        message = await queue.get()
-        if self.read_paused and queue.empty():
-            self._read_on()
-        return message
 
     def _check_message(self) -> None:
         self._message_timer = None
         if self._began_s is None or self.close_sent or self.transport.is_closing():
             return
         timeout_s, now_s = self.settings.limits.message_timeout_s, self.loop.time()
-        due_s = now_s + timeout_s if self.read_paused else self._began_s + timeout_s
+        due_s = now_s + timeout_s if self.is_held else self._began_s + timeout_s
         if now_s < due_s:
             self._message_timer = self.loop.call_at(due_s, self._check_message)
-        elif self.handshake_complete:
+        else:
             error = StreamTimeout(f"a message was not complete within {timeout_s:g} s")
-            self.conn.send_text(encode_event(Error(str(error), error.code)).encode())
-            self._fail(POLICY_VIOLATION, error.code)
+            self._write(build_frame(TEXT, encode_event(Error(str(error), error.code))))
+            self._leave(POLICY_VIOLATION, error.code, build_close(POLICY_VIOLATION, error.code))
 
     # Out
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self.writable.clear()
         self._hold()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._going_on is None:
+        self.writable.set()
+        if self._going_on is None and self.handshake_complete:
             self._going_on = self.loop.call_soon(self._go_on)
 
-    async def send(self, message: Any) -> None:
-        kind = message["type"]
-        if kind != "websocket.send":
-            if kind.startswith("websocket.http.response"):
-                self._send_refusal(message)
-            else:
-                await super().send(message)
-                self._watch_sending()
-                if kind == "websocket.accept":
-                    self._open()
-                elif self.close_timer is not None:
-                    self._end()
-            return
+    async def send(self, message: Message) -> None:
         if not self.writable.is_set():
             await self.writable.wait()
-        if self.disconnected or self.close_sent:
-            raise ClientDisconnected
-        try:
-            self.conn.send_text(message["text"].encode())
-        except InvalidState:  # it has said goodbye
-            raise ClientDisconnected from None
-        self._write()
+        kind = message["type"]
+        if kind == "websocket.send":
+            if self.disconnected or self.close_sent:
+                raise ClientGone
+            if not self.handshake_complete:
+                raise RuntimeError("expected websocket.accept before websocket.send")
+            text = message.get("text")
+            self._write(build_frame(BINARY, message["bytes"]) if text is None else build_frame(TEXT, text))
+        elif self.disconnected or (kind != "websocket.accept" and self.transport.is_closing()):
+            raise ClientGone
+        elif kind == "websocket.close" and self.handshake_complete:
+            if self.close_sent:
+                raise RuntimeError("unexpected websocket.close: the close frame has been sent")
+            self._say_goodbye(message.get("code", NORMAL), message.get("reason") or "")
+        elif self.handshake_complete:
+            raise RuntimeError(f"unexpected {kind}: the request has been answered")
+        elif kind == "websocket.accept":
+            self._accept(message)
+        elif kind == "websocket.close":
+            self._refuse(FORBIDDEN)
+        elif kind == "websocket.http.response.start":
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
+            self._refusal = message["status"], headers, b""
+        elif kind == "websocket.http.response.body" and self._refusal is not None:
+            status, headers, body = self._refusal
+            self._refusal = status, headers, body + message["body"]
+            if not message.get("more_body", False):
+                self._answer(handshake.encode_answer(*self._refusal))
+        else:
+            raise RuntimeError(f"unexpected {kind}")
 
-    def _write(self) -> None:
-        data = b"".join(self.conn.data_to_send())
-        self._n_written_bytes += len(data)
+    def _accept(self, message: Message) -> None:
+        headers = [*self._default_headers, *message.get("headers", [])]
+        fields = self._response.headers
+        del fields["Date"]
+        for name, value in headers:
+            fields[name.decode("latin-1")] = value.decode("latin-1")
+        if message.get("subprotocol"):
+            fields["Sec-WebSocket-Protocol"] = message["subprotocol"]
+        self.handshake_complete = True
+        if not self.transport.is_closing():
+            self._write(self._response.serialize())
+            self._go_on()  # what has come meanwhile are its frames
+
+    def _refuse(self, refused: handshake.Refused) -> None:
+        if not self.handshake_complete and not self.transport.is_closing():
+            self._answer(handshake.encode_refusal(refused))
+
+    def _answer(self, answer: bytes) -> None:
+        """Of HTTP, in place of the upgrade; it ends the connection."""
+        self.handshake_complete = self.close_sent = True
+        self._put({"type": "websocket.disconnect", "code": 1006})
+        self._write(answer)
+        self._end(awaits_close=False)
+
+    def _write(self, data: bytes) -> None:
+        self._written_bytes += len(data)
         self.transport.write(data)
         if self._send_timer is None:
             self._watch_sending()
@@ -360,7 +388,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def _watch_sending(self) -> None:
         """As long as something waits to be sent, a look now and then whether some of it has been."""
         if self._send_timer is None and (n_bytes := self.transport.get_write_buffer_size()):
-            self._n_flushed_bytes = self._n_written_bytes - n_bytes
+            self._flushed_bytes = self._written_bytes - n_bytes
             self._send_timer = self.loop.call_later(self.settings.server.send_timeout_s, self._check_sending)
 
     def _check_sending(self) -> None:
@@ -368,83 +396,37 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         n_bytes = self.transport.get_write_buffer_size()
         if not n_bytes:
             return
-        if self._n_written_bytes - n_bytes > self._n_flushed_bytes:
+        if self._written_bytes - n_bytes > self._flushed_bytes:
             self._watch_sending()
         else:
             self.transport.abort()
 
-    def _open(self) -> None:
-        """The client has been let in: what has come meanwhile are its frames."""
-        if not self.handshake_complete or self.disconnected or self.transport.is_closing():
-            return
-        self.conn = Frames(state=OPEN, max_size=self._max_bytes, logger=self.logger)
-        self._is_open = True
-        self._go_on()
-
-    def _send_refusal(self, message: Any) -> None:
-        """An answer in place of the upgrade."""
-        if self.disconnected or self.handshake_complete or self.transport.is_closing():
-            raise ClientDisconnected
-        if message["type"] == "websocket.http.response.start":
-            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
-            self._refusal = message["status"], headers, b""
-            return
-        assert self._refusal is not None
-        status, headers, body = self._refusal
-        self._refusal = status, headers, body + message["body"]
-        if not message.get("more_body", False):
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
-            self.handshake_complete = self.close_sent = True
-            self.transport.write(handshake.encode_answer(*self._refusal))
-            self._skipper = None  # no frame is answered
-            self._end()
-
     # The end
 
-    def handle_close(self, event: Frame) -> None:
-        """The client's close frame: its last one. The answer has been made."""
-        if not self.close_sent:
-            assert self.conn.close_rcvd is not None
-            self._left(self.conn.close_rcvd.code, self.conn.close_rcvd.reason)
-            self._write()
-        self._end()
+    def _say_goodbye(self, code: int, reason: str) -> None:
+        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
+            self._leave(code, reason, build_close(code, reason))
 
-    def handle_parser_exception(self) -> None:
-        """What the client must not send: the close frame has been made."""
-        if not self.close_sent:
-            assert self.conn.close_sent is not None
-            self._left(self.conn.close_sent.code, self.conn.close_sent.reason)
-            self._write()
-        self._end()
-
-    def _fail(self, code: int, reason: str) -> None:
-        self.conn.send_close(code, reason)
-        self.handle_parser_exception()
-
-    def _left(self, code: int, reason: str) -> None:
-        """Nothing more is said, and nothing more is received."""
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+    def _leave(self, code: int, reason: str, close_frame: bytes) -> None:
+        """The last frame of the server, and the last message of the application."""
         self.close_sent = True
+        self._put({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self._write(close_frame)
+        self._end(awaits_close=not self.close_seen)
 
-    def _end(self) -> None:
+    def _end(self, awaits_close: bool) -> None:
         """Our last byte is written."""
-        if self._lingering:
-            return
         self._lingering = True
-        self._listener = None
-        rest, self._rest = self._rest[self._rest_pos :], b""
-        for handle in (self._message_timer, self._going_on, self.close_timer):
+        n_skip_bytes, rest = self.stop()
+        for handle in (self._message_timer, self._going_on):
             if handle is not None:
                 handle.cancel()
-        self.close_timer = Closing(self.loop, self.transport, self, self._skipper, rest).timer
+        self._message_timer = self._going_on = None
+        skipper = FrameSkipper(n_skip_bytes) if awaits_close else None
+        self.closing = Closing(self.loop, self.transport, self, skipper, rest)
         self._watch_sending()
 
     def shutdown(self) -> None:
-        """A server that goes away says 1001, not 1012 (service restart)."""
-        if not self.handshake_complete:
-            super().shutdown()
-        elif not self.close_sent and not self.transport.is_closing():
-            self.conn.send_close(GOING_AWAY)
-            self._left(GOING_AWAY, "")
-            self._write()
-            self._end()
+        """The server goes away: uvicorn calls this."""
+        self._refuse(FAILED)
+        self._say_goodbye(GOING_AWAY, "")

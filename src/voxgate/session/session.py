@@ -37,7 +37,7 @@ from voxgate.runtime import logs, tasks
 from voxgate.runtime.logs import LogContext
 from voxgate.service.audio_budget import Allowance
 from voxgate.session.record import UNKNOWN_CLIENT, ClientInfo, Outcome, SessionRecord
-from voxgate.session.routes import FEED_SLICE_S, RUNNERS, Route, Runner
+from voxgate.session.routes import FEED_SLICE_S, RUNNERS, LiveListener, Route, Runner
 from voxgate.session.send_queue import SendQueue, Sink, utf8_bytes
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Connection:
         "_inbox_bytes",
         "_life_timer",
         "_limits",
+        "_live",
         "_log_context",
         "_loop",
         "_max_owed",
@@ -158,6 +159,7 @@ class Connection:
         self._check_token = check_token
         self._protocol = SessionMachine(self._limits, service.vad, route, authorized=check_token is None)
         self._runner: Runner | None = None
+        self._live: LiveListener | None = None
         self._account: SessionRecord | None = None
         self._log_context = LogContext()
         self._allowance: Allowance | None = None
@@ -205,7 +207,6 @@ class Connection:
                         await self._wait_for_room()
             gone = True
         finally:
-            self._transport.listen(None)
             tally.stream_ended(self._route, *self._how_it_ended(gone))
             self._service.connections.discard(self)
             self._timer.cancel()
@@ -213,6 +214,7 @@ class Connection:
             if self._worker is not None:
                 self._worker.cancel()
             self._end_session()
+            self._transport.listen(None)
             self._send_queue.on_sent = self._changed.set  # otherwise this object would know itself
             if self._closing is None:
                 writer.cancel()
@@ -255,8 +257,8 @@ class Connection:
                 return self._feed_now(data)
         self._fed_s = now_s
         tally = self._tally
-        tally.binary_in += 1
-        tally.binary_in_bytes += len(data)
+        tally.binary[0] += 1
+        tally.binary[1] += len(data)
         try:
             runner.feed(data)
         except Exception:
@@ -283,8 +285,8 @@ class Connection:
             return False
         self._fed_s = self._heard_s
         tally = self._tally
-        tally.binary_in += 1
-        tally.binary_in_bytes += len(message)
+        tally.binary[0] += 1
+        tally.binary[1] += len(message)
         try:
             runner.feed(message)
         except Exception:
@@ -297,8 +299,8 @@ class Connection:
             tally.text_in += 1
             tally.text_in_bytes += utf8_bytes(message)
         else:
-            tally.binary_in += 1
-            tally.binary_in_bytes += len(message)
+            tally.binary[0] += 1
+            tally.binary[1] += len(message)
 
     def _put_aside(self, message: str | bytes | Ending) -> None:
         if self._closing is not None:
@@ -306,6 +308,8 @@ class Connection:
         self._inbox.append(message)
         self._inbox_bytes += _cost_bytes(message)
         if self._worker is None:
+            if self._live is not None:
+                self._live.is_open = False
             self._worker = tasks.spawn_task(self._work_off(), "connection-inbox", "connection")
 
     async def _work_off(self) -> None:
@@ -332,6 +336,8 @@ class Connection:
             self._fail()
         finally:
             self._worker = None
+            if self._live is not None:
+                self._live.is_open = True
 
     async def _wait_for_room(self) -> None:
         read_on_s = self._loop.time() + READ_ON_S
@@ -399,6 +405,14 @@ class Connection:
         self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
         runner.on_failure = self._fail
         runner.may_ask = self._may_ask
+        self._live = runner.listener(
+            max_bytes=self._slice_bytes,
+            texts=self._send_queue.texts,
+            clock=self._loop.time,
+            otherwise=self._hear,
+            on_failure=self._fail_here,
+        )
+        self._transport.listen(self._live or self._hear)
         self._opened_s = self._loop.time()
         self._tally.session_began(self._route, runner)
         self._timer.cancel()
@@ -441,6 +455,11 @@ class Connection:
         if self._progress_timer is not None:
             self._progress_timer.cancel()
             self._progress_timer = None
+        if self._live is not None:
+            self._live.is_open = False
+            self._heard_s = max(self._heard_s, self._live.heard_s)
+            self._live = None
+            self._transport.listen(self._hear)
         if self._runner is not None:
             self._tally.session_ended(self._route, self._runner, self._loop.time() - self._opened_s)
             self._runner.abandon()
@@ -521,7 +540,8 @@ class Connection:
             and (self._worker is not None or (self._runner is not None and self._runner.owed > 0))
         )
         limit_s = self._limits.idle_timeout_s
-        due_s = now_s + limit_s if is_waiting_for_us else self._heard_s + limit_s
+        heard_s = self._heard_s if self._live is None else max(self._heard_s, self._live.heard_s)
+        due_s = now_s + limit_s if is_waiting_for_us else heard_s + limit_s
         if (kind == "idle" or is_waiting_for_us) and now_s < due_s:
             self._timer = self._loop.call_at(due_s, self._check_silence)
             return
@@ -537,7 +557,8 @@ class Connection:
         """
         runner, now_s = self._runner, self._loop.time()
         assert runner is not None
-        wait_s = self._stall_s if self._worker is not None else self._fed_s + self._stall_s - now_s
+        fed_s = self._fed_s if self._live is None else max(self._fed_s, self._live.heard_s)
+        wait_s = self._stall_s if self._worker is not None else fed_s + self._stall_s - now_s
         if wait_s <= 0 and runner.speaking and not is_sure:
             self._stall_timer = self._loop.call_later(STALL_SURE_S, self._check_stall, True)
             return
@@ -609,6 +630,10 @@ class Connection:
             self._inbox_bytes = 0
             self._send_queue.close(close)
             self._changed.set()
+
+    def _fail_here(self) -> None:
+        with logs.about(self._log_context):  # called in no task of ours
+            self._fail()
 
     def _fail(self) -> None:
         """A bug of ours: the stack goes into the log, not on the wire."""

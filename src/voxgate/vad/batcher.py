@@ -27,28 +27,36 @@ class VadBatcher:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         """`call_soon`: the event loop's."""
         self._call_soon = call_soon
-        self._on_frames: dict[VadSession, OnFrames] = {}
+        self.callbacks: dict[VadSession, OnFrames] = {}
+        """Of the sessions that wait. Compiled code adds to it as `add` does."""
         self.share_s = 0.0
         """How long the detector took for each session the last time."""
 
     def add(self, session: VadSession, on_frames: OnFrames) -> None:
         """`on_frames` is given what comes of the frames that wait in `session`, if anything does; it must not raise."""
-        is_first = not self._on_frames
-        self._on_frames[session] = on_frames
+        is_first = not self.callbacks
+        self.callbacks[session] = on_frames
         if is_first:
-            self._call_soon(self._hear)
+            self.schedule()
+
+    def schedule(self) -> None:
+        self._call_soon(self._hear)
 
     def discard(self, session: VadSession) -> None:
         """Nobody wants to know any more."""
-        self._on_frames.pop(session, None)
+        self.callbacks.pop(session, None)
 
     def _hear(self) -> None:
-        sessions = list(islice(self._on_frames, MOST_SESSIONS))
-        if not sessions:
+        waiting = self.callbacks
+        if not waiting:
             return  # they are gone
-        callbacks = {session: self._on_frames.pop(session) for session in sessions}
-        if self._on_frames:
-            self._call_soon(self._hear)
+        if len(waiting) <= MOST_SESSIONS:
+            callbacks = waiting.copy()
+            waiting.clear()
+        else:
+            callbacks = {session: waiting.pop(session) for session in list(islice(waiting, MOST_SESSIONS))}
+            self.schedule()
+        sessions = list(callbacks)
         began_s = time.perf_counter()
         outcomes = hear(sessions)
         self.share_s = (time.perf_counter() - began_s) / len(sessions)

@@ -7,7 +7,7 @@ how a runner is driven.
 from __future__ import annotations
 
 from voxgate.protocol.machine import Route
-from voxgate.session.routes.base import FEED_SLICE_S, Emit, ReorderBuffer, Runner
+from voxgate.session.routes.base import FEED_SLICE_S, Emit, LiveListener, ReorderBuffer, Runner
 from voxgate.session.routes.segmented import SegmentedRunner
 from voxgate.session.routes.simple import SimpleRunner
 from voxgate.session.routes.stateful import StatefulRunner
@@ -16,6 +16,7 @@ __all__ = [
     "FEED_SLICE_S",
     "RUNNERS",
     "Emit",
+    "LiveListener",
     "ReorderBuffer",
     "Route",
     "Runner",

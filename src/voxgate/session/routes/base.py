@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -141,6 +141,19 @@ class Call:
     """An interim whose answer nobody wants any more; its reply is settled."""
 
 
+class LiveListener(Protocol):
+    """Takes binary messages of one session without its runner, as long as `is_open`."""
+
+    is_open: bool
+
+    @property
+    def heard_s(self) -> float:
+        """When it took the last one, by its clock."""
+        ...
+
+    def __call__(self, data: bytes) -> bool: ...
+
+
 class Runner:
     """One open session: the audio of all its channels becomes model calls, and their results become replies in audio
     order.
@@ -240,6 +253,20 @@ class Runner:
     def owed(self) -> int:
         """ReorderBuffer that have not been handed out: calls that are not over, and what stands behind them."""
         return sum(map(len, self._replies))
+
+    def listener(
+        self,
+        *,
+        max_bytes: int,
+        texts: Sized,
+        clock: Callable[[], float],
+        otherwise: Callable[[bytes], bool],
+        on_failure: Callable[[], None],
+    ) -> LiveListener | None:
+        """What takes messages of at most `max_bytes` past `feed`, while no call is open and nothing is in `texts`, and
+        gives the others to `otherwise`; None: all audio comes by `feed`. `on_failure`: see `LiveAudio`.
+        """
+        return None
 
     @property
     def speaking(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,12 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from voxgate._native.intake import DECLINED, WAITING
+from voxgate._native.live import LiveAudio
 from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
 from voxgate.protocol.events import Active, Inactive, Probabilities
 from voxgate.protocol.machine import longest_segment_s
 from voxgate.protocol.requests import Start
-from voxgate.session.routes.base import Call, Emit, Runner, Samples
+from voxgate.session.routes.base import Call, Emit, LiveListener, Runner, Samples
 from voxgate.vad.batcher import Outcome
 
 if TYPE_CHECKING:
@@ -78,6 +79,31 @@ class SegmentedRunner(Runner):
 
     def flush(self) -> None:
         self._handle(self._session.flush())
+
+    def listener(
+        self,
+        *,
+        max_bytes: int,
+        texts: Sized,
+        clock: Callable[[], float],
+        otherwise: Callable[[bytes], bool],
+        on_failure: Callable[[], None],
+    ) -> LiveListener | None:
+        if self._intake is None or self._vad_batcher is None:
+            return None
+        return LiveAudio(
+            self._intake,
+            max_bytes=max_bytes,
+            calls=self.calls,
+            texts=texts,
+            waiting=self._vad_batcher.callbacks,
+            schedule=self._vad_batcher.schedule,
+            on_frames=self._on_frames,
+            clock=clock,
+            count=self._tally.binary,
+            otherwise=otherwise,
+            on_failure=on_failure,
+        )
 
     @property
     def speaking(self) -> bool:

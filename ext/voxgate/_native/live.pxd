@@ -1,0 +1,21 @@
+from .intake cimport Intake
+
+
+cdef class LiveAudio:
+    cdef public bint is_open
+    cdef readonly double heard_s
+    cdef Intake _intake
+    cdef Py_ssize_t _max_bytes
+    cdef dict _calls
+    cdef object _texts
+    cdef dict _waiting
+    cdef object _schedule
+    cdef object _on_frames
+    cdef object _clock
+    cdef long long[::1] _count
+    cdef object _otherwise
+    cdef object _on_failure
+
+    cdef int _note(self, Py_ssize_t n_bytes) except -1
+    # Whether the message in memory, which is not kept, was taken.
+    cdef bint offer(self, const unsigned char *data, Py_ssize_t n_bytes) except -1

@@ -1,0 +1,81 @@
+"""The audio of one open session, from a websocket's read buffer into the session without a line of Python."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject_Size
+
+from .intake cimport INTAKE_DECLINED, INTAKE_WAITING, Intake
+
+
+@cython.final
+cdef class LiveAudio:
+    """Listens to a websocket for one session (see `websocket.FrameReceiver`), or is called with each message, bytes.
+
+    A message goes straight into ``intake`` as long as ``is_open``, no model call is in ``calls``, no event waits in
+    ``texts``, and it has at most ``max_bytes``; any other is given to ``otherwise``, as bytes, which says whether it
+    took it.
+
+    ``waiting``: sessions with frames to look at, and what to call with the outcome, here ``on_frames``; ``schedule`` is
+    called after the first one is added. ``clock``: seconds; ``heard_s`` is when the last message was taken here.
+    ``count``: a writable buffer of two int64, of messages and bytes, to which each is added. ``on_failure``: called, as the handler of an exception of the session, with nothing;
+    the message counts as taken.
+
+    Threads: one caller at a time, on the thread that owns the session; the GIL is kept.
+    """
+
+    def __cinit__(
+        self, Intake intake not None, *, Py_ssize_t max_bytes, dict calls not None, texts, dict waiting not None,
+        schedule, on_frames, clock, long long[::1] count not None, otherwise, on_failure
+    ):
+        if count.shape[0] != 2:
+            raise ValueError(f"count must have 2 numbers, got {count.shape[0]}")
+        self._intake = intake
+        self._max_bytes = max_bytes
+        self._calls = calls
+        self._texts = texts
+        self._waiting = waiting
+        self._schedule = schedule
+        self._on_frames = on_frames
+        self._clock = clock
+        self._count = count
+        self._otherwise = otherwise
+        self._on_failure = on_failure
+        self.heard_s = clock()
+
+    def __reduce__(self):
+        raise TypeError("a LiveAudio belongs to one session and cannot be pickled or copied")
+
+    def __call__(self, data):
+        """Whether ``data`` was taken. TypeError unless it is bytes."""
+        if not PyBytes_CheckExact(data):
+            raise TypeError(f"data must be bytes, got {type(data).__name__}")
+        return self.offer(<const unsigned char *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    cdef bint offer(self, const unsigned char *data, Py_ssize_t n_bytes) except -1:
+        cdef int taken = INTAKE_DECLINED
+        cdef bint is_first
+        if (
+            self.is_open and 0 < n_bytes <= self._max_bytes
+            and len(self._calls) == 0 and PyObject_Size(self._texts) == 0
+        ):
+            try:
+                taken = self._intake.take_bytes(data, n_bytes)
+            except Exception:
+                self._note(n_bytes)
+                self._on_failure()
+                return True
+        if taken == INTAKE_DECLINED:
+            return self._otherwise(PyBytes_FromStringAndSize(<const char *>data, n_bytes))
+        self._note(n_bytes)
+        if taken == INTAKE_WAITING:
+            is_first = len(self._waiting) == 0
+            self._waiting[self._intake.session] = self._on_frames
+            if is_first:
+                self._schedule()
+        return True
+
+    cdef int _note(self, Py_ssize_t n_bytes) except -1:
+        self.heard_s = self._clock()
+        self._count[0] += 1
+        self._count[1] += n_bytes
+        return 0
