@@ -152,6 +152,9 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         self._connections.discard(self)  # type: ignore[arg-type]
         self.handshake_complete = self.disconnected = True
         self.writable.set()
+        if (scope := getattr(self, "scope", None)) is not None:  # the request was one for a websocket
+            scope["extensions"].pop(SHORTCUT, None)
+        self.closing = None  # both would be cycles, which live until the next garbage collection
         if exc is None:
             self.transport.close()
 
@@ -186,7 +189,7 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         """`listener` is offered binary messages before they come by `receive`, one by one, and says whether it has
         taken this one. It must not block.
         """
-        if not self.is_stopped:
+        if listener is None or not self.is_stopped:
             self.listener = listener
 
     def on_input(self) -> None:
