@@ -23,7 +23,8 @@ from reference import endpoint_ref as ref
 from voxgate._native.detector import CallableDetector
 from voxgate._native.endpoint import EndpointConfig
 from voxgate._native.energy import EnergyDetector
-from voxgate._native.session import INTERIM, SPEECH_CUT, SPEECH_END, SPEECH_START, VadEvent, VadSession
+from voxgate._native.event import INTERIM, SPEECH_CUT, SPEECH_END, SPEECH_START, VadEvent
+from voxgate._native.session import VadSession
 
 Audio = npt.NDArray[np.float32]
 KINDS = {SPEECH_START: ref.START, SPEECH_END: ref.END, SPEECH_CUT: ref.CUT, INTERIM: ref.INTERIM}

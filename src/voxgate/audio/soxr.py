@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from voxgate._native.resample import MAX_RATE, MIN_RATE
+from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 
 __all__ = ["SOXR_QUALITIES", "SoxrResampler", "resample", "resampled_length"]
 

@@ -18,6 +18,7 @@ from voxgate.errors import ConfigError, ModelLoadError, text_of
 from voxgate.models.base import Model
 from voxgate.models.function import FunctionModel
 from voxgate.models.options import convert
+from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 
 __all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model"]
 
@@ -35,8 +36,6 @@ _BUILT_IN = {
 }
 """Kept here as well as in the package's metadata, so that a source tree that is not installed knows them; they win
 over entry points of other packages, so that installing a package never changes what a name of ours means."""
-
-_LOWEST_HZ, _HIGHEST_HZ = 4_000, 192_000
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
 _INSTALLED = tuple(
@@ -335,9 +334,9 @@ def _check(spec: str, model: Model) -> None:
                 " an async one; models run on threads of their own, where waiting is allowed"
             )
     rate, threads = model.sample_rate, model.threads
-    if isinstance(rate, bool) or not isinstance(rate, int) or not _LOWEST_HZ <= rate <= _HIGHEST_HZ:
+    if isinstance(rate, bool) or not isinstance(rate, int) or not MIN_RATE <= rate <= MAX_RATE:
         raise ModelLoadError(
-            f"model {spec!r}: sample_rate must be an integer of {_LOWEST_HZ}..{_HIGHEST_HZ} Hz, not {rate!r}"
+            f"model {spec!r}: sample_rate must be an integer of {MIN_RATE}..{MAX_RATE} Hz, not {rate!r}"
         )
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise ModelLoadError(f"model {spec!r}: threads must be None or an integer of at least 1, not {threads!r}")

@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable
 from itertools import islice
 
-from voxgate._native.session import VadEvent, VadSession, hear
+from voxgate._native.event import VadEvent
+from voxgate._native.session import VadSession
+from voxgate._native.session_batch import step_sessions
 
 # In one go: about a millisecond of work.
 MOST_SESSIONS = 256
@@ -50,7 +52,7 @@ class VadBatcher:
         if self._on_frames:
             self._call_soon(self._hear)
         began_s = time.perf_counter()
-        outcomes = hear(sessions)
+        outcomes = step_sessions(sessions)
         self.share_s = (time.perf_counter() - began_s) / len(sessions)
         for session, outcome in outcomes:
             callbacks[session](outcome)

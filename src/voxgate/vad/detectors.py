@@ -20,6 +20,7 @@ from voxgate._native.detector import CallableDetector, Detector
 from voxgate._native.energy import EnergyDetector
 from voxgate._native.silero import SileroDetector, SileroNetwork
 from voxgate.errors import ConfigError
+from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 from voxgate.vad.weights import default_path, load_weights
 
 __all__ = ["DETECTORS", "DetectorFactory", "load_detector"]
@@ -119,7 +120,7 @@ def _python_detector(name: str) -> DetectorFactory:
     if not callable(getattr(probe, "probability", None)):
         raise ConfigError(f"detector {name!r} has no method probability(frame)")
     sizes = {}
-    for field, lowest, highest in (("sample_rate", 4000, 192_000), ("frame_samples", 1, 1 << 20)):
+    for field, lowest, highest in (("sample_rate", MIN_RATE, MAX_RATE), ("frame_samples", 1, 1 << 20)):
         value = getattr(probe, field, None)
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
             raise ConfigError(f"detector {name!r}: {field} must be an integer, {lowest}..{highest}, got {value!r}")

@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from voxgate._native.session import SPEECH_CUT, SPEECH_END, VadEvent, VadSession
+from voxgate._native.event import SPEECH_CUT, SPEECH_END, VadEvent
+from voxgate._native.session import VadSession
 from voxgate.audio.decoder import StreamDecoder
 from voxgate.protocol.formats import AudioFormat
 from voxgate.vad.config import VadConfig
