@@ -8,11 +8,11 @@ import numpy as np
 
 from fuzz.source import Source
 from voxgate._native.endpoint import EndpointConfig
+from voxgate._native.event import VadEvent
 from voxgate._native.frames import binary_payload
 from voxgate._native.intake import DECLINED, WAITING, Intake
 from voxgate._native.pcm import PcmDecoder
 from voxgate._native.resample import Resampler
-from voxgate._native.event import VadEvent
 from voxgate._native.session import VadSession
 from voxgate._native.session_batch import step_sessions
 from voxgate._native.silero import SileroDetector, SileroNetwork

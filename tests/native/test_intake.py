@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxgate._native.energy import EnergyDetector
+from voxgate._native.event import VadEvent
 from voxgate._native.intake import DECLINED, TAKEN, WAITING, Intake
 from voxgate._native.pcm import PcmDecoder, sample_bytes
 from voxgate._native.resample import Resampler
-from voxgate._native.event import VadEvent
 from voxgate._native.session import VadSession
 from voxgate._native.session_batch import step_sessions
 from voxgate.audio.files.read import read_audio

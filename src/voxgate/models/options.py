@@ -6,7 +6,6 @@ import enum
 import functools
 import inspect
 import itertools
-import json
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -16,12 +15,11 @@ from typing import Any, Final
 import msgspec
 
 from voxgate.config.option_text import OptionText
-from voxgate.errors import ModelLoadError
+from voxgate.errors import ModelLoadError, shown
 
 __all__ = ["convert"]
 
 _SWITCHES: Final = {"yes": True, "on": True, "no": False, "off": False}
-_ECHO_CHARACTERS: Final = 80
 
 
 class _UnknownType(Exception):
@@ -53,7 +51,7 @@ def convert(
         except ValueError as error:
             detail = f" ({error})" if "$" in str(error) else ""
             raise ModelLoadError(
-                f"model {spec!r}: the option {name!r} must be {_expected(annotation)}, got {_show(value)}{detail}"
+                f"model {spec!r}: the option {name!r} must be {_expected(annotation)}, got {shown(value)}{detail}"
             ) from None
 
     filled = itertools.chain(positional, itertools.repeat(more))
@@ -162,15 +160,10 @@ def _expected(annotation: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_expected(part) for part in parts if part is not type(None))
     if origin is typing.Literal:
-        return f"one of {', '.join(_show(part) for part in parts)}"
+        return f"one of {', '.join(shown(part) for part in parts)}"
     if inspect.isclass(annotation) and origin is None:
         if issubclass(annotation, enum.Enum):
-            return f"one of {', '.join(_show(member.value) for member in annotation)}"
+            return f"one of {', '.join(shown(member.value) for member in annotation)}"
         if issubclass(annotation, PurePath):
             return "a path"
     return inspect.formatannotation(annotation).replace("typing.", "").replace("collections.abc.", "")
-
-
-def _show(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= _ECHO_CHARACTERS else f"{text[: _ECHO_CHARACTERS - 1]}…"

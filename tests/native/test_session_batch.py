@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from voxgate import vad
 from voxgate._native.detector import CallableDetector
 from voxgate._native.endpoint import EndpointConfig
-from voxgate._native.isa import supported
 from voxgate._native.event import VadEvent
+from voxgate._native.isa import supported
 from voxgate._native.session import VadSession
 from voxgate._native.session_batch import step_sessions
 from voxgate._native.silero import SileroDetector, SileroNetwork
