@@ -1,5 +1,5 @@
-"""Audio: the bytes of a stream and whole files become planes, float32 of shape (channels, samples), full scale
--1..1.
+"""Decoding and resampling: the bytes of a stream, and whole files, as planes: float32, shape (channels, samples), full
+scale -1..1.
 """
 
 from voxgate.audio.decoder import RESAMPLERS, StreamDecoder

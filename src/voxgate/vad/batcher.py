@@ -1,9 +1,9 @@
-"""The frames that one turn of the event loop brought, heard together.
+"""Batches the detector over the frames that arrive in one turn of the event loop.
 
-A server with many streams reads many sockets in one turn of its loop. What the detector has to look at of them is
-gathered, and looked at when the turn is over: the network's weights are fetched into the core's cache once for all of
-them, and not once for each. The busier the server, the more come together and the less one costs; on a quiet one a
-frame waits some microseconds for nobody.
+A server with many streams reads many sockets in one turn. The batcher collects the sessions whose frames are complete,
+and steps their detectors together at the end of the turn, so that the weights of the network are loaded into the core's
+cache once and not once per frame. The busier the server, the larger the batch and the cheaper a frame; on a quiet
+server a frame waits some microseconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from voxgate._native.event import VadEvent
 from voxgate._native.session import VadSession
 from voxgate._native.session_batch import step_sessions
 
-# In one go: about a millisecond of work.
+# Sessions of one step: about a millisecond of work.
 MOST_SESSIONS = 256
 
 Outcome = list[VadEvent] | BaseException
@@ -24,33 +24,35 @@ OnFrames = Callable[[Outcome], None]
 
 
 class VadBatcher:
-    """Of one server process. Everything on the thread of its event loop."""
+    """One per server process. Thread: that of the event loop alone."""
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
-        """`call_soon`: the event loop's."""
+        """`call_soon`: that of the event loop."""
         self._call_soon = call_soon
         self._on_frames: dict[VadSession, OnFrames] = {}
         self.share_s = 0.0
-        """How long the detector took for each session the last time."""
+        """The time of the last step, divided by its sessions, in seconds."""
 
     def add(self, session: VadSession, on_frames: OnFrames) -> None:
-        """`on_frames` is given what comes of the frames that wait in `session`, if anything does; it must not raise."""
+        """Step the waiting frames of `session` in this turn. `on_frames` gets its events, if there are any, or the
+        exception of a failure; it must not raise.
+        """
         is_first = not self._on_frames
         self._on_frames[session] = on_frames
         if is_first:
-            self._call_soon(self._hear)
+            self._call_soon(self._step)
 
     def discard(self, session: VadSession) -> None:
-        """Nobody wants to know any more."""
+        """Drop the session and its callback."""
         self._on_frames.pop(session, None)
 
-    def _hear(self) -> None:
+    def _step(self) -> None:
         sessions = list(islice(self._on_frames, MOST_SESSIONS))
         if not sessions:
-            return  # they are gone
+            return  # all were discarded
         callbacks = {session: self._on_frames.pop(session) for session in sessions}
         if self._on_frames:
-            self._call_soon(self._hear)
+            self._call_soon(self._step)
         began_s = time.perf_counter()
         outcomes = step_sessions(sessions)
         self.share_s = (time.perf_counter() - began_s) / len(sessions)
