@@ -1,4 +1,4 @@
-"""The options of a model, converted to the types that its constructor's annotations name."""
+"""Converts the options of a model to the types of its constructor's annotations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SWITCHES: Final = {"yes": True, "on": True, "no": False, "off": False}
 
 
 class _UnknownType(Exception):
-    """The annotation names a type whose values no configuration can say: the value is the model's own concern."""
+    """No configuration has values of the annotated type; the value is passed as it is."""
 
 
 def convert(
@@ -33,11 +33,11 @@ def convert(
     arguments: tuple[str, ...],
     options: Mapping[str, Any],
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """`arguments` and `options` as `function` wants them; its `parameters` are there for each of them.
+    """`arguments` and `options`, converted to the types of the `parameters` of `function`.
 
-    A parameter without an annotation, or with one that no configuration can say (a callable, a class of the model's
-    own), takes its value as it is; text of the environment or of a flag becomes what it looks like. Raises
-    ModelLoadError, with what was expected and what came, for a value that the annotation does not allow.
+    A parameter without an annotation, or with a type that no configuration can express (a callable, a class of the
+    model), gets its value as it is; text of the environment or of a flag becomes the value that it looks like. Raises
+    ModelLoadError, with the expected type and the value, for a value that the annotation does not allow.
     """
     namespace = _namespace(function)
     positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -62,7 +62,7 @@ def convert(
 
 
 def _namespace(function: Callable[..., Any]) -> dict[str, Any]:
-    """Where the names of the annotations of `function` mean something."""
+    """The namespace of the annotations of `function`."""
     while isinstance(function, functools.partial):
         function = function.func
     if inspect.isclass(function):
@@ -74,18 +74,18 @@ def _namespace(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _evaluated(annotation: Any, namespace: dict[str, Any]) -> Any:
-    """The annotation behind its text, if it is one; empty for what means nothing there."""
+    """The annotation, evaluated if it is text; empty when that fails."""
     if not isinstance(annotation, str):
         return annotation
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
         return typing.get_type_hints(holder, globalns=namespace, include_extras=True)["it"]
-    except Exception:  # any code can stand in an annotation, and names may be there for a type checker alone
+    except Exception:  # an annotation may contain any code, and names that only a type checker has
         return inspect.Parameter.empty
 
 
 def _converted(value: Any, annotation: Any) -> Any:
-    """ValueError (msgspec.ValidationError is one) when no reading of the value is allowed."""
+    """The value as the annotated type. Raises ValueError (such as msgspec.ValidationError) when no reading fits."""
     guess = value.guess if isinstance(value, OptionText) else value
     if annotation is inspect.Parameter.empty:
         return guess
@@ -105,7 +105,7 @@ def _converted(value: Any, annotation: Any) -> Any:
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """The annotation; its parts, when msgspec does not know the union."""
+    """The annotation, or its parts when msgspec does not support the union."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         try:
             msgspec.json.Decoder(annotation)
@@ -115,7 +115,7 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
 
 
 def _readings(value: Any) -> Iterator[tuple[Any, bool]]:
-    """What the value can be read as, the most likely first, and whether it is to be taken by its own type alone."""
+    """The possible readings of the value, the most likely first, and whether msgspec checks their type strictly."""
     if isinstance(value, OptionText):
         yield value.guess, True
         value = str(value)

@@ -147,7 +147,7 @@ def _parse(data: bytes) -> Iterator[tuple[str, npt.NDArray[Any]]]:
 
 
 class _Reader:
-    """Reads numbers and bytes of a ggml file in order; the error for a truncated file names the position and the item."""
+    """Reads numbers and bytes of a ggml file in order; an error names the position and the item."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
