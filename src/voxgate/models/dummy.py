@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from voxgate.errors import InferenceError
 from voxgate.models.base import Batch, Model, Samples
+from voxgate.models.ranges import check_number
 
 __all__ = ["Dummy"]
 
@@ -63,15 +64,15 @@ class Dummy(Model):
         With `seed`, the outcome of a call depends only on its number (the first, the second ... of this instance).
         Raises ValueError naming the knob, the value and the range.
         """
-        self.delay = _in_range("delay", delay, _LONGEST_S)
-        self.constant_factor = _in_range("constant_factor", constant_factor, 1000.0)
-        self.jitter = _in_range("jitter", jitter, _LONGEST_S)
-        self.failure_rate = _in_range("failure_rate", failure_rate, 1.0)
-        self.panic_rate = _in_range("panic_rate", panic_rate, 1.0)
-        self.warmup_penalty = _in_range("warmup_penalty", warmup_penalty, 1000.0)
-        self.crash_rate = _in_range("crash_rate", crash_rate, 1.0)
-        self.hang_rate = _in_range("hang_rate", hang_rate, 1.0)
-        self.item_delay = None if item_delay is None else _in_range("item_delay", item_delay, _LONGEST_S)
+        self.delay = check_number("delay", delay, 0, _LONGEST_S)
+        self.constant_factor = check_number("constant_factor", constant_factor, 0, 1000.0)
+        self.jitter = check_number("jitter", jitter, 0, _LONGEST_S)
+        self.failure_rate = check_number("failure_rate", failure_rate, 0, 1.0)
+        self.panic_rate = check_number("panic_rate", panic_rate, 0, 1.0)
+        self.warmup_penalty = check_number("warmup_penalty", warmup_penalty, 0, 1000.0)
+        self.crash_rate = check_number("crash_rate", crash_rate, 0, 1.0)
+        self.hang_rate = check_number("hang_rate", hang_rate, 0, 1.0)
+        self.item_delay = None if item_delay is None else check_number("item_delay", item_delay, 0, _LONGEST_S)
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise ValueError(f"seed must be an integer or absent, not {seed!r}")
         deadly = [f"{knob} is {getattr(self, knob)}" for knob in ("crash_rate", "hang_rate") if getattr(self, knob) > 0]
@@ -127,11 +128,3 @@ class Dummy(Model):
     def _hang(self) -> NoReturn:
         while True:
             self.sleep(_LONGEST_S)
-
-
-def _in_range(knob: str, value: float, highest: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{knob} must be a number of 0..{highest:g}, not {value!r}")
-    if not 0.0 <= value <= highest:  # also catches NaN
-        raise ValueError(f"{knob} must be within 0..{highest:g}, not {value:g}")
-    return float(value)

@@ -10,6 +10,7 @@ import numpy as np
 
 from voxgate.models.base import Model, Samples
 from voxgate.models.compiling import compiled
+from voxgate.models.ranges import check_number
 
 __all__ = ["Pitch"]
 
@@ -69,9 +70,9 @@ class Pitch(Model):
         0..500, in steps of 10; a longer one gives fewer octave errors and later answers. Raises ValueError naming the
         option, the value and the range.
         """
-        _in_range("lowest_hz", lowest_hz, 40, 400)
-        _in_range("highest_hz", highest_hz, 100, 1000)
-        _in_range("lookahead_ms", lookahead_ms, 0, 500)
+        check_number("lowest_hz", lowest_hz, 40, 400)
+        check_number("highest_hz", highest_hz, 100, 1000)
+        check_number("lookahead_ms", lookahead_ms, 0, 500)
         if highest_hz < 2 * lowest_hz:
             raise ValueError(f"highest_hz must be at least twice lowest_hz ({lowest_hz:g}), not {highest_hz:g}")
         rate = self.sample_rate
@@ -191,13 +192,6 @@ def _sane(audio: Samples) -> Samples:
     if bool(np.all(np.abs(samples) <= 1.0)):  # false for NaN, too
         return samples
     return np.clip(np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0), np.float32(-1.0), np.float32(1.0))
-
-
-def _in_range(option: str, value: float, lowest: float, highest: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{option} must be a number of {lowest:g}..{highest:g}, not {value!r}")
-    if not lowest <= value <= highest:
-        raise ValueError(f"{option} must be within {lowest:g}..{highest:g}, not {value:g}")
 
 
 @compiled(
