@@ -28,7 +28,7 @@ def test_both_ends_are_allowed_and_integers_become_floats() -> None:
     ],
 )
 def test_another_value_is_refused(value: object, message: str) -> None:
-    with pytest.raises(ValueError, match="^delay must be ") as caught:
+    with pytest.raises(ValueError, match=r"^delay must be ") as caught:
         check_number("delay", value, 0, 2)  # type: ignore[arg-type]
     assert str(caught.value) == message
 
