@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from slopes import slope
 
 from reference.resample_ref import output_length
-from voxgate._native.session import VadEvent, VadSession
+from voxgate._native.event import VadEvent
+from voxgate._native.session import VadSession
 from voxgate.audio.decoder import StreamDecoder
 from voxgate.audio.soxr import resample
 from voxgate.protocol.formats import AudioFormat

@@ -27,7 +27,8 @@ import vad_quality as quality
 
 from voxgate import recordings as speech
 from voxgate._native.energy import EnergyDetector
-from voxgate._native.session import SPEECH_END, SPEECH_START, VadSession
+from voxgate._native.event import SPEECH_END, SPEECH_START
+from voxgate._native.session import VadSession
 from voxgate.cli.meter import Envelope
 from voxgate.cli.plot import Picture
 from voxgate.vad.config import VadConfig

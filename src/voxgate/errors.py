@@ -123,7 +123,7 @@ def shown(value: object) -> str:
         return f"an integer of {value.bit_length()} bits"  # str() of a huge int is slow, and refused beyond a limit
     if isinstance(value, str):
         value = value[: MAX_SHOWN_CHARACTERS + 1].encode("utf-8", "replace").decode()
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=repr)
     if len(text) <= MAX_SHOWN_CHARACTERS:
         return text
     return text[: MAX_SHOWN_CHARACTERS - 2] + ('…"' if isinstance(value, str) else "…")

@@ -47,14 +47,14 @@ def a_value(source: Source) -> str:
 def a_json_value(source: Source, key: str) -> str:
     """Nearly always one that the setting may have."""
     setting = SETTINGS[key]
-    low, high = setting.about.minimum, setting.about.maximum
-    if setting.about.secret:
+    low, high = setting.minimum, setting.maximum
+    if setting.is_secret:
         secret = json.dumps(SECRET + source.pick(("", ",", "\ud800")))
         return f"[{secret}]" if source.integer(0, 7) == 0 else secret
     if source.integer(0, 15) == 0:
         return source.json_value()
-    if setting.about.choices:
-        return json.dumps(source.pick(setting.about.choices))
+    if setting.choices:
+        return json.dumps(source.pick(setting.choices))
     if low is None or high is None:
         return json.dumps(source.pick([True, False]) if setting.kind is bool else 'a "b" \\ \x7f é')
     if setting.kind is int:

@@ -8,10 +8,12 @@ import numpy as np
 
 from fuzz.source import Source
 from voxgate._native.endpoint import EndpointConfig
+from voxgate._native.event import VadEvent
 from voxgate._native.intake import DECLINED, WAITING, Intake
 from voxgate._native.pcm import PcmDecoder
 from voxgate._native.resample import Resampler
-from voxgate._native.session import VadEvent, VadSession, hear
+from voxgate._native.session import VadSession
+from voxgate._native.session_batch import step_sessions
 from voxgate._native.silero import SileroDetector, SileroNetwork
 from voxgate.vad.weights import default_path, load_weights
 
@@ -73,7 +75,7 @@ def streams_are_heard(source: Source) -> None:
         stream, what = source.pick(streams), source.integer(0, 9)
         if what == 0:
             heard, waiting = list(waiting), {}
-            for session, events in hear(heard):
+            for session, events in step_sessions(heard):
                 assert isinstance(events, list)
                 of[session].events += events
         elif what == 1:
@@ -83,7 +85,7 @@ def streams_are_heard(source: Source) -> None:
             n_bytes += len(piece)
             if stream.take(piece):
                 waiting[stream.session] = None
-    for session, events in hear(list(waiting)):
+    for session, events in step_sessions(list(waiting)):
         assert isinstance(events, list)
         of[session].events += events
     for stream in streams:

@@ -10,7 +10,8 @@ from reference import endpoint_ref as ref
 from voxgate._native.detector import CallableDetector, Detector
 from voxgate._native.endpoint import INTERIM, SPEECH_CUT, SPEECH_END, SPEECH_START, EndpointConfig
 from voxgate._native.energy import EnergyDetector
-from voxgate._native.session import VadEvent, VadSession
+from voxgate._native.event import VadEvent
+from voxgate._native.session import VadSession
 
 KINDS = {SPEECH_START: ref.START, SPEECH_END: ref.END, SPEECH_CUT: ref.CUT, INTERIM: ref.INTERIM}
 MAX_SAMPLES = 20_000

@@ -37,6 +37,7 @@ from voxgate.protocol.formats import check_format
 from voxgate.protocol.json_codec import encode_event, parse_request
 from voxgate.protocol.machine import ROUTES
 from voxgate.protocol.requests import Start, VadOptions
+from voxgate.protocol.vad_ranges import VAD_RANGES
 from voxgate.vad.config import VadConfig
 
 ROOT = Path(__file__).parents[2]
@@ -142,7 +143,7 @@ def refusal(text: str) -> str | None:
     try:
         request = parse_request(text)
         if isinstance(request, Start):
-            check_format(request.format, max_channels=SETTINGS["limits.channels"].about.maximum)
+            check_format(request.format, max_channels=SETTINGS["limits.channels"].maximum)
             VadConfig().merged(request.vad)
     except (InvalidMessage, InvalidStart) as error:
         return str(error)
@@ -184,7 +185,7 @@ vad_options = st.fixed_dictionaries(
     {},
     optional={
         name: st.none()
-        | st.sampled_from([SETTINGS[f"vad.{name}"].about.minimum, SETTINGS[f"vad.{name}"].about.maximum])
+        | st.sampled_from(VAD_RANGES[name][:2])
         | (st.integers(-1, 11_000) if name.endswith("_ms") else st.floats(-1, 301))
         for name in VadOptions.__struct_fields__
     },
@@ -217,14 +218,13 @@ def test_what_the_schema_allows_is_taken_and_what_it_does_not_is_refused(message
 def edges() -> list[tuple[str, float, float]]:
     """Every number with a range: its place in a start, and both ends."""
     limits = {
-        "format.channels": (1, SETTINGS["limits.channels"].about.maximum),
+        "format.channels": (1, SETTINGS["limits.channels"].maximum),
         "format.sample_rate": (
-            SETTINGS["limits.min_sample_rate"].about.minimum,
-            SETTINGS["limits.max_sample_rate"].about.maximum,
+            SETTINGS["limits.min_sample_rate"].minimum,
+            SETTINGS["limits.max_sample_rate"].maximum,
         ),
     }
-    abouts = {name: SETTINGS[f"vad.{name}"].about for name in VadOptions.__struct_fields__}
-    ranges = {f"vad.{name}": (about.minimum, about.maximum) for name, about in abouts.items()}
+    ranges = {f"vad.{name}": VAD_RANGES[name][:2] for name in VadOptions.__struct_fields__}
     return [(place, *both) for place, both in {**limits, **ranges}.items()]
 
 

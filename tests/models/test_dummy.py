@@ -163,7 +163,6 @@ RATES = ("failure_rate", "panic_rate", "crash_rate", "hang_rate")
         ("delay", "0.5", "3600"),
         ("delay", True, "3600"),
         ("delay", None, "3600"),
-        ("delay", 10**400, "3600"),
     ],
 )
 def test_a_bad_value_is_refused_with_knob_value_and_range(knob: str, value: object, highest: str) -> None:

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxgate._native.energy import EnergyDetector
+from voxgate._native.event import VadEvent
 from voxgate._native.intake import DECLINED, TAKEN, WAITING, Intake
 from voxgate._native.pcm import PcmDecoder, sample_bytes
 from voxgate._native.resample import Resampler
-from voxgate._native.session import VadEvent, VadSession, hear
+from voxgate._native.session import VadSession
+from voxgate._native.session_batch import step_sessions
 from voxgate.audio.files.read import read_audio
 from voxgate.audio.soxr import resample
 from voxgate.recordings import path
@@ -69,7 +71,7 @@ def test_as_by_hand(encoding, channels, rate, seed):
         taken = DECLINED if rng.random() < 0.1 else intake.take(piece)
         if taken == DECLINED:
             events += by_hand(decoder, resampler, session, piece)
-        for _, found in hear([session]) if taken == WAITING else []:
+        for _, found in step_sessions([session]) if taken == WAITING else []:
             assert isinstance(found, list)
             events += found
     expected_parts = parts(encoding, channels, rate)
@@ -119,7 +121,7 @@ def test_events_of_a_session_that_hears_at_once_wait():
         if taken == WAITING:
             break
     assert taken == WAITING
-    ((found, events),) = hear([session])
+    ((found, events),) = step_sessions([session])
     assert found is session
     assert events
 

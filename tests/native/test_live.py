@@ -13,7 +13,8 @@ from voxgate._native.endpoint import EndpointConfig
 from voxgate._native.intake import Intake
 from voxgate._native.live import LiveAudio
 from voxgate._native.pcm import PcmDecoder
-from voxgate._native.session import VadSession, hear
+from voxgate._native.session import VadSession
+from voxgate._native.session_batch import step_sessions
 from voxgate._native.websocket import FrameReceiver, ReadBuffer
 from voxgate.vad import load_detector
 
@@ -77,7 +78,7 @@ def test_audio_goes_into_the_session():
     assert (parts.n_scheduled, parts.waiting) == (1, {parts.session: parts.on_frames})
     alone = Parts().session
     expected = alone.feed(SAMPLES[None, :1600].astype(np.float32) / 32768)
-    [(_, events)] = hear([parts.session])
+    [(_, events)] = step_sessions([parts.session])
     assert [(e.kind, e.start_pos, e.end_pos) for e in events] == [(e.kind, e.start_pos, e.end_pos) for e in expected]
 
 

@@ -18,7 +18,8 @@ from conftest import LiveServer
 from helpers.raw import CLOSE, Raw, frame
 from helpers.wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, bursts, encode, start
 from voxgate import InferenceError, Model
-from voxgate._native.session import INTERIM, SPEECH_CUT, SPEECH_END, SPEECH_START, VadSession
+from voxgate._native.event import INTERIM, SPEECH_CUT, SPEECH_END, SPEECH_START
+from voxgate._native.session import VadSession
 from voxgate.audio.decoder import StreamDecoder
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import VadOptions

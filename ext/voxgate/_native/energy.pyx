@@ -5,10 +5,8 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.math cimport INFINITY, expf, isfinite, log10f
 
 from .detector cimport Detector
-from .types cimport sample_t
+from .types cimport HIGHEST_RATE, LOWEST_RATE, sample_t
 
-cdef int MIN_RATE = 4000
-cdef int MAX_RATE = 192000
 cdef Py_ssize_t MAX_CHANNELS = 256
 
 # The tunables of the algorithm below, in dB and frames of 20 ms. tests/reference/energy_ref.py says the same in NumPy.
@@ -97,8 +95,8 @@ cdef class EnergyDetector(Detector):
         cdef Py_ssize_t channel
         if not 1 <= channels <= MAX_CHANNELS:
             raise ValueError(f"channels must be 1..{MAX_CHANNELS}, got {channels}")
-        if not MIN_RATE <= sample_rate <= MAX_RATE:
-            raise ValueError(f"sample_rate must be {MIN_RATE}..{MAX_RATE} Hz, got {sample_rate}")
+        if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+            raise ValueError(f"sample_rate must be {LOWEST_RATE}..{HIGHEST_RATE} Hz, got {sample_rate}")
         self._states = <channel_state_t *>PyMem_Malloc(channels * sizeof(channel_state_t))
         if self._states == NULL:
             raise MemoryError

@@ -42,7 +42,7 @@ cdef class Intake:
         raise TypeError("an Intake belongs to one stream and cannot be pickled or copied")
 
     def take(self, data):
-        """Take ``data``, bytes of any length, cut anywhere. WAITING: there is something for `session.hear`, as when
+        """Take ``data``, bytes of any length, cut anywhere. WAITING: there is something for `step_sessions`, as when
         `VadSession.take` says True; TAKEN: nothing yet. DECLINED: nothing was taken, because it is too much at once,
         not bytes, or ``due_frames`` is reached; the caller pushes it itself. Errors as `VadSession.take`.
         """

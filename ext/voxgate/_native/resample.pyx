@@ -23,11 +23,12 @@ from libc.string cimport memcpy, memmove, memset
 cimport numpy as cnp
 
 from .isa cimport resolve
+from .types cimport HIGHEST_RATE, LOWEST_RATE
 
 cnp.import_array()
 
-MIN_RATE = 4_000
-MAX_RATE = 192_000
+MIN_RATE = LOWEST_RATE
+MAX_RATE = HIGHEST_RATE
 MAX_CHANNELS = 256
 
 # A table holds one row per phase while that takes no more than this many coefficients (256 KiB: every pair of customary

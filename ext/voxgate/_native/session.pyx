@@ -1,108 +1,53 @@
-"""VadSession: detector, endpointing and a sample ring per channel, composed. Audio of any length in, speech events
-out."""
+"""VadSession: a detector, endpointing and one sample ring per channel; audio of any length becomes speech events."""
 
 cimport cython
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
-from libc.string cimport memcpy, memset
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from libc.string cimport memset
 
 cimport numpy as cnp
 
 from .endpoint cimport (
-    ENDPOINT_INTERIM,
-    ENDPOINT_SPEECH_CUT,
-    ENDPOINT_SPEECH_END,
-    ENDPOINT_SPEECH_START,
+    endpoint_event_t,
     endpoint_flush,
     endpoint_keep_pos,
     endpoint_next,
     endpoint_speaking,
     endpoint_step,
 )
-from .silero cimport SileroDetector, SileroNetwork, vg_silero_state_t, vg_silero_step
+from .event cimport EventBuffer
+from .silero cimport SileroDetector
 
 import numpy as np
 
 cnp.import_array()
 
-SPEECH_START = ENDPOINT_SPEECH_START
-SPEECH_END = ENDPOINT_SPEECH_END
-SPEECH_CUT = ENDPOINT_SPEECH_CUT
-INTERIM = ENDPOINT_INTERIM
-
-cdef tuple _KIND_NAMES = ("?", "SPEECH_START", "SPEECH_END", "SPEECH_CUT", "INTERIM")
-
-# A call releases the GIL when it runs frames of this many samples in all (channels together) or more. Live chunks stay
-# below: giving the GIL away for the 20 us of a frame costs up to a switch interval (5 ms) to get it back when another
+# A call releases the GIL when its frames have this many samples or more, all channels together. Live chunks have fewer:
+# a thread that releases the GIL for the 20 us of a frame may wait a switch interval (5 ms) to get it back when another
 # thread computes in Python.
 cdef Py_ssize_t _NOGIL_SAMPLES = 8192
 
-# A session keeps at most this many frames for `hear`: 256 ms of Silero's.
+# A session leaves at most this many frames for `step_sessions`: 256 ms with Silero.
 cdef Py_ssize_t _MAX_WAITING = 8
-
-# Channels that `hear` steps together: of more, none would be cheaper.
-cdef enum:
-    _TOGETHER = 64
-
-# Room for this many events stays allocated between calls; a whole file in one call may need far more.
-cdef Py_ssize_t _KEPT_EVENTS = 64
-
-
-@cython.final
-cdef class VadEvent:
-    """What happened in a channel.
-
-    ``kind``: SPEECH_START, SPEECH_END, SPEECH_CUT or INTERIM. ``channel``: 0-based. ``start_pos``, ``end_pos``: samples
-    since the start of the session at the detector's rate; of SPEECH_START, ``start_pos`` is where the segment starts
-    and ``end_pos`` where that was decided. ``audio``: of SPEECH_END and SPEECH_CUT, the segment [start_pos, end_pos),
-    float32, shape (samples,), the event's own; None if it is empty, and for the other kinds. Immutable; any thread.
-    """
-
-    def __init__(self, int kind, Py_ssize_t channel, start_pos, end_pos, audio=None):
-        self.kind = kind
-        self.channel = channel
-        self.start_pos = start_pos
-        self.end_pos = end_pos
-        self.audio = audio
-
-    def __reduce__(self):
-        return VadEvent, (self.kind, self.channel, self.start_pos, self.end_pos, self.audio)
-
-    def __repr__(self):
-        name = _KIND_NAMES[self.kind] if 0 < self.kind < 5 else str(self.kind)
-        return f"VadEvent({name}, channel={self.channel}, start_pos={self.start_pos}, end_pos={self.end_pos})"
-
-
-@cython.final
-cdef class _Samples:
-    """Owner of the memory that a NumPy array looks at."""
-
-    cdef sample_t *data
-
-    def __reduce__(self):
-        raise TypeError("memory of a segment cannot be pickled")
-
-    def __dealloc__(self):
-        PyMem_RawFree(self.data)
 
 
 @cython.final
 cdef class VadSession:
-    """The speech of all channels of one client session: feed audio, get events.
+    """Finds the speech in all channels of one client session.
 
-    ``detector``: one that nobody else steps, in the state of a new stream; its ``channels`` are the session's.
-    ``config``: its ``frame_samples`` must be the detector's (ValueError). The rules of segments stand in ``endpoint``.
+    ``detector``: owned by the session alone, in the state of a new stream; its ``channels`` are the session's.
+    ``config``: its ``frame_samples`` must be the detector's (ValueError). The rules of segments are in ``endpoint``.
 
     Chunking is invisible: the same audio cut in any way gives the same events with the same audio. Events come in audio
-    order; those of one frame in the order of the channels. Memory stays bounded: a channel holds what an open or a
-    later segment may begin with, less than ``prefix + min_speech + max_segment`` and two frames, and returns it.
+    order; those of one frame in the order of the channels. Memory is bounded: a channel keeps only the
+    audio that the open or the next segment may need, less than ``prefix + min_speech + max_segment`` and two frames.
 
-    When the detector raises (only one written in Python does) or memory runs out, the exception passes out of ``feed``.
-    What had been heard before that frame stands: ``flush`` and ``finish`` still hand out its events and close open
-    segments at ``received_pos``, which then lies behind the frame that failed; the rest of the chunk is not taken.
-    ``feed`` is refused with RuntimeError until ``reset``.
+    When the detector raises (only one written in Python does) or memory runs out, ``feed`` raises the exception. The
+    events of earlier frames are kept: ``flush`` and ``finish`` still return them and close open segments at
+    ``received_pos``, which is then after the frame that failed; the rest of the chunk is not taken. ``feed`` raises
+    RuntimeError until ``reset``.
 
-    Threads: one caller at a time; a second one that comes while the first runs, also the session's own detector, gets a
-    RuntimeError. The GIL is released for calls with work worth it.
+    Threads: one caller at a time; a second call during the first, also from the session's own detector, raises
+    RuntimeError. Calls with much work release the GIL.
     """
 
     def __cinit__(self, Detector detector not None, EndpointConfig config not None):
@@ -116,18 +61,17 @@ cdef class VadSession:
         self.detector = detector
         self.config = config
         self.channels = channels
-        self._may_wait = type(detector) is SileroDetector and channels <= _TOGETHER
+        self._may_wait = type(detector) is SileroDetector and channels <= MAX_BATCH_CHANNELS
         self._rings = <void **>PyMem_RawCalloc(channels, sizeof(void *))
         self._endpoints = <endpoint_t *>PyMem_RawCalloc(channels, sizeof(endpoint_t))
         self._probabilities = <float *>PyMem_RawCalloc(channels, sizeof(float))
         self._frames = <const sample_t **>PyMem_RawCalloc(channels, sizeof(sample_t *))
         if self._rings == NULL or self._endpoints == NULL or self._probabilities == NULL or self._frames == NULL:
             raise MemoryError
+        self._events = EventBuffer()
         self._new_rings()
 
     def __dealloc__(self):
-        self._drop_events()
-        PyMem_RawFree(self._events)
         PyMem_RawFree(self._rings)
         PyMem_RawFree(self._endpoints)
         PyMem_RawFree(self._probabilities)
@@ -137,11 +81,11 @@ cdef class VadSession:
         raise TypeError("a VadSession belongs to one stream and cannot be pickled or copied")
 
     def feed(self, planes):
-        """Take audio; returns the events it completes, a list of VadEvent.
+        """Take audio and return the events that it completes, a list of VadEvent.
 
-        ``planes``: float32, shape (channels, n), any n, -1..1, at the detector's rate; it is not kept, and must not be
-        written to meanwhile. TypeError for another dtype or none, ValueError for another shape; RuntimeError after
-        ``finish`` or a failure, and when in use.
+        ``planes``: float32, shape (channels, n), any n, -1..1, at the detector's rate. The session does not keep it;
+        nobody may write to it during the call. TypeError for another dtype or another type, ValueError for another
+        shape, RuntimeError after ``finish`` or a failure, and when in use.
         """
         self._enter()
         try:
@@ -150,29 +94,29 @@ cdef class VadSession:
             self._busy = False
 
     def take(self, planes):
-        """Take audio as ``feed`` does, but leave the frames that it completes to ``hear``, as long as they are few (8).
+        """Take audio like ``feed``, but leave up to 8 complete frames for ``step_sessions``.
 
-        Returns True when there is something for ``hear``: frames, or events of more frames than may wait, which were
-        looked at here. It is not lost on a caller who never comes to that: ``feed``, ``flush`` and ``finish`` look at
-        those frames first. Until then, ``speaking`` and ``last_probability`` do not know of them. Only frames of a
-        SileroDetector wait; with another, this hears at once. Errors as ``feed``.
+        Returns True when ``step_sessions`` has something to do: frames wait, or more than 8 were complete and have been
+        stepped here, and their events wait. ``feed``, ``flush`` and ``finish`` step waiting frames first; until then
+        ``speaking`` and ``last_probability`` do not include them. Only frames of a SileroDetector wait; with another
+        detector, the frames are stepped here. Errors as in ``feed``.
         """
         self._enter()
         try:
             self._take(planes, self._may_wait)
-            return self._n_events > 0 or self._n_unheard >= self.config.frame_samples
+            return self._events.n_events > 0 or self._n_pending >= self.config.frame_samples
         finally:
             self._busy = False
 
     cdef list _feed(self, object planes):
         self._take(planes, False)
-        return self._objects()
+        return self._events.take()
 
     cdef bint take_planes(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1:
         self._enter()
         try:
             self._take_samples(planes, channel_stride, n, self._may_wait)
-            return self._n_events > 0 or self._n_unheard >= self.config.frame_samples
+            return self._events.n_events > 0 or self._n_pending >= self.config.frame_samples
         finally:
             self._busy = False
 
@@ -200,7 +144,7 @@ cdef class VadSession:
                 "feed() after a failure: finish() closes what is open, reset() begins anew" if self._failed
                 else "feed() after finish(): reset() begins a new stream"
             )
-        cdef Py_ssize_t work = (self._n_unheard + n) // self.config.frame_samples * self.config.frame_samples
+        cdef Py_ssize_t work = (self._n_pending + n) // self.config.frame_samples * self.config.frame_samples
         try:
             if may_wait and work <= _MAX_WAITING * self.config.frame_samples:
                 self._push(samples, channel_stride, n)
@@ -215,8 +159,7 @@ cdef class VadSession:
         return 0
 
     def flush(self):
-        """Close the segments that are open, at ``received_pos`` (endpoint rule 7); the stream goes on. Returns the
-        events.
+        """Close the open segments at ``received_pos`` (endpoint rule 7) and return the events; the stream continues.
 
         RuntimeError when in use. After ``finish`` it returns an empty list.
         """
@@ -225,16 +168,15 @@ cdef class VadSession:
             if not self._failed:
                 self._catch_up()
             self._close()
-            return self._objects()
+            return self._events.take()
         finally:
             self._busy = False
 
     def finish(self):
-        """End the stream: the last partial frame is filled up with zeros and looked at, open segments are closed.
-        Returns the events.
+        """End the stream: step the last partial frame, padded with zeros, close open segments and return the events.
 
-        No event lies beyond ``received_pos``. A second call returns an empty list. RuntimeError when in use. When the
-        detector raises, the exception passes out, and the next ``finish`` closes the segments without it.
+        No event ends after ``received_pos``. A second call returns an empty list. RuntimeError when in use. When the
+        detector raises, so does this call; the next ``finish`` closes the segments without the partial frame.
         """
         self._enter()
         try:
@@ -248,36 +190,36 @@ cdef class VadSession:
         cdef sample_t *plane
         if not self._finished and not self._failed:
             self._catch_up()
-        n_partial = self._n_unheard
+        n_partial = self._n_pending
         if not self._finished and not self._failed and n_partial > 0:
             padded = np.zeros((self.channels, self.config.frame_samples), dtype=np.float32)
             for channel in range(self.channels):
                 plane = <sample_t *>cnp.PyArray_DATA(padded) + channel * self.config.frame_samples
                 self._ring(channel).ring_read(self.received_pos - n_partial, self.received_pos, plane)
                 self._frames[channel] = plane
-            self._n_unheard = 0
+            self._n_pending = 0
             try:
-                self._frame(self.received_pos)
+                self._step_frame(self.received_pos)
             except BaseException:
                 self._failed = True
                 raise
         self._finished = True
         self._close()
-        return self._objects()
+        return self._events.take()
 
     def reset(self):
-        """Begin a new stream at 0, with a detector that has heard nothing. RuntimeError when in use.
+        """Begin a new stream at position 0, and reset the detector. RuntimeError when in use.
 
-        When the detector raises, the exception passes out, and ``feed`` is refused until a ``reset`` that succeeds.
+        When the detector raises, so does this call, and ``feed`` raises RuntimeError until a ``reset`` succeeds.
         """
         self._enter()
         try:
             self._failed = True
             self._finished = False
-            self._drop_events()
+            self._events.clear()
             memset(self._endpoints, 0, self.channels * sizeof(endpoint_t))
             memset(self._probabilities, 0, self.channels * sizeof(float))
-            self._n_unheard = 0
+            self._n_pending = 0
             self.received_pos = 0
             self._new_rings()
             self.detector.reset_state()
@@ -288,9 +230,9 @@ cdef class VadSession:
     def read(self, Py_ssize_t channel, start_pos, end_pos):
         """A copy of the audio [start_pos, end_pos) of a channel: float32, shape (samples,).
 
-        Meant for the interims of an open segment: any range from its start to ``received_pos`` is there while it is
-        open. An INTERIM followed, in the same list, by the SPEECH_END or SPEECH_CUT of its channel is superseded, and
-        its audio may be gone: IndexError, as for a channel that does not exist. RuntimeError when in use.
+        Meant for the interims of an open segment, whose audio is kept from its start to ``received_pos``. IndexError
+        for audio that has been discarded, such as that of an INTERIM followed, in the same list, by the SPEECH_END or
+        SPEECH_CUT of its channel, and for a channel that does not exist. RuntimeError when in use.
         """
         self._enter()
         try:
@@ -304,27 +246,27 @@ cdef class VadSession:
         return endpoint_speaking(&self._endpoints[channel])
 
     def last_probability(self, Py_ssize_t channel):
-        """Of the channel's last whole frame; 0.0 before the first. IndexError for a channel that does not exist."""
+        """The probability of the channel's last whole frame; 0.0 before the first. IndexError for a channel that does not exist."""
         self._ring(channel)
         return self._probabilities[channel]
 
     @property
     def nbytes(self):
-        """Memory in use for audio and state, without the detector's."""
+        """Bytes in use for audio and state, without those of the detector."""
         cdef Py_ssize_t per_channel = (
             sizeof(endpoint_t) + sizeof(float) + sizeof(void *) + sizeof(sample_t *)
         )
         return (
             sum(ring.nbytes for ring in self._ring_objects)
             + self.channels * per_channel
-            + self._events_capacity * sizeof(session_event_t)
+            + self._events.nbytes()
         )
 
     cdef int _new_rings(self) except -1:
         cdef EndpointConfig config = self.config
         cdef Py_ssize_t channel
-        # What an open segment holds when it is longest, before it is cut at the end of a frame, a partial frame behind
-        # it, and what waits for `hear`.
+        # The longest open segment, before it is cut at the end of a frame; a partial frame after it; and the frames that
+        # wait for `step_sessions`.
         capacity = (
             config.rules.prefix_samples + config.rules.min_speech_samples + config.rules.max_segment_samples
             + 2 * config.frame_samples
@@ -341,74 +283,68 @@ cdef class VadSession:
             raise IndexError(f"channel must be within 0..{self.channels - 1}, got {channel}")
         return self._ring_objects[channel]
 
-    cdef void _drop_events(self) noexcept:
-        cdef Py_ssize_t index
-        for index in range(self._n_events):
-            PyMem_RawFree(self._events[index].audio)
-        self._n_events = 0
-
-    # Until the call is over, not only while it works without the GIL: NumPy lets the GIL go when it copies, and what
-    # is allocated may start the garbage collector, hence code of anybody.
+    # Busy until the call ends, not only while it works without the GIL: NumPy releases the GIL when it copies, and an
+    # allocation may start the garbage collector, which runs arbitrary code.
     cdef int _enter(self) except -1:
         if self._busy:
             raise RuntimeError("this VadSession is in use: one caller at a time")
         self._busy = True
         return 0
 
-    # In steps that end where a frame ends. A frame is looked at in the ring: there it lies in one piece, however it
-    # came.
+    # Takes audio in parts that end where a frame ends. The detector reads a frame in the ring, where it is contiguous
+    # whatever the chunks were.
     cdef int _run(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1 nogil:
         cdef Py_ssize_t frame_samples = self.config.frame_samples, done = 0, part
-        self._hear_waiting()
+        self._step_waiting()
         while done < n:
-            part = frame_samples - self._n_unheard
+            part = frame_samples - self._n_pending
             if part > n - done:
                 part = n - done
             self._push(planes + done, channel_stride, part)
             done += part
-            self._hear_waiting()
+            self._step_waiting()
         return 0
 
     cdef int _push(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1 nogil:
         cdef Py_ssize_t channel
         for channel in range(self.channels):
             (<SampleRing>self._rings[channel]).ring_push(planes + channel * channel_stride, n)
-        self._n_unheard += n
+        self._n_pending += n
         self.received_pos += n
         return 0
 
-    cdef int _hear_waiting(self) except -1 nogil:
+    cdef int _step_waiting(self) except -1 nogil:
         cdef pos_t end_pos
-        while self._n_unheard >= self.config.frame_samples:
+        while self._n_pending >= self.config.frame_samples:
             end_pos = self._next_frame()
-            self._frame(end_pos)
+            self._step_frame(end_pos)
         return 0
 
-    # The same from outside of `feed`: an exception ends the stream there, too.
+    # The same for callers other than `feed`: an exception ends the stream here, too.
     cdef int _catch_up(self) except -1:
         try:
-            self._hear_waiting()
+            self._step_waiting()
         except BaseException:
             self._failed = True
             raise
         return 0
 
-    # Lets _frames point to the first frame of every channel that waits; returns where it ends.
+    # Points _frames to the first waiting frame of every channel; returns the position of its end.
     cdef pos_t _next_frame(self) except -1 nogil:
         cdef Py_ssize_t frame_samples = self.config.frame_samples, channel
-        cdef pos_t start_pos = self.received_pos - self._n_unheard
-        self._n_unheard -= frame_samples
+        cdef pos_t start_pos = self.received_pos - self._n_pending
+        self._n_pending -= frame_samples
         for channel in range(self.channels):
             self._frames[channel] = (<SampleRing>self._rings[channel]).ring_view(start_pos, start_pos + frame_samples)
         return start_pos + frame_samples
 
-    # The frame of every channel that _frames points to ends at end_pos.
-    cdef int _frame(self, pos_t end_pos) except -1 nogil:
+    # Steps the detector over the frames in _frames, which end at end_pos.
+    cdef int _step_frame(self, pos_t end_pos) except -1 nogil:
         self.detector.step(self._frames, self._probabilities)
-        return self._judge(end_pos)
+        return self._apply_probabilities(end_pos)
 
-    # What follows from the probabilities of that frame.
-    cdef int _judge(self, pos_t end_pos) except -1 nogil:
+    # Runs the endpointing on the probabilities of that frame.
+    cdef int _apply_probabilities(self, pos_t end_pos) except -1 nogil:
         cdef endpoint_event_t event
         cdef Py_ssize_t channel
         cdef endpoint_t *endpoint
@@ -416,7 +352,7 @@ cdef class VadSession:
             endpoint = &self._endpoints[channel]
             endpoint_step(endpoint, &self.config.rules, self._probabilities[channel], end_pos)
             while endpoint_next(endpoint, &self.config.rules, &event):
-                self._collect(channel, &event)
+                self._events.add(channel, &event, <SampleRing>self._rings[channel])
             (<SampleRing>self._rings[channel]).ring_discard_before(endpoint_keep_pos(endpoint, &self.config.rules))
         return 0
 
@@ -425,146 +361,5 @@ cdef class VadSession:
         cdef Py_ssize_t channel
         for channel in range(self.channels):
             while endpoint_flush(&self._endpoints[channel], &self.config.rules, self.received_pos, &event):
-                self._collect(channel, &event)
+                self._events.add(channel, &event, <SampleRing>self._rings[channel])
         return 0
-
-    # The audio of a segment is copied here, before the ring forgets it.
-    cdef int _collect(self, Py_ssize_t channel, const endpoint_event_t *event) except -1 nogil:
-        cdef session_event_t *slot
-        cdef Py_ssize_t capacity
-        if self._n_events == self._events_capacity:
-            capacity = 2 * self._events_capacity if self._events_capacity > 0 else 8
-            slot = <session_event_t *>PyMem_RawRealloc(self._events, capacity * sizeof(session_event_t))
-            if slot == NULL:
-                with gil:
-                    raise MemoryError
-            self._events = slot
-            self._events_capacity = capacity
-        slot = &self._events[self._n_events]
-        slot.kind = event.kind
-        slot.channel = channel
-        slot.start_pos = event.start_pos
-        slot.end_pos = event.end_pos
-        slot.audio = NULL
-        self._n_events += 1
-        if event.end_pos > event.start_pos and event.kind in (ENDPOINT_SPEECH_END, ENDPOINT_SPEECH_CUT):
-            slot.audio = <sample_t *>PyMem_RawMalloc((event.end_pos - event.start_pos) * sizeof(sample_t))
-            if slot.audio == NULL:
-                with gil:
-                    raise MemoryError(f"no memory for a segment of {event.end_pos - event.start_pos} samples")
-            (<SampleRing>self._rings[channel]).ring_read(event.start_pos, event.end_pos, slot.audio)
-        return 0
-
-    cdef list _objects(self):
-        cdef session_event_t *slot
-        cdef Py_ssize_t index
-        cdef cnp.npy_intp n
-        cdef VadEvent event
-        cdef _Samples owner
-        cdef list events = []
-        for index in range(self._n_events):
-            slot = &self._events[index]
-            event = VadEvent.__new__(VadEvent)
-            event.kind = slot.kind
-            event.channel = slot.channel
-            event.start_pos = slot.start_pos
-            event.end_pos = slot.end_pos
-            if slot.audio != NULL:
-                n = slot.end_pos - slot.start_pos
-                owner = _Samples.__new__(_Samples)
-                owner.data = slot.audio
-                slot.audio = NULL
-                event.audio = cnp.PyArray_SimpleNewFromData(1, &n, cnp.NPY_FLOAT32, owner.data)
-                cnp.set_array_base(event.audio, owner)
-            events.append(event)
-        self._n_events = 0
-        if self._events_capacity > _KEPT_EVENTS:
-            PyMem_RawFree(self._events)
-            self._events = NULL
-            self._events_capacity = 0
-        return events
-
-
-def hear(list sessions not None):
-    """Look at the frames that ``take`` left in these sessions, those of one network together: its weights, which are
-    most of what a frame costs once they have to come from beyond the core's cache, are fetched once for all of them.
-
-    ``sessions``: VadSession, each once. Returns a list of (session, events) of those that have events, in their order.
-    A session's events are, to the last bit, those that it would have alone. When memory runs out for one, its exception
-    stands there in place of the events, that session is as after a failed ``feed``, and the others do not notice.
-    RuntimeError, before anything has changed, when one is in use, TypeError when it is something else.
-
-    The GIL is kept: live audio must not wait for a thread that computes in Python. A frame takes 3 to 16 us, so the
-    caller gives as many sessions as it has time for.
-    """
-    cdef VadSession session
-    cdef list waiting, results = []
-    cdef dict errors = {}
-    for session in sessions:
-        if session is None:
-            raise TypeError("sessions must be VadSession, got None")
-        if session._busy:
-            raise RuntimeError("this VadSession is in use: one caller at a time")
-    for session in sessions:
-        session._busy = True
-    try:
-        waiting = _that_wait(sessions)
-        while waiting:
-            _hear_a_frame(waiting, errors)
-            waiting = _that_wait(waiting)
-        for session in sessions:
-            if session in errors:
-                results.append((session, errors[session]))
-            elif session._n_events > 0:
-                results.append((session, session._objects()))
-    finally:
-        for session in sessions:
-            session._busy = False
-    return results
-
-
-cdef list _that_wait(list sessions):
-    cdef VadSession session
-    cdef list waiting = []
-    for session in sessions:
-        if session._n_unheard >= session.config.frame_samples and not session._failed:
-            waiting.append(session)
-    return waiting
-
-
-# One frame of each session, as many at a time as go together.
-cdef int _hear_a_frame(list sessions, dict errors) except -1:
-    cdef vg_silero_state_t *states[_TOGETHER]
-    cdef const sample_t *frames[_TOGETHER]
-    cdef float probabilities[_TOGETHER]
-    cdef SileroNetwork network
-    cdef SileroDetector detector
-    cdef VadSession session
-    cdef Py_ssize_t begin = 0, end, n, channel
-    while begin < len(sessions):
-        network = (<SileroDetector>(<VadSession>sessions[begin]).detector).network
-        n, end = 0, begin
-        while end < len(sessions):
-            session = sessions[end]
-            detector = <SileroDetector>session.detector
-            if n + session.channels > _TOGETHER or detector.network is not network:
-                break
-            session._next_frame()
-            for channel in range(session.channels):
-                states[n] = detector.states[channel]
-                frames[n] = session._frames[channel]
-                n += 1
-            end += 1
-        vg_silero_step(network.function, &network.net, n, states, frames, probabilities)
-        n = 0
-        for index in range(begin, end):
-            session = sessions[index]
-            memcpy(session._probabilities, probabilities + n, session.channels * sizeof(float))
-            n += session.channels
-            try:
-                session._judge(session.received_pos - session._n_unheard)
-            except BaseException as error:
-                session._failed = True
-                errors[session] = error
-        begin = end
-    return 0

@@ -3,8 +3,9 @@ from typing import Any, Self, final
 
 from typing_extensions import Buffer
 
+from .event import VadEvent
 from .intake import Intake
-from .session import VadEvent, VadSession
+from .session import VadSession
 
 @final
 class LiveAudio:

@@ -1,31 +1,11 @@
-from typing import Final, Self, final
+from typing import Self, final
 
 import numpy as np
 import numpy.typing as npt
 
 from .detector import Detector
 from .endpoint import EndpointConfig
-
-SPEECH_START: Final[int]
-SPEECH_END: Final[int]
-SPEECH_CUT: Final[int]
-INTERIM: Final[int]
-
-@final
-class VadEvent:
-    def __init__(
-        self, kind: int, channel: int, start_pos: int, end_pos: int, audio: npt.NDArray[np.float32] | None = None
-    ) -> None: ...
-    @property
-    def kind(self) -> int: ...
-    @property
-    def channel(self) -> int: ...
-    @property
-    def start_pos(self) -> int: ...
-    @property
-    def end_pos(self) -> int: ...
-    @property
-    def audio(self) -> npt.NDArray[np.float32] | None: ...
+from .event import VadEvent
 
 @final
 class VadSession:
@@ -48,5 +28,3 @@ class VadSession:
     def received_pos(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
-
-def hear(sessions: list[VadSession]) -> list[tuple[VadSession, list[VadEvent] | BaseException]]: ...

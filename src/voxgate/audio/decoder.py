@@ -1,4 +1,4 @@
-"""From the bytes of a stream to planes at the model's rate.
+"""Decodes the bytes of a stream to planes at the model's rate.
 
 Planes are float32, shape (channels, samples), full scale -1..1.
 """
@@ -26,15 +26,15 @@ RESAMPLERS: Final = ("polyphase", "soxr")
 
 
 class StreamDecoder:
-    """The way of one session's audio: PCM bytes, cut anywhere, to planes at ``sample_rate`` Hz.
+    """Decodes and resamples the audio of one stream: PCM bytes, split anywhere, become planes at ``sample_rate`` Hz.
 
-    However the bytes are cut, the samples are the same, and n received frames give exactly
-    floor(n * sample_rate / rate + 1/2) samples per channel, aligned with what was received.
+    The samples do not depend on how the bytes are split. n received frames give exactly
+    :func:`~voxgate.audio.resampled_length` samples per channel, aligned with the received audio.
 
     ``resampler``: ``"polyphase"`` (to 16 kHz it delays by 1.5 ms, from 8 kHz by 2.9 ms) or ``"soxr"`` with one of its
-    quality levels ``soxr_quality`` (QQ, LQ, MQ, HQ, VHQ; HQ delays by 38 ms from 48 kHz, by 117 ms from 8 kHz). Where
-    the rates are equal, neither is used. ``format`` must have passed :func:`voxgate.protocol.formats.check_format`.
-    ValueError names an option that is out of range.
+    quality levels ``soxr_quality`` (QQ, LQ, MQ, HQ, VHQ; HQ delays by 38 ms from 48 kHz, by 117 ms from 8 kHz). Equal
+    rates need no resampler. ``format`` must have passed :func:`voxgate.protocol.formats.check_format`.
+    Raises ValueError for an option out of range.
     Threads: one caller at a time.
     """
 
@@ -45,9 +45,9 @@ class StreamDecoder:
         _check_choice("soxr_quality", soxr_quality, SOXR_QUALITIES)
         _check_rate("sample_rate", sample_rate)
         self.format = format
-        """Of the bytes."""
+        """The format of the bytes."""
         self.sample_rate = sample_rate
-        """Of the planes, in Hz."""
+        """The rate of the planes, in Hz."""
         self._decoder = PcmDecoder(format.pcm_encoding, format.channels)
         self._resampler: Resampler | SoxrResampler | None = None
         if format.sample_rate != sample_rate:
@@ -57,13 +57,13 @@ class StreamDecoder:
                 self._resampler = Resampler(format.sample_rate, sample_rate, format.channels)
 
     def push(self, data: Buffer) -> Planes:
-        """Take bytes of any length, cut anywhere; give the samples that became ready, float32 (channels, m), m >= 0."""
+        """Take bytes of any length, split anywhere; return the complete samples, float32 (channels, m), m >= 0."""
         planes = self._decoder.push(data)
         return planes if self._resampler is None else self._resampler.push(planes)
 
     def finish(self) -> Planes:
-        """The rest of the stream, float32 (channels, m): a trailing partial frame (missing samples are 0) and what the
-        resampler still held.
+        """End the stream; return its last samples, float32 (channels, m): a trailing partial frame, its missing bytes
+        0, and the samples that the resampler still buffers.
 
         The next push begins a new stream; until then ``received_s`` keeps its value.
         """
@@ -73,24 +73,22 @@ class StreamDecoder:
         return np.concatenate([self._resampler.push(planes), self._resampler.finish()], axis=1)
 
     def intake(self, session: VadSession) -> Intake | None:
-        """A shorter way into `session`, whose rate is ``sample_rate``, than pushing and feeding; None with soxr."""
+        """A faster path into `session`, whose rate is ``sample_rate``, than push and feed; None with soxr."""
         if isinstance(self._resampler, SoxrResampler):
             return None
         return Intake(self._decoder, self._resampler, session)
 
     @property
     def received_frames(self) -> int:
-        """Samples of each channel received in this stream, at the rate of the format, in complete frames; after finish
-        with the partial one.
-        """
+        """Complete frames received in this stream, at the rate of the format; after finish, with the partial one."""
         return self._decoder.received_frames
 
     @property
     def delay_s(self) -> float:
-        """How long after its arrival a sample may have to wait for others before it can leave, in seconds."""
+        """The longest time that a sample waits for later ones before it is returned, in seconds."""
         return 0.0 if self._resampler is None else self._resampler.delay_s
 
     @property
     def received_s(self) -> float:
-        """The same in seconds."""
+        """``received_frames`` in seconds."""
         return self.received_frames / self.format.sample_rate

@@ -1,4 +1,4 @@
-"""soxr behind the interface of the built-in resampler, and the resampling of whole recordings."""
+"""The soxr resampler with the interface of the built-in one, and the resampling of whole recordings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from voxgate._native.resample import MAX_RATE, MIN_RATE
+from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 
-__all__ = ["SOXR_QUALITIES", "SoxrResampler", "resample"]
+__all__ = ["SOXR_QUALITIES", "SoxrResampler", "resample", "resampled_length"]
 
-#: soxr's levels of quality, the quickest first.
+#: soxr's levels of quality, the fastest first.
 SOXR_QUALITIES: Final = ("QQ", "LQ", "MQ", "HQ", "VHQ")
 
 
@@ -20,9 +20,9 @@ Planes = NDArray[np.float32]
 
 
 class SoxrResampler:
-    """soxr's stream with the face and the law of the built-in resampler, ``voxgate._native.resample.Resampler``.
+    """soxr's stream with the interface of the built-in resampler, ``voxgate._native.resample.Resampler``.
 
-    The total is exactly floor(n * to_rate / from_rate + 1/2) samples per channel, aligned with the input.
+    A stream of n samples becomes exactly :func:`resampled_length` samples per channel, aligned with the input.
     Rates 4000..192000 Hz; ``quality``: QQ, LQ, MQ, HQ, VHQ; ValueError for others. Threads: one caller at a time; soxr
     releases the GIL by itself.
     """
@@ -39,9 +39,9 @@ class SoxrResampler:
         self.quality = quality
         self._stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality=quality)
         self.consumed = 0
-        """Samples per channel taken in since the stream began."""
+        """Samples per channel received since the stream began."""
         self.produced = 0
-        """Samples per channel given out since the stream began."""
+        """Samples per channel returned since the stream began."""
 
     def push(self, planes: Planes) -> Planes:
         """float32 (channels, n) -> float32 (channels, m), m >= 0. ValueError for another number of channels."""
@@ -49,30 +49,30 @@ class SoxrResampler:
             raise ValueError(f"planes must have shape ({self.channels}, n), got {planes.shape}")
         self.consumed += planes.shape[1]
         ready = self._stream.resample_chunk(np.ascontiguousarray(planes.T))
-        room = _output_length(self.consumed, self.from_rate, self.to_rate) - self.produced
+        room = resampled_length(self.consumed, self.from_rate, self.to_rate) - self.produced
         result = np.ascontiguousarray(ready[:room].T)
         self.produced += result.shape[1]
         return result
 
     def finish(self) -> Planes:
-        """The rest of the stream, float32 (channels, m); then the object is as new."""
-        total = _output_length(self.consumed, self.from_rate, self.to_rate)
+        """End the stream; return its last samples, float32 (channels, m), and reset."""
+        total = resampled_length(self.consumed, self.from_rate, self.to_rate)
         tail = self._stream.resample_chunk(np.empty((0, self.channels), np.float32), last=True)
         result = _exactly(np.ascontiguousarray(tail.T), total - self.produced)
         self.reset()
         return result
 
     def reset(self) -> None:
-        """Forget the stream; the next push begins a new one."""
+        """Drop the stream; the next push begins a new one."""
         self._stream.clear()
         self.consumed = 0
         self.produced = 0
 
     @property
     def delay_s(self) -> float:
-        """The longest time from the arrival of a sample until the output of its time leaves, in seconds of audio.
+        """The longest time from the arrival of a sample until the output for it is returned, in seconds of audio.
 
-        Measured (to 1 ms, in about 3 ms of work) when first asked for, once per ratio and quality.
+        Measured at the first call per ratio and quality, to 1 ms; this takes about 3 ms.
         """
         return _soxr_delay_s(self.from_rate, self.to_rate, self.quality)
 
@@ -80,10 +80,10 @@ class SoxrResampler:
 def resample(samples: NDArray[np.floating], from_rate: int, to_rate: int, quality: str = "HQ") -> Planes:
     """Resample a whole recording with soxr.
 
-    ``samples``: floats, shape (n,) or (channels, n). Returns float32 of the same number of dimensions with floor(n *
-    to_rate / from_rate + 1/2) samples per channel, aligned with the input. ``quality``: QQ, LQ, MQ, HQ, VHQ. Rates
-    4000..192000 Hz. TypeError for samples that are not floats, ValueError for another shape, a rate or a quality out of
-    range.
+    ``samples``: floats, shape (n,) or (channels, n). Returns float32 of the same number of dimensions with
+    resampled_length(n, from_rate, to_rate) samples per channel, aligned with the input. ``quality``: QQ, LQ, MQ, HQ,
+    VHQ. Rates 4000..192000 Hz. TypeError for samples that are not floats, ValueError for another shape, a rate or a
+    quality out of range.
     """
     _check_rate("from_rate", from_rate)
     _check_rate("to_rate", to_rate)
@@ -99,15 +99,18 @@ def resample(samples: NDArray[np.floating], from_rate: int, to_rate: int, qualit
     import soxr
 
     converted = soxr.resample(np.ascontiguousarray(audio.T), from_rate, to_rate, quality=quality).T
-    return _exactly(np.ascontiguousarray(converted), _output_length(audio.shape[-1], from_rate, to_rate))
+    return _exactly(np.ascontiguousarray(converted), resampled_length(audio.shape[-1], from_rate, to_rate))
 
 
-def _output_length(n_samples: int, from_rate: int, to_rate: int) -> int:
+def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
+    """The samples per channel that `n_samples` at `from_rate` Hz become at `to_rate` Hz: floor(n_samples * to_rate /
+    from_rate + 1/2), exactly. Both resamplers obey it. Any thread.
+    """
     return (2 * n_samples * to_rate + from_rate) // (2 * from_rate)
 
 
 def _exactly(samples: Planes, n_samples: int) -> Planes:
-    """Cut or fill up with silence: soxr's own rounding of the total may differ by one."""
+    """Cut or pad with silence: soxr may round the total differently, by one sample."""
     have = samples.shape[-1]
     if have > n_samples:
         return np.ascontiguousarray(samples[..., :n_samples])
@@ -128,7 +131,7 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 @lru_cache(maxsize=64)
 def _soxr_delay_s(from_rate: int, to_rate: int, quality: str) -> float:
-    """Feed a second of silence by the millisecond and see how far the output lags behind at worst."""
+    """The largest lag of the output during a second of silence in chunks of a millisecond."""
     resampler = SoxrResampler(from_rate, to_rate, 1, quality)
     chunk = np.zeros((1, max(1, from_rate // 1000)), np.float32)
     longest_s = 0.0

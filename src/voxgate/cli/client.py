@@ -20,10 +20,11 @@ from voxgate.cli.interrupt import run_interruptible
 from voxgate.cli.output import Output, silence
 from voxgate.cli.show import FORMATS, Shown, complain, explain, show
 from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
-from voxgate.client.source import MAX_CHANNELS, MAX_RATE
+from voxgate.client.source import MAX_CHANNELS
 from voxgate.client.token import token_from_environment
 from voxgate.errors import ConfigError
 from voxgate.observe.tracing import Tracing, parse_traceparent
+from voxgate.protocol.formats import MAX_RATE
 
 __all__ = ["explain", "recording", "register", "run"]
 

@@ -23,6 +23,7 @@ from voxgate.cli.interrupt import run_interruptible
 from voxgate.cli.output import Output
 from voxgate.client.token import clean_token, public_url, token_from_environment
 from voxgate.load.report import as_json, document, table
+from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 
 __all__ = ["EXIT_LATE", "execute", "prepare", "register", "run"]
 
@@ -98,7 +99,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--chunk-ms", type=whole(1, 10_000), default=20, metavar="MS", help="audio of a message, in ms (%(default)s)"
     )
     audio.add_argument(
-        "--rate", type=whole(4000, 192_000), default=16_000, metavar="HZ", help="sample rate (%(default)s)"
+        "--rate", type=whole(MIN_RATE, MAX_RATE), default=16_000, metavar="HZ", help="sample rate (%(default)s)"
     )
     audio.add_argument("--channels", type=whole(1, 64), default=1, help="interleaved channels (%(default)s)")
     audio.add_argument("--encoding", choices=tuple(load.ENCODINGS), default="s16", help="of a sample (%(default)s)")

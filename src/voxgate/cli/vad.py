@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from voxgate.cli import plot
 from voxgate.cli.client import INPUT_HELP, explain, recording
-from voxgate.config.settings import SETTINGS, Setting, plain
+from voxgate.config.catalogue import SETTINGS, Setting, plain
 from voxgate.errors import ConfigError
 from voxgate.protocol.requests import VadOptions
 
@@ -64,7 +64,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _about(setting: Setting) -> str:
-    text = setting.about.text.replace("`", "")
+    text = setting.description.replace("`", "")
     return f"{text[0].lower()}{text[1:].rstrip('.')}; {setting.allowed} ({plain(setting.default)})"
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from voxgate.audio.files import SoundFileError, open_sound_file
 from voxgate.errors import InvalidStart
-from voxgate.protocol.formats import AudioFormat, check_format
+from voxgate.protocol.formats import MAX_RATE, AudioFormat, check_format
 from voxgate.runtime import tasks
 
 from .errors import SourceError
@@ -45,7 +45,6 @@ _BLOCK_BYTES = 65_536
 _MAX_BLOCK_BYTES = 2**20
 MAX_CHANNELS = 256
 """Of a source; a server takes fewer, and says so."""
-MAX_RATE = 192_000
 
 
 @dataclass

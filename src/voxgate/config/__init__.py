@@ -1,19 +1,19 @@
-"""The settings: what there are (settings), where they come from (loader), and how they are written down (document).
+"""The settings of the server.
 
-Sources in rising priority: the defaults, a TOML or JSON file, ``VOXGATE_<SECTION>_<KEY>`` environment variables, and
-overrides (the command line's flags). A key that is unknown or a value that is out of range raises ConfigError naming
-the key, the value, what is allowed, and the source.
+``sections`` declares them, ``catalogue`` lists them, ``loader`` reads and checks them, ``document`` writes them as TOML
+and as the reference. Sources in rising priority: the defaults, a TOML or JSON file, ``VOXGATE_<SECTION>_<KEY>``
+environment variables, and overrides (the flags of the command line). An unknown key or a value that is not allowed
+raises ConfigError naming the key, the value, the allowed values, and the source.
 
-``python -m voxgate.config`` prints the reference in Markdown (docs/configuration.md is that text).
+``python -m voxgate.config`` prints the reference in Markdown (docs/configuration.md).
 """
 
+from .catalogue import SETTINGS
 from .document import dump_toml, reference
 from .loader import load_config
-from .settings import (
-    SETTINGS,
+from .sections import (
     AudioSettings,
     AuthSettings,
-    Config,
     InferenceSettings,
     LimitsSettings,
     MetricsSettings,
@@ -22,6 +22,7 @@ from .settings import (
     SimpleSettings,
     VadSettings,
 )
+from .settings import Config
 
 __all__ = [
     "SETTINGS",

@@ -6,7 +6,6 @@ import datetime
 import difflib
 import json
 import logging
-import math
 import os
 import re
 import tomllib
@@ -14,10 +13,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from voxgate.errors import ConfigError
+import msgspec
 
+from voxgate.errors import ConfigError, shown
+
+from .catalogue import SECTIONS, SETTINGS, Setting, plain
 from .option_text import FLOAT, INTEGER, OptionText
-from .settings import SECTIONS, SETTINGS, Config, Setting, plain
+from .settings import Config
 
 __all__ = ["load_config"]
 
@@ -35,7 +37,6 @@ _SERVICE_LINK: Final = re.compile(
     r"PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.+|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.+)"
 )
 _DEFAULT_PATH: Final = "voxgate.toml"
-_ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _BOOLEANS: Final = {
     "true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
@@ -97,7 +98,7 @@ class _Loader:
             if section == "model" and isinstance(table, str):
                 table = {"name": table}
             if not isinstance(table, dict):
-                raise ConfigError(f"{section}: expected a table of settings, got {_show(table)} ({source})")
+                raise ConfigError(f"{section}: expected a table of settings, got {_shown(table)} ({source})")
             if section == "model":
                 model = table
                 continue
@@ -170,7 +171,7 @@ class _Loader:
                 continue
             if not name.isidentifier():
                 raise ConfigError(
-                    f"model.{name}: expected the name of a constructor argument, got {_show(name)} ({sources[name]})"
+                    f"model.{name}: expected the name of a constructor argument, got {_shown(name)} ({sources[name]})"
                 )
             if is_text and isinstance(value, str):
                 value = OptionText(value)
@@ -182,8 +183,8 @@ class _Loader:
         if self.model_options:
             dropped = _listed([f"{option} ({self.option_sources[option]})" for option in self.model_options])
             self.on_notice(
-                f"options of the model {_show(self.model_name)} are not used, because {source} names "
-                f"{_show(name)}: {dropped}"
+                f"options of the model {_shown(self.model_name)} are not used, because {source} names "
+                f"{_shown(name)}: {dropped}"
             )
         self.model_options.clear()
         self.option_sources.clear()
@@ -233,7 +234,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: expected {suffix[1:].upper()}, got {error}") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected an object of sections, got {_show(content)}")
+        raise ConfigError(f"{path}: expected an object of sections, got {_shown(content)}")
     return content
 
 
@@ -247,35 +248,28 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _convert(setting: Setting, value: Any, source: str, *, is_text: bool) -> Any:
-    kind: type[Any] = setting.kind
-    about = setting.about
-    result: Any = value
-    if setting.optional and (value is None or (is_text and value == "")):
+    if setting.is_optional and (value is None or (is_text and value == "")):
         return None
-    if about.secret and type(value) is not str:
+    if setting.is_secret and type(value) is not str:
         raise ConfigError(f"{setting.key} must be a string, got something else ({source})")
-    if is_text and kind is not str:
-        result = _from_text(kind, value)
-    elif kind is float and type(value) is int:
-        result = float(value) if abs(value) < 2**53 else None
-    if (
-        result.__class__ is not kind
-        or (kind is float and not math.isfinite(result))
-        or (kind is str and not ((result or about.empty) and _is_unicode(result)))
-        or (about.minimum is not None and result < about.minimum)
-        or (about.maximum is not None and result > about.maximum)
-        or (about.choices and result not in about.choices and not (about.or_attribute and _ATTRIBUTE.fullmatch(result)))
-    ):
-        if about.secret:
-            raise ConfigError(f"{setting.key} must be a string of Unicode characters ({source})")
-        type_name = {"int": "an integer ", "float": "a number "}.get(kind.__name__, "")
-        close = difflib.get_close_matches(str(value), about.choices, 1) if about.choices else []
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise ConfigError(f"{setting.key} must be {type_name}{setting.allowed}, got {_show(value)}{hint} ({source})")
-    return result
+    try:
+        result = msgspec.convert(_from_text(setting.kind, value) if is_text else value, setting.type)
+        if not isinstance(result, str) or _is_unicode(result):
+            return result
+    except msgspec.ValidationError:
+        pass
+    if setting.is_secret:
+        raise ConfigError(f"{setting.key} must be a string of Unicode characters ({source})")
+    type_name = {int: "an integer ", float: "a number "}.get(setting.kind, "")
+    close = difflib.get_close_matches(str(value), setting.choices, 1) if setting.choices else []
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise ConfigError(f"{setting.key} must be {type_name}{setting.allowed}, got {_shown(value)}{hint} ({source})")
 
 
 def _from_text(kind: type, text: str) -> Any:
+    """The value of a setting of this kind that the text stands for, or None."""
+    if kind is str:
+        return text
     text = text.strip()
     if kind is bool:
         return _BOOLEANS.get(text.lower())
@@ -285,11 +279,11 @@ def _from_text(kind: type, text: str) -> Any:
 
 
 def _check_option(key: str, value: Any, source: str) -> None:
-    """Only what TOML can say: then every configuration can be printed and read again."""
+    """Refuse what TOML has no form for: every configuration can be printed and read again."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             if not isinstance(name, str) or not _is_unicode(name):
-                raise ConfigError(f"{key}: expected keys that are strings, got {_show(name)} ({source})")
+                raise ConfigError(f"{key}: expected keys that are strings, got {_shown(name)} ({source})")
             _check_option(f"{key}.{name}", item, source)
     elif isinstance(value, list):
         for index, item in enumerate(value):
@@ -298,7 +292,7 @@ def _check_option(key: str, value: Any, source: str) -> None:
         raise ConfigError(f"{key}: expected a value, got null; leave the key out instead ({source})")
     elif isinstance(value, str):
         if not _is_unicode(value):
-            raise ConfigError(f"{key}: expected a string of Unicode characters, got {_show(value)} ({source})")
+            raise ConfigError(f"{key}: expected a string of Unicode characters, got {_shown(value)} ({source})")
     elif not isinstance(value, bool | int | float | datetime.date | datetime.time):
         raise ConfigError(
             f"{key}: expected a string, number, boolean, date, list or table, got {type(value).__name__} ({source})"
@@ -312,15 +306,12 @@ def _is_unicode(text: str) -> bool:
 # errors
 
 
-def _show(value: object) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, Mapping):
         return "a table"
     if isinstance(value, list | tuple):
         return "a list"
-    if isinstance(value, int) and abs(value) >= 10**_ECHO_CHARACTERS:
-        return f"an integer of {value.bit_length()} bits"
-    text = ascii(value) if isinstance(value, str) and not _is_unicode(value) else json.dumps(value, default=str)
-    return text if len(text) <= _ECHO_CHARACTERS else f"{text[: _ECHO_CHARACTERS - 1]}…"
+    return ascii(value) if isinstance(value, str) and not _is_unicode(value) else shown(value)
 
 
 def _listed(names: list[str]) -> str:

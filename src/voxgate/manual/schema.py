@@ -28,6 +28,7 @@ from voxgate.protocol.events import (
 )
 from voxgate.protocol.formats import COMPANDED, PCM_ENCODINGS
 from voxgate.protocol.requests import Flush, KeepAlive, Start, Stop, VadOptions
+from voxgate.protocol.vad_ranges import VAD_RANGES
 
 __all__ = ["EVENTS", "REQUESTS", "ROUTE_SEGMENTS", "definitions", "events", "requests"]
 
@@ -180,7 +181,7 @@ _FLATTENED: Final = ("Segment.output", "Data.output")
 
 def _about(name: str, field: str) -> str:
     if name == "VadOptions":
-        return f"{SETTINGS[f'vad.{field}'].about.text.replace('`', '')} null: as the server has it."
+        return f"{SETTINGS[f'vad.{field}'].description.replace('`', '')} null: as the server has it."
     if field in ("request", "channel"):
         return _ABOUT[field]
     return _ABOUT[f"{name}.{field}"].format(SETTINGS["limits.channels"].default)
@@ -212,8 +213,8 @@ def _event(kind: Any, part: Schema) -> Schema:
 
 def _narrow_format(part: Schema) -> None:
     fields = part["properties"]
-    fields["channels"] |= {"minimum": 1, "maximum": SETTINGS["limits.channels"].about.maximum}
-    lowest, highest = SETTINGS["limits.min_sample_rate"].about, SETTINGS["limits.max_sample_rate"].about
+    fields["channels"] |= {"minimum": 1, "maximum": SETTINGS["limits.channels"].maximum}
+    lowest, highest = SETTINGS["limits.min_sample_rate"], SETTINGS["limits.max_sample_rate"]
     fields["sample_rate"] |= {"minimum": lowest.minimum, "maximum": highest.maximum}
     fields["encoding"] = {
         "enum": [None, *COMPANDED],
@@ -237,10 +238,10 @@ def _narrow_format(part: Schema) -> None:
 
 def _narrow_vad(part: Schema) -> None:
     for field in VadOptions.__struct_fields__:
-        about = SETTINGS[f"vad.{field}"].about
+        allowed = VAD_RANGES[field]
         value = part["properties"][field]
         number, _null = value["anyOf"]
-        value["anyOf"] = [{**number, "minimum": about.minimum, "maximum": about.maximum}, {"type": "null"}]
+        value["anyOf"] = [{**number, "minimum": allowed.lowest, "maximum": allowed.highest}, {"type": "null"}]
 
 
 def _error_codes() -> list[str]:

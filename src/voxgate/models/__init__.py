@@ -1,6 +1,6 @@
-"""Models: the contract (:class:`voxgate.Model`), the loader, and those which come with Voxgate.
+"""Models: the contract (:class:`voxgate.Model`), the loader, and the bundled models.
 
-Importing the package imports no model: each is imported when :func:`load_model` is asked for it.
+Importing the package imports no model; :func:`load_model` imports the one that it loads.
 """
 
 from __future__ import annotations

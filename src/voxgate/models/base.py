@@ -1,4 +1,4 @@
-"""The model contract: what you write, and what Voxgate promises you for it."""
+"""The contract between a model and Voxgate."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Batch:
     """Several pieces of audio, usually of different streams, for one model call.
 
     ``audio``
-        float32, shape (items, samples), C-contiguous, -1..1: one row per item, each starting at column 0, filled up
+        float32, shape (items, samples), C-contiguous, -1..1: one row per item, each starting at column 0 and padded
         with zeros to the length of the longest.
     ``lengths``
-        int64, shape (items,): how many samples of each row are audio, 0..samples.
+        int64, shape (items,): the samples of audio in each row, 0..samples.
 
     ``len(batch)`` is the number of items; ``batch[i]`` and iteration give the rows without their padding, as views
-    (float32, C-contiguous). Both arrays are yours during the call, also to change; copy what you keep longer.
+    (float32, C-contiguous). The call may change both arrays; copy what you keep longer.
     """
 
     __slots__ = ("audio", "lengths")
@@ -32,9 +32,7 @@ class Batch:
     lengths: Lengths
 
     def __init__(self, audio: Samples, lengths: Lengths) -> None:
-        """Wraps arrays that already have the form described above; raises ValueError, saying what came, for any
-        other.
-        """
+        """Wraps arrays of the form described above; raises ValueError, naming the actual form, for any other."""
         if audio.ndim != 2 or audio.dtype != np.float32 or not audio.flags.c_contiguous:
             raise ValueError(
                 "audio must be a C-contiguous float32 array of shape (items, samples), "
@@ -54,9 +52,7 @@ class Batch:
 
     @classmethod
     def gather(cls, items: Sequence[Samples]) -> Batch:
-        """Copies one-dimensional float32 arrays of any lengths (also 0) into one padded batch. Any thread may call
-        it.
-        """
+        """Copies one-dimensional float32 arrays of any lengths (also 0) into one padded batch. Any thread."""
         lengths = np.fromiter((len(item) for item in items), np.int64, len(items))
         width = int(lengths.max()) if len(items) else 0
         audio: Samples = np.empty((len(items), width), np.float32)
@@ -91,40 +87,39 @@ class Model:
     ``voxgate serve --model mypkg.loudness:Loudness`` serves it. Arguments of its constructor are set under
     ``[model]`` in the configuration.
 
-    **One instance serves all streams.** It is made once, before the server says ready, and its ``infer`` is called
-    from several native threads at the same time: keep what belongs to one call in local variables, and weights
-    read-only, or take a lock. (Set ``threads = 1`` when the code cannot run twice at once.) No call is ever made on
-    the event loop's thread.
+    **One instance serves all streams.** It is made once, before the server is ready, and its ``infer`` is called from
+    several native threads at the same time: keep what belongs to one call in local variables, and weights
+    read-only, or take a lock. (Set ``threads = 1`` when calls must not overlap.) The event loop's thread
+    never calls the model.
 
-    **Failing.** Raise :class:`voxgate.InferenceError` with a text for the client: that text is sent in place of the
-    result. Any other exception is logged with its stack (the same one again only after a minute), counted, and sent as
-    "Internal server error". In both cases the stream and the server go on.
+    **Errors.** Raise :class:`voxgate.InferenceError` with a text for the client, which replaces the result. Any other
+    exception is logged with its stack (the same one at most once a minute), counted, and sent as "Internal server
+    error". In both cases the stream and the server continue.
 
-    **What you return** is a mapping with string keys, flattened into the client's event next to ``start_time`` and
-    its like: strings, numbers, booleans, None, lists and mappings of these, NumPy scalars and arrays. The keys
-    ``type``, ``channel``, ``start_time``, ``end_time`` and ``is_final`` belong to the protocol. The mapping is copied
-    (one level deep) when you return it.
+    **Results** are mappings with string keys, flattened into the client's event next to ``start_time`` and the other
+    fields: strings, numbers, booleans, None, lists and mappings of these, NumPy scalars and arrays. The keys
+    ``type``, ``channel``, ``start_time``, ``end_time`` and ``is_final`` belong to the protocol. Voxgate copies the
+    mapping (one level deep) when the call returns.
     """
 
     name: str = "Model"
-    """What logs and notices call the model; the name of the class unless it says otherwise."""
+    """The name of the model in logs and notices; by default that of its class."""
 
     sample_rate: int = 16_000
-    """Hz at which the model wants its audio; 4000..192000. Voxgate resamples to it. Read once, when the model has
-    been loaded."""
+    """The sample rate of the model's audio, in Hz, 4000..192000. Voxgate resamples to it. Read once, after the model is
+    made."""
 
     threads: int | None = None
-    """How many calls may usefully run at once; None: one per CPU. More for a model that waits (for a GPU, for another
-    server), 1 for one that must not run twice at once. ``inference.threads`` in the configuration overrides it."""
+    """The number of concurrent calls that is useful; None: one per CPU. More for a model that waits (for a GPU, for
+    another server), 1 when calls must not overlap. The setting ``inference.threads`` overrides it."""
 
     holds_gil: bool = False
     """True when ``infer`` keeps Python's global interpreter lock while it computes (pure Python, or a C extension
-    that does not release it). Such a model would freeze the server from a thread and belongs in worker processes;
-    Voxgate says so when it starts."""
+    that does not release it). On a thread, such a model would block the server; it runs in worker processes."""
 
     needs_process: str | None = None
-    """None, or why the model must not run inside the server's process, as words that follow "because": engines which
-    share the server's process refuse to start such a model."""
+    """None, or the reason why the model must not run in the server's process, as a clause after "because". Engines in
+    the server's process refuse to start such a model."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -132,82 +127,80 @@ class Model:
             cls.name = cls.__name__
 
     def warm_up(self) -> None:
-        """Runs once, before the server says ready and before the first :meth:`infer`, on a thread that is not the
-        event loop's.
+        """Called once, before the server is ready and before the first :meth:`infer`, on a worker thread.
 
-        For what the first call would otherwise pay: compiling, moving weights, filling caches. After it Voxgate makes
-        one trial call of its own with a second of faint noise (and one with a batch of two, for a model that defines
-        :meth:`infer_batch`), whose answers nobody sees. An exception in here ends the start of the server.
+        Do here what would slow down the first call: compile, move weights, fill caches. Afterwards Voxgate makes a
+        trial call with a second of faint noise (and one with a batch of two, for a model that defines
+        :meth:`infer_batch`), and drops the answers. An exception here ends the start of the server.
         """
 
     def infer(self, audio: Samples) -> Mapping[str, Any]:
-        """Answers one piece of audio.
+        """The result for one piece of audio.
 
         audio: float32, shape (samples,), C-contiguous, -1..1, finite, at :attr:`~voxgate.Model.sample_rate`; one
-        channel. On the segmented route it is an utterance (with padding around it), on the simple route whatever has
-        arrived. It may be short, in the extreme empty. It is yours during the call, also to change; copy what you keep
-        longer, for the memory may be used again.
+        channel. On the segmented route it is an utterance (with padding), on the simple route the audio that has
+        arrived. It may be short or empty. The call may change it; copy what you keep longer, because the memory is
+        reused.
 
         Returns and raises: see the class. Called from several threads at once.
         """
         raise NotImplementedError(f"{type(self).__qualname__} defines no infer(audio)")
 
     def infer_batch(self, batch: Batch) -> Sequence[Mapping[str, Any]]:
-        """Answers several pieces of audio in one call. Define it when that is cheaper than one by one.
+        """The results for several pieces of audio. Define it when one call is cheaper than several.
 
-        Returns a sequence with one mapping per item, in the order of the items. The call is made with whatever waits,
-        2 up to ``inference.max_batch_size`` items; a lone item goes to :meth:`infer`. When the call raises, or
-        returns another number of mappings, every item is tried once more on its own with :meth:`infer`, so that only
-        the culprit fails.
+        Returns a sequence with one mapping per item, in the order of the items. A batch has 2 up to
+        ``inference.max_batch_size`` items; a single item goes to :meth:`infer`. When the call raises, or returns
+        another number of mappings, every item is retried alone with :meth:`infer`, so that only the faulty item fails.
         """
         return [self.infer(audio) for audio in batch]
 
     @property
     def batches(self) -> bool:
-        """True when the class defines :meth:`infer_batch`."""
+        """Whether the class defines :meth:`infer_batch`."""
         return type(self).infer_batch is not Model.infer_batch
 
-    # --- the stateful pattern: audio in order, with something kept between the calls ---
+    # --- the stateful route: audio in order, with a state between the calls ---
 
     def open(self) -> Any:
-        """Makes the state of one channel of one session: whatever :meth:`step` wants to find again. Called on a worker
-        thread right before the channel's first step; when it raises, that step failed, and the next one tries again.
+        """The state of one channel of one session, for :meth:`step`. Called on a worker thread before the channel's
+        first step; when it raises, that step fails, and the next one tries again.
 
-        The state is never copied, and no two calls use it at once; but each may come from another thread, so nothing
-        that is bound to one thread belongs in it. It is dropped after :meth:`finish`, or when the client has gone (a
-        call which is running then keeps it to its end): free in its ``__del__``, if need be, what Python does not.
-        Only engines that run the model in the server's process can keep states.
+        The state is never copied, and one call uses it at a time; the calls may come from different threads, so it must
+        not contain anything bound to one thread. It is dropped after :meth:`finish`, or after the client disconnected
+        (a running call keeps it until it returns). Release in its ``__del__`` what Python does not release. Only
+        engines that run the model in the server's process can keep states.
         """
         return None
 
     def step(self, audio: Samples, state: Any) -> Mapping[str, Any] | None:
-        """Takes the next audio of a channel, with the state its last call left (change it in place).
+        """Processes the next audio of a channel with its state, which it changes in place.
 
-        All audio of the session comes, in order and without gap: at least ``simple.min_chunk_ms`` of it (less before a
-        flush and at the end), at most ``simple.max_chunk_s``. One call per channel at a time, different channels at
-        once. How the audio is cut depends on how busy the server is, so let no answer depend on it.
+        All audio of the session arrives, in order and without gaps: at least ``simple.min_chunk_ms`` of it (less before
+        a flush and at the end), at most ``simple.max_chunk_s``. One call per channel at a time, different channels at
+        once. The pieces depend on the load of the server; the answers should not depend on the pieces.
 
-        None: nothing to say yet; the next answer is about this audio too. Audio, results and errors as for
-        :meth:`infer`; after an error the session goes on with the state as it was left.
+        None: no result yet; the next one also covers this audio. Audio, results and errors as for :meth:`infer`; after
+        an error the session continues with the state as it is.
         """
         raise NotImplementedError(f"{type(self).__qualname__} defines no step(audio, state)")
 
     def finish(self, state: Any) -> Mapping[str, Any] | None:
-        """The channel has ended: the closing result, or None. The last call for this state.
+        """The closing result of a channel, or None. The last call with this state.
 
-        Not called for a channel without audio, and not when the client has gone.
+        Not called for a channel without audio, nor after the client disconnected.
         """
         return None
 
     @property
     def stateful(self) -> bool:
-        """True when the class defines :meth:`step`: the stateful route is served."""
+        """Whether the class defines :meth:`step`: the stateful route is served."""
         return type(self).step is not Model.step
 
     @property
     def stateless(self) -> bool:
-        """True when the class defines :meth:`infer`: the simple and segmented routes are served."""
+        """Whether the class defines :meth:`infer`: the simple and segmented routes are served."""
         return type(self).infer is not Model.infer
 
     def close(self) -> None:
-        """The server stops; no call is running and none will follow. Give back what the garbage collector does not."""
+        """Called when the server stops, after the last call. Release what the garbage collector does not."""

@@ -1,8 +1,8 @@
-"""Numba for the models of ours: compiled at import, and kept on disk.
+"""Numba for the bundled models: functions are compiled at import, and the code is cached on disk.
 
-The compiled code is cached in the first of these places that can be written: ``$NUMBA_CACHE_DIR``, ``__pycache__``
-beside the model's file, the user's cache directory. Where there is none, or the cache cannot be read or written (a full
-disk, a file that was cut short), it is compiled anew at each start, which takes a second or two.
+The cache is the first writable directory of: ``$NUMBA_CACHE_DIR``, ``__pycache__`` beside the model's file, the user's
+cache directory. Without one, and when the cache cannot be read or written (a full disk, a truncated file), functions
+are compiled at each start, which takes a second or two.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(signature: str) -> Callable[[F], F]:
-    """``numba.njit`` for one signature, at once, without the GIL, cached on disk where there is a place for it.
+    """``numba.njit`` for one signature, compiled now, without the GIL, cached on disk if possible.
 
-    Numba itself raises when the cache fails, whatever the reason; then the function is compiled without it.
+    Numba raises when the cache fails; then the function is compiled without it.
     """
 
     def compile_now(function: F) -> F:
         try:
             compiled = numba.njit(signature, nogil=True, cache=True)(function)
         except Exception as error:
-            compiled = numba.njit(signature, nogil=True)(function)  # raises too, if the function is at fault
+            compiled = numba.njit(signature, nogil=True)(function)  # raises too if the function has the fault
             _warn(f"{type(error).__name__}: {error}")
         return cast(F, compiled)
 
@@ -42,7 +42,7 @@ _warned = threading.Event()
 
 
 def _warn(reason: str) -> None:
-    """Once in each process, for every function of every model has the same trouble."""
+    """Once per process, because every function has the same problem."""
     if not _warned.is_set():
         _warned.set()
         logger.warning(

@@ -1,4 +1,4 @@
-"""The fake model of the series: nothing but knobs, to see how a server behaves around a model that is slow or fails."""
+"""A fake model with knobs, to test a server with a model that is slow or fails."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from voxgate.errors import InferenceError
 from voxgate.models.base import Batch, Model, Samples
+from voxgate.models.ranges import check_number
 
 __all__ = ["Dummy"]
 
@@ -18,30 +19,30 @@ _LONGEST_S = 3600.0
 
 
 class Dummy(Model):
-    """Sleeps as long as a model might compute, fails as often as it is told to, and answers ``{"count": samples}``.
+    """Sleeps as long as a model might compute, fails at given rates, and answers ``{"count": samples}``.
 
     A call takes ``duration * constant_factor + delay + jitter * uniform(-1, 1)`` seconds (never less than 0), where
     duration is the length of its audio; the very first call of the instance takes ``1 + warmup_penalty`` times that.
     Then, in this order, it
 
-    - ends the process without a word with probability ``crash_rate``,
+    - ends the process without a message with probability ``crash_rate``,
     - sleeps for ever with probability ``hang_rate``,
     - raises ``InferenceError("Unexpected inference failure")`` with probability ``failure_rate``,
     - raises a RuntimeError, which reaches the client as "Internal server error", with probability ``panic_rate``,
     - answers.
 
-    With ``item_delay`` it batches: a call takes that much more for each of its pieces of audio, counts their durations
-    together, and throws the dice once. A batch that fails is tried item by item, each with a throw of its own.
+    With ``item_delay`` it batches: a call adds this delay for each of its items, uses the sum of their durations, and
+    draws once. A batch that fails is retried item by item, with a draw for each.
 
-    crash_rate and hang_rate are for worker processes, which survive them; an engine which shares the server's process
-    refuses to start a model with either above 0.
+    crash_rate and hang_rate are for worker processes; an engine in the server's process refuses to start a model with
+    either above 0.
     """
 
     name = "dummy"
-    threads = 64  # It sleeps: far more calls fit than there are CPUs.
+    threads = 64  # It sleeps: many more calls than CPUs can run.
 
     CRASH_STATUS = 70
-    """Exit status of a process that was ended by ``crash_rate``."""
+    """Exit status of a process that ``crash_rate`` ended."""
 
     def __init__(
         self,
@@ -60,26 +61,26 @@ class Dummy(Model):
         """Knobs: delay, jitter and item_delay in seconds, 0..3600 (item_delay None: it does not batch);
         constant_factor and warmup_penalty 0..1000; the rates are probabilities, 0..1.
 
-        `seed` makes what happens a function of the number of the call (the first, the second ... of this instance)
-        alone. Raises ValueError naming the knob, the value and the range.
+        With `seed`, the outcome of a call depends only on its number (the first, the second ... of this instance).
+        Raises ValueError naming the knob, the value and the range.
         """
-        self.delay = _in_range("delay", delay, _LONGEST_S)
-        self.constant_factor = _in_range("constant_factor", constant_factor, 1000.0)
-        self.jitter = _in_range("jitter", jitter, _LONGEST_S)
-        self.failure_rate = _in_range("failure_rate", failure_rate, 1.0)
-        self.panic_rate = _in_range("panic_rate", panic_rate, 1.0)
-        self.warmup_penalty = _in_range("warmup_penalty", warmup_penalty, 1000.0)
-        self.crash_rate = _in_range("crash_rate", crash_rate, 1.0)
-        self.hang_rate = _in_range("hang_rate", hang_rate, 1.0)
-        self.item_delay = None if item_delay is None else _in_range("item_delay", item_delay, _LONGEST_S)
+        self.delay = check_number("delay", delay, 0, _LONGEST_S)
+        self.constant_factor = check_number("constant_factor", constant_factor, 0, 1000.0)
+        self.jitter = check_number("jitter", jitter, 0, _LONGEST_S)
+        self.failure_rate = check_number("failure_rate", failure_rate, 0, 1.0)
+        self.panic_rate = check_number("panic_rate", panic_rate, 0, 1.0)
+        self.warmup_penalty = check_number("warmup_penalty", warmup_penalty, 0, 1000.0)
+        self.crash_rate = check_number("crash_rate", crash_rate, 0, 1.0)
+        self.hang_rate = check_number("hang_rate", hang_rate, 0, 1.0)
+        self.item_delay = None if item_delay is None else check_number("item_delay", item_delay, 0, _LONGEST_S)
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise ValueError(f"seed must be an integer or absent, not {seed!r}")
         deadly = [f"{knob} is {getattr(self, knob)}" for knob in ("crash_rate", "hang_rate") if getattr(self, knob) > 0]
         self.needs_process = " and ".join(deadly) or None
         self.sleep: Callable[[float], object] = time.sleep
-        """How the model waits; tests put something else here."""
+        """Waits this many seconds; tests replace it."""
         self.exit: Callable[[int], object] = os._exit
-        """How the model ends its process; tests put something else here."""
+        """Ends the process with this status; tests replace it."""
         self._seed = seed
         self._random = random.Random()
         self._lock = threading.Lock()
@@ -118,8 +119,8 @@ class Dummy(Model):
             raise RuntimeError("Inference catastrophically failed")
 
     def _dice(self, call: int) -> tuple[float, float, float, float, float]:
-        """Five numbers of 0..1 for one call; all are thrown every time, so that turning one knob leaves the others'
-        luck alone.
+        """Five random numbers, 0..1, for one call. All are drawn every time, so that one knob does not change the
+        effect of the others.
         """
         dice = self._random if self._seed is None else random.Random(f"{self._seed}/{call}")
         return dice.random(), dice.random(), dice.random(), dice.random(), dice.random()
@@ -127,11 +128,3 @@ class Dummy(Model):
     def _hang(self) -> NoReturn:
         while True:
             self.sleep(_LONGEST_S)
-
-
-def _in_range(knob: str, value: float, highest: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{knob} must be a number of 0..{highest:g}, not {value!r}")
-    if not 0.0 <= value <= highest:  # also catches NaN
-        raise ValueError(f"{knob} must be within 0..{highest:g}, not {value:g}")
-    return float(value)

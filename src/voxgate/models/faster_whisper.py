@@ -23,19 +23,18 @@ class FasterWhisper(Model):
     The answer:
 
     ``text``
-        what was said, as Whisper writes it, with punctuation; empty when it heard nothing, and for less than a tenth
-        of a second of audio.
+        the transcript of Whisper, with punctuation; empty when there is no speech, and for less than a tenth of a
+        second of audio.
     ``language``, ``language_probability``
-        the language that was detected or set ("en"), and how sure it is, 0..1.
+        the detected or set language ("en"), and its probability, 0..1.
     ``words``
         only with ``words = true``: a list of ``{"word", "start", "end", "probability"}``: seconds from the start of
-        the audio that was given.
+        the audio.
 
-    The weights are loaded by :meth:`warm_up` (or by the first call): the library fetches them from the Hugging Face Hub
-    the first time, 75 MB (tiny) to 3 GB (large-v3), and keeps them in its cache. The server says that it is not ready
-    meanwhile. Each call takes one piece of audio, for the library has no way to put utterances of several streams into
-    one; `workers` of them run at once. It releases the GIL while CTranslate2 computes, and keeps it for short while it
-    makes features and tokens.
+    The weights are loaded by :meth:`warm_up` (or by the first call): the library downloads them from the Hugging Face
+    Hub the first time, 75 MB (tiny) to 3 GB (large-v3), and caches them. Until then the server is not ready. A call
+    takes one piece of audio, because the library cannot batch utterances of several streams; `workers` calls run at
+    once. The GIL is released while CTranslate2 computes, and held shortly for features and tokens.
     """
 
     name = "faster-whisper"
@@ -59,18 +58,17 @@ class FasterWhisper(Model):
         cache: str | None = None,
         offline: bool = False,
     ) -> None:
-        """`size`: a name the library knows ("tiny", "base.en", "small", "large-v3", "turbo" ...), a model of the
-        Hugging Face Hub in CTranslate2's form ("owner/name"), or a directory that holds such a model (anything that
+        """`size`: a name of the library ("tiny", "base.en", "small", "large-v3", "turbo" ...), a model of the
+        Hugging Face Hub in the format of CTranslate2 ("owner/name"), or a directory with such a model (a path that
         starts with ``.``, ``/`` or ``~``, or exists).
 
-        language: "en", "de" ...; None: detected anew in each call. task: "transcribe" or "translate" (into English).
-        words: also say each word with its times, which takes longer. beam_size: 1 is the fastest. prompt: text that
-        sets style and spelling. device: "auto", "cpu", "cuda". compute_type: as CTranslate2 says it, such as "int8".
-        cpu_threads: of one call; 0 is the library's choice. workers: calls at once. cache: a directory for fetched
-        weights. offline: fetch nothing, use what the cache holds.
+        language: "en", "de" ...; None: detected in each call. task: "transcribe" or "translate" (into English).
+        words: adds each word with its times, which takes longer. beam_size: 1 is the fastest. prompt: text that
+        sets style and spelling. device: "auto", "cpu", "cuda". compute_type: one of CTranslate2, such as "int8".
+        cpu_threads: of one call; 0 is the library's choice. workers: calls at once. cache: a directory for
+        downloaded weights. offline: download nothing, use only the cache.
 
-        Raises ValueError naming what is out of range, and for a `size` that nobody knows; ModelLoadError without the
-        package.
+        Raises ValueError for an option out of range and an unknown `size`; ModelLoadError without the package.
         """
         if task not in _TASKS:
             raise ValueError(f"task must be one of {', '.join(_TASKS)}, not {task!r}")
@@ -97,7 +95,7 @@ class FasterWhisper(Model):
             "beam_size": beam_size,
             "word_timestamps": words,
             "initial_prompt": prompt,
-            # Voxgate has cut the audio already, and utterances of several speakers must not colour one another.
+            # Voxgate has segmented the audio, and an utterance must not influence those of other speakers.
             "vad_filter": False,
             "condition_on_previous_text": False,
         }
@@ -113,7 +111,7 @@ class FasterWhisper(Model):
         if len(audio) < _SHORTEST_S * self.sample_rate:
             return self._answer("", self._calling["language"], None, [])
         segments, info = self._loaded().transcribe(audio, **self._calling)
-        segments = list(segments)  # The work is done while this is read.
+        segments = list(segments)  # The iterator does the work.
         text = "".join(segment.text for segment in segments).strip()
         words = [
             {
@@ -139,7 +137,7 @@ class FasterWhisper(Model):
         return answer
 
     def _loaded(self) -> Any:
-        """The library's model, which any number of threads may use at once; made by whoever comes first."""
+        """The library's model, made by the first call. Any thread may use it."""
         with self._lock:
             if self._whisper is None:
                 self._whisper = self._package.WhisperModel(self._size, **self._loading)
@@ -147,7 +145,7 @@ class FasterWhisper(Model):
 
 
 def _known(size: str, names: Sequence[str]) -> str:
-    """`size` with ``~`` filled in. Raises ValueError for what is no name, and for a directory that holds no model."""
+    """`size` with ``~`` expanded. Raises ValueError for an unknown name, and for a directory without a model."""
     if not isinstance(size, str) or not size:
         raise ValueError(f"expected a size, a model of the Hugging Face Hub or a directory, not {size!r}")
     place = os.path.expanduser(size)

@@ -1,4 +1,4 @@
-"""A real model without weights: how loud, how high and how bright a piece of audio is, computed in Numba."""
+"""A model without weights: loudness, pitch and brightness of a piece of audio, computed in Numba."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Features"]
 
 _FLOOR_DBFS = -120.0
 
-# Pitch, by the names and defaults of the YIN paper.
+# Pitch, with the names and defaults of the YIN paper.
 _LOWEST_HZ, _HIGHEST_HZ = 60.0, 500.0
 _WINDOW_S, _PITCH_HOP_S = 0.025, 0.020
 _APERIODICITY = 0.15
@@ -26,7 +26,7 @@ _FFT_SAMPLES, _FFT_HOP_SAMPLES = 512, 256
 
 
 class Features(Model):
-    """Describes its audio; the answer has these keys, in this order:
+    """Describes its audio. The answer has these keys, in this order:
 
     ``duration_s``
         length, seconds.
@@ -43,11 +43,11 @@ class Features(Model):
     ``voiced_ratio``
         voiced frames / all frames, 0..1; 0 for audio shorter than one frame.
     ``spectral_centroid_hz``
-        centre of mass of the magnitude spectrum (Hann windows of 512 samples every 256, the last filled up with
+        centre of mass of the magnitude spectrum (Hann windows of 512 samples every 256, the last padded with
         zeros, summed over the piece, so that loud parts weigh more); None for digital silence and for no audio.
 
-    All numbers are finite, whatever comes in; samples that are not count as 0. The GIL is released while it computes,
-    apart from some microseconds per call. Any number of threads may call it at once.
+    All numbers are finite; samples that are not finite count as 0. The GIL is released, except for some microseconds
+    per call. Any number of threads may call it at once.
     """
 
     name = "features"
@@ -100,7 +100,9 @@ def _dbfs(amplitude: float) -> float:
 
 @compiled("Tuple((float64, float64, boolean))(float32[::1])")
 def _power(samples: Samples) -> tuple[float, float, bool]:
-    """Mean square, highest absolute value, and whether all samples are finite (if not, the others mean nothing)."""
+    """Mean square, highest absolute value, and whether all samples are finite (if not, the other values are
+    meaningless).
+    """
     total = 0.0
     peak = 0.0
     for i in range(samples.shape[0]):
@@ -121,9 +123,7 @@ def _pitches(
     rate: float,
     pitches_hz: np.ndarray[Any, np.dtype[np.float64]],
 ) -> None:
-    """YIN: writes the pitch of each frame, 0 where it is unvoiced. `silence` is the energy of a window that is still
-    silent.
-    """
+    """YIN: writes the pitch of each frame, 0 if unvoiced. `silence`: the highest energy of a silent window."""
     difference = np.empty(tau_max + 1, np.float32)
     normalised = np.empty(tau_max + 1, np.float64)
     for frame in range(pitches_hz.shape[0]):
@@ -169,10 +169,10 @@ def _centroid(
     reversed_bits: np.ndarray[Any, np.dtype[np.int64]],
     hop: int,
 ) -> float:
-    """Centre of mass of the summed magnitude spectra in bins; -1 when there is nothing but zeros.
+    """Centre of mass of the summed magnitude spectra in bins; -1 when all samples are zero.
 
     Two frames go through one complex FFT (radix 2, decimation in time), one as its real and one as its imaginary
-    part, and are told apart by symmetry.
+    part, and are separated by symmetry.
     """
     size = hann.shape[0]
     n_samples = samples.shape[0]

@@ -11,11 +11,11 @@ __all__ = ["FunctionModel"]
 
 
 class FunctionModel(Model):
-    """Makes ``function(audio) -> mapping`` a :class:`voxgate.Model`: audio, result, errors and threads exactly as
-    for :meth:`voxgate.Model.infer`.
+    """A :class:`voxgate.Model` that calls ``function(audio) -> mapping``: audio, result, errors and threads as in
+    :meth:`voxgate.Model.infer`.
 
-    The function may carry ``sample_rate``, ``threads`` and ``holds_gil`` as attributes, with the meaning they have on
-    a model::
+    The function may have the attributes ``sample_rate``, ``threads`` and ``holds_gil``, with their meaning on a
+    model::
 
         def loudness(audio):
             return {"rms": float(np.sqrt(np.mean(audio**2)))}
@@ -24,7 +24,7 @@ class FunctionModel(Model):
     """
 
     def __init__(self, function: Callable[..., Mapping[str, Any]], options: Mapping[str, Any] | None = None) -> None:
-        """`options` are handed to every call as keyword arguments."""
+        """`options`: keyword arguments of every call."""
         self._function = function
         self._options = dict(options or {})
         self.name = getattr(function, "__name__", type(function).__name__)

@@ -1,4 +1,4 @@
-"""From the words in a configuration to a model that is ready to be warmed up."""
+"""Finds, imports and constructs the model that a configuration names."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from voxgate.errors import ConfigError, ModelLoadError, text_of
 from voxgate.models.base import Model
 from voxgate.models.function import FunctionModel
 from voxgate.models.options import convert
+from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 
 __all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model"]
 
@@ -33,10 +34,8 @@ _BUILT_IN = {
     "pitch": "voxgate.models.pitch:Pitch",
     "pocketsphinx": "voxgate.models.pocketsphinx:PocketSphinx",
 }
-"""Kept here as well as in the package's metadata, so that a source tree that is not installed knows them; they win
-over entry points of other packages, so that installing a package never changes what a name of ours means."""
-
-_LOWEST_HZ, _HIGHEST_HZ = 4_000, 192_000
+"""Also in the metadata of the package; here for a source tree that is not installed. They take precedence over entry
+points of other packages, so that installing a package never changes the meaning of these names."""
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
 _INSTALLED = tuple(
@@ -49,16 +48,15 @@ _Parameters = dict[str, inspect.Parameter]
 
 
 def available_models() -> dict[str, str]:
-    """The names :func:`load_model` knows, each with the ``module:attribute`` behind it; nothing is imported."""
-    from importlib import metadata  # Slow to import, and not needed by who only writes a model.
+    """The names of all models, with their ``module:attribute``; imports nothing."""
+    from importlib import metadata  # Slow to import, and not needed to write a model.
 
     found = {point.name: point.value for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
     return dict(sorted({**found, **_BUILT_IN}.items()))
 
 
 def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
-    """Imports and constructs a model. Blocking, possibly for seconds: not for the event loop's thread once the server
-    runs.
+    """Imports and constructs a model. It may block for seconds; do not call it on a running event loop.
 
     `spec` is one of
 
@@ -66,13 +64,13 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
     - ``"name:ARG"``: the same, with ARG as the first argument of its constructor, as in ``"onnx:speech.onnx"``,
     - ``"pkg.module:attribute"``: anything importable; the current directory is searched first. The attribute (dots
       reach into classes) is a :class:`voxgate.Model` subclass or instance, a function ``f(audio) -> dict``, or a
-      factory: a callable or class that takes the options alone and returns a Model or such a function. What cannot run
-      without one positional argument that no option fills is taken for a function of the audio.
+      factory: a callable or class that takes only the options and returns a Model or such a function. A callable with
+      a required positional argument that no option fills is a function of the audio.
 
     `options` are keyword arguments of the constructor or factory, or of every call of a function; each is converted to
-    the type that its annotation names (see :mod:`.options`).
+    the type of its annotation (see :mod:`.options`).
 
-    Raises :class:`voxgate.errors.ModelLoadError`, saying what was expected, what came and what to do.
+    Raises :class:`voxgate.errors.ModelLoadError` with the expected and the actual value, and a remedy.
     """
     options = dict(options or {})
     place, arguments = _place(spec)
@@ -82,14 +80,14 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
 
 
 def find_model(spec: str) -> Any:
-    """What `spec` names, imported and not called: a class, an instance, a function or a factory. For what can be read
-    from it without making the model. Raises ModelLoadError as :func:`load_model` does.
+    """The object that `spec` names, imported but not called: a class, an instance, a function or a factory. Raises
+    ModelLoadError like :func:`load_model`.
     """
     return _fetch(spec, _place(spec)[0])
 
 
 def _place(spec: str) -> tuple[str, tuple[str, ...]]:
-    """The ``module:attribute`` behind `spec`, and the arguments that stand after its colon."""
+    """The ``module:attribute`` of `spec`, and the arguments after its colon."""
     name, colon, argument = spec.partition(":")
     known = available_models()
     if name in known:
@@ -118,15 +116,15 @@ def _search_current_directory() -> None:
 
 
 def explained(error: BaseException) -> str:
-    """What a model raised, and where, in one line."""
+    """The exception of a model and its position, in one line."""
     return f"{type(error).__name__}: {text_of(error)}{failed_at(error)}"
 
 
 def failed_at(error: BaseException) -> str:
-    """Where a model failed, to be appended to the text of its exception: `` (deep.py, line 4, in load)``.
+    """The position of a model's failure, as a suffix of the exception's text: `` (deep.py, line 4, in load)``.
 
-    The innermost frame of the model's own code, else of a library it uses; empty when Voxgate's own code alone was
-    involved, or the exception says it already (a SyntaxError).
+    It is the innermost frame of the model's code, else of a library; empty for frames of Voxgate alone, and for a
+    SyntaxError, whose text contains the position.
     """
     if isinstance(error, SyntaxError):
         return ""
@@ -223,13 +221,11 @@ def _construct(spec: str, found: Any, arguments: tuple[str, ...], options: dict[
 
 
 def _takes_audio(function: Callable[..., Any], arguments: tuple[str, ...], options: Mapping[str, Any]) -> bool:
-    """Whether `function` is f(audio) rather than a factory: it needs one positional argument, and no option fills
-    that.
-    """
+    """Whether `function` is f(audio) and not a factory: it requires a positional argument that no option fills."""
     if arguments:
         return False
     parameters = _parameters(function)
-    if parameters is None:  # Written in C and without a signature: no factory of ours.
+    if parameters is None:  # Written in C, without a signature: not a factory.
         return True
     positional = _positional(parameters)
     if positional:
@@ -263,7 +259,7 @@ def _call_factory(spec: str, factory: Callable[..., Any], arguments: tuple[str, 
 
 
 def _parameters(function: Callable[..., Any]) -> _Parameters | None:
-    """None for what has no signature, as some callables written in C."""
+    """None for a callable without a signature, such as some written in C."""
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
@@ -282,7 +278,7 @@ def _options(
     arguments: tuple[str, ...],
     options: Mapping[str, Any],
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What is given, compared with what the signature takes and converted to its types."""
+    """`arguments` and `options`, checked against the signature and converted to its types."""
     if parameters is None:
         parameters = {"options": inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)}
     else:
@@ -291,7 +287,7 @@ def _options(
 
 
 def _check_options(spec: str, parameters: _Parameters, arguments: tuple[str, ...], options: Mapping[str, Any]) -> None:
-    """Compares what is given with what the signature takes, for better words than those of a TypeError."""
+    """Checks `arguments` and `options` against the signature, for a better text than that of a TypeError."""
     positional = [parameter.name for parameter in _positional(parameters)]
     takes_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
     if len(arguments) > len(positional) and not takes_any:
@@ -321,7 +317,7 @@ def _check_options(spec: str, parameters: _Parameters, arguments: tuple[str, ...
         raise ModelLoadError(f"model {spec!r}: the option {', '.join(map(repr, missing))} is required and missing")
 
 
-# --- what came out ---
+# --- checking ---
 
 
 def _check(spec: str, model: Model) -> None:
@@ -335,9 +331,9 @@ def _check(spec: str, model: Model) -> None:
                 " an async one; models run on threads of their own, where waiting is allowed"
             )
     rate, threads = model.sample_rate, model.threads
-    if isinstance(rate, bool) or not isinstance(rate, int) or not _LOWEST_HZ <= rate <= _HIGHEST_HZ:
+    if isinstance(rate, bool) or not isinstance(rate, int) or not MIN_RATE <= rate <= MAX_RATE:
         raise ModelLoadError(
-            f"model {spec!r}: sample_rate must be an integer of {_LOWEST_HZ}..{_HIGHEST_HZ} Hz, not {rate!r}"
+            f"model {spec!r}: sample_rate must be an integer of {MIN_RATE}..{MAX_RATE} Hz, not {rate!r}"
         )
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise ModelLoadError(f"model {spec!r}: threads must be None or an integer of at least 1, not {threads!r}")

@@ -1,4 +1,4 @@
-"""Packages that only some models need: found without an import, imported with clear words when they are missing."""
+"""Optional packages of models: found without an import, and with a clear error when they are missing."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["Needs"]
 
 
 class Needs(NamedTuple):
-    """What a model needs beyond Voxgate itself; a model's class carries it as ``needs``."""
+    """The optional package of a model, in the attribute ``needs`` of its class."""
 
     model: str
-    """The name of the model, for messages."""
+    """The name of the model, for errors."""
     module: str
-    """The module that must be importable."""
+    """The module to import."""
     extra: str
-    """The extra of Voxgate which installs it."""
+    """The extra of Voxgate that installs it."""
 
     @property
     def install(self) -> str:
-        """The command to type."""
+        """The command that installs it."""
         return f"pip install 'voxgate[{self.extra}]'"
 
     @property
@@ -32,7 +32,7 @@ class Needs(NamedTuple):
         """Whether the module can be found. Nothing is imported."""
         try:
             return importlib.util.find_spec(self.module) is not None
-        except (ImportError, ValueError):  # ValueError: somebody put a thing without a spec into sys.modules
+        except (ImportError, ValueError):  # ValueError: the entry in sys.modules has no spec
             return False
 
     def check(self) -> None:
@@ -42,7 +42,7 @@ class Needs(NamedTuple):
 
     def load(self) -> ModuleType:
         """Imports the module. Raises :class:`ModelLoadError`: with the install line when it is missing, with the
-        reason when it is there but cannot be imported.
+        reason when its import fails.
         """
         try:
             return importlib.import_module(self.module)

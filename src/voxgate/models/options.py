@@ -1,4 +1,4 @@
-"""The options of a model, converted to the types that its constructor's annotations name."""
+"""Converts the options of a model to the types of its constructor's annotations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import enum
 import functools
 import inspect
 import itertools
-import json
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -16,16 +15,15 @@ from typing import Any, Final
 import msgspec
 
 from voxgate.config.option_text import OptionText
-from voxgate.errors import ModelLoadError
+from voxgate.errors import ModelLoadError, shown
 
 __all__ = ["convert"]
 
 _SWITCHES: Final = {"yes": True, "on": True, "no": False, "off": False}
-_ECHO_CHARACTERS: Final = 80
 
 
 class _UnknownType(Exception):
-    """The annotation names a type whose values no configuration can say: the value is the model's own concern."""
+    """No configuration has values of the annotated type; the value is passed as it is."""
 
 
 def convert(
@@ -35,11 +33,11 @@ def convert(
     arguments: tuple[str, ...],
     options: Mapping[str, Any],
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """`arguments` and `options` as `function` wants them; its `parameters` are there for each of them.
+    """`arguments` and `options`, converted to the types of the `parameters` of `function`.
 
-    A parameter without an annotation, or with one that no configuration can say (a callable, a class of the model's
-    own), takes its value as it is; text of the environment or of a flag becomes what it looks like. Raises
-    ModelLoadError, with what was expected and what came, for a value that the annotation does not allow.
+    A parameter without an annotation, or with a type that no configuration can express (a callable, a class of the
+    model), gets its value as it is; text of the environment or of a flag becomes the value that it looks like. Raises
+    ModelLoadError, with the expected type and the value, for a value that the annotation does not allow.
     """
     namespace = _namespace(function)
     positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -53,7 +51,7 @@ def convert(
         except ValueError as error:
             detail = f" ({error})" if "$" in str(error) else ""
             raise ModelLoadError(
-                f"model {spec!r}: the option {name!r} must be {_expected(annotation)}, got {_show(value)}{detail}"
+                f"model {spec!r}: the option {name!r} must be {_expected(annotation)}, got {shown(value)}{detail}"
             ) from None
 
     filled = itertools.chain(positional, itertools.repeat(more))
@@ -64,7 +62,7 @@ def convert(
 
 
 def _namespace(function: Callable[..., Any]) -> dict[str, Any]:
-    """Where the names of the annotations of `function` mean something."""
+    """The namespace of the annotations of `function`."""
     while isinstance(function, functools.partial):
         function = function.func
     if inspect.isclass(function):
@@ -76,18 +74,18 @@ def _namespace(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _evaluated(annotation: Any, namespace: dict[str, Any]) -> Any:
-    """The annotation behind its text, if it is one; empty for what means nothing there."""
+    """The annotation, evaluated if it is text; empty when that fails."""
     if not isinstance(annotation, str):
         return annotation
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
         return typing.get_type_hints(holder, globalns=namespace, include_extras=True)["it"]
-    except Exception:  # any code can stand in an annotation, and names may be there for a type checker alone
+    except Exception:  # an annotation may contain any code, and names that only a type checker has
         return inspect.Parameter.empty
 
 
 def _converted(value: Any, annotation: Any) -> Any:
-    """ValueError (msgspec.ValidationError is one) when no reading of the value is allowed."""
+    """The value as the annotated type. Raises ValueError (such as msgspec.ValidationError) when no reading fits."""
     guess = value.guess if isinstance(value, OptionText) else value
     if annotation is inspect.Parameter.empty:
         return guess
@@ -107,7 +105,7 @@ def _converted(value: Any, annotation: Any) -> Any:
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """The annotation; its parts, when msgspec does not know the union."""
+    """The annotation, or its parts when msgspec does not support the union."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         try:
             msgspec.json.Decoder(annotation)
@@ -117,7 +115,7 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
 
 
 def _readings(value: Any) -> Iterator[tuple[Any, bool]]:
-    """What the value can be read as, the most likely first, and whether it is to be taken by its own type alone."""
+    """The possible readings of the value, the most likely first, and whether msgspec checks their type strictly."""
     if isinstance(value, OptionText):
         yield value.guess, True
         value = str(value)
@@ -162,15 +160,10 @@ def _expected(annotation: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_expected(part) for part in parts if part is not type(None))
     if origin is typing.Literal:
-        return f"one of {', '.join(_show(part) for part in parts)}"
+        return f"one of {', '.join(shown(part) for part in parts)}"
     if inspect.isclass(annotation) and origin is None:
         if issubclass(annotation, enum.Enum):
-            return f"one of {', '.join(_show(member.value) for member in annotation)}"
+            return f"one of {', '.join(shown(member.value) for member in annotation)}"
         if issubclass(annotation, PurePath):
             return "a path"
     return inspect.formatannotation(annotation).replace("typing.", "").replace("collections.abc.", "")
-
-
-def _show(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= _ECHO_CHARACTERS else f"{text[: _ECHO_CHARACTERS - 1]}…"

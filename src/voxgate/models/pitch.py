@@ -1,4 +1,4 @@
-"""A real stateful model without weights: the melody of a voice, followed through its stream, computed in Numba."""
+"""A stateful model without weights: the pitch of a voice through its stream, computed in Numba."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from voxgate.models.base import Model, Samples
 from voxgate.models.compiling import compiled
+from voxgate.models.ranges import check_number
 
 __all__ = ["Pitch"]
 
@@ -31,47 +32,47 @@ Integers: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
 class Pitch(Model):
-    """Follows the fundamental frequency of one voice, one value every 10 ms. An answer has these keys, in this order:
+    """Tracks the fundamental frequency of one voice, one value every 10 ms. The answer has these keys, in this order:
 
     ``pitch_start_s``
-        where the hop of the first value below starts, seconds since the start of the session (of the audio, on the
-        routes where calls know nothing of each other). The values of a session lie end to end, whatever the calls.
+        the start of the first hop below, in seconds since the start of the session (of the audio, on the routes with
+        independent calls). The values of a session are contiguous over its calls.
     ``hop_s``
-        0.01: how far apart they are.
+        0.01: the distance of the values.
     ``pitch_hz``
-        a list: the pitch of each hop, None where there is none (silence, noise, a voiceless consonant).
+        a list: the pitch of each hop, None without pitch (silence, noise, a voiceless consonant).
     ``voicing``
-        a list: how periodic each hop is, 0 (not at all) to 1; that of the chosen period, or where there is no pitch,
-        of the best there was. Below -60 dBFS: 0.
+        a list: how periodic each hop is, 0 (not at all) to 1; that of the chosen period, or without pitch,
+        that of the best period. Below -60 dBFS: 0.
     ``median_pitch_hz``
-        median over the hops of this answer with a pitch, None when there are none.
+        median over the hops with a pitch in this answer, None without any.
     ``voiced_ratio``
         hops with a pitch / all hops of this answer.
 
-    **Stateful**, it answers about hops whose surroundings are known: a hop is decided `lookahead_ms` and about 16 ms
-    (at 60 Hz) after its end, and :meth:`finish` answers about the rest. n samples give ceil(n / 160) values in all, and
-    however the audio was cut into calls, the values are the same to the last bit. :meth:`infer` gives those of a whole
-    recording at once.
+    **Stateful**: a hop is decided `lookahead_ms` and about 16 ms (at 60 Hz) after its end, and :meth:`finish` returns
+    the rest. n samples give ceil(n / 160) values in total, bit for bit the same however the audio is split into calls.
+    :meth:`infer` returns those of a whole recording at once.
 
     **Method.** Candidates by YIN (A. de Cheveigné, H. Kawahara, JASA 111(4), 2002: difference function over 25 ms,
-    cumulative mean normalisation, parabolic interpolation), up to 5 local minima around each hop; between them and "no
-    pitch" the cheapest path (Viterbi), where a leap costs by the octave and so does a change between voiced and
-    unvoiced, as in P. Boersma's method (IFA Proceedings 17, 1993). The path is decided with a fixed lag.
+    cumulative mean normalisation, parabolic interpolation), up to 5 local minima around each hop; the
+    cheapest path (Viterbi) through them and "no pitch", where a jump costs by the octave and a change between voiced
+    and unvoiced has a cost too, as in P. Boersma's method (IFA Proceedings 17, 1993). The path is decided with a fixed
+    lag.
 
-    The GIL is released while it computes, apart from some microseconds per call. Any number of threads may call it at
+    The GIL is released, except for some microseconds per call. Any number of threads may call it at
     once, for different states. Samples that are not finite count as 0, those beyond -1..1 are clipped.
     """
 
     name = "pitch"
 
     def __init__(self, *, lowest_hz: float = 60.0, highest_hz: float = 500.0, lookahead_ms: int = 50) -> None:
-        """lowest_hz: 40..400, the lower the slower. highest_hz: 100..1000, at least twice lowest_hz. lookahead_ms:
-        0..500, in steps of 10; more of it gives fewer octave errors and later answers. Raises ValueError naming the
+        """lowest_hz: 40..400; a lower one is slower. highest_hz: 100..1000, at least twice lowest_hz. lookahead_ms:
+        0..500, in steps of 10; a longer one gives fewer octave errors and later answers. Raises ValueError naming the
         option, the value and the range.
         """
-        _in_range("lowest_hz", lowest_hz, 40, 400)
-        _in_range("highest_hz", highest_hz, 100, 1000)
-        _in_range("lookahead_ms", lookahead_ms, 0, 500)
+        check_number("lowest_hz", lowest_hz, 40, 400)
+        check_number("highest_hz", highest_hz, 100, 1000)
+        check_number("lookahead_ms", lookahead_ms, 0, 500)
         if highest_hz < 2 * lowest_hz:
             raise ValueError(f"highest_hz must be at least twice lowest_hz ({lowest_hz:g}), not {highest_hz:g}")
         rate = self.sample_rate
@@ -101,14 +102,12 @@ class Pitch(Model):
         return self._answer(first, decided) if decided.shape[1] else None
 
     def _advance(self, audio: Samples, state: _State) -> Floats:
-        """Takes more audio; gives the hops that are decided by it: float64 (2, hops), pitches (Hz, 0: none) and
-        voicing.
-        """
+        """Takes audio and returns the hops that it decides: float64 (2, hops), pitches (Hz, 0: none) and voicing."""
         state.n_samples += len(audio)
         return self._track(np.concatenate([state.rest, _sane(audio)]), state)
 
     def _conclude(self, state: _State) -> Floats:
-        """The hops that are left, with silence after the end."""
+        """The remaining hops, with silence after the end."""
         n_left = -(-state.n_samples // self._hop_samples) - state.n_hops
         needed = (n_left - 1) * self._hop_samples + self._frame_samples
         silence = np.zeros(max(0, needed - len(state.rest)) if n_left else 0, np.float32)
@@ -157,7 +156,7 @@ class Pitch(Model):
 
 
 class _State:
-    """What the tracker keeps of a channel: the audio that later hops still need, and the paths that are still open.
+    """The state of a channel: the audio that later hops need, and the undecided paths.
 
     The rows of the tables are the last hops, hop n in row n % n_rows: the lookahead, the one before it that it decides,
     and the one before that, from which the paths come. The columns are the slots of a hop.
@@ -193,13 +192,6 @@ def _sane(audio: Samples) -> Samples:
     if bool(np.all(np.abs(samples) <= 1.0)):  # false for NaN, too
         return samples
     return np.clip(np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0), np.float32(-1.0), np.float32(1.0))
-
-
-def _in_range(option: str, value: float, lowest: float, highest: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{option} must be a number of {lowest:g}..{highest:g}, not {value!r}")
-    if not lowest <= value <= highest:
-        raise ValueError(f"{option} must be within {lowest:g}..{highest:g}, not {value:g}")
 
 
 @compiled(

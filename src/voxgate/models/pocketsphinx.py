@@ -1,4 +1,4 @@
-"""Speech to text that works offline from one wheel: CMU PocketSphinx."""
+"""Offline speech to text from one wheel: CMU PocketSphinx."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from voxgate.models.optional import Needs
 __all__ = ["PocketSphinx"]
 
 _VARIANT = re.compile(r"\(\d+\)$")
-"""How the dictionary marks the second, third ... pronunciation of a word."""
+"""The mark of the second, third ... pronunciation of a word in the dictionary."""
 _FILLER = re.compile(r"<.*>|\[.*\]|\+\+.*\+\+")
-"""Silence, breath and noise, in the ways in which acoustic models spell them."""
+"""The words of acoustic models for silence, breath and noise."""
 
 
 class PocketSphinx(Model):
@@ -27,21 +27,20 @@ class PocketSphinx(Model):
     The answer:
 
     ``text``
-        the words, lower case, without punctuation; empty when none was found.
+        the words, lower case, without punctuation; empty when there are none.
     ``words``
-        a list of ``{"word", "start", "end", "probability"}``: seconds from the start of the audio that was given,
-        and how sure the decoder is of this word among its neighbours, 0..1. Silences and noises are left out.
+        a list of ``{"word", "start", "end", "probability"}``: seconds from the start of the audio,
+        and the decoder's probability of this word between its neighbours, 0..1. Silences and noises are left out.
 
-    A small, old recogniser: it follows clear speech in a quiet room, gets many words wrong, and needs no network, no
-    GPU and no second file.
+    A small, old recogniser: it understands clear speech in a quiet room, gets many words wrong, and needs no network,
+    GPU or further file.
 
-    Its decoder holds the GIL for as long as it computes, about a tenth of the length of the audio, and costs a quarter
-    of a second and 90 MB to make. So an instance has one decoder and runs one call at a time; more speed comes from
-    more processes. What came before leaves no trace in an answer: the decoder starts each call from
-    its first state and normalises over the whole utterance.
+    The decoder holds the GIL while it computes, about a tenth of the length of the audio, and takes a quarter of a
+    second and 90 MB to make. An instance has one decoder and runs one call at a time; for more speed, use more
+    processes. Calls do not influence each other: the decoder starts each one from its initial state and normalises
+    over the whole utterance.
 
-    The decoder is made by :meth:`warm_up` or by the first call, so that an instance which only answers questions about
-    itself costs nothing.
+    :meth:`warm_up` or the first call makes the decoder, so that an instance that is only inspected is cheap.
     """
 
     name = "pocketsphinx"
@@ -59,12 +58,12 @@ class PocketSphinx(Model):
         jsgf: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """Paths, each in place of what the wheel brings: `hmm`, the directory of an acoustic model for 16 kHz; `lm`,
+        """Paths that replace files of the wheel: `hmm`, the directory of an acoustic model for 16 kHz; `lm`,
         a language model; `dict`, a pronunciation dictionary; `jsgf`, a grammar (instead of any language model).
         `settings`: further settings of the decoder by their own names, such as ``{"maxhmmpf": 3000}``.
 
-        Raises ValueError for a path where nothing is, for `lm` with `jsgf`, and for settings that are given twice;
-        ModelLoadError without the package. What the decoder itself refuses is found when it is made.
+        Raises ValueError for a path that does not exist, for `lm` with `jsgf`, and for settings that are given twice;
+        ModelLoadError without the package. Errors of the decoder itself are raised when it is made.
         """
         paths = {"hmm": hmm, "lm": lm, "dict": dict, "jsgf": jsgf}
         self._config = {key: _existing(key, path) for key, path in paths.items() if path is not None}
@@ -87,7 +86,7 @@ class PocketSphinx(Model):
 
     def infer(self, audio: Samples) -> Mapping[str, Any]:
         pcm = np.clip(np.rint(audio * 32768.0), -32768, 32767).astype("<i2")
-        if not pcm.any():  # Digital silence: normalised, it becomes anything at all, with a probability of 1.
+        if not pcm.any():  # Digital silence: after normalisation, any word has a probability of 1.
             return {"text": "", "words": []}
         with self._lock:
             return self._decode(self._ready_decoder(), pcm.tobytes())
@@ -112,7 +111,7 @@ class PocketSphinx(Model):
         return self._decoder
 
     def _decode(self, decoder: Any, pcm: bytes) -> Mapping[str, Any]:
-        # Without this the estimate of the background noise goes over into the next call, maybe of another stream.
+        # Without this, the next call, possibly of another stream, would start with the noise estimate of this one.
         decoder.reinit_feat()
         decoder.start_utt()
         try:

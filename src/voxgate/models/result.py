@@ -1,4 +1,4 @@
-"""What a model may return. The engines, their trial calls and `voxgate models check` all ask here."""
+"""Checks of a model's results, for the engines, their trial calls and `voxgate models check`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ __all__ = ["BadResult", "check_batch", "result_of"]
 
 
 class BadResult(Exception):
-    """The model returned something that is no result. The text says what was expected and the type of what came,
-    never the value.
-    """
+    """The model returned an invalid result. The text names the expected and the actual type, never the value."""
 
 
 def result_of(answer: object) -> dict[str, Any]:
-    """The result that a model's answer is: a copy, so that a model which returns the same dict twice mixes nothing up.
+    """The model's answer as a result: a copy, because the model may return the same dict again.
 
-    Raises BadResult for anything but a mapping with string keys. Whether its values can be sent shows when it is
-    encoded (`messages.check_output`).
+    Raises BadResult for anything but a mapping with string keys. The values are checked when they are encoded.
     """
     if not isinstance(answer, Mapping):
         raise BadResult(f"expected a mapping with string keys, not an object of type {_type_of(answer)}")
@@ -30,7 +27,7 @@ def result_of(answer: object) -> dict[str, Any]:
 
 
 def check_batch(answers: object, n_items: int) -> None:
-    """Raises BadResult when `infer_batch` did not return one answer for each item; see `result_of` for each of them."""
+    """Raises BadResult when `infer_batch` did not return one answer for each item; see `result_of` for the answers."""
     if not isinstance(answers, Sequence) or isinstance(answers, (str, bytes)):
         raise BadResult(
             f"expected infer_batch to return a sequence of {n_items} mappings, not an object of type"

@@ -8,7 +8,11 @@ from msgspec import Struct
 
 from voxgate.errors import InvalidStart, shown
 
-__all__ = ["COMPANDED", "PCM_ENCODINGS", "AudioFormat", "check_format"]
+__all__ = ["COMPANDED", "MAX_RATE", "MIN_RATE", "PCM_ENCODINGS", "AudioFormat", "check_format"]
+
+#: The sample rates that Voxgate converts, in Hz, both included; those of `ext/voxgate/_native/types.pxd`.
+MIN_RATE: Final = 4_000
+MAX_RATE: Final = 192_000
 
 #: Linear PCM: the name of each form of a sample, by ``bit_depth`` and ``is_float``.
 PCM_ENCODINGS: Final = {
@@ -81,7 +85,7 @@ class AudioFormat(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 def check_format(
-    format: AudioFormat, max_channels: int = 8, min_sample_rate: int = 4000, max_sample_rate: int = 192_000
+    format: AudioFormat, max_channels: int = 8, min_sample_rate: int = MIN_RATE, max_sample_rate: int = MAX_RATE
 ) -> None:
     """Raise InvalidStart naming the field, its value and what is allowed, unless the server can decode `format`.
 

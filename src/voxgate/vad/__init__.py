@@ -4,8 +4,8 @@
     >>> vad.segments(samples, 44_100)                      # doctest: +SKIP
     [(0.1, 3.11), (3.3, 5.9)]
 
-Detection runs at the detector's rate (16 kHz for the built-in ones). The functions may be called from any thread, at
-the same time; what :func:`load_detector` returns is shared, and a detector that it makes has one caller at a time.
+Detection runs at the detector's rate (16 kHz for the built-in ones). Several threads may call the functions at once,
+and share the factory that :func:`load_detector` returns; a detector has one caller at a time.
 """
 
 from voxgate.vad.config import VadConfig

@@ -1,9 +1,9 @@
-"""The frames that one turn of the event loop brought, heard together.
+"""Batches the detector over the frames that arrive in one turn of the event loop.
 
-A server with many streams reads many sockets in one turn of its loop. What the detector has to look at of them is
-gathered, and looked at when the turn is over: the network's weights are fetched into the core's cache once for all of
-them, and not once for each. The busier the server, the more come together and the less one costs; on a quiet one a
-frame waits some microseconds for nobody.
+A server with many streams reads many sockets in one turn. The batcher collects the sessions whose frames are complete,
+and steps their detectors together at the end of the turn, so that the weights of the network are loaded into the core's
+cache once and not once per frame. The busier the server, the larger the batch and the cheaper a frame; on a quiet
+server a frame waits some microseconds.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable
 from itertools import islice
 
-from voxgate._native.session import VadEvent, VadSession, hear
+from voxgate._native.event import VadEvent
+from voxgate._native.session import VadSession
+from voxgate._native.session_batch import step_sessions
 
-# In one go: about a millisecond of work.
+# Sessions of one step: about a millisecond of work.
 MOST_SESSIONS = 256
 
 Outcome = list[VadEvent] | BaseException
@@ -22,34 +24,37 @@ OnFrames = Callable[[Outcome], None]
 
 
 class VadBatcher:
-    """Of one server process. Everything on the thread of its event loop."""
+    """One per server process. Thread: that of the event loop alone."""
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
-        """`call_soon`: the event loop's."""
+        """`call_soon`: that of the event loop."""
         self._call_soon = call_soon
         self.callbacks: dict[VadSession, OnFrames] = {}
         """Of the sessions that wait. Compiled code adds to it as `add` does."""
         self.share_s = 0.0
-        """How long the detector took for each session the last time."""
+        """The time of the last step, divided by its sessions, in seconds."""
 
     def add(self, session: VadSession, on_frames: OnFrames) -> None:
-        """`on_frames` is given what comes of the frames that wait in `session`, if anything does; it must not raise."""
+        """Step the waiting frames of `session` in this turn. `on_frames` gets its events, if there are any, or the
+        exception of a failure; it must not raise.
+        """
         is_first = not self.callbacks
         self.callbacks[session] = on_frames
         if is_first:
             self.schedule()
 
     def schedule(self) -> None:
-        self._call_soon(self._hear)
+        """Have the waiting sessions stepped in this turn of the event loop."""
+        self._call_soon(self._step)
 
     def discard(self, session: VadSession) -> None:
-        """Nobody wants to know any more."""
+        """Drop the session and its callback."""
         self.callbacks.pop(session, None)
 
-    def _hear(self) -> None:
+    def _step(self) -> None:
         waiting = self.callbacks
         if not waiting:
-            return  # they are gone
+            return  # all were discarded
         if len(waiting) <= MOST_SESSIONS:
             callbacks = waiting.copy()
             waiting.clear()
@@ -58,7 +63,7 @@ class VadBatcher:
             self.schedule()
         sessions = list(callbacks)
         began_s = time.perf_counter()
-        outcomes = hear(sessions)
+        outcomes = step_sessions(sessions)
         self.share_s = (time.perf_counter() - began_s) / len(sessions)
         for session, outcome in outcomes:
             callbacks[session](outcome)

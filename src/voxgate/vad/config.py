@@ -3,67 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any
 
 from voxgate._native.endpoint import EndpointConfig
-from voxgate.errors import InvalidStart
+from voxgate.errors import InvalidStart, shown
 from voxgate.protocol.requests import VadOptions
+from voxgate.protocol.vad_ranges import VAD_RANGES
 
 __all__ = ["VadConfig"]
-
-# Lowest, highest and unit of every setting. The highest negative_threshold is the threshold.
-_RANGES: Final[Mapping[str, tuple[float, float, str]]] = {
-    "threshold": (0.01, 0.99, ""),
-    "negative_threshold": (0, 0.99, ""),
-    "prefix_padding_ms": (0, 5000, " ms"),
-    "suffix_padding_ms": (0, 2000, " ms"),
-    "silence_duration_ms": (50, 10_000, " ms"),
-    "min_speech_ms": (0, 2000, " ms"),
-    "max_segment_s": (1, 300, " s"),
-    "interim_interval_ms": (50, 60_000, " ms"),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class VadConfig:
-    """When speech begins and ends. The rules stand in ``voxgate._native.endpoint``, the ranges in the table of
-    :meth:`check`.
-
-    ``threshold``: a frame at or above it is speech. ``negative_threshold``: a frame below it is silence; in between
-    nothing changes. ``prefix_padding_ms``, ``suffix_padding_ms``: audio added before the first and after the last
-    speech frame. ``silence_duration_ms``: silence that ends a segment. ``min_speech_ms``: shorter speech opens none.
-    ``max_segment_s``: a segment this long is cut, and goes on. ``interim_interval_ms``: audio between two interims.
+    """The rules by which speech begins and ends. ``voxgate._native.endpoint`` applies them; their ranges are
+    ``voxgate.protocol.vad_ranges.VAD_RANGES``. Immutable; any thread.
     """
 
     threshold: float = 0.5
+    """A frame with this probability or a higher one is speech."""
     negative_threshold: float = 0.35
+    """A frame with a lower probability is silence; between the two thresholds nothing changes."""
     prefix_padding_ms: float = 600
+    """Audio added before the first speech frame."""
     suffix_padding_ms: float = 0
+    """Audio added after the last speech frame."""
     silence_duration_ms: float = 600
+    """Silence that ends a segment."""
     min_speech_ms: float = 90
+    """Shorter speech opens no segment."""
     max_segment_s: float = 30.0
+    """A segment of this length is cut, and continues as the next one."""
     interim_interval_ms: float = 500
+    """Audio between two interims of a segment."""
 
     def check(self) -> None:
-        """Raise ValueError naming the field, its value and the range, unless all are in range (ends included).
+        """Raise ValueError naming the field, its range and its value, unless every field is in its range.
 
-        threshold 0.01..0.99, negative_threshold 0..threshold, prefix_padding_ms 0..5000, suffix_padding_ms 0..2000,
-        silence_duration_ms 50..10000, min_speech_ms 0..2000, max_segment_s 1..300, interim_interval_ms 50..60000.
+        The highest negative_threshold is the threshold.
         """
-        for name, (lowest, highest, unit) in _RANGES.items():
+        for name, (lowest, highest, unit) in VAD_RANGES.items():
             value = getattr(self, name)
             if name == "negative_threshold":
                 highest = self.threshold
             if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
-                raise ValueError(f"{name} must be {lowest}..{highest}{unit}, got {_show(value)}")
+                raise ValueError(f"{name} must be {lowest}..{highest}{unit and f' {unit}'}, got {shown(value)}")
 
     def changed(self, **changes: Any) -> VadConfig:
-        """A checked copy with these fields; None leaves a field as it is. ValueError as :meth:`check`, TypeError for an
-        unknown field.
+        """A checked copy with these fields changed; None leaves a field as it is.
 
-        Where only the threshold is given, and is below the negative threshold so far, the latter is lowered to it.
+        A threshold that comes without a negative threshold, and is below the present one, also lowers the negative
+        threshold. Raises ValueError like :meth:`check`, and TypeError for an unknown field.
         """
         given = {name: value for name, value in changes.items() if value is not None}
         changed = replace(self, **given)
@@ -73,8 +63,8 @@ class VadConfig:
         return changed
 
     def merged(self, options: VadOptions | None) -> VadConfig:
-        """These settings with a client's options over them. InvalidStart naming field, value and range. See
-        :meth:`changed`.
+        """A copy with a client's options, as :meth:`changed` makes it. Raises InvalidStart naming the field, its range
+        and its value.
         """
         if options is None:
             return self
@@ -84,10 +74,10 @@ class VadConfig:
             raise InvalidStart(f"vad.{exc}") from None
 
     def to_endpoint(self, frame_samples: int, sample_rate: int, interims: bool = False) -> EndpointConfig:
-        """The same in samples, for frames of ``frame_samples`` at ``sample_rate`` Hz, each time rounded to the nearest
-        sample.
+        """The rules in samples, for frames of ``frame_samples`` samples at ``sample_rate`` Hz.
 
-        Without ``interims`` the endpointer makes none. ValueError as :meth:`check`.
+        Each duration is rounded to the nearest sample. Without ``interims`` the endpointer makes no interims. Raises
+        ValueError like :meth:`check`.
         """
         self.check()
 
@@ -107,11 +97,4 @@ class VadConfig:
         )
 
 
-def _show(value: object) -> str:
-    """For an error: a number as it is, unless it is absurdly long."""
-    if isinstance(value, int) and abs(value) >= 10**20:
-        return f"an integer of {value.bit_length()} bits"
-    return repr(value)[:80]
-
-
-assert set(_RANGES) == {field.name for field in fields(VadConfig)}
+assert set(VAD_RANGES) == {field.name for field in fields(VadConfig)}

@@ -1,6 +1,6 @@
 """The detectors, by name.
 
-What :func:`load_detector` returns is shared between threads; a detector that it makes has one caller at a time.
+Threads may share the factory that :func:`load_detector` returns; a detector has one caller at a time.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from voxgate._native.detector import CallableDetector, Detector
 from voxgate._native.energy import EnergyDetector
 from voxgate._native.silero import SileroDetector, SileroNetwork
 from voxgate.errors import ConfigError
+from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 from voxgate.vad.weights import default_path, load_weights
 
 __all__ = ["DETECTORS", "DetectorFactory", "load_detector"]
 
-#: The detectors that have a name of their own.
+#: The built-in detectors.
 DETECTORS: Final = ("silero", "energy")
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorFactory:
-    """Makes the detectors of one kind; what they share (weights) is loaded. Any thread; see :func:`load_detector`.
+    """Makes detectors of one kind, which share their weights. Any thread; see :func:`load_detector`.
 
-    ``frame_samples``: samples of a frame. ``sample_rate``: Hz, of the audio the detectors take.
+    ``frame_samples``: samples per frame. ``sample_rate``: of the detectors' audio, in Hz.
     """
 
     name: str
@@ -41,20 +42,20 @@ class DetectorFactory:
     make: Callable[[int], Detector]
 
     def create(self, channels: int = 1) -> Detector:
-        """A new detector for this many channels, which has heard nothing."""
+        """A new detector for this many channels, in its initial state."""
         return self.make(channels)
 
 
 def load_detector(name: str = "silero", weights: str | os.PathLike[str] | None = None) -> DetectorFactory:
-    """The factory of a detector. Everything that can be wrong is found here, never at the first frame.
+    """The factory of a detector. Every fault of the detector is found here, not at the first frame.
 
-    ``name``: "silero" (the neural network; ``weights`` is the path of a weights file, None takes the installed ones; a
-    file is loaded once per process), "energy" (level above the noise floor), or "pkg.module:attr" for one written in
-    Python: a class, or a function without arguments, whose objects have ``frame_samples``, ``sample_rate`` (Hz) and
-    ``probability(frame) -> float``, frame float32 of shape (frame_samples,). Every channel gets an object of its own;
-    of a ready-made object, a deep copy.
+    ``name``: "silero" (the neural network; ``weights`` is the path of a weights file, None: the installed ones; a file
+    is loaded once per process), "energy" (level above the noise floor), or "pkg.module:attr" for one written in Python:
+    a class, or a function without arguments, that makes objects with ``frame_samples``, ``sample_rate`` (Hz) and
+    ``probability(frame) -> float``, frame float32 of shape (frame_samples,). Every channel gets its own object; of a
+    ready-made object, a deep copy.
 
-    WeightsError for the weights, ConfigError for everything else.
+    Raises WeightsError for the weights and ConfigError for everything else.
     """
     if name == "silero":
         network = _silero_network(weights)
@@ -97,7 +98,7 @@ def _python_detector(name: str) -> DetectorFactory:
 
     ready_made = not isinstance(found, type) and hasattr(found, "probability")
     if ready_made:
-        # Kept apart from the module's own object, which somebody else may be using.
+        # A copy now: other code may use and change the module's own object later.
         try:
             pristine = copy.deepcopy(found)
         except Exception as exc:
@@ -119,7 +120,7 @@ def _python_detector(name: str) -> DetectorFactory:
     if not callable(getattr(probe, "probability", None)):
         raise ConfigError(f"detector {name!r} has no method probability(frame)")
     sizes = {}
-    for field, lowest, highest in (("sample_rate", 4000, 192_000), ("frame_samples", 1, 1 << 20)):
+    for field, lowest, highest in (("sample_rate", MIN_RATE, MAX_RATE), ("frame_samples", 1, 1 << 20)):
         value = getattr(probe, field, None)
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
             raise ConfigError(f"detector {name!r}: {field} must be an integer, {lowest}..{highest}, got {value!r}")

@@ -4,7 +4,7 @@
     >>> vad.segments(samples, 44_100)                      # doctest: +SKIP
     [(0.1, 3.11), (3.3, 5.9)]
 
-The functions may be called from any thread, at the same time.
+Several threads may call the functions at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from voxgate._native.session import SPEECH_CUT, SPEECH_END, VadEvent, VadSession
+from voxgate._native.event import SPEECH_CUT, SPEECH_END, VadEvent
+from voxgate._native.session import VadSession
 from voxgate.audio.decoder import StreamDecoder
 from voxgate.protocol.formats import AudioFormat
 from voxgate.vad.config import VadConfig
@@ -26,7 +27,7 @@ __all__ = ["segments", "segments_of_channels", "speech_probabilities"]
 Audio = npt.NDArray[np.float32]
 
 
-# A whole file is fed in slices of this length, so that the audio of its segments is never there all at once.
+# A file is fed in slices of this length, so that the audio of all its segments is never in memory at once.
 _SLICE_S: Final = 10
 
 
@@ -34,11 +35,11 @@ def speech_probabilities(samples: npt.ArrayLike, sample_rate: int, detector: str
     """The probability of speech in each frame of the detector: float32, shape (frames,), 0..1.
 
     ``samples``: shape (n,), at ``sample_rate`` Hz (4000..192000), as a client would send them: floats, -1..1, or
-    integers (int16, int32, uint8 with silence at 128). They are decoded and resampled as a server with the default
-    resampler does it, so floats beyond -1..1 are clipped, and those that are not finite count as 0. The last partial
-    frame counts, filled up with zeros: frame ``i`` covers the time from ``i * frame_samples / sample_rate`` of the
-    detector on. ``detector``: a name for :func:`load_detector`, or what it returned. ValueError for another shape and
-    other integers; the errors of load_detector. The GIL is released.
+    integers (int16, int32, uint8 with silence at 128). They are decoded and resampled as in a server with the default
+    resampler: floats beyond -1..1 are clipped, and NaN and infinity become 0. The last partial frame is padded with
+    zeros. Frame ``i`` starts at ``i * frame_samples / sample_rate`` seconds, with both values of the detector.
+    ``detector``: a name for :func:`load_detector`, or its result. Raises ValueError for another shape or dtype, and the
+    errors of load_detector. Releases the GIL.
     """
     factory = load_detector(detector) if isinstance(detector, str) else detector
     planes = np.concatenate(list(_received(factory, _mono(samples), sample_rate)), axis=1)
@@ -53,11 +54,11 @@ def segments(
     config: VadConfig | None = None,
     detector: str | DetectorFactory = "silero",
 ) -> list[tuple[float, float]]:
-    """Where somebody speaks: (start, end) in seconds from the start of the samples, in order, not overlapping, none
+    """The segments of speech: (start, end) in seconds from the start of the samples, in order, without overlaps, none
     empty.
 
-    Exactly the segments a server with these settings would cut: with padding, and cut at ``max_segment_s``, where the
-    next one begins. ``config``: None is ``VadConfig()``; ValueError when out of range. Everything else as in
+    They are the segments of a server with these settings: with padding, and cut at ``max_segment_s``, where the next
+    one begins. ``config``: None is ``VadConfig()``; ValueError when out of range. Everything else as in
     :func:`speech_probabilities`.
     """
     return segments_of_channels(_mono(samples), sample_rate, config, detector)[0]
@@ -69,7 +70,7 @@ def segments_of_channels(
     config: VadConfig | None = None,
     detector: str | DetectorFactory = "silero",
 ) -> list[list[tuple[float, float]]]:
-    """:func:`segments` of each channel of ``planes``, shape (channels, n), 1..256 channels; the detector takes them
+    """:func:`segments` of each channel of ``planes``, shape (channels, n), 1..256 channels, which the detector steps
     together.
     """
     array = np.asarray(planes)
@@ -80,7 +81,7 @@ def segments_of_channels(
     received = _received(factory, array, sample_rate)
     session = VadSession(factory.create(len(array)), rules)
     found: list[list[tuple[float, float]]] = [[] for _ in array]
-    # Resampling rounds the length up to half a sample; no time may lie beyond the end.
+    # Resampling rounds the length up by as much as half a sample; no segment may end after the samples.
     duration_s = array.shape[1] / sample_rate
     for event in _events(session, received):
         if event.kind in (SPEECH_END, SPEECH_CUT) and event.end_pos > event.start_pos:
@@ -107,9 +108,9 @@ _WIRE_FORMATS: Final[Mapping[str, tuple[int, bool]]] = {
 
 
 def _received(factory: DetectorFactory, planes: npt.NDArray[Any], sample_rate: int) -> Iterator[Audio]:
-    """Planes, shape (channels, n), in slices as the server of a client that sends them would hand them to the detector.
+    """Planes, shape (channels, n), in slices: decoded and resampled as in a server.
 
-    ValueError for a dtype that has no format on the wire, and for a rate or a number of channels out of range.
+    Raises ValueError for a dtype without a format on the wire, and for a rate or a number of channels out of range.
     """
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer) or sample_rate < 1:
         raise ValueError(f"sample_rate must be a positive integer (Hz), got {sample_rate!r}")

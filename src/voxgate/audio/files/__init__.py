@@ -1,4 +1,4 @@
-"""Sound files, from disks and pipes, in blocks: what a file claims about its own length is checked, never believed."""
+"""Sound files, from disks and pipes, in blocks. The length that a header claims is checked against the content."""
 
 from voxgate.audio.files.container import container_of, may_become_container
 from voxgate.audio.files.errors import SoundFileError

@@ -1,4 +1,4 @@
-"""What the first bytes of a file say about it."""
+"""The container of a file, recognised by its first bytes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Final
 __all__ = ["SIGNATURE_BYTES", "container_of", "may_become_container"]
 
 SIGNATURE_BYTES: Final = 12
-"""`container_of` needs no more."""
+"""The most bytes that `container_of` looks at."""
 
-# MPEG audio without an ID3 tag begins with 11 set bits, as a quiet s16 sample may do: it has no signature.
+# MPEG audio without an ID3 tag begins with 11 set bits, but so may quiet s16 samples: it has no signature.
 _SIGNATURES: Final = {
     b"RIFF": "WAV",
     b"RIFX": "WAV",
@@ -35,5 +35,5 @@ def container_of(head: bytes) -> str | None:
 
 
 def may_become_container(head: bytes) -> bool:
-    """Whether more bytes behind `head` could make it the beginning of a known container: it is too short to tell."""
+    """Whether `head` is too short to decide, and more bytes could make it the beginning of a known container."""
     return any(len(head) < len(signature) and signature.startswith(head) for signature in _SIGNATURES)

@@ -1,4 +1,4 @@
-"""What can be wrong with a sound file."""
+"""The error of sound files."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ __all__ = ["SoundFileError"]
 
 
 class SoundFileError(VoxgateError, ValueError):
-    """The content is not audio that can be read, or stops before its end; the text says how far it can be read."""
+    """The content is not readable audio, or ends early; the text says up to where it is readable."""

@@ -1,4 +1,4 @@
-"""Where the streams of a chained Ogg file begin and end."""
+"""The positions of the streams of a chained Ogg file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _BEGINS: Final = 2  # in the flags of a page: the first of its stream
 def find_links(file: BinaryIO, start: int) -> tuple[list[tuple[int, int]], bool]:
     """The links of an Ogg file from `start` on, each (position, bytes), and whether the last page is complete.
 
-    A link begins with the first pages of its streams. What lies between pages belongs to the link before it. Reads the
-    head of each page alone.
+    A link begins with the first pages of its streams. Bytes between pages belong to the link before them. Reads only
+    the head of each page.
     """
     end = file.seek(0, os.SEEK_END)
     begins = [start]

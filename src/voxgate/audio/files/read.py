@@ -17,8 +17,8 @@ _BLOCK_FRAMES: Final = 65_536
 def read_audio(source: str | PathLike[str] | BinaryIO) -> tuple[Planes, int]:
     """Read a whole file in any format libsndfile knows (WAV, FLAC, Ogg, MP3, ...): (planes, rate in Hz).
 
-    ``source``: a path, or a binary file, which is left open; either may be a pipe. OSError when a path cannot be
-    opened, ValueError when the content is not audio that can be read to its end.
+    ``source``: a path, or a binary file, which stays open; either may be a pipe. Raises OSError when a path cannot be
+    opened, and ValueError when the content is not audio that is readable to its end.
     """
     from voxgate.audio.files import open_sound_file
 

@@ -1,4 +1,4 @@
-"""Opens a sound file and gives its samples in blocks."""
+"""Opens a sound file and reads its samples in blocks."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _MAX_CHANNELS: Final = 256
 _MAX_RATE: Final = 1_000_000
 _READ_BYTES: Final = 65_536
 _MAX_PIPED_BYTES: Final = 4 * 2**30
-"""A pipe in a format that cannot be read as it comes is kept in a temporary file up to this length."""
+"""The longest pipe in a format that needs seeking; it is copied into a temporary file."""
 _MAX_HEAD_BYTES: Final = 16 * 2**20
-"""Of what stands before the samples in a pipe: it is kept until the format is known."""
+"""The longest header in a pipe; it is buffered until the format is known."""
 _MAX_FRAMES_PER_BYTE: Final = 65_536
-"""No format packs more than this; a header that claims more says nothing."""
+"""No format packs more; a header that claims more is ignored."""
 _TAGGED_BYTES: Final = 2**20
-"""The first frame of an MP3 lies within this, behind what ID3 says; a picture may stand there, too."""
-# Of STREAMINFO, behind "fLaC" and the head of its block: the number of samples, 36 bits, 4 of them in the first byte.
+"""The first frame of an MP3 is within this, after its ID3 tag, which may contain a picture."""
+# The number of samples in STREAMINFO, after "fLaC" and the head of the block: 36 bits, 4 of them in the first byte.
 _FLAC_TOTAL_AT: Final = 4 + 4 + 13
 
 
 class SoundFile:
-    """A sound file that was opened, with what its header says.
+    """An open sound file, and the content of its header.
 
     Threads: one caller at a time, not necessarily the one that opened it.
     """
@@ -50,11 +50,11 @@ class SoundFile:
     sample_rate: int
     """Hz."""
     is_float: bool
-    """The file holds floats; they may lie beyond -1..1 and be no numbers."""
+    """The file contains floats, which may be beyond -1..1 or not finite."""
     is_integer: bool
-    """The file holds integers, linear or companded. When it holds neither (MP3, Vorbis), decoding gives floats."""
+    """The file contains integers, linear or companded. Other codecs (MP3, Vorbis) decode to floats."""
     duration_s: float | None
-    """None when only reading to the end can tell."""
+    """None when it is only known at the end."""
 
     def __init__(self, name: str, parts: Iterator[_Part], close: Callable[[], None]) -> None:
         self.name = name
@@ -73,9 +73,9 @@ class SoundFile:
     def blocks(self, n_frames: int, dtype: str) -> Generator[Samples, None, None]:
         """The samples from the beginning, shape (frames, channels), `n_frames` at most and at least one at a time.
 
-        `dtype`: "int16" or "float32", integers scaled to it as libsndfile does. Once per file, which closes behind the
-        last block. SoundFileError after everything that can be decoded when the file is damaged or breaks off: its text
-        says where.
+        `dtype`: "int16" or "float32", integers scaled to it as libsndfile does. Call it once; the file
+        closes after the last block. Raises SoundFileError, after all blocks that can be decoded, when the file is
+        damaged or ends early; its text gives the position.
         """
         n_read = 0
         part: _Part | None = self._part
@@ -117,15 +117,15 @@ class SoundFile:
 def open_sound_file(source: str | bytes | os.PathLike[str] | BinaryIO) -> SoundFile:
     """Opens a file in any format that libsndfile knows, and reads its header.
 
-    `source`: a path, or an open binary file, which is read from where it stands and left open. Either may be a pipe:
-    WAV is read as it comes, anything else is first taken to its end, into a temporary file. OSError when it cannot be
-    opened or read, SoundFileError when it holds no audio that can be read.
+    `source`: a path, or an open binary file, which is read from its position and stays open. Either may be a pipe: WAV
+    is read as it arrives, any other format is first copied to its end, into a temporary file. Raises OSError when it
+    cannot be opened or read, and SoundFileError when it contains no readable audio.
     """
     if not isinstance(source, str | bytes | os.PathLike):
         name = getattr(source, "name", None)  # of an open descriptor it is a number
         shown = name if isinstance(name, str) else "stdin" if name == 0 else "the file"
         return _open(source, shown, None, lambda: None)
-    # A descriptor that the sound file owns and closes even when nobody came to read from it: an open file would warn.
+    # The sound file owns this descriptor and closes it also when nothing was read: an open file object would warn.
     with open(source, "rb") as opened:
         descriptor = os.dup(opened.fileno())
     file = open(descriptor, "rb", closefd=False)  # noqa: SIM115
@@ -170,7 +170,7 @@ def _open(file: BinaryIO, name: str, path: bytes | None, close: Callable[[], Non
 
 
 def _wav_header(head: bytes, file: BinaryIO, seen: io.BytesIO, file_bytes: int | None) -> WavHeader:
-    """What is read goes to `seen`, as far as it may be needed again: of a pipe."""
+    """The header. The bytes read from a pipe are also written to `seen`, because a pipe cannot seek back."""
 
     def read(n_bytes: int) -> bytes:
         nonlocal head
@@ -186,7 +186,7 @@ def _wav_header(head: bytes, file: BinaryIO, seen: io.BytesIO, file_bytes: int |
 
 
 def _exactly(file: BinaryIO, n_bytes: int) -> bytes:
-    """So many bytes, fewer at the end of the file."""
+    """`n_bytes` bytes, fewer at the end of the file."""
     data = b""
     while len(data) < n_bytes and (more := file.read(n_bytes - len(data))):
         data += more
@@ -209,7 +209,7 @@ def _spool(head: bytes, pipe: BinaryIO) -> BinaryIO:
 
 
 class _ReadError(Exception):
-    """Reading failed behind `samples`, which may be none."""
+    """Reading failed after `samples`, which may be empty."""
 
     def __init__(self, text: str, samples: Samples) -> None:
         super().__init__(text)
@@ -217,7 +217,7 @@ class _ReadError(Exception):
 
 
 class _Part(Protocol):
-    """A piece of a file in one format."""
+    """A part of a file with one format."""
 
     channels: int
     sample_rate: int
@@ -237,14 +237,14 @@ def _check(channels: int, sample_rate: int) -> None:
 
 
 class _LinearPart:
-    """The samples of a WAV file, one after the other: read as they come, from a pipe, too."""
+    """The linear samples of a WAV file, read as they arrive, also from a pipe."""
 
     def __init__(self, file: BinaryIO, header: WavHeader, available_bytes: int | None) -> None:
         assert header.subtype is not None
         _check(header.channels, header.sample_rate)
         self.channels, self.sample_rate, self.subtype = header.channels, header.sample_rate, header.subtype
         self._endian = "BIG" if header.is_big_endian else "LITTLE"
-        # read1 gives what is there; read would wait for a full block, which a live pipe delivers late.
+        # read1 returns the bytes that are there; read would wait for a full block, which a live pipe delivers late.
         self._read = cast(Callable[[int], bytes], getattr(file, "read1", file.read))
         self._frame_bytes = header.frame_bytes
         self._claimed_bytes = self._left_bytes = header.claimed_bytes
@@ -293,8 +293,8 @@ class _LinearPart:
 
 
 class _Decoder(soundfile.SoundFile):  # type: ignore[misc]
-    """Reads on from where it is. soundfile seeks behind each read where it can, which fails at the end of a file whose
-    header claims more than there is, and with it the samples that were just decoded.
+    """Reads without seeking. soundfile seeks after each read if it can; at the end of a file whose header claims too
+    much, that fails and loses the samples just decoded.
     """
 
     def seekable(self) -> bool:
@@ -302,8 +302,8 @@ class _Decoder(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class _CodedPart:
-    """What libsndfile decodes. `claimed_frames`: from its number of frames, what the header says; None when that does
-    not know.
+    """A part that libsndfile decodes. `claimed_frames`: libsndfile's number of frames -> that of the header, None when
+    the header does not know it.
     """
 
     def __init__(self, source: bytes | Window, claimed_frames: Callable[[int], int | None]) -> None:
@@ -339,8 +339,8 @@ class _CodedPart:
 
 
 class _UntaggedMp3(_CodedPart):
-    """MPEG audio whose first frame does not say how many follow. libsndfile guesses their number from the length of the
-    file and the first frame, and stops there.
+    """MPEG audio without a number of frames in its header. libsndfile estimates it from the length of the file and the
+    first frame, and stops there.
     """
 
     def __init__(self, window: Window) -> None:
@@ -375,11 +375,11 @@ def _coded_parts(file: BinaryIO, container: str | None, start: int, path: bytes 
         head = _exactly(file, _FLAC_TOTAL_AT + 5)
         if len(head) == _FLAC_TOTAL_AT + 5:
             total = head[_FLAC_TOTAL_AT] % 16 << 32 | int.from_bytes(head[_FLAC_TOTAL_AT + 1 :], "big")
-            # Without a total, libFLAC goes on to the end of the file.
+            # Without a total, libFLAC reads to the end of the file.
             patch = (_FLAC_TOTAL_AT, bytes([head[_FLAC_TOTAL_AT] & 0xF0, 0, 0, 0, 0]))
             yield _CodedPart(Window(file, start, n_bytes, patch), lambda _: plausible(total) if total else None)
             return
-    # A path says more than the content to libsndfile: it knows formats without a head by their extension.
+    # libsndfile recognises formats without a header by the extension of their path.
     part = _CodedPart(path if path is not None else Window(file, start, n_bytes), plausible)
     if part.subtype.startswith("MPEG"):
         file.seek(start)

@@ -23,9 +23,9 @@ _SUBTYPES: Final = {
     (7, 1): "ULAW",
 }
 _EXTENSIBLE: Final = 0xFFFE
-_FORMAT_BYTES: Final = 40  # of an extensible one; what stands behind it says nothing about linear samples
-# What recorders write when they do not know the size yet: 0, or close to the greatest (un)signed number. From here on a
-# RIFF file would be more than half full, and arecord, ffmpeg and SoX mean "until the end".
+_FORMAT_BYTES: Final = 40  # of an extensible format; the bytes after it do not concern linear samples
+# Recorders that do not know the size yet write 0, or almost the largest signed or unsigned number. arecord, ffmpeg and
+# SoX mean "until the end" by such a size.
 _UNKNOWN_FROM_BYTES: Final = 0x7FFF_0000
 _SKIP_BYTES: Final = 65_536
 
@@ -34,9 +34,9 @@ _SKIP_BYTES: Final = 65_536
 class WavHeader:
     """Everything before the samples.
 
-    ``subtype``: libsndfile's name, None when the samples are coded in another way than one after the other.
-    ``claimed_bytes``: of the samples, as the header says; None when its writer did not know. ``head_bytes``: of the
-    header, where the samples begin.
+    ``subtype``: libsndfile's name of the format of linear samples; None for other codecs. ``claimed_bytes``: the length
+    of the samples in the header; None when its writer did not know it. ``head_bytes``: the length of the header, which
+    is the position of the samples.
     """
 
     subtype: str | None
@@ -51,8 +51,8 @@ class WavHeader:
 def read_header(read: Callable[[int], bytes], file_bytes: int | None) -> WavHeader:
     """Reads up to the first sample.
 
-    ``read``: gives exactly so many bytes, fewer only at the end of the file. ``file_bytes``: the length of the file,
-    None when it is a pipe. SoundFileError when there are no samples or no format before them.
+    ``read``: returns exactly that many bytes, fewer only at the end of the file. ``file_bytes``: the length of the
+    file, None for a pipe. Raises SoundFileError when the samples or the format before them are missing.
     """
     magic = _all(read, 12)
     if magic[8:] != b"WAVE":
@@ -85,7 +85,7 @@ def read_header(read: Callable[[int], bytes], file_bytes: int | None) -> WavHead
     if n_bytes == 0xFFFF_FFFF and magic[:4] in (b"RF64", b"BW64"):
         claimed_bytes = wide_bytes if wide_bytes is not None and 0 < wide_bytes < 2**62 else None
     elif n_bytes == 0:
-        # Either there are none, or the recorder was killed before it could say how many.
+        # Either there are no samples, or the recorder was killed before it wrote their number.
         is_whole = at < riff_bytes + 8 < _UNKNOWN_FROM_BYTES and (file_bytes is None or riff_bytes + 8 <= file_bytes)
         claimed_bytes = 0 if is_whole else None
     elif n_bytes >= _UNKNOWN_FROM_BYTES and (file_bytes is None or n_bytes > file_bytes - at):

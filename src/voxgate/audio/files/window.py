@@ -1,4 +1,4 @@
-"""A part of a file as a file of its own."""
+"""A part of a file as a file object."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["Window"]
 
 
 class Window(io.RawIOBase):
-    """`n_bytes` of a seekable `file` from `start` on, read-only; `patch` replaces what stands at its position.
+    """`n_bytes` of a seekable `file` from `start` on, read-only; `patch`, (position, bytes), replaces bytes.
 
-    Does not close `file`. Threads: one caller at a time, which nobody else's use of `file` may interrupt.
+    Does not close `file`. Threads: one caller at a time, with no other use of `file` during a call.
     """
 
     def __init__(self, file: BinaryIO, start: int, n_bytes: int, patch: tuple[int, bytes] | None = None) -> None:
@@ -24,7 +24,7 @@ class Window(io.RawIOBase):
 
     @property
     def left_bytes(self) -> int:
-        """Behind the position."""
+        """Bytes after the position."""
         return max(0, self._n_bytes - self._at)
 
     def readable(self) -> bool:

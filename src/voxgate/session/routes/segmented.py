@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from voxgate._native.event import INTERIM, SPEECH_END, SPEECH_START, VadEvent
 from voxgate._native.intake import DECLINED, WAITING
 from voxgate._native.live import LiveAudio
-from voxgate._native.session import INTERIM, SPEECH_END, SPEECH_START, VadEvent, VadSession
+from voxgate._native.session import VadSession
 from voxgate.protocol.events import Active, Inactive, Probabilities
 from voxgate.protocol.machine import longest_segment_s
 from voxgate.protocol.requests import Start

@@ -1,24 +1,17 @@
+"""The sources of the settings, their priority, and the refusals."""
+
 from __future__ import annotations
 
-import datetime
 import json
-import string
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from voxgate.config import SETTINGS, Config, ModelSettings, dump_toml, load_config, loader, reference
-from voxgate.config.option_text import OptionText
-from voxgate.config.settings import SECTIONS
+from voxgate.config import SETTINGS, Config, ModelSettings, load_config
+from voxgate.config.catalogue import SECTIONS
 from voxgate.errors import ConfigError
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -44,51 +37,6 @@ def refused(*args: Any, **kwargs: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         load(*args, **kwargs)
     return str(caught.value)
-
-
-# ---------------------------------------------------------------------------------------------------------- defaults
-
-
-def test_the_defaults_are_those_of_the_contract() -> None:
-    config = load()
-    assert config == Config()
-    assert (config.server.host, config.server.port) == ("127.0.0.1", 8080)
-    limits = config.limits
-    assert (limits.channels, limits.min_sample_rate, limits.max_sample_rate) == (8, 4000, 192_000)
-    assert (limits.message_bytes, limits.invalid_messages) == (2**20, 8)
-    assert (limits.start_timeout_s, limits.idle_timeout_s) == (10.0, 60.0)
-    assert config.vad.tunables() == {
-        "threshold": 0.5,
-        "negative_threshold": 0.35,
-        "prefix_padding_ms": 600,
-        "suffix_padding_ms": 0,
-        "silence_duration_ms": 600,
-        "min_speech_ms": 90,
-        "max_segment_s": 30.0,
-        "interim_interval_ms": 500,
-    }
-    assert (config.vad.detector, config.vad.weights) == ("silero", None)
-    assert config.model == ModelSettings(name="features", options={})
-
-
-@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS.keys())
-def test_every_default_is_allowed_and_described(setting: Any) -> None:
-    if not setting.optional:
-        assert loader._convert(setting, setting.default, "", is_text=False) == setting.default
-        assert type(setting.default) is setting.kind
-    assert setting.about.text.endswith(".")
-    assert setting.kind in (bool, str) or setting.about.minimum is not None
-
-
-def test_settings_are_frozen() -> None:
-    config = load()
-    with pytest.raises(AttributeError):
-        config.server.port = 1  # type: ignore[misc]
-    with pytest.raises(AttributeError):
-        config.server = config.server  # type: ignore[misc]
-
-
-# ----------------------------------------------------------------------------------------------------------- sources
 
 
 def test_toml_and_json_are_the_same() -> None:
@@ -195,9 +143,6 @@ def test_what_only_looks_like_a_link_is_refused(variable: str, value: str) -> No
     assert variable in refused(environ={variable: value})
 
 
-# ------------------------------------------------------------------------------------------------------------- model
-
-
 def test_the_original_s_config_json() -> None:
     knobs = {"delay": 0.5, "constant_factor": 0.3, "jitter": 0.2, "failure_rate": 0.01, "panic_rate": 0.0}
     config = load(json.dumps({"model": knobs}), suffix=".json")
@@ -219,60 +164,6 @@ def test_model_of_the_environment_and_of_flags() -> None:
     assert load(environ=environ).model == ModelSettings(name="dummy", options={"delay": "0.5", "on": "true"})
     flags = {"model": "x:y", "model.size": "3", "model.path": "a/b", "model.list": [1]}
     assert load(overrides=flags).model == ModelSettings(name="x:y", options={"size": "3", "path": "a/b", "list": [1]})
-
-
-def test_only_text_of_the_environment_and_of_flags_is_left_to_the_model() -> None:
-    options = load(
-        "[model]\nname = 'x'\na = '1'\n", {"VOXGATE_MODEL_B": "1"}, {"model.c": "1", "model.d": 1}
-    ).model.options
-    assert options == {"a": "1", "b": "1", "c": "1", "d": 1}
-    assert [type(value) for value in options.values()] == [str, OptionText, OptionText, int]
-
-
-@pytest.mark.parametrize(
-    ("text", "guess"),
-    [
-        ("true", True),
-        ("false", False),
-        ("True", "True"),
-        ("12", 12),
-        ("-1_000", -1000),
-        ("0", 0),
-        ("007", "007"),
-        ("1" * 64, "1" * 64),
-        ("0.5", 0.5),
-        ("1e-3", 0.001),
-        (".5", 0.5),
-        ("nan", "nan"),
-        ('["a", 1]', ["a", 1]),
-        ('{"a": [1]}', {"a": [1]}),
-        ("[a]", "[a]"),
-        ("{", "{"),
-        ("[" * 100_000, "[" * 100_000),
-        ("", ""),
-        (" 1", " 1"),
-    ],
-)
-def test_text_for_a_model_that_says_no_type(text: str, guess: object) -> None:
-    found = OptionText(text).guess
-    assert found == guess
-    assert type(found) is type(guess)
-
-
-@pytest.mark.parametrize(
-    ("text", "written"),
-    [
-        ("0.5", "0.5"),
-        ("true", "true"),
-        ("007", '"007"'),
-        ("a b", '"a b"'),
-        ('["a", {"b": 1}]', '["a", {b = 1}]'),
-        ("[null]", '"[null]"'),
-        ('{"a": null}', '"{\\"a\\": null}"'),
-    ],
-)
-def test_text_is_written_as_what_it_looks_like(text: str, written: str) -> None:
-    assert f"\na = {written}\n" in dump_toml(load(overrides={"model": "x", "model.a": text}))
 
 
 def test_arguments_are_kept_for_the_same_model_and_dropped_for_another() -> None:
@@ -310,20 +201,12 @@ def test_options_that_are_dropped_are_named() -> None:
     ]
 
 
-# -------------------------------------------------------------------------------------------------------- refusals
-
-
-def test_by_default_nothing_waits_for_company_and_every_queue_is_bounded() -> None:
-    inference = load().inference
-    assert (inference.isolation, inference.threads, inference.processes) == ("threads", 0, 0)
-    assert (inference.max_batch_size, inference.max_batch_seconds, inference.batch_window_ms) == (16, 120.0, 0.0)
-    assert (inference.max_jobs, inference.max_seconds) == (4096, 3600.0)
-    assert (inference.stream_jobs, inference.stream_seconds) == (512, 600.0)
-    assert (inference.deadline_s, inference.restart_backoff_s) == (60.0, 0.1)
-
-
 SECTION_NAMES = ", ".join(SECTIONS)
+
+
 SERVER = ", ".join(key.partition(".")[2] for key in SETTINGS if key.startswith("server."))
+
+
 REFUSED: list[tuple[str | None, dict[str, str], dict[str, Any], str]] = [
     # unknown keys
     ("[sever]\n", {}, {}, f"sever: unknown section (did you mean server?); sections: {SECTION_NAMES} (file some.toml)"),
@@ -572,21 +455,6 @@ def test_refusal_names_key_value_allowed_and_source(
     assert refused(text, environ, overrides) == message
 
 
-RANGED = {key: setting for key, setting in SETTINGS.items() if setting.about.minimum is not None}
-
-
-@pytest.mark.parametrize("setting", RANGED.values(), ids=RANGED.keys())
-def test_every_range_is_kept_and_both_ends_belong_to_it(setting: Any) -> None:
-    about = setting.about
-    convert = loader._convert
-    for end, step in ((about.minimum, -1), (about.maximum, 1)):
-        value = setting.kind(end)
-        assert convert(setting, value, "here", is_text=False) == value
-        outside = value + step if setting.kind is int else value + step * 1e-6
-        with pytest.raises(ConfigError, match=rf"^{setting.key} must be an? \w+ .*\.\..*, got .* \(here\)$"):
-            convert(setting, outside, "here", is_text=False)
-
-
 def test_files_that_cannot_be_read(empty_directory: Path) -> None:
     assert refused("server: 1", suffix=".yaml") == "some.yaml: expected a file that ends in .toml or .json"
     assert refused("[server\n").startswith("some.toml: expected TOML, got Expected ']'")
@@ -606,120 +474,6 @@ def test_files_that_cannot_be_read(empty_directory: Path) -> None:
         load_config("none.toml", {})
     with pytest.raises(ConfigError, match=r"^none\.json: cannot be read: No such file or directory$"):
         load_config(environ={"VOXGATE_CONFIG": "none.json"})
-
-
-# -------------------------------------------------------------------------------------------------------- round trip
-
-unicode_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-scalars: st.SearchStrategy[Any] = (
-    st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | unicode_text
-    | st.dates()
-    | st.times()
-    | st.datetimes(timezones=st.none() | st.just(datetime.UTC))
-)
-option_values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(unicode_text, inner, max_size=3),
-    max_leaves=6,
-)
-identifiers = st.text(string.ascii_letters + "_", min_size=1, max_size=8).filter(lambda name: name != "name") | st.just(
-    "größe"
-)
-
-
-def value_of(setting: Any) -> st.SearchStrategy[Any]:
-    about = setting.about
-    if about.choices:
-        values: st.SearchStrategy[Any] = st.sampled_from(about.choices)
-        values = values | st.just("a.b:C") if about.or_attribute else values
-    elif setting.kind is int:
-        values = st.integers(about.minimum, about.maximum)
-    elif setting.kind is float:
-        values = st.floats(about.minimum, about.maximum)
-    else:
-        text = unicode_text if about.empty else unicode_text.filter(bool)
-        values = st.booleans() if setting.kind is bool else text
-    return values | st.none() if setting.optional else values
-
-
-all_values = st.fixed_dictionaries({}, optional={key: value_of(setting) for key, setting in SETTINGS.items()})
-
-
-@given(all_values, st.dictionaries(identifiers, option_values, max_size=3))
-def test_any_config_round_trips_through_toml(values: dict[str, Any], options: dict[str, Any]) -> None:
-    name = values.pop("model.name", "x")
-    values = {key: value for key, value in values.items() if not SETTINGS[key].about.secret}
-    sections: dict[str, Any] = {}
-    for key, value in values.items():
-        section, _, setting = key.partition(".")
-        sections.setdefault(section, {})[setting] = value
-    kinds = SECTIONS
-    config = Config(
-        **{section: kinds[section](**given) for section, given in sections.items()},
-        model=ModelSettings(name=name, options=options),
-    )
-    if (
-        config.vad.negative_threshold > config.vad.threshold
-        or config.limits.min_sample_rate > config.limits.max_sample_rate
-        or config.simple.min_chunk_ms > config.simple.max_chunk_s * 1000
-    ):
-        return
-    text = dump_toml(config)
-    tomllib.loads(text)
-    assert load(text) == config
-    assert dump_toml(config) == text
-    assert dump_toml(load(text)) == text
-
-
-@pytest.mark.parametrize("text", ["\x7f", "\x00\x1f\t\r\n", '"\\', "\u2028\U0001f600", "'''", '"""'])
-def test_awkward_strings_round_trip(text: str) -> None:
-    config = Config(model=ModelSettings(name=text, options={"a": text, "b": {text: [text]}}))
-    assert load(dump_toml(config)) == config
-
-
-def test_what_is_not_set_stands_as_a_comment() -> None:
-    assert "\n# weights is not set\n" in dump_toml(Config())
-    assert '\nweights = "a\\"b"\n' in dump_toml(load(overrides={"vad.weights": 'a"b'}))
-
-
-def test_a_secret_is_never_shown() -> None:
-    config = load(environ={"VOXGATE_AUTH_TOKENS": "s3cret,other"})
-    assert config.auth.tokens == "s3cret,other"
-    for text in (dump_toml(config), repr(config), repr(config.auth)):
-        assert "s3cret" not in text
-    assert "\n# tokens is set, and not shown\n" in dump_toml(config)
-    for wrong in (["s3cret"], "s3cret\ud800", {"s3cret": 1}, 53):
-        with pytest.raises(ConfigError, match=r"^auth\.tokens must be a string") as caught:
-            load(overrides={"auth.tokens": wrong})
-        assert "s3cret" not in str(caught.value)
-        assert "53" not in str(caught.value)
-
-
-# ---------------------------------------------------------------------------------------------------------- reference
-
-
-def test_the_committed_reference_is_current() -> None:
-    committed = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert committed == reference(), "run: python -m voxgate.config > docs/configuration.md"
-
-
-def test_the_reference_names_every_setting() -> None:
-    text = reference()
-    for setting in SETTINGS.values():
-        section, _, name = setting.key.partition(".")
-        assert f"\n## {section}\n" in text
-        assert f"\n| `{name}` | " in text
-    defaults = text.partition("```toml\n")[2].partition("```")[0]
-    assert load(defaults) == Config()
-
-
-def test_every_field_of_every_section_is_a_setting() -> None:
-    fields = {f"{section}.{field}" for section, kind in SECTIONS.items() for field in kind.__struct_fields__}
-    assert fields - {"model.options"} == set(SETTINGS)
-    assert {field.name for field in msgspec.structs.fields(Config)} == set(SECTIONS)
 
 
 def test_a_threshold_alone_takes_the_negative_one_down_with_it() -> None:

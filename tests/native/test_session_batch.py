@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from voxgate import vad
 from voxgate._native.detector import CallableDetector
 from voxgate._native.endpoint import EndpointConfig
+from voxgate._native.event import VadEvent
 from voxgate._native.isa import supported
-from voxgate._native.session import VadEvent, VadSession, hear
+from voxgate._native.session import VadSession
+from voxgate._native.session_batch import step_sessions
 from voxgate._native.silero import SileroDetector, SileroNetwork
 from voxgate.audio.files.read import read_audio
 from voxgate.audio.soxr import resample
@@ -66,8 +68,8 @@ def test_together_is_as_alone(seed, channels):
                     waiting.append(session)
                 done[k] += n
         if rng.random() < 0.7:
-            outcomes(hear(waiting), heard)
-    outcomes(hear(sessions), heard)
+            outcomes(step_sessions(waiting), heard)
+    outcomes(step_sessions(sessions), heard)
     for k, session in enumerate(sessions):
         alone = a_session(channels[k])
         assert heard[session] + plain(session.finish()) == plain(alone.feed(audio[k])) + plain(alone.finish())
@@ -91,7 +93,7 @@ def test_what_waits_is_heard_by_whatever_comes_next(how):
         if how == "finish":
             events += together.finish()
             expected += alone.finish()
-            assert hear([together]) == []
+            assert step_sessions([together]) == []
             break
     assert plain(events) == plain(expected)
     assert events or how == "finish"
@@ -103,7 +105,7 @@ def test_until_then_nothing_is_known_of_it():
     before = session.last_probability(0)
     assert session.take(talk(1, 3)[:, FRAME : 2 * FRAME])
     assert session.last_probability(0) == before
-    assert hear([session]) == []
+    assert step_sessions([session]) == []
     assert session.last_probability(0) != before
 
 
@@ -111,7 +113,7 @@ def test_a_part_of_a_frame_is_nothing_to_hear():
     session = a_session()
     assert not session.take(np.zeros((1, FRAME - 1), np.float32))
     assert session.take(np.zeros((1, 1), np.float32))
-    assert hear([session]) == []
+    assert step_sessions([session]) == []
     assert not session.take(np.zeros((1, 1), np.float32))
 
 
@@ -124,7 +126,7 @@ def test_so_much_that_it_does_not_wait():
     assert session.take(audio[:, 8 * FRAME : 60 * FRAME])
     expected = plain(alone.feed(audio[:, : 60 * FRAME]))
     assert session.last_probability(0) == alone.last_probability(0)
-    ((found, events),) = hear([session])
+    ((found, events),) = step_sessions([session])
     assert found is session
     assert plain(events) == expected
     assert expected
@@ -142,7 +144,7 @@ def test_what_waits_has_room_in_the_longest_segment():
         session.take(audio[:, begin : begin + 8 * FRAME])
     alone = VadSession(SileroDetector(NETWORK, 1), rules)
     expected = plain(alone.feed(audio))
-    ((_, events),) = hear([session])
+    ((_, events),) = step_sessions([session])
     assert plain(events) == expected
 
 
@@ -154,7 +156,7 @@ def test_networks_are_not_mixed():
     for begin in range(0, len(VOICE), FRAME):
         for session in sessions:
             session.take(audio[:, begin : begin + FRAME])
-        hear(sessions)
+        step_sessions(sessions)
         for session in alone:
             session.feed(audio[:, begin : begin + FRAME])
         assert [s.last_probability(0) for s in sessions] == [s.last_probability(0) for s in alone]
@@ -170,7 +172,7 @@ def test_other_detectors_hear_at_once():
     assert not session.take(np.zeros((1, FRAME - 1), np.float32))
     assert session.take(np.zeros((1, 2 * FRAME), np.float32))
     assert session.last_probability(0) == 1.0
-    ((_, events),) = hear([session])
+    ((_, events),) = step_sessions([session])
     assert len(events) == 1
 
 
@@ -186,7 +188,7 @@ class Nosy:
     session: VadSession
 
     def probability(self, frame: np.ndarray) -> float:
-        hear([Nosy.other, Nosy.session])
+        step_sessions([Nosy.other, Nosy.session])
         return 0.0
 
     other: VadSession
@@ -199,19 +201,19 @@ def test_a_session_in_use_is_refused_and_the_others_are_as_before():
     with pytest.raises(RuntimeError, match="in use"):
         Nosy.session.feed(np.zeros((1, FRAME), np.float32))
     assert Nosy.other.last_probability(0) == 0.0
-    assert hear([Nosy.other]) == []
+    assert step_sessions([Nosy.other]) == []
     assert Nosy.other.last_probability(0) > 0.0
 
 
 @pytest.mark.parametrize("wrong", [None, 3, (), [None], [object()]])
 def test_hear_wants_sessions(wrong):
     with pytest.raises(TypeError):
-        hear(wrong)
+        step_sessions(wrong)
 
 
 def test_nothing_to_hear():
-    assert hear([]) == []
-    assert hear([a_session()]) == []
+    assert step_sessions([]) == []
+    assert step_sessions([a_session()]) == []
 
 
 @pytest.mark.parametrize(
@@ -238,5 +240,5 @@ def test_after_the_end():
     session.reset()
     session.take(np.zeros((1, FRAME), np.float32))
     session.reset()  # what waited is gone
-    assert hear([session]) == []
+    assert step_sessions([session]) == []
     assert session.last_probability(0) == 0.0

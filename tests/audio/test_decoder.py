@@ -1,20 +1,16 @@
-"""Bytes to planes at the model's rate, both resamplers; whole files."""
+"""Bytes to planes at the model's rate, with both resamplers."""
 
-import io
 import itertools
-import os
 
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference import resample_ref as ref
 from voxgate import audio
 from voxgate.audio.decoder import StreamDecoder
-from voxgate.audio.files.read import read_audio
-from voxgate.audio.soxr import SoxrResampler, resample
+from voxgate.audio.soxr import resample
 from voxgate.errors import InvalidStart
 from voxgate.protocol.formats import AudioFormat
 
@@ -34,9 +30,6 @@ def run(decoder: StreamDecoder, data: bytes, cuts: list[int] | None = None) -> n
     edges = [0, *sorted(cuts or []), len(data)]
     pieces = [decoder.push(data[a:b]) for a, b in itertools.pairwise(edges)]
     return np.concatenate([*pieces, decoder.finish()], axis=1)
-
-
-# -------------------------------------------------------------------------------------------------- StreamDecoder
 
 
 @pytest.mark.parametrize("resampler", audio.RESAMPLERS)
@@ -190,95 +183,3 @@ def test_not_bytes():
     decoder = StreamDecoder(s16(), 16_000)
     with pytest.raises(TypeError):
         decoder.push("text")
-
-
-# -------------------------------------------------------------------------------------------------- SoxrResampler
-
-
-@pytest.mark.parametrize(
-    ("from_rate", "to_rate"), [(44_100, 16_000), (8_000, 16_000), (4_000, 192_000), (192_000, 4_001)]
-)
-@pytest.mark.parametrize("n_samples", [0, 1, 7, 4_001])
-def test_soxr_obeys_the_law(from_rate, to_rate, n_samples):
-    resampler = SoxrResampler(from_rate, to_rate, 2)
-    planes = np.random.default_rng(7).uniform(-1, 1, (2, n_samples)).astype(np.float32)
-    for _ in range(2):
-        pieces = [resampler.push(planes[:, start : start + 100]) for start in range(0, n_samples, 100)]
-        got = np.concatenate([*pieces, resampler.finish()], axis=1)
-        assert got.shape == (2, ref.output_length(n_samples, from_rate, to_rate))
-        assert (resampler.consumed, resampler.produced) == (0, 0)
-
-
-def test_soxr_refuses_another_shape():
-    with pytest.raises(ValueError, match=r"planes must have shape \(2, n\), got \(1, 5\)"):
-        SoxrResampler(48_000, 16_000, 2).push(np.zeros((1, 5), np.float32))
-
-
-# -------------------------------------------------------------------------------------------------- whole files
-
-
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("n_samples", [0, 1, 2, 5, 1_000, 44_103])
-@pytest.mark.parametrize("shape", [(), (1,), (3,)])
-def test_one_shot(rate, n_samples, shape):
-    samples = np.random.default_rng(8).uniform(-0.5, 0.5, (*shape, n_samples)).astype(np.float32)
-    got = resample(samples, rate, 16_000)
-    assert got.shape == (*shape, ref.output_length(n_samples, rate, 16_000))
-    assert got.dtype == np.float32
-    assert not np.shares_memory(got, samples)
-
-
-def test_one_shot_keeps_a_tone():
-    samples = np.sin(2 * np.pi * 440 * np.arange(44_100) / 44_100)
-    got = resample(samples, 44_100, 16_000, "VHQ")
-    want = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
-    np.testing.assert_allclose(got[500:-500], want[500:-500], atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("samples", "from_rate", "quality", "error", "message"),
-    [
-        (np.zeros(10, np.int16), 48_000, "HQ", TypeError, "array of floats, -1..1, got int16"),
-        ([0.0, 0.0], 48_000, "HQ", TypeError, "array of floats, -1..1, got list"),
-        (np.zeros((1, 2, 3)), 48_000, "HQ", ValueError, r"shape \(n,\) or \(channels, n\), got \(1, 2, 3\)"),
-        (np.zeros((0, 3)), 48_000, "HQ", ValueError, r"got \(0, 3\)"),
-        (np.zeros(()), 48_000, "HQ", ValueError, r"got \(\)"),
-        (np.zeros(10), 100, "HQ", ValueError, "from_rate must be within"),
-        (np.zeros(10), 48_000, "hq", ValueError, "quality must be one of"),
-    ],
-)
-def test_one_shot_refuses(samples, from_rate, quality, error, message):
-    with pytest.raises(error, match=message):
-        resample(samples, from_rate, 16_000, quality)
-
-
-@pytest.mark.parametrize("kind", ["WAV", "FLAC"])
-@pytest.mark.parametrize("channels", [1, 2])
-def test_read_audio(tmp_path, kind, channels):
-    frames = sound(1_000, channels, seed=9)
-    path = tmp_path / f"sound.{kind.lower()}"
-    soundfile.write(path, frames, 22_050, format=kind, subtype="PCM_16")
-    want = (frames.T / 32768).astype(np.float32)
-    for source in (path, os.fspath(path), io.BytesIO(path.read_bytes())):
-        planes, rate = read_audio(source)
-        assert rate == 22_050
-        assert planes.dtype == np.float32
-        assert planes.flags.c_contiguous
-        np.testing.assert_array_equal(planes, want)
-    with path.open("rb") as file:
-        read_audio(file)
-        assert not file.closed
-
-
-def test_read_audio_refuses(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        read_audio(tmp_path / "nothing.wav")
-    with pytest.raises(IsADirectoryError):
-        read_audio(tmp_path)
-    for name, content in (("text.wav", b"this is no sound"), ("empty.flac", b""), ("sound.raw", b"\0\1" * 100)):
-        path = tmp_path / name
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=f"{name}: not an audio file that can be read"):
-            read_audio(path)
-    with pytest.raises(ValueError, match="the file: not an audio file"):
-        read_audio(io.BytesIO(b"RIFF"))

@@ -1,0 +1,23 @@
+"""The sections of the settings: one class each, frozen, with the type, default, range and meaning of every setting."""
+
+from .audio import AudioSettings
+from .auth import AuthSettings
+from .inference import InferenceSettings
+from .limits import LimitsSettings
+from .metrics import MetricsSettings
+from .model import ModelSettings
+from .server import ServerSettings
+from .simple import SimpleSettings
+from .vad import VadSettings
+
+__all__ = [
+    "AudioSettings",
+    "AuthSettings",
+    "InferenceSettings",
+    "LimitsSettings",
+    "MetricsSettings",
+    "ModelSettings",
+    "ServerSettings",
+    "SimpleSettings",
+    "VadSettings",
+]

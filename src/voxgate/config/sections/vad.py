@@ -1,0 +1,78 @@
+"""The settings of the section ``vad``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct
+
+from voxgate.protocol.vad_ranges import VAD_RANGES
+
+__all__ = ["VadSettings"]
+
+_DETECTORS: Final = ("silero", "energy")
+_DETECTOR_PATTERN: Final = rf"\A({'|'.join(_DETECTORS)}|[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*)\Z"
+
+
+def _in_range(name: str, description: str) -> Meta:
+    """The range that a client's option of this name has, too."""
+    lowest, highest, _ = VAD_RANGES[name]
+    return Meta(ge=lowest, le=highest, description=description)
+
+
+class VadSettings(Struct, frozen=True, kw_only=True):
+    """Voice-activity detection on the segmented route. A client may override `threshold` to `max_segment_s`."""
+
+    detector: Annotated[
+        str,
+        Meta(
+            pattern=_DETECTOR_PATTERN,
+            description="Computes the probability of speech, frame by frame.",
+            extra={"choices": _DETECTORS, "or_attribute": True},
+        ),
+    ] = "silero"
+    weights: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1, description="Path of the detector's weights; when not set, the installed ones are used."
+            ),
+        ]
+        | None
+    ) = None
+    threshold: Annotated[float, _in_range("threshold", "Speech begins at this probability.")] = 0.5
+    negative_threshold: Annotated[
+        float,
+        _in_range(
+            "negative_threshold",
+            "Silence begins below this probability; at most `threshold`, and lowered to it when only that is set.",
+        ),
+    ] = 0.35
+    prefix_padding_ms: Annotated[
+        int, _in_range("prefix_padding_ms", "Audio kept before the first speech frame, in ms.")
+    ] = 600
+    suffix_padding_ms: Annotated[
+        int, _in_range("suffix_padding_ms", "Audio kept after the last speech frame, in ms.")
+    ] = 0
+    silence_duration_ms: Annotated[int, _in_range("silence_duration_ms", "Silence that ends a segment, in ms.")] = 600
+    min_speech_ms: Annotated[int, _in_range("min_speech_ms", "Shorter speech opens no segment, in ms.")] = 90
+    max_segment_s: Annotated[
+        float, _in_range("max_segment_s", "A segment this long is cut and goes on, in seconds.")
+    ] = 30.0
+    interim_interval_ms: Annotated[
+        int, _in_range("interim_interval_ms", "Audio between two interim results of a segment, in ms.")
+    ] = 500
+
+    stall_flush_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=600_000,
+            description="When the audio of an open segment stops arriving for this long, in ms of the clock, its "
+            "final is sent without waiting for more. 0: never.",
+        ),
+    ] = 2000
+
+    def tunables(self) -> dict[str, Any]:
+        """The keyword arguments of vad.VadConfig, by name: the settings of the detection itself."""
+        return {name: getattr(self, name) for name in VAD_RANGES}
