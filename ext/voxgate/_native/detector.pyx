@@ -1,4 +1,4 @@
-"""What a voice-activity detector is: a frame of samples in, a probability of speech out, its state kept inside."""
+"""The base of voice-activity detectors: a frame of samples becomes a probability of speech."""
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.limits cimport INT_MAX
@@ -28,14 +28,14 @@ cdef class Detector:
         raise TypeError(f"a {type(self).__name__} belongs to one stream and cannot be pickled or copied")
 
     def reset(self) -> None:
-        """Forget everything heard: the next frame is the first of a new stream."""
+        """Return to the initial state: the next frame is the first of a new stream."""
         self.reset_state()
 
     def probabilities(self, planes) -> np.ndarray:
-        """Run every whole frame of ``planes`` from the current state; a rest shorter than a frame is not looked at.
+        """Run every whole frame of ``planes`` from the current state; a shorter rest is ignored.
 
         ``planes``: float32, shape (channels, samples), -1..1, at ``sample_rate``. Returns float32, shape (channels, frames), 0..1.
-        ValueError on another shape. The GIL is released (but for detectors written in Python).
+        ValueError on another shape. The GIL is released, except for detectors written in Python.
         """
         cdef cnp.ndarray audio = cnp.PyArray_FROMANY(planes, cnp.NPY_FLOAT32, 0, 0, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_FORCECAST)
         cdef Py_ssize_t channels = self.channels, frame_samples = self.frame_samples
@@ -51,7 +51,7 @@ cdef class Detector:
         result = cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT32)
         cdef const sample_t *samples = <const sample_t *>cnp.PyArray_DATA(audio)
         cdef float *out = <float *>cnp.PyArray_DATA(<cnp.ndarray>result)
-        # What step() takes and what it gives, for one frame.
+        # The arguments of step() for one frame.
         cdef const sample_t **frames = <const sample_t **>PyMem_Malloc(channels * (sizeof(sample_t *) + sizeof(float)))
         if frames == NULL:
             raise MemoryError
@@ -73,7 +73,7 @@ cdef class CallableDetector(Detector):
     """A detector written in Python: ``factory()`` gives, per channel, an object with ``probability(frame) -> float``.
 
     ``frame``: float32, shape (frame_samples,); it is a copy and may be kept. A probability outside 0..1 or not a number is a
-    ValueError; an exception of the detector passes through. Every frame takes the GIL: this is the comfortable way, not the fast one.
+    ValueError; an exception of the detector is raised. Every frame takes the GIL, so this is slow.
     """
 
     def __init__(self, factory, Py_ssize_t channels, Py_ssize_t frame_samples, Py_ssize_t sample_rate) -> None:

@@ -11,9 +11,9 @@ cdef enum:
     BLOCK_FRAMES = 15               # 0.3 s
 
 
-# What is remembered of one channel: levels in dB relative to full scale.
+# The state of one channel: levels in dB relative to full scale.
 cdef struct channel_state_t:
-    bint started                    # a frame with a signal has been heard
+    bint started                    # a frame with a signal has been stepped
     bint silent                     # the last frame was digital silence
     float level                     # smoothed
     float floor                     # of the noise

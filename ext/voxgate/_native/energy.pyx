@@ -1,4 +1,4 @@
-"""A voice-activity detector that needs no weights: the level of a frame against an adaptive noise floor."""
+"""A voice-activity detector without weights: the level of a frame above an adaptive noise floor."""
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc

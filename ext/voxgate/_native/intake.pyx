@@ -1,4 +1,4 @@
-"""The way of live audio in one call: PCM bytes, decoded, resampled, into the rings of a VadSession."""
+"""Live audio in one call: PCM bytes are decoded, resampled and written into the rings of a VadSession."""
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
@@ -12,19 +12,19 @@ TAKEN = INTAKE_TAKEN
 WAITING = INTAKE_WAITING
 DECLINED = INTAKE_DECLINED
 
-# Decoded and resampled samples lie on the stack (80 KiB): 100 ms of two channels at 48 kHz have room.
+# Decoded and resampled samples are on the stack (80 KiB), with room for 100 ms of two channels at 48 kHz.
 cdef enum:
     _MOST_SAMPLES = 10240
 
 
 @cython.final
 cdef class Intake:
-    """What `decoder.push`, `resampler.push` and `session.take` do one after the other, without an array in between.
+    """The steps of `decoder.push`, `resampler.push` and `session.take` in one call, without arrays between them.
 
-    ``decoder``, ``resampler`` (None: the rates are equal) and ``session`` are those of one stream, with as many channels
-    each (ValueError); whoever calls them directly, too, finds them in the state that the same bytes would have given.
+    ``decoder``, ``resampler`` (None: the rates are equal) and ``session`` belong to one stream and have the same number
+    of channels (ValueError). Their states are those after the separate calls, which may be mixed with this one.
 
-    ``due_frames``: once so many frames have been received, `take` declines (the caller wants to look at the clock).
+    ``due_frames``: once this many frames have been received, `take` declines, so that the caller can check the clock.
     Threads: one caller at a time; the GIL is kept.
     """
 
@@ -42,9 +42,9 @@ cdef class Intake:
         raise TypeError("an Intake belongs to one stream and cannot be pickled or copied")
 
     def take(self, data):
-        """Take ``data``, bytes of any length, cut anywhere. WAITING: there is something for `step_sessions`, as when
-        `VadSession.take` says True; TAKEN: nothing yet. DECLINED: nothing was taken, because it is too much at once,
-        not bytes, or ``due_frames`` is reached; the caller pushes it itself. Errors as `VadSession.take`.
+        """Take ``data``, bytes of any length, split anywhere. Returns WAITING when `step_sessions` has something to do
+        (`VadSession.take` returns True), TAKEN when it does not, and DECLINED when nothing was taken because ``data`` is
+        too long, not bytes, or ``due_frames`` is reached: then the caller pushes it. Errors as in `VadSession.take`.
         """
         if not PyBytes_CheckExact(data):
             return DECLINED

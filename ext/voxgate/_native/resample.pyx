@@ -41,13 +41,12 @@ cdef Py_ssize_t ROWS_PER_PERIOD = 512
 # Tables kept for ratios that may come again: at most 32 x 256 KiB.
 cdef Py_ssize_t CACHED_TABLES = 32
 
-# Input samples per channel which are worked on at a time: the buffer of an idle stream is not much longer than the
-# filter.
+# Input samples per channel of one pass: the buffer of an idle stream is not much longer than the filter.
 cdef Py_ssize_t SLICE_SAMPLES = 1_024
 
-# Multiply-adds from which the GIL is let go: some 50 us of work. Letting go costs 0.05 us when nobody wants it, but a
-# thread that does may then keep it for a switch interval (5 ms). 20 ms of live audio are 0.05 million; a second is
-# above.
+# Multiply-adds from which the GIL is released: some 50 us of work. The release costs 0.05 us without a waiting thread;
+# with one, that thread may keep the GIL for a switch interval (5 ms). 20 ms of live audio need 0.05 million; a second
+# needs more than the limit.
 cdef int64_t NOGIL_WORK = 1_500_000
 
 _tables = OrderedDict()
@@ -55,7 +54,7 @@ _tables_lock = threading.Lock()
 
 
 def _renew_lock() -> None:
-    """In a forked child: who held the lock does not exist there, and would never give it back."""
+    """In a forked child: a thread that held the lock does not exist there and would never release it."""
     global _tables_lock
     _tables_lock = threading.Lock()
 

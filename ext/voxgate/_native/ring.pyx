@@ -1,4 +1,4 @@
-"""The samples of one channel that may still be asked for, addressed by absolute position since the start of the stream.
+"""The recent samples of one channel, addressed by absolute position since the start of the stream.
 
 The samples held always lie in one piece, in a block a fifth larger than they are: when its end is reached they are
 moved to its front. That costs at most five copies a sample, and in return every range can be looked at where it lies
@@ -49,7 +49,7 @@ cdef class SampleRing:
     capacity: none before the first push, then at most the samples held and a half more (or 16 KiB), and never more
     than the capacity and a fifth.
 
-    Threads: one caller at a time; a ring is shared by nobody.
+    Threads: one caller at a time.
     """
 
     def __cinit__(self, Py_ssize_t capacity_samples):

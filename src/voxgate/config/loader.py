@@ -25,13 +25,13 @@ __all__ = ["load_config"]
 
 logger = logging.getLogger(__name__)
 
-#: The knobs of the dummy model that may stand in the ``model`` object of a streamer-template ``config.json``.
+#: The knobs of the dummy model in the ``model`` object of a streamer-template ``config.json``.
 _DUMMY_KNOBS: Final = frozenset({"delay", "constant_factor", "jitter", "failure_rate", "panic_rate", "warmup_penalty"})
-#: Environment variables that start with VOXGATE_ and are no settings: read elsewhere, or by load_config itself.
+#: Environment variables that start with VOXGATE_ and are not settings.
 _RESERVED_VARIABLES: Final = frozenset({"VOXGATE_CONFIG", "VOXGATE_ISA", "VOXGATE_BUILD", "VOXGATE_TOKEN"})
 _PREFIX: Final = "VOXGATE_"
-#: What Kubernetes puts into the environment of every container for a Service whose name begins with "voxgate", unless
-#: enableServiceLinks is false: voxgate-metrics gives VOXGATE_METRICS_PORT=tcp://10.0.0.1:9100.
+#: The variables that Kubernetes sets in every container for a Service whose name begins with "voxgate", unless
+#: enableServiceLinks is false; for example VOXGATE_METRICS_PORT=tcp://10.0.0.1:9100 for voxgate-metrics.
 _SERVICE_LINK: Final = re.compile(
     r"VOXGATE(_[A-Z0-9]+)*_(SERVICE_HOST=[0-9a-f.:]+|SERVICE_PORT(_[A-Z0-9_]+)?=[0-9]+|"
     r"PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.+|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.+)"
@@ -52,16 +52,16 @@ def load_config(
     """The effective settings: defaults < file < environment < overrides.
 
     ``path`` is a .toml or .json file. Without it, ``VOXGATE_CONFIG`` names one; without that, ``voxgate.toml`` in the
-    current directory is taken if it is there. ``environ`` is the process's own when None. ``overrides`` are values by
-    dotted key (``"server.port"``), as flags give them: None means "not given", and a string is converted by the
-    setting's type. ``"model"`` is short for ``"model.name"``, and any other ``"model.<name>"`` is an argument of the
-    model's constructor.
+    current directory is read if it exists. ``environ``: None is the environment of the process. ``overrides`` are
+    values by dotted key (``"server.port"``), as flags give them: None means "not given", and a string is converted to
+    the type of the setting. ``"model"`` is short for ``"model.name"``, and any other ``"model.<name>"`` is an argument
+    of the model's constructor.
 
-    The model's options add up over the sources, and those that came as text are left to the model, which knows their
-    types (see OptionText). A source that names another model than a source before it drops the options that have come
-    so far, because they belong to that model; `on_notice` is called with a sentence that says so.
+    The options of the model are combined from all sources; those given as text are converted by the model (see
+    OptionText). A source that names a different model than an earlier source drops the earlier options, because they
+    belong to the other model; `on_notice` gets a sentence about it.
 
-    Raises ConfigError naming the key, the value, what is allowed, and the source.
+    Raises ConfigError naming the key, the value, the allowed values, and the source.
     """
     environ = os.environ if environ is None else environ
     loader = _Loader(on_notice)
@@ -81,7 +81,7 @@ class _Loader:
         self.on_notice = on_notice
         self.values: dict[str, Any] = {}
         self.sources: dict[str, str] = {}
-        self.model_name: str | None = None  # the default is nobody's choice: no option belongs to it yet
+        self.model_name: str | None = None  # None: no source named the model, and options belong to any
         self.model_options: dict[str, Any] = {}
         self.option_sources: dict[str, str] = {}
         self.nameless: ConfigError | None = None  # raised when no other source names the model
@@ -179,7 +179,7 @@ class _Loader:
             self.model_options[name], self.option_sources[name] = value, sources[name]
 
     def drop_options(self, name: str, source: str) -> None:
-        """The options so far belong to another model than `name`, which `source` names."""
+        """Drop the options so far: `source` names `name`, and they belong to another model."""
         if self.model_options:
             dropped = _listed([f"{option} ({self.option_sources[option]})" for option in self.model_options])
             self.on_notice(

@@ -1,4 +1,4 @@
-"""A model's option that came as text: from the environment, or from a flag."""
+"""An option of the model given as text, in the environment or by a flag."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _LEADING_ZERO: Final = re.compile(r"[+-]?0[0-9_]")
 
 
 class OptionText(str):
-    """Only the model's constructor knows which type the text stands for; models/options.py asks it. Nobody but the
-    loader of the settings makes one, so that a string of a file is never taken for anything else.
+    """Text whose type depends on the model's constructor; models/options.py converts it. Only the loader of the
+    settings makes one, so that a string of a file stays a string.
     """
 
     __slots__ = ()
 
     @property
     def guess(self) -> Any:
-        """The value where the constructor says no type: true, false, an integer, a number, a JSON list or object, or
+        """The value when the constructor gives no type: true, false, an integer, a number, a JSON list or object, or
         else the text itself. ``007`` is text.
         """
         text = str(self)
