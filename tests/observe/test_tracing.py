@@ -88,7 +88,7 @@ def test_an_invalid_traceparent_is_none(text: str | None):
 def test_nothing_is_imported_unless_asked():
     code = """
 import sys
-import voxgate.cli.serve, voxgate.server, voxgate.client, voxgate.observe.tracing
+import voxgate.cli.serve, voxgate.server.standalone, voxgate.client, voxgate.observe.tracing
 from voxgate.config import load_config
 from voxgate.service.service import Service
 service = Service(load_config(environ={}, overrides={"model": "dummy", "vad.detector": "energy"}))

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 import uvicorn
 
 from voxgate.endpoints.asgi import Started, create_app
 from voxgate.runtime import tasks
+from voxgate.runtime.exit import end_process
 from voxgate.server.http import HttpProtocol
 from voxgate.server.sockets import BACKLOG, allow_files, listen
 from voxgate.server.tls import tls_context
@@ -221,14 +220,3 @@ class Server(uvicorn.Server):
     async def _until(self, condition: Callable[[], bool], deadline_s: float) -> None:
         while not condition() and time.monotonic() < deadline_s:
             await asyncio.sleep(POLL_S)
-
-
-def end_process(code: int) -> NoReturn:
-    """Ends the process at once: no thread is waited for, nothing is tidied up. What has been written is not lost."""
-    try:
-        logging.shutdown()
-        for file in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                file.flush()
-    finally:
-        os._exit(code)  # also from a signal handler, in the middle of a line that is being written

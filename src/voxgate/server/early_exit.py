@@ -1,4 +1,4 @@
-"""What a signal does to a server that is still starting: it ends the process at once."""
+"""The effect of a signal on a server that is still starting: the process ends at once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ __all__ = ["EarlyExit"]
 
 
 class EarlyExit:
-    """From when it is made, SIGTERM and Ctrl-C end the process with exit code 0: nobody is served yet, and nothing is
-    to be tidied up. Also while the main thread is inside a model's C code, where Python runs no handler of its own.
+    """From its construction on, SIGTERM and Ctrl-C end the process with exit code 0: no client is connected yet, and
+    there is nothing to clean up. This holds also while the main thread runs a model's C code, where Python runs no
+    signal handler.
 
-    Does nothing when it is made outside of the main thread.
+    Has no effect when it is constructed outside of the main thread.
     """
 
     def __init__(self) -> None:
@@ -33,14 +34,14 @@ class EarlyExit:
                 if read.recv(1):
                     os._exit(0)
 
-        with contextlib.suppress(RuntimeError):  # No room for a thread: the handler is left.
+        with contextlib.suppress(RuntimeError):  # no room for a thread: the handler below remains
             spawn_thread(watch, "voxgate-early-end", daemon=True, subsystem="serving")
         signal.set_wakeup_fd(self._written.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _end)
 
     def over(self) -> None:
-        """The event loop is about to run, and takes the signals over: until it has, the handler stays."""
+        """The event loop is about to run, and replaces the handler, which stays until then."""
         if self._written is not None:
             signal.set_wakeup_fd(-1)
             self._written.close()
