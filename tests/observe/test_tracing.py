@@ -456,7 +456,7 @@ def test_the_end_waits_for_the_collector_only_so_long(caplog: pytest.LogCaptureF
     asyncio.run(tracing.stop(0.05))
     assert exporter.entered.is_set()
     assert exporter.ended.is_set()
-    assert "did not take the last spans" in caplog.text
+    assert "did not accept the last spans" in caplog.text
 
 
 def test_the_end_of_the_server_sends_what_is_left(collect, serve):
