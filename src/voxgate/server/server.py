@@ -55,7 +55,7 @@ def _is_wanted(record: logging.LogRecord) -> bool:
 
 
 def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
-    """uvicorn's settings for long-lived streams, in many places other than its defaults. ConfigError for a certificate
+    """Uvicorn's settings for long-lived streams, in many places other than its defaults. ConfigError for a certificate
     that cannot be used.
     """
     logging.getLogger("uvicorn.error").addFilter(_is_wanted)
