@@ -117,8 +117,8 @@ class Starvation:
 
 
 class Hold:
-    """Decides which holds of the loop are logged: the part without threads and clocks. Of the holds of a minute, that is
-    the first, with its stack if the other thread saw it, and a second line at its end.
+    """Decides which holds of the loop are logged: the part without threads and clocks. Of each minute that is
+    the first hold, with its stack if the other thread saw it, and a second line at its end.
     """
 
     def __init__(self) -> None:

@@ -93,7 +93,7 @@ CATALOGUE: Final = (
     Spec("voxgate_real_time_factor", "histogram", ("stage",),
          "Seconds of work per second of audio, of one channel: `decode` (PCM and resampling) and `vad` once per second"
          " of audio, `model` once per batch.",
-         "`model`: the number of workers divided by this is how many seconds of speech the server handles in a second."),
+         "`model`: the number of workers divided by this is how many seconds of speech the server handles a second."),
     Spec("voxgate_stage_seconds", "histogram", ("stage",),
          "Duration of one run of a stage: `decode` and `vad` of one message a second, `model` of every batch.",
          "`decode` or `vad` above a few ms hold the event loop: are messages too long, or the machine too busy?"),
