@@ -72,11 +72,11 @@ def test_serves_a_model_of_the_current_directory_until_a_signal(project, number)
 
 
 LOADING = {
-    "import": "print('loading', flush=True); time.sleep(3600)",
+    "import": "print('loading\\n', end='', flush=True); time.sleep(3600)",
     "make": """
 class Slow(voxgate.Model):
     def __init__(self):
-        print('loading', flush=True)
+        print('loading\\n', end='', flush=True)
         time.sleep(3600)
 """,
     # As a library does that waits in C: Python runs no handler there, and no signal interrupts it.
@@ -84,7 +84,7 @@ class Slow(voxgate.Model):
 import ctypes
 libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
 libc.pthread_mutex_lock(mutex)
-print('loading', flush=True)
+print('loading\\n', end='', flush=True)
 libc.pthread_mutex_lock(mutex)
 """,
 }
