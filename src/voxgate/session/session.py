@@ -577,7 +577,7 @@ class Connection:
         error = StreamTimeout(f"the connection is {self._limits.session_s:g} s old, the longest allowed")
         self._put_aside(Ending(Close(1008, error.code), error))
 
-    # The end of the server (service.Stream)
+    # The end of the server (service.Drainable)
 
     def drain(self, grace_s: float) -> bool:
         self._draining = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import re
 import threading
 import time
 import urllib.error
@@ -24,13 +23,12 @@ from websockets.exceptions import InvalidStatus
 from helpers.wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, Client, bursts, encode, pieces, start, stream
 from voxgate.errors import InferenceError
 from voxgate.models import Model
-from voxgate.observe.metrics import exposition
+from voxgate.observe.metrics import metrics as metrics_module
 from voxgate.observe.metrics.catalogue import CATALOGUE
 from voxgate.observe.metrics.reference import reference
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 DOCS = Path(__file__).parents[3] / "docs"
-PARTS = ("bucket", "sum", "count")
 
 
 class Scrape(dict[Sample, float]):
@@ -270,7 +268,7 @@ def test_who_asks_often_gets_the_same_answer(serve):
     server = serve(**{"metrics.max_age_s": 60})
     metrics = server.service.metrics
     n_made, n_written = 0, 0
-    families, write = metrics._families, exposition._write
+    families, write = metrics._families, metrics_module.write
 
     def counted() -> Any:
         nonlocal n_made
@@ -295,7 +293,7 @@ def test_who_asks_often_gets_the_same_answer(serve):
             answers.append((answer.headers["Content-Type"], answer.read()))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exposition, "_write", written)
+        patch.setattr(metrics_module, "write", written)
         with server.standing_still():  # all at once
             askers = [threading.Thread(target=ask, args=(one,)) for one in headers * 4]
             for asker in askers:
@@ -315,7 +313,7 @@ def test_an_answer_is_made_anew_when_it_is_old(serve, monkeypatch):
     assert scrape(server).sum("streams_total") == 0
     stream(server.url("simple"), start(), STOP)
     clock = itertools.count(time.monotonic() + 5, 5)
-    monkeypatch.setattr(exposition, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(metrics_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     assert settled(server, nobody).sum("streams_total") == 1
 
 
@@ -453,15 +451,3 @@ def test_the_series_of_all_routes_and_kinds_stay_few(serve):
         stream(server.url(route), start(interim_results=True), encode(bursts((0.5, 2), length_s=3)))
     # Tasks are counted for the whole process, with the subsystems of whatever tests ran before.
     assert len([name for name, _ in scrape(server) if "_task" not in name]) < 600
-
-
-def test_the_documents_name_no_metric_that_is_not_there():
-    names = {spec.name for spec in CATALOGUE}
-    names |= {f"{spec.name}_{part}" for spec in CATALOGUE if spec.kind == "histogram" for part in PARTS}
-    told = {
-        (page.relative_to(DOCS).as_posix(), name)
-        for page in DOCS.rglob("*.md")
-        for name in re.findall(r"\bvoxgate_[a-z_]*[a-z]\b", page.read_text(encoding="utf-8"))
-    }
-    assert len(told) > 50
-    assert {(page, name) for page, name in told if name not in names} == set()
