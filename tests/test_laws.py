@@ -123,7 +123,7 @@ def run(
     turns.end()
     while scheduler.jobs:
         scheduler.answer()
-    assert runner.owed == 0
+    assert runner.pending == 0
     assert runner.backlog_s == 0
     return events, scheduler.audio
 
@@ -313,7 +313,7 @@ def test_a_final_takes_the_place_of_its_interim():
     assert [event.type for event in events].count("segment") == 1
     scheduler.answer()
     runner.finish()
-    assert runner.owed == 0
+    assert runner.pending == 0
     assert [(event.type, getattr(event, "is_final", None)) for event in events] == [
         ("active", None), ("segment", False), ("inactive", None), ("segment", True),
     ]  # fmt: skip
@@ -355,7 +355,7 @@ def test_a_stream_asks_for_a_few_finals_at_once_and_the_others_wait_their_turn()
     runner = a_segmented_runner(scheduler, events, **{"inference.per_stream": 2})
     runner.feed(spoken(7)[0])
     runner.finish()
-    assert runner.owed == 7
+    assert runner.pending == 7
     assert len(scheduler.jobs) == 2
     while scheduler.jobs:
         assert len(scheduler.jobs) <= 2
@@ -363,7 +363,7 @@ def test_a_stream_asks_for_a_few_finals_at_once_and_the_others_wait_their_turn()
     starts = [event.start_time for event in events if isinstance(event, Segment)]
     assert len(starts) == 7
     assert starts == sorted(starts)
-    assert (runner.owed, runner.backlog_s) == (0, 0.0)
+    assert (runner.pending, runner.backlog_s) == (0, 0.0)
 
 
 def test_the_backlog_is_that_of_the_channel_furthest_behind():
@@ -390,10 +390,10 @@ def test_a_final_for_which_the_server_has_no_room_comes_again():
         runner.feed(spoken(3)[0])
         runner.finish()
         assert scheduler.jobs == []
-        assert runner.owed == 3
+        assert runner.pending == 3
         assert runner.backlog_s > 1.0
         scheduler.room = 1
-        while runner.owed:
+        while runner.pending:
             while not scheduler.jobs:
                 await asyncio.sleep(0)
             scheduler.answer()
@@ -449,7 +449,7 @@ def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
     runner.finish()
     while scheduler.jobs:
         scheduler.answer()
-    assert runner.owed == 0
+    assert runner.pending == 0
     finals = [event for event in events if isinstance(event, Segment) and event.is_final]
     assert len(finals) == sum(isinstance(event, Active) for event in events) > 1
 

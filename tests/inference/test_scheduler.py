@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError, Overloaded
-from voxgate.inference import scheduler as scheduler_module
-from voxgate.inference.engine.base import BatchLimits, EngineCounts, Job, JobSource, Outcome, State
+from voxgate.inference import delivery as delivery_module
+from voxgate.inference import job_queue as job_queue_module
+from voxgate.inference.engine.base import BatchLimits, EngineCounts, Job, JobOutcome, JobSource, State
 from voxgate.inference.engine.threads import ThreadEngine
 from voxgate.inference.scheduler import Scheduler
 from voxgate.models.base import Batch, Model
@@ -139,7 +140,7 @@ class Bench:
                 callback()
 
 
-def results(jobs: Sequence[Job]) -> list[Outcome]:
+def results(jobs: Sequence[Job]) -> list[JobOutcome]:
     return [{"i": i} for i in range(len(jobs))]
 
 
@@ -244,7 +245,7 @@ def test_audio_that_cannot_be_resampled_is_an_error_for_its_batch(
     bench = Bench()
     bad = bench.submit(n_samples=80, rate=8000)
     bench.scheduler.submit(good := bench.job())
-    monkeypatch.setattr(scheduler_module, "resample", broken)
+    monkeypatch.setattr(job_queue_module, "resample", broken)
     assert bench.take(1) == [good]
     assert bench.turn() == bad
     assert type(bad[0].error) is InternalError
@@ -268,7 +269,7 @@ def test_a_batch_is_written_into_an_arena_as_far_as_it_fits() -> None:
 def test_stateful_calls_come_alone() -> None:
     bench = Bench()
     for stream in range(3):
-        bench.submit(stream=stream, call="step", state=State())
+        bench.submit(stream=stream, method="step", state=State())
     assert [len(bench.take(16)) for _ in range(3)] == [1, 1, 1]
 
 
@@ -361,7 +362,7 @@ def test_no_wake_up_when_nobody_waits_for_any_of_a_batch() -> None:
 
 
 def test_a_turn_of_the_loop_answers_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "_DELIVERIES_PER_TURN", 4)
+    monkeypatch.setattr(delivery_module, "_DELIVERIES_PER_TURN", 4)
     bench = Bench()
     jobs = bench.submit(9)
     bench.work(9)
@@ -405,7 +406,7 @@ def test_a_wrong_number_of_outcomes_is_our_bug() -> None:
 
 def test_a_stateful_call_that_had_nothing_to_say_is_answered_all_the_same() -> None:
     bench = Bench()
-    (job,) = bench.submit(call="step", state=State())
+    (job,) = bench.submit(method="step", state=State())
     bench.scheduler.finish(bench.take(1), [None])
     assert bench.turn() == [job]
     assert (job.result, job.error) == (None, None)
@@ -512,7 +513,7 @@ def test_a_timer_that_fires_a_little_early_does_no_harm() -> None:
 def test_the_state_of_a_call_that_does_not_return_is_lost(taken: bool) -> None:
     bench = Bench(deadline_s=10.0)
     state = State()
-    bench.submit(call="step", state=state)
+    bench.submit(method="step", state=state)
     if taken:
         bench.take(1)
     bench.wait(10)
@@ -522,7 +523,7 @@ def test_the_state_of_a_call_that_does_not_return_is_lost(taken: bool) -> None:
 def test_the_state_of_a_call_that_returned_in_time_is_not_lost() -> None:
     bench = Bench(deadline_s=10.0)
     state = State()
-    bench.submit(call="step", state=state)
+    bench.submit(method="step", state=state)
     bench.work()
     bench.wait(10)
     assert not state.lost
@@ -563,7 +564,7 @@ def test_interims_and_stateful_calls_of_a_dead_worker_fail() -> None:
     bench = Bench()
     (interim,) = bench.submit(final=False)
     state = State()
-    (step,) = bench.submit(call="step", state=state)
+    (step,) = bench.submit(method="step", state=state)
     for _ in range(2):
         bench.scheduler.requeue(bench.take(1))
     assert set(bench.turn()) == {interim, step}
@@ -640,7 +641,7 @@ def test_a_queued_job_that_is_withdrawn_neither_runs_nor_is_answered() -> None:
     assert bench.work(2) == [second]
     assert bench.turn() == [second]
     assert bench.scheduler.outcomes()["cancelled"] == 1
-    assert bench.scheduler.owed == 0
+    assert bench.scheduler.pending == 0
 
 
 def test_a_job_that_a_worker_has_taken_is_not_withdrawn_but_answered() -> None:
@@ -747,7 +748,7 @@ def test_a_refused_job_is_never_answered() -> None:
     bench.work(5)
     bench.loop.turn()
     assert refused not in bench.answered
-    assert not refused.owed
+    assert not refused.pending
 
 
 def test_a_stream_has_bounds_of_its_own_and_seconds_count_too() -> None:
@@ -830,7 +831,7 @@ def test_wait_closed_answers_what_still_runs_when_time_is_up(stopped: bool) -> N
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert len(answered) == 200
-        assert scheduler._timer is None
+        assert scheduler._deadlines._timer is None
         assert taken[0].result is None
 
     asyncio.run(main())
@@ -1053,9 +1054,9 @@ def test_what_becomes_of_calls_adds_up_at_every_moment() -> None:
 
     def check(**outcomes: int) -> None:
         assert {name: n for name, n in scheduler.outcomes().items() if n} == outcomes
-        assert scheduler.counts().submitted == sum(outcomes.values()) + scheduler.owed
+        assert scheduler.counts().submitted == sum(outcomes.values()) + scheduler.pending
 
-    def answer(outcome: Outcome) -> None:
+    def answer(outcome: JobOutcome) -> None:
         scheduler.finish(bench.take(1), [outcome])
         bench.turn()
 

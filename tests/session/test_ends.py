@@ -203,7 +203,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def settle(server: Any) -> None:
     service, state = server.service, server.server.server_state
-    until(lambda: not (state.connections or service.connections or service.scheduler.owed))
+    until(lambda: not (state.connections or service.connections or service.scheduler.pending))
 
 
 ENDS = [
@@ -246,9 +246,9 @@ def test_no_calls_are_made_for_a_client_that_does_not_read(serve):
     with Raw(server.port, receive_buffer_bytes=65_536).open("/api/v1/segmented") as client:
         client.say(start(vad=vad), *pieces(encode(bursts(*bursts_s, length_s=27.5)), 3200), STOP)
         (connection,) = server.service.connections
-        until(lambda: connection._runner is not None and connection._runner.owed == 18)
+        until(lambda: connection._runner is not None and connection._runner.pending == 18)
         model.go_on.set()
-        until(lambda: connection._send_queue.is_full and not server.service.scheduler.owed)
+        until(lambda: connection._send_queue.is_full and not server.service.scheduler.pending)
         # Two were asked for at once; one more may be in the kernel, one in the socket's buffer, one on its way there.
         assert server.service.scheduler.counts().answered <= 6
         events = client.rest()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxgate._native.resample import MAX_RATE, MIN_RATE
+from voxgate.audio.length import resampled_length
 
 __all__ = ["SOXR_QUALITIES", "SoxrResampler", "resample"]
 
@@ -49,14 +50,14 @@ class SoxrResampler:
             raise ValueError(f"planes must have shape ({self.channels}, n), got {planes.shape}")
         self.consumed += planes.shape[1]
         ready = self._stream.resample_chunk(np.ascontiguousarray(planes.T))
-        room = _output_length(self.consumed, self.from_rate, self.to_rate) - self.produced
+        room = resampled_length(self.consumed, self.from_rate, self.to_rate) - self.produced
         result = np.ascontiguousarray(ready[:room].T)
         self.produced += result.shape[1]
         return result
 
     def finish(self) -> Planes:
         """The rest of the stream, float32 (channels, m); then the object is as new."""
-        total = _output_length(self.consumed, self.from_rate, self.to_rate)
+        total = resampled_length(self.consumed, self.from_rate, self.to_rate)
         tail = self._stream.resample_chunk(np.empty((0, self.channels), np.float32), last=True)
         result = _exactly(np.ascontiguousarray(tail.T), total - self.produced)
         self.reset()
@@ -99,11 +100,7 @@ def resample(samples: NDArray[np.floating], from_rate: int, to_rate: int, qualit
     import soxr
 
     converted = soxr.resample(np.ascontiguousarray(audio.T), from_rate, to_rate, quality=quality).T
-    return _exactly(np.ascontiguousarray(converted), _output_length(audio.shape[-1], from_rate, to_rate))
-
-
-def _output_length(n_samples: int, from_rate: int, to_rate: int) -> int:
-    return (2 * n_samples * to_rate + from_rate) // (2 * from_rate)
+    return _exactly(np.ascontiguousarray(converted), resampled_length(audio.shape[-1], from_rate, to_rate))
 
 
 def _exactly(samples: Planes, n_samples: int) -> Planes:

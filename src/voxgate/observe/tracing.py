@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span
 
-    from voxgate.inference.engine.base import Batched, Job
+    from voxgate.inference.engine.base import Job, TracedBatch
 
 __all__ = ["CallTrace", "ClientTrace", "Parent", "SessionTrace", "Tracing", "parse_traceparent"]
 
@@ -170,7 +170,7 @@ class Tracing:
         )
         span.end(max(start_ns, end_ns))
 
-    def batch(self, batch: Batched, start_ns: int, end_ns: int) -> Any:
+    def batch(self, batch: TracedBatch, start_ns: int, end_ns: int) -> Any:
         """The context of the span of a batch, which is made when the first of its calls asks for it."""
         if batch.mark is None:
             contexts = [call.span.get_span_context() for call in batch.traced if isinstance(call, CallTrace)]

@@ -416,7 +416,7 @@ class Connection:
         runner = self._runner
         assert runner is not None
         runner.finish()
-        await self._until(lambda: runner.owed == 0)
+        await self._until(lambda: runner.pending == 0)
         if self._closing is not None:
             return
         if self._progress_timer is not None:
@@ -467,7 +467,7 @@ class Connection:
         runner, allowance = self._runner, self._allowance
         assert runner is not None
         assert allowance is not None
-        owed, backlog_s = runner.owed, runner.backlog_s
+        owed, backlog_s = runner.pending, runner.backlog_s
         allowance.hold(backlog_s)
         return (
             backlog_s >= self._limits.buffered_audio_s
@@ -484,7 +484,7 @@ class Connection:
             return "buffered_audio_s"
         if self._allowance is not None and self._allowance.is_too_large:
             return "total_buffered_audio_s"
-        return "stream_jobs" if runner.owed >= self._max_owed else "unsent_events"
+        return "stream_jobs" if runner.pending >= self._max_owed else "unsent_events"
 
     def _has_caught_up(self) -> bool:
         runner, allowance = self._runner, self._allowance
@@ -492,8 +492,8 @@ class Connection:
         assert allowance is not None
         return (
             runner.backlog_s < self._limits.buffered_audio_s / 2
-            and (allowance.is_small_again or runner.owed == 0)
-            and runner.owed <= self._max_owed / 2
+            and (allowance.is_small_again or runner.pending == 0)
+            and runner.pending <= self._max_owed / 2
             and self._send_queue.has_room
         )
 
@@ -518,7 +518,7 @@ class Connection:
         is_waiting_for_us = (
             self._protocol.authorized
             and self._send_queue.has_room
-            and (self._worker is not None or (self._runner is not None and self._runner.owed > 0))
+            and (self._worker is not None or (self._runner is not None and self._runner.pending > 0))
         )
         limit_s = self._limits.idle_timeout_s
         due_s = now_s + limit_s if is_waiting_for_us else self._heard_s + limit_s

@@ -19,7 +19,7 @@ from test_scheduler import Bench
 from helpers.wire import bursts, encode
 from voxgate.config import load_config
 from voxgate.errors import InferenceError, InternalError, Overloaded
-from voxgate.inference.engine.base import BatchLimits, Job, Outcome
+from voxgate.inference.engine.base import BatchLimits, Job, JobOutcome
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Error, Event, Inactive, Segment
 from voxgate.protocol.formats import AudioFormat
@@ -120,7 +120,7 @@ class Room(Bench):
     def end(self, index: int = 0, error: InferenceError | None = None, says_nothing: bool = False) -> None:
         """A worker returns with an answer that names what it heard."""
         jobs = self.running.pop(index)
-        outcomes: list[Outcome] = []
+        outcomes: list[JobOutcome] = []
         for job in jobs:
             if job.state is not None:
                 job.state.opened = True
@@ -142,10 +142,10 @@ class Room(Bench):
                 self.end()
             if self.begin(8):
                 continue
-            if not self.loop.ready and not self.runner.owed:
+            if not self.loop.ready and not self.runner.pending:
                 return
             self.wait(0.05)
-        raise AssertionError(f"{self.runner.owed} replies are owed for ever")
+        raise AssertionError(f"{self.runner.pending} replies are owed for ever")
 
     # The laws
 
@@ -160,7 +160,7 @@ class Room(Bench):
 
     def check_all_is_covered(self) -> None:
         runner = self.runner
-        assert (runner.owed, runner.backlog_s, len(runner.calls)) == (0, 0.0, 0)
+        assert (runner.pending, runner.backlog_s, len(runner.calls)) == (0, 0.0, 0)
         assert runner.processed_s == runner.received_s == self.fed_frames / RATE
         assert runner.results + runner.errors == sum(isinstance(event, (Segment, Error)) for event in self.events)
         if self.route == "segmented":

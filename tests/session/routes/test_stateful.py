@@ -105,7 +105,7 @@ class Desk:
         """Runs a job and answers it."""
         job = self.jobs.pop(index)
         assert job.state is not None
-        outcome = self._invoker.call(job.call, job.audio.copy(), job.state)
+        outcome = self._invoker.call(job.method, job.audio.copy(), job.state)
         self.n_run += 1
         if isinstance(outcome, VoxgateError):
             job.error = outcome
@@ -143,7 +143,7 @@ class Session:
         self.runner.finish()
         while self.desk.jobs:
             self.desk.run()
-        assert self.runner.owed == 0
+        assert self.runner.pending == 0
         assert self.runner.backlog_s == 0
 
     def said(self, channel: int = 0) -> list[tuple[Any, ...]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from voxgate.audio.decoder import StreamDecoder
 from voxgate.errors import Overloaded, VoxgateError
-from voxgate.inference.engine.base import Call as Method
+from voxgate.inference.engine.base import CallMethod as Method
 from voxgate.inference.engine.base import Job, State
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Error, Event, Segment

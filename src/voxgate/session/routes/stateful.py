@@ -90,7 +90,7 @@ class StatefulRunner(GroupedRunner):
         job, channel = call.job, call.channel
         call.start_pos = self._answered_pos[channel]
         says_nothing = job.error is None and job.result is None
-        if says_nothing and (job.call == "step" or call.start_pos == call.end_pos):
+        if says_nothing and (job.method == "step" or call.start_pos == call.end_pos):
             return None
         self._answered_pos[channel] = call.end_pos
         call.segment_id = self._take_id(channel)  # here, for a call that says nothing has none
