@@ -26,7 +26,8 @@ from voxgate.protocol.events import Active, Error, Event, Inactive, Probabilitie
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
 from voxgate.recordings import path
-from voxgate.session.routes import RUNNERS, ReorderBuffer
+from voxgate.session.routes import open_route
+from voxgate.session.routes.reorder import ReorderBuffer
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
 from voxgate.vad.detectors import load_detector
@@ -112,7 +113,7 @@ def run(
         model=SimpleNamespace(sample_rate=16_000),
         tally=Tally(),
     )
-    runner = RUNNERS[route](service, start_message, events.append, lambda: None)  # type: ignore[arg-type]
+    runner = open_route(route, service, start_message, events.append, lambda: None)  # type: ignore[arg-type]
     for number, piece in enumerate(cuts(data), 1):
         runner.feed(piece)
         if number % turn_pieces == 0:
@@ -284,7 +285,7 @@ def test_a_final_takes_the_place_of_its_interim():
         tally=Tally(),
     )
     message = Start(AudioFormat(1, 16_000, 16, False), interim_results=True)
-    runner = RUNNERS["segmented"](service, message, events.append, lambda: None)
+    runner = open_route("segmented", service, message, events.append, lambda: None)
     data = encode(bursts((0.5, 3.0), length_s=5.0))
 
     runner.feed(data[: 2 * 16_000])
@@ -347,7 +348,7 @@ def a_segmented_runner(
         tally=Tally(),
     )
     start = Start(AudioFormat(1, 16_000, 16, False), interim_results=interims)
-    return RUNNERS["segmented"](service, start, events.append, lambda: None)
+    return open_route("segmented", service, start, events.append, lambda: None)
 
 
 def test_a_stream_asks_for_a_few_finals_at_once_and_the_others_wait_their_turn():
@@ -373,7 +374,7 @@ def test_the_backlog_is_that_of_the_channel_furthest_behind():
     service: Any = SimpleNamespace(
         config=config, scheduler=scheduler, model=SimpleNamespace(sample_rate=16_000), tally=Tally()
     )
-    runner = RUNNERS["simple"](service, a_format(16_000, "s16", 2), lambda event: None, lambda: None)
+    runner = open_route("simple", service, a_format(16_000, "s16", 2), lambda event: None, lambda: None)
     runner.feed(bytes(4 * 16_000))
     assert runner.backlog_s == 1.0
     scheduler.answer()
@@ -426,8 +427,12 @@ def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
         model=None,
         tally=Tally(),
     )
-    runner = RUNNERS["segmented"](
-        service, Start(AudioFormat(1, 16_000, 16, False), interim_results=True), events.append, lambda: None
+    runner = open_route(
+        "segmented",
+        service,
+        Start(AudioFormat(1, 16_000, 16, False), interim_results=True),
+        events.append,
+        lambda: None,
     )
     data = encode(SPEECH[0, : 5 * SPEECH_RATE])
     fed_bytes = 0

@@ -23,21 +23,24 @@ from voxgate.protocol.events import Segment
 from voxgate.server.http import HttpProtocol
 from voxgate.server.websocket import WebSocketProtocol
 from voxgate.session.record import SessionRecord
-from voxgate.session.routes.base import Answers, Call, ReorderBuffer, Reply, Runner
+from voxgate.session.routes.base import RouteHandler
+from voxgate.session.routes.calls import ModelCall
+from voxgate.session.routes.reorder import PendingReply, ReorderBuffer
+from voxgate.session.routes.segment_metrics import SegmentMetrics
 from voxgate.session.send_queue import SendQueue
 from voxgate.session.session import Connection
 
 OWN = (
     *(
         SessionRecord,
-        Answers,
-        Call,
+        SegmentMetrics,
+        ModelCall,
         Connection,
         Job,
         SendQueue,
         ReorderBuffer,
-        Reply,
-        Runner,
+        PendingReply,
+        RouteHandler,
         Segment,
         State,
         StreamDecoder,
@@ -155,13 +158,13 @@ def is_abandoned_by_a_bug(server, route):
     def feed(self, data):
         raise ZeroDivisionError
 
-    before, Runner.feed = Runner.feed, feed
+    before, RouteHandler.feed = RouteHandler.feed, feed
     try:
         with Client(server.url("simple")) as client:
             client.send(start(), TALK)
             client.rest()
     finally:
-        Runner.feed = before
+        RouteHandler.feed = before
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ from voxgate.runtime import logs, tasks
 from voxgate.runtime.logs import LogContext
 from voxgate.service.audio_budget import Allowance
 from voxgate.session.record import UNKNOWN_CLIENT, ClientInfo, Outcome, SessionRecord
-from voxgate.session.routes import FEED_SLICE_S, RUNNERS, Route, Runner
+from voxgate.session.routes import FEED_SLICE_S, Route, RouteHandler, open_route
 from voxgate.session.send_queue import SendQueue, Sink, utf8_bytes
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Connection:
         self._max_owed = max(1, service.config.inference.stream_jobs // 2)
         self._check_token = check_token
         self._protocol = SessionMachine(self._limits, service.vad, route, authorized=check_token is None)
-        self._runner: Runner | None = None
+        self._runner: RouteHandler | None = None
         self._account: SessionRecord | None = None
         self._log_context = LogContext()
         self._allowance: Allowance | None = None
@@ -393,12 +393,12 @@ class Connection:
         if self._draining:
             self.leave()
             return
-        runner = RUNNERS[self._route](self._service, start, self._emit, self._progressed)
+        runner = open_route(self._route, self._service, start, self._emit, self._progressed)
         slice_bytes = int(FEED_SLICE_S * start.format.sample_rate / start.format.channels) * start.format.frame_bytes
         self._allowance = self._service.audio_budget.open(start.format.channels)
         self._runner, self._slice_bytes = runner, min(slice_bytes, self._limits.message_bytes)
         runner.on_failure = self._fail
-        runner.may_ask = self._may_ask
+        runner.may_submit = self._may_ask
         self._opened_s = self._loop.time()
         self._tally.session_began(self._route, runner)
         self._timer.cancel()
@@ -455,7 +455,7 @@ class Connection:
             self._allowance.close()
             self._allowance = None
 
-    def _send_progress(self, runner: Runner) -> None:
+    def _send_progress(self, runner: RouteHandler) -> None:
         if not self._send_queue.is_full:  # who does not read is told nothing more
             self._emit(Progress(runner.received_s, runner.processed_s, runner.backlog_s, runner.real_time_factor))
         self._progress_timer = self._loop.call_later(PROGRESS_S, self._send_progress, runner)
@@ -594,7 +594,7 @@ class Connection:
         self._changed.set()
         if self._runner is not None:
             try:
-                self._runner.ask_on()
+                self._runner.submit_deferred()
             except Exception:
                 self._fail()
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from test_scheduler import Bench
 
+from helpers.scheduler_bench import Bench
 from helpers.wire import bursts, encode
 from voxgate.config import load_config
 from voxgate.errors import InferenceError, InternalError, Overloaded
@@ -24,7 +24,7 @@ from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Error, Event, Inactive, Segment
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
-from voxgate.session.routes import RUNNERS, Route
+from voxgate.session.routes import Route, open_route
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
 from voxgate.vad.detectors import load_detector
@@ -85,7 +85,7 @@ class Room(Bench):
 
         self.scheduler.submit = offered  # type: ignore[method-assign]
         start = Start(AudioFormat(n_channels, RATE, 32, True), interim_results=True)
-        self.runner = RUNNERS[route](service, start, self.events.append, lambda: None)
+        self.runner = open_route(route, service, start, self.events.append, lambda: None)
 
     def feed(self, n_frames: int, is_heard: bool = True) -> None:
         """`is_heard`: what the detector made of it is handed over in the same turn of the loop."""

@@ -31,7 +31,7 @@ from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Error, Event, Segment
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
-from voxgate.session.routes import StatefulRunner
+from voxgate.session.routes.stateful import StatefulHandler
 
 RATE = 16_000
 
@@ -134,7 +134,7 @@ class Session:
         config = load_config(environ={}, overrides={"simple.min_chunk_ms": 10, **settings})
         service: Any = SimpleNamespace(config=config, scheduler=self.desk, model=model, tally=Tally())
         message = Start(AudioFormat(channels, rate, 32, True))
-        self.runner = StatefulRunner(service, message, self.events.append, lambda: None)
+        self.runner = StatefulHandler(service, message, self.events.append, lambda: None)
 
     def feed(self, planes: Any) -> None:
         self.runner.feed(encode(np.asarray(planes, np.float32), "f32"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from voxgate.errors import ConfigError
 from voxgate.inference.engine.base import Engine
@@ -26,7 +26,8 @@ class EngineSettings:
     model: str
     """A name or ``pkg.module:Name``."""
     options: Mapping[str, Any]
-    isolation: Literal["threads", "process"]
+    isolation: str
+    """`threads` or `process`."""
     threads: int
     processes: int
     max_batch_size: int
