@@ -265,7 +265,7 @@ def test_replies_leave_in_the_order_of_their_places(data):
     dropped = data.draw(st.sets(st.sampled_from(range(len(places)))))
     for n_settled, index in enumerate(data.draw(st.permutations(range(len(places)))), start=1):
         replies.settle(places[index], None if index in dropped else Error(str(index)))
-        settled = [place.settled for place in places]
+        settled = [place.is_settled for place in places]
         ready = settled.index(False) if False in settled else len(settled)
         assert [int(event.message) for event in sent] == [i for i in range(ready) if i not in dropped], n_settled
 

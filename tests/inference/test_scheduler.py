@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers.scheduler_bench import Bench, NoEngine
+from helpers.scheduler_bench import Bench, NoEngine, results
 from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError, Overloaded
 from voxgate.inference import delivery as delivery_module
 from voxgate.inference import job_queue as job_queue_module
