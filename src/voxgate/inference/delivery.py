@@ -20,7 +20,7 @@ ms."""
 
 
 class Delivery:
-    """Hands each finished job to `deliver` on the loop's thread: with one wake-up, however many jobs finish until the
+    """Hands finished jobs to `deliver` on the loop's thread: with one wake-up, however many jobs finish until the
     loop runs.
     """
 
@@ -28,7 +28,7 @@ class Delivery:
         self,
         loop: asyncio.AbstractEventLoop,
         lock: threading.Lock,
-        deliver: Callable[[Job], None],
+        deliver: Callable[[list[Job]], None],
     ) -> None:
         """`lock`: the scheduler's. `deliver` must not raise."""
         self._loop = loop
@@ -72,5 +72,4 @@ class Delivery:
             is_more = self._is_scheduled = bool(self._finished)
         if is_more:
             self._loop.call_soon(self.run)
-        for job in jobs:
-            self._deliver(job)
+        self._deliver(jobs)

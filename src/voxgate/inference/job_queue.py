@@ -53,20 +53,22 @@ class JobQueue:
     def put(self, job: Job) -> None:
         """Raises Overloaded when a bound is reached, RuntimeError after `close`, and MemoryError."""
         try:
-            self._put(job, job.state is not None, False)
+            if job.sample_rate == self._rate:
+                self._queue.put(job, job.audio, job.stream, job.final, -1, job.state is not None)
+            else:
+                self._queue.put(job, None, job.stream, job.final, self._length(job), job.state is not None)
         except BufferError as error:
             raise Overloaded(f"The server is overloaded: {self._bounds} wait for the model") from error
 
     def put_front(self, job: Job) -> None:
         """Before all others and whatever the bounds. Raises RuntimeError after `close`, and MemoryError."""
-        self._put(job, False, True)
-
-    def _put(self, job: Job, is_alone: bool, is_front: bool) -> None:
         if job.sample_rate == self._rate:
-            self._queue.put(job, job.audio, job.stream, job.final, -1, is_alone, is_front)
+            self._queue.put(job, job.audio, job.stream, job.final, -1, False, True)
         else:
-            n_samples = resampled_length(len(job.audio), job.sample_rate, self._rate)
-            self._queue.put(job, None, job.stream, job.final, n_samples, is_alone, is_front)
+            self._queue.put(job, None, job.stream, job.final, self._length(job), False, True)
+
+    def _length(self, job: Job) -> int:
+        return resampled_length(len(job.audio), job.sample_rate, self._rate)
 
     def take(self, limits: BatchLimits, arena: Arena | None, interrupt: Interrupt | None) -> Taken | None:
         """As `JobSource.take`. Waits without the GIL. `fill` completes the audio."""

@@ -331,18 +331,19 @@ class Scheduler:
             self._delivery.schedule()
         return n_settled
 
-    def _answer(self, job: Job) -> None:
-        self._forget(job)
-        if not job.pending:  # Cancelled after it finished, perhaps by the callback of a job before it.
-            return
-        job.pending = False
-        self._counts.answered += 1
-        self._outcomes[call_outcome(job.error)] += 1
-        try:
-            job.on_done(job)
-        except Exception:
-            self._counts.callback_failures += 1
-            logger.exception("a bug of ours: answering a job failed")
+    def _answer(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._forget(job)
+            if not job.pending:  # Cancelled after it finished, perhaps by the callback of a job before it.
+                continue
+            job.pending = False
+            self._counts.answered += 1
+            self._outcomes[call_outcome(job.error)] += 1
+            try:
+                job.on_done(job)
+            except Exception:
+                self._counts.callback_failures += 1
+                logger.exception("a bug of ours: answering a job failed")
 
     # --- measurements ---
 
