@@ -21,7 +21,7 @@ import pytest
 
 from helpers.worker_models import count
 from voxgate.inference.engine.base import Engine, Job
-from voxgate.inference.engine.processes import ProcessEngine
+from voxgate.inference.engine.processes import ProcessEngine, ProcessSettings
 from voxgate.inference.engine.threads import ThreadEngine
 from voxgate.inference.scheduler import Scheduler
 from voxgate.models import FunctionModel
@@ -75,7 +75,7 @@ def test_voxgate_threads(benchmark: Benchmark, loop: asyncio.AbstractEventLoop, 
 
 @pytest.mark.parametrize(("seconds", "n_calls"), CALLS)
 def test_voxgate_processes(benchmark: Benchmark, loop: asyncio.AbstractEventLoop, seconds: int, n_calls: int) -> None:
-    engine = ProcessEngine("helpers.worker_models:count", processes=1)
+    engine = ProcessEngine(ProcessSettings("helpers.worker_models:count", processes=1))
     engine.load()
     with scheduled(loop, engine) as call:
         run(benchmark, loop, call, seconds, n_calls)

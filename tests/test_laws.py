@@ -26,7 +26,8 @@ from voxgate.protocol.events import Active, Error, Event, Inactive, Probabilitie
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
 from voxgate.recordings import path
-from voxgate.session.routes import RUNNERS, ReorderBuffer
+from voxgate.session.routes import open_route
+from voxgate.session.routes.reorder import ReorderBuffer
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
 from voxgate.vad.detectors import load_detector
@@ -112,7 +113,7 @@ def run(
         model=SimpleNamespace(sample_rate=16_000),
         tally=Tally(),
     )
-    runner = RUNNERS[route](service, start_message, events.append, lambda: None)  # type: ignore[arg-type]
+    runner = open_route(route, service, start_message, events.append, lambda: None)  # type: ignore[arg-type]
     for number, piece in enumerate(cuts(data), 1):
         runner.feed(piece)
         if number % turn_pieces == 0:
@@ -123,7 +124,7 @@ def run(
     turns.end()
     while scheduler.jobs:
         scheduler.answer()
-    assert runner.owed == 0
+    assert runner.pending == 0
     assert runner.backlog_s == 0
     return events, scheduler.audio
 
@@ -264,7 +265,7 @@ def test_replies_leave_in_the_order_of_their_places(data):
     dropped = data.draw(st.sets(st.sampled_from(range(len(places)))))
     for n_settled, index in enumerate(data.draw(st.permutations(range(len(places)))), start=1):
         replies.settle(places[index], None if index in dropped else Error(str(index)))
-        settled = [place.settled for place in places]
+        settled = [place.is_settled for place in places]
         ready = settled.index(False) if False in settled else len(settled)
         assert [int(event.message) for event in sent] == [i for i in range(ready) if i not in dropped], n_settled
 
@@ -284,7 +285,7 @@ def test_a_final_takes_the_place_of_its_interim():
         tally=Tally(),
     )
     message = Start(AudioFormat(1, 16_000, 16, False), interim_results=True)
-    runner = RUNNERS["segmented"](service, message, events.append, lambda: None)
+    runner = open_route("segmented", service, message, events.append, lambda: None)
     data = encode(bursts((0.5, 3.0), length_s=5.0))
 
     runner.feed(data[: 2 * 16_000])
@@ -313,7 +314,7 @@ def test_a_final_takes_the_place_of_its_interim():
     assert [event.type for event in events].count("segment") == 1
     scheduler.answer()
     runner.finish()
-    assert runner.owed == 0
+    assert runner.pending == 0
     assert [(event.type, getattr(event, "is_final", None)) for event in events] == [
         ("active", None), ("segment", False), ("inactive", None), ("segment", True),
     ]  # fmt: skip
@@ -347,7 +348,7 @@ def a_segmented_runner(
         tally=Tally(),
     )
     start = Start(AudioFormat(1, 16_000, 16, False), interim_results=interims)
-    return RUNNERS["segmented"](service, start, events.append, lambda: None)
+    return open_route("segmented", service, start, events.append, lambda: None)
 
 
 def test_a_stream_asks_for_a_few_finals_at_once_and_the_others_wait_their_turn():
@@ -355,7 +356,7 @@ def test_a_stream_asks_for_a_few_finals_at_once_and_the_others_wait_their_turn()
     runner = a_segmented_runner(scheduler, events, **{"inference.per_stream": 2})
     runner.feed(spoken(7)[0])
     runner.finish()
-    assert runner.owed == 7
+    assert runner.pending == 7
     assert len(scheduler.jobs) == 2
     while scheduler.jobs:
         assert len(scheduler.jobs) <= 2
@@ -363,7 +364,7 @@ def test_a_stream_asks_for_a_few_finals_at_once_and_the_others_wait_their_turn()
     starts = [event.start_time for event in events if isinstance(event, Segment)]
     assert len(starts) == 7
     assert starts == sorted(starts)
-    assert (runner.owed, runner.backlog_s) == (0, 0.0)
+    assert (runner.pending, runner.backlog_s) == (0, 0.0)
 
 
 def test_the_backlog_is_that_of_the_channel_furthest_behind():
@@ -373,7 +374,7 @@ def test_the_backlog_is_that_of_the_channel_furthest_behind():
     service: Any = SimpleNamespace(
         config=config, scheduler=scheduler, model=SimpleNamespace(sample_rate=16_000), tally=Tally()
     )
-    runner = RUNNERS["simple"](service, a_format(16_000, "s16", 2), lambda event: None, lambda: None)
+    runner = open_route("simple", service, a_format(16_000, "s16", 2), lambda event: None, lambda: None)
     runner.feed(bytes(4 * 16_000))
     assert runner.backlog_s == 1.0
     scheduler.answer()
@@ -390,10 +391,10 @@ def test_a_final_for_which_the_server_has_no_room_comes_again():
         runner.feed(spoken(3)[0])
         runner.finish()
         assert scheduler.jobs == []
-        assert runner.owed == 3
+        assert runner.pending == 3
         assert runner.backlog_s > 1.0
         scheduler.room = 1
-        while runner.owed:
+        while runner.pending:
             while not scheduler.jobs:
                 await asyncio.sleep(0)
             scheduler.answer()
@@ -426,8 +427,12 @@ def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
         model=None,
         tally=Tally(),
     )
-    runner = RUNNERS["segmented"](
-        service, Start(AudioFormat(1, 16_000, 16, False), interim_results=True), events.append, lambda: None
+    runner = open_route(
+        "segmented",
+        service,
+        Start(AudioFormat(1, 16_000, 16, False), interim_results=True),
+        events.append,
+        lambda: None,
     )
     data = encode(SPEECH[0, : 5 * SPEECH_RATE])
     fed_bytes = 0
@@ -449,7 +454,7 @@ def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
     runner.finish()
     while scheduler.jobs:
         scheduler.answer()
-    assert runner.owed == 0
+    assert runner.pending == 0
     finals = [event for event in events if isinstance(event, Segment) and event.is_final]
     assert len(finals) == sum(isinstance(event, Active) for event in events) > 1
 

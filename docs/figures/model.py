@@ -159,7 +159,7 @@ def run(kind: type[Any], place: str, n: int) -> Run:
     import numpy as np
     from test_bench_engines import scheduled
 
-    from voxgate.inference.engine.processes import ProcessEngine
+    from voxgate.inference.engine.processes import ProcessEngine, ProcessSettings
     from voxgate.inference.engine.threads import ThreadEngine
 
     audio = np.zeros(RATE, np.float32)
@@ -176,7 +176,7 @@ def run(kind: type[Any], place: str, n: int) -> Run:
         if "thread" in place:
             engine: Any = ThreadEngine(kind(n), threads=n_workers)
         else:
-            engine = ProcessEngine(f"model:{kind.__name__}", {"n": n}, processes=n_workers)
+            engine = ProcessEngine(ProcessSettings(f"model:{kind.__name__}", {"n": n}, processes=n_workers))
             engine.load()
         with scheduled(loop, engine) as call:
             return loop.run_until_complete(watched(lambda: call(audio), n_workers))
@@ -193,7 +193,7 @@ def hand_over() -> dict[tuple[str, int], float]:
     from test_bench_engines import scheduled
 
     from helpers.worker_models import count
-    from voxgate.inference.engine.processes import ProcessEngine
+    from voxgate.inference.engine.processes import ProcessEngine, ProcessSettings
     from voxgate.inference.engine.threads import ThreadEngine
     from voxgate.models import FunctionModel
 
@@ -215,7 +215,7 @@ def hand_over() -> dict[tuple[str, int], float]:
 
         with scheduled(loop, ThreadEngine(FunctionModel(count), threads=1)) as call:
             measure("a thread", call)
-        processes = ProcessEngine("helpers.worker_models:count", processes=1)
+        processes = ProcessEngine(ProcessSettings("helpers.worker_models:count", processes=1))
         processes.load()
         with scheduled(loop, processes) as call:
             measure("a worker process", call)

@@ -94,6 +94,9 @@ class InternalError(VoxgateError):
     code = "internal"
     close_code = 1011
 
+    def __init__(self, text: str = "Internal server error") -> None:
+        super().__init__(text)
+
 
 class ConfigError(VoxgateError):
     """A setting that is unknown, malformed or out of range. Never on the wire."""

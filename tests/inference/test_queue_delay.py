@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from voxgate.inference.engine.base import Job
-from voxgate.inference.queue_delay import GOOD_FOR_S, RECENT_S, QueueDelay
+from voxgate.inference.queue_delay import CACHE_S, RECENT_S, QueueDelay
 
 AUDIO = np.zeros(1, np.float32)
 
@@ -16,28 +16,28 @@ class Model:
 
     def __init__(self) -> None:
         self.wait = QueueDelay()
-        self.owed: list[Job] = []
+        self.pending: list[Job] = []
 
     def submit(self, now_s: float, stream: object = "a", final: bool = True) -> Job:
         job = Job(AUDIO, 16_000, final, stream, print)
         job.submitted_s = now_s
-        self.wait.accepted(job)
-        self.owed.append(job)
+        self.wait.on_submit(job)
+        self.pending.append(job)
         return job
 
     def take(self, now_s: float, *jobs: Job) -> None:
         for job in jobs:
             job.taken_s = now_s
-        self.wait.taken(jobs, now_s)
+        self.wait.on_take(jobs, now_s)
 
     def answer(self, now_s: float, *jobs: Job) -> None:
-        self.wait.returned(jobs, now_s)
+        self.wait.on_return(jobs, now_s)
         for job in jobs:
-            self.owed.remove(job)
-            self.wait.over(job)
+            self.pending.remove(job)
+            self.wait.on_end(job)
 
     def measured(self, now_s: float) -> float:
-        return self.wait.measure(self.wait.recent(), self.owed, now_s)
+        return self.wait.measure(self.wait.recent(), self.pending, now_s)
 
 
 def test_nothing_waits():
@@ -89,11 +89,11 @@ def test_a_call_that_was_given_up_while_it_ran_holds_nothing_up():
     model = Model()
     stuck = model.submit(100.0)
     model.take(100.0, stuck)
-    model.owed.remove(stuck)
-    model.wait.over(stuck)  # its time was up
+    model.pending.remove(stuck)
+    model.wait.on_end(stuck)  # its time was up
     model.submit(101.0)
     assert model.measured(103.0) == pytest.approx(2.0)
-    model.wait.returned([stuck], 104.0)
+    model.wait.on_return([stuck], 104.0)
 
 
 def test_nothing_is_kept_of_streams_that_are_gone():
@@ -103,14 +103,14 @@ def test_nothing_is_kept_of_streams_that_are_gone():
         model.take(100.0, job)
         model.answer(100.1, job)
     refused = model.submit(100.0, stream="refused")
-    model.wait.over(refused)
+    model.wait.on_end(refused)
     assert not model.wait._loads
 
 
 def test_an_answer_is_kept_for_a_moment():
     model = Model()
-    assert model.wait.known(100.0) is None
+    assert model.wait.cached(100.0) is None
     model.submit(99.0)
     model.measured(100.0)
-    assert model.wait.known(100.0) == pytest.approx(1.0)
-    assert model.wait.known(100.0 + GOOD_FOR_S) is None
+    assert model.wait.cached(100.0) == pytest.approx(1.0)
+    assert model.wait.cached(100.0 + CACHE_S) is None

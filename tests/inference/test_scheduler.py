@@ -3,144 +3,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from helpers.scheduler_bench import Bench, NoEngine, results
 from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError, Overloaded
-from voxgate.inference import scheduler as scheduler_module
-from voxgate.inference.engine.base import BatchLimits, EngineCounts, Job, JobSource, Outcome, State
+from voxgate.inference import delivery as delivery_module
+from voxgate.inference import job_queue as job_queue_module
+from voxgate.inference.engine.base import BatchLimits, Job, JobOutcome, State
 from voxgate.inference.engine.threads import ThreadEngine
 from voxgate.inference.scheduler import Scheduler
 from voxgate.models.base import Batch, Model
 from voxgate.models.dummy import Dummy
 
 WAIT_S = 30
-
-
-class FakeLoop:
-    """Keeps what it is asked to call until the test lets it."""
-
-    def __init__(self) -> None:
-        self.ready: list[Callable[[], None]] = []
-        self.timers: list[tuple[float, Callable[[], None], Timer]] = []
-        self.n_wake_ups = 0
-        self.closed = False
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self.ready.append(callback)
-
-    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
-        if self.closed:
-            raise RuntimeError("Event loop is closed")
-        self.n_wake_ups += 1
-        self.ready.append(callback)
-
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        self.timers.append((delay_s, callback, Timer()))
-        return self.timers[-1][2]
-
-    def turn(self) -> None:
-        """One turn: what is ready now, and nothing that becomes ready by it."""
-        ready, self.ready = self.ready, []
-        for callback in ready:
-            callback()
-
-
-class Timer:
-    def __init__(self) -> None:
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class NoEngine:
-    """An engine whose worker is the test itself."""
-
-    concurrency = 1
-    ready = True
-    stalled_s = 0.0
-
-    def __init__(self, model: Model | None = None) -> None:
-        self.model = model or Model()
-        self.source: JobSource | None = None
-        self.stops: list[float | None] = []
-        self.stopped = True
-
-    def start(self, source: JobSource) -> None:
-        self.source = source
-
-    def warm_up(self) -> float:
-        return 1.5
-
-    def stop(self, timeout_s: float | None = None) -> bool:
-        self.stops.append(timeout_s)
-        return self.stopped
-
-    def counts(self) -> EngineCounts:
-        return EngineCounts()
-
-
-class Bench:
-    """A scheduler on a fake loop, a clock that moves by hand, and a list of what was answered."""
-
-    def __init__(self, **arguments: Any) -> None:
-        self.loop = FakeLoop()
-        self.now_s = 100.0
-        self.engine = NoEngine()
-        self.scheduler = Scheduler(self.engine, self.loop, clock=lambda: self.now_s, **arguments)  # type: ignore[arg-type]
-        self.answered: list[Job] = []
-
-    def job(
-        self,
-        final: bool = True,
-        on_done: Callable[[Job], None] | None = None,
-        n_samples: int = 1,
-        stream: object = None,
-        rate: int = 16_000,
-        **fields: Any,
-    ) -> Job:
-        audio = np.arange(n_samples, dtype=np.float32)
-        return Job(audio, rate, final, stream, on_done or self.answered.append, **fields)
-
-    def submit(self, n_jobs: int = 1, final: bool = True, **arguments: Any) -> list[Job]:
-        jobs = [self.job(final, **arguments) for _ in range(n_jobs)]
-        for job in jobs:
-            self.scheduler.submit(job)
-        return jobs
-
-    def take(self, max_items: int) -> list[Job]:
-        work = self.scheduler.take(BatchLimits(max_items))
-        return [] if work is None else work.jobs
-
-    def work(self, max_items: int = 1) -> list[Job]:
-        """Does what a worker does, once."""
-        jobs = self.take(max_items)
-        self.scheduler.finish(jobs, results(jobs))
-        return jobs
-
-    def turn(self) -> list[Job]:
-        """One turn of the loop; returns what was answered in it."""
-        before = len(self.answered)
-        self.loop.turn()
-        return self.answered[before:]
-
-    def wait(self, seconds: float) -> None:
-        """Lets time pass, in one step; then runs the timers that are due."""
-        self.now_s += seconds
-        timers, self.loop.timers = self.loop.timers, []
-        for delay_s, callback, timer in timers:
-            if delay_s > seconds:
-                self.loop.timers.append((delay_s - seconds, callback, timer))
-            elif not timer.cancelled:
-                callback()
-
-
-def results(jobs: Sequence[Job]) -> list[Outcome]:
-    return [{"i": i} for i in range(len(jobs))]
 
 
 # --- which job is next ---
@@ -244,7 +123,7 @@ def test_audio_that_cannot_be_resampled_is_an_error_for_its_batch(
     bench = Bench()
     bad = bench.submit(n_samples=80, rate=8000)
     bench.scheduler.submit(good := bench.job())
-    monkeypatch.setattr(scheduler_module, "resample", broken)
+    monkeypatch.setattr(job_queue_module, "resample", broken)
     assert bench.take(1) == [good]
     assert bench.turn() == bad
     assert type(bad[0].error) is InternalError
@@ -268,7 +147,7 @@ def test_a_batch_is_written_into_an_arena_as_far_as_it_fits() -> None:
 def test_stateful_calls_come_alone() -> None:
     bench = Bench()
     for stream in range(3):
-        bench.submit(stream=stream, call="step", state=State())
+        bench.submit(stream=stream, method="step", state=State())
     assert [len(bench.take(16)) for _ in range(3)] == [1, 1, 1]
 
 
@@ -361,7 +240,7 @@ def test_no_wake_up_when_nobody_waits_for_any_of_a_batch() -> None:
 
 
 def test_a_turn_of_the_loop_answers_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "_DELIVERIES_PER_TURN", 4)
+    monkeypatch.setattr(delivery_module, "_DELIVERIES_PER_TURN", 4)
     bench = Bench()
     jobs = bench.submit(9)
     bench.work(9)
@@ -405,7 +284,7 @@ def test_a_wrong_number_of_outcomes_is_our_bug() -> None:
 
 def test_a_stateful_call_that_had_nothing_to_say_is_answered_all_the_same() -> None:
     bench = Bench()
-    (job,) = bench.submit(call="step", state=State())
+    (job,) = bench.submit(method="step", state=State())
     bench.scheduler.finish(bench.take(1), [None])
     assert bench.turn() == [job]
     assert (job.result, job.error) == (None, None)
@@ -512,7 +391,7 @@ def test_a_timer_that_fires_a_little_early_does_no_harm() -> None:
 def test_the_state_of_a_call_that_does_not_return_is_lost(taken: bool) -> None:
     bench = Bench(deadline_s=10.0)
     state = State()
-    bench.submit(call="step", state=state)
+    bench.submit(method="step", state=state)
     if taken:
         bench.take(1)
     bench.wait(10)
@@ -522,7 +401,7 @@ def test_the_state_of_a_call_that_does_not_return_is_lost(taken: bool) -> None:
 def test_the_state_of_a_call_that_returned_in_time_is_not_lost() -> None:
     bench = Bench(deadline_s=10.0)
     state = State()
-    bench.submit(call="step", state=state)
+    bench.submit(method="step", state=state)
     bench.work()
     bench.wait(10)
     assert not state.lost
@@ -563,7 +442,7 @@ def test_interims_and_stateful_calls_of_a_dead_worker_fail() -> None:
     bench = Bench()
     (interim,) = bench.submit(final=False)
     state = State()
-    (step,) = bench.submit(call="step", state=state)
+    (step,) = bench.submit(method="step", state=state)
     for _ in range(2):
         bench.scheduler.requeue(bench.take(1))
     assert set(bench.turn()) == {interim, step}
@@ -640,7 +519,7 @@ def test_a_queued_job_that_is_withdrawn_neither_runs_nor_is_answered() -> None:
     assert bench.work(2) == [second]
     assert bench.turn() == [second]
     assert bench.scheduler.outcomes()["cancelled"] == 1
-    assert bench.scheduler.owed == 0
+    assert bench.scheduler.pending == 0
 
 
 def test_a_job_that_a_worker_has_taken_is_not_withdrawn_but_answered() -> None:
@@ -747,7 +626,7 @@ def test_a_refused_job_is_never_answered() -> None:
     bench.work(5)
     bench.loop.turn()
     assert refused not in bench.answered
-    assert not refused.owed
+    assert not refused.pending
 
 
 def test_a_stream_has_bounds_of_its_own_and_seconds_count_too() -> None:
@@ -830,7 +709,7 @@ def test_wait_closed_answers_what_still_runs_when_time_is_up(stopped: bool) -> N
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert len(answered) == 200
-        assert scheduler._timer is None
+        assert scheduler._deadlines._timer is None
         assert taken[0].result is None
 
     asyncio.run(main())
@@ -1053,9 +932,9 @@ def test_what_becomes_of_calls_adds_up_at_every_moment() -> None:
 
     def check(**outcomes: int) -> None:
         assert {name: n for name, n in scheduler.outcomes().items() if n} == outcomes
-        assert scheduler.counts().submitted == sum(outcomes.values()) + scheduler.owed
+        assert scheduler.counts().submitted == sum(outcomes.values()) + scheduler.pending
 
-    def answer(outcome: Outcome) -> None:
+    def answer(outcome: JobOutcome) -> None:
         scheduler.finish(bench.take(1), [outcome])
         bench.turn()
 

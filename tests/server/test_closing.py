@@ -23,7 +23,7 @@ from helpers.raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, Raw, frame, tex
 from helpers.wire import STOP, start
 from voxgate.server import closing
 from voxgate.server.closing import FrameSkipper
-from voxgate.session.routes import RUNNERS
+from voxgate.session.routes import HANDLERS
 
 MANY = 4_000_000  # bytes: more than the sockets of both sides hold
 
@@ -138,7 +138,7 @@ def test_so_does_that_of_a_bug(serve, client, monkeypatch):
     def fail(self: Any, data: bytes) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(RUNNERS["segmented"], "feed", fail)
+    monkeypatch.setattr(HANDLERS["segmented"], "feed", fail)
     closed = asyncio.run(client(serve().url(), tell(start()), bytes(640)))
     assert closed.rcvd is not None
     assert (closed.rcvd.code, closed.rcvd_then_sent) == (1011, True)

@@ -17,11 +17,11 @@ from helpers import worker_models as does
 from helpers.wire import Client, encode, of_type, start
 from voxgate.config import Config, load_config
 from voxgate.errors import ConfigError, InferenceError, ModelLoadError
+from voxgate.inference.engine import factory
 from voxgate.inference.engine.base import Job
 from voxgate.inference.engine.processes import ProcessEngine
 from voxgate.inference.engine.threads import ThreadEngine
 from voxgate.inference.scheduler import Scheduler
-from voxgate.service import service
 from voxgate.service.service import Service
 
 SETTINGS = {"inference.processes": 1, "inference.restart_backoff_s": 0.01, "simple.min_chunk_ms": 0}
@@ -56,15 +56,15 @@ def test_worker_processes_when_the_settings_say_so(tmp_path: Path) -> None:
     service = served(config)
     assert isinstance(service.engine, ProcessEngine)
     assert service.engine.concurrency == 3
-    assert service.engine.options == {"directory": str(tmp_path)}
-    assert service.engine.arena_bytes == 4 * (400 * 8_000 + 1)
+    assert service.engine.settings.options == {"directory": str(tmp_path)}
+    assert service.engine.settings.arena_bytes(8_000) == 4 * (400 * 8_000 + 1)
     assert (service.model.name, service.model.sample_rate) == ("puppet", 8_000)
 
 
 def test_the_arena_holds_the_longest_call_of_every_route() -> None:
     engine = served(settings("Puppet", **{"inference.isolation": "process", "simple.max_chunk_s": 1000.0})).engine
     assert isinstance(engine, ProcessEngine)
-    assert engine.arena_bytes == 4 * (1000 * 8_000 + 1)
+    assert engine.settings.arena_bytes(8_000) == 4 * (1000 * 8_000 + 1)
 
 
 @pytest.mark.parametrize("model", ["Holder", "make_holder"])
@@ -79,7 +79,7 @@ def test_a_model_that_holds_the_gil_gets_them_by_itself(model: str, caplog: pyte
 
 
 def test_a_model_that_declares_it_on_its_class_is_never_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "load_model", lambda *_: pytest.fail("it was"))
+    monkeypatch.setattr(factory, "load_model", lambda *_: pytest.fail("it was"))
     served(settings("Holder"))
 
 
@@ -196,15 +196,15 @@ def test_ready_tells_whether_any_worker_is_of_use(server: LiveServer, tmp_path: 
         client.send(start(sample_rate=8_000, encoding="f32"))
         audio = encode(np.zeros((1, 80), np.float32), "f32")
         client.send(audio, {"request": "flush"})  # Finds the worker dead; waits for another, until its deadline.
-        with engine.changed:
-            assert engine.changed.wait_for(lambda: not engine.ready, 30)
+        with engine.pool.changed:
+            assert engine.pool.changed.wait_for(lambda: not engine.ready, 30)
         assert service.not_ready == "no worker makes progress"
         event = client.receive()
         assert event is not None
         assert event["message"] == "The model gave no answer within 1 s"
         (tmp_path / "broken").unlink()
-        with engine.changed:
-            assert engine.changed.wait_for(lambda: engine.ready, 30)
+        with engine.pool.changed:
+            assert engine.pool.changed.wait_for(lambda: engine.ready, 30)
         assert service.not_ready is None
         assert ask(client, does.COUNT)["count"] == 80
 

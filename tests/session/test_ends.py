@@ -23,21 +23,24 @@ from voxgate.protocol.events import Segment
 from voxgate.server.http import HttpProtocol
 from voxgate.server.websocket import WebSocketProtocol
 from voxgate.session.record import SessionRecord
-from voxgate.session.routes.base import Answers, Call, ReorderBuffer, Reply, Runner
+from voxgate.session.routes.base import RouteHandler
+from voxgate.session.routes.calls import ModelCall
+from voxgate.session.routes.reorder import PendingReply, ReorderBuffer
+from voxgate.session.routes.segment_metrics import SegmentMetrics
 from voxgate.session.send_queue import SendQueue
 from voxgate.session.session import Connection
 
 OWN = (
     *(
         SessionRecord,
-        Answers,
-        Call,
+        SegmentMetrics,
+        ModelCall,
         Connection,
         Job,
         SendQueue,
         ReorderBuffer,
-        Reply,
-        Runner,
+        PendingReply,
+        RouteHandler,
         Segment,
         State,
         StreamDecoder,
@@ -155,13 +158,13 @@ def is_abandoned_by_a_bug(server, route):
     def feed(self, data):
         raise ZeroDivisionError
 
-    before, Runner.feed = Runner.feed, feed
+    before, RouteHandler.feed = RouteHandler.feed, feed
     try:
         with Client(server.url("simple")) as client:
             client.send(start(), TALK)
             client.rest()
     finally:
-        Runner.feed = before
+        RouteHandler.feed = before
 
 
 @contextlib.contextmanager
@@ -203,7 +206,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def settle(server: Any) -> None:
     service, state = server.service, server.server.server_state
-    until(lambda: not (state.connections or service.connections or service.scheduler.owed))
+    until(lambda: not (state.connections or service.connections or service.scheduler.pending))
 
 
 ENDS = [
@@ -246,9 +249,9 @@ def test_no_calls_are_made_for_a_client_that_does_not_read(serve):
     with Raw(server.port, receive_buffer_bytes=65_536).open("/api/v1/segmented") as client:
         client.say(start(vad=vad), *pieces(encode(bursts(*bursts_s, length_s=27.5)), 3200), STOP)
         (connection,) = server.service.connections
-        until(lambda: connection._runner is not None and connection._runner.owed == 18)
+        until(lambda: connection._runner is not None and connection._runner.pending == 18)
         model.go_on.set()
-        until(lambda: connection._send_queue.is_full and not server.service.scheduler.owed)
+        until(lambda: connection._send_queue.is_full and not server.service.scheduler.pending)
         # Two were asked for at once; one more may be in the kernel, one in the socket's buffer, one on its way there.
         assert server.service.scheduler.counts().answered <= 6
         events = client.rest()

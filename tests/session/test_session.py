@@ -547,7 +547,7 @@ def test_a_bug_of_ours_is_told_once_and_closes_1011(serve, monkeypatch, caplog):
         raise ZeroDivisionError("a bug")
 
     server = serve()
-    monkeypatch.setattr("voxgate.session.routes.Runner.feed", broken)
+    monkeypatch.setattr("voxgate.session.routes.RouteHandler.feed", broken)
     with Client(server.url()) as client:
         client.send(start())
         with contextlib.suppress(ConnectionClosed):  # the server may be faster than the rest of the audio

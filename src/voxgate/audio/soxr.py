@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from voxgate.audio.length import resampled_length
 from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 
 __all__ = ["SOXR_QUALITIES", "SoxrResampler", "resample", "resampled_length"]
@@ -100,13 +101,6 @@ def resample(samples: NDArray[np.floating], from_rate: int, to_rate: int, qualit
 
     converted = soxr.resample(np.ascontiguousarray(audio.T), from_rate, to_rate, quality=quality).T
     return _exactly(np.ascontiguousarray(converted), resampled_length(audio.shape[-1], from_rate, to_rate))
-
-
-def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
-    """The samples per channel that `n_samples` at `from_rate` Hz become at `to_rate` Hz: floor(n_samples * to_rate /
-    from_rate + 1/2), exactly. Both resamplers obey it. Any thread.
-    """
-    return (2 * n_samples * to_rate + from_rate) // (2 * from_rate)
 
 
 def _exactly(samples: Planes, n_samples: int) -> Planes:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 SECURE_SCHEMES = ("https", "wss")
 UNAUTHORIZED = Refusal(401, "unauthorized", "expected a good token: Authorization: Bearer TOKEN")
 AUTH_UNAVAILABLE = Refusal(503, "auth_unavailable", "tokens cannot be checked at the moment", 5)
-STREAM_PATHS: dict[str, runners.Route] = {f"/api/v1/{route}": route for route in runners.RUNNERS}
+STREAM_PATHS: dict[str, runners.Route] = {f"/api/v1/{route}": route for route in runners.HANDLERS}
 METRICS_PATH = "/metrics"
 HEALTH_PATHS = ("/api/v1/health", "/api/v1/ready")
 STOP_TIMEOUT_S = 0.5
@@ -74,7 +74,7 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
         return Response(found.body, headers=headers, media_type=found.content_type)
 
     async def info(request: Request) -> JSONResponse:
-        routes: dict[str, str | None] = {route: _why_unserved(service, route) for route in runners.RUNNERS}
+        routes: dict[str, str | None] = {route: _why_unserved(service, route) for route in runners.HANDLERS}
         return JSONResponse(page.describe(service, routes), headers={"Cache-Control": "no-store"})
 
     async def wrong_method(request: Request, error: Exception) -> JSONResponse:

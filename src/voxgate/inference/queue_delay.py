@@ -1,4 +1,4 @@
-"""How long the model keeps a stream waiting: the measure by which new streams are let in or not."""
+"""How long the model keeps a stream waiting: admission decides by this number whether it lets new streams in."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from voxgate.inference.engine.base import Job, StreamLoad
 __all__ = ["QueueDelay"]
 
 RECENT_S: Final = 2.0
-"""Calls taken longer ago than this say nothing about now."""
+"""Calls that were taken longer ago say nothing about the present."""
 
 SAMPLES: Final = 256
-"""At most so many calls are looked at."""
+"""The largest number of recent calls."""
 
 QUANTILE: Final = 0.9
 
-GOOD_FOR_S: Final = 0.02
-"""So long an answer is kept: a thousand refusals a second cost no more than fifty."""
+CACHE_S: Final = 0.02
+"""How long a measurement stays valid: a thousand refusals a second cost no more than fifty."""
 
 
 class QueueDelay:
-    """Waits of finals at the head of their stream.
+    """The waits of finals at the head of their stream.
 
-    What a stream waits for its own calls says nothing about the server: somebody who sends a whole file has always
-    calls waiting, and is no reason to turn others away. So a call's wait is only looked at while its stream has no
-    call running, and begins when it was submitted or when the last of them ended, whichever is later.
+    How long a stream waits for its own calls says nothing about the server: a client that sends a whole file always has
+    calls waiting, and must not keep other clients out. So a call's wait counts only while its stream has no call
+    running, and begins with its submit or with the end of the stream's last call, whichever is later.
 
-    Two things are looked at: the waits of calls that were taken lately, and how long those which are still there have
-    waited by now. The second shows at once when the model is stuck, and nothing is taken any more.
+    Two waits are measured: of calls that were taken recently, and of calls that still wait. The second shows at once
+    that the model is stuck, when nothing is taken any more.
     """
 
     def __init__(self) -> None:
@@ -39,24 +39,24 @@ class QueueDelay:
         self._measured_s = float("-inf")
         self._wait_s = 0.0
 
-    def accepted(self, job: Job) -> None:
-        """On the loop's thread, before any worker can have the job."""
+    def on_submit(self, job: Job) -> None:
+        """On the loop's thread, before a worker can take the job."""
         load = self._loads.get(job.stream)
         if load is None:
             load = self._loads[job.stream] = StreamLoad()
-        load.n_owed += 1
+        load.n_pending += 1
         job.load = load
 
-    def over(self, job: Job) -> None:
-        """On the loop's thread, once for each that was accepted: it is answered, cancelled, or was refused."""
+    def on_end(self, job: Job) -> None:
+        """On the loop's thread, once after each `on_submit`: the job was answered, cancelled or refused."""
         load = job.load
         if load is not None:
-            load.n_owed -= 1
-            if not load.n_owed:
+            load.n_pending -= 1
+            if not load.n_pending:
                 del self._loads[job.stream]
 
-    def taken(self, jobs: Sequence[Job], now_s: float) -> None:
-        """On any thread, under a lock."""
+    def on_take(self, jobs: Sequence[Job], now_s: float) -> None:
+        """Any thread, with the scheduler's lock held."""
         for job in jobs:
             load = job.load
             if load is None:
@@ -65,8 +65,8 @@ class QueueDelay:
                 self._recent.append((now_s, now_s - max(job.submitted_s, load.free_s)))
             load.n_running += 1
 
-    def returned(self, jobs: Sequence[Job], now_s: float) -> None:
-        """What `taken` was told has come back from its worker. On any thread, under the same lock."""
+    def on_return(self, jobs: Sequence[Job], now_s: float) -> None:
+        """The worker has returned jobs that it took. Any thread, with the scheduler's lock held."""
         for job in jobs:
             load = job.load
             if load is not None:
@@ -74,18 +74,18 @@ class QueueDelay:
                 load.free_s = now_s
 
     def recent(self) -> list[tuple[float, float]]:
-        """A snapshot; under the same lock."""
+        """A snapshot for `measure`. Any thread, with the scheduler's lock held."""
         return list(self._recent)
 
-    def known(self, now_s: float) -> float | None:
-        """What was measured just now; None: it is to be measured again."""
-        return self._wait_s if now_s < self._measured_s + GOOD_FOR_S else None
+    def cached(self, now_s: float) -> float | None:
+        """The last measurement in seconds; None: it is too old. On the loop's thread."""
+        return self._wait_s if now_s < self._measured_s + CACHE_S else None
 
-    def measure(self, recent: Iterable[tuple[float, float]], owed: Iterable[Job], now_s: float) -> float:
-        """`owed`: all jobs that are accepted and not over."""
+    def measure(self, recent: Iterable[tuple[float, float]], pending: Iterable[Job], now_s: float) -> float:
+        """The delay in seconds. `pending`: all jobs that are neither answered nor cancelled. On the loop's thread."""
         waits_s = sorted(wait_s for taken_s, wait_s in recent if taken_s >= now_s - RECENT_S)
         wait_s = waits_s[int(QUANTILE * len(waits_s))] if waits_s else 0.0
-        for job in owed:
+        for job in pending:
             load = job.load
             if job.final and not job.taken_s and load is not None and not load.n_running:
                 wait_s = max(wait_s, now_s - max(job.submitted_s, load.free_s))

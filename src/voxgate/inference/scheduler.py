@@ -1,13 +1,11 @@
-"""Which job runs next, and how its result comes back to the event loop.
+"""Decides which job runs next, and brings its result back to the event loop.
 
-Between the loop's thread and the workers lie one compiled queue and one heap of finished jobs. The loop submits and
-never waits; workers wait in :meth:`Scheduler.take`, without the GIL, until the queue has a batch for them; what they
-hand back is delivered on the loop's thread by one wake-up, however many batches finish before the loop gets round to
-it.
+Between the loop's thread and the workers lie one compiled queue and one list of finished jobs
+(:mod:`voxgate.inference.delivery`). The loop submits and never waits; workers wait in :meth:`Scheduler.take`, without
+the GIL, until the queue has a batch for them.
 
-Who is next is decided by the queue (:class:`voxgate._native.batch.BatchQueue`): finals before interims, and in each
-lane the stream that was served least. How long a job may take in all is decided here, with one timer for the nearest
-deadline.
+The queue (:mod:`voxgate.inference.job_queue`) decides the order: finals before interims, and in each lane the stream
+that was served least. :mod:`voxgate.inference.deadlines` limits the time of each job.
 """
 
 from __future__ import annotations
@@ -17,117 +15,39 @@ import logging
 import math
 import threading
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, Final
+from dataclasses import replace
 
-from voxgate._native.batch import BatchQueue, Interrupt
-from voxgate.audio.soxr import resample
-from voxgate.errors import ConfigError, InferenceError, InternalError, Overloaded, VoxgateError
-from voxgate.inference.engine.base import Arena, Batched, BatchLimits, Engine, Job, Outcome, Work
+from voxgate._native.batch import Interrupt
+from voxgate.errors import ConfigError, InferenceError, InternalError, VoxgateError
+from voxgate.inference.deadlines import Deadlines
+from voxgate.inference.delivery import Delivery
+from voxgate.inference.engine.base import Arena, BatchLimits, Engine, Job, JobOutcome, TracedBatch, Work
+from voxgate.inference.job_queue import JobQueue
+from voxgate.inference.measures import SchedulerCounts, SchedulerTimes
+from voxgate.inference.outcomes import CALL_OUTCOMES, SHUTTING_DOWN, ShuttingDown, TimedOut, WorkerDied, call_outcome
 from voxgate.inference.queue_delay import QueueDelay
+from voxgate.inference.stall_log import StallLog
 from voxgate.models.base import Batch
 from voxgate.runtime import logs
-from voxgate.runtime.histogram import BATCH_SIZES, FACTORS, LATENCIES_S, STAGES_S, Histogram
 from voxgate.runtime.tasks import run_in_thread
-from voxgate.runtime.throttle import Throttle
 
-__all__ = ["OUTCOMES", "Scheduler", "SchedulerCounts", "SchedulerTimes"]
+__all__ = ["Scheduler"]
 
 logger = logging.getLogger("voxgate.inference.scheduler")
 
 _SUBSYSTEM = "scheduler"
 
-_DELIVERIES_PER_TURN = 64
-"""Jobs answered in one turn of the loop; each costs some tens of microseconds, and a turn should stay below about 2
-ms."""
-
 _MAX_ATTEMPTS = 2
-"""How often a final is given to a worker when the worker dies."""
-
-_TIMER_GRAIN_S = 0.002
-"""Loops round their timers, some of them down: what is this near is due."""
-
-_REPORT_EVERY_S = 60
-"""A model that hangs does so for every stream: its log lines are this far apart."""
-
-_STUCK_CHECK_S = 1.0
-"""After a call's time was up: a worker that is in the same call even then is taken for stuck."""
-
-_SHUTTING_DOWN = "The server is shutting down"
-_WORKER_DIED = "The worker that ran the model died"
-_INTERNAL = "Internal server error"
-
-
-OUTCOMES: Final = ("ok", "refused", "failed", "timeout", "died", "shutdown", "cancelled")
-"""What can become of a call."""
-
-
-class _Unanswered(InferenceError):
-    """An error of the scheduler's, not the model's."""
-
-    outcome: ClassVar[str]
-
-
-class _TimedOut(_Unanswered):
-    outcome = "timeout"
-
-
-class _Died(_Unanswered):
-    outcome = "died"
-
-    def __init__(self) -> None:
-        super().__init__(_WORKER_DIED)
-
-
-class _ShuttingDown(_Unanswered):
-    outcome = "shutdown"
-
-    def __init__(self) -> None:
-        super().__init__(_SHUTTING_DOWN)
-
-
-@dataclass(slots=True)
-class SchedulerCounts:
-    """What happened since the scheduler was made. All only ever grow."""
-
-    submitted: int = 0
-    refused: int = 0
-    """Submits that raised."""
-    cancelled: int = 0
-    """Jobs cancelled before they were answered, queued or running."""
-    answered: int = 0
-    """Jobs whose `on_done` was called."""
-    wake_ups: int = 0
-    """Times a worker woke the event loop."""
-    expired: int = 0
-    """Jobs answered with an error because their time was up, queued or running."""
-    callback_failures: int = 0
-    """Times an `on_done` raised: a bug of ours."""
-
-
-class SchedulerTimes:
-    """Observed once per call that a worker took, or once per batch; by any thread, under the scheduler's lock."""
-
-    __slots__ = ("batch_size", "factor", "final_wait_s", "interim_wait_s", "run_s")
-
-    def __init__(self) -> None:
-        self.final_wait_s = Histogram(LATENCIES_S)
-        self.interim_wait_s = Histogram(LATENCIES_S)
-        self.batch_size = Histogram(BATCH_SIZES)
-        self.run_s = Histogram(STAGES_S)
-        """Of a batch, from when a worker took it."""
-        self.factor = Histogram(FACTORS)
-        """Of a batch: seconds it ran per second of audio in it, padding aside."""
+"""How often a final runs when its worker dies."""
 
 
 class Scheduler:
-    """Takes jobs on the loop's thread, lets an engine's workers have them, and answers each on the loop's thread.
+    """Accepts jobs on the loop's thread, gives them to an engine's workers, and answers each on the loop's thread.
 
-    ``submit``, ``withdraw``, ``cancel`` and ``close`` belong to the loop's thread; ``take``, ``finish`` and ``requeue``
-    are the engine's side and may be called by any thread; the counters may be read by any. Every accepted job is
-    answered exactly once, with a result or an error, unless it is withdrawn or cancelled: then never.
+    ``submit``, ``withdraw``, ``cancel`` and ``close`` belong to the loop's thread; any thread may call ``take``,
+    ``finish`` and ``requeue``, which are for the engine, and read the counters. Every accepted job is answered exactly
+    once, with a result or an error, unless it is withdrawn or cancelled: then never.
     """
 
     def __init__(
@@ -142,48 +62,31 @@ class Scheduler:
         stream_seconds: float = 600.0,
         deadline_s: float = 60.0,
     ) -> None:
-        """Bounds of what may be queued, over all streams and of one: jobs, and seconds of audio (four bytes a sample at
-        the model's rate). A bound in seconds always lets a single job through. `deadline_s`: how long a job may be
-        queued and run in all. ConfigError for jobs below 1, or anything else that is not above 0.
+        """Bounds of the queue, for all streams and for one: jobs, and seconds of audio (four bytes a sample at the
+        model's rate). A bound in seconds always admits a single job. `deadline_s`: the time from submit to answer.
+        ConfigError for jobs below 1, or any other number that is not above 0.
 
-        `clock` gives seconds, and is read once at each of submit, take and finish.
+        `clock`: seconds; read once in each of submit, take and finish.
         """
-        for name, bound in (("max_jobs", max_jobs), ("stream_jobs", stream_jobs)):
-            if bound < 1:
-                raise ConfigError(f"inference.{name} must be at least 1, not {bound}")
-        for name, limit in (
-            ("max_seconds", max_seconds),
-            ("stream_seconds", stream_seconds),
-            ("deadline_s", deadline_s),
-        ):
-            if not 0 < limit < math.inf:
-                raise ConfigError(f"inference.{name} must be above 0, not {limit}")
+        if not 0 < deadline_s < math.inf:
+            raise ConfigError(f"inference.deadline_s must be above 0, not {deadline_s}")
         self._engine = engine
         self._loop = loop
         self._clock = clock
         self._deadline_s = deadline_s
-        self._rate = rate = engine.model.sample_rate
-        self._queue: BatchQueue[Job] = BatchQueue(
-            max_jobs, math.ceil(max_seconds * rate), stream_jobs, math.ceil(stream_seconds * rate)
-        )
-        self._bounds = f"{max_jobs} calls or {max_seconds:g} s of audio"
-        self._stream_bounds = f"{stream_jobs} calls or {stream_seconds:g} s of audio"
+        self._rate = engine.model.sample_rate
+        self._queue = JobQueue(self._rate, max_jobs, max_seconds, stream_jobs, stream_seconds)
         self._counts = SchedulerCounts()
         self.times = SchedulerTimes()
         self._queue_delay = QueueDelay()
-        self._closed = False
-        # The loop's thread alone:
-        self._outcomes = dict.fromkeys(OUTCOMES, 0)
-        self._accepted: OrderedDict[Job, None] = (
-            OrderedDict()
-        )  # owed, oldest first; the nearest deadline is the first's
-        self._timer: asyncio.TimerHandle | None = None
-        self._expiries = Throttle(_REPORT_EVERY_S)
-        self._stuck = False
-        # Everybody's, under the lock:
+        self._is_closed = False
+        # The loop's thread only:
+        self._outcomes = dict.fromkeys(CALL_OUTCOMES, 0)
+        self._deadlines = Deadlines(loop, clock, deadline_s, self._expire)
+        self._stall_log = StallLog(loop, engine.model.name, deadline_s, lambda: self.making_progress)
+        # Any thread, under the lock:
         self._lock = threading.Lock()
-        self._finished: deque[Job] = deque()
-        self._wake_up_pending = False
+        self._delivery = Delivery(loop, self._lock, self._answer)
         self._n_running = 0
 
     @property
@@ -192,64 +95,53 @@ class Scheduler:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """On whose thread jobs are submitted and answered."""
+        """The loop on whose thread jobs are submitted and answered."""
         return self._loop
 
     @property
     def clock(self) -> Callable[[], float]:
-        """Seconds, from any beginning: what `deadline_s` is measured by."""
+        """The clock of `deadline_s`: seconds since an arbitrary moment."""
         return self._clock
 
     def start(self) -> None:
-        """Brings the engine's workers up. Raises ConfigError when the engine cannot run its model."""
+        """Starts the engine's workers. Raises ConfigError when the engine cannot run its model."""
         self._engine.start(self)
 
     async def warm_up(self) -> float:
-        """Warms the model up off the loop and returns the seconds this took. Raises ModelLoadError when it cannot be
-        made ready.
+        """Warms the model up on another thread and returns the seconds that this took. Raises ModelLoadError when the
+        model cannot be prepared.
         """
         return await run_in_thread(self._engine.warm_up, "voxgate-warm-up", _SUBSYSTEM)
 
-    # --- the loop's side ---
+    # --- for the routes ---
 
     def submit(self, job: Job) -> None:
-        """Queues a job that was never submitted before; `job.on_done` is called later, never from here.
+        """Queues a job that was never submitted before. Calls `job.on_done` later, never before it returns.
 
         Raises Overloaded when a bound is reached, and InferenceError after `close`; the job is then not accepted.
         """
         job.submitted_s = now_s = self._clock()
         job.deadline_s = now_s + self._deadline_s
-        self._queue_delay.accepted(job)
-        job.owed = True  # Before it is there: a worker may take it at once.
+        self._queue_delay.on_submit(job)
+        job.pending = True  # Before it is in the queue: a worker may take it at once.
         try:
-            if job.sample_rate == self._rate:
-                self._queue.put(job, job.audio, job.stream, job.final, -1, job.state is not None)
-            else:
-                n_samples = _resampled_samples(len(job.audio), job.sample_rate, self._rate)
-                self._queue.put(job, None, job.stream, job.final, n_samples, job.state is not None)
-        except Exception as error:
-            job.owed = False
-            self._queue_delay.over(job)
+            self._queue.put(job)
+        except Exception:
+            job.pending = False
+            self._queue_delay.on_end(job)
             self._counts.refused += 1
-            if self._closed:
-                raise InferenceError(_SHUTTING_DOWN) from None
-            if isinstance(error, BufferError):
-                raise Overloaded(
-                    f"The server is overloaded: {self._stream_bounds} of this stream or {self._bounds} of all wait for"
-                    " the model"
-                ) from error
+            if self._is_closed:
+                raise InferenceError(SHUTTING_DOWN) from None
             raise
         self._counts.submitted += 1
-        self._accepted[job] = None
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._deadline_s, self._check_deadlines)
+        self._deadlines.add(job)
 
     def withdraw(self, job: Job) -> bool:
-        """Takes `job` back if it is still queued: it will neither run nor be answered. False, and nothing changes, when
-        it is not: then it runs, or has run, and is answered as ever (or it was answered, cancelled or refused before).
+        """Takes `job` out of the queue: it neither runs nor is answered. False, without any effect, when it is not
+        queued: then it runs or has run, and is answered as usual (or it was answered, cancelled or refused before).
 
-        The queue alone decides, under its lock: a job that a worker has taken is never queued, whatever the worker has
-        noted about it so far.
+        The queue alone decides, under its lock: a job that a worker has taken is never queued, even before the worker
+        has noted this in the job.
         """
         if not self._queue.cancel(job):
             return False
@@ -257,11 +149,10 @@ class Scheduler:
         return True
 
     def cancel(self, job: Job) -> bool:
-        """Nobody waits for `job` any more: `on_done` will not be called. Returns True when the model was spared the
-        call.
+        """Gives up `job`: `on_done` will not be called. True when the model need not run it.
 
-        A queued job leaves the queue at once; a running one runs on and its outcome is dropped. Harmless for a job
-        that has been answered, cancelled or refused already.
+        A queued job leaves the queue at once; a running one runs on and its outcome is dropped. Does nothing for a job
+        that was answered, cancelled or refused before.
         """
         if self.withdraw(job):
             return True
@@ -270,90 +161,87 @@ class Scheduler:
 
     def _cancelled(self, job: Job) -> None:
         self._forget(job)
-        if job.owed:
+        if job.pending:
             self._counts.cancelled += 1
             self._outcomes["cancelled"] += 1
-            job.owed = False
+            job.pending = False
         job.cancelled = True
 
     def _forget(self, job: Job) -> None:
-        if self._accepted.pop(job, job) is None:  # it was there
-            self._queue_delay.over(job)
+        if self._deadlines.discard(job):
+            self._queue_delay.on_end(job)
 
     def close(self) -> None:
-        """Takes no more jobs and answers those which are queued with an InferenceError; running ones are still
-        answered with what comes of them. Returns at once; see `wait_closed`. Closing twice is harmless.
+        """Accepts no more jobs and answers the queued ones with an InferenceError; running ones are still answered with
+        their outcome. Returns at once; see `wait_closed`. A second call does nothing.
         """
-        if self._closed:
+        if self._is_closed:
             return
-        self._closed = True
-        self._settle_now(self._queue.close(), lambda _: _ShuttingDown())
+        self._is_closed = True
+        self._stall_log.stop()
+        self._settle_now(self._queue.close(), lambda _: ShuttingDown())
 
     async def wait_closed(self, timeout_s: float | None = None) -> bool:
-        """After `close`: waits until running calls have ended and every job has been answered, and closes the model.
+        """After `close`: waits until running calls have returned and every job is answered, and closes the model.
 
-        When calls still run after `timeout_s`, their jobs are answered with an InferenceError and False is returned.
+        When calls still run after `timeout_s`, answers their jobs with an InferenceError and returns False.
         """
-        if not self._closed:
+        if not self._is_closed:
             raise AssertionError("close() comes first")
-        stopped = await run_in_thread(lambda: self._engine.stop(timeout_s), "voxgate-engine-stop", _SUBSYSTEM)
-        self._settle_now(list(self._accepted), lambda _: _ShuttingDown())
-        while self._finished:
-            self._deliver()
+        is_stopped = await run_in_thread(lambda: self._engine.stop(timeout_s), "voxgate-engine-stop", _SUBSYSTEM)
+        self._settle_now(list(self._deadlines), lambda _: ShuttingDown())
+        while self._delivery:
+            self._delivery.run()
             await asyncio.sleep(0)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        return stopped
+        self._deadlines.stop()
+        return is_stopped
 
-    # --- the engine's side (JobSource) ---
+    # --- for the engine (JobSource) ---
 
     def take(self, limits: BatchLimits, arena: Arena | None = None, interrupt: Interrupt | None = None) -> Work | None:
-        max_samples = 0 if limits.max_seconds == math.inf else max(1, int(limits.max_seconds * self._rate))
-        while (taken := self._queue.take(limits.max_items, max_samples, limits.window_s, arena, interrupt)) is not None:
+        while (taken := self._queue.take(limits, arena, interrupt)) is not None:
             jobs, audio, lengths = taken
-            now_s = self._clock()
-            times = self.times
-            with self._lock:
-                self._n_running += len(jobs)
-                times.batch_size.observe(len(jobs))
-                for job in jobs:
-                    job.taken_s = now_s
-                    if not job.settled:  # Its time may have been up just now.
-                        job.queue_s = now_s - job.submitted_s
-                    job.batch_size = len(jobs)
-                    job.attempts += 1
-                    (times.final_wait_s if job.final else times.interim_wait_s).observe(job.queue_s)
-                self._queue_delay.taken(jobs, now_s)
-            traced = [job.trace for job in jobs if job.trace is not None]
-            if traced:
-                batched = Batched(traced, len(jobs))
-                for job in jobs:
-                    job.batch = batched
-            # Until its next take, this thread works for these sessions; its log lines say so.
+            self._note_taken(jobs, self._clock())
+            # Until its next take, this thread works for these sessions, and its log lines carry their ids.
             logs.current.set(tuple(job.context for job in jobs if job.context is not None))
             if audio is None:
                 error = InferenceError(f"{lengths.max() / self._rate:.1f} s of audio is too long for a worker")
                 self.finish(jobs, [error] * len(jobs))
                 continue
             try:
-                for row, job in zip(audio, jobs, strict=True):
-                    if job.sample_rate != self._rate:
-                        resampled = resample(job.audio, job.sample_rate, self._rate)
-                        row[: len(resampled)] = resampled
+                self._queue.fill(jobs, audio)
             except Exception:
                 logger.exception("a bug of ours: audio could not be brought to the model's rate")
-                self.finish(jobs, [InternalError(_INTERNAL)] * len(jobs))
+                self.finish(jobs, [InternalError()] * len(jobs))
                 continue
-            batch = Batch.__new__(Batch)  # What came from the queue has the right form.
+            batch = Batch.__new__(Batch)  # The queue returns arrays of the right form: they need no check.
             batch.audio, batch.lengths = audio, lengths
             return Work(jobs, batch)
         return None
 
+    def _note_taken(self, jobs: Sequence[Job], now_s: float) -> None:
+        times = self.times
+        with self._lock:
+            self._n_running += len(jobs)
+            times.batch_size.observe(len(jobs))
+            for job in jobs:
+                job.taken_s = now_s
+                if not job.settled:  # Its deadline may have passed just now.
+                    job.queue_s = now_s - job.submitted_s
+                job.batch_size = len(jobs)
+                job.attempts += 1
+                (times.final_wait_s if job.final else times.interim_wait_s).observe(job.queue_s)
+            self._queue_delay.on_take(jobs, now_s)
+        traced = [job.trace for job in jobs if job.trace is not None]
+        if traced:
+            batch = TracedBatch(traced, len(jobs))
+            for job in jobs:
+                job.batch = batch
+
     def interrupt(self, interrupt: Interrupt) -> None:
         self._queue.interrupt(interrupt)
 
-    def finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+    def finish(self, jobs: Sequence[Job], outcomes: Sequence[JobOutcome]) -> None:
         if len(jobs) != len(outcomes):
             raise AssertionError(f"{len(outcomes)} outcomes for {len(jobs)} jobs")
         now_s = self._clock()
@@ -365,9 +253,9 @@ class Scheduler:
                 self.times.run_s.observe(run_s)
                 if audio_s:
                     self.times.factor.observe(run_s / audio_s)
-            self._queue_delay.returned(jobs, now_s)
+            self._queue_delay.on_return(jobs, now_s)
             for job, outcome in zip(jobs, outcomes, strict=True):
-                if job.settled or not job.owed:  # Its time was up, or nobody waits for it.
+                if job.settled or not job.pending:  # Its deadline has passed, or it was cancelled.
                     continue
                 job.run_s = now_s - job.taken_s
                 if isinstance(outcome, VoxgateError):
@@ -375,11 +263,11 @@ class Scheduler:
                 else:
                     job.result = outcome
                 job.settled = True
-                self._finished.append(job)
-            wake_up = self._claim_wake_up()
-            self._counts.wake_ups += wake_up
-        if wake_up:
-            self._post_wake_up()
+                self._delivery.add(job)
+            is_ours = self._delivery.claim()
+            self._counts.wake_ups += is_ours
+        if is_ours:
+            self._delivery.wake()
 
     def requeue(self, jobs: Sequence[Job]) -> None:
         lost: list[Job] = []
@@ -387,81 +275,48 @@ class Scheduler:
         for job in jobs:
             if job.state is not None:
                 job.state.lost = True
-            first_try = job.final and job.state is None and job.attempts < _MAX_ATTEMPTS
-            (again if first_try and job.owed and not job.settled else lost).append(job)
+            is_first_try = job.final and job.state is None and job.attempts < _MAX_ATTEMPTS
+            (again if is_first_try and job.pending and not job.settled else lost).append(job)
         with self._lock:
             self._n_running -= len(again)
-            self._queue_delay.returned(again, self._clock())
+            self._queue_delay.on_return(again, self._clock())
         for job in reversed(again):  # Each goes to the very front.
             job.taken_s = 0.0
             try:
-                if job.sample_rate == self._rate:
-                    self._queue.put(job, job.audio, job.stream, job.final, -1, False, True)
-                else:
-                    n_samples = _resampled_samples(len(job.audio), job.sample_rate, self._rate)
-                    self._queue.put(job, None, job.stream, job.final, n_samples, False, True)
+                self._queue.put_front(job)
             except (RuntimeError, MemoryError):
                 with self._lock:
                     self._n_running += 1
                 lost.append(job)
                 continue
-            if not job.owed or job.settled:  # Cancelled, or its time was up, while it was in nobody's hands.
+            if not job.pending or job.settled:  # Cancelled, or expired, while it was neither queued nor running.
                 self._queue.cancel(job)
-        self.finish(lost, [_ShuttingDown() if self._closed else _Died() for _ in lost])
+        self.finish(lost, [ShuttingDown() if self._is_closed else WorkerDied() for _ in lost])
 
-    # --- the time a job may take ---
+    # --- on the loop ---
 
-    def _check_deadlines(self) -> None:
-        self._timer = None
-        now_s = self._clock()
-        late: list[Job] = []
-        for job in self._accepted:
-            if job.deadline_s > now_s + _TIMER_GRAIN_S:
-                self._timer = self._loop.call_later(job.deadline_s - now_s, self._check_deadlines)
-                break
-            late.append(job)
+    def _expire(self, late: list[Job], now_s: float) -> None:
         running = {job for job in late if not self._queue.cancel(job)}
-        # An interim that runs is over when it returns, for no other of its channel may run before. Nobody waits for it.
+        # A running interim is answered when it returns: no other interim of its channel may run before.
         late = [job for job in late if job.final or job not in running]
 
-        def expired(job: Job) -> InferenceError:
+        def timed_out(job: Job) -> InferenceError:
             if job.state is not None and job in running:
-                job.state.lost = True  # The call may still be in there.
-            return _TimedOut(f"The model gave no answer within {self._deadline_s:g} s")
+                job.state.lost = True  # The call may still use it.
+            return TimedOut(self._deadline_s)
 
-        n_expired = self._settle_now(late, expired)
+        n_expired = self._settle_now(late, timed_out)
         self._counts.expired += n_expired
         if n_expired:
-            self._report_expired(now_s)
-
-    def _report_expired(self, now_s: float) -> None:
-        if self._expiries.admit(now_s=now_s) is not None:
-            logger.warning(
-                "model %r gave no answer within %g s (inference.deadline_s): %d calls so far",
-                *(self._engine.model.name, self._deadline_s, self._counts.expired),
-            )
-        if not self._stuck:
-            self._loop.call_later(_STUCK_CHECK_S, self._report_stuck)
-
-    def _report_stuck(self) -> None:
-        """Said once each time it begins: from here on the server is not ready."""
-        was_stuck, self._stuck = self._stuck, not self.making_progress
-        if self._stuck and not was_stuck and not self._closed:
-            logger.error(
-                "no worker makes progress: every call of model %r has run for longer than it may, and a thread cannot "
-                'be ended; no new streams are taken in (inference.isolation = "process" ends such calls)',
-                self._engine.model.name,
-            )
+            self._stall_log.expired(self._counts.expired, now_s)
 
     def _settle_now(self, jobs: Sequence[Job], error: Callable[[Job], VoxgateError]) -> int:
-        """From the loop's thread: those of `jobs` of which nothing has come so far are answered with an error. Returns
-        how many.
-        """
+        """Answers those of `jobs` that have no outcome yet with an error, and returns their number."""
         n_settled = 0
         now_s = self._clock()
         with self._lock:
             for job in jobs:
-                if job.settled or not job.owed:
+                if job.settled or not job.pending:
                     continue
                 if job.taken_s:
                     job.run_s = now_s - job.taken_s
@@ -469,110 +324,71 @@ class Scheduler:
                     job.queue_s = now_s - job.submitted_s
                 job.error = error(job)
                 job.settled = True
-                self._finished.append(job)
+                self._delivery.add(job)
                 n_settled += 1
-            wake_up = self._claim_wake_up()
-        if wake_up:
-            self._loop.call_soon(self._deliver)
+            is_ours = self._delivery.claim()
+        if is_ours:
+            self._delivery.schedule()
         return n_settled
 
-    # --- back on the loop ---
-
-    def _claim_wake_up(self) -> bool:
-        """Whether the caller, holding the lock, has to see to it that `_deliver` runs: something waits and nobody
-        else has.
-        """
-        if self._wake_up_pending or not self._finished:
-            return False
-        self._wake_up_pending = True
-        return True
-
-    def _post_wake_up(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._deliver)
-        except RuntimeError:
-            logger.debug("results came after the event loop was closed")
-
-    def _deliver(self) -> None:
-        with self._lock:
-            n_jobs = min(len(self._finished), _DELIVERIES_PER_TURN)
-            jobs = [self._finished.popleft() for _ in range(n_jobs)]
-            self._wake_up_pending = bool(self._finished)
-            again = self._wake_up_pending
-        if again:
-            self._loop.call_soon(self._deliver)
+    def _answer(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._forget(job)
-            if not job.owed:  # Cancelled by the callback of a job before it, or while it lay finished.
+            if not job.pending:  # Cancelled after it finished, perhaps by the callback of a job before it.
                 continue
-            job.owed = False
+            job.pending = False
             self._counts.answered += 1
-            self._outcomes[_outcome_of(job.error)] += 1
+            self._outcomes[call_outcome(job.error)] += 1
             try:
                 job.on_done(job)
             except Exception:
                 self._counts.callback_failures += 1
                 logger.exception("a bug of ours: answering a job failed")
 
-    # --- what can be measured ---
+    # --- measurements ---
 
     def counts(self) -> SchedulerCounts:
-        """A snapshot; any thread may ask for it."""
+        """A snapshot. Any thread."""
         with self._lock:
             return replace(self._counts)
 
     def outcomes(self) -> Mapping[str, int]:
-        """How many calls are over, by what became of them (OUTCOMES): with those that are `owed` they are all that
-        were accepted. On the loop's thread.
+        """The number of ended calls by outcome (CALL_OUTCOMES): together with `pending`, all calls that were accepted.
+        On the loop's thread.
         """
         return self._outcomes
 
     @property
-    def owed(self) -> int:
-        """How many accepted calls are neither answered nor cancelled. On the loop's thread."""
-        return len(self._accepted)
+    def pending(self) -> int:
+        """The number of accepted calls that are neither answered nor cancelled. On the loop's thread."""
+        return len(self._deadlines)
 
     def depths(self) -> Mapping[str, int]:
-        """How many jobs wait (``final``, ``interim``) and how many run (``running``) at this moment; any thread may
-        ask.
-        """
-        finals, interims, _ = self._queue.depths()
+        """The number of jobs that wait (``final``, ``interim``) and that run (``running``). Any thread."""
+        finals, interims = self._queue.depths()
         return {"final": finals, "interim": interims, "running": self._n_running}
 
     @property
     def queued_s(self) -> float:
-        """Seconds of audio that wait; any thread may ask."""
-        return self._queue.depths()[2] / self._rate
+        """Seconds of queued audio. Any thread."""
+        return self._queue.queued_s
 
     @property
     def queue_wait_s(self) -> float:
-        """Seconds that the model keeps a stream waiting at the moment, interims aside (see QueueDelay). On the loop's
+        """Seconds that the model keeps a stream waiting at present, without interims (see QueueDelay). On the loop's
         thread.
         """
         now_s = self._clock()
-        wait_s = self._queue_delay.known(now_s)
+        wait_s = self._queue_delay.cached(now_s)
         if wait_s is None:
             with self._lock:
                 recent = self._queue_delay.recent()
-            wait_s = self._queue_delay.measure(recent, self._accepted, now_s)
+            wait_s = self._queue_delay.measure(recent, self._deadlines, now_s)
         return wait_s
 
     @property
     def making_progress(self) -> bool:
-        """False when there is no worker, or when every one of them has been in its call for longer than a job may take
-        in all; any thread may ask.
+        """False when there is no worker, or when every worker has been in its call for longer than `deadline_s`. Any
+        thread.
         """
         return self._engine.ready and self._engine.stalled_s < self._deadline_s
-
-
-def _outcome_of(error: VoxgateError | None) -> str:
-    if error is None:
-        return "ok"
-    if isinstance(error, _Unanswered):
-        return error.outcome
-    return "refused" if isinstance(error, InferenceError) else "failed"
-
-
-def _resampled_samples(n_samples: int, from_hz: int, to_hz: int) -> int:
-    """What `resample` makes of them: rounded half up."""
-    return (2 * n_samples * to_hz + from_hz) // (2 * from_hz)

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from voxgate.config import Config
-from voxgate.errors import ConfigError
-from voxgate.inference.engine.base import Engine
-from voxgate.inference.engine.processes import ProcessEngine
-from voxgate.inference.engine.threads import ThreadEngine
+from voxgate.inference.engine.factory import EngineSettings, make_engine
 from voxgate.inference.scheduler import Scheduler
-from voxgate.models import Model, find_model, load_model
+from voxgate.models import Model
 from voxgate.observe.metrics import Metrics, Tally
 from voxgate.observe.tracing import Tracing
 from voxgate.runtime.tasks import run_in_thread
@@ -84,7 +81,7 @@ class Service:
         self.detector = load_detector(config.vad.detector, config.vad.weights)
         if model is None:
             logger.info("loading model %r ...", config.model.name)
-        self.engine = _engine(config, model)
+        self.engine = make_engine(_engine_settings(config), model)
         self.model = self.engine.model
         self.tally = Tally()
         self.metrics = Metrics(self, max_age_s=config.metrics.max_age_s)
@@ -148,7 +145,7 @@ class Service:
             stream_seconds=inference.stream_seconds,
             deadline_s=inference.deadline_s,
         )
-        on_threads = isinstance(self.engine, ThreadEngine)
+        on_threads = self.engine.kind == "threads"
         watchdog = Watchdog(self.model.name if on_threads else None, self._call_counts)
         self.started = StartedParts(scheduler, VadBatcher(loop.call_soon), watchdog)
         scheduler.start()
@@ -220,62 +217,19 @@ async def _freeze_what_stays() -> None:
     gc.freeze()
 
 
-def _engine(config: Config, model: Model | None) -> Engine:
-    """The engine that the settings ask for, or that the model needs, with its model loaded."""
-    name, options = config.model.name, config.model.options
-    isolated = config.inference.isolation == "process"
-    if model is not None:
-        if isolated:
-            raise ConfigError(
-                "inference.isolation = 'process' expects a model that is named in the settings: an object that was made"
-                " in this process cannot move into another"
-            )
-        return _threads(config, model)
-    if isolated:
-        return _processes(config)
-    declared = find_model(name)
-    stateful = getattr(declared, "step", Model.step) is not Model.step
-    if getattr(declared, "holds_gil", False) is True and not stateful:
-        return _automatic_processes(config)
-    model = load_model(name, options)
-    if model.holds_gil and not model.stateful:  # Known only once it was made.
-        model.close()
-        return _automatic_processes(config)
-    return _threads(config, model)
-
-
-def _threads(config: Config, model: Model) -> ThreadEngine:
+def _engine_settings(config: Config) -> EngineSettings:
     inference = config.inference
-    return ThreadEngine(
-        model,
-        inference.threads,
-        inference.max_batch_size,
-        inference.max_batch_seconds,
-        inference.batch_window_ms / 1000,
-    )
-
-
-def _automatic_processes(config: Config) -> ProcessEngine:
-    logger.info(
-        "model %r holds the GIL while it computes: it runs in worker processes, as if inference.isolation said so",
-        config.model.name,
-    )
-    return _processes(config)
-
-
-def _processes(config: Config) -> ProcessEngine:
-    inference = config.inference
-    engine = ProcessEngine(
-        config.model.name,
-        config.model.options,
-        inference.processes,
-        inference.max_batch_size,
-        inference.max_batch_seconds,
-        inference.batch_window_ms / 1000,
+    return EngineSettings(
+        model=config.model.name,
+        options=config.model.options,
+        isolation=inference.isolation,
+        threads=inference.threads,
+        processes=inference.processes,
+        max_batch_size=inference.max_batch_size,
+        max_batch_seconds=inference.max_batch_seconds,
+        batch_window_s=inference.batch_window_ms / 1000,
         longest_job_s=max(LONGEST_SEGMENT_S, config.simple.max_chunk_s),
         deadline_s=inference.deadline_s,
         restart_backoff_s=inference.restart_backoff_s,
         warm_up=inference.warm_up,
     )
-    engine.load()
-    return engine

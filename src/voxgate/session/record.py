@@ -13,7 +13,7 @@ from voxgate.runtime.logs import LogContext
 
 if TYPE_CHECKING:
     from voxgate.service.service import Service
-    from voxgate.session.routes import Route, Runner
+    from voxgate.session.routes import Route, RouteHandler
 
 __all__ = ["UNKNOWN_CLIENT", "SessionRecord", "ClientInfo", "Outcome"]
 
@@ -51,7 +51,13 @@ class SessionRecord:
     """
 
     def __init__(
-        self, service: Service, route: Route, start: Start, caller: ClientInfo, runner: Runner, context: LogContext
+        self,
+        service: Service,
+        route: Route,
+        start: Start,
+        caller: ClientInfo,
+        runner: RouteHandler,
+        context: LogContext,
     ) -> None:
         self.session_id: Final = uuid.uuid4().hex
         self._route = route

@@ -57,7 +57,7 @@ def test_repetitions_are_held_back_and_counted(log: FailureLog, clock: Clock, ca
     assert len(caplog.records) == 1
     clock.now_s = 1000.0 + 60.0
     log.write("it failed", raised(ValueError()))
-    assert caplog.records[1].getMessage() == "it failed (99 more like it since the last such load)"
+    assert caplog.records[1].getMessage() == "it failed (99 more like it since the last such line)"
     clock.now_s += 60.0
     log.write("it failed", raised(ValueError()))
     assert caplog.records[2].getMessage() == "it failed"

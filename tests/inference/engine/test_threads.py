@@ -14,7 +14,7 @@ from voxgate._native.batch import Interrupt
 from voxgate.cli import measure
 from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError
 from voxgate.inference.engine import threads
-from voxgate.inference.engine.base import Arena, BatchLimits, Job, Outcome, State, Work
+from voxgate.inference.engine.base import Arena, BatchLimits, Job, JobOutcome, State, Work
 from voxgate.inference.engine.threads import ThreadEngine
 from voxgate.models.base import Batch, Model
 from voxgate.models.dummy import Dummy
@@ -23,7 +23,7 @@ WAIT_S = 30  # How long a test waits before it gives up; nothing here takes that
 
 
 def job(n_samples: int = 3, **fields: Any) -> Job:
-    return Job(np.zeros(n_samples, np.float32), 16_000, True, None, lambda job: None, owed=True, **fields)
+    return Job(np.zeros(n_samples, np.float32), 16_000, True, None, lambda job: None, pending=True, **fields)
 
 
 class Source:
@@ -31,7 +31,7 @@ class Source:
 
     def __init__(self) -> None:
         self.batches: queue.SimpleQueue[list[Job]] = queue.SimpleQueue()
-        self.finished: queue.SimpleQueue[tuple[list[Job], list[Outcome]]] = queue.SimpleQueue()
+        self.finished: queue.SimpleQueue[tuple[list[Job], list[JobOutcome]]] = queue.SimpleQueue()
         self.asked: list[BatchLimits] = []
 
     def take(self, limits: BatchLimits, arena: Arena | None = None, interrupt: Interrupt | None = None) -> Work | None:
@@ -43,13 +43,13 @@ class Source:
     def interrupt(self, interrupt: Interrupt) -> None:
         raise AssertionError("threads do not die")
 
-    def finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+    def finish(self, jobs: Sequence[Job], outcomes: Sequence[JobOutcome]) -> None:
         self.finished.put((list(jobs), list(outcomes)))
 
     def requeue(self, jobs: Sequence[Job]) -> None:
         raise AssertionError("threads do not die")
 
-    def run(self, jobs: list[Job]) -> list[Outcome]:
+    def run(self, jobs: list[Job]) -> list[JobOutcome]:
         self.batches.put(jobs)
         returned, outcomes = self.finished.get(timeout=WAIT_S)
         assert returned == jobs
@@ -163,7 +163,7 @@ def test_a_failed_batch_is_counted_as_retried() -> None:
     engine.start(source)
     assert source.run([job(1), job(2)]) == [{"count": 1}, {"count": 2}]
     cancelled = job(2)
-    cancelled.owed = False
+    cancelled.pending = False
     outcomes = source.run([job(1), cancelled])
     assert outcomes[0] == {"count": 1}
     assert isinstance(outcomes[1], InferenceError)
@@ -196,14 +196,10 @@ def test_a_bug_of_ours_is_an_error_for_the_jobs_and_not_the_end_of_the_worker(
     ("configured", "hint", "expected"), [(0, None, 3), (0, 64, 64), (5, 64, 5), (5, None, 5), (0, 5000, 1024)]
 )
 def test_concurrency(configured: int, hint: int | None, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_usable_cpus", lambda: 3)
+    monkeypatch.setattr(threads, "usable_cpus", lambda: 3)
     model = Counter()
     model.threads = hint
     assert ThreadEngine(model, configured).concurrency == expected
-
-
-def test_usable_cpus_is_at_least_one() -> None:
-    assert threads._usable_cpus() >= 1
 
 
 @pytest.mark.parametrize(
@@ -455,13 +451,13 @@ def test_a_state_is_opened_once_and_goes_from_call_to_call() -> None:
     engine, source = ThreadEngine(Adder(), threads=1), Source()
     engine.start(source)
     state, other = State(), State()
-    assert source.run([job(3, call="step", state=state)]) == [{"sum": 3}]
-    assert source.run([job(9, call="step", state=other)]) == [{"sum": 9}]
-    assert source.run([job(4, call="step", state=state)]) == [None]
-    assert [str(outcome) for outcome in source.run([job(13, call="step", state=state)])] == ["unlucky"]
-    assert [type(outcome) for outcome in source.run([job(666, call="step", state=state)])] == [InternalError]
-    assert source.run([job(5, call="step", state=state)]) == [{"sum": 12}]
-    assert source.run([job(0, call="finish", state=state)]) == [{"steps": 3}]
+    assert source.run([job(3, method="step", state=state)]) == [{"sum": 3}]
+    assert source.run([job(9, method="step", state=other)]) == [{"sum": 9}]
+    assert source.run([job(4, method="step", state=state)]) == [None]
+    assert [str(outcome) for outcome in source.run([job(13, method="step", state=state)])] == ["unlucky"]
+    assert [type(outcome) for outcome in source.run([job(666, method="step", state=state)])] == [InternalError]
+    assert source.run([job(5, method="step", state=state)]) == [{"sum": 12}]
+    assert source.run([job(0, method="finish", state=state)]) == [{"steps": 3}]
     source.close(engine)
     counts = engine.counts()
     assert (counts.results, counts.inference_errors, counts.failures) == (5, 1, 1)
@@ -470,7 +466,7 @@ def test_a_state_is_opened_once_and_goes_from_call_to_call() -> None:
 def test_a_lost_state_answers_with_an_error() -> None:
     engine, source = ThreadEngine(Adder(), threads=1), Source()
     engine.start(source)
-    (outcome,) = source.run([job(3, call="step", state=State(lost=True))])
+    (outcome,) = source.run([job(3, method="step", state=State(lost=True))])
     assert isinstance(outcome, InferenceError)
     assert "its state is lost" in str(outcome)
     source.close(engine)

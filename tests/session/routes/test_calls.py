@@ -14,17 +14,17 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from test_scheduler import Bench
 
+from helpers.scheduler_bench import Bench
 from helpers.wire import bursts, encode
 from voxgate.config import load_config
 from voxgate.errors import InferenceError, InternalError, Overloaded
-from voxgate.inference.engine.base import BatchLimits, Job, Outcome
+from voxgate.inference.engine.base import BatchLimits, Job, JobOutcome
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Error, Event, Inactive, Segment
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
-from voxgate.session.routes import RUNNERS, Route
+from voxgate.session.routes import Route, open_route
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
 from voxgate.vad.detectors import load_detector
@@ -85,7 +85,7 @@ class Room(Bench):
 
         self.scheduler.submit = offered  # type: ignore[method-assign]
         start = Start(AudioFormat(n_channels, RATE, 32, True), interim_results=True)
-        self.runner = RUNNERS[route](service, start, self.events.append, lambda: None)
+        self.runner = open_route(route, service, start, self.events.append, lambda: None)
 
     def feed(self, n_frames: int, is_heard: bool = True) -> None:
         """`is_heard`: what the detector made of it is handed over in the same turn of the loop."""
@@ -120,7 +120,7 @@ class Room(Bench):
     def end(self, index: int = 0, error: InferenceError | None = None, says_nothing: bool = False) -> None:
         """A worker returns with an answer that names what it heard."""
         jobs = self.running.pop(index)
-        outcomes: list[Outcome] = []
+        outcomes: list[JobOutcome] = []
         for job in jobs:
             if job.state is not None:
                 job.state.opened = True
@@ -142,10 +142,10 @@ class Room(Bench):
                 self.end()
             if self.begin(8):
                 continue
-            if not self.loop.ready and not self.runner.owed:
+            if not self.loop.ready and not self.runner.pending:
                 return
             self.wait(0.05)
-        raise AssertionError(f"{self.runner.owed} replies are owed for ever")
+        raise AssertionError(f"{self.runner.pending} replies are owed for ever")
 
     # The laws
 
@@ -160,7 +160,7 @@ class Room(Bench):
 
     def check_all_is_covered(self) -> None:
         runner = self.runner
-        assert (runner.owed, runner.backlog_s, len(runner.calls)) == (0, 0.0, 0)
+        assert (runner.pending, runner.backlog_s, len(runner.calls)) == (0, 0.0, 0)
         assert runner.processed_s == runner.received_s == self.fed_frames / RATE
         assert runner.results + runner.errors == sum(isinstance(event, (Segment, Error)) for event in self.events)
         if self.route == "segmented":

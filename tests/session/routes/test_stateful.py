@@ -31,7 +31,7 @@ from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Error, Event, Segment
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
-from voxgate.session.routes import StatefulRunner
+from voxgate.session.routes.stateful import StatefulHandler
 
 RATE = 16_000
 
@@ -105,7 +105,7 @@ class Desk:
         """Runs a job and answers it."""
         job = self.jobs.pop(index)
         assert job.state is not None
-        outcome = self._invoker.call(job.call, job.audio.copy(), job.state)
+        outcome = self._invoker.call(job.method, job.audio.copy(), job.state)
         self.n_run += 1
         if isinstance(outcome, VoxgateError):
             job.error = outcome
@@ -134,7 +134,7 @@ class Session:
         config = load_config(environ={}, overrides={"simple.min_chunk_ms": 10, **settings})
         service: Any = SimpleNamespace(config=config, scheduler=self.desk, model=model, tally=Tally())
         message = Start(AudioFormat(channels, rate, 32, True))
-        self.runner = StatefulRunner(service, message, self.events.append, lambda: None)
+        self.runner = StatefulHandler(service, message, self.events.append, lambda: None)
 
     def feed(self, planes: Any) -> None:
         self.runner.feed(encode(np.asarray(planes, np.float32), "f32"))
@@ -143,7 +143,7 @@ class Session:
         self.runner.finish()
         while self.desk.jobs:
             self.desk.run()
-        assert self.runner.owed == 0
+        assert self.runner.pending == 0
         assert self.runner.backlog_s == 0
 
     def said(self, channel: int = 0) -> list[tuple[Any, ...]]:

@@ -1,8 +1,8 @@
-"""Where models run: the seam (:mod:`.base`) and what stands behind it (:mod:`.threads`, :mod:`.processes`)."""
+"""Where models run: the seam (:mod:`.base`) and its implementations (:mod:`.threads`, :mod:`.processes`)."""
 
 from __future__ import annotations
 
-from voxgate.inference.engine.base import BatchLimits, Engine, EngineCounts, Job, JobSource, Outcome, State, Work
+from voxgate.inference.engine.base import BatchLimits, Engine, EngineCounts, Job, JobOutcome, JobSource, State, Work
 from voxgate.inference.engine.threads import ThreadEngine
 
 __all__ = [
@@ -10,8 +10,8 @@ __all__ = [
     "Engine",
     "EngineCounts",
     "Job",
+    "JobOutcome",
     "JobSource",
-    "Outcome",
     "State",
     "ThreadEngine",
     "Work",

@@ -1,4 +1,4 @@
-"""The engine seam: what a job is, where an engine gets jobs from, and what it owes for them."""
+"""The engine seam: what a job is, where an engine takes jobs from, and what it must do with them."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from voxgate.runtime.logs import LogContext
 __all__ = [
     "Arena",
     "BatchLimits",
-    "Batched",
-    "Call",
+    "CallMethod",
     "Engine",
     "EngineCounts",
     "Job",
+    "JobOutcome",
     "JobSource",
-    "Outcome",
     "State",
+    "TracedBatch",
     "Work",
 ]
 
-Outcome: TypeAlias = Mapping[str, Any] | VoxgateError | None
-"""What came of one job: the model's result, or the error that stands in its place. None: a stateful call had nothing
-to say."""
+JobOutcome: TypeAlias = Mapping[str, Any] | VoxgateError | None
+"""How one job ended: with the model's result, or with an error. None: a stateful call returned no result."""
 
 Arena: TypeAlias = bytearray | memoryview
-"""Writable memory of an engine's, aligned to 4 bytes, that a batch is written into."""
+"""Writable memory of an engine, aligned to 4 bytes, into which a batch is written."""
 
-Call: TypeAlias = Literal["infer", "step", "finish"]
-"""Which method of the model a job is for."""
+CallMethod: TypeAlias = Literal["infer", "step", "finish"]
+"""The method of the model that a job calls."""
 
 
 @dataclass(slots=True, eq=False)
 class State:
-    """What a stateful model keeps of one channel of one session. Made by a runner, one for all jobs of the channel;
-    opened by the engine before the first call, and dropped with the last reference to it.
+    """The state of a stateful model for one channel of one session. A route makes one for all jobs of the channel; the
+    engine opens it before the first call; the last reference to it drops it.
 
-    Never used by two calls at once: the runner submits a job of a channel only after the one before was answered.
+    Two calls never use it at once: the route submits a job of a channel only after the previous one was answered.
     """
 
     value: Any = None
-    """What `Model.open` returned, once `opened`; an engine that runs the model elsewhere puts here what it needs."""
+    """The return value of `Model.open`, once `opened`; an engine that runs the model elsewhere stores here what it
+    needs."""
     opened: bool = False
     lost: bool = False
     """A call did not return in time, or its worker died: every later call is answered with an error."""
@@ -54,74 +54,74 @@ class State:
 
 @dataclass(slots=True)
 class StreamLoad:
-    """The calls of one stream that are owed."""
+    """The pending calls of one stream."""
 
-    n_owed: int = 0
+    n_pending: int = 0
     n_running: int = 0
     free_s: float = 0.0
-    """Since when none of them runs, on the scheduler's clock; 0: none ever did."""
+    """Since when no call runs, on the scheduler's clock; 0: none has ever run."""
 
 
 @dataclass(slots=True, eq=False)
-class Batched:
-    """What the traced jobs of one `take` know of each other. Holds no job, which would be a circle."""
+class TracedBatch:
+    """What the traced jobs of one `take` share. It refers to no job, so that there is no reference cycle."""
 
     traced: list[object]
-    """The `trace` of each of them."""
+    """The `trace` of each traced job."""
     size: int
-    """Jobs in all."""
+    """Number of jobs, traced or not."""
     mark: Any = None
-    """The tracer's own."""
+    """For the tracer."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One model call that somebody waits for. Made by a runner, given to the scheduler, answered through `on_done`.
+    """One model call. A route makes it, the scheduler accepts it and answers it through `on_done`.
 
-    The first nine fields are the maker's and stay as they are; the others are the scheduler's to write and are
-    settled when `on_done` is called. Two jobs are never equal, so a job is its own identity.
+    The maker sets the first nine fields, which then stay as they are; the scheduler writes the others, and they are
+    final when `on_done` is called. Two jobs are never equal: a job is its own identity.
     """
 
     audio: Samples
-    """float32, shape (samples,). Not read by anybody after `on_done`; the model may change it."""
+    """float32, shape (samples,). Nothing reads it after `on_done`; the model may change it."""
     sample_rate: int
-    """Hz, of `audio`; where the model wants another rate, the engine resamples."""
+    """Hz, of `audio`; the scheduler resamples where the model needs another rate."""
     final: bool
     """The lane: finals run before interims."""
     stream: object
-    """Whose job it is, by identity; jobs of one stream compete as one."""
+    """The stream of the job, by identity; the jobs of one stream share one place in the fair order."""
     on_done: Callable[[Job], None]
-    """Called once, on the loop's thread, with one of `result` and `error` set (neither, when a stateful call had
-    nothing to say); never after the job was cancelled or withdrawn."""
-    call: Call = "infer"
+    """Called once, on the loop's thread, with one of `result` and `error` set (neither, when a stateful call returned
+    no result); never after the job was cancelled or withdrawn."""
+    method: CallMethod = "infer"
     """`step` and `finish` need `state`; such a job always runs alone."""
     state: State | None = None
     context: LogContext | None = None
-    """Whose log lines a worker writes while it is at this job."""
+    """The log context of the lines that a worker writes while it runs this job."""
     trace: object | None = None
-    """Anything, if the job is traced."""
+    """Any object, if the job is traced."""
 
     result: Mapping[str, Any] | None = None
     error: VoxgateError | None = None
     queue_s: float = 0.0
     """Seconds from submit until an engine took the job."""
     run_s: float = 0.0
-    """Seconds from there until the outcome: that of the whole batch, when the job was part of one."""
+    """Seconds from then until the outcome: of the whole batch, when the job was part of one."""
     batch_size: int = 0
-    """Number of jobs the engine took together, this one included; 0: it never ran."""
+    """Number of jobs that the engine took together, this one included; 0: it never ran."""
     attempts: int = 0
-    """How often an engine took it; more than once only when a worker died of it or beside it."""
+    """How often an engine took it; more than once only when a worker died during the first attempt."""
     deadline_s: float = math.inf
-    """When it has to be answered, on the scheduler's clock (`time.perf_counter`); then it is answered with an error,
-    and whatever comes of it later is dropped. An interim that runs is answered when it returns: nobody waits for it."""
+    """When the scheduler answers it with an error, on the scheduler's clock (`time.perf_counter`); a later outcome is
+    dropped. An interim that runs is answered when it returns."""
     cancelled: bool = False
-    """Nobody waits any more. May turn true at any time while the job runs; its outcome is then dropped."""
-    owed: bool = False
+    """May turn true at any time while the job runs; its outcome is then dropped."""
+    pending: bool = False
     """Accepted, and neither answered nor cancelled yet. False: no need to run it, or to run it again."""
     settled: bool = False
-    """What it will be answered with is decided."""
-    batch: Batched | None = None
-    """When any of the jobs taken together is traced."""
+    """Its outcome is decided."""
+    batch: TracedBatch | None = None
+    """Set when any of the jobs that were taken together is traced."""
     submitted_s: float = field(default=0.0, repr=False)
     taken_s: float = field(default=0.0, repr=False)
     load: StreamLoad | None = field(default=None, repr=False)
@@ -129,21 +129,21 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How much one `take` may bring."""
+    """The largest batch that one `take` may return."""
 
     max_items: int
     """At least 1; 1 for a model without `infer_batch`."""
     max_seconds: float = math.inf
-    """Of audio, padding included: items times the longest. A single job may be longer."""
+    """Of audio with padding: the number of items times the longest. A single job may be longer."""
     window_s: float = 0.0
-    """How long to wait for company when less than `max_items` are there. 0: not at all."""
+    """How long to wait for more jobs when fewer than `max_items` are queued. 0: not at all."""
 
 
 class Work:
-    """One batch: the jobs, in order of their rows, and their audio at the model's rate.
+    """One batch: the jobs, in the order of their rows, and their audio at the model's rate.
 
     The audio of a batch of one, taken without an arena, may be the job's own array; that of a larger batch is a copy,
-    so that `job.audio` is still untouched after the model has changed the batch.
+    so that `job.audio` is still unchanged after the model has changed the batch.
     """
 
     __slots__ = ("batch", "jobs")
@@ -160,61 +160,60 @@ class Work:
 
 
 class JobSource(Protocol):
-    """What an engine works for: the scheduler, seen from a worker. Any thread may call it.
+    """Where an engine takes jobs from: the scheduler, as a worker sees it. Any thread may call it.
 
-    Every job that was taken is handed back exactly once, by `finish` or by `requeue`.
+    The engine returns every job that it took exactly once, by `finish` or by `requeue`.
     """
 
     def take(self, limits: BatchLimits, arena: Arena | None = None, interrupt: Interrupt | None = None) -> Work | None:
-        """Waits for work and returns as much of it as the limits allow, and as fits into `arena`, but at least one
-        job.
+        """Waits for jobs and returns as many as the limits allow and as fit into `arena`, but at least one.
 
         With an arena, the rows of the batch lie at its beginning, one after the other, and `Work.batch.audio` is a
-        view of it: nobody else writes there until the next `take`. A job that alone is too long for it is answered
-        with an error and never seen here. Jobs for `step` and `finish` come alone.
+        view of it: nothing else writes there until the next `take`. A job that alone is too long for the arena is
+        answered with an error and never returned. Jobs for `step` and `finish` come alone.
 
-        Returns None when there will be no more: the worker ends. And, without any job, when `interrupt` is set: the
-        worker cannot work any more.
+        Returns None when the source is closed and empty: the worker ends. Returns None also when `interrupt` is set,
+        and then takes no job.
         """
         ...
 
     def interrupt(self, interrupt: Interrupt) -> None:
-        """Sets `interrupt`: the `take` that has it returns, and so does every later one."""
+        """Sets `interrupt`: the `take` that waits with it returns, and so does every later one."""
         ...
 
-    def finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
-        """Hands back jobs of one `take`, with one outcome for each, in the same order."""
+    def finish(self, jobs: Sequence[Job], outcomes: Sequence[JobOutcome]) -> None:
+        """Returns jobs of one `take`, with one outcome for each, in the same order."""
         ...
 
     def requeue(self, jobs: Sequence[Job]) -> None:
-        """Hands back jobs of one `take` whose worker died. Finals are run once more, before everything else, when
-        this was their first attempt; all others, and stateful calls, are answered with an error.
+        """Returns jobs of one `take` whose worker died. A final whose first attempt this was runs once more, before
+        everything else; the others, and stateful calls, are answered with an error.
         """
         ...
 
 
 @dataclass(slots=True)
 class EngineCounts:
-    """What an engine's workers have done since it was made. All only ever grow."""
+    """What the workers of an engine did since it was made. All numbers only grow."""
 
     batches: int = 0
-    """Model calls made on behalf of one `take`, of one job or several."""
+    """Model calls for one `take`, of one job or several."""
     jobs: int = 0
     results: int = 0
     inference_errors: int = 0
     """Jobs that the model refused with an InferenceError."""
     failures: int = 0
-    """Jobs that ended with any other exception, or with something that is no result."""
+    """Jobs that ended with any other exception, or with an invalid result."""
     retried_batches: int = 0
     """Batches that failed as a whole and were run again item by item."""
     crashes: int = 0
     """Workers that died by themselves."""
     kills: int = 0
-    """Workers that were ended because their call did not."""
+    """Workers that were killed because their call took too long."""
     restarts: int = 0
-    """Workers started in place of one that was gone."""
+    """Workers that were started in place of one that had ended."""
 
-    def add_batch(self, outcomes: Sequence[Outcome], retried: bool) -> None:
+    def add_batch(self, outcomes: Sequence[JobOutcome], retried: bool) -> None:
         n_refused = sum(isinstance(outcome, InferenceError) for outcome in outcomes)
         n_errors = sum(isinstance(outcome, VoxgateError) for outcome in outcomes)
         self.batches += 1
@@ -226,10 +225,9 @@ class EngineCounts:
 
 
 class Engine(Protocol):
-    """Runs a model somewhere. Workers pull: each takes a batch from the source, runs it, hands it back, and so on,
-    for ever.
+    """Runs a model somewhere. Its workers pull: each takes a batch from the source, runs it, returns it, and repeats.
 
-    A model's exception never ends a worker, and every job that was taken is handed back exactly once.
+    No exception of a model ends a worker, and the engine returns every job that it took exactly once.
     """
 
     @property
@@ -237,7 +235,7 @@ class Engine(Protocol):
 
     @property
     def kind(self) -> str:
-        """Where the model runs, in a word: `threads` or `process`."""
+        """Where the model runs, in one word: `threads` or `process`."""
         ...
 
     @property
@@ -246,34 +244,34 @@ class Engine(Protocol):
         ...
 
     def start(self, source: JobSource) -> None:
-        """Brings the workers up; returns at once. Raises ConfigError when this engine cannot run this model."""
+        """Starts the workers; returns at once. Raises ConfigError when this engine cannot run this model."""
         ...
 
     def warm_up(self) -> float:
-        """Makes the model ready and returns the seconds this took. Blocking: never on the event loop's thread. Raises
-        ModelLoadError when the model cannot be made ready.
+        """Prepares the model and returns the seconds that this took. Blocks: never call it on the event loop's thread.
+        Raises ModelLoadError when the model cannot be prepared.
         """
         ...
 
     def stop(self, timeout_s: float | None = None) -> bool:
-        """Waits, after the source has been closed, until running calls have been handed back; then closes the model.
+        """Waits, after the source was closed, until running calls have returned; then closes the model.
 
-        Blocking. Returns False when calls still run after `timeout_s`; the model is then left open.
+        Blocks. Returns False when calls still run after `timeout_s`; the model then stays open.
         """
         ...
 
     def counts(self) -> EngineCounts:
-        """A snapshot; any thread may ask for it."""
+        """A snapshot. Any thread."""
         ...
 
     @property
     def ready(self) -> bool:
-        """Whether there is any worker that takes work, or will when its call returns."""
+        """Whether any worker takes work, or will when its call returns."""
         ...
 
     @property
     def stalled_s(self) -> float:
-        """Seconds for which no worker has come back: 0 while any of them waits for work, otherwise the age of the
-        youngest running call (for as long as it has lasted, a worker that is being restarted counts as busy).
+        """Seconds since a worker last returned: 0 while any worker waits for work, otherwise the age of the youngest
+        running call. A worker that is being restarted counts as busy.
         """
         ...

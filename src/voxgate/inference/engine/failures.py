@@ -1,4 +1,4 @@
-"""Failures in the log: each kind in full once, its repetitions as a count."""
+"""Failures in the log: each kind once in full, its repetitions as a count."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["FailureLog"]
 
 
 class FailureLog:
-    """Logs a kind of failure with its stack at most once every `interval_s`, and says how many it held back since the
-    last time.
+    """Logs a kind of failure with its stack at most once every `interval_s`, with the number of repetitions since the
+    last line.
 
     Two failures are of one kind when their exceptions have the same type and were raised at the same place. A model
-    that fails on every call for a day thus writes a load a minute, and a new failure is still seen at once. About
-    `max_kinds` are remembered; beyond that the one logged longest ago is forgotten. Any thread may call it.
+    that fails on every call for a day thus writes one stack a minute, and a new failure still shows at once. The log
+    remembers about `max_kinds` kinds; beyond that it forgets the kind that it logged longest ago. Any thread.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class FailureLog:
         self._throttle = Throttle(interval_s, max_kinds=max_kinds, clock=clock)
 
     def write(self, what: str, error: BaseException | None = None) -> None:
-        """`what` happened; `error`, when there is one, is logged with its stack. Without one, `what` is the kind."""
+        """Logs `what`, with the stack of `error` if there is one. Without an error, `what` is the kind."""
         n_left_out = self._throttle.admit((what,) if error is None else _kind(error))
         if n_left_out is not None:
             self._logger.error("%s%s", what, and_more(n_left_out), exc_info=error)

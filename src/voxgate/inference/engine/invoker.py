@@ -1,4 +1,4 @@
-"""Calling a model so that whatever it does becomes an outcome."""
+"""Calls a model and turns whatever it does into an outcome."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from voxgate.errors import InferenceError, InternalError
-from voxgate.inference.engine.base import Call, Outcome, State
+from voxgate.errors import InferenceError, InternalError, ModelLoadError
+from voxgate.inference.engine.base import CallMethod, JobOutcome, State
 from voxgate.inference.engine.failures import FailureLog
 from voxgate.models.base import Batch, Model, Samples
+from voxgate.models.loader import explained
 from voxgate.models.result import BadResult, check_batch, result_of
 
 __all__ = ["Invocation", "Invoker"]
 
 logger = logging.getLogger("voxgate.inference.engine")
 
-_ON_THE_WIRE = "Internal server error"
 _WITHOUT_TEXT = "Unexpected inference failure"
 
 
@@ -24,32 +24,45 @@ _WITHOUT_TEXT = "Unexpected inference failure"
 class Invocation:
     """The outcomes of one batch, in the order of its items, and whether they came from a second try, item by item."""
 
-    outcomes: list[Outcome]
+    outcomes: list[JobOutcome]
     retried: bool = False
 
 
 class Invoker:
-    """Runs batches on a model. Knows no threads, no queue and no clock of its own; any number of threads may call it
-    at once.
+    """Calls one model. It has no threads, no queue and no clock; any number of threads may call it at once.
 
-    Nothing that a model raises leaves it, SystemExit and its like included: the outcome of an InferenceError is another
-    with its text, anything else is logged with its stack (repetitions held back) and becomes an InternalError that
-    tells the client nothing.
+    No exception of the model leaves `invoke` and `call`, SystemExit and KeyboardInterrupt included: an InferenceError
+    becomes a new one with the same text; any other exception is logged with its stack (repetitions are counted, not
+    logged) and becomes an InternalError that tells the client nothing.
     """
 
     def __init__(self, model: Model, failures: FailureLog | None = None) -> None:
         self._model = model
         self._failures = failures or FailureLog(logger)
 
+    def warm_up(self) -> None:
+        """Calls `Model.warm_up`. Raises ModelLoadError when that fails."""
+        try:
+            self._model.warm_up()
+        except (Exception, SystemExit) as error:
+            raise ModelLoadError(f"warm-up of model {self._model.name!r} failed: {explained(error)}") from error
+
+    def close(self) -> None:
+        """Calls `Model.close`; logs its failure."""
+        try:
+            self._model.close()
+        except (Exception, SystemExit) as error:
+            logger.error("closing model %r failed", self._model.name, exc_info=error)
+
     def invoke(self, batch: Batch, original: Callable[[int], Samples | None] | None = None) -> Invocation:
         """One item goes to `infer`; several go to `infer_batch`, and when that fails as a whole, to `infer` one by one.
 
-        `original(index)` is asked before each item of such a second try for the audio as it was before the model could
-        change it, and says None for an item that nobody waits for: it is not run again. Without it, the rows of the
-        batch are taken as the failed call has left them.
+        Before each item of such a second try, `original(index)` returns the audio as it was before the model could
+        change it, or None for an item that is no longer needed and does not run again. Without `original`, the second
+        try uses the rows of the batch as the failed call left them.
         """
         if len(batch) == 1:
-            return Invocation([self._one(batch[0])])
+            return Invocation([self._infer(batch[0])])
         try:
             answers = self._model.infer_batch(batch)
             check_batch(answers, len(batch))
@@ -59,13 +72,13 @@ class Invoker:
                 self._report(what, error)
             audios = map(original or batch.__getitem__, range(len(batch)))
             return Invocation(
-                [InferenceError("Cancelled") if audio is None else self._one(audio) for audio in audios], True
+                [InferenceError("Cancelled") if audio is None else self._infer(audio) for audio in audios], True
             )
         return Invocation([self._checked(answer) for answer in answers])
 
-    def call(self, call: Call, audio: Samples, state: State) -> Outcome:
-        """One call of a stateful model, `step` or `finish` (which gets no audio); opens the state if need be. None: the
-        model had nothing to say.
+    def call(self, method: CallMethod, audio: Samples, state: State) -> JobOutcome:
+        """Calls `step` or `finish` (which takes no audio) of a stateful model, and `open` first for a new state. None:
+        the model returned no result.
         """
         if state.lost:
             return InferenceError("An earlier call of this stream did not return: its state is lost")
@@ -73,33 +86,33 @@ class Invoker:
             if not state.opened:
                 state.value = self._model.open()
                 state.opened = True
-            answer = self._model.step(audio, state.value) if call == "step" else self._model.finish(state.value)
+            answer = self._model.step(audio, state.value) if method == "step" else self._model.finish(state.value)
             return None if answer is None else result_of(answer)
-        except InferenceError as error:
-            return self._refusal(error)
         except BaseException as error:
-            self._report(f"model {self._model.name!r} failed", error)
-            return InternalError(_ON_THE_WIRE)
+            return self._failure(error)
 
-    def _one(self, audio: Samples) -> Outcome:
+    def _infer(self, audio: Samples) -> JobOutcome:
         try:
             return result_of(self._model.infer(audio))
-        except InferenceError as error:
-            return self._refusal(error)
         except BaseException as error:
-            self._report(f"model {self._model.name!r} failed", error)
-            return InternalError(_ON_THE_WIRE)
+            return self._failure(error)
 
-    def _checked(self, answer: object) -> Outcome:
+    def _checked(self, answer: object) -> JobOutcome:
         try:
             return result_of(answer)
         except BaseException as error:
             self._report(f"model {self._model.name!r} failed", error)
-            return InternalError(_ON_THE_WIRE)
+            return InternalError()
+
+    def _failure(self, error: BaseException) -> InferenceError | InternalError:
+        if isinstance(error, InferenceError):
+            return self._refusal(error)
+        self._report(f"model {self._model.name!r} failed", error)
+        return InternalError()
 
     def _refusal(self, error: InferenceError) -> InferenceError:
-        """The text of what a model raised, and nothing else of it: its class is the model's own, and its stack holds
-        the frames of the call, with the audio and more, for as long as somebody holds the error.
+        """A new error with the text of `error` and nothing else of it: its class is the model's own, and its traceback
+        keeps the frames of the call, with the audio, alive as long as the error.
         """
         try:
             return InferenceError(str(error).encode("utf-8", "replace").decode())
@@ -108,7 +121,7 @@ class Invoker:
             return InferenceError(_WITHOUT_TEXT)
 
     def _report(self, what: str, error: BaseException) -> None:
-        if isinstance(error, BadResult):  # Raised by us: its stack would tell nothing.
+        if isinstance(error, BadResult):  # Raised by our own check: its stack says nothing about the model.
             self._failures.write(f"{what}: {error}")
         else:
             self._failures.write(what, error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,13 +13,13 @@ from functools import partial
 import numpy as np
 
 from voxgate.audio.soxr import resample
-from voxgate.errors import ConfigError, InternalError, ModelLoadError
-from voxgate.inference.engine.base import BatchLimits, EngineCounts, Job, JobSource, Outcome, State, Work
+from voxgate.errors import ConfigError, InternalError
+from voxgate.inference.engine.base import BatchLimits, EngineCounts, Job, JobOutcome, JobSource, State, Work
 from voxgate.inference.engine.failures import FailureLog
 from voxgate.inference.engine.invoker import Invocation, Invoker
-from voxgate.inference.engine.trial import faint_noise, report_trial
-from voxgate.models.base import Batch, Model, Samples
-from voxgate.models.loader import explained
+from voxgate.inference.engine.trial import faint_noise, report_trial, trial_batch, trial_sizes
+from voxgate.models.base import Model, Samples
+from voxgate.runtime.cpus import usable_cpus
 from voxgate.runtime.tasks import spawn_thread
 
 __all__ = ["ThreadEngine"]
@@ -34,12 +33,12 @@ _SUBSYSTEM = "engine"
 class ThreadEngine:
     """N threads, named ``voxgate-infer-0`` and so on, each running one batch at a time on the one shared model.
 
-    A worker takes what waits: one job, or when the model defines `infer_batch` up to `max_batch_size` of them and
-    `max_batch_seconds` of padded audio; it waits for more for `batch_window_s` at most.
+    A worker takes one job, or, when the model defines `infer_batch`, up to `max_batch_size` queued jobs with at most
+    `max_batch_seconds` of padded audio; it waits for more jobs for at most `batch_window_s`.
 
     Threads share the process with the event loop, so the model must release the GIL while it computes or waits; a model
-    that says it does not (`holds_gil`) is run all the same, with a warning. A call cannot be ended from outside: when
-    its jobs' time is up they are answered, but the thread stays with it until it returns.
+    that declares `holds_gil` runs all the same, with a warning. Nothing can end a call from outside: at the deadline
+    its jobs are answered, but the thread stays in the call until it returns.
     """
 
     def __init__(
@@ -50,10 +49,10 @@ class ThreadEngine:
         max_batch_seconds: float = 120.0,
         batch_window_s: float = 0.0,
     ) -> None:
-        """threads: 1..1024; 0 = the model's own `threads`, or one per CPU this process may use. max_batch_size: at
+        """threads: 1..1024; 0 = the model's own `threads`, or one per CPU that this process may use. max_batch_size: at
         least 1. max_batch_seconds: above 0. batch_window_s: at least 0.
 
-        Raises ConfigError for any other number, and for a model which must not run in the server's process.
+        Raises ConfigError for any other number, and for a model that must not run in the server's process.
         """
         if not 0 <= threads <= _MAX_THREADS:
             raise ConfigError(f"inference.threads must be within 0..{_MAX_THREADS}, not {threads}")
@@ -69,13 +68,13 @@ class ThreadEngine:
                 f" {model.needs_process}: expected worker processes (inference.isolation = 'process')"
             )
         self._model = model
-        self._concurrency = threads or min(model.threads or _usable_cpus(), _MAX_THREADS)
+        self._concurrency = threads or min(model.threads or usable_cpus(), _MAX_THREADS)
         if model.batches and max_batch_size > 1:
             self._limits = BatchLimits(max_batch_size, max_batch_seconds, batch_window_s)
         else:
             self._limits = BatchLimits(1)
         self._invoker = Invoker(model, FailureLog(logger))
-        self._warming = threading.Lock()  # held while the model warms up
+        self._warming = threading.Lock()  # held during the warm-up
         self._stopping = False
         self._threads: list[threading.Thread] = []  # noqa: TID251 -- the type alone
         self._lock = threading.Lock()
@@ -125,22 +124,19 @@ class ThreadEngine:
         ]
 
     def warm_up(self) -> float:
-        """Runs `model.warm_up()`, then a trial call with one second of noise at -60 dBFS, one with a batch of two if
-        the model defines `infer_batch`, and a short session if it is stateful: what only the first call pays is paid
-        here.
+        """Calls `model.warm_up()`, then makes a trial call with one second of noise at -60 dBFS, one with a batch of
+        two if the model defines `infer_batch`, and a short session if it is stateful: so the first client does not pay
+        for what only a first call costs.
 
-        An exception of `model.warm_up()` raises ModelLoadError. A trial call that fails is logged and nothing else,
-        for noise need not be something a model can answer. Not counted in `counts()`.
+        Raises ModelLoadError when `model.warm_up()` fails. A trial call that fails is only logged, because a model need
+        not have an answer to noise. `counts()` leaves these calls out.
         """
         with self._warming:
             return self._warm_up()
 
     def _warm_up(self) -> float:
         started_s = time.perf_counter()
-        try:
-            self._model.warm_up()
-        except (Exception, SystemExit) as error:
-            raise ModelLoadError(f"warm-up of model {self._model.name!r} failed: {explained(error)}") from error
+        self._invoker.warm_up()
         for outcome in self._trial_outcomes():
             if self._stopping:
                 break
@@ -149,11 +145,11 @@ class ThreadEngine:
         logger.info("model %r is warm after %.2f s", self._model.name, elapsed_s)
         return elapsed_s
 
-    def _trial_outcomes(self) -> Iterator[Outcome]:
+    def _trial_outcomes(self) -> Iterator[JobOutcome]:
         model, rate = self._model, self._model.sample_rate
         if model.stateless:
-            for n_items in (1, 2) if self._limits.max_items > 1 else (1,):
-                yield from self._invoker.invoke(Batch.gather([faint_noise(rate) for _ in range(n_items)])).outcomes
+            for n_items in trial_sizes(self._limits):
+                yield from self._invoker.invoke(trial_batch(n_items, rate)).outcomes
         if model.stateful:
             state = State()
             yield self._invoker.call("step", faint_noise(rate), state)
@@ -165,7 +161,7 @@ class ThreadEngine:
         for thread in self._threads:
             thread.join(None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
         n_running = sum(thread.is_alive() for thread in self._threads)
-        # A warm-up that was not waited for may still be in the model.
+        # A warm-up that the server did not wait for may still be in the model.
         wait_s = -1 if deadline_s is None else max(0.0, deadline_s - time.monotonic())
         if self._warming.acquire(timeout=wait_s):
             self._warming.release()
@@ -174,10 +170,7 @@ class ThreadEngine:
         if n_running:
             logger.warning("%d calls of model %r still run: leaving them behind", n_running, self._model.name)
             return False
-        try:
-            self._model.close()
-        except (Exception, SystemExit) as error:
-            logger.error("closing model %r failed", self._model.name, exc_info=error)
+        self._invoker.close()
         return True
 
     def _work(self, source: JobSource, index: int) -> None:
@@ -187,32 +180,25 @@ class ThreadEngine:
             self._busy_since_s[index] = None
             del work  # A worker that waits keeps no audio alive.
 
-    def _run(self, work: Work) -> list[Outcome]:
+    def _run(self, work: Work) -> list[JobOutcome]:
         jobs = work.jobs
 
         def original(index: int) -> Samples | None:
-            return self._at_model_rate(jobs[index]) if jobs[index].owed else None
+            return self._at_model_rate(jobs[index]) if jobs[index].pending else None
 
         try:
             job = jobs[0]
             if job.state is not None:
-                invocation = Invocation([self._invoker.call(job.call, work.batch[0], job.state)])
+                invocation = Invocation([self._invoker.call(job.method, work.batch[0], job.state)])
             else:
                 invocation = self._invoker.invoke(work.batch, original)
             with self._lock:
                 self._counts.add_batch(invocation.outcomes, invocation.retried)
         except Exception:
             logger.exception("a bug of ours: a worker failed outside the model")
-            return [InternalError("Internal server error") for _ in jobs]
+            return [InternalError() for _ in jobs]
         return invocation.outcomes
 
     def _at_model_rate(self, job: Job) -> Samples:
         rate = self._model.sample_rate
         return job.audio if job.sample_rate == rate else resample(job.audio, job.sample_rate, rate)
-
-
-def _usable_cpus() -> int:
-    """CPUs this process may run on, which in a container is often fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span
 
-    from voxgate.inference.engine.base import Batched
+    from voxgate.inference.engine.base import TracedBatch
 
 __all__ = ["Tracing"]
 
@@ -138,7 +138,7 @@ class Tracing:
         )
         span.end(max(start_ns, end_ns))
 
-    def batch(self, batch: Batched, start_ns: int, end_ns: int) -> Any:
+    def batch(self, batch: TracedBatch, start_ns: int, end_ns: int) -> Any:
         """The context of the span of a batch. The first of its calls to ask for it creates the span."""
         if batch.mark is None:
             contexts = [call.span.get_span_context() for call in batch.traced if isinstance(call, CallTrace)]

@@ -1,32 +1,35 @@
-"""One open session: the audio of all its channels becomes model calls, and their results become replies in audio order.
+"""The routes: how the audio of a session becomes model calls, and their results become replies in audio order.
 
-A runner for each route: :mod:`.simple`, :mod:`.segmented`, :mod:`.stateful`; :mod:`.base` is what they share, and says
-how a runner is driven.
+A handler for each route: :mod:`.simple`, :mod:`.segmented`, :mod:`.stateful`. They share :mod:`.base` (audio in),
+:mod:`.calls` (model calls) and :mod:`.reorder` (replies out).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from voxgate.protocol.machine import Route
-from voxgate.session.routes.base import FEED_SLICE_S, Emit, LiveListener, ReorderBuffer, Runner
-from voxgate.session.routes.segmented import SegmentedRunner
-from voxgate.session.routes.simple import SimpleRunner
-from voxgate.session.routes.stateful import StatefulRunner
+from voxgate.protocol.requests import Start
+from voxgate.session.routes.base import FEED_SLICE_S, LiveListener, RouteHandler
+from voxgate.session.routes.parts import RouteParts
+from voxgate.session.routes.reorder import Emit
+from voxgate.session.routes.segmented import SegmentedHandler
+from voxgate.session.routes.simple import SimpleHandler
+from voxgate.session.routes.stateful import StatefulHandler
 
-__all__ = [
-    "FEED_SLICE_S",
-    "RUNNERS",
-    "Emit",
-    "LiveListener",
-    "ReorderBuffer",
-    "Route",
-    "Runner",
-    "SegmentedRunner",
-    "SimpleRunner",
-    "StatefulRunner",
-]
+__all__ = ["FEED_SLICE_S", "HANDLERS", "Emit", "LiveListener", "Route", "RouteHandler", "RouteParts", "open_route"]
 
-RUNNERS: dict[Route, type[SimpleRunner] | type[SegmentedRunner] | type[StatefulRunner]] = {
-    "simple": SimpleRunner,
-    "segmented": SegmentedRunner,
-    "stateful": StatefulRunner,
+HANDLERS: dict[Route, type[SimpleHandler] | type[SegmentedHandler] | type[StatefulHandler]] = {
+    "simple": SimpleHandler,
+    "segmented": SegmentedHandler,
+    "stateful": StatefulHandler,
 }
+
+
+def open_route(
+    route: Route, parts: RouteParts, start: Start, emit: Emit, on_progress: Callable[[], None]
+) -> RouteHandler:
+    """Opens a session on `route`. `emit` gets every event at once and must not block; `on_progress` is called after
+    each result. On the loop's thread.
+    """
+    return HANDLERS[route](parts, start, emit, on_progress)

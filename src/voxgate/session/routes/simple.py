@@ -1,12 +1,14 @@
-"""The simple route: calls that know nothing of each other."""
+"""The simple route: independent calls."""
 
 from __future__ import annotations
 
-from voxgate.session.routes.grouped import GroupedRunner
+from voxgate.session.routes.grouped import GroupedHandler
+
+__all__ = ["SimpleHandler"]
 
 
-class SimpleRunner(GroupedRunner):
-    """Calls of a stream run at once, up to `inference.per_stream` of them; answers come in audio order."""
+class SimpleHandler(GroupedHandler):
+    """Calls of a stream run at once, at most `inference.per_stream` of them; answers come in audio order."""
 
     route = "simple"
 

@@ -1,4 +1,4 @@
-"""How long decoding and detection take: a tenth of all audio is timed, for timing costs as much as decoding does."""
+"""How long decoding and detection take. A tenth of all audio is timed, because timing costs as much as decoding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ UNTIMED_S = 0.9
 
 
 class Timing:
-    """Of one session: the messages with the first tenth of each second of its audio."""
+    """Times the messages of one session that carry the first tenth of each second of audio."""
 
     __slots__ = (
         *("_decode_s", "_frames", "_n_channels", "_rate", "_tally", "_timed_frames", "_vad_s", "_worked_s"),
@@ -21,19 +21,19 @@ class Timing:
         self._n_channels = n_channels
         self._rate = rate
         self.due_frames = 0
-        """When so many have been received, the next message is to be timed."""
-        self._frames = 0  # since timing began this time, and how long they took
+        """When this many frames were received, the next message is timed."""
+        self._frames = 0  # since the current tenth began
         self._decode_s = self._vad_s = 0.0
         self._timed_frames = 0  # since the session began
         self._worked_s = 0.0
 
     @property
     def factor(self) -> float:
-        """Seconds of work per second of audio, all channels together, as far as they were timed."""
+        """Seconds of work per second of timed audio, all channels together; 0 before the first."""
         return self._worked_s * self._rate / self._timed_frames if self._timed_frames else 0.0
 
     def add(self, received_frames: int, frames: int, decode_s: float, vad_s: float) -> None:
-        """A message of `frames` was timed, the last of `received_frames`. `vad_s` 0: there is no detector."""
+        """A message of `frames` was timed; `received_frames`: with it. `vad_s` 0: there is no detector."""
         self._frames += frames
         self._decode_s += decode_s
         self._vad_s += vad_s

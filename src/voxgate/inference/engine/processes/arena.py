@@ -1,4 +1,4 @@
-"""Memory that the server and one worker process share: audio goes through it, so that no sample is ever pickled."""
+"""Memory that the server and one worker process share for audio, so that no sample is ever pickled."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import numpy as np
 
 from voxgate.models.base import Batch, Lengths, Samples
 
-__all__ = ["SharedArena", "map_batch"]
+__all__ = ["SAMPLE_BYTES", "SharedArena", "map_batch"]
 
 _KEEP_BYTES = 16 << 20
-"""How much of an arena stays allocated between calls; what a longer batch needed beyond that goes back."""
+"""How much of an arena stays allocated between calls; `trim` frees the rest."""
 
 SAMPLE_BYTES = 4
 
 
 class SharedArena:
-    """The server's side: an unnamed file of zeros in memory, mapped and handed to the worker as a file descriptor.
+    """The server's side: an unnamed file of zeros in memory, mapped here; the worker inherits its file descriptor.
 
-    It has no name, so nothing can be left behind: the kernel frees it with the last process that holds it, however
-    that ends. It is sparse, so its size costs nothing until it is used, and it does not count against ``/dev/shm``,
+    It has no name, so nothing can stay behind: the kernel frees it with the last process that holds it, however that
+    process ends. It is sparse, so its size costs nothing until it is used, and it does not count against ``/dev/shm``,
     which containers keep small. One thread at a time.
     """
 
     def __init__(self) -> None:
-        """Empty; see `resize`."""
+        """Empty until `resize`. Raises OSError when there are no more file descriptors."""
         self._fd = _unnamed_file()
         self._mapping: mmap.mmap | None = None
 
     @property
     def fd(self) -> int:
-        """To be inherited by the worker; it stays the arena's own."""
+        """For the worker to inherit; the arena closes it."""
         return self._fd
 
     @property
@@ -56,16 +56,16 @@ class SharedArena:
         self._mapping = mmap.mmap(self._fd, n_bytes)
 
     def trim(self, used_bytes: int) -> None:
-        """Gives the memory of an unusually long batch of `used_bytes` back; its contents are lost beyond the first 16
-        MiB.
+        """Frees the memory beyond the first 16 MiB after a batch of more than that, `used_bytes`; its contents are
+        lost.
         """
         if self._mapping is None or used_bytes <= _KEEP_BYTES or not hasattr(mmap, "MADV_REMOVE"):
             return
-        with contextlib.suppress(OSError):  # Some file systems cannot; then it stays, and nothing is wrong.
+        with contextlib.suppress(OSError):  # Some file systems cannot; then the memory stays allocated.
             self._mapping.madvise(mmap.MADV_REMOVE, _KEEP_BYTES, self.n_bytes - _KEEP_BYTES)
 
     def close(self) -> None:
-        """Harmless when done twice. Views that still live keep the memory until they go."""
+        """A second call does nothing. Views that still exist keep the memory until they are freed."""
         if self._mapping is not None:
             with contextlib.suppress(BufferError):
                 self._mapping.close()
@@ -76,9 +76,9 @@ class SharedArena:
 
 
 def map_batch(mapping: mmap.mmap, lengths: list[int]) -> Batch:
-    """The worker's side: the batch that lies at the beginning of `mapping`, as a view of it.
+    """The worker's side: the batch at the beginning of `mapping`, as a view of it.
 
-    lengths: samples of each row; the rows are as wide as the longest.
+    lengths: samples of each row, at least one row; all rows are as wide as the longest.
     """
     width = max(lengths)
     audio: Samples = np.frombuffer(mapping, np.float32, len(lengths) * width).reshape(len(lengths), width)

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from voxgate.inference.engine.channel import (
+from voxgate.inference.engine.processes.channel import Channel, ChannelClosed
+from voxgate.inference.engine.processes.messages import (
     Answer,
-    Channel,
-    ChannelClosed,
     Loaded,
     Message,
     Prepare,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voxgate.inference.engine import arena as arenas
-from voxgate.inference.engine.arena import SharedArena, map_batch
+from voxgate.inference.engine.processes import arena as arenas
+from voxgate.inference.engine.processes.arena import SharedArena, map_batch
 
 
 def allocated_bytes(arena: SharedArena) -> int:

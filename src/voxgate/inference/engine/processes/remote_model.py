@@ -1,0 +1,34 @@
+"""The server's description of a model that lives in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from voxgate.inference.engine.processes.messages import Loaded
+from voxgate.models.base import Model, Samples
+
+__all__ = ["RemoteModel"]
+
+
+class RemoteModel(Model):
+    """The name and the properties of a model, without its weights. It cannot run."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.name = loaded.name
+        self.sample_rate = loaded.sample_rate
+        self.threads = loaded.threads
+        self.holds_gil = loaded.holds_gil
+        self._batches = loaded.batches
+        self._stateful = loaded.stateful
+
+    def infer(self, audio: Samples) -> Mapping[str, Any]:
+        raise AssertionError("the model runs in worker processes, not here")
+
+    @property
+    def batches(self) -> bool:
+        return self._batches
+
+    @property
+    def stateful(self) -> bool:
+        return self._stateful

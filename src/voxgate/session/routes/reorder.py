@@ -1,0 +1,58 @@
+"""Replies in audio order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
+
+from voxgate.protocol.events import Event
+
+__all__ = ["Emit", "PendingReply", "ReorderBuffer"]
+
+Emit: TypeAlias = Callable[[Event], None]
+
+
+class PendingReply:
+    """A place in the order of a channel's replies."""
+
+    __slots__ = ("event", "is_settled", "since_s")
+
+    def __init__(self, since_s: float) -> None:
+        """`since_s`: when it was reserved, by `time.perf_counter`."""
+        self.event: Event | None = None
+        self.is_settled = False
+        self.since_s = since_s
+
+
+class ReorderBuffer:
+    """The replies of one channel: reserved in audio order, settled in any order, emitted in audio order. One thread."""
+
+    def __init__(self, emit: Emit, on_emitted: Callable[[Event, PendingReply], None] | None = None) -> None:
+        """`on_emitted`: called after `emit`, for every event."""
+        self._emit = emit
+        self._on_emitted = on_emitted
+        self._pending: deque[PendingReply] = deque()
+
+    def __len__(self) -> int:
+        """The number of replies that were reserved and not yet emitted."""
+        return len(self._pending)
+
+    def reserve(self) -> PendingReply:
+        """The next place in the order."""
+        reply = PendingReply(time.perf_counter())
+        self._pending.append(reply)
+        return reply
+
+    def settle(self, reply: PendingReply, event: Event | None) -> None:
+        """Puts `event` at the place of `reply`, and emits what is now first in the order; None leaves the place
+        empty.
+        """
+        reply.event, reply.is_settled = event, True
+        while self._pending and self._pending[0].is_settled:
+            reply = self._pending.popleft()
+            if reply.event is not None:
+                self._emit(reply.event)
+                if self._on_emitted is not None:
+                    self._on_emitted(reply.event, reply)
