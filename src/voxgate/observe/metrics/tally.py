@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from voxgate.protocol.machine import ROUTES, Close
+from voxgate.protocol.closing import END_REASONS, Close, CloseReason
+from voxgate.protocol.machine import ROUTES
 from voxgate.runtime.histogram import FACTORS, LATENCIES_S, LENGTHS_S, STAGES_S, Histogram
 
 __all__ = ["CODES", "ERRORS", "LIMITS", "OUTCOMES", "REASONS", "Session", "Tally", "outcome_of"]
@@ -90,6 +91,7 @@ class Tally:
         self.accepted: dict[str, int] = dict.fromkeys(ROUTES, 0)
         self.active: dict[str, int] = dict.fromkeys(ROUTES, 0)
         self.ended: dict[str, Counts] = {route: Counts(OUTCOMES) for route in ROUTES}
+        self.ends: dict[str, Counts] = {route: Counts((*END_REASONS, "other")) for route in ROUTES}
         self.closes = Counts(CODES)
         self.limit_hits = Counts(LIMITS)
         self.errors = Counts(ERRORS)
@@ -101,6 +103,8 @@ class Tally:
         self.text_in_bytes = 0
         self.binary_in_bytes = 0
         self.text_out_bytes = 0
+        self.binary_out = 0
+        self.binary_out_bytes = 0
 
         self.audio: dict[str, Audio] = {route: Audio() for route in ROUTES}
         self.segments: dict[tuple[str, str], int] = {(route, kind): 0 for route in ROUTES for kind in KINDS}
@@ -117,11 +121,15 @@ class Tally:
         self.accepted[route] += 1
         self.active[route] += 1
 
-    def stream_ended(self, route: str, outcome: str, code: int) -> None:
-        """`code`: that of the close frame, ours or the client's; 1006 when there was none."""
+    def stream_ended(self, route: str, outcome: str, reason: str, code: int | None) -> None:
+        """`reason`: an EndReason. `code`: the websocket's close code, the server's or the client's; 1006: there was no
+        close frame; None: the stream was no websocket.
+        """
         self.active[route] -= 1
         self.ended[route].add(outcome)
-        self.closes.add(str(code))
+        self.ends[route].add(reason)
+        if code is not None:
+            self.closes.add(str(code))
 
     def session_began(self, route: str, session: Session) -> None:
         self.audio[route].sessions.add(session)
@@ -136,9 +144,13 @@ class Tally:
             self.sessions_s[route].observe(length_s)
 
 
+_OUTCOMES: Final = {
+    CloseReason.TOO_LARGE: "invalid",
+    CloseReason.DRAINING: "drained",
+    CloseReason.INTERNAL: "failed",
+}
+
+
 def outcome_of(close: Close) -> str:
-    """What became of a stream that the server closed. The reasons are our own words, never a client's."""
-    if close.code == 1008:
-        return close.reason if close.reason in ("timeout", "unauthorized") else "invalid"
-    outcomes = {1000: "completed", 1001: "drained", 1009: "invalid", 1011: "failed", 1013: "overloaded"}
-    return outcomes.get(close.code, "other")
+    """The outcome of a stream that the server closed."""
+    return _OUTCOMES.get(close.reason, close.reason.value)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from voxgate.observe.tracing import CallTrace, SessionTrace
-    from voxgate.service.service import Service
+    from voxgate.session.context import SessionContext
 
 
 # How much audio of a session `feed` should be given in one turn of the event loop, over all channels: about a
@@ -154,16 +154,16 @@ class Runner:
 
     route: Route
 
-    def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int) -> None:
-        audio = service.config.audio
-        self._scheduler = service.scheduler
+    def __init__(self, context: SessionContext, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int) -> None:
+        audio = context.config.audio
+        self._scheduler = context.scheduler
         self._emit = emit
         self._on_progress = on_progress
         self._rate = rate
         self._n_channels = start.format.channels
         self._decoder = StreamDecoder(start.format, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
-        self._tally = service.tally
-        self._answers = Answers(service.tally, self.route, self._n_channels)
+        self._tally = context.tally
+        self._answers = Answers(context.tally, self.route, self._n_channels)
         self._replies = [ReorderBuffer(emit, self._answers.told) for _ in range(self._n_channels)]
         # By job, so that a job knows only its runner, not its call: without a circle among them, audio and state are
         # freed as soon as their call is over, and not when the garbage collector comes by.
@@ -178,11 +178,11 @@ class Runner:
         self._n_submitted = 0
         self._submitting = False
         self._last_submitted_s = -math.inf
-        self._per_stream = service.config.inference.per_stream
-        self._patience_s = service.config.inference.deadline_s
+        self._per_stream = context.config.inference.per_stream
+        self._patience_s = context.config.inference.deadline_s
         self._retry: asyncio.TimerHandle | None = None
         self._model_s = 0.0
-        self._timing = Timing(service.tally, self._n_channels, start.format.sample_rate)
+        self._timing = Timing(context.tally, self._n_channels, start.format.sample_rate)
         self.log_context: logs.LogContext | None = None
         """Whose log lines these are; set before the first audio, as is the next."""
         self.trace: SessionTrace | None = None

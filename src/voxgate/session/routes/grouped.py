@@ -10,7 +10,7 @@ from voxgate.protocol.requests import Start
 from voxgate.session.routes.base import FEED_SLICE_S, Call, Emit, Runner, Samples
 
 if TYPE_CHECKING:
-    from voxgate.service.service import Service
+    from voxgate.session.context import SessionContext
 
 
 class GroupedRunner(Runner):
@@ -20,9 +20,9 @@ class GroupedRunner(Runner):
     session is waiting for it.
     """
 
-    def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
-        super().__init__(service, start, emit, on_progress, service.model.sample_rate)
-        config = service.config
+    def __init__(self, context: SessionContext, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
+        super().__init__(context, start, emit, on_progress, context.model.sample_rate)
+        config = context.config
         # However large a group should be, it must not wait for audio that is held back because so much waits already.
         min_chunk_s = min(config.simple.min_chunk_ms / 1000, config.limits.buffered_audio_s / 2)
         self._min_chunk_samples = max(1, round(min_chunk_s * self._rate))

@@ -22,7 +22,7 @@ from voxgate.vad.batcher import Outcome
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from voxgate.service.service import Service
+    from voxgate.session.context import SessionContext
 
 
 # Audio that one event with probabilities is about: what moves eight times a second is seen as moving.
@@ -42,14 +42,14 @@ class SegmentedRunner(Runner):
 
     route = "segmented"
 
-    def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
-        super().__init__(service, start, emit, on_progress, service.detector.sample_rate)
-        vad = service.vad.merged(start.vad)
-        longest_s = longest_segment_s(service.config.limits, self._n_channels)
+    def __init__(self, context: SessionContext, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
+        super().__init__(context, start, emit, on_progress, context.detector.sample_rate)
+        vad = context.vad.merged(start.vad)
+        longest_s = longest_segment_s(context.config.limits, self._n_channels)
         vad = dataclasses.replace(vad, max_segment_s=min(vad.max_segment_s, longest_s))
-        detector = service.detector.create(self._n_channels)
+        detector = context.detector.create(self._n_channels)
         # Who asks for probabilities is told of every frame, and so hears each by itself.
-        self._vad_batcher = None if start.probabilities else service.vad_batcher
+        self._vad_batcher = None if start.probabilities else context.vad_batcher
         self._session = VadSession(
             detector, vad.to_endpoint(detector.frame_samples, self._rate, interims=start.interim_results)
         )

@@ -14,7 +14,7 @@ from voxgate.session.routes.base import Call, Emit, Samples
 from voxgate.session.routes.grouped import GroupedRunner
 
 if TYPE_CHECKING:
-    from voxgate.service.service import Service
+    from voxgate.session.context import SessionContext
 
 NO_AUDIO: Samples = np.empty(0, np.float32)
 
@@ -39,8 +39,8 @@ class StatefulRunner(GroupedRunner):
 
     route = "stateful"
 
-    def __init__(self, service: Service, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
-        super().__init__(service, start, emit, on_progress)
+    def __init__(self, context: SessionContext, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
+        super().__init__(context, start, emit, on_progress)
         self._states = [State() for _ in range(self._n_channels)]
         self._busy = [False] * self._n_channels
         self._answered_pos = [0] * self._n_channels
