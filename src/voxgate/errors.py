@@ -97,6 +97,9 @@ class InternalError(VoxgateError):
     code = "internal"
     is_fatal = True
 
+    def __init__(self, text: str = INTERNAL_ERROR) -> None:
+        super().__init__(text)
+
 
 class ConfigError(VoxgateError):
     """A setting that is unknown, malformed or out of range. Never on the wire."""

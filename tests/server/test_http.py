@@ -272,3 +272,23 @@ def test_who_hangs_up_before_the_answer_is_no_news(serve, unhurried, caplog, ahe
     gone.set()
     server.stop()  # then everything has come to its end
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("client_leaves", [True, False])
+def test_the_end_of_the_server_with_a_request_that_is_not_answered_logs_no_error(serve, caplog, client_leaves):
+    server = serve()
+    asked = threading.Event()
+
+    async def never() -> list[str]:
+        asked.set()
+        await asyncio.Event().wait()
+        return []
+
+    server.service.metrics.peers = never
+    with Raw(server.port) as raw:
+        raw.send(METRICS)
+        assert asked.wait(30)
+        if client_leaves:
+            raw.socket.close()
+        server.stop()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

@@ -209,6 +209,57 @@ def test_ready_tells_whether_any_worker_is_of_use(server: LiveServer, tmp_path: 
         assert ask(client, does.COUNT)["count"] == 80
 
 
+def test_the_parts_that_need_a_loop_exist_from_the_start_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    phases: list[str | None] = []
+
+    async def main() -> None:
+        service = Service(settings("count", **{"metrics.max_age_s": 0}))
+        phases.append(service.not_ready)
+        assert service.started is None
+        with pytest.raises(RuntimeError, match="the service has not started"):
+            _ = service.scheduler
+        with pytest.raises(RuntimeError, match="the service has not started"):
+            _ = service.vad_batcher
+        scrape = await service.metrics.expose()
+        assert b'voxgate_ready{worker="0"} 0.0' in scrape.body
+        assert b"voxgate_queue_jobs{" not in scrape.body
+
+        warm_up = Scheduler.warm_up
+
+        async def watched(scheduler: Scheduler) -> None:
+            phases.append(service.not_ready)
+            await warm_up(scheduler)
+
+        monkeypatch.setattr(Scheduler, "warm_up", watched)
+        await service.start()
+        phases.append(service.not_ready)
+        assert b"voxgate_queue_jobs{" in (await service.metrics.expose()).body
+        assert service.drain(0.0) == 0
+        phases.append(service.not_ready)
+        await service.stop(30)
+        phases.append(service.not_ready)
+
+    asyncio.run(main())
+    assert phases == ["starting", "warming up the model", None, "draining", "stopping"]
+
+
+def test_a_service_that_drains_while_it_warms_up_is_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        service = Service(settings("count"))
+
+        async def drained(scheduler: Scheduler) -> None:
+            service.drain(0.0)
+
+        monkeypatch.setattr(Scheduler, "warm_up", drained)
+        await service.start()
+        assert service.not_ready == "draining"
+        await service.stop(30)
+        service.drain(0.0)
+        assert service.not_ready == "stopping"
+
+    asyncio.run(main())
+
+
 def test_a_service_that_was_never_started_leaves_no_worker_behind() -> None:
     service = Service(settings("Puppet", **{"inference.isolation": "process"}))
     assert isinstance(service.engine, ProcessEngine)
@@ -221,8 +272,8 @@ def test_a_model_that_holds_the_gil_on_a_thread_is_complained_about(caplog: pyte
     async def main() -> None:
         service = Service(settings("Spin"), does.Spin(0.3))
         await service.start()
-        assert service.watchdog is not None
-        assert service._calls()[0] == 0
+        assert service.started is not None
+        assert service.scheduler.depths()["running"] == 0
         await service.stop(30)
 
     asyncio.run(main())

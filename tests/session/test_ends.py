@@ -17,7 +17,7 @@ from helpers.raw import Raw
 from helpers.wire import PAUSE, STOP, Client, bursts, encode, pieces, start
 from voxgate import InferenceError, Model
 from voxgate.audio.decoder import StreamDecoder
-from voxgate.endpoints.asgi import WebSocket
+from voxgate.endpoints.websocket import WebSocket
 from voxgate.inference.engine.base import Job, State
 from voxgate.protocol.events import Segment
 from voxgate.server.http import HttpProtocol
@@ -25,14 +25,20 @@ from voxgate.server.websocket import WebSocketProtocol
 from voxgate.session.record import SessionRecord
 from voxgate.session.routes.base import Answers, Call, ReorderBuffer, Reply, Runner
 from voxgate.session.send_queue import SendQueue
-from voxgate.session.session import Connection
+from voxgate.session.backlog import Backlog
+from voxgate.session.inbox import Inbox
+from voxgate.session.session import Session
+from voxgate.session.timers import Timers
 
 OWN = (
     *(
         SessionRecord,
         Answers,
         Call,
-        Connection,
+        Backlog,
+        Inbox,
+        Session,
+        Timers,
         Job,
         SendQueue,
         ReorderBuffer,

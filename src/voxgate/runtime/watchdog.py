@@ -172,7 +172,7 @@ class Watchdog:
         self._hold = Hold()
         self._stopped = threading.Event()
         self._most_late_s = 0.0
-        self._other_planned_s = time.perf_counter() + _BEAT_S
+        self._other_planned_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._planned_s = 0.0
 
@@ -181,6 +181,7 @@ class Watchdog:
         self._loop_thread = threading.get_ident()
         self._loop_clock = time.pthread_getcpuclockid(self._loop_thread)
         self._plan(loop)
+        self._other_planned_s = self._planned_s
         spawn_thread(self._beat_beside, "voxgate-watchdog", daemon=True, subsystem="watchdog")
 
     def stop(self) -> None:

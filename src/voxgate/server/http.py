@@ -59,7 +59,17 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
-        super()._start_asgi_task(cycle, app)
+
+        async def answer(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:
+                # The server ends and its loop cancels a request whose connection is closed already. uvicorn would log
+                # the stack as an error of the application.
+                if not cycle.disconnected:
+                    raise
+
+        super()._start_asgi_task(cycle, answer)
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()

@@ -1,4 +1,4 @@
-"""What all streams of a server share: the settings, the model on its engine, the detector with its weights."""
+"""What all streams of a server process share: the settings, the engine with its model, the detector, the counters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import gc
 import logging
 import time
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 from voxgate.config import Config
 from voxgate.errors import ConfigError
@@ -22,6 +23,7 @@ from voxgate.runtime.watchdog import Watchdog
 from voxgate.service.access import Gate
 from voxgate.service.admission import Admission
 from voxgate.service.audio_budget import AudioBudget
+from voxgate.service.phase import Phase
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
 from voxgate.vad.detectors import load_detector
@@ -31,32 +33,48 @@ logger = logging.getLogger(__name__)
 # The longest segment that a client may ask for; a call on the simple route is bounded by its own setting.
 LONGEST_SEGMENT_S = 300.0
 
+PUBLIC_LIMITS: Final = (
+    *("channels", "message_bytes", "message_fragments", "frames_per_second", "min_sample_rate", "max_sample_rate"),
+    *("invalid_messages", "start_timeout_s", "idle_timeout_s", "message_timeout_s", "session_s", "buffered_audio_s"),
+    *("segment_audio_s", "unsent_events", "unsent_bytes"),
+)
+"""The settings below `limits` that a client should know."""
 
-class Stream(Protocol):
-    """A connection, as far as the end of the server concerns it."""
+
+class Drainable(Protocol):
+    """An accepted connection, as the end of the server sees it. All methods belong to the loop's thread."""
 
     def drain(self, grace_s: float) -> bool:
-        """The open session may finish, and no other opens; then 1001. Without one it closes at once: False."""
+        """Accepts no new session; an open one may go on for `grace_s` seconds, and then the connection closes. False:
+        no session is open, and the connection closes now.
+        """
 
     def end(self) -> None:
-        """The session is finished as if the client had stopped it: what has been received is answered, then 1001."""
+        """Finishes the session as if the client had stopped it: answers all audio received so far, then closes."""
 
     def leave(self) -> None:
-        """Closes with 1001 now, whatever is still owed."""
+        """Closes the connection now, and drops the results that are still pending."""
 
 
-class Service:
-    """Made once per server process, before its loop runs. Everything that can be wrong with the settings, the model or
-    the detector's weights is found out here: ConfigError.
-
-    `scheduler` and `vad_batcher` exist from `start` on.
-    """
+@dataclass(frozen=True, slots=True)
+class StartedParts:
+    """The parts of a service that need its event loop."""
 
     scheduler: Scheduler
     vad_batcher: VadBatcher
+    watchdog: Watchdog
+
+
+class Service:
+    """Created once per server process, before its event loop runs: the constructor checks the settings, loads the model
+    and the weights of the detector, and raises ConfigError for what it cannot use. `start` makes the parts that need
+    the loop.
+
+    Except for the constructor, everything belongs to the loop's thread.
+    """
 
     def __init__(self, config: Config, model: Model | None = None) -> None:
-        """`model`: served in place of the one that the settings name."""
+        """`model`: served instead of the model that the settings name."""
         self.config = config
         self.vad = VadConfig(**config.vad.tunables())
         self.vad.check()
@@ -68,25 +86,37 @@ class Service:
             logger.info("loading model %r ...", config.model.name)
         self.engine = _engine(config, model)
         self.model = self.engine.model
-        self.watchdog: Watchdog | None = None
         self.tally = Tally()
         self.metrics = Metrics(self, max_age_s=config.metrics.max_age_s)
         self.tracing = Tracing.from_environment()
-        self.connections: set[Stream] = set()
+        self.connections: set[Drainable] = set()
+        """The accepted connections; each adds and removes itself."""
+        self.started: StartedParts | None = None
+        """None until `start`."""
         self.draining_until_s: float | None = None
-        """When running sessions are ended, by the monotonic clock; None: not before they end by themselves."""
+        """When the server ends the sessions that still run, by the monotonic clock; None: the server does not drain."""
         self.calls_left_behind = False
-        """Model calls still ran when `stop` had waited long enough."""
-        self._phase: str | None = "starting"
+        """Model calls still ran when `stop` returned."""
+        self._phase = Phase.STARTING
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """RuntimeError before `start`."""
+        return self._parts.scheduler
+
+    @property
+    def vad_batcher(self) -> VadBatcher:
+        """RuntimeError before `start`."""
+        return self._parts.vad_batcher
 
     @property
     def streams(self) -> int:
-        """Connections that are let in."""
+        """The number of accepted connections."""
         return self.admission.streams
 
     @property
     def queue_wait_s(self) -> float:
-        """Seconds that the model keeps a stream waiting at the moment."""
+        """How long calls wait for the model at the moment, in seconds. RuntimeError before `start`."""
         return self.scheduler.queue_wait_s
 
     @property
@@ -96,38 +126,20 @@ class Service:
 
     @property
     def not_ready(self) -> str | None:
-        """Why no new stream should come here; None when one may."""
-        if self._phase is None and not self.scheduler.making_progress:
+        """Why the server accepts no new stream, for people; None when it does."""
+        if self._phase is Phase.SERVING and not self.scheduler.making_progress:
             return "no worker makes progress"
-        return self._phase
+        return self._phase.reason
 
     @property
     def public_limits(self) -> dict[str, Any]:
-        """The limits a client should know, as the `started` notice tells them."""
-        limits = self.config.limits
-        return {
-            "channels": limits.channels,
-            "message_bytes": limits.message_bytes,
-            "message_fragments": limits.message_fragments,
-            "frames_per_second": limits.frames_per_second,
-            "min_sample_rate": limits.min_sample_rate,
-            "max_sample_rate": limits.max_sample_rate,
-            "invalid_messages": limits.invalid_messages,
-            "start_timeout_s": limits.start_timeout_s,
-            "idle_timeout_s": limits.idle_timeout_s,
-            "message_timeout_s": limits.message_timeout_s,
-            "session_s": limits.session_s,
-            "buffered_audio_s": limits.buffered_audio_s,
-            "segment_audio_s": limits.segment_audio_s,
-            "unsent_events": limits.unsent_events,
-            "unsent_bytes": limits.unsent_bytes,
-        }
+        """The limits that the `started` notice tells a client, by the names of their settings."""
+        return {name: getattr(self.config.limits, name) for name in PUBLIC_LIMITS}
 
     async def start(self) -> None:
-        """Brings the model up; returns when it is warm. Raises ModelLoadError when it cannot be made ready."""
+        """Starts the scheduler and warms the model up. Raises ModelLoadError when the model does not become ready."""
         inference, loop = self.config.inference, asyncio.get_running_loop()
-        self.vad_batcher = VadBatcher(loop.call_soon)
-        self.scheduler = Scheduler(
+        scheduler = Scheduler(
             self.engine,
             loop,
             inference.max_jobs,
@@ -136,40 +148,40 @@ class Service:
             stream_seconds=inference.stream_seconds,
             deadline_s=inference.deadline_s,
         )
-        self.scheduler.start()
-        if self.config.inference.warm_up:
-            if self._phase != "draining":
-                self._phase = "warming up the model"
-            logger.info("warming up model %r ...", self.model.name)
-            await self.scheduler.warm_up()
-        await _freeze_what_stays()
         on_threads = isinstance(self.engine, ThreadEngine)
-        self.watchdog = Watchdog(self.model.name if on_threads else None, self._calls)
-        self.watchdog.start()
-        if self._phase != "draining":  # asked to end before it was ready
-            self._phase = None
+        watchdog = Watchdog(self.model.name if on_threads else None, self._call_counts)
+        self.started = StartedParts(scheduler, VadBatcher(loop.call_soon), watchdog)
+        scheduler.start()
+        if inference.warm_up:
+            self._enter(Phase.WARMING_UP)
+            logger.info("warming up model %r ...", self.model.name)
+            await scheduler.warm_up()
+        await _freeze_what_stays()
+        watchdog.start()
+        self._enter(Phase.SERVING)
 
     async def stop(self, timeout_s: float) -> None:
-        """Takes no more work, and waits at most `timeout_s` for running model calls."""
-        self._phase = "stopping"
-        if self.watchdog is not None:
-            self.watchdog.stop()
-        if "scheduler" not in self.__dict__:  # It never came to a start; a worker process may be there all the same.
+        """Accepts no more work, and waits at most `timeout_s` seconds for running model calls. Works in every phase."""
+        self._enter(Phase.STOPPING)
+        if self.started is None:  # the engine may have worker processes all the same
             stopped = await run_in_thread(lambda: self.engine.stop(timeout_s), "voxgate-engine-stop", "service")
         else:
-            self.scheduler.close()
-            stopped = await self.scheduler.wait_closed(timeout_s)
+            self.started.watchdog.stop()
+            self.started.scheduler.close()
+            stopped = await self.started.scheduler.wait_closed(timeout_s)
         self.calls_left_behind = not stopped
         if self.tracing is not None:
             await self.tracing.stop()
 
-    # The end, step by step. Each is called on the loop, and again without harm.
+    # The end of the server, step by step. Each step may be repeated without harm.
 
     def drain(self, grace_s: float) -> int:
-        """Lets no new stream in, nor a new session; running ones may finish within `grace_s`. How many there are."""
+        """Accepts no new stream and no new session; running sessions have `grace_s` seconds to finish. Returns the
+        number of running sessions.
+        """
         if self.draining_until_s is not None:
             return 0
-        self._phase = "draining"
+        self._enter(Phase.DRAINING)
         self.draining_until_s = time.monotonic() + grace_s
         return sum([connection.drain(grace_s) for connection in list(self.connections)])
 
@@ -179,20 +191,30 @@ class Service:
             connection.end()
 
     def leave_clients(self) -> None:
-        """Closes every connection, whatever is still owed."""
+        """Closes every connection, and drops the results that are still pending."""
         for connection in list(self.connections):
             connection.leave()
 
-    def _calls(self) -> tuple[int, int]:
-        """Model calls that run, and that have ended."""
+    @property
+    def _parts(self) -> StartedParts:
+        if self.started is None:
+            raise RuntimeError("the service has not started")
+        return self.started
+
+    def _enter(self, phase: Phase) -> None:
+        # A signal may end a server that is still starting: no later step of the start makes it ready again.
+        self._phase = max(self._phase, phase)
+
+    def _call_counts(self) -> tuple[int, int]:
+        """The number of model calls that run, and of those that have ended."""
         return self.scheduler.depths()["running"], self.engine.counts().batches
 
 
 async def _freeze_what_stays() -> None:
-    """What stays for good (modules, the model) is not looked at again by the garbage collector, whose full rounds would
+    """Excludes from garbage collection what lives as long as the process (modules, the model): full collections would
     otherwise hold the event loop for 20 to 30 ms now and then.
     """
-    # Between two steps of the task, not in one: it is long, and before the start it harms nobody.
+    # The collection is a callback of its own and no step of this task, whose long steps are logged.
     asyncio.get_running_loop().call_soon(gc.collect)
     await asyncio.sleep(0)
     gc.freeze()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from voxgate.observe.metrics import Tally
     from voxgate.observe.tracing import Tracing
     from voxgate.service.audio_budget import AudioBudget
-    from voxgate.service.service import Service, Stream
+    from voxgate.service.service import Drainable, Service
     from voxgate.vad.batcher import VadBatcher
     from voxgate.vad.config import VadConfig
     from voxgate.vad.detectors import DetectorFactory
@@ -36,7 +36,7 @@ class SessionContext:
     tracing: Tracing | None
     public_limits: Mapping[str, Any]
     """The limits that the `started` notice lists."""
-    streams: set[Stream]
+    streams: set[Drainable]
     """The open streams, which the server ends when it shuts down."""
     is_draining: Callable[[], bool]
     """Whether the server shuts down: no session opens any more."""

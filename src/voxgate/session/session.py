@@ -147,11 +147,11 @@ class Session:
         """The outcome, the reason and the wire's code. `is_gone`: the client, with or without a goodbye."""
         close, departure = self._closing, self._endpoint.departure
         if close is not None:
-            return outcome_of(close), close.reason, self._endpoint.code_of(close)
+            return outcome_of(close.reason), close.reason, self._endpoint.code_of(close)
         if not is_gone:
             return "failed", CloseReason.INTERNAL, departure.code
         if isinstance(departure.reason, CloseReason):
-            return outcome_of(Close(departure.reason)), departure.reason, departure.code
+            return outcome_of(departure.reason), departure.reason, departure.code
         is_done = self._n_finished and self._runner is None and self._inbox.task is None and not self._send_queue
         return "completed" if is_done else "left", departure.reason, departure.code
 
@@ -405,7 +405,7 @@ class Session:
         if not self._send_queue.is_full:  # a client that does not read gets no notices
             self._emit(Progress(runner.received_s, runner.processed_s, runner.backlog_s, runner.real_time_factor))
 
-    # The end of the server (service.Stream)
+    # The end of the server (service.Drainable)
 
     def drain(self, grace_s: float) -> bool:
         self._is_draining = True

@@ -24,7 +24,7 @@ from websockets.exceptions import InvalidStatus
 from helpers.wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, Client, bursts, encode, pieces, start, stream
 from voxgate.errors import InferenceError
 from voxgate.models import Model
-from voxgate.observe.metrics import exposition
+from voxgate.observe.metrics import metrics as metrics_module
 from voxgate.observe.metrics.catalogue import CATALOGUE
 from voxgate.observe.metrics.reference import reference
 
@@ -270,7 +270,7 @@ def test_who_asks_often_gets_the_same_answer(serve):
     server = serve(**{"metrics.max_age_s": 60})
     metrics = server.service.metrics
     n_made, n_written = 0, 0
-    families, write = metrics._families, exposition._write
+    families, write = metrics._families, metrics_module.write
 
     def counted() -> Any:
         nonlocal n_made
@@ -295,7 +295,7 @@ def test_who_asks_often_gets_the_same_answer(serve):
             answers.append((answer.headers["Content-Type"], answer.read()))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exposition, "_write", written)
+        patch.setattr(metrics_module, "write", written)
         with server.standing_still():  # all at once
             askers = [threading.Thread(target=ask, args=(one,)) for one in headers * 4]
             for asker in askers:
@@ -315,7 +315,7 @@ def test_an_answer_is_made_anew_when_it_is_old(serve, monkeypatch):
     assert scrape(server).sum("streams_total") == 0
     stream(server.url("simple"), start(), STOP)
     clock = itertools.count(time.monotonic() + 5, 5)
-    monkeypatch.setattr(exposition, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(metrics_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     assert settled(server, nobody).sum("streams_total") == 1
 
 

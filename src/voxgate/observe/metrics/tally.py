@@ -1,20 +1,23 @@
-"""What the event loop's thread counts while it serves: plain numbers, cheap enough to be kept for every message."""
+"""The counters that the loop's thread keeps while it serves: plain numbers, cheap enough to change for every message."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from voxgate.protocol.closing import END_REASONS, Close, CloseReason
+from voxgate.protocol.closing import END_REASONS, CloseReason
 from voxgate.protocol.machine import ROUTES
 from voxgate.runtime.histogram import FACTORS, LATENCIES_S, LENGTHS_S, STAGES_S, Histogram
 
-__all__ = ["CODES", "ERRORS", "LIMITS", "OUTCOMES", "REASONS", "Session", "Tally", "outcome_of"]
+__all__ = [
+    *("CODES", "ERRORS", "LIMITS", "OUTCOMES", "REASONS", "LabelCounts", "RouteAudio", "SessionAudio", "Tally"),
+    "outcome_of",
+]
 
-# Label values. What is not among them is counted as `other`: no client can make a series.
+# Label values. Every other value counts as `other`, so that no client can create a series.
 OUTCOMES: Final = (
-    "completed",  # everything that was owed was sent
-    "left",  # the client went in the middle of a session, or without one
+    "completed",  # all results were sent
+    "left",  # the client closed the connection in the middle of a session, or without one
     "timeout",
     "invalid",
     "unauthorized",
@@ -47,8 +50,8 @@ KINDS: Final = ("final", "interim")
 NS_PER_S: Final = 1_000_000_000
 
 
-class Counts(dict[str, int]):
-    """Counters by label value; a value that nobody announced counts as `other`."""
+class LabelCounts(dict[str, int]):
+    """Counters by label value; a value that is not among `values` counts as `other`."""
 
     def __init__(self, values: Iterable[str]) -> None:
         super().__init__(dict.fromkeys(values, 0))
@@ -57,46 +60,47 @@ class Counts(dict[str, int]):
         self[value if value in self else "other"] += n
 
 
-class Session(Protocol):
-    """What is asked of an open session at a scrape, and at its end. All in nanoseconds of audio, over all channels."""
+class SessionAudio(Protocol):
+    """The audio of an open session, read at every scrape and at the end of the session. Nanoseconds over all channels."""
 
     @property
     def received_ns(self) -> int: ...
     @property
     def unfinished_ns(self) -> int:
-        """Of it, what is neither answered nor found to hold no speech; at most `received_ns`."""
+        """Part of `received_ns`: neither answered yet nor found to contain no speech."""
         ...
 
 
-class Audio:
-    """Audio of one route in nanoseconds, over all channels: whole numbers, so that sums are exact."""
+class RouteAudio:
+    """The audio of one route, in nanoseconds over all channels: integers, so that sums are exact."""
 
     __slots__ = ("abandoned_ns", "received_ns", "sessions")
 
     def __init__(self) -> None:
         self.received_ns = 0  # of sessions that have ended
         self.abandoned_ns = 0
-        self.sessions: set[Session] = set()  # open ones
+        self.sessions: set[SessionAudio] = set()  # open ones
 
 
 class Tally:
-    """The counters of one server process. Written on the loop's thread alone; read there too, so that every reading
-    is of one moment.
+    """The counters of one server process. Only the loop's thread changes them; it reads them too, so that all values of
+    a scrape are of one moment.
 
-    Two laws hold at any moment, exactly: streams accepted are those that ended (of all outcomes) and those that are
-    open; audio received is what is processed, abandoned or unfinished.
+    Two sums hold exactly at any moment: accepted streams are ended streams (of all outcomes) plus open ones; received
+    audio is processed, abandoned and unfinished audio.
     """
 
     def __init__(self) -> None:
         self.accepted: dict[str, int] = dict.fromkeys(ROUTES, 0)
         self.active: dict[str, int] = dict.fromkeys(ROUTES, 0)
-        self.ended: dict[str, Counts] = {route: Counts(OUTCOMES) for route in ROUTES}
-        self.ends: dict[str, Counts] = {route: Counts((*END_REASONS, "other")) for route in ROUTES}
-        self.closes = Counts(CODES)
-        self.limit_hits = Counts(LIMITS)
-        self.errors = Counts(ERRORS)
+        self.ended: dict[str, LabelCounts] = {route: LabelCounts(OUTCOMES) for route in ROUTES}
+        self.ends: dict[str, LabelCounts] = {route: LabelCounts((*END_REASONS, "other")) for route in ROUTES}
+        self.ends: dict[str, LabelCounts] = {route: LabelCounts((*END_REASONS, "other")) for route in ROUTES}
+        self.closes = LabelCounts(CODES)
+        self.limit_hits = LabelCounts(LIMITS)
+        self.errors = LabelCounts(ERRORS)
 
-        # Added to for every message: attributes, which cost least.
+        # Changed for every message: attributes are cheapest.
         self.text_in = 0
         self.binary_in = 0
         self.text_out = 0
@@ -106,7 +110,7 @@ class Tally:
         self.binary_out = 0
         self.binary_out_bytes = 0
 
-        self.audio: dict[str, Audio] = {route: Audio() for route in ROUTES}
+        self.audio: dict[str, RouteAudio] = {route: RouteAudio() for route in ROUTES}
         self.segments: dict[tuple[str, str], int] = {(route, kind): 0 for route in ROUTES for kind in KINDS}
         self.interims_superseded = 0
 
@@ -122,8 +126,8 @@ class Tally:
         self.active[route] += 1
 
     def stream_ended(self, route: str, outcome: str, reason: str, code: int | None) -> None:
-        """`reason`: an EndReason. `code`: the websocket's close code, the server's or the client's; 1006: there was no
-        close frame; None: the stream was no websocket.
+        """`reason`: an EndReason. `code`: of the close frame, the server's or the client's; 1006 when there was none; None:
+        the stream was no websocket.
         """
         self.active[route] -= 1
         self.ended[route].add(outcome)
@@ -131,11 +135,11 @@ class Tally:
         if code is not None:
             self.closes.add(str(code))
 
-    def session_began(self, route: str, session: Session) -> None:
+    def session_began(self, route: str, session: SessionAudio) -> None:
         self.audio[route].sessions.add(session)
 
-    def session_ended(self, route: str, session: Session, length_s: float) -> None:
-        """Whatever is unfinished now is abandoned. A session ends once; further calls do nothing."""
+    def session_ended(self, route: str, session: SessionAudio, length_s: float) -> None:
+        """Audio that is unfinished now is abandoned. Further calls for the same session have no effect."""
         audio = self.audio[route]
         if session in audio.sessions:
             audio.sessions.remove(session)
@@ -151,6 +155,6 @@ _OUTCOMES: Final = {
 }
 
 
-def outcome_of(close: Close) -> str:
-    """The outcome of a stream that the server closed."""
-    return _OUTCOMES.get(close.reason, close.reason.value)
+def outcome_of(reason: CloseReason) -> str:
+    """The outcome of a stream that the server closed for `reason`."""
+    return _OUTCOMES.get(reason, reason.value)

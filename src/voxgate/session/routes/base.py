@@ -269,7 +269,7 @@ class Runner:
         """Seconds of work, the model's above all, per second of audio received; 0 before the first audio."""
         return self._model_s / self.received_s + self._timing.factor if self.received_s > 0 else 0.0
 
-    # What metrics count: nanoseconds of audio, all channels added up (metrics.tally.Session).
+    # What metrics count: nanoseconds of audio, all channels added up (metrics.tally.SessionAudio).
 
     @property
     def received_ns(self) -> int:
