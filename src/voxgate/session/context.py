@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from voxgate.config import Config
     from voxgate.inference.scheduler import Scheduler
-    from voxgate.models import Model
     from voxgate.observe.metrics import Tally
     from voxgate.observe.tracing import Tracing
     from voxgate.service.audio_budget import AudioBudget
@@ -18,7 +17,18 @@ if TYPE_CHECKING:
     from voxgate.vad.config import VadConfig
     from voxgate.vad.detectors import DetectorFactory
 
-__all__ = ["SessionContext"]
+__all__ = ["ServedModel", "SessionContext"]
+
+
+class ServedModel(Protocol):
+    """What sessions need to know of the model."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class SessionContext:
     """Everything that a session needs of its server. Used on the event loop's thread alone."""
 
     config: Config
-    model: Model
+    model: ServedModel
     scheduler: Scheduler
     detector: DetectorFactory
     vad: VadConfig
