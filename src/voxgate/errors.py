@@ -10,7 +10,6 @@ import json
 from typing import ClassVar, Final
 
 __all__ = [
-    "INTERNAL_ERROR",
     "ConfigError",
     "InferenceError",
     "InternalError",

@@ -181,7 +181,7 @@ def test_while_the_wait_grows_they_become_fewer_and_while_it_falls_they_do_not()
         for _ in range(20):
             assert refusal(admission) == (503, "queue_wait")
             admission._clock.now_s += 0.1
-        bearable.append(round(admission._bearable))
+        bearable.append(round(admission._max_served))
     assert bearable == [93, 86, 80, 80, 80]
 
 
