@@ -107,7 +107,12 @@ CONVERSATIONS: dict[str, list[tuple[str | bytes, list[Action]]]] = {
         *[(start(), [OPEN]), (b"a", [Audio(b"a")])],
     ],
     "flush": [(start(), [OPEN]), (FLUSH, [Flush()]), (FLUSH, [Flush()]), (STOP, [FinishSession()]), (FLUSH, [])],
-    "stop twice": [(start(), [OPEN]), (STOP, [FinishSession()]), (STOP, []), (DISCONNECT, [Close(CloseReason.COMPLETED)])],
+    "stop twice": [
+        (start(), [OPEN]),
+        (STOP, [FinishSession()]),
+        (STOP, []),
+        (DISCONNECT, [Close(CloseReason.COMPLETED)]),
+    ],
     "keep alive": [(start(), [OPEN]), (KEEP_ALIVE, []), (STOP, [FinishSession()]), (KEEP_ALIVE, [])],
     "empty audio is nothing": [
         (start(), [OPEN]),

@@ -22,11 +22,11 @@ from voxgate.inference.engine.base import Job, State
 from voxgate.protocol.events import Segment
 from voxgate.server.http import HttpProtocol
 from voxgate.server.websocket import WebSocketProtocol
+from voxgate.session.backlog import Backlog
+from voxgate.session.inbox import Inbox
 from voxgate.session.record import SessionRecord
 from voxgate.session.routes.base import Answers, Call, ReorderBuffer, Reply, Runner
 from voxgate.session.send_queue import SendQueue
-from voxgate.session.backlog import Backlog
-from voxgate.session.inbox import Inbox
 from voxgate.session.session import Session
 from voxgate.session.timers import Timers
 

@@ -9,7 +9,6 @@ from voxgate.observe.metrics import Tally
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.session.send_queue import SendQueue, utf8_bytes
 
-
 TIMEOUT = Close(CloseReason.TIMEOUT, "timeout")
 
 

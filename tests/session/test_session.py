@@ -258,7 +258,7 @@ def test_a_bug_closes_with_an_error_and_the_stack_in_the_log(
         (Departure("left"), "left", "left"),
         (Departure(LOST, 1006), "lost", "left"),
         (Departure(CloseReason.INVALID, 1002), "invalid", "invalid"),
-        (Departure(CloseReason.TOO_LARGE, 1009), "too_large", "invalid"),
+        (Departure(CloseReason.TOO_LARGE, 1009, "message_fragments"), "too_large", "invalid"),
         (Departure(CloseReason.TIMEOUT), "timeout", "timeout"),
     ],
 )
@@ -272,7 +272,23 @@ def test_clients_that_leave(departure: Departure, reason: str, outcome: str) -> 
             assert (ends(stage), outcomes(stage)) == ({reason: 1}, {outcome: 1})
             codes = {code: n for code, n in stage.tally.closes.items() if n}
             assert codes == ({} if departure.code is None else {str(departure.code): 1})
+            assert stage.tally.limit_hits["message_fragments"] == (departure.limit is not None)
             assert not endpoint.closed.done()
+
+    run(main())
+
+
+def test_how_the_client_leaves_does_not_count_once_the_server_has_closed() -> None:
+    """A websocket's client answers a close frame with the same code, which then looks like the wire's own."""
+
+    async def main() -> None:
+        async with Stage() as stage:
+            endpoint = MemoryEndpoint(Departure(CloseReason.TIMEOUT, 1008, "message_timeout_s"))
+            session = stage.session(endpoint)
+            endpoint.say(DISCONNECT)
+            await session
+            assert (ends(stage), outcomes(stage)) == ({"completed": 1}, {"completed": 1})
+            assert sum(stage.tally.limit_hits.values()) == 0
 
     run(main())
 

@@ -24,8 +24,8 @@ __all__ = ["HEADERS", "INDEX", "Asset", "Page", "describe", "is_known", "load_as
 
 INDEX: Final = "index.html"
 
-# Everything comes from this server: no inline script or style, no frame, no form, no plug-in. The streams are websockets
-# of the same origin, which 'self' covers.
+# Everything comes from this server: no inline script or style, no frame, no form, no plug-in. The streams are
+# websockets of the same origin, which 'self' covers.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; worker-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -109,18 +109,19 @@ class WebSocket:
     def _too_large(self) -> Rejected:
         return Rejected(close=Close(CloseReason.TOO_LARGE, f"message larger than {self._max_bytes} bytes"))
 
-    def _departure_of(self, code: int, reason: str) -> Departure:
+    @staticmethod
+    def _departure_of(code: int, reason: str) -> Departure:
         """`code` and `reason` are those of the client's close frame, or of the one that the websocket itself sent to a
         client which broke its rules.
         """
         if code in INVALID_CODES:
             return Departure(CloseReason.INVALID, code)
         if code == TOO_LARGE_CODE:
-            self._tally.limit_hits.add("message_fragments" if "fragments" in reason else "message_bytes")
-            return Departure(CloseReason.TOO_LARGE, code)
+            return Departure(
+                CloseReason.TOO_LARGE, code, "message_fragments" if "fragments" in reason else "message_bytes"
+            )
         if (code, reason) == (CLOSE_CODES[CloseReason.TIMEOUT], StreamTimeout.code):
-            self._tally.limit_hits.add("message_timeout_s")
-            return Departure(CloseReason.TIMEOUT, code)
+            return Departure(CloseReason.TIMEOUT, code, "message_timeout_s")
         return Departure(LOST if code == NO_FRAME else LEFT, code)
 
 

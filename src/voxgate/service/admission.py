@@ -170,7 +170,12 @@ class Admission:
             reason = "not_ready" if self._load.draining_until_s is None else "draining"
             return Refusal(RefusalKind.UNAVAILABLE, reason, f"not ready: {not_ready}", _soon())
         if self.streams >= limits.streams:
-            return Refusal(RefusalKind.UNAVAILABLE, "streams", f"server full: {_streams(limits.streams, 'is', 'are')} open", _soon())
+            return Refusal(
+                RefusalKind.UNAVAILABLE,
+                "streams",
+                f"server full: {_streams(limits.streams, 'is', 'are')} open",
+                _soon(),
+            )
         if address is not None and self._of_address[address] >= limits.streams_per_address:
             text = f"{_streams(limits.streams_per_address, 'is', 'are')} open from this address"
             return Refusal(RefusalKind.TOO_MANY, "streams_per_address", text, _soon())
@@ -194,7 +199,9 @@ class Admission:
         if wait_s >= self._limits.queue_wait_s:
             return Refusal(RefusalKind.UNAVAILABLE, "queue_wait", f"calls wait {wait_s:.2g} s for the model", _soon())
         if self.streams >= self._max_served:
-            return Refusal(RefusalKind.UNAVAILABLE, "queue_wait", "as many streams are open as the model keeps up with", _soon())
+            return Refusal(
+                RefusalKind.UNAVAILABLE, "queue_wait", "as many streams are open as the model keeps up with", _soon()
+            )
         return None
 
     def _learn(self, wait_s: float) -> None:

@@ -29,6 +29,8 @@ class Departure(NamedTuple):
     """`left` or `lost`; or the reason for which the wire itself closed the stream, before a message was complete."""
     code: int | None = None
     """The wire's own number for it; None: it has none."""
+    limit: str | None = None
+    """The setting below `limits` that made the wire close the stream; None: no limit did."""
 
 
 Received: TypeAlias = Request | bytes | Rejected

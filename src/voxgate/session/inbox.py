@@ -1,7 +1,7 @@
 """The messages of one client that cannot be handled where they are read, in order.
 
-Its task exists only while there is something to do. Meanwhile reading goes on, up to a limit, so that the server notices
-a client that leaves, and answers pings. Beyond the limit reading pauses, and the wire holds the client back.
+Its task exists only while there is something to do. Meanwhile reading goes on, up to a limit, so that the server
+notices a client that leaves, and answers pings. Beyond the limit reading pauses, and the wire holds the client back.
 """
 
 from __future__ import annotations

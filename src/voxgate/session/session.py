@@ -1,8 +1,8 @@
 """One client's session: takes its requests and audio, feeds them to a runner, and queues the events for it.
 
-Live audio is handled where it is read: no task and no queue stands between the wire and the detector. Only what has to
-wait goes through the inbox: starting and finishing a session (which waits for results), audio while the model is behind,
-and messages too long for one turn of the event loop.
+Live audio is handled where it is read: no task and no queue stands between the wire and the detector. Only messages
+that have to wait go through the inbox: those that start or finish a session (which waits for results), audio while the
+model is behind, and messages too long for one turn of the event loop.
 """
 
 from __future__ import annotations
@@ -150,6 +150,8 @@ class Session:
             return outcome_of(close.reason), close.reason, self._endpoint.code_of(close)
         if not is_gone:
             return "failed", CloseReason.INTERNAL, departure.code
+        if departure.limit is not None:
+            self._tally.limit_hits.add(departure.limit)
         if isinstance(departure.reason, CloseReason):
             return outcome_of(departure.reason), departure.reason, departure.code
         is_done = self._n_finished and self._runner is None and self._inbox.task is None and not self._send_queue

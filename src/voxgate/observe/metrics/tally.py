@@ -95,7 +95,6 @@ class Tally:
         self.active: dict[str, int] = dict.fromkeys(ROUTES, 0)
         self.ended: dict[str, LabelCounts] = {route: LabelCounts(OUTCOMES) for route in ROUTES}
         self.ends: dict[str, LabelCounts] = {route: LabelCounts((*END_REASONS, "other")) for route in ROUTES}
-        self.ends: dict[str, LabelCounts] = {route: LabelCounts((*END_REASONS, "other")) for route in ROUTES}
         self.closes = LabelCounts(CODES)
         self.limit_hits = LabelCounts(LIMITS)
         self.errors = LabelCounts(ERRORS)
@@ -126,8 +125,8 @@ class Tally:
         self.active[route] += 1
 
     def stream_ended(self, route: str, outcome: str, reason: str, code: int | None) -> None:
-        """`reason`: an EndReason. `code`: of the close frame, the server's or the client's; 1006 when there was none; None:
-        the stream was no websocket.
+        """`reason`: an EndReason. `code`: of the close frame, the server's or the client's; 1006 when there was none;
+        None: the stream was no websocket.
         """
         self.active[route] -= 1
         self.ended[route].add(outcome)

@@ -1,4 +1,4 @@
-"""Access control: tokens, the origins of web pages, the names of the server, and the addresses of clients behind proxies."""
+"""Access control: tokens, the origins of web pages, the names of the server, and the addresses of clients."""
 
 from voxgate.service.access.addresses import Peer, Proxies
 from voxgate.service.access.credentials import SUBPROTOCOL, Hook, Tokens, Verdict, credentials_of

@@ -49,8 +49,8 @@ class Gate:
         )
 
     def allows_host(self, address: str | None, headers: Headers) -> bool:
-        """Whether a request may use the name of the server in these headers. `address`: the other end of the connection;
-        a proxy that is trusted may use any name.
+        """Whether a request may use the name of the server in these headers. `address`: the other end of the
+        connection; a proxy that is trusted may use any name.
         """
         return self._hosts.allow(headers) or self._proxies.trusts(address)
 

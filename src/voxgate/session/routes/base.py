@@ -154,7 +154,9 @@ class Runner:
 
     route: Route
 
-    def __init__(self, context: SessionContext, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int) -> None:
+    def __init__(
+        self, context: SessionContext, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int
+    ) -> None:
         audio = context.config.audio
         self._scheduler = context.scheduler
         self._emit = emit
