@@ -51,7 +51,7 @@ def serve(overrides: Mapping[str, Any], pipe: multiprocessing.connection.Connect
     import uvloop
 
     from voxgate.config import load_config
-    from voxgate.server import Server
+    from voxgate.server.server import Server
     from voxgate.server.sockets import listen
     from voxgate.service.service import Service
 

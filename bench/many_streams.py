@@ -30,7 +30,7 @@ def serve(overrides: dict[str, Any], pipe: multiprocessing.connection.Connection
     import uvloop
 
     from voxgate.config import load_config
-    from voxgate.server import Server
+    from voxgate.server.server import Server
     from voxgate.server.sockets import listen
     from voxgate.service.service import Service
 

@@ -15,7 +15,7 @@ import pytest
 from helpers.signals import let_children_hear
 from voxgate.config import load_config
 from voxgate.models import FunctionModel, Model
-from voxgate.server import Server, listen_for
+from voxgate.server.server import Server, listen_for
 from voxgate.service.service import Service
 
 # How long an example takes depends on who else has work for the machine.

@@ -129,3 +129,7 @@ class Collector:
 def tree(spans: list[Received]) -> dict[str, Received]:
     """By id."""
     return {span.id: span for span in spans}
+
+
+def named(spans: list[Received], name: str) -> list[Received]:
+    return [span for span in spans if span.name == name]

@@ -139,17 +139,17 @@ def test_one_that_hangs_is_killed_and_replaced(servers):
 class Silent:
     """A server process as the supervisor sees it, which never says anything."""
 
-    hung, silent_s = False, 0.0
+    is_hung, silent_s = False, 0.0
 
     def kill_hung(self) -> None:
-        self.hung = True
+        self.is_hung = True
 
 
 @pytest.fixture
 def supervisor():
     made = Supervisor(load_config(environ={}, overrides={"server.port": 0, "server.workers": 2}))
     yield made
-    for sock in made._held:
+    for sock in made._reserved:
         sock.close()
     made._selector.close()
 
@@ -158,41 +158,41 @@ def test_one_that_dies_is_seen_though_a_child_of_its_holds_the_line(supervisor, 
     def dies(module: str, arguments: object, pass_fds: list[int]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(["sh", "-c", "sleep 3600 & kill -9 $$"], pass_fds=pass_fds, start_new_session=True)
 
-    monkeypatch.setattr("voxgate.server.supervisor.start_python", dies)
+    monkeypatch.setattr("voxgate.server.server_process.start_python", dies)
     supervisor._is_up = True
     supervisor._start(0, "")
-    worker = supervisor._workers[0]
+    worker = supervisor._processes[0]
     try:
         assert [key.fileobj for key, _ in supervisor._selector.select(30)] == [worker.pidfd]
-        supervisor._ended(worker)
-        assert "ended by signal 9: another one is started in 0.1 s" in caplog.text
+        supervisor._replace(worker)
+        assert "ended by signal 9: starting another one in 0.1 s" in caplog.text
     finally:
         os.killpg(worker.pid, signal.SIGKILL)
 
 
 def test_time_in_which_the_supervisor_was_stopped_counts_as_one_look(supervisor):
     worker = Silent()
-    supervisor._workers[0] = worker
-    now_s = supervisor._looked_s
+    supervisor._processes[0] = worker
+    now_s = supervisor._last_look_s
     for elapsed_s in (3600.0, *[6.0] * 8, 5.5):  # the default: 60 s, and so a look every 6
         now_s += elapsed_s
         supervisor._look(now_s)
-        assert not worker.hung
+        assert not worker.is_hung
     supervisor._look(now_s + 0.5)
-    assert worker.hung
+    assert worker.is_hung
 
 
 def test_what_is_heard_begins_its_time_anew_and_without_a_timeout_there_is_none(supervisor):
     heard, silent = Silent(), Silent()
-    supervisor._workers = {0: heard, 1: silent}
+    supervisor._processes = {0: heard, 1: silent}
     for _ in range(9):
-        supervisor._look(supervisor._looked_s + 6.0)
+        supervisor._look(supervisor._last_look_s + 6.0)
     heard.silent_s = 0.0
-    supervisor._look(supervisor._looked_s + 6.0)
-    assert (heard.hung, silent.hung) == (False, True)
-    supervisor._hang_timeout_s = supervisor._look_s = math.inf
-    supervisor._look(supervisor._looked_s + 1e6)
-    assert not heard.hung
+    supervisor._look(supervisor._last_look_s + 6.0)
+    assert (heard.is_hung, silent.is_hung) == (False, True)
+    supervisor._hang_timeout_s = supervisor._look_interval_s = math.inf
+    supervisor._look(supervisor._last_look_s + 1e6)
+    assert not heard.is_hung
 
 
 def test_metrics_of_all_are_had_from_any(servers):
@@ -360,8 +360,8 @@ def test_no_room_for_another_process_harms_nobody_who_serves(monkeypatch, caplog
     supervisor._start(1, "")
     supervisor._start(1, "")
     assert supervisor._due_s.keys() == {1}
-    assert "another one is started in 0.2 s" in caplog.text
-    for sock in supervisor._held:
+    assert "starting another one in 0.2 s" in caplog.text
+    for sock in supervisor._reserved:
         sock.close()
     supervisor._selector.close()
 
@@ -373,8 +373,15 @@ def test_no_place_for_temporary_files_is_said(monkeypatch):
     monkeypatch.setattr("voxgate.server.supervisor.tempfile.TemporaryDirectory", no_place)
     config = load_config(environ={}, overrides={"server.port": 0, "server.workers": 2})
     supervisor = Supervisor(config)
-    with pytest.raises(ConfigError, match=r"No usable temporary directory found\): TMPDIR may name one$"):
+    with pytest.raises(ConfigError, match=r"No usable temporary directory found\): set TMPDIR$"):
         supervisor.run()
-    for sock in supervisor._held:
+    for sock in supervisor._reserved:
         sock.close()
     supervisor._selector.close()
+
+
+def test_the_supervisor_imports_no_server():
+    """It serves nobody, and what it imports is memory beside the server processes."""
+    code = "import sys, voxgate.server.supervisor; print(*{name.partition('.')[0] for name in sys.modules})"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert {"uvicorn", "starlette", "uvloop", "websockets", "numpy"} & set(ended.stdout.split()) == set()

@@ -10,7 +10,7 @@ from typing import Any, Final
 from voxgate.config import dump_toml, load_config
 from voxgate.errors import ConfigError
 from voxgate.runtime import logs
-from voxgate.runtime.early_exit import EarlyExit
+from voxgate.server.early_exit import EarlyExit
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,11 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Serves until a signal ends it."""
-    early_exit = EarlyExit()
+    with EarlyExit() as early_exit:
+        return _serve(args, early_exit)
+
+
+def _serve(args: argparse.Namespace, early_exit: EarlyExit) -> int:
     overrides: dict[str, Any] = {key: getattr(args, flag) for flag, key in FLAGS.items()}
     for text in args.set:
         key, equals, value = text.partition("=")
@@ -78,9 +82,9 @@ def run(args: argparse.Namespace) -> int:
     for notice in notices:
         logger.warning("%s", notice)
     if config.server.workers > 1:
-        from voxgate.server.supervisor import supervise  # and not the server, which it does not need
+        from voxgate.server.supervisor import supervise  # imports no server: this process serves nobody
 
         return supervise(config, early_exit.over)
-    from voxgate.server import serve  # the other verbs need no server
+    from voxgate.server.standalone import serve  # a slow import, which the other verbs do not need
 
     return serve(config, early_exit.over)

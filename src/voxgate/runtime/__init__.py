@@ -1,1 +1,1 @@
-"""What every process has: tasks and threads, log lines, the watchdog, histograms."""
+"""What every process uses: tasks and threads, logs, the watchdog, histograms."""

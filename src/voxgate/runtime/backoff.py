@@ -1,4 +1,4 @@
-"""How long to wait before what has ended is started again."""
+"""The delay before a process that has ended is started again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["Backoff"]
 
 
 class Backoff:
-    """`base_s`, doubled with each end in a row, at most `max_s`. What works again ends the row. Not locked."""
+    """`base_s`, doubled for each end in a row, at most `max_s`. `reset` ends the row. Not thread-safe."""
 
     def __init__(self, base_s: float, max_s: float) -> None:
         self._base_s = base_s

@@ -1,4 +1,4 @@
-"""Where log lines leave the process: through a thread of their own, so that nobody waits for whoever reads them."""
+"""The way of log lines out of the process, on a thread of its own, so that a slow reader delays no other thread."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from voxgate.runtime.tasks import spawn_thread
 __all__ = ["LogWriter"]
 
 MAX_CHARACTERS: Final = 4 * 2**20
-"""Of lines that wait; further ones are lost, and counted."""
+"""Total length of the lines that wait. Further lines are lost, and counted."""
 
 
 class LogWriter:
-    """A stream whose `write` never waits: a pipe that nobody reads, or a terminal that was stopped, would otherwise
-    hold whoever logs, and with the event loop every stream.
+    """A stream whose `write` never waits. A pipe that nobody reads, or a stopped terminal, would otherwise block the
+    thread that logs: the event loop, and with it every stream.
 
-    Any thread may call it. Lines leave in the order of their writing. What waits when the process is killed is lost.
+    Any thread may call it. Lines leave in the order of their `write`. Lines that wait when the process is killed are
+    lost.
     """
 
     def __init__(self, stream: TextIO, lost: Callable[[int], str], max_characters: int = MAX_CHARACTERS) -> None:
-        """`lost`: the line that says that so many were lost."""
+        """`lost`: makes the line that reports the number of lost lines."""
         self._stream = stream
         self._lost = lost
         self._max_characters = max_characters
@@ -48,14 +49,14 @@ class LogWriter:
             self._running = True
         try:
             spawn_thread(self._run, "voxgate-log", daemon=True, subsystem="logs")
-        except RuntimeError:  # The system has no room for another thread. This one writes; the next line tries again.
+        except RuntimeError:  # No room for another thread: this one writes, and the next line tries again.
             self._run(until_empty=True)
 
     def flush(self) -> None:
-        """What is written leaves as soon as it can; see `drain`."""
+        """Does nothing: lines leave as soon as they can; see `drain`."""
 
     def drain(self, timeout_s: float) -> bool:
-        """Waits until everything has left; False: it has not in this time."""
+        """Waits until all lines have left. False: they have not after `timeout_s` seconds."""
         end_s = time.monotonic() + timeout_s
         with self._changed:
             while self._lines or self._writing or self._n_lost:
@@ -76,11 +77,11 @@ class LogWriter:
                 self._n_characters = self._n_lost = 0
                 self._writing = self._running = False
                 self._changed.notify_all()
-            if not isinstance(error, (OSError, ValueError)):  # Those: the reader is gone, and nobody reads more of it.
+            if not isinstance(error, (OSError, ValueError)):  # these two: the reader is gone
                 raise
 
     def _next(self, until_empty: bool) -> str | None:
-        """Everything that waits. Waits for something, or `until_empty` returns None when there is nothing."""
+        """All lines that wait. When there are none it waits for one, or returns None if `until_empty`."""
         with self._changed:
             self._writing = False
             self._changed.notify_all()

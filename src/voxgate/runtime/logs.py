@@ -1,10 +1,10 @@
-"""How log lines look, what every one of them says, and how many of a kind there may be.
+"""The format of log lines, the session and the trace of each line, and the limit for lines of one kind.
 
-A line that belongs to a session says so: whoever works for one has its :class:`LogContext` in `current`, and every
-record takes session and trace from there. :func:`setup` gives the whole process one form: for people, or JSON objects.
+Code that works for a session has its :class:`LogContext` in `current`; every record takes its session and trace from
+there. :func:`setup` chooses one format for the whole process: text for people, or JSON objects.
 
-Never in a log: audio, results, tokens. What a model raises is logged with its stack and with its own words; a model
-that puts what it heard into an exception puts it into the log.
+A log never contains audio, results or tokens. The exceptions of a model are logged with their stack and their text: a
+model that puts its results into an exception puts them into the log.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ __all__ = [
 _MESSAGE_CHARACTERS = 16_384
 _STACK_CHARACTERS = 65_536
 _LAST_LINES_S = 1.0
-"""At the end, so long is waited for whoever reads the log."""
+"""At its end the process waits this long for the reader of the log."""
 _CONTEXTS = 16
-"""Of a batch of many sessions, so many are named."""
+"""The number of sessions named in a line about a batch."""
 
 
 @dataclass(slots=True, eq=False)
 class LogContext:
-    """Whose log lines these are. One for each connection, whose sessions follow each other in it."""
+    """The session and the trace of log lines. One for each connection, which updates it for each of its sessions."""
 
     session: str | None = None
     trace: str | None = None
@@ -56,12 +56,12 @@ class LogContext:
 
 
 current: Final[contextvars.ContextVar[tuple[LogContext, ...]]] = contextvars.ContextVar("voxgate_log", default=())
-"""For whom this task, callback or thread works now; several, where a batch runs."""
+"""The sessions for which this task, callback or thread works now; several when it runs a batch."""
 
 
 @contextmanager
 def about(context: LogContext) -> Iterator[None]:
-    """Log lines from inside are about `context`."""
+    """Log lines of the `with` block carry `context`."""
     token = current.set((context,))
     try:
         yield
@@ -69,8 +69,8 @@ def about(context: LogContext) -> Iterator[None]:
         current.reset(token)
 
 
-def _whose(record: logging.LogRecord) -> tuple[list[str], list[str]]:
-    """Sessions and traces of a record. Asked for in the thread that logs."""
+def _ids(record: logging.LogRecord) -> tuple[list[str], list[str]]:
+    """Sessions and traces of a record. Called in the thread that logs."""
     sessions: list[str] = []
     traces: list[str] = []
     for context in current.get()[:_CONTEXTS]:
@@ -93,7 +93,7 @@ def _cut(text: str, n_characters: int) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message; session, trace and exception where there are any, and
+    """One JSON object per line: time (UTC), level, logger, message; session, trace and exception if there are any; and
     the record's own `fields`.
     """
 
@@ -105,7 +105,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": _cut(record.getMessage(), _MESSAGE_CHARACTERS),
         }
-        for name, ids in zip(("session", "trace"), _whose(record), strict=True):
+        for name, ids in zip(("session", "trace"), _ids(record), strict=True):
             if ids:
                 line[name] = ids[0] if len(ids) == 1 else ids
         line.update(getattr(record, "fields", {}))
@@ -122,13 +122,13 @@ _COLOURS: Final = {
 }
 _DIM: Final = "\x1b[2m"
 _PLAIN: Final = "\x1b[0m"
-# What a client chose may stand in a line; it must not begin a new one, nor speak to the terminal.
+# A line may contain text of a client, which must not start a new line or send commands to the terminal.
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _SHORT: Final = 8
 
 
 class HumanFormatter(logging.Formatter):
-    """Time of day, level, logger and message, then the first digits of session and trace; the stack below."""
+    """Time, level, logger, message, and the first digits of session and trace; a stack follows on its own lines."""
 
     def __init__(self, coloured: bool = False) -> None:
         super().__init__()
@@ -140,13 +140,13 @@ class HumanFormatter(logging.Formatter):
         message = _cut(record.getMessage(), _MESSAGE_CHARACTERS).translate(_CONTROLS)
         line = f"{when}.{int(record.msecs):03d} {level} {record.name}: {message}"
         line += "".join(f" {name}={value}" for name, value in getattr(record, "fields", {}).items())
-        whose = [
+        ids_of = [
             f"{name} {' '.join(id[:_SHORT] for id in ids)}"
-            for name, ids in zip(("session", "trace"), _whose(record), strict=True)
+            for name, ids in zip(("session", "trace"), _ids(record), strict=True)
             if ids
         ]
-        if whose:
-            line += " " + self._paint(_DIM, f"[{', '.join(whose)}]")
+        if ids_of:
+            line += " " + self._paint(_DIM, f"[{', '.join(ids_of)}]")
         stack = _stack(record)
         return f"{line}\n{stack}" if stack else line
 
@@ -158,11 +158,10 @@ _DIRECTIVE = re.compile(r"%(\(\w+\))?[-#0 +]*[\d*]*(\.[\d*]+)?[a-zA-Z%]")
 
 
 class RateLimit:
-    """Lets the first few records of a kind pass, counts the others, and sums them up when the interval is over.
+    """Admits the first `burst` records of a kind in each interval, counts the others, and summarizes them at its end.
 
-    Of one kind are records of one logger and level with the same template (and, when they carry an exception, the
-    same place where it was raised). At most `max_kinds` are remembered; beyond that the oldest is summed up early.
-    A record may have a `burst` of its own.
+    Records of one kind have the same logger, level and template and, if they carry an exception, the same place where
+    it was raised. Beyond `max_kinds` the oldest kind is summarized early. A record may have its own `burst`.
     """
 
     def __init__(
@@ -175,26 +174,26 @@ class RateLimit:
         self._throttle = Throttle(interval_s, burst, max_kinds, clock)
 
     def admit(self, record: logging.LogRecord) -> bool:
-        """Whether `record` is written. Call `due` before: what is over makes room for a new beginning."""
-        # Of others' loggers nothing but warnings and worse; ours write at a lower level what clients may cause.
+        """True when `record` is to be written. Call `due` first, so that intervals that are over end with a summary."""
+        # Voxgate's loggers report what clients cause at INFO; of other loggers only warnings and errors are limited.
         floor = logging.INFO if record.name.startswith("voxgate") else logging.WARNING
         if record.levelno < floor:
             return True
-        # Of the record, only what a summary says is kept: its stack would hold all that its frames know.
+        # Stores only what a summary contains: the record's stack would keep all objects of its frames alive.
         like = _Like(record.name, record.levelno, record.levelname, _cut(record.getMessage(), 200))
         return self._throttle.admit(_kind(record), like, getattr(record, "burst", None)) is not None
 
     def due(self) -> list[logging.LogRecord]:
-        """Summaries of what was held back in intervals that are over (and of those forgotten for want of room)."""
+        """Summaries of the intervals that are over, and of the kinds beyond `max_kinds`."""
         return [_summary(*left_out) for left_out in self._throttle.over()]
 
     def rest(self) -> list[logging.LogRecord]:
-        """Summaries of everything: the process ends."""
+        """Summaries of all intervals, at the end of the process."""
         return [_summary(*left_out) for left_out in self._throttle.rest()]
 
     @property
     def next_s(self) -> float | None:
-        """Seconds until a summary is due; None when nothing is held back."""
+        """Seconds until a summary is due; None when there will be none."""
         return self._throttle.next_s
 
 
@@ -207,7 +206,7 @@ class _Like(NamedTuple):
 
 def _kind(record: logging.LogRecord) -> tuple[object, ...]:
     template = record.msg if isinstance(record.msg, str) else type(record.msg).__qualname__
-    if not re.search(r"\w", _DIRECTIVE.sub("", template)):  # nothing but places to fill
+    if not re.search(r"\w", _DIRECTIVE.sub("", template)):  # a template without words of its own
         template = record.getMessage()[:200]
     place: tuple[object, ...] = ()
     if record.exc_info and (trace := record.exc_info[2]) is not None:
@@ -230,9 +229,7 @@ def _summary(like: _Like, n_lines: int, during_s: float) -> logging.LogRecord:
 
 
 class Handler(logging.StreamHandler[LogWriter]):
-    """Writes to a stream through a rate limit, and without waiting for it (outlet). A thread sees to the summaries
-    while any are to come.
-    """
+    """Writes to a stream through a rate limit and a `LogWriter`. A thread writes the summaries while any are due."""
 
     def __init__(self, stream: TextIO, limit: RateLimit | None = None) -> None:
         super().__init__(LogWriter(stream, self._lost))
@@ -250,13 +247,13 @@ class Handler(logging.StreamHandler[LogWriter]):
                 self._summing = True
                 try:
                     spawn_thread(self._sum_up, "voxgate-log-summaries", daemon=True, subsystem="logs")
-                except RuntimeError:  # No room for another thread: the next line that is held back tries again.
+                except RuntimeError:  # no room for another thread: the next line that is left out tries again
                     self._summing = False
         except Exception:
             self.handleError(record)
 
     def close(self) -> None:
-        """Writes what is still to be said."""
+        """Writes the remaining summaries, and waits for the reader of the log."""
         self._ended.set()
         with self.lock:  # type: ignore[union-attr]  # made by the base class
             self._write(self._limit.rest())
@@ -264,7 +261,7 @@ class Handler(logging.StreamHandler[LogWriter]):
         super().close()
 
     def _lost(self, n_lines: int) -> str:
-        text = "%d log lines were lost here: nobody read them in time"
+        text = "%d log lines were lost here: the reader of the log was too slow"
         fields = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": text, "args": (n_lines,)}
         token = current.set(())
         try:
@@ -273,7 +270,7 @@ class Handler(logging.StreamHandler[LogWriter]):
             current.reset(token)
 
     def _write(self, records: Iterable[logging.LogRecord]) -> None:
-        token = current.set(())  # a summary belongs to nobody
+        token = current.set(())  # a summary has no session
         try:
             for record in records:
                 super().emit(record)
@@ -294,9 +291,10 @@ class Handler(logging.StreamHandler[LogWriter]):
 def setup(
     level: str, format: str = "auto", stream: TextIO | None = None, environ: Mapping[str, str] = os.environ
 ) -> Handler:
-    """Everything that is logged in this process goes to `stream` (standard error) in one form; returns the handler.
+    """Sends all log records of this process to `stream` (default: standard error) in one format; returns the handler.
 
-    `auto` is human on a terminal, JSON lines otherwise. Colours on terminals, unless NO_COLOR is set.
+    `format`: `human`, `json`, or `auto`, which is `human` on a terminal and `json` otherwise. Text on a terminal is
+    coloured unless NO_COLOR is set.
     """
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty()
@@ -312,6 +310,6 @@ def setup(
     logging.root.addHandler(handler)
     logging.root.setLevel(level.upper())
     logging.captureWarnings(True)
-    # It logs every connection at a lower level, with the query of its address.
+    # At lower levels uvicorn logs every connection, with the query of its URL.
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.root.level))
     return handler

@@ -1,8 +1,8 @@
-"""The only door through which asyncio tasks and threads are started.
+"""The only place that starts asyncio tasks and threads.
 
-What goes through it is named, kept alive until it ends, logged when it fails, and counted per subsystem, so that
-nothing runs or dies unseen. A subsystem is a short constant such as ``"connection"`` or ``"engine"``; it becomes a
-metric label, so it must never hold anything a client chose.
+Each has a name, is kept alive until it ends, is logged when it fails, and is counted per subsystem: none runs or dies
+unnoticed. A subsystem is a short constant such as ``"connection"`` or ``"engine"``. It becomes a metric label, so it
+must never contain text that a client chose.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger("voxgate.runtime.tasks")
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the tasks and threads of one subsystem since the process started."""
+    """The tasks and threads of one subsystem since the process started."""
 
     started: int = 0
     finished: int = 0
@@ -44,7 +44,7 @@ class Counts:
 
 
 class Times:
-    """How the tasks of one subsystem took turns on the loop since the process started."""
+    """How long the tasks of one subsystem waited for the loop and held it, since the process started."""
 
     __slots__ = ("_throttle", "n_slow", "start_delay_s", "step_s", "subsystem")
 
@@ -53,12 +53,12 @@ class Times:
         self.start_delay_s = Histogram(COARSE_S)
         """From a task's creation to its first step."""
         self.step_s = Histogram(COARSE_S)
-        """Of one step: from where a task goes on to where it waits again. So long it held the loop."""
+        """Duration of one step, from where a task resumes to where it waits again. It holds the loop for this long."""
         self.n_slow = 0
         self._throttle = Throttle(_QUIET_S, clock=perf_counter)
 
     def slow(self, name: str, step_s: float) -> None:
-        """A step of the task `name` was too long: counted, and said once a minute."""
+        """Counts a step of the task `name` that was too long, and logs it at most once a minute."""
         self.n_slow += 1
         n_left_out = self._throttle.admit()
         if n_left_out is not None:
@@ -71,7 +71,7 @@ class Times:
 
 _SLOW_S: Final = 0.05
 _QUIET_S: Final = 60
-# Subsystems that serve nobody: what holds their loop for a moment has no place on a person's terminal.
+# Subsystems of clients: a short delay of their loop harms no stream, and would clutter a terminal.
 _OF_CLIENTS: Final = ("client", "load", "load-cost", "load-reference")
 
 _lock = threading.Lock()
@@ -87,15 +87,15 @@ def counts() -> Mapping[str, Counts]:
 
 
 def times() -> Mapping[str, Times]:
-    """By subsystem, of those that started tasks. Any thread may read them."""
+    """By subsystem, for those that started tasks. Any thread may read them."""
     return MappingProxyType(dict(_times))
 
 
 def spawn_task(coro: Coroutine[Any, Any, T], name: str, subsystem: str) -> asyncio.Task[T]:
     """Starts `coro` as a task of the running loop and keeps a reference to it until it ends.
 
-    Its failure is logged with the stack and counted, whether or not somebody awaits the task; who awaits it sees the
-    exception as well. Cancellation is counted, not logged. Raises RuntimeError (and closes `coro`) when no loop runs
+    A failure is logged with its stack and counted, and raised as usual when the task is awaited. Cancellation is
+    counted, not logged. Raises RuntimeError (and closes `coro`) when no loop runs
     in this thread.
     """
     try:
@@ -122,7 +122,7 @@ def spawn_task(coro: Coroutine[Any, Any, T], name: str, subsystem: str) -> async
 
 
 class _Timed(Coroutine[Any, Any, T]):
-    """A coroutine whose steps are timed: about half a microsecond each."""
+    """A coroutine with timed steps. The timing costs about half a microsecond for each."""
 
     __slots__ = ("__weakref__", "_coro", "_created_s", "_name", "_times")
 
@@ -147,7 +147,7 @@ class _Timed(Coroutine[Any, Any, T]):
         try:
             return self._coro.throw(*error)
         finally:
-            del error  # its traceback ends in this frame: a circle, which would hold all that the task knew
+            del error  # its traceback refers to this frame: a cycle, which would keep the objects of the task alive
             self._stepped(perf_counter() - began_s)
 
     def close(self) -> None:
@@ -157,7 +157,7 @@ class _Timed(Coroutine[Any, Any, T]):
         return self._coro.__await__()
 
     def __getattr__(self, name: str) -> Any:
-        # What asyncio shows of a task (cr_code, cr_frame, ...) is the coroutine's.
+        # For asyncio, which shows cr_code, cr_frame and others of the coroutine.
         return getattr(self._coro, name)
 
     def _stepped(self, step_s: float) -> None:
@@ -182,8 +182,8 @@ async def run_in_thread(function: Callable[[], T], name: str, subsystem: str) ->
     """Awaits a blocking `function` that runs on a daemon thread of its own; its exception is raised here (counted,
     not logged).
 
-    A thread of its own, not one of a pool: what blocks here (a warm-up, a join) may do so for long, and must neither
-    wait for nor hold up anything else. When the awaiting task is cancelled the thread runs on and its outcome is
+    It has its own thread and not one of a pool: a function may block for long (a warm-up, a join), and must neither
+    wait for others nor delay them. When the awaiting task is cancelled, the thread continues and its outcome is
     dropped.
     """
     loop = asyncio.get_running_loop()
@@ -229,9 +229,7 @@ def _start(target: Callable[[], object], name: str, daemon: bool, subsystem: str
 
 
 def _carryable(error: BaseException) -> BaseException:
-    """`error` as a future can carry it: those which would tear down the loop, or which a future refuses, are
-    wrapped.
-    """
+    """`error`, wrapped if it would stop the loop or if a future does not accept it."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     wrapped = RuntimeError(f"{type(error).__name__} in a thread")
@@ -247,7 +245,7 @@ def _post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *argum
 
 
 def _failed(subsystem: str, what: str, error: BaseException | None) -> None:
-    """Counts a failure and logs `error`; None where somebody awaits it and will say what it means."""
+    """Counts a failure and logs `error`; None: the awaiting code gets the error, and nothing is logged."""
     _count(subsystem, "failed")
     if error is not None:
         logger.error("%s (%s) failed", what, subsystem, exc_info=error)

@@ -1,4 +1,4 @@
-"""How many lines of a kind may be logged, and how many were left out."""
+"""A limit for log lines of one kind, and the number of lines that it left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LeftOut(NamedTuple):
     """Lines of one kind that were not logged."""
 
     about: Any
-    """What `admit` was given with the first line of the interval."""
+    """The `about` of the first line of the interval."""
     n_lines: int
     during_s: float
 
@@ -75,7 +75,7 @@ class Throttle:
             return None
 
     def is_quiet(self, kind: Hashable = None, now_s: float | None = None) -> bool:
-        """Whether `admit` would leave a line out now. Counts nothing."""
+        """True when `admit` would leave a line out now. Counts nothing."""
         now_s = self._clock() if now_s is None else now_s
         with self._lock:
             interval = self._kinds.get(kind)
@@ -86,7 +86,7 @@ class Throttle:
             )
 
     def over(self) -> list[LeftOut]:
-        """What was left out in intervals that are over, and of kinds beyond `max_kinds`; both are forgotten."""
+        """The lines left out in intervals that are over, and of kinds beyond `max_kinds`. Forgets both."""
         now_s = self._clock()
         ended: list[_Interval] = []
         with self._lock:
@@ -98,7 +98,7 @@ class Throttle:
         return _left_out(ended, now_s)
 
     def rest(self) -> list[LeftOut]:
-        """The same of all intervals, whether or not they are over."""
+        """The lines left out in all intervals. Forgets them."""
         with self._lock:
             ended = list(self._kinds.values())
             self._kinds.clear()
@@ -117,5 +117,5 @@ def _left_out(ended: list[_Interval], now_s: float) -> list[LeftOut]:
 
 
 def and_more(n_left_out: int) -> str:
-    """What is said at the end of a line about those left out before it."""
+    """The end of a line that reports the lines left out before it."""
     return f" ({n_left_out} more like it since the last such line)" if n_left_out else ""

@@ -1,4 +1,4 @@
-"""From when until when the certificates of a PEM file are valid (RFC 5280, section 4.1)."""
+"""The validity periods of the certificates in a PEM file (RFC 5280, section 4.1)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _SEQUENCE, _UTC_TIME, _GENERALIZED_TIME, _VERSION = 0x30, 0x17, 0x18, 0xA0  # ta
 
 
 class Validity(NamedTuple):
-    """Both ends, in UTC."""
+    """The period in which a certificate is valid, in UTC."""
 
     begin: datetime.datetime
     end: datetime.datetime
 
 
 def validities(pem: bytes) -> list[Validity]:
-    """Of each certificate, in the order of the file. ValueError for what is no certificate."""
+    """One for each certificate, in the order of the file. ValueError when one cannot be parsed."""
     return [_validity(base64.b64decode(found[1])) for found in _PEM.finditer(pem)]
 
 
 def warning_about(pem: bytes, now: datetime.datetime) -> str | None:
-    """What clients will find wrong at `now`; None: nothing, or nothing that can be read."""
+    """Why clients would refuse a certificate of this file at `now`; None when all are valid or one cannot be parsed."""
     try:
         found = validities(pem)
     except ValueError:
@@ -51,7 +51,7 @@ def _validity(der: bytes) -> Validity:
 
 
 def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """Tag and content of each element that stands in `der` side by side."""
+    """Tag and content of each element in the sequence `der`."""
     pos = 0
     while pos < len(der):
         if pos + 2 > len(der):

@@ -1,15 +1,14 @@
-"""The end of a connection, in such a way that the last bytes of the server arrive.
+"""The end of a connection: the last bytes of the server must reach the client.
 
-A socket that is closed while received bytes are unread sends an RST, and the RST destroys what is still on its way to
-the peer: a close frame, or the answer to a request. An end of file that arrives while a client still has bytes to send
-makes some clients fail before they have looked at the close frame. So a connection ends in two steps, for which
-`Closing` takes it over:
+When a socket is closed while received bytes are unread, the kernel sends an RST, which destroys data on its way to the
+peer: a close frame, or the answer to a request. And some clients that get an end of file while they still send fail
+before they read the close frame. Therefore `Closing` ends a connection in two steps:
 
-1. After its close frame the server reads on, and discards, until the client's close frame, which `FrameSkipper` finds.
-2. Then, or after the answer to a request that was refused, it half-closes the connection and discards what still comes
-   until the client's end of file.
+1. After its close frame the server reads and discards data until the client's close frame, which `FrameSkipper` finds.
+2. Then, or after the answer to a refused request, it half-closes the connection and discards data until the client's
+   end of file.
 
-Both are bounded in time and in bytes.
+Both steps are bounded in time and in bytes.
 """
 
 from __future__ import annotations
@@ -17,34 +16,34 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-# A peer that sends nothing, and takes in nothing, for this long while its end is awaited is cut off; ...
+# The server aborts a connection when, before the client's end, nothing is sent or received for this time, ...
 CLOSE_TIMEOUT_S = 3.0
-# ... so is one whose end has not come after this time, ...
+# ... when the client's end has not come after this time, ...
 CLOSE_MAX_S = 10.0
-# ... or after this many bytes: more than a large message that was under way.
+# ... or after this many bytes: more than a large message that was on its way.
 DISCARD_BYTES = 67_108_864
-# Clients on one thread look at what they have received only when they cannot send: after so many bytes reading pauses
-# for so long, and each time for twice as many and twice as long.
+# Single-threaded clients read only when they cannot send: after PAUSE_BYTES the server stops reading for PAUSE_S. Both
+# double each time.
 PAUSE_BYTES = 1_048_576
 PAUSE_S = 0.1
 PAUSE_MAX_S = 1.0
-# Frames are looked for in so many bytes (2700 frames at most); then the event loop turns.
+# Frames are parsed in pieces of this size (at most 2700 frames); the event loop runs other callbacks in between.
 TURN_BYTES = 16_384
 
 _CLOSE: Final = 8  # opcode
 
 
 class FrameSkipper:
-    """Follows the boundaries of a client's frames, whatever their size and kind, and keeps nothing of them."""
+    """Finds the boundaries of a client's frames, of any size and kind, and stores no payload."""
 
     __slots__ = ("_head", "_n_skip_bytes")
 
     def __init__(self) -> None:
-        self._n_skip_bytes = 0  # of a frame whose header was seen
-        self._head = b""  # the beginning of a header that is not complete
+        self._n_skip_bytes = 0  # of a frame whose header is parsed
+        self._head = b""  # the beginning of an incomplete header
 
     def feed(self, data: bytes) -> bool:
-        """Whether a close frame has begun in `data`: the last frame of a client, behind which nothing is fed."""
+        """True when a close frame begins in `data`. It is the last frame of a client: do not feed more data."""
         if self._head:
             data = self._head + data
             self._head = b""
@@ -68,11 +67,11 @@ class FrameSkipper:
 
 
 class Closing(asyncio.Protocol):
-    """Takes a connection over from `owner`, which has written its last byte. `owner` learns of the end of the
-    connection, and goes on to watch what is not sent yet.
+    """Takes a connection over from `owner`, which has written its last byte. `owner` still gets `connection_lost` and
+    the flow control of unsent bytes.
 
-    `skipper`: finds the client's close frame in what follows; None when none is awaited. `rest`: what has been received
-    and not fed to it.
+    `skipper`: finds the client's close frame; None when the server does not wait for one. `rest`: received bytes that
+    `skipper` has not parsed yet.
     """
 
     def __init__(
@@ -94,13 +93,13 @@ class Closing(asyncio.Protocol):
         self._until_s = loop.time() + CLOSE_MAX_S
         self._seen = self._progress()
         self.timer = loop.call_later(CLOSE_TIMEOUT_S, self._check)
-        """Set until the end of the connection."""
-        self._going_on: asyncio.Handle | None = None
+        """Runs until the end of the connection."""
+        self._next_turn: asyncio.Handle | None = None
         transport.set_protocol(self)
         if skipper is None:
             self._half_close()
-        self._hold()
-        self._go_on()
+        self._pause_reading()
+        self._take_turn()
 
     def data_received(self, data: bytes) -> None:
         n_bytes = len(data)
@@ -110,28 +109,28 @@ class Closing(asyncio.Protocol):
             self._transport.abort()
         elif self._skipper is not None:
             self._rest += data
-            self._hold()
-            if self._going_on is None:
-                self._go_on()
+            self._pause_reading()
+            if self._next_turn is None:
+                self._take_turn()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.timer.cancel()
-        if self._going_on is not None:
-            self._going_on.cancel()
+        if self._next_turn is not None:
+            self._next_turn.cancel()
         self._owner.connection_lost(exc)
 
-    def _go_on(self) -> None:
-        """Looks for the close frame in what has come, and reads on."""
-        self._going_on = None
+    def _take_turn(self) -> None:
+        """Searches a piece of the received data for the close frame, then resumes reading."""
+        self._next_turn = None
         if self._skipper is not None and self._rest:
             data, self._rest = self._rest[:TURN_BYTES], self._rest[TURN_BYTES:]
             if self._skipper.feed(data):
                 self._half_close()
             elif self._rest:
-                self._going_on = self._loop.call_soon(self._go_on)
+                self._next_turn = self._loop.call_soon(self._take_turn)
                 return
         if self._skipper is not None and self._n_free_bytes < 0:
-            self._going_on = self._loop.call_later(self._pause_s, self._go_on)
+            self._next_turn = self._loop.call_later(self._pause_s, self._take_turn)
             self._pause_after_bytes *= 2
             self._n_free_bytes = self._pause_after_bytes
             self._pause_s = min(2 * self._pause_s, PAUSE_MAX_S)
@@ -139,7 +138,7 @@ class Closing(asyncio.Protocol):
         if not self._transport.is_closing() and not self._transport.is_reading():
             self._transport.resume_reading()
 
-    def _hold(self) -> None:
+    def _pause_reading(self) -> None:
         if not self._transport.is_closing() and self._transport.is_reading():
             self._transport.pause_reading()
 
@@ -151,7 +150,7 @@ class Closing(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         else:
-            self._transport.close()  # of TLS, which discards what comes until its own shutdown is answered
+            self._transport.close()  # TLS: discards data until the peer answers its shutdown
 
     def _progress(self) -> tuple[int, int]:
         return self._n_bytes_left, self._transport.get_write_buffer_size()

@@ -1,7 +1,7 @@
-"""From an HTTP request to a websocket: which requests may become one, by headers that the HTTP parser has read.
+"""The upgrade of an HTTP request to a websocket: checks of the headers, and the answers.
 
-Nothing here reads or writes a socket. `http.HttpProtocol` asks `check` about each upgrade, answers a refusal, and hands
-the connection to the websocket protocol with the scope of `scope_of`.
+Nothing here reads or writes a socket. `http.HttpProtocol` calls `check` for each upgrade, sends refusals, and hands the
+connection over to the websocket protocol with the scope from `scope_of`.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 RawHeaders = list[tuple[bytes, bytes]]
-"""Names in lower case."""
+"""Names are in lower case."""
 
 WEBSOCKET_VERSION: Final = "13"
-# Headers of a refusal by websockets that `encode_answer` writes itself, or that belong to its text.
+# Headers of a refusal by `websockets` that `encode_answer` writes itself, or that describe its text.
 _OWN_HEADERS: Final = {"connection", "content-length", "content-type", "date"}
 
 
 class Refused(NamedTuple):
-    """The answer to a request that is not served."""
+    """The answer to a request that the server refuses."""
 
     status: int
     code: str
-    """For programs: the `code` of the JSON body."""
+    """The `code` of the JSON body, for programs."""
     text: str
     headers: tuple[tuple[str, str], ...] = ()
 
 
 def encode_refusal(refused: Refused) -> bytes:
-    """The whole answer, after which the connection ends."""
+    """The whole answer. The connection closes after it."""
     body = json.dumps({"error": refused.text, "code": refused.code}).encode()
     return encode_answer(refused.status, [*refused.headers, ("content-type", "application/json")], body)
 
 
 def encode_answer(status: int, headers: list[tuple[str, str]], body: bytes) -> bytes:
-    """An answer after which the connection ends."""
+    """The whole answer. The connection closes after it."""
     own = [("date", email.utils.formatdate(usegmt=True)), ("content-length", str(len(body))), ("connection", "close")]
     headers = [*headers, *own]
     lines = [f"HTTP/1.1 {status} {_phrase(status)}", *(f"{name}: {value}" for name, value in headers)]
@@ -56,7 +56,7 @@ def _phrase(status: int) -> str:
 
 
 def has_body(headers: RawHeaders) -> bool:
-    """Whether a body follows the headers."""
+    """True when a body follows the headers."""
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" \t0") != b"")
         for name, value in headers
@@ -64,14 +64,14 @@ def has_body(headers: RawHeaders) -> bool:
 
 
 def check(method: str, url: bytes, http_version: str, headers: RawHeaders) -> Response | Refused:
-    """The answer 101, or why there is none."""
+    """The answer 101, or the refusal."""
     if not url.isascii():
         return Refused(400, "bad_request", "expected a path in ASCII, percent-encoded")
     decoded = Headers((name.decode("ascii"), value.decode("latin-1")) for name, value in headers)
     request = Request(url.decode(), decoded, method, f"HTTP/{http_version}")
     protocol = ServerProtocol()
     response = protocol.accept(request)
-    protocol.parser.close()  # it refers to the protocol, which would stay until the next garbage collection
+    protocol.parser.close()  # breaks its reference cycle with the protocol
     if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
         return response
     kept = {name.lower(): value for name, value in response.headers.raw_items() if name.lower() not in _OWN_HEADERS}
@@ -82,7 +82,7 @@ def check(method: str, url: bytes, http_version: str, headers: RawHeaders) -> Re
 
 
 def scope_of(http_scope: Any, url: bytes) -> dict[str, Any]:
-    """The ASGI scope of a websocket, made of that of its HTTP request."""
+    """The ASGI scope of a websocket, from that of its HTTP request."""
     path, _, query = url.partition(b"?")
     root: str = http_scope["root_path"]
     offered = [value for name, value in http_scope["headers"] if name == b"sec-websocket-protocol"]

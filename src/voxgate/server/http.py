@@ -1,6 +1,6 @@
-"""HTTP before the upgrade: a request has a time and a size, and an answer that nobody reads has an end.
+"""HTTP before the upgrade: limits for the time and size of a request, and for an answer that a client does not read.
 
-What is no request that the application could answer is refused here, with JSON like everything else.
+Requests that the application cannot answer are refused here, in JSON like all other refusals.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from voxgate.server import handshake
 from voxgate.server.closing import Closing
 from voxgate.server.handshake import Refused
 
-# Of one request, its headers above all; a body is of no use here.
+# Of one request. No route needs a body, so that these are headers above all.
 REQUEST_BYTES = 65_536
-# Requests that may be sent ahead of the answers.
+# Requests that a client may send before it has their answers.
 PIPELINED_REQUESTS = 16
 
-NO_REQUEST = Refused(400, "bad_request", "this is no HTTP request")
+NO_REQUEST = Refused(400, "bad_request", "expected an HTTP request")
 TOO_LARGE = Refused(431, "request_too_large", f"expected at most {REQUEST_BYTES} bytes of headers")
 BODY_TOO_LARGE = Refused(413, "request_too_large", f"expected at most {REQUEST_BYTES} bytes of headers and body")
 TOO_MANY = Refused(400, "bad_request", f"expected at most {PIPELINED_REQUESTS} requests ahead of their answers")
-NOT_ANSWERED = Refused(400, "bad_request", "the upgrade came before the answer to the request in front of it")
+NOT_ANSWERED = Refused(400, "bad_request", "expected the upgrade after the answer to the request before it")
 BODY = Refused(400, "bad_handshake", "expected no body in the request for a websocket")
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection, until it becomes a websocket. `settings` are those of a subclass that is made for one server.
+    """One connection, until it becomes a websocket. Each server has a subclass with its own `settings`.
 
-    A connection has `limits.handshake_timeout_s` from its beginning, and from each answer, until the next request is
-    complete; then it is cut off.
+    From its beginning, and after each answer, a connection has `limits.handshake_timeout_s` to complete the next
+    request; then it is aborted.
     """
 
     settings: Config
@@ -41,7 +41,7 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._n_request_bytes = 0
-        self._has_headers = False  # of the request that is not complete
+        self._has_headers = False  # of the incomplete request
         self._n_unsent_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
@@ -52,7 +52,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        if self._answering is not None:  # uvicorn tells only the last of those that came, which may not have begun
+        if self._answering is not None:  # uvicorn notifies the newest request, which may not have begun
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
@@ -86,8 +86,8 @@ class HttpProtocol(HttpToolsProtocol):
                 self.parser.feed_data(piece)
             except httptools.HttpParserUpgrade as upgrade:
                 if not self._should_upgrade():
-                    return  # to something else: the request is answered like any other
-                # What stands behind the request are the first frames of the websocket.
+                    return  # to another protocol: the request is answered like any other
+                # The bytes behind the request are the first frames of the websocket.
                 self._upgrade(piece[upgrade.args[0] :] + data[pos:])
                 return
             except httptools.HttpParserError:
@@ -112,10 +112,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._wait_for_request()
 
     def _upgrade(self, frames: bytes) -> None:
-        """`frames`: what has come behind the request."""
+        """`frames`: the bytes that came behind the request."""
         self._stop_timer()
         if self.cycle is not None and not self.cycle.response_complete:
-            self._refuse(NOT_ANSWERED)  # its answer would stand in the midst of the websocket's frames
+            self._refuse(NOT_ANSWERED)  # its answer would end up among the websocket's frames
             return
         if handshake.has_body(self.headers):
             self._refuse(BODY)
@@ -136,7 +136,7 @@ class HttpProtocol(HttpToolsProtocol):
             websocket.data_received(frames)
 
     def _refuse(self, refused: Refused) -> None:
-        """Answers in place of the application, and ends the connection."""
+        """Answers in place of the application, and closes the connection."""
         self._stop_timer()
         if self.transport.is_closing():
             return
@@ -144,9 +144,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         for cycle in (self.cycle, self._answering):
             if cycle is not None:
-                cycle.disconnected = True  # it writes nothing more
+                cycle.disconnected = True  # it sends nothing more
                 cycle.message_event.set()
-        if not is_answered:  # while its body was still coming
+        if not is_answered:  # with a body that is still arriving
             self.transport.write(handshake.encode_refusal(refused))
         Closing(self.loop, self.transport, self)
 
@@ -162,10 +162,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _check(self) -> None:
         if self.transport.get_write_buffer_size() < self._n_unsent_bytes:
-            self._wait_for_request()  # it is still taking in the answer before
+            self._wait_for_request()  # the client is still reading the answer before
         else:
             self.transport.abort()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._wait_for_request()  # an answer that is not taken in ends like a request that does not come
+        self._wait_for_request()  # an unread answer has the same time limit as a request

@@ -1,25 +1,24 @@
-"""uvicorn on uvloop, set up for long-lived streams, and its end: a drain that is over in time whatever happens."""
+"""uvicorn on uvloop, set up for long-lived streams, with a drain that always ends in time."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 import uvicorn
 
 from voxgate.endpoints.asgi import Started, create_app
 from voxgate.runtime import tasks
+from voxgate.runtime.exit import end_process
 from voxgate.server.http import HttpProtocol
 from voxgate.server.sockets import BACKLOG, allow_files, listen
 from voxgate.server.tls import tls_context
@@ -29,21 +28,21 @@ from voxgate.service.service import Service
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.02
-# The end of the grace time belongs to sessions that are left over, for their finals ...
+# The last part of the grace time is for the final results of sessions that the server ends itself.
 LEFTOVERS_SHARE = 0.1
 LEFTOVERS_MAX_S = 2.0
-# ... and from the end of it on: the last finals leave, the clients answer the close frame, the process is gone.
+# After the end of the grace time: until the last finals are sent, the connections closed, the process gone.
 LAST_FINALS_S = 0.4
 LAST_CLOSES_S = 0.6
 GONE_S = 0.8
-# A client has this long to answer the close frame; who does not gets the rest of what was sent, and an end.
+# A client has this long to answer the close frame before its connection closes.
 CLOSE_S = 2.0
 HTTP_S = 0.1
 
 
-# What uvicorn has to say about every refusal before the upgrade, which it takes for a mistake of the application, and
-# about what any client can do at any time: a log that strangers can fill is no log.
-NO_NEWS = {
+# uvicorn logs every refusal before the upgrade, as an error of the application, and mistakes of clients: any client
+# could fill the log.
+UNWANTED_MESSAGES = {
     "ASGI callable returned without completing handshake.",
     "Invalid HTTP request received.",
     "Unsupported upgrade request.",
@@ -51,41 +50,41 @@ NO_NEWS = {
 }
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    return record.msg not in NO_NEWS
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return record.msg not in UNWANTED_MESSAGES
 
 
 def uvicorn_config(service: Service, on_started: Started) -> uvicorn.Config:
-    """How uvicorn has to run for us: what it does by default to long-lived streams is not what they need. ConfigError
-    for a certificate that cannot be used.
+    """Uvicorn's settings for long-lived streams, in many places other than its defaults. ConfigError for a certificate
+    that cannot be used.
     """
-    logging.getLogger("uvicorn.error").addFilter(_is_news)
-    for_us = {"settings": service.config}
+    logging.getLogger("uvicorn.error").addFilter(_is_wanted)
+    own = {"settings": service.config}
     tls = tls_context(service.config.server)
     return uvicorn.Config(
         create_app(service, on_started),
         loop="uvloop",
-        http=type("HttpProtocol", (HttpProtocol,), for_us),
-        ws=type("WebSocketProtocol", (WebSocketProtocol,), for_us),
+        http=type("HttpProtocol", (HttpProtocol,), own),
+        ws=type("WebSocketProtocol", (WebSocketProtocol,), own),
         lifespan="on",
         log_config=None,
         access_log=False,
         ssl_context_factory=None if tls is None else lambda config, default: tls,
-        proxy_headers=False,  # it believes everybody on this machine; see access.Proxies
+        proxy_headers=False,  # it trusts every process of this machine; see access.Proxies
         server_header=False,
         backlog=BACKLOG,
         ws_max_size=service.config.limits.message_bytes,
-        # PCM does not compress, and a compressed bomb does.
+        # PCM does not compress; a small malicious message could expand to many megabytes.
         ws_per_message_deflate=False,
-        # A client held back by TCP cannot answer pings in time, and must not be closed for it.
+        # A client slowed down by back-pressure cannot answer pings in time, and must not be closed for it.
         ws_ping_interval=None,
         ws_ping_timeout=None,
     )
 
 
 def listen_for(service: Service, shared: bool = False) -> list[socket.socket]:
-    """The server's socket, and behind it that of the metrics when they have a port of their own, which the service
-    learns here. ConfigError when an address cannot be had.
+    """The server's socket, followed by that of the metrics when they have a port of their own, which this function sets
+    in `service.metrics`. ConfigError when an address cannot be used.
     """
     settings, metrics_port = service.config.server, service.config.metrics.port
     allow_files(service.config.limits.streams)
@@ -101,13 +100,13 @@ def listen_for(service: Service, shared: bool = False) -> list[socket.socket]:
 
 
 class Server(uvicorn.Server):
-    """Serves `service` until a signal, or `drain`, ends it.
+    """Serves `service` until a signal, or `ask_to_end`, ends it.
 
-    The first signal drains: ready and new streams get 503, health stays 200 (the socket stays open), sessions may
-    finish within `server.drain_s`, those left over are ended and answered. A second signal ends the process at once,
-    with the exit code of that signal. `owns_process`: the process ends when the time is over, even if something does
-    not let go of it. `is_worker`: a supervisor says when it ends, with SIGTERM, however often; a terminal's Ctrl-C
-    reaches that one too.
+    The first signal drains the server: `ready` and new streams get 503, `health` stays 200 (the socket stays open), and
+    sessions have `server.drain_s` to finish; the server ends the remaining ones and sends their results. A second
+    signal ends the process at once, with the exit code of that signal. `owns_process`: the process ends in time even if
+    a thread or a task does not. `is_worker`: a supervisor ends this process by SIGTERM, possibly more than once; Ctrl-C
+    is ignored, because a terminal sends it to the supervisor too.
     """
 
     def __init__(
@@ -129,14 +128,14 @@ class Server(uvicorn.Server):
         self.ask_to_end()
 
     def ask_to_end(self) -> None:
-        """Begins the drain. Any thread may call it, and a signal handler."""
+        """Begins the drain. Any thread and any signal handler may call it."""
         self.should_exit = True
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server has ended
                 self._loop.call_soon_threadsafe(self._drain)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """In the place of uvicorn's, which gives a TLS handshake a minute."""
+        """Replaces uvicorn's, which allows a TLS handshake a minute."""
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise RuntimeError("the application did not start")
@@ -144,7 +143,7 @@ class Server(uvicorn.Server):
         self.started = True
 
     async def open(self, sockets: list[socket.socket]) -> None:
-        """Lets clients in on these sockets, which belong to the server from now on."""
+        """Accepts clients on these sockets, which the server owns from now on."""
         config, loop = self.config, asyncio.get_running_loop()
 
         def connection() -> asyncio.Protocol:
@@ -167,7 +166,7 @@ class Server(uvicorn.Server):
         await super().main_loop()
 
     def _drain(self) -> None:
-        """The first step, which may not wait: nobody new is let in."""
+        """The first step, which does not wait: the server accepts no new streams."""
         service = self._service
         if service.draining_until_s is not None:
             return
@@ -175,12 +174,12 @@ class Server(uvicorn.Server):
         grace_s = drain_s - min(LEFTOVERS_MAX_S, drain_s * LEFTOVERS_SHARE)
         self._end_s = time.monotonic() + drain_s
         if self._owns_process:
-            with contextlib.suppress(RuntimeError):  # no room for a thread, which is logged: the drain goes on
+            with contextlib.suppress(RuntimeError):  # no room for a thread, which is logged: the drain continues
                 tasks.spawn_thread(self._end_in_time, "voxgate-end", daemon=True, subsystem="serving")
         n_sessions = service.drain(grace_s)
         if n_sessions:
             logger.warning(
-                "asked to end: waiting up to %g s for %d open session%s%s",
+                "draining: waiting up to %g s for %d open session%s%s",
                 drain_s,
                 n_sessions,
                 "s" * (n_sessions > 1),
@@ -189,11 +188,11 @@ class Server(uvicorn.Server):
 
     def _end_in_time(self) -> None:
         threading.Event().wait(self._end_s + GONE_S - time.monotonic())
-        logger.warning("something did not end in time: leaving it behind")
+        logger.warning("the drain did not end in time: ending the process")
         end_process(0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """The whole end, in the place of uvicorn's, which closes the socket first and the clients with it."""
+        """Replaces uvicorn's, which closes the listening socket first, and all clients with it."""
         self._drain()
         service, end_s = self._service, self._end_s
         assert service.draining_until_s is not None
@@ -221,14 +220,3 @@ class Server(uvicorn.Server):
     async def _until(self, condition: Callable[[], bool], deadline_s: float) -> None:
         while not condition() and time.monotonic() < deadline_s:
             await asyncio.sleep(POLL_S)
-
-
-def end_process(code: int) -> NoReturn:
-    """Ends the process at once: no thread is waited for, nothing is tidied up. What has been written is not lost."""
-    try:
-        logging.shutdown()
-        for file in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                file.flush()
-    finally:
-        os._exit(code)  # also from a signal handler, in the middle of a line that is being written

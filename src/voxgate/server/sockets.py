@@ -1,4 +1,4 @@
-"""The listening socket, and what every accepted one inherits from it."""
+"""The listening socket, and the options that accepted sockets inherit from it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ import msgspec
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
 
-# Largest TCP segment that is asked for: that of an Ethernet. It changes nothing there; on loopback, where it would be
-# 64 KiB, it keeps the sender's kernel from taking in megabytes of audio which the server has no room for, in front of
-# the pings of that client.
+# The largest TCP segment, that of an Ethernet, where it changes nothing. On loopback it would be 64 KiB: this keeps the
+# sender's kernel from buffering megabytes of audio ahead of the client's pings while the server does not read.
 MAX_SEGMENT_BYTES = 1440
 BACKLOG = 2048
 KEEPALIVE_S = 15
-# Files that are open beside one for each stream: connections that are no streams (yet), the engine's, a model's.
+# Open files besides one for each stream: connections that are not streams (yet), the engine's and the model's files.
 OTHER_FILES = 1024
 
 logger = logging.getLogger(__name__)
 
 
 def listen(settings: ServerSettings, shared: bool = False) -> socket.socket:
-    """The listening socket. ConfigError when the address cannot be had. `shared`: with others that listen there too,
-    among which the kernel deals out the connections.
+    """The listening socket. ConfigError when the address cannot be used. `shared`: other sockets may listen on the
+    address too, and the kernel distributes the connections among them.
     """
     return _open(settings, shared, is_listening=True)
 
 
 def reserve(settings: ServerSettings) -> socket.socket:
-    """A socket that holds the address for others, which will listen there with `shared`. ConfigError as above, also
-    when somebody is listening there already.
+    """A socket that reserves the address for others, which will `listen` there with `shared`. ConfigError when the
+    address cannot be used, or another program listens there already.
     """
     with _open(settings, shared=False, is_listening=True) as alone:
         port = alone.getsockname()[1]
@@ -41,8 +40,8 @@ def reserve(settings: ServerSettings) -> socket.socket:
 
 
 def allow_files(n_streams: int) -> None:
-    """Raises this process's limit of open files to what so many streams need. Most systems begin with 1024, and from
-    there on nobody could connect any more.
+    """Raises this process's limit of open files to the number that `n_streams` need. The limit is 1024 on most systems,
+    and at the limit no client can connect.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = n_streams + OTHER_FILES
@@ -54,8 +53,8 @@ def allow_files(n_streams: int) -> None:
         soft = wanted
     if soft < needed:
         logger.warning(
-            "limits.streams is %d, but this process may only open %d files, connections included: from there on nobody "
-            "can connect (ulimit -n)",
+            "limits.streams is %d, but this process may only open %d files, connections included: at that number no "
+            "further client can connect (ulimit -n)",
             *(n_streams, soft),
         )
 
@@ -70,20 +69,20 @@ def _open(settings: ServerSettings, shared: bool, is_listening: bool) -> socket.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if shared:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            # Accepted sockets inherit these. A short receive buffer lets back-pressure reach the client soon.
+            # Accepted sockets inherit these. With a short receive buffer, back-pressure reaches the client soon.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, settings.receive_buffer_bytes)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, MAX_SEGMENT_BYTES)
-            # Who is gone without a word, while nothing is to be sent to it, is found too.
+            # Detects clients that vanish while the server has nothing to send to them.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option, value in (("TCP_KEEPIDLE", KEEPALIVE_S), ("TCP_KEEPINTVL", KEEPALIVE_S), ("TCP_KEEPCNT", 3)):
                 if hasattr(socket, option):
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
-                # Who takes in nothing of what we send for so long is gone, or might as well be.
+                # Ends connections whose client acknowledges nothing for this long.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.send_timeout_s * 1000))
             sock.bind(address)
             if is_listening:
-                sock.listen(BACKLOG)  # from here on clients queue up; uvicorn lets them in when its loop runs
+                sock.listen(BACKLOG)  # clients queue from here on; the event loop accepts them when it runs
         except BaseException:
             sock.close()
             raise

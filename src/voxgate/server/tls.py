@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 
 
 def tls_context(settings: ServerSettings) -> ssl.SSLContext | None:
-    """For TLS 1.2 and newer; None: the server speaks plain HTTP. ConfigError when certificate and key are no pair.
-    A certificate that is out of date is used all the same, with a warning.
+    """For TLS 1.2 and newer; None: the server speaks plain HTTP. ConfigError when certificate and key are unreadable or
+    do not belong together. A certificate that has expired is used with a warning.
     """
     certificate, key = settings.tls_certificate, settings.tls_key
     if certificate is None:

@@ -1,4 +1,4 @@
-"""The audio of all streams that waits for the model, and who has more than its allowance of it."""
+"""A limit for the audio that waits for the model, shared fairly by all sessions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ __all__ = ["AudioBudget", "Allowance"]
 
 
 class AudioBudget:
-    """Seconds of audio over all sessions and their channels. On the loop's thread; every change is O(1)."""
+    """Seconds of waiting audio over all sessions and their channels. On the loop's thread; every change is O(1)."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._n_shares = 0
+        self._n_allowances = 0
         self.total_s = 0.0
 
     @property
@@ -18,40 +18,40 @@ class AudioBudget:
         return self.total_s >= self._limit_s
 
     def open(self, n_channels: int) -> Allowance:
-        """For a session of so many channels, until `Allowance.close`."""
-        self._n_shares += 1
+        """The allowance of a new session with this many channels, until its `close`."""
+        self._n_allowances += 1
         return Allowance(self, n_channels)
 
 
 class Allowance:
-    """What one session has of it."""
+    """The waiting audio of one session."""
 
-    __slots__ = ("_all", "_n_channels", "_own_s")
+    __slots__ = ("_budget", "_n_channels", "_own_s")
 
-    def __init__(self, all_: AudioBudget, n_channels: int) -> None:
-        self._all = all_
+    def __init__(self, budget: AudioBudget, n_channels: int) -> None:
+        self._budget = budget
         self._n_channels = n_channels
         self._own_s = 0.0
 
     def hold(self, backlog_s: float) -> None:
-        """So much of each channel waits now."""
+        """Sets the amount of audio that waits, per channel."""
         own_s = backlog_s * self._n_channels
-        self._all.total_s += own_s - self._own_s
+        self._budget.total_s += own_s - self._own_s
         self._own_s = own_s
 
     @property
     def is_too_large(self) -> bool:
-        """All is full, and this one has more of it than the others: it has to work that off first."""
-        return self._all.is_full and self._own_s * self._all._n_shares >= self._all._limit_s
+        """The budget is full and this session has its equal part of it or more: it must not read more audio now."""
+        return self._budget.is_full and self._own_s * self._budget._n_allowances >= self._budget._limit_s
 
     @property
     def is_small_again(self) -> bool:
-        """It may have more."""
-        return not self._all.is_full or self._own_s * self._all._n_shares < self._all._limit_s / 2
+        """The session may read again."""
+        return not self._budget.is_full or self._own_s * self._budget._n_allowances < self._budget._limit_s / 2
 
     def close(self) -> None:
-        """The session is over, or its audio is dropped."""
+        """The session has ended, or drops its audio."""
         self.hold(0.0)
-        self._all._n_shares -= 1
-        if not self._all._n_shares:
-            self._all.total_s = 0.0  # what rounding has left
+        self._budget._n_allowances -= 1
+        if not self._budget._n_allowances:
+            self._budget.total_s = 0.0  # the rest is a rounding error

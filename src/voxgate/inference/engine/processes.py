@@ -43,7 +43,7 @@ from voxgate.inference.engine.trial import report_trial
 from voxgate.inference.engine.worker import decode_outcome
 from voxgate.models.base import Model, Samples
 from voxgate.runtime.backoff import Backoff
-from voxgate.runtime.child import open_pidfd, start_python
+from voxgate.runtime.python_process import open_pidfd, start_python
 from voxgate.runtime.tasks import spawn_thread
 
 __all__ = ["ProcessEngine", "RemoteModel", "patience_s"]

@@ -25,7 +25,7 @@ class Exposition(NamedTuple):
 
 
 class Encoding(NamedTuple):
-    """How an answer is written. There are four, whatever the headers contain, so that the cache of answers is bounded."""
+    """How an answer is written. There are only four of them, so that the cache of answers is bounded."""
 
     is_openmetrics: bool
     is_compressed: bool

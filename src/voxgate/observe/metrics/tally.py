@@ -1,4 +1,4 @@
-"""The counters that the loop's thread keeps while it serves: plain numbers, cheap enough to change for every message."""
+"""The counters that the loop's thread keeps: plain numbers, cheap enough to change for every message."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class LabelCounts(dict[str, int]):
 
 
 class SessionAudio(Protocol):
-    """The audio of an open session, read at every scrape and at the end of the session. Nanoseconds over all channels."""
+    """The audio of an open session in nanoseconds over all channels, read at every scrape and at its end."""
 
     @property
     def received_ns(self) -> int: ...

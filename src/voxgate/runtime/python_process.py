@@ -21,25 +21,27 @@ start = pickle.load(sys.stdin.buffer)
 from importlib import import_module
 import_module(start.pop("module")).main(**start["arguments"])
 """
-"""What the interpreter runs. Ctrl-C reaches a whole terminal: its parent decides what it means for the child."""
+"""The program of the new interpreter. It ignores Ctrl-C, which reaches all processes of a terminal: the parent process
+decides when this one ends.
+"""
 
 
 def start_python(
     module: str, arguments: Mapping[str, Any], pass_fds: Sequence[int], **options: Any
 ) -> subprocess.Popen[bytes]:
-    """Starts an interpreter with this one's module path, which calls `main` of `module` with `arguments`. Both are
-    pickled and cross its standard input; there are no other pickles.
+    """Starts an interpreter with this one's module path, which calls `main` of `module` with `arguments`. Both cross
+    its standard input as pickles, the only ones between the two processes.
 
     pass_fds: file descriptors that it inherits under the same numbers. options: as for Popen. Raises OSError when the
-    system has no more processes, memory or file descriptors; nothing is left behind then.
+    system has no room for another process, for its memory or for its files; then nothing is left behind.
     """
     path = [entry or os.getcwd() for entry in sys.path]
-    # The path by itself and first: the arguments may hold objects of modules that are found only there.
+    # The path comes first, in a pickle of its own: the arguments may hold objects of modules that only it leads to.
     message = pickle.dumps(path) + pickle.dumps({"module": module, "arguments": dict(arguments)})
     process = subprocess.Popen([sys.executable, "-P", "-c", BOOT], stdin=subprocess.PIPE, pass_fds=pass_fds, **options)
     try:
         assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # broken: it has died already
+        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # broken: the process has died already
             stdin.write(message)
     except BaseException:
         process.kill()
@@ -49,8 +51,9 @@ def start_python(
 
 
 def open_pidfd(pid: int) -> int | None:
-    """A file that turns readable when the process ends, long before its sockets close if it has left children behind.
-    None where the system has none, or does not allow them; OSError when there is no room for another file.
+    """A file descriptor that becomes readable when the process ends. It does so long before the process's sockets
+    close, if its own children keep those open. None where the system has no such files or forbids them; OSError when
+    there is no room for another file.
     """
     if not hasattr(os, "pidfd_open"):
         return None
