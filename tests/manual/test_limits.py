@@ -63,7 +63,7 @@ def test_every_label_of_the_metrics_is_there():
 
 
 def test_every_refusal_of_the_source_is_there():
-    kinds = re.findall(r'Refusal\(\s*RefusalKind\.(\w+), "(\w+)"', SOURCE)
+    kinds = re.findall(r'Refusal\(\s*RefusalKind\.(\w+),\s*"(\w+)"', SOURCE)
     found = {(STATUSES[RefusalKind[kind]], code) for kind, code in kinds}
     found.add((503, "not_ready"))  # and `draining`: the reason stands in a variable there
     found.add((503, "draining"))
