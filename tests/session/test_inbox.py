@@ -157,6 +157,30 @@ def test_close_drops_everything_and_forgets_its_owner() -> None:
         gc.enable()
 
 
+def test_close_before_the_task_has_run_leaves_no_circle() -> None:
+    class Watched(Inbox[Any]):
+        __slots__ = ("__weakref__",)
+
+    async def main() -> None:
+        async def handle(message: Any) -> bool:
+            raise AssertionError("it must not run")
+
+        inbox = Watched(handle, lambda: None, lambda: None, LogContext())
+        inbox.put("a")
+        inbox.close()
+        gone = weakref.ref(inbox)
+        del inbox
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert gone() is None
+
+    gc.disable()
+    try:
+        run(main())
+    finally:
+        gc.enable()
+
+
 def test_what_a_message_costs() -> None:
     start = Start(AudioFormat(1, 16_000, 16, False), trace_id="t" * 1000, token="x" * 500)
     assert cost_bytes(b"abc") == MESSAGE_BYTES + 3

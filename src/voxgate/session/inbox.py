@@ -85,10 +85,11 @@ class Inbox(Generic[T]):
         self._taken.set()
 
     def close(self) -> None:
-        """Drops everything and cancels the task. Forgets its owner, so that both are freed at once."""
+        """Drops everything and cancels the task. Forgets both it and the owner, so that all are freed at once."""
         self.clear()
         if self.task is not None:
             self.task.cancel()
+            self.task = None  # a task that never ran would not say so itself
         self._handle = _refuse
         self._on_idle = self._on_failure = _do_nothing
 
