@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from voxgate.runtime import tasks
-from voxgate.runtime.tasks import Counts, counts, run_in_thread, spawn_task, spawn_thread
+from voxgate.runtime.tasks import TaskCounts, counts, run_in_thread, spawn_task, spawn_thread
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def test_a_task_is_named_returns_its_result_and_is_counted() -> None:
     async def work() -> str:
         task = asyncio.current_task()
         assert task is not None
-        assert counts()["here"] == Counts(started=1)
+        assert counts()["here"] == TaskCounts(started=1)
         assert counts()["here"].running == 1
         return task.get_name()
 
@@ -32,7 +32,7 @@ def test_a_task_is_named_returns_its_result_and_is_counted() -> None:
         return await spawn_task(work(), "the-name", "here")
 
     assert asyncio.run(main()) == "the-name"
-    assert counts() == {"here": Counts(started=1, finished=1)}
+    assert counts() == {"here": TaskCounts(started=1, finished=1)}
     assert counts()["here"].running == 0
 
 
@@ -70,7 +70,7 @@ def test_a_failed_task_is_logged_with_its_stack_and_counted(unhurried: None, cap
             await task
 
     asyncio.run(main())
-    assert counts()["here"] == Counts(started=1, failed=1)
+    assert counts()["here"] == TaskCounts(started=1, failed=1)
     (record,) = caplog.records
     assert (record.name, record.levelno, record.getMessage()) == (
         "voxgate.runtime.tasks",
@@ -104,7 +104,7 @@ def test_cancellation_is_counted_and_not_logged(unhurried: None, caplog: pytest.
             await task
 
     asyncio.run(main())
-    assert counts()["here"] == Counts(started=1, cancelled=1)
+    assert counts()["here"] == TaskCounts(started=1, cancelled=1)
     assert not caplog.records
 
 
@@ -124,7 +124,7 @@ def test_a_thread_is_named_and_counted(daemon: bool) -> None:
     thread.join()
     assert seen == ["voxgate-x"]
     assert thread.daemon is daemon
-    assert counts()["here"] == Counts(started=1, finished=1)
+    assert counts()["here"] == TaskCounts(started=1, finished=1)
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(3)])
@@ -133,7 +133,7 @@ def test_a_failed_thread_is_logged_and_counted(error: BaseException, caplog: pyt
         raise error
 
     spawn_thread(broken, "voxgate-x", subsystem="here").join()
-    assert counts()["here"] == Counts(started=1, failed=1)
+    assert counts()["here"] == TaskCounts(started=1, failed=1)
     (record,) = caplog.records
     assert record.getMessage() == "thread voxgate-x (here) failed"
     assert record.exc_info is not None
@@ -149,7 +149,7 @@ def test_a_thread_that_cannot_start_is_counted_and_raised(
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(RuntimeError, match="can't start"):
         spawn_thread(lambda: None, "voxgate-x", subsystem="here")
-    assert counts()["here"] == Counts(started=1, failed=1)
+    assert counts()["here"] == TaskCounts(started=1, failed=1)
 
 
 def test_run_in_thread_returns_what_the_function_returns_while_the_loop_goes_on() -> None:
@@ -224,7 +224,7 @@ def test_run_in_thread_survives_a_loop_that_is_gone() -> None:
     asyncio.run(main())
     gate.set()
     threads[0].join()
-    assert counts()["here"] == Counts(started=1, finished=1)
+    assert counts()["here"] == TaskCounts(started=1, finished=1)
 
 
 def test_counts_is_a_snapshot() -> None:
@@ -232,7 +232,7 @@ def test_counts_is_a_snapshot() -> None:
     spawn_thread(lambda: None, "x", subsystem="here").join()
     assert before == {}
     with pytest.raises(TypeError):
-        before["x"] = Counts()  # type: ignore[index]
+        before["x"] = TaskCounts()  # type: ignore[index]
 
 
 def test_steps_of_a_task_are_timed_and_its_coroutine_is_what_asyncio_shows(
@@ -264,7 +264,7 @@ def test_steps_of_a_task_are_timed_and_its_coroutine_is_what_asyncio_shows(
 def test_a_slow_task_is_named_once_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 101.0, 159.0, 160.0])
     monkeypatch.setattr(tasks, "perf_counter", lambda: next(clock))
-    times = tasks.Times("here")
+    times = tasks.TaskTimes("here")
     for _ in range(4):
         times.slow("a-task", 0.1)
     assert times.n_slow == 4
@@ -273,7 +273,7 @@ def test_a_slow_task_is_named_once_a_minute(caplog: pytest.LogCaptureFixture, mo
 
 def test_a_slow_task_of_a_client_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    times = tasks.Times("client")
+    times = tasks.TaskTimes("client")
     times.slow("a-task", 0.1)
     assert [record.levelname for record in caplog.records] == ["INFO"]
 

@@ -147,7 +147,7 @@ def test_a_hold_is_told_once_with_its_stack_and_once_when_it_is_over() -> None:
     assert told is not None
     assert "held for 0.25 s" in told
     assert hold.seen(100.3, 0.3, 0.0, 0.0) is None
-    assert hold.over(101.0, 1.0, 0.0, False) == "the event loop goes on after 1.00 s"
+    assert hold.over(101.0, 1.0, 0.0, False) == "the event loop continues after 1.00 s"
     assert hold.over(101.05, 0.0, 0.0, False) is None
 
 
@@ -176,7 +176,7 @@ def test_a_stack_is_shown_only_when_it_can_be_that_of_the_culprit() -> None:
 def test_what_was_not_seen_is_told_when_it_is_over_unless_it_was_the_model() -> None:
     told = Hold().over(100.0, 0.4, 0.1, False)
     assert told is not None
-    assert "0.40 s, 0.10 s of which its own thread computed" in told
+    assert "0.40 s, of which its own thread computed 0.10 s" in told
     assert Hold().over(100.0, 0.4, 0.0, True) is None
     assert Hold().over(100.0, 0.2, 0.0, False) is None
 
@@ -214,4 +214,4 @@ def test_the_stack_that_holds_the_loop_is_logged_while_it_does(caplog: pytest.Lo
     assert "a_blocking_callback" in stack
     assert "test_watchdog.py" in stack
     assert "what-nobody-may-read" not in stack
-    assert end.startswith("the event loop goes on after")
+    assert end.startswith("the event loop continues after")

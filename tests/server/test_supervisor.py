@@ -327,24 +327,6 @@ def test_processes_without_their_supervisor_end_themselves(servers, tmp_path, mo
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_a_process_that_is_ready_but_cannot_serve_says_so(tmp_path):
-    """A socket for its peers has no place in a directory with a long name."""
-    directory = tmp_path / ("d" * 100)
-    directory.mkdir()
-    (tmp_path / "mymodel.py").write_text(MODEL)
-    ended = subprocess.run(
-        command("--model", "mymodel:pid"),
-        cwd=tmp_path,
-        env={**environment(), "TMPDIR": str(directory)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 2
-    assert "cannot serve: AF_UNIX path too long" in ended.stderr
-
-
 def test_no_room_for_another_process_harms_nobody_who_serves(monkeypatch, caplog):
     """Neither the start of the first ones, which says so, nor that of one which replaces another."""
 

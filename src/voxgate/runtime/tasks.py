@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, TypeVar
 from voxgate.runtime.histogram import COARSE_S, Histogram
 from voxgate.runtime.throttle import Throttle, and_more
 
-__all__ = ["Counts", "Times", "counts", "run_in_thread", "spawn_task", "spawn_thread", "times"]
+__all__ = ["TaskCounts", "TaskTimes", "counts", "run_in_thread", "spawn_task", "spawn_thread", "times"]
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ logger = logging.getLogger("voxgate.runtime.tasks")
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class TaskCounts:
     """The tasks and threads of one subsystem since the process started."""
 
     started: int = 0
@@ -43,7 +43,7 @@ class Counts:
         return self.started - self.finished - self.failed - self.cancelled
 
 
-class Times:
+class TaskTimes:
     """How long the tasks of one subsystem waited for the loop and held it, since the process started."""
 
     __slots__ = ("_throttle", "n_slow", "start_delay_s", "step_s", "subsystem")
@@ -75,18 +75,18 @@ _QUIET_S: Final = 60
 _OF_CLIENTS: Final = ("client", "load", "load-cost", "load-reference")
 
 _lock = threading.Lock()
-_counts: dict[str, Counts] = {}
-_times: dict[str, Times] = {}
+_counts: dict[str, TaskCounts] = {}
+_times: dict[str, TaskTimes] = {}
 _tasks: set[asyncio.Task[Any]] = set()
 
 
-def counts() -> Mapping[str, Counts]:
+def counts() -> Mapping[str, TaskCounts]:
     """A snapshot of the counters, by subsystem. Any thread may call it."""
     with _lock:
         return MappingProxyType(dict(_counts))
 
 
-def times() -> Mapping[str, Times]:
+def times() -> Mapping[str, TaskTimes]:
     """By subsystem, for those that started tasks. Any thread may read them."""
     return MappingProxyType(dict(_times))
 
@@ -103,7 +103,7 @@ def spawn_task(coro: Coroutine[Any, Any, T], name: str, subsystem: str) -> async
     except RuntimeError:
         coro.close()
         raise
-    times = _times.get(subsystem) or _times.setdefault(subsystem, Times(subsystem))
+    times = _times.get(subsystem) or _times.setdefault(subsystem, TaskTimes(subsystem))
     task = loop.create_task(_Timed(coro, name, times), name=name)
     _tasks.add(task)
     _count(subsystem, "started")
@@ -126,7 +126,7 @@ class _Timed(Coroutine[Any, Any, T]):
 
     __slots__ = ("__weakref__", "_coro", "_created_s", "_name", "_times")
 
-    def __init__(self, coro: Coroutine[Any, Any, T], name: str, times: Times) -> None:
+    def __init__(self, coro: Coroutine[Any, Any, T], name: str, times: TaskTimes) -> None:
         self._coro = coro
         self._name = name
         self._times = times
@@ -253,5 +253,5 @@ def _failed(subsystem: str, what: str, error: BaseException | None) -> None:
 
 def _count(subsystem: str, what: Literal["started", "finished", "failed", "cancelled"]) -> None:
     with _lock:
-        before = _counts.get(subsystem, Counts())
+        before = _counts.get(subsystem, TaskCounts())
         _counts[subsystem] = replace(before, **{what: getattr(before, what) + 1})

@@ -1,15 +1,15 @@
-"""Notices when the event loop starves because a model holds Python's global lock, and says what to do about it.
+"""Detects that the event loop does not run, and logs the cause: a model that holds Python's global lock, or the stack
+of a slow callback.
 
-A model on a thread that keeps the GIL stops everything else in the process: no audio is read, no ping is answered, no
-result leaves. From inside that looks like a slow server, so it is told here by name.
+A model on a thread that holds the GIL stops everything else in the process: no audio is read, no ping is answered, no
+result leaves. From outside, that looks like a slow server.
 
-Two hearts beat side by side: one on the event loop, one on a thread that does nothing else. When both miss their beats
-in the same span, while the process did compute but the loop's own thread did not, somebody else had the GIL; and when a
-model call was running, it was the model. A slow callback of the loop's own, a blocking system call in it, a machine
-that was suspended or overloaded look different, and are not blamed on the model.
+Two timers run side by side: one on the event loop, one on a thread that does nothing else. When both are late in the
+same span, while the process computed but the loop's thread did not, another thread had the GIL; when a model call ran,
+it was the model's. A slow callback, a blocking system call on the loop, and a machine that was suspended or overloaded
+look different, and are not blamed on the model.
 
-When it is the loop's own thread that does not come back, the heart beside it looks where that thread is, and the log
-gets its stack while the loop is still being held.
+When the loop's own thread does not return to the loop, the other thread logs its stack while the loop is still held.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ logger = logging.getLogger("voxgate.runtime.watchdog")
 
 _BEAT_S = 0.05
 _STALL_S = 0.25
-"""A single span without the GIL that is worth a line in the log."""
+"""A single span without the GIL from this length on is logged."""
 _WINDOW_S = 5.0
 _SHARE = 0.1
-"""Part of a window that went by waiting for the GIL, in spans however short, that is worth a line."""
+"""From this part of a window on, time spent waiting for the GIL in spans of any length is logged."""
 _STACK_FRAMES = 30
-"""Innermost frames of a stack that are shown."""
+"""The number of innermost frames in a logged stack."""
 _QUIET_S = 60.0
-"""Time between two lines."""
+"""At most one line of a kind in this time."""
 _OWN_WORK = 0.5
-"""Part of a span that the loop's thread computed itself, from which on it has itself to blame."""
+"""From this part of a span on that the loop's thread computed itself, it is the cause of the delay."""
 _IDLE_PROCESS = 0.5
-"""Part of a span that the process computed at all, below which the machine is to blame."""
+"""Below this part of a span that the process computed at all, the machine is the cause of the delay."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What is known at one beat of the loop's heart; all in seconds, of clocks that only move forward."""
+    """The measurements at one tick of the loop's timer, in seconds of monotonic clocks."""
 
     now_s: float
     late_s: float
-    """How much later than planned this beat came."""
+    """The delay of this tick."""
     other_late_s: float
-    """The most that the other heart has been late since the last beat."""
+    """The largest delay of the other timer since the last tick."""
     loop_cpu_s: float
     """CPU time of the loop's thread since the process started."""
     process_cpu_s: float
@@ -67,7 +67,7 @@ class Beat:
 
 
 class Starvation:
-    """Judges beats: the part without threads and clocks."""
+    """Decides whether a model held the GIL, from ticks alone: the part without threads and clocks."""
 
     def __init__(self, model_name: str) -> None:
         self._model_name = model_name
@@ -76,10 +76,10 @@ class Starvation:
         self._starved_s = 0.0
         self._throttle = Throttle(_QUIET_S)
         self.last_s = 0.0
-        """Of the span up to the last beat, what a model call took from everybody."""
+        """The part of the last span in which a model call held the GIL."""
 
     def beat(self, beat: Beat) -> str | None:
-        """A sentence for the log, or None when all is well, or was said less than a minute ago."""
+        """A sentence for the log, or None when there is nothing to log, or such a line is less than a minute old."""
         before, self._before = self._before, beat
         if before is None:
             self._window_from_s = beat.now_s
@@ -100,12 +100,12 @@ class Starvation:
         if complaint is None or self._throttle.admit(now_s=beat.now_s) is None:
             return None
         return (
-            f'{complaint}, and every stream stood still: set inference.isolation = "process"'
-            " (or holds_gil = True on the model, if it is yours)"
+            f'{complaint}, and every stream waited: set inference.isolation = "process"'
+            " (or, in a model of your own, holds_gil = True)"
         )
 
     def _starved(self, before: Beat, beat: Beat) -> float:
-        """Seconds of the span between two beats in which a model call kept the GIL from everybody."""
+        """Seconds between two ticks in which a model call held the GIL."""
         span_s = beat.now_s - before.now_s
         lost_s = min(beat.late_s, beat.other_late_s)
         ran = before.n_running or beat.n_running or beat.n_done != before.n_done
@@ -117,55 +117,55 @@ class Starvation:
 
 
 class Hold:
-    """Tells of the loop being held: the part without threads and clocks. One is told a minute, with its stack when that
-    was seen, and once more when it is over.
+    """Decides which holds of the loop are logged: the part without threads and clocks. Of each minute that is
+    the first hold, with its stack if the other thread saw it, and a second line at its end.
     """
 
     def __init__(self) -> None:
         self._throttle = Throttle(_QUIET_S)
-        self._is_told = False  # the hold that goes on now
+        self._is_logged = False  # the present hold
 
     def seen(self, now_s: float, held_s: float, late_s: float, own_s: float) -> str | None:
-        """From beside the loop, which has not come back for `held_s`: what to say in front of its stack, or None when
-        that stack would say nothing, or nothing new. `late_s`: how late the beat beside came itself; `own_s`: what the
-        loop's thread has computed meanwhile.
+        """On the other thread, when the loop has not run for `held_s`: the line to log before the stack, or None when
+        the stack would not explain the hold or has been logged. `late_s`: the delay of the other timer; `own_s`: CPU
+        time of the loop's thread during the hold.
         """
-        kept_waiting = late_s >= held_s / 2 and own_s < _OWN_WORK * held_s  # like the loop, by somebody else
-        if held_s < _STALL_S or self._is_told or kept_waiting or self._throttle.is_quiet(now_s=now_s):
+        kept_waiting = late_s >= held_s / 2 and own_s < _OWN_WORK * held_s  # both threads, by a third one
+        if held_s < _STALL_S or self._is_logged or kept_waiting or self._throttle.is_quiet(now_s=now_s):
             return None
-        self._is_told = True
+        self._is_logged = True
         more = and_more(self._throttle.admit(now_s=now_s) or 0)
         return f"the event loop has been held for {held_s:.2f} s{more}; its thread is at"
 
     def over(self, now_s: float, held_s: float, own_s: float, by_model: bool) -> str | None:
-        """From the loop, at every beat. `by_model`: the hold is told of by another name."""
-        is_told, self._is_told = self._is_told, False
-        if is_told and held_s >= _STALL_S:
-            return f"the event loop goes on after {held_s:.2f} s"
+        """On the loop, at every tick. `by_model`: the model held the GIL, and `Starvation` logs it."""
+        is_logged, self._is_logged = self._is_logged, False
+        if is_logged and held_s >= _STALL_S:
+            return f"the event loop continues after {held_s:.2f} s"
         if held_s < _STALL_S or by_model:
             return None
         n_left_out = self._throttle.admit(now_s=now_s)
         if n_left_out is None:
             return None
         return (
-            f"the event loop was held for {held_s:.2f} s, {own_s:.2f} s of which its own thread computed; for the rest"
-            f" the machine was too busy, or another thread had Python's lock{and_more(n_left_out)}"
+            f"the event loop was held for {held_s:.2f} s, of which its own thread computed {own_s:.2f} s; for the rest"
+            f" the machine was too busy, or another thread had the GIL{and_more(n_left_out)}"
         )
 
 
 class Watchdog:
-    """Watches one event loop while it serves. Made, started and stopped on the loop's thread."""
+    """Watches one event loop while it serves. `start` and `stop` belong to the loop's thread."""
 
     def __init__(self, model_name: str | None, calls: Callable[[], tuple[int, int]]) -> None:
-        """model_name: of a model on threads of this process; None: it runs elsewhere, and holds no GIL of ours. calls:
-        how many model calls run at this moment, and how many have ended so far; must be cheap.
+        """model_name: of a model on threads of this process; None: the model runs in other processes. calls: returns
+        the number of model calls that run now and of those that have ended; must be cheap.
         """
         self._starvation = Starvation(model_name) if model_name is not None else None
         self._calls = calls
         self.lag_s = Histogram(LATENCIES_S)
-        """By how much the beats of the loop's heart came late."""
+        """The delays of the loop's timer."""
         self.n_held = 0
-        """Beats that came `_STALL_S` late or more."""
+        """Ticks that were `_STALL_S` late or more."""
         self._loop_thread = 0
         self._loop_clock = 0
         self._planned_cpu_s = 0.0
@@ -185,7 +185,7 @@ class Watchdog:
         spawn_thread(self._beat_beside, "voxgate-watchdog", daemon=True, subsystem="watchdog")
 
     def stop(self) -> None:
-        """Harmless when it was never started, or twice."""
+        """Has no effect before `start`, or a second time."""
         self._stopped.set()
         if self._timer is not None:
             self._timer.cancel()
@@ -193,7 +193,7 @@ class Watchdog:
 
     @property
     def busy_s(self) -> float:
-        """CPU time of the loop's thread since it started; while the loop runs, from any thread."""
+        """CPU time of the loop's thread since it started. Any thread may read it while the loop runs."""
         return time.clock_gettime(self._loop_clock) if self._loop_clock else 0.0
 
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -206,7 +206,7 @@ class Watchdog:
         late_s = max(0.0, now_s - self._planned_s)
         self.lag_s.observe(late_s)
         self.n_held += late_s >= _STALL_S
-        # The other heart may still be waiting for the GIL that this one has just got.
+        # The other thread may still wait for the GIL that this one has just got.
         other_late_s, self._most_late_s = max(self._most_late_s, now_s - self._other_planned_s), 0.0
         if self._starvation is not None:
             complaint = self._starvation.beat(
@@ -241,10 +241,10 @@ class Watchdog:
     def _look(self, now_s: float, late_s: float) -> None:
         try:
             own_s = time.clock_gettime(self._loop_clock) - self._planned_cpu_s
-        except OSError:  # The thread is gone, and the loop with it.
+        except OSError:  # the thread has ended, and the loop with it
             return
         complaint = self._hold.seen(now_s, now_s - self._planned_s, late_s, own_s)
         frame = sys._current_frames().get(self._loop_thread)
         if complaint is not None and frame is not None:
-            # Where it is, and never what the variables hold.
+            # Only the lines of code, never the values of variables.
             logger.warning("%s:\n%s", complaint, "".join(traceback.format_stack(frame, _STACK_FRAMES)).rstrip())

@@ -133,7 +133,7 @@ class Service:
 
     @property
     def public_limits(self) -> dict[str, Any]:
-        """The limits that the `started` notice tells a client, by the names of their settings."""
+        """The limits in the `started` notice, by the names of their settings."""
         return {name: getattr(self.config.limits, name) for name in PUBLIC_LIMITS}
 
     async def start(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import re
 import threading
 import time
 import urllib.error
@@ -30,7 +29,6 @@ from voxgate.observe.metrics.reference import reference
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 DOCS = Path(__file__).parents[3] / "docs"
-PARTS = ("bucket", "sum", "count")
 
 
 class Scrape(dict[Sample, float]):
@@ -453,15 +451,3 @@ def test_the_series_of_all_routes_and_kinds_stay_few(serve):
         stream(server.url(route), start(interim_results=True), encode(bursts((0.5, 2), length_s=3)))
     # Tasks are counted for the whole process, with the subsystems of whatever tests ran before.
     assert len([name for name, _ in scrape(server) if "_task" not in name]) < 600
-
-
-def test_the_documents_name_no_metric_that_is_not_there():
-    names = {spec.name for spec in CATALOGUE}
-    names |= {f"{spec.name}_{part}" for spec in CATALOGUE if spec.kind == "histogram" for part in PARTS}
-    told = {
-        (page.relative_to(DOCS).as_posix(), name)
-        for page in DOCS.rglob("*.md")
-        for name in re.findall(r"\bvoxgate_[a-z_]*[a-z]\b", page.read_text(encoding="utf-8"))
-    }
-    assert len(told) > 50
-    assert {(page, name) for page, name in told if name not in names} == set()

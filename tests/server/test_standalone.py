@@ -1,4 +1,4 @@
-"""The process: what it prints, how it ends, and what it says when it cannot start."""
+"""One process: what it prints, how it ends, and what it says when it cannot start."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from pathlib import Path
 import pytest
 
 from helpers.wire import start, stream
-from voxgate.config import ServerSettings
-from voxgate.errors import ConfigError
-from voxgate.server.sockets import listen, reserve, url_of
 
 MODEL = """
 import voxgate
@@ -75,11 +72,11 @@ def test_serves_a_model_of_the_current_directory_until_a_signal(project, number)
 
 
 LOADING = {
-    "import": "print('loading', flush=True); time.sleep(3600)",
+    "import": "print('loading\\n', end='', flush=True); time.sleep(3600)",
     "make": """
 class Slow(voxgate.Model):
     def __init__(self):
-        print('loading', flush=True)
+        print('loading\\n', end='', flush=True)
         time.sleep(3600)
 """,
     # As a library does that waits in C: Python runs no handler there, and no signal interrupts it.
@@ -87,7 +84,7 @@ class Slow(voxgate.Model):
 import ctypes
 libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
 libc.pthread_mutex_lock(mutex)
-print('loading', flush=True)
+print('loading\\n', end='', flush=True)
 libc.pthread_mutex_lock(mutex)
 """,
 }
@@ -154,35 +151,6 @@ def test_a_port_that_is_taken(project):
     assert f"cannot listen on 127.0.0.1:{port}" in error
 
 
-def test_listen_bounds_what_the_kernels_hold():
-    with listen(ServerSettings(port=0, receive_buffer_bytes=20_000)) as sock:
-        with socket.create_connection(sock.getsockname()) as client, sock.accept()[0] as accepted:
-            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 40_000  # the kernel doubles it
-            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1440
-            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
-        assert url_of(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
-
-
-@pytest.mark.parametrize(
-    ("host", "where"),
-    [("192.0.2.1", "192.0.2.1:0"), ("2001:db8::1", "[2001:db8::1]:0"), ("[2001:db8::1]", "[2001:db8::1]:0")],
-)
-def test_listen_on_an_address_that_is_not_ours(host, where):
-    with pytest.raises(ConfigError, match=rf"cannot listen on {re.escape(where)}: "):
-        listen(ServerSettings(host=host, port=0))
-
-
-@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
-@pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_an_ipv6_address_may_stand_in_brackets_as_it_is_printed(host):
-    with listen(ServerSettings(host=host, port=0)) as sock:
-        assert url_of(sock) == f"http://[::1]:{sock.getsockname()[1]}"
-    with reserve(ServerSettings(host=host, port=0)) as sock:
-        assert sock.getsockname()[0] == "::1"
-
-
 @pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="the pipe's size cannot be set here")
 def test_a_log_that_nobody_reads_holds_nobody(project):
     reading, writing = os.pipe()
@@ -208,21 +176,3 @@ def test_a_log_that_nobody_reads_holds_nobody(project):
         assert process.wait(30) == 0
     os.close(reading)
     os.close(writing)
-
-
-FILES = """
-import resource, sys
-from voxgate.server.sockets import allow_files
-resource.setrlimit(resource.RLIMIT_NOFILE, (100, int(sys.argv[1])))
-allow_files(1000)
-print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-"""
-
-
-@pytest.mark.parametrize(("hard", "files", "warns"), [(4000, 2024, False), (500, 500, True)])
-def test_as_many_open_files_as_the_streams_need(hard, files, warns):
-    ended = subprocess.run(
-        [sys.executable, "-c", FILES, str(hard)], env=environment(), capture_output=True, text=True, check=True
-    )
-    assert int(ended.stdout) == files
-    assert ("may only open 500 files" in ended.stderr) is warns

@@ -1,4 +1,4 @@
-"""The end of a server: nobody new comes in, who is there may finish, and it is over in time."""
+"""The end of a server: it accepts no new streams, open sessions may finish, and it is over in time."""
 
 from __future__ import annotations
 
