@@ -17,7 +17,7 @@ from voxgate.protocol.closing import LOST, Close, CloseReason
 from voxgate.protocol.events import Active, Draining, Error, Finished, Inactive, Segment, Started
 from voxgate.protocol.requests import Flush, KeepAlive, Stop
 from voxgate.session.endpoint import Departure, Rejected
-from voxgate.session.inbox import INBOX_BYTES, INBOX_MAX_BYTES
+from voxgate.session.inbox import INBOX_MAX_BYTES
 from voxgate.session.routes.base import Runner
 
 DISCONNECT = Stop(disconnect=True)
@@ -126,10 +126,10 @@ def test_a_client_that_does_not_read_is_held_back() -> None:
             endpoint = MemoryEndpoint()
             endpoint.reads.clear()
             session = stage.session(endpoint)
-            n_messages = 2 * INBOX_BYTES // 640
+            n_messages = 2 * INBOX_MAX_BYTES // 3200  # more than is ever read ahead, however long this takes
             messages: list[Any] = []
             for _ in range(n_messages):
-                messages += [bytes(640), Flush()]
+                messages += [bytes(3200), Flush()]
             endpoint.say(start(), *messages, DISCONNECT)
             await until(lambda: bool(stage.context.streams))
             (running,) = stage.context.streams
@@ -142,7 +142,7 @@ def test_a_client_that_does_not_read_is_held_back() -> None:
             endpoint.reads.set()
             await session
             segments = [event for event in endpoint.events if isinstance(event, Segment)]
-            assert sum(event.output["count"] for event in segments) == n_messages * 320
+            assert sum(event.output["count"] for event in segments) == n_messages * 1600
 
     run(main())
 
