@@ -3,25 +3,28 @@ from __future__ import annotations
 import pytest
 
 from voxgate import errors
+from voxgate.protocol.closing import CloseReason
 
 WIRE = [
-    (errors.VoxgateError, "internal", None),
-    (errors.InvalidMessage, "invalid_message", None),
-    (errors.NotStarted, "not_started", None),
-    (errors.InvalidStart, "invalid_start", None),
-    (errors.StreamTimeout, "timeout", 1008),
-    (errors.Unauthorized, "unauthorized", 1008),
-    (errors.Overloaded, "overloaded", 1013),
-    (errors.InferenceError, "inference_failed", None),
-    (errors.InternalError, "internal", 1011),
+    (errors.VoxgateError, "internal", False),
+    (errors.InvalidMessage, "invalid_message", False),
+    (errors.NotStarted, "not_started", False),
+    (errors.InvalidStart, "invalid_start", False),
+    (errors.StreamTimeout, "timeout", True),
+    (errors.Unauthorized, "unauthorized", True),
+    (errors.Overloaded, "overloaded", True),
+    (errors.InferenceError, "inference_failed", False),
+    (errors.InternalError, "internal", True),
 ]
 
 
-@pytest.mark.parametrize(("error", "code", "close_code"), WIRE, ids=lambda value: getattr(value, "__name__", None))
-def test_codes_on_the_wire(error: type[errors.VoxgateError], code: str, close_code: int | None) -> None:
-    assert (error.code, error.close_code) == (code, close_code)
+@pytest.mark.parametrize(("error", "code", "is_fatal"), WIRE, ids=lambda value: getattr(value, "__name__", None))
+def test_codes_on_the_wire(error: type[errors.VoxgateError], code: str, is_fatal: bool) -> None:
+    assert (error.code, error.is_fatal) == (code, is_fatal)
     assert issubclass(error, errors.VoxgateError)
     assert str(error("what came")) == "what came"
+    if is_fatal:
+        assert CloseReason(code).value == code
 
 
 def test_settings_errors_are_one_family() -> None:
@@ -60,3 +63,7 @@ class Odd(Exception):
 )
 def test_the_text_of_any_exception(error: BaseException, text: str) -> None:
     assert errors.text_of(error) == text
+
+
+def test_the_text_of_a_bug_is_always_the_same() -> None:
+    assert str(errors.InternalError()) == errors.INTERNAL_ERROR == "Internal server error"

@@ -35,7 +35,7 @@ ALLOWED = {
         "service",
         "vad",
     },
-    "endpoints": {"", "config", "errors", "protocol", "runtime", "service", "session"},
+    "endpoints": {"", "config", "errors", "observe", "protocol", "runtime", "service", "session"},
     "server": {"_native", "config", "endpoints", "errors", "protocol", "runtime", "service"},
     "recordings": set(),
     "client": {"audio", "errors", "observe", "protocol", "runtime"},
@@ -112,6 +112,26 @@ def test_arrows(path):
             assert target == room or target in ALLOWED[room], f"{room or 'voxgate'} must not import {module}"
         elif library in DOORS:
             assert room in DOORS[library], f"{room} must not import {library}"
+
+
+# Who may import the JSON of the native wire. Besides the rooms below, `inference/engine/trial.py` uses its check of a
+# model's output.
+JSON_ROOMS = {"endpoints", "client", "load", "cli", "manual", "server", "protocol"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_only_the_edge_knows_json(path):
+    if room_of(path) in JSON_ROOMS or path.relative_to(SOURCE).as_posix() == "inference/engine/trial.py":
+        return
+    assert "voxgate.protocol.json_codec" not in imported(path)
+    names = {"check_output", "encode_event", "encode_request", "parse_event", "parse_request"}
+    assert not {module for module in imported_names(path) if module in {f"voxgate.protocol.{name}" for name in names}}
+
+
+def imported_names(path: Path) -> set[str]:
+    """Every name that the file imports from a module, as `module.name`."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
 
 
 def test_native_modules_import_nothing_of_ours_in_python():

@@ -1,8 +1,7 @@
-"""One hierarchy of errors. Every error knows its wire code and its close code.
+"""One hierarchy of errors. Every error has a code, and says whether it ends the stream.
 
-The text of an error is meant for whoever caused it: it says what was expected and what came, and never holds a
-credential, a stack or a path of the server. What may be told to the client is told by :attr:`VoxgateError.code` and
-``str(error)``; whether the connection survives is told by :attr:`VoxgateError.close_code`.
+The text of an error addresses the person who caused it: it says what was expected and what came, and never contains a
+credential, a stack or a path of the server. A client gets :attr:`VoxgateError.code` and ``str(error)``.
 """
 
 from __future__ import annotations
@@ -25,6 +24,9 @@ __all__ = [
     "WeightsError",
 ]
 
+INTERNAL_ERROR: Final = "Internal server error"
+"""The text a client gets for a bug of the server or of a model. The log has the stack."""
+
 MAX_SHOWN_CHARACTERS: Final = 80
 """The longest quotation of a value in an error."""
 
@@ -35,8 +37,8 @@ class VoxgateError(Exception):
     code: ClassVar[str] = "internal"
     """The ``code`` of the error event."""
 
-    close_code: ClassVar[int | None] = None
-    """The websocket close code that follows the event; None when the connection stays."""
+    is_fatal: ClassVar[bool] = False
+    """The stream closes after the event, with the `CloseReason` of the same code."""
 
 
 class InvalidMessage(VoxgateError):
@@ -58,26 +60,26 @@ class InvalidStart(VoxgateError):
 
 
 class StreamTimeout(VoxgateError):
-    """No start, no message or no end within its time. The connection closes with 1008."""
+    """No start, no message or no end within its time. The connection closes."""
 
     code = "timeout"
-    close_code = 1008
+    is_fatal = True
 
 
 class Unauthorized(VoxgateError):
-    """No token, or a bad one, where it was due in the first start. The connection closes with 1008."""
+    """The first start has no token, or a bad one. The connection closes."""
 
     code = "unauthorized"
-    close_code = 1008
+    is_fatal = True
 
 
 class Overloaded(VoxgateError):
-    """The server has too much to do for this stream, or for this call. The connection closes with 1013, except when a
-    single call found no room in the queue: then the error stands in place of its result and the stream goes on.
+    """The server is too busy for this stream, or for this call. The connection closes, except when a single call found
+    no room in the queue: then the error replaces its result and the stream goes on.
     """
 
     code = "overloaded"
-    close_code = 1013
+    is_fatal = True
 
 
 class InferenceError(VoxgateError):
@@ -87,14 +89,14 @@ class InferenceError(VoxgateError):
 
 
 class InternalError(VoxgateError):
-    """A bug of ours or of a model. The stack belongs in the log, not on the wire. The connection closes with 1011,
-    except when a single inference failed: then the error stands in place of its result and the stream goes on.
+    """A bug of the server or of a model. The stack belongs in the log, not on the wire. The connection closes, except
+    when a single inference failed: then the error replaces its result and the stream goes on.
     """
 
     code = "internal"
-    close_code = 1011
+    is_fatal = True
 
-    def __init__(self, text: str = "Internal server error") -> None:
+    def __init__(self, text: str = INTERNAL_ERROR) -> None:
         super().__init__(text)
 
 
@@ -111,8 +113,8 @@ class WeightsError(ConfigError):
 
 
 def text_of(error: BaseException) -> str:
-    """What `str(error)` says, as it can be encoded in UTF-8. Never raises: the class may be a model's own, and then its
-    `__str__` may fail, or say what no text may hold.
+    """`str(error)` as text that UTF-8 can encode. Never raises: a model's own class may have a `__str__` that fails or
+    returns lone surrogates.
     """
     try:
         return str(error).encode("utf-8", "replace").decode()
@@ -121,7 +123,7 @@ def text_of(error: BaseException) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as JSON, cut to what an error may quote."""
+    """`value` as JSON, cut to MAX_SHOWN_CHARACTERS."""
     if isinstance(value, int) and abs(value) >= 10**MAX_SHOWN_CHARACTERS:
         return f"an integer of {value.bit_length()} bits"  # str() of a huge int is slow, and refused beyond a limit
     if isinstance(value, str):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from helpers.json_machine import receive
 from voxgate.config import LimitsSettings
+from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.machine import Reply, SessionMachine
 from voxgate.vad.config import VadConfig
 
@@ -15,7 +17,7 @@ EDGE = re.compile(r'^\s*(\w+) -> (\w+) \[on="([\w ]+)"', re.MULTILINE)
 FORMAT = '{"channels":1,"sample_rate":16000,"bit_depth":16,"is_float":false}'
 START = f'{{"request":"start","format":{FORMAT}}}'
 STOP = '{"request":"stop"}'
-LIMITS = LimitsSettings(message_bytes=1024, invalid_messages=3)
+LIMITS = LimitsSettings(invalid_messages=3)
 INPUTS: dict[str, list[str | bytes]] = {
     "start": [START],
     "audio": [b"\0\0"],
@@ -26,7 +28,6 @@ INPUTS: dict[str, list[str | bytes]] = {
     "bad": ["{"],
     "bad_start": ['{"request":"start","format":' + FORMAT.replace("16000", "16") + "}"],
     "too_many": ["{"] * LIMITS.invalid_messages,
-    "too_long": [bytes(LIMITS.message_bytes + 1)],
 }
 WAYS: dict[str, list[str | bytes]] = {
     "NO_START": [],
@@ -48,15 +49,17 @@ def edges_of_the_machine() -> set[tuple[str, str, str]]:
     """What changes the state, or asks for more than an answer."""
     edges = set()
     for state, way in WAYS.items():
-        for name in [*INPUTS, "timeout"]:
+        for name in [*INPUTS, "too_long", "timeout"]:
             machine = SessionMachine(LIMITS, VadConfig())
             for message in way:
-                machine.receive(message)
+                receive(machine, message)
             assert state_of(machine) == state
             if name == "timeout":
                 actions = machine.receive_timeout(machine.timeout_kind)
+            elif name == "too_long":
+                actions = machine.receive_close(Close(CloseReason.TOO_LARGE))
             else:
-                actions = [action for message in INPUTS[name] for action in machine.receive(message)]
+                actions = [action for message in INPUTS[name] for action in receive(machine, message)]
             if state_of(machine) != state or any(not isinstance(action, Reply) for action in actions):
                 edges.add((state, name, state_of(machine)))
     return edges

@@ -98,11 +98,11 @@ def fuzz(data: bytes) -> None:
         damaged = encoded[: source.integer(0, len(encoded))] if source.flag() else encoded
         subprotocols.append(source.pick((TOKEN_SUBPROTOCOL, "voxgate.v1", "")) + damaged)
     address = source.pick(ADDRESSES)
-    peer = GATE.peer(address, source.flag(), headers)
+    peer = GATE.client(address, source.flag(), headers)
     if address is not None and not address.startswith(("10.", "192.168.1.7", "::1", "::ffff:10.")):
         named = [value for name, value in headers if name == b"x-forwarded-for"]
         assert (
-            GATE.peer(address, False, [item for item in headers if item[0] != b"x-forwarded-for"]).address
+            GATE.client(address, False, [item for item in headers if item[0] != b"x-forwarded-for"]).address
             == peer.address
         ), f"a stranger at {address} is believed: {named}"
     hosts = [host_of(value) for name, value in headers if name == b"host"]
@@ -115,7 +115,7 @@ def fuzz(data: bytes) -> None:
         said = [value.partition(b" ")[2].strip() for name, value in headers if name == b"authorization"]
         assert token.encode() in said or any(name.startswith(TOKEN_SUBPROTOCOL) for name in subprotocols)
     origins = [value for name, value in headers if name == b"origin"]
-    allowed = GATE.allows_origin(headers, peer)
+    allowed = GATE.allows_origin(peer)
     if not origins:
         assert allowed
     elif allowed:

@@ -13,10 +13,12 @@ import pytest
 from helpers.raw import BINARY, Raw, frame, upgrade
 from helpers.wire import Client, refused, start
 from voxgate.config import SETTINGS
-from voxgate.manual.answers import CLOSES, REFUSALS, wire_errors
+from voxgate.endpoints.refusals import STATUSES
+from voxgate.endpoints.websocket import CLOSE_CODES
+from voxgate.manual.answers import CLOSES, REFUSALS, close_code_of, wire_errors
 from voxgate.manual.limits import LIMITS, limits
 from voxgate.observe.metrics import tally
-from voxgate.service.admission import RETRY_S
+from voxgate.service.admission import RETRY_S, RefusalKind
 
 ROOT = Path(__file__).parents[2]
 SOURCE = "".join(
@@ -61,7 +63,8 @@ def test_every_label_of_the_metrics_is_there():
 
 
 def test_every_refusal_of_the_source_is_there():
-    found = {(int(status), code) for status, code in re.findall(r'Refusal\(\s*(\d{3}), "(\w+)"', SOURCE)}
+    kinds = re.findall(r'Refusal\(\s*RefusalKind\.(\w+),\s*"(\w+)"', SOURCE)
+    found = {(STATUSES[RefusalKind[kind]], code) for kind, code in kinds}
     found.add((503, "not_ready"))  # and `draining`: the reason stands in a variable there
     found.add((503, "draining"))
     assert {(refusal.status, refusal.code) for refusal in REFUSALS} == found
@@ -75,16 +78,14 @@ def test_every_other_status_of_the_source_is_there():
 
 
 def test_every_close_code_of_the_source_is_there():
-    written = {int(code) for code in re.findall(r"(?:Close|_close)\((1\d{3})", SOURCE)}
     named = {int(code) for code in re.findall(r"^[A-Z_]+ = (10[01]\d)$", SOURCE, re.MULTILINE)}
-    raised = {kind.close_code for kind in wire_errors()} - {None}
     protocol_errors = {1002, 1007}  # of the library that reads frames
-    assert {close.code for close in CLOSES} == written | named | raised | protocol_errors
+    assert {close.code for close in CLOSES} == set(CLOSE_CODES.values()) | named | protocol_errors
 
 
 def test_who_is_told_and_who_is_not():
     told = {close.code for close in CLOSES if close.told}
-    assert told == {kind.close_code for kind in wire_errors()} - {None}
+    assert told == {close_code_of(kind) for kind in wire_errors()} - {None}
 
 
 def test_the_contract_says_the_same():
@@ -97,7 +98,7 @@ def test_the_contract_says_the_same():
     for kind in wire_errors():
         row = re.search(rf"^\| `{kind.code}` \|.*\| (.*) \|$", errors, re.MULTILINE)
         assert row, kind
-        assert (f"closes with {kind.close_code}" in row[1]) is (kind.close_code is not None)
+        assert (f"closes with {close_code_of(kind)}" in row[1]) is (close_code_of(kind) is not None)
     codes = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", closes, re.MULTILINE) for code in row.split(", ")}
     assert codes == {close.code for close in CLOSES}
     told = set()
@@ -153,7 +154,7 @@ def test_what_closes(serve, key):
         for message in messages:
             client.socket.send(message) if isinstance(message, list) else client.send(message)
         events = client.rest()
-    of_error = {kind.code: kind.close_code for kind in wire_errors()}
+    of_error = {kind.code: close_code_of(kind) for kind in wire_errors()}
     assert client.close_code == (row.close or of_error[row.error])
     assert {event["code"] for event in events} == ({row.error} if row.error else set())
     assert bool(events) is next(close.told for close in CLOSES if close.code == client.close_code)

@@ -8,15 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from helpers.json_machine import receive
 from voxgate.config import LimitsSettings
 from voxgate.errors import InternalError, InvalidStart, Unauthorized
+from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Error
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.machine import (
     Action,
     Audio,
     CheckToken,
-    Close,
     FinishSession,
     Flush,
     OpenSession,
@@ -25,7 +26,7 @@ from voxgate.protocol.machine import (
 )
 from voxgate.protocol.requests import Start, VadOptions
 
-LIMITS = LimitsSettings(message_bytes=1024, invalid_messages=3)
+LIMITS = LimitsSettings(invalid_messages=3)
 S16 = AudioFormat(1, 16000, 16, False)
 F32 = AudioFormat(2, 48000, 32, True)
 
@@ -40,9 +41,7 @@ class Vad:
 
 
 def make(**limits: Any) -> SessionMachine:
-    return SessionMachine(
-        LimitsSettings(**{"message_bytes": 1024, "invalid_messages": 3, **limits}), Vad(), "segmented"
-    )
+    return SessionMachine(LimitsSettings(**{"invalid_messages": 3, **limits}), Vad(), "segmented")
 
 
 def start(format: AudioFormat = S16, **fields: Any) -> str:
@@ -61,8 +60,7 @@ AUDIO_FIRST = Reply(Error("audio before any start: expected a start message firs
 STOP_FIRST = Reply(Error("stop before any start: expected a start message first", "not_started"))
 FLUSH_FIRST = Reply(Error("flush before any start: expected a start message first", "not_started"))
 INVALID = Reply(Error('request must be one of start, stop, flush, keep_alive, got "foo"', "invalid_message"))
-TOO_MANY = Close(1008, "too many invalid messages")
-TOO_BIG = Close(1009, "message larger than 1024 bytes")
+TOO_MANY = Close(CloseReason.INVALID, "too many invalid messages")
 BAD_START = start(AudioFormat(9, 16000, 16, False))
 BAD_START_REPLY = Reply(Error("format.channels must be 1..8, got 9", "invalid_start"))
 BAD_VAD = start(vad={"threshold": 1.5})
@@ -71,7 +69,7 @@ BAD_VAD_REPLY = Reply(Error("vad.threshold must be 0.01..0.99, got 1.5", "invali
 # Every conversation: the messages, and all actions that answer each.
 CONVERSATIONS: dict[str, list[tuple[str | bytes, list[Action]]]] = {
     "one session": [(start(), [OPEN]), (b"ab", [Audio(b"ab")]), (b"c", [Audio(b"c")]), (STOP, [FinishSession()])],
-    "stop and disconnect": [(start(), [OPEN]), (DISCONNECT, [FinishSession(), Close(1000, "")])],
+    "stop and disconnect": [(start(), [OPEN]), (DISCONNECT, [FinishSession(), Close(CloseReason.COMPLETED)])],
     "a new start after stop": [(start(), [OPEN]), (STOP, [FinishSession()]), (start(F32), [OpenSession(Start(F32))])],
     "audio after stop resumes with the last start": [
         (start(), [OPEN]),
@@ -96,11 +94,11 @@ CONVERSATIONS: dict[str, list[tuple[str | bytes, list[Action]]]] = {
         (b"", []),
         (start(), [OPEN]),
     ],
-    "stop with disconnect closes before any start": [(DISCONNECT, [Close(1000, "")]), (start(), [])],
+    "stop with disconnect closes before any start": [(DISCONNECT, [Close(CloseReason.COMPLETED)]), (start(), [])],
     "stop with disconnect closes after a bad start": [
         (BAD_START, [BAD_START_REPLY]),
         *[(b"a", [AUDIO_FIRST]), (b"a", []), (b"a", [])],
-        (DISCONNECT, [Close(1000, "")]),
+        (DISCONNECT, [Close(CloseReason.COMPLETED)]),
     ],
     "audio before any start is refused once until the next text message": [
         *[(b"a", [AUDIO_FIRST]), (b"a", []), (b"", []), (b"a", [])],
@@ -109,7 +107,12 @@ CONVERSATIONS: dict[str, list[tuple[str | bytes, list[Action]]]] = {
         *[(start(), [OPEN]), (b"a", [Audio(b"a")])],
     ],
     "flush": [(start(), [OPEN]), (FLUSH, [Flush()]), (FLUSH, [Flush()]), (STOP, [FinishSession()]), (FLUSH, [])],
-    "stop twice": [(start(), [OPEN]), (STOP, [FinishSession()]), (STOP, []), (DISCONNECT, [Close(1000, "")])],
+    "stop twice": [
+        (start(), [OPEN]),
+        (STOP, [FinishSession()]),
+        (STOP, []),
+        (DISCONNECT, [Close(CloseReason.COMPLETED)]),
+    ],
     "keep alive": [(start(), [OPEN]), (KEEP_ALIVE, []), (STOP, [FinishSession()]), (KEEP_ALIVE, [])],
     "empty audio is nothing": [
         (start(), [OPEN]),
@@ -154,15 +157,9 @@ CONVERSATIONS: dict[str, list[tuple[str | bytes, list[Action]]]] = {
         (BAD_START, [BAD_START_REPLY]),
         (b"a", [OPEN, Audio(b"a")]),
     ],
-    "text too large": [(start(), [OPEN]), (" " * 1025, [TOO_BIG]), (b"a", []), (STOP, []), (" " * 1025, [])],
-    "text too large in bytes": [("é" * 513, [TOO_BIG])],
-    "text of the limit": [(KEEP_ALIVE + " " * (1024 - len(KEEP_ALIVE)), [])],
-    "audio too large": [(start(), [OPEN]), (b"a" * 1025, [TOO_BIG]), (b"a", []), (b"a" * 1025, [])],
-    "audio too large before any start": [(b"a" * 1025, [TOO_BIG])],
-    "audio of the limit": [(start(), [OPEN]), (b"a" * 1024, [Audio(b"a" * 1024)])],
     "nothing after the end": [
         (start(), [OPEN]),
-        (DISCONNECT, [FinishSession(), Close(1000, "")]),
+        (DISCONNECT, [FinishSession(), Close(CloseReason.COMPLETED)]),
         (start(), []),
         (b"a", []),
         (b"", []),
@@ -176,7 +173,7 @@ CONVERSATIONS: dict[str, list[tuple[str | bytes, list[Action]]]] = {
 def test_conversation(conversation: list[tuple[str | bytes, list[Action]]]) -> None:
     protocol = make()
     for message, actions in conversation:
-        assert list(protocol.receive(message)) == actions
+        assert list(receive(protocol, message)) == actions
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
@@ -184,20 +181,20 @@ def test_the_fast_path_gives_the_same_session(conversation: list[tuple[str | byt
     protocol = make()
     for message, actions in conversation:
         if isinstance(message, str):
-            assert list(protocol.receive(message)) == actions
+            assert list(receive(protocol, message)) == actions
             continue
         was_open = protocol.open
         result = protocol.receive_audio(message)
-        assert (result is None) == (was_open and len(message) <= 1024)
+        assert (result is None) == was_open
         assert ([Audio(message)] if result is None else list(result)) == actions
 
 
 def test_the_default_is_eight_invalid_messages() -> None:
     protocol = SessionMachine(LimitsSettings(), Vad())
     for _ in range(7):
-        assert protocol.receive(JUNK) == (INVALID,)
+        assert receive(protocol, JUNK) == (INVALID,)
     assert not protocol.closed
-    assert protocol.receive(JUNK) == (INVALID, TOO_MANY)
+    assert receive(protocol, JUNK) == (INVALID, TOO_MANY)
     assert protocol.closed
 
 
@@ -208,27 +205,27 @@ def test_the_limits_are_those_of_the_settings() -> None:
         (AudioFormat(1, 7999, 16, False), "format.sample_rate must be 8000..16000 Hz, got 7999"),
         (AudioFormat(1, 44100, 16, False), "format.sample_rate must be 8000..16000 Hz, got 44100"),
     ]:
-        assert protocol.receive(start(format)) == (Reply(Error(text, "invalid_start")),)
-    assert protocol.receive(start(AudioFormat(2, 8000, 16, False))) != ()
+        assert receive(protocol, start(format)) == (Reply(Error(text, "invalid_start")),)
+    assert receive(protocol, start(AudioFormat(2, 8000, 16, False))) != ()
     assert protocol.open
 
 
 def test_state_as_the_shell_sees_it() -> None:
     protocol = make()
     assert (protocol.open, protocol.closed, protocol.start, protocol.timeout_kind) == (False, False, None, "start")
-    protocol.receive(KEEP_ALIVE)
-    protocol.receive(BAD_START)
+    receive(protocol, KEEP_ALIVE)
+    receive(protocol, BAD_START)
     assert protocol.timeout_kind == "start"
-    protocol.receive(start())
+    receive(protocol, start())
     assert (protocol.open, protocol.closed, protocol.start, protocol.timeout_kind) == (True, False, Start(S16), "idle")
-    protocol.receive(STOP)
+    receive(protocol, STOP)
     assert (protocol.open, protocol.closed, protocol.start, protocol.timeout_kind) == (False, False, Start(S16), "idle")
-    protocol.receive(DISCONNECT)
+    receive(protocol, DISCONNECT)
     assert (protocol.open, protocol.closed) == (False, True)
 
 
-START_TIMEOUT = (Reply(Error("no start within 10 s of connecting", "timeout")), Close(1008, "timeout"))
-IDLE_TIMEOUT = (Reply(Error("no message within 60 s", "timeout")), Close(1008, "timeout"))
+START_TIMEOUT = (Reply(Error("no start within 10 s of connecting", "timeout")), Close(CloseReason.TIMEOUT, "timeout"))
+IDLE_TIMEOUT = (Reply(Error("no message within 60 s", "timeout")), Close(CloseReason.TIMEOUT, "timeout"))
 
 
 def test_start_timeout() -> None:
@@ -240,9 +237,9 @@ def test_start_timeout() -> None:
 
 def test_a_start_timeout_that_comes_too_late_does_nothing() -> None:
     protocol = make()
-    protocol.receive(start())
+    receive(protocol, start())
     assert protocol.receive_timeout("start") == ()
-    protocol.receive(STOP)
+    receive(protocol, STOP)
     assert protocol.receive_timeout("start") == ()
     assert not protocol.closed
 
@@ -251,7 +248,7 @@ def test_a_start_timeout_that_comes_too_late_does_nothing() -> None:
 def test_idle_timeout(messages: list[str | bytes]) -> None:
     protocol = make()
     for message in messages:
-        protocol.receive(message)
+        receive(protocol, message)
     assert protocol.receive_timeout("idle") == IDLE_TIMEOUT
     assert protocol.closed
     assert not protocol.open
@@ -273,7 +270,7 @@ def test_unknown_route() -> None:
 
 def test_a_start_is_passed_on_whole() -> None:
     text = start(interim_results=True, trace_id="00-1", notices=True, token="t", vad={"threshold": 0.7})
-    (action,) = make().receive(text)
+    (action,) = receive(make(), text)
     assert action == OpenSession(Start(S16, True, "00-1", VadOptions(threshold=0.7), True, "t"))
     assert "'t'" not in repr(action)
 
@@ -282,7 +279,7 @@ def test_a_start_is_passed_on_whole() -> None:
 def test_nothing_a_client_sends_raises(messages: list[str | bytes]) -> None:
     protocol = make()
     for message in messages:
-        for action in protocol.receive(message):
+        for action in receive(protocol, message):
             assert isinstance(action, Action)
 
 
@@ -302,7 +299,7 @@ class Conversation(RuleBasedStateMachine):
 
     def say(self, text: str) -> tuple[Action, ...]:
         self.audio_refused = False
-        return self.protocol.receive(text)
+        return receive(self.protocol, text)
 
     def expect(self, actual: tuple[Action, ...], *expected: Action) -> None:
         assert actual == (() if self.closed else expected)
@@ -330,7 +327,7 @@ class Conversation(RuleBasedStateMachine):
             assert (result is None) == (self.open is not None)
             actual = (Audio(data),) if result is None else result
         else:
-            actual = self.protocol.receive(data)
+            actual = receive(self.protocol, data)
         if self.last is None:
             self.expect(actual, *([] if self.audio_refused else [AUDIO_FIRST]))
             self.audio_refused = True
@@ -342,7 +339,7 @@ class Conversation(RuleBasedStateMachine):
 
     @rule()
     def empty_audio(self) -> None:
-        self.expect(self.protocol.receive(b""), *([Audio(b"")] if self.open else []))
+        self.expect(receive(self.protocol, b""), *([Audio(b"")] if self.open else []))
 
     @rule(disconnect=st.booleans())
     def stop(self, disconnect: bool) -> None:
@@ -351,7 +348,7 @@ class Conversation(RuleBasedStateMachine):
             self.expect(actual, STOP_FIRST)
             return
         finish = [FinishSession()] if self.open else []
-        self.expect(actual, *finish, *([Close(1000, "")] if disconnect else []))
+        self.expect(actual, *finish, *([Close(CloseReason.COMPLETED)] if disconnect else []))
         self.open = None
 
     @rule()
@@ -372,9 +369,10 @@ class Conversation(RuleBasedStateMachine):
         self.n_invalid += not self.closed
         self.expect(actual, INVALID, *([TOO_MANY] if self.n_invalid == 3 else []))
 
-    @rule(message=st.sampled_from([" " * 1025, b"a" * 1025]))
-    def too_large(self, message: str | bytes) -> None:
-        self.expect(self.protocol.receive(message), TOO_BIG)
+    @rule()
+    def refused_by_the_wire(self) -> None:
+        close = Close(CloseReason.TOO_LARGE, "message larger than 1024 bytes")
+        self.expect(self.protocol.receive_close(close), close)
 
     @rule()
     def late_start_timeout(self) -> None:
@@ -397,70 +395,68 @@ TestConversation = Conversation.TestCase
 # Credentials in start
 
 
-UNAUTHORIZED = Close(1008, "unauthorized")
+UNAUTHORIZED = Close(CloseReason.UNAUTHORIZED, "unauthorized")
 
 
 def make_unauthorized(**limits: Any) -> SessionMachine:
-    return SessionMachine(
-        LimitsSettings(**{"message_bytes": 1024, "invalid_messages": 3, **limits}), Vad(), authorized=False
-    )
+    return SessionMachine(LimitsSettings(**{"invalid_messages": 3, **limits}), Vad(), authorized=False)
 
 
 def test_a_good_token_opens_the_session_and_is_asked_for_once():
     machine = make_unauthorized()
     assert not machine.authorized
-    assert machine.receive(start(token="abc")) == (CheckToken("abc"),)
+    assert receive(machine, start(token="abc")) == (CheckToken("abc"),)
     assert not machine.open
     assert machine.receive_verdict(None) == (OpenSession(Start(S16, token="abc")),)
     assert machine.authorized
     assert machine.open
     assert machine.receive_audio(b"ab") is None
-    assert machine.receive(start()) == (FinishSession(), OPEN)
-    assert machine.receive(start(token="other")) == (FinishSession(), OpenSession(Start(S16, token="other")))
+    assert receive(machine, start()) == (FinishSession(), OPEN)
+    assert receive(machine, start(token="other")) == (FinishSession(), OpenSession(Start(S16, token="other")))
 
 
 def test_a_bad_token_closes():
     machine = make_unauthorized()
-    machine.receive(start(token="abc"))
+    receive(machine, start(token="abc"))
     assert machine.receive_verdict(Unauthorized("bad")) == (Reply(Error("bad", "unauthorized")), UNAUTHORIZED)
     assert machine.closed
-    assert machine.receive(start(token="abc")) == ()
+    assert receive(machine, start(token="abc")) == ()
 
 
 def test_a_token_that_could_not_be_checked_closes():
     machine = make_unauthorized()
-    machine.receive(start(token="abc"))
-    assert machine.receive_verdict(InternalError("not now"))[-1] == Close(1011, "internal")
+    receive(machine, start(token="abc"))
+    assert machine.receive_verdict(InternalError("not now"))[-1] == Close(CloseReason.INTERNAL, "internal")
 
 
 @pytest.mark.parametrize("message", [start(), STOP, DISCONNECT, FLUSH, b"ab"])
 def test_nothing_comes_before_the_token(message):
     machine = make_unauthorized()
-    reply, close = machine.receive(message)
+    reply, close = receive(machine, message)
     assert (reply.event.code, close) == ("unauthorized", UNAUTHORIZED)
     assert machine.closed
 
 
 def test_what_is_harmless_before_the_token():
     machine = make_unauthorized()
-    assert machine.receive(KEEP_ALIVE) == machine.receive(b"") == ()
-    assert machine.receive(JUNK) == (INVALID,)
-    assert machine.receive(start(token="abc")) == (CheckToken("abc"),)
+    assert receive(machine, KEEP_ALIVE) == receive(machine, b"") == ()
+    assert receive(machine, JUNK) == (INVALID,)
+    assert receive(machine, start(token="abc")) == (CheckToken("abc"),)
 
 
 def test_a_good_token_with_a_bad_start_is_not_asked_for_again():
     machine = make_unauthorized()
-    assert machine.receive(start(AudioFormat(99, 16000, 16, False), token="abc")) == (CheckToken("abc"),)
+    assert receive(machine, start(AudioFormat(99, 16000, 16, False), token="abc")) == (CheckToken("abc"),)
     [reply] = machine.receive_verdict(None)
     assert reply.event.code == "invalid_start"
     assert machine.timeout_kind == "start"
-    assert machine.receive(start()) == (OPEN,)
+    assert receive(machine, start()) == (OPEN,)
 
 
 def test_a_verdict_that_comes_after_its_time():
     machine = make_unauthorized()
-    machine.receive(start(token="abc"))
-    assert machine.receive_timeout("start")[-1] == Close(1008, "timeout")
+    receive(machine, start(token="abc"))
+    assert machine.receive_timeout("start")[-1] == Close(CloseReason.TIMEOUT, "timeout")
     assert machine.receive_verdict(None) == ()
     assert machine.receive_verdict(None) == ()
 
@@ -469,9 +465,9 @@ def test_verdicts_and_questions_take_turns():
     machine = make_unauthorized()
     with pytest.raises(AssertionError):
         machine.receive_verdict(None)
-    machine.receive(start(token="abc"))
+    receive(machine, start(token="abc"))
     with pytest.raises(AssertionError):
-        machine.receive(start(token="abc"))
+        receive(machine, start(token="abc"))
 
 
 def test_a_token_does_not_show():

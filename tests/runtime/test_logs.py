@@ -495,8 +495,7 @@ def test_between_sessions_lines_are_nobodys(serve, lines: Lines, monkeypatch: py
     receive = SessionMachine.receive
 
     def receive_and_tell(self: SessionMachine, message: Any) -> Any:
-        if isinstance(message, str):
-            logging.getLogger("voxgate.x").debug("%s", json.loads(message)["request"])
+        logging.getLogger("voxgate.x").debug("%s", message.__struct_config__.tag)
         return receive(self, message)
 
     monkeypatch.setattr(SessionMachine, "receive", receive_and_tell)

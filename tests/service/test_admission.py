@@ -7,7 +7,9 @@ import logging
 import pytest
 
 from voxgate.config import AuthSettings, LimitsSettings
-from voxgate.service.admission import Admission, Permit, Refusal
+from voxgate.endpoints.refusals import STATUSES
+from voxgate.service.admission import Admission, Permit, Refusal, RefusalKind
+from voxgate.service.client_info import UNKNOWN_CLIENT, ClientInfo
 
 
 class Load:
@@ -29,16 +31,16 @@ def make(pending_streams: int = 64, **limits) -> Admission:
 
 
 def admit(admission: Admission, address: str | None = "1.2.3.4", is_pending: bool = False) -> Permit:
-    permit = admission.admit(address, is_pending)
+    permit = admission.admit(ClientInfo(address), is_pending)
     assert isinstance(permit, Permit), permit
     return permit
 
 
 def refusal(admission: Admission, address: str | None = "1.2.3.4", is_pending: bool = False) -> tuple[int, str]:
-    refusal = admission.admit(address, is_pending)
+    refusal = admission.admit(ClientInfo(address), is_pending)
     assert isinstance(refusal, Refusal)
     assert refusal.retry_after_s is not None
-    return refusal.status, refusal.reason
+    return STATUSES[refusal.kind], refusal.reason
 
 
 def test_nobody_is_let_in_while_it_is_not_ready():
@@ -103,13 +105,13 @@ def test_they_never_have_more_than_a_quarter_of_the_server(streams, most):
 def test_refusals_are_counted_and_logged_once_in_a_while(caplog):
     caplog.set_level(logging.INFO)
     admission = make()
-    full = Refusal(503, "streams", "server full: 2 streams are open", 5)
+    full = Refusal(RefusalKind.UNAVAILABLE, "streams", "server full: 2 streams are open", 5)
     for _ in range(1000):
         admission.record(full)
-        admission.record(Refusal(404, "not_found", "nothing at /a\nb" + "c" * 1000))
+        admission.record(Refusal(RefusalKind.NOT_FOUND, "not_found", "nothing at /a\nb" + "c" * 1000))
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
-    assert lines[0] == "refused a connection with 503 (streams): 'server full: 2 streams are open'"
+    assert lines[0] == "refused a connection (streams): 'server full: 2 streams are open'"
     assert "\n" not in lines[1]
     assert len(lines[1]) < 300
     assert admission.refused == {"streams": 1000, "not_found": 1000}
@@ -122,7 +124,7 @@ def test_refusals_are_counted_and_logged_once_in_a_while(caplog):
 def test_those_turned_away_together_do_not_come_back_together():
     admission = make(streams=1)
     admit(admission)
-    assert len({admission.admit("a").retry_after_s for _ in range(200)}) > 3
+    assert len({admission.admit(ClientInfo("a")).retry_after_s for _ in range(200)}) > 3
 
 
 # Overload
@@ -133,7 +135,7 @@ def test_nobody_is_let_in_while_calls_wait_too_long():
     admit(admission)
     admission._load.queue_wait_s = 1.5
     assert refusal(admission) == (503, "queue_wait")
-    assert admission.admit("a").text == "calls wait 1.5 s for the model"
+    assert admission.admit(ClientInfo("a")).text == "calls wait 1.5 s for the model"
 
 
 def test_nobody_is_let_in_while_the_buffers_are_full():
@@ -147,7 +149,7 @@ def test_nobody_is_let_in_while_the_buffers_are_full():
 def fill(admission: Admission, most: int = 10_000) -> int:
     """Lets in whoever may come; how many that are."""
     for number in range(most):
-        if isinstance(admission.admit(None), Refusal):
+        if isinstance(admission.admit(UNKNOWN_CLIENT), Refusal):
             return number
     return most
 
@@ -162,7 +164,7 @@ def test_from_half_of_the_wait_on_there_are_as_many_streams_as_can_be_borne():
     permits = [admit(admission) for _ in range(100)]
     admission._load.queue_wait_s = 0.6
     assert refusal(admission) == (503, "queue_wait")
-    assert admission.admit("a").text == "as many streams are open as the model keeps up with"
+    assert admission.admit(ClientInfo("a")).text == "as many streams are open as the model keeps up with"
     for permit in permits[:8]:
         permit.release()
     assert admission.streams == 92
@@ -179,7 +181,7 @@ def test_while_the_wait_grows_they_become_fewer_and_while_it_falls_they_do_not()
         for _ in range(20):
             assert refusal(admission) == (503, "queue_wait")
             admission._clock.now_s += 0.1
-        bearable.append(round(admission._bearable))
+        bearable.append(round(admission._max_served))
     assert bearable == [93, 86, 80, 80, 80]
 
 
@@ -198,7 +200,7 @@ def test_when_calls_wait_no_longer_there_may_slowly_be_more():
     n_small = 0
     for _ in range(20):
         admission._clock.now_s += 0.1
-        n_small += isinstance(admission.admit(None), Permit)
+        n_small += isinstance(admission.admit(UNKNOWN_CLIENT), Permit)
     assert n_small < 10
 
 
@@ -227,8 +229,8 @@ def test_what_was_learned_does_not_hinder_who_comes_when_all_are_gone():
 def test_one_stream_is_one_stream():
     admission = make(streams=1)
     admit(admission)
-    assert admission.admit("a").text == "server full: 1 stream is open"
+    assert admission.admit(ClientInfo("a")).text == "server full: 1 stream is open"
     admission = make(streams_per_address=1, streams=8, pending_streams=1)
     admit(admission, "a", is_pending=True)
-    assert admission.admit("a").text == "1 stream is open from this address"
-    assert admission.admit("b", is_pending=True).text == "1 stream has not brought a token yet"
+    assert admission.admit(ClientInfo("a")).text == "1 stream is open from this address"
+    assert admission.admit(ClientInfo("b"), is_pending=True).text == "1 stream has not brought a token yet"

@@ -17,25 +17,31 @@ from helpers.raw import Raw
 from helpers.wire import PAUSE, STOP, Client, bursts, encode, pieces, start
 from voxgate import InferenceError, Model
 from voxgate.audio.decoder import StreamDecoder
-from voxgate.endpoints.asgi import WebSocket
+from voxgate.endpoints.websocket import WebSocket
 from voxgate.inference.engine.base import Job, State
 from voxgate.protocol.events import Segment
 from voxgate.server.http import HttpProtocol
 from voxgate.server.websocket import WebSocketProtocol
+from voxgate.session.backlog import Backlog
+from voxgate.session.inbox import Inbox
 from voxgate.session.record import SessionRecord
 from voxgate.session.routes.base import RouteHandler
 from voxgate.session.routes.calls import ModelCall
 from voxgate.session.routes.reorder import PendingReply, ReorderBuffer
 from voxgate.session.routes.segment_metrics import SegmentMetrics
 from voxgate.session.send_queue import SendQueue
-from voxgate.session.session import Connection
+from voxgate.session.session import Session
+from voxgate.session.timers import Timers
 
 OWN = (
     *(
         SessionRecord,
         SegmentMetrics,
         ModelCall,
-        Connection,
+        Backlog,
+        Inbox,
+        Session,
+        Timers,
         Job,
         SendQueue,
         ReorderBuffer,
@@ -249,7 +255,7 @@ def test_no_calls_are_made_for_a_client_that_does_not_read(serve):
     with Raw(server.port, receive_buffer_bytes=65_536).open("/api/v1/segmented") as client:
         client.say(start(vad=vad), *pieces(encode(bursts(*bursts_s, length_s=27.5)), 3200), STOP)
         (connection,) = server.service.connections
-        until(lambda: connection._runner is not None and connection._runner.pending == 18)
+        until(lambda: connection._handler is not None and connection._handler.pending == 18)
         model.go_on.set()
         until(lambda: connection._send_queue.is_full and not server.service.scheduler.pending)
         # Two were asked for at once; one more may be in the kernel, one in the socket's buffer, one on its way there.

@@ -1,4 +1,4 @@
-"""What is said leaves in order, with the close frame last, however slowly the client reads."""
+"""Events leave in order, with the close last, however slowly the client reads."""
 
 from __future__ import annotations
 
@@ -6,34 +6,41 @@ import asyncio
 
 from voxgate.config import LimitsSettings
 from voxgate.observe.metrics import Tally
-from voxgate.protocol.machine import Close
+from voxgate.protocol.closing import Close, CloseReason
 from voxgate.session.send_queue import SendQueue, utf8_bytes
+
+TIMEOUT = Close(CloseReason.TIMEOUT, "timeout")
 
 
 class Slow:
-    """A client that takes one event each time it is told to."""
+    """A client that takes one message each time that the test lets it."""
 
     def __init__(self) -> None:
-        self.taken: list[str | tuple[int, str]] = []
+        self.taken: list[str | bytes | Close] = []
         self.reads = asyncio.Semaphore(0)
 
-    async def send(self, text: str) -> None:
+    async def send(self, message: str | bytes) -> None:
         await self.reads.acquire()
-        self.taken.append(text)
+        self.taken.append(message)
 
-    async def close(self, code: int, reason: str) -> None:
-        self.taken.append((code, reason))
+    async def close(self, close: Close) -> None:
+        self.taken.append(close)
 
 
-def run(limits: LimitsSettings, scenario) -> Tally:
+def run(limits: LimitsSettings, scenario, n_events: int | None = None) -> Tally:
+    """`n_events`: how many there are; by default one for each message that was sent."""
+
     async def main() -> Tally:
         tally, sink, n_sent = Tally(), Slow(), []
-        outbox = SendQueue(sink, limits, tally, lambda: n_sent.append(len(sink.taken)))
-        writing = asyncio.create_task(outbox.write())
+        queue = SendQueue(sink, limits, tally, lambda: n_sent.append(len(sink.taken)))
+        writing = asyncio.create_task(queue.write())
         await asyncio.sleep(0)
-        await scenario(outbox, sink, writing)
+        await scenario(queue, sink, writing)
         await writing
-        assert n_sent == list(range(1, len(sink.taken)))
+        if n_events is None:
+            assert n_sent == list(range(1, len(sink.taken)))
+        else:
+            assert len(n_sent) == n_events
         return tally
 
     return asyncio.run(main())
@@ -45,12 +52,12 @@ async def turns() -> None:
 
 
 def test_everything_leaves_in_order_and_the_close_frame_last():
-    async def scenario(outbox, sink, writing):
-        outbox.put("a")
+    async def scenario(queue, sink, writing):
+        queue.put(("a",))
         await turns()
-        outbox.put("grüße")
-        outbox.close(Close(1008, "timeout"))
-        outbox.put("c")
+        queue.put(("grüße",))
+        queue.close(TIMEOUT)
+        queue.put(("c",))
         sink.reads.release()
         await turns()
         assert sink.taken == ["a"]
@@ -58,57 +65,73 @@ def test_everything_leaves_in_order_and_the_close_frame_last():
         sink.reads.release()
         sink.reads.release()
         await turns()
-        assert sink.taken == ["a", "grüße", "c", (1008, "timeout")]
+        assert sink.taken == ["a", "grüße", "c", TIMEOUT]
 
     tally = run(LimitsSettings(), scenario)
     assert (tally.text_out, tally.text_out_bytes) == (3, 1 + 7 + 1)
 
 
 def test_bounds_come_in_pairs():
-    async def scenario(outbox, sink, writing):
+    async def scenario(queue, sink, writing):
         seen = []
         for _ in range(5):  # one is in the sink's hands, four wait
-            outbox.put("x")
+            queue.put(("x",))
             await turns()
-            seen.append((len(outbox), outbox.is_full, outbox.has_room))
+            seen.append((len(queue), queue.is_full, queue.has_room))
         for _ in range(3):
             sink.reads.release()
             await turns()
-            seen.append((len(outbox), outbox.is_full, outbox.has_room))
+            seen.append((len(queue), queue.is_full, queue.has_room))
         assert seen == [
             *((0, False, True), (1, False, True), (2, False, False), (3, False, False), (4, True, False)),
             *((3, False, False), (2, False, False), (1, False, True)),
         ]
         sink.reads.release()
         sink.reads.release()
-        outbox.close(Close(1000, ""))
+        queue.close(Close(CloseReason.COMPLETED))
 
     run(LimitsSettings(unsent_events=4), scenario)
 
 
 def test_bytes_are_bounded_too():
-    async def scenario(outbox, sink, writing):
-        outbox.put("x" * 23)
+    async def scenario(queue, sink, writing):
+        queue.put(("x" * 23,))
         await turns()  # in the sink's hands now, and counted until the sink has taken it
-        outbox.put("€" * 333 + "x")  # 1000 bytes of UTF-8
-        assert not outbox.is_full
-        outbox.put("x")
-        assert outbox.is_full
+        queue.put(("€" * 333 + "x",))  # 1000 bytes of UTF-8
+        assert not queue.is_full
+        queue.put(("x",))
+        assert queue.is_full
         for _ in range(2):
             sink.reads.release()
         await turns()
-        assert outbox.has_room
+        assert queue.has_room
         sink.reads.release()
         await turns()
-        outbox.put("é" * 255)
-        assert outbox.has_room
-        outbox.put("é")
-        assert not outbox.has_room
+        queue.put(("é" * 255,))
+        assert queue.has_room
+        queue.put(("é",))
+        assert not queue.has_room
         sink.reads.release()
         sink.reads.release()
-        outbox.close(Close(1000, ""))
+        queue.close(Close(CloseReason.COMPLETED))
 
     run(LimitsSettings(unsent_bytes=1024), scenario)
+
+
+def test_an_event_of_several_messages_counts_once():
+    async def scenario(queue, sink, writing):
+        queue.put(("x",))
+        await turns()
+        queue.put(("head", b"body"))
+        assert len(queue) == 1
+        for _ in range(3):
+            sink.reads.release()
+        queue.close(TIMEOUT)
+        await turns()
+        assert sink.taken == ["x", "head", b"body", TIMEOUT]
+
+    tally = run(LimitsSettings(), scenario, n_events=2)
+    assert (tally.text_out, tally.text_out_bytes, tally.binary_out, tally.binary_out_bytes) == (2, 5, 1, 4)
 
 
 def test_bytes_on_the_wire():

@@ -1,4 +1,4 @@
-"""The page that a browser gets, and what it asks of the server beside the streams. Plain data: the app sends it."""
+"""The web page, and the description of the server that it fetches."""
 
 from __future__ import annotations
 
@@ -7,34 +7,38 @@ import typing
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from voxgate import __version__
 from voxgate.config import VadSettings
+from voxgate.protocol.machine import ROUTES
 from voxgate.protocol.requests import VadOptions
+from voxgate.service.entry import Entry
+from voxgate.service.service import Service
 
-if TYPE_CHECKING:
-    from voxgate.service.service import Service
-
-__all__ = ["HEADERS", "INDEX", "Asset", "describe", "is_known", "load_assets"]
+__all__ = ["HEADERS", "INDEX", "Asset", "Page", "describe", "is_known", "load_assets"]
 
 INDEX: Final = "index.html"
 
-# Nothing but what comes from here: no inline script or style, no frame around it, no form, no plug-in. The streams are
+# Everything comes from this server: no inline script or style, no frame, no form, no plug-in. The streams are
 # websockets of the same origin, which 'self' covers.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; worker-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-#: Sent with everything of the page.
+#: Sent with every file of the page.
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": _POLICY,
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Kept, but asked for each time: a page and a server of different versions must not meet.
+    # Cached, but revalidated each time: a page and a server of different versions must not meet.
     "Cache-Control": "no-cache",
 }
 
@@ -55,7 +59,7 @@ class Asset(NamedTuple):
 
 
 def load_assets() -> dict[str, Asset]:
-    """Every file of the page by its name: read once, never looked for on the disk by a name that a client gives."""
+    """Every file of the page by its name. Read once: a client's path is never looked up on the disk."""
     assets = {}
     for entry in (files("voxgate") / "web").iterdir():
         content_type = _CONTENT_TYPES.get(PurePosixPath(entry.name).suffix)
@@ -66,15 +70,39 @@ def load_assets() -> dict[str, Asset]:
 
 
 def is_known(asset: Asset, if_none_match: str | None) -> bool:
-    """Whether the client has this very version: the value of its If-None-Match header, None when it sent none."""
+    """Whether the client has this version. `if_none_match`: that header of the request, None when it has none."""
     if if_none_match is None:
         return False
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return asset.etag in tags or "*" in tags
 
 
+class Page:
+    """The page and its description of the server. Each method answers some paths."""
+
+    def __init__(self, service: Service, entry: Entry) -> None:
+        self._service = service
+        self._entry = entry
+        self._assets = load_assets()
+
+    async def asset(self, request: Request) -> Response:
+        """A file of the page, by its name. HTTPException 404 for an unknown one."""
+        found = self._assets.get(request.path_params.get("file", INDEX))
+        if found is None:
+            raise HTTPException(404)
+        headers = {**HEADERS, "ETag": found.etag}
+        if is_known(found, request.headers.get("If-None-Match")):
+            return Response(status_code=304, headers=headers)
+        return Response(found.body, headers=headers, media_type=found.content_type)
+
+    async def info(self, request: Request) -> Response:
+        """``GET /api/v1/info``."""
+        routes: dict[str, str | None] = {route: self._entry.why_unserved(route) for route in ROUTES}
+        return JSONResponse(describe(self._service, routes), headers={"Cache-Control": "no-store"})
+
+
 def describe(service: Service, routes: Mapping[str, str | None]) -> dict[str, Any]:
-    """What ``GET /api/v1/info`` says. `routes`: each route, and why it is not served (None: it is)."""
+    """The body of ``GET /api/v1/info``. `routes`: each route, and why it is not served (None: it is)."""
     return {
         "name": "voxgate",
         "version": __version__,
@@ -92,7 +120,7 @@ def describe(service: Service, routes: Mapping[str, str | None]) -> dict[str, An
 
 
 def _vad_options(service: Service) -> dict[str, dict[str, Any]]:
-    """What a client may tune: the names from the wire, the ranges and texts from the settings."""
+    """The options a client may tune: the names from the wire, the ranges and texts from the settings."""
     hints = typing.get_type_hints(VadSettings, include_extras=True)
     types = typing.get_type_hints(VadOptions)
     options = {}

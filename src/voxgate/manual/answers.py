@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from voxgate import errors
-from voxgate.endpoints.asgi import AUTH_UNAVAILABLE
+from voxgate.endpoints.websocket import CLOSE_CODES
 from voxgate.errors import VoxgateError
+from voxgate.protocol.closing import CloseReason
 from voxgate.service.admission import RETRY_S
+from voxgate.service.entry import AUTH_UNAVAILABLE
 
-__all__ = ["CLOSES", "REFUSALS", "Close", "Refused", "wire_errors"]
+__all__ = ["CLOSES", "REFUSALS", "Close", "Refused", "close_code_of", "wire_errors"]
 
 
 class Refused(NamedTuple):
@@ -79,6 +81,11 @@ CLOSES: Final = (
     Close(1013, "overloaded; this version never closes for it, it refuses new streams instead", True,
           "yes, with a pause"),
 )  # fmt: skip
+
+
+def close_code_of(kind: type[VoxgateError]) -> int | None:
+    """The close code of the native wire that follows an error; None: the connection stays."""
+    return CLOSE_CODES[CloseReason(kind.code)] if kind.is_fatal else None
 
 
 def wire_errors() -> list[type[VoxgateError]]:

@@ -13,9 +13,9 @@ from voxgate.errors import VoxgateError
 from voxgate.protocol.tokens import MAX_TOKEN_BYTES
 from voxgate.server.closing import CLOSE_MAX_S, CLOSE_TIMEOUT_S, DISCARD_BYTES
 from voxgate.server.http import PIPELINED_REQUESTS, REQUEST_BYTES
-from voxgate.session.session import INBOX_BYTES, INBOX_MAX_BYTES
+from voxgate.session.inbox import INBOX_BYTES, INBOX_MAX_BYTES
 
-from .answers import CLOSES, REFUSALS, wire_errors
+from .answers import CLOSES, REFUSALS, close_code_of, wire_errors
 
 __all__ = ["LIMITS", "Limit", "limits"]
 
@@ -196,7 +196,9 @@ def _answer(limit: Limit) -> str:
 def _close_of(limit: Limit) -> int | None:
     kind = next((kind for kind in wire_errors() if kind.code == limit.error), None)
     # An error that stands in place of a result closes nothing.
-    return None if kind is None or "in place of" in limit.effect or limit.keys[0].startswith("inf") else kind.close_code
+    if kind is None or "in place of" in limit.effect or limit.keys[0].startswith("inf"):
+        return None
+    return close_code_of(kind)
 
 
 _REFUSALS: Final = """\
@@ -262,10 +264,11 @@ def _closes() -> list[str]:
 
 
 def _closing(kind: type[VoxgateError]) -> str:
-    if kind.close_code is None:
+    code = close_code_of(kind)
+    if code is None:
         return ""
     in_place = kind.code in ("internal", "overloaded")
-    return f"{kind.close_code}" + (", unless it stands in place of a result" if in_place else "")
+    return f"{code}" + (", unless it stands in place of a result" if in_place else "")
 
 
 def _about(kind: type[VoxgateError]) -> str:

@@ -1,41 +1,37 @@
-"""The session machine of one connection, without I/O: messages in, actions out.
+"""The session machine of one client, without I/O: typed requests and audio in, actions out.
 
-The machine knows no socket, no clock, no model and no loop. The shell around it gives it every message in the order of
-arrival and carries out the actions in the order they are returned::
+The machine parses nothing and knows no wire, clock, model or event loop. A shell gives it everything that arrives, in
+order, and carries out the actions in the order they are returned::
 
-    for action in protocol.receive(message):
+    for action in machine.receive(request):
         ...
 
-The states before the end: no start yet (a token may be due first, or being looked at); a session is open; stopped (no
-session, but a format is known). What an action asks of the shell:
+    actions = machine.receive_audio(data)
+    if actions is None:
+        runner.feed(data)           # the common case: audio of an open session
+
+The states before the end are: no start yet (the machine may wait for a token first, or for its verdict), a session is
+open, and stopped (no session, but a format is known). The actions are:
 
 =============== ========================================================================================
-CheckToken      find out whether the token is good, and tell the machine with ``receive_verdict`` before anything else
+CheckToken      check the token, and call ``receive_verdict`` before anything else
 OpenSession     open a session; its times start at 0
 Audio           feed these bytes to the open session
 Flush           close the open segment now; the session goes on
-FinishSession   end the session: everything owed for it is sent before the next action is carried out
+FinishSession   end the session: send all its results before the next action
 Reply           send this event
-Close           everything replied so far leaves first, then the close frame; an open session is abandoned
+Close           send everything that waits, then close the stream; an open session is abandoned
 =============== ========================================================================================
 
-The fast path: nearly every message is audio of an open session, and needs no action. A shell asks first::
+A machine made with ``authorized=False`` accepts nothing before a start with a valid token. The shell checks the token,
+and may take its time.
 
-    if isinstance(message, bytes) and protocol.receive_audio(message) is None:
-        runner.feed(message)        # the common case: no action, just feed it
+The shell owns the timers. ``timeout_kind`` names the one that runs: ``"start"`` from connecting until the first valid
+start (nothing else resets it), then ``"idle"``, which every message resets. The idle timer must stand still while the
+shell does not read (back-pressure) and while a finishing session waits for results: a client that waits is never closed
+for waiting. When a timer fires, the shell calls ``receive_timeout``; a timer that fires too late does nothing.
 
-or calls ``receive`` for everything and pays for one tuple and one struct. Both give the same session.
-
-A machine that is made with ``authorized=False`` takes nothing but a start with a good token first. Only the shell can
-tell which are good, and it may take its time.
-
-Timers belong to the shell. ``timeout_kind`` says which one runs: ``"start"`` from connecting until the first valid
-start (nothing else resets it), then ``"idle"``, reset by every message. The idle timer must stand still while the shell
-is not reading (back-pressure) and while a finishing session is still owed results: a client that waits is never closed
-for waiting. When a timer fires, ``receive_timeout`` says what to do; one that fires too late, for a state that is gone,
-does nothing.
-
-One machine belongs to one connection and is used by one thread at a time.
+One machine belongs to one client and is used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -46,10 +42,10 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from voxgate.errors import InvalidMessage, InvalidStart, NotStarted, StreamTimeout, Unauthorized, VoxgateError
+from voxgate.errors import InvalidStart, NotStarted, StreamTimeout, Unauthorized, VoxgateError
+from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Error, Event
 from voxgate.protocol.formats import check_format
-from voxgate.protocol.json_codec import parse_request
 from voxgate.protocol.requests import KeepAlive, Request, Start, Stop, VadOptions
 
 __all__ = [
@@ -74,7 +70,7 @@ ROUTES: Final[tuple[Route, ...]] = typing.get_args(Route)
 
 
 class CheckToken(Struct, frozen=True, gc=False):
-    """Find out whether `token` is good, and call ``receive_verdict``. The only action of its message."""
+    """Check `token`, and call ``receive_verdict``. Always the only action."""
 
     token: str
 
@@ -83,13 +79,13 @@ class CheckToken(Struct, frozen=True, gc=False):
 
 
 class OpenSession(Struct, frozen=True):
-    """Open a session as `start` asks: its format is supported and its options are in range."""
+    """Open a session. The format of `start` is supported and its options are in range."""
 
     start: Start
 
 
 class Audio(Struct, frozen=True, gc=False):
-    """Feed `data` to the open session: any length, cut anywhere; nothing is to be done when it is empty."""
+    """Feed `data` to the open session: any length, cut anywhere."""
 
     data: bytes
 
@@ -99,20 +95,13 @@ class Flush(Struct, frozen=True, gc=False):
 
 
 class FinishSession(Struct, frozen=True, gc=False):
-    """End the open session: send everything that is owed for it, then go on to the next action."""
+    """End the open session: send all its results, then go on to the next action."""
 
 
 class Reply(Struct, frozen=True):
     """Send `event`."""
 
     event: Event
-
-
-class Close(Struct, frozen=True, gc=False):
-    """Close the websocket with `code` and `reason` (at most 123 bytes). Always the last action."""
-
-    code: int
-    reason: str
 
 
 Action: TypeAlias = CheckToken | OpenSession | Audio | Flush | FinishSession | Reply | Close
@@ -122,7 +111,7 @@ _FINISH: Final = FinishSession()
 
 
 class Limits(typing.Protocol):
-    """What the machine must know of the settings; the `limits` section of config.Config has all of it."""
+    """The settings that the machine needs, a part of config.LimitsSettings."""
 
     @property
     def channels(self) -> int: ...
@@ -130,8 +119,6 @@ class Limits(typing.Protocol):
     def min_sample_rate(self) -> int: ...
     @property
     def max_sample_rate(self) -> int: ...
-    @property
-    def message_bytes(self) -> int: ...
     @property
     def start_timeout_s(self) -> float: ...
     @property
@@ -143,7 +130,7 @@ class Limits(typing.Protocol):
 
 
 def longest_segment_s(limits: Limits, n_channels: int) -> float:
-    """How long a segment of a stream may be, whatever is asked for."""
+    """The longest segment, in seconds, that a stream of `n_channels` may ask for."""
     return max(1.0, limits.segment_audio_s / n_channels)
 
 
@@ -151,7 +138,7 @@ class VadDefaults(typing.Protocol):
     """The server's voice-activity settings (vad.VadConfig)."""
 
     def merged(self, options: VadOptions, /) -> object:
-        """The settings with a client's options over them; raises InvalidStart for one that is out of range."""
+        """The settings with a client's options over them. Raises InvalidStart for an option out of range."""
 
 
 class _State(Enum):
@@ -162,30 +149,23 @@ class _State(Enum):
 
 
 class SessionMachine:
-    """The session machine of one connection. See the module's text for how to drive it.
-
-    ``route`` does not change what the machine does (options that mean nothing on a route are checked and passed on
-    alike); it is kept for who opens the sessions.
-    """
+    """The state of one client. The module's text says how to drive it."""
 
     def __init__(
         self, limits: Limits, vad: VadDefaults, route: Route = "segmented", *, authorized: bool = True
     ) -> None:
-        """`authorized`: no token is due, or the upgrade brought a good one."""
+        """`authorized`: the client needs no token any more. ValueError for an unknown route."""
         if route not in ROUTES:
             raise ValueError(f"route must be one of {', '.join(ROUTES)}, got {route!r}")
         self.route: Final = route
         self._limits = limits
         self._vad = vad
-        self._message_bytes = limits.message_bytes
         self._state = _State.NO_START
         self._start: Start | None = None
         self._n_invalid = 0
-        self._audio_refused = False  # since the last text message
+        self._audio_refused = False  # since the last request
         self._authorized = authorized
         self._unchecked: Start | None = None
-
-    # What the shell may ask
 
     @property
     def open(self) -> bool:
@@ -194,17 +174,17 @@ class SessionMachine:
 
     @property
     def closed(self) -> bool:
-        """Close was returned; every further message and timeout is ignored."""
+        """Close was returned; the machine ignores everything from now on."""
         return self._state is _State.CLOSED
 
     @property
     def authorized(self) -> bool:
-        """No token is due any more."""
+        """The client needs no token any more."""
         return self._authorized
 
     @property
     def timeout_kind(self) -> Literal["start", "idle"]:
-        """Which timer runs now."""
+        """The timer that runs now."""
         return "start" if self._state is _State.NO_START else "idle"
 
     @property
@@ -212,36 +192,22 @@ class SessionMachine:
         """The last valid start; None before the first."""
         return self._start
 
-    # What comes in
-
-    def receive(self, message: str | bytes) -> tuple[Action, ...]:
-        """One message: text is a request, bytes are audio. Never raises for anything a client can send."""
-        if not isinstance(message, str):
-            actions = self.receive_audio(message)
-            return (Audio(message),) if actions is None else actions
+    def receive(self, request: Request) -> tuple[Action, ...]:
+        """One request. Raises nothing for any request a client can make."""
         if self._state is _State.CLOSED:
             return ()
         self._audio_refused = False
-        if self._is_too_long(message):
-            return self._close_too_big()
         try:
-            return self._receive_request(parse_request(message))
-        except InvalidMessage as error:
-            self._n_invalid += 1
-            if self._n_invalid < self._limits.invalid_messages:
-                return self._fail(error)
-            return (*self._fail(error), self._close(1008, "too many invalid messages"))
+            return self._receive_request(request)
         except VoxgateError as error:
             return self._fail(error)
 
     def receive_audio(self, data: bytes) -> tuple[Action, ...] | None:
-        """One binary message. None: feed `data` to the open session, nothing else is to be done.
+        """Audio. None: feed `data` to the open session; there is nothing else to do.
 
-        A message without bytes is no audio: it opens nothing, and is no error in any state. Audio that finds no session
-        and cannot open one gets one error; further audio gets no reply until the next text message.
+        Empty data opens nothing, and is no error in any state. Audio without a session, and without a start to resume,
+        gets one error; further audio gets no reply until the next request.
         """
-        if len(data) > self._message_bytes:
-            return () if self._state is _State.CLOSED else self._close_too_big()
         if self._state is _State.OPEN:
             return None
         if not data or self._state is _State.CLOSED:
@@ -256,10 +222,25 @@ class SessionMachine:
         self._state = _State.OPEN
         return (OpenSession(self._start), Audio(data))
 
+    def receive_invalid(self, error: VoxgateError) -> tuple[Action, ...]:
+        """A message that the wire could not parse. It counts toward `limits.invalid_messages`."""
+        if self._state is _State.CLOSED:
+            return ()
+        self._audio_refused = False
+        self._n_invalid += 1
+        actions = self._fail(error)
+        if self._n_invalid < self._limits.invalid_messages or self.closed:
+            return actions
+        return (*actions, self._close(CloseReason.INVALID, "too many invalid messages"))
+
+    def receive_close(self, close: Close) -> tuple[Action, ...]:
+        """The wire refuses the client, for example for a message that is too large."""
+        return () if self._state is _State.CLOSED else (self._close(close.reason, close.text),)
+
     def receive_verdict(self, error: VoxgateError | None) -> tuple[Action, ...]:
-        """What has become of a CheckToken. `error`: why the token is not taken; None: it is good."""
+        """The result of a CheckToken. `error`: why the token is refused; None: it is valid."""
         start, self._unchecked = self._unchecked, None
-        if self._state is _State.CLOSED:  # its time was up meanwhile
+        if self._state is _State.CLOSED:  # a timeout came first
             return ()
         if start is None:
             raise AssertionError("no token was to be checked")
@@ -280,8 +261,6 @@ class SessionMachine:
         else:
             text = f"no message within {self._limits.idle_timeout_s:g} s"
         return self._fail(StreamTimeout(text))
-
-    # The machine
 
     def _receive_request(self, request: Request) -> tuple[Action, ...]:
         if not self._authorized:
@@ -308,7 +287,7 @@ class SessionMachine:
         return (CheckToken(request.token),)
 
     def _receive_start(self, start: Start) -> tuple[Action, ...]:
-        # All checks come first: a bad start leaves a running session, and the format that audio resumes with, alone.
+        # Every check comes first: a bad start changes neither the open session nor the format that audio resumes with.
         limits = self._limits
         check_format(start.format, limits.channels, limits.min_sample_rate, limits.max_sample_rate)
         if start.vad is not None:
@@ -328,22 +307,12 @@ class SessionMachine:
     def _receive_stop(self, stop: Stop) -> tuple[Action, ...]:
         actions: tuple[Action, ...] = (_FINISH,) if self._state is _State.OPEN else ()
         self._state = _State.STOPPED
-        return (*actions, self._close(1000, "")) if stop.disconnect else actions
+        return (*actions, self._close(CloseReason.COMPLETED)) if stop.disconnect else actions
 
     def _fail(self, error: VoxgateError) -> tuple[Action, ...]:
         reply = Reply(Error(str(error), error.code))
-        if error.close_code is None:
-            return (reply,)
-        return (reply, self._close(error.close_code, error.code))
+        return (reply, self._close(CloseReason(error.code), error.code)) if error.is_fatal else (reply,)
 
-    def _is_too_long(self, text: str) -> bool:
-        if len(text) * 4 <= self._message_bytes:  # a character is at most 4 bytes of UTF-8
-            return False
-        return len(text) > self._message_bytes or len(text.encode("utf-8", "surrogatepass")) > self._message_bytes
-
-    def _close_too_big(self) -> tuple[Action, ...]:
-        return (self._close(1009, f"message larger than {self._message_bytes} bytes"),)
-
-    def _close(self, code: int, reason: str) -> Close:
+    def _close(self, reason: CloseReason, text: str = "") -> Close:
         self._state = _State.CLOSED
-        return Close(code, reason)
+        return Close(reason, text)

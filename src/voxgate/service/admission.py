@@ -1,7 +1,6 @@
-"""Who is let in now: the limits before the upgrade, and the refusals that say so.
+"""Which clients the server accepts now, under its limits and its load, and the refusals for the others.
 
-Everything here belongs to the loop's thread and is done in microseconds: a server that is full must not be brought
-down by those it turns away.
+Everything here belongs to the loop's thread and takes microseconds: refusing clients must not bring down a full server.
 """
 
 from __future__ import annotations
@@ -11,68 +10,86 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Final, NamedTuple, Protocol
 
 from voxgate.config import AuthSettings, LimitsSettings
 from voxgate.runtime.throttle import Throttle, and_more
+from voxgate.service.client_info import ClientInfo
 
-__all__ = ["Admission", "Load", "Permit", "Refusal"]
+__all__ = ["Admission", "Load", "Permit", "Refusal", "RefusalKind"]
 
 logger = logging.getLogger("voxgate.service.admission")
 
 RETRY_S: Final = (4, 9)
-"""Those who were turned away together should not come back together."""
+"""A range, so that clients refused together do not come back together."""
 
 NEAR: Final = 0.5
-"""At this part of the longest queue wait the model has about as many streams as it keeps up with."""
+"""At this fraction of the longest queue wait, the model has about as many streams as it keeps up with."""
 
 SETTLE_S: Final = 2.0
-"""A stream weighs nothing before somebody has spoken on it: so long nothing is seen of what was changed."""
+"""A stream causes no load before somebody speaks on it: a change shows its effect after this time."""
 
 CUT: Final = 0.93
-"""To this part of the streams that are there their number is to fall while the wait grows ..."""
+"""While the wait grows, the number of streams has to fall to this fraction of the open ones ..."""
 
 GROWTH: Final = 0.05
-"""... and by this part (but at least one) it may grow in `SETTLE_S` while calls hardly wait."""
+"""... and while calls hardly wait, it may grow by this fraction (but at least by one) in `SETTLE_S`."""
 
 REPORT_EVERY_S: Final = 5.0
 """Log lines about refusals of one reason are this far apart."""
 
 
-class Refusal(NamedTuple):
-    """Why a connection is not taken."""
+class RefusalKind(Enum):
+    """What a client can do about a refusal. Each wire has a status for each kind."""
 
-    status: int
-    """Of HTTP."""
+    UNAUTHENTICATED = auto()
+    """Send a valid token."""
+    FORBIDDEN = auto()
+    NOT_FOUND = auto()
+    MISDIRECTED = auto()
+    """Use another name for the server."""
+    TOO_MANY = auto()
+    """Close some of its own streams."""
+    NOT_SERVED = auto()
+    """Use another route, or a server with another model."""
+    UNAVAILABLE = auto()
+    """Come back later."""
+
+
+class Refusal(NamedTuple):
+    """Why the server does not accept a client."""
+
+    kind: RefusalKind
     reason: str
-    """A constant for programs: the `code` of the answer, and a label of metrics. Never what a client chose."""
+    """A constant for programs: the `code` of the response, and a label of metrics. Never a client's own text."""
     text: str
     """For people."""
     retry_after_s: int | None = None
 
 
 class Load(Protocol):
-    """What the server has to do already."""
+    """The load of the server, as admission sees it."""
 
     @property
     def not_ready(self) -> str | None:
-        """Why no new stream should come; None when one may."""
+        """Why the server accepts no new stream; None when it does."""
 
     @property
     def draining_until_s(self) -> float | None:
-        """None: the server does not shut down."""
+        """When draining ends; None: the server does not shut down."""
 
     @property
     def queue_wait_s(self) -> float:
-        """Seconds that calls wait for the model at the moment."""
+        """How long calls wait for the model at the moment, in seconds."""
 
     @property
     def buffered_audio_is_full(self) -> bool:
-        """No more audio should come before some is worked off."""
+        """The audio that waits for the model has reached its limit."""
 
 
 class Permit:
-    """A connection that was let in. Given back with `release`, exactly once."""
+    """The place of an accepted client. `release` must be called exactly once."""
 
     __slots__ = ("_address", "_admission", "_is_pending")
 
@@ -83,11 +100,11 @@ class Permit:
 
     @property
     def is_pending(self) -> bool:
-        """Its token is due, and not known to be good."""
+        """The client needs a token, and none is known to be valid yet."""
         return self._is_pending
 
     def confirm(self) -> None:
-        """Its token is good. Harmless when that was known before."""
+        """The token of the client is valid. Does nothing when that was known before."""
         if self._is_pending:
             self._is_pending = False
             self._admission._count_pending(self._address, -1)
@@ -98,7 +115,7 @@ class Permit:
 
 
 class Admission:
-    """Counts the connections, and lets in as many as the limits allow."""
+    """Counts clients, and accepts as many as the limits and the load allow."""
 
     def __init__(
         self, limits: LimitsSettings, auth: AuthSettings, load: Load, clock: Callable[[], float] = time.monotonic
@@ -109,21 +126,22 @@ class Admission:
         self._clock = clock
         self._of_address: Counter[str] = Counter()
         self._pending_of_address: Counter[str] = Counter()
-        self._bearable = float("inf")  # streams
+        self._max_served = float("inf")  # streams
         self._looked_s = self._cut_s = float("-inf")
         self._cut_at_wait_s = 0.0
         self._throttle = Throttle(REPORT_EVERY_S, clock=clock)
         self.streams = 0
-        """Connections that are let in."""
+        """Accepted clients."""
         self.pending = 0
-        """Those of them whose token is not known to be good yet."""
+        """Accepted clients whose token is not known to be valid yet."""
         self.refused: Counter[str] = Counter()
-        """Connections that were not let in since the start, by reason."""
+        """Refused clients since the start, by reason."""
 
-    def admit(self, address: str | None, is_pending: bool = False) -> Permit | Refusal:
-        """`address`: what is counted as one client, None for one that is not known. `is_pending`: a token is due, and
-        not known to be good yet.
+    def admit(self, client: ClientInfo, is_pending: bool = False) -> Permit | Refusal:
+        """Counts clients with the same address together, and those without one not at all. `is_pending`: the client
+        needs a token, and none is known to be valid yet.
         """
+        address = client.address
         refusal = self._why_not(address, is_pending)
         if refusal is not None:
             return refusal
@@ -133,66 +151,73 @@ class Admission:
         return Permit(self, address, is_pending)
 
     def why_closed(self) -> Refusal | None:
-        """Why nobody at all would be let in now; None: somebody would. Nothing is counted."""
+        """Why the server would refuse any client now; None: it would not. Counts nothing."""
         return self._why_not(None, False)
 
     def record(self, refusal: Refusal) -> None:
-        """Counts a refusal, and logs it unless one of the same reason was logged just now."""
+        """Counts a refusal, and logs it unless one of the same reason was logged within `REPORT_EVERY_S`."""
         self.refused[refusal.reason] += 1
         n_left_out = self._throttle.admit(refusal.reason)
         if n_left_out is None:
             return
-        # Its text may hold what a client chose, line feeds included.
+        # The text may contain a client's own, line feeds included.
         text = f"{refusal.text!r:.200}{and_more(n_left_out)}"
-        logger.info("refused a connection with %d (%s): %s", refusal.status, refusal.reason, text)
+        logger.info("refused a connection (%s): %s", refusal.reason, text)
 
     def _why_not(self, address: str | None, is_pending: bool) -> Refusal | None:
         limits = self._limits
         if (not_ready := self._load.not_ready) is not None:
             reason = "not_ready" if self._load.draining_until_s is None else "draining"
-            return Refusal(503, reason, f"not ready: {not_ready}", _soon())
+            return Refusal(RefusalKind.UNAVAILABLE, reason, f"not ready: {not_ready}", _soon())
         if self.streams >= limits.streams:
-            return Refusal(503, "streams", f"server full: {_streams(limits.streams, 'is', 'are')} open", _soon())
+            return Refusal(
+                RefusalKind.UNAVAILABLE,
+                "streams",
+                f"server full: {_streams(limits.streams, 'is', 'are')} open",
+                _soon(),
+            )
         if address is not None and self._of_address[address] >= limits.streams_per_address:
             text = f"{_streams(limits.streams_per_address, 'is', 'are')} open from this address"
-            return Refusal(429, "streams_per_address", text, _soon())
+            return Refusal(RefusalKind.TOO_MANY, "streams_per_address", text, _soon())
         if is_pending:
             max_of_address = max(1, self._max_pending // 4)
             if address is not None and self._pending_of_address[address] >= max_of_address:
                 has = _streams(max_of_address, "of this address has", "of this address have")
                 text = f"{has} not brought a token yet"
-                return Refusal(429, "pending_streams", text, _soon())
+                return Refusal(RefusalKind.TOO_MANY, "pending_streams", text, _soon())
             if self.pending >= self._max_pending:
                 text = f"{_streams(self._max_pending, 'has', 'have')} not brought a token yet"
-                return Refusal(503, "pending_streams", text, _soon())
+                return Refusal(RefusalKind.UNAVAILABLE, "pending_streams", text, _soon())
         return self._why_overloaded()
 
     def _why_overloaded(self) -> Refusal | None:
         if self._load.buffered_audio_is_full:
             text = f"more than {self._limits.total_buffered_audio_s:g} s of audio wait for the model"
-            return Refusal(503, "buffered_audio", text, _soon())
+            return Refusal(RefusalKind.UNAVAILABLE, "buffered_audio", text, _soon())
         wait_s = self._load.queue_wait_s
         self._learn(wait_s)
         if wait_s >= self._limits.queue_wait_s:
-            return Refusal(503, "queue_wait", f"calls wait {wait_s:.2g} s for the model", _soon())
-        if self.streams >= self._bearable:
-            return Refusal(503, "queue_wait", "as many streams are open as the model keeps up with", _soon())
+            return Refusal(RefusalKind.UNAVAILABLE, "queue_wait", f"calls wait {wait_s:.2g} s for the model", _soon())
+        if self.streams >= self._max_served:
+            return Refusal(
+                RefusalKind.UNAVAILABLE, "queue_wait", "as many streams are open as the model keeps up with", _soon()
+            )
         return None
 
     def _learn(self, wait_s: float) -> None:
-        """How many streams the model bears, from what their calls wait. To look at the wait alone would be too late:
-        while it is short everybody would come in, and be felt when they all speak.
+        """Adjusts how many streams the model can serve, from how long their calls wait. The wait alone tells too late:
+        while it is short every client would be accepted, and the load would come when they all speak.
         """
         now_s = self._clock()
         looked_s, self._looked_s = self._looked_s, now_s
         if wait_s >= self._limits.queue_wait_s * NEAR:
             if now_s >= self._cut_s + SETTLE_S:
                 if wait_s >= self._cut_at_wait_s or now_s >= self._cut_s + 2 * SETTLE_S:
-                    self._bearable = max(1.0, CUT * min(self._bearable, self.streams))
+                    self._max_served = max(1.0, CUT * min(self._max_served, self.streams))
                 self._cut_s, self._cut_at_wait_s = now_s, wait_s
-        elif self.streams >= CUT * self._bearable:  # otherwise nothing is known about more
+        elif self.streams >= CUT * self._max_served:  # otherwise nothing is known about more
             part_s = min(now_s - looked_s, SETTLE_S) / SETTLE_S
-            self._bearable += max(1.0, GROWTH * self._bearable) * part_s
+            self._max_served += max(1.0, GROWTH * self._max_served) * part_s
 
     def _count(self, address: str | None, change: int) -> None:
         self.streams += change

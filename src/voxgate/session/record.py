@@ -1,106 +1,93 @@
-"""What is said about one session beside its results: its id, its trace, and its line in the log when it is over."""
+"""The record of one session: its id, its trace, and its line in the log when it is over."""
 
 from __future__ import annotations
 
 import logging
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from voxgate.observe.tracing import Parent, parse_traceparent
+from voxgate.observe.tracing import parse_traceparent
+from voxgate.protocol.closing import CloseReason
 from voxgate.protocol.requests import Start
 from voxgate.runtime.logs import LogContext
 
 if TYPE_CHECKING:
-    from voxgate.service.service import Service
+    from voxgate.service.client_info import ClientInfo
+    from voxgate.session.context import SessionContext
     from voxgate.session.routes import Route, RouteHandler
 
-__all__ = ["UNKNOWN_CLIENT", "SessionRecord", "ClientInfo", "Outcome"]
+__all__ = ["Outcome", "SessionRecord"]
 
 logger = logging.getLogger("voxgate.session")
 
 
-# Each session has a line, up to so many in an interval of `logs.RateLimit` (a minute), over all connections: a few
-# bytes open a session, and a connection is soon made, so that clients could fill the disk.
+# Each session logs a line, up to so many in an interval of `logs.RateLimit` (a minute) over all clients: a few bytes
+# open a session, so clients could otherwise fill the disk.
 SESSION_LINES: Final = 1000
 
 Outcome = Literal["finished", "abandoned", "closed"]
 
 
-class ClientInfo(NamedTuple):
-    """Who opened the websocket, as far as the upgrade told."""
-
-    address: str | None = None
-    """Without the port; behind a trusted proxy, that of the proxy's client."""
-    traceparent: str | None = None
-    """As it came, valid or not."""
-    tracestate: str | None = None
-
-    @property
-    def parent(self) -> Parent | None:
-        return parse_traceparent(self.traceparent, self.tracestate)
-
-
-UNKNOWN_CLIENT: Final = ClientInfo()
-
-
 class SessionRecord:
-    """Of one open session, from its opening to :meth:`close`. Tells the runner for whom it works.
+    """The record of one open session, until :meth:`close`. Gives the handler its trace and its log context.
 
-    `context` is that of the connection: until the session is over, the connection's log lines carry its ids.
+    Until the session is over, the log lines of `log_context`, the stream's, carry the ids of the session.
     """
+
+    __slots__ = ("_client", "_handler", "_log_context", "_opened_s", "_route", "_trace", "session_id", "trace_id")
 
     def __init__(
         self,
-        service: Service,
+        context: SessionContext,
         route: Route,
         start: Start,
-        caller: ClientInfo,
-        runner: RouteHandler,
-        context: LogContext,
+        client: ClientInfo,
+        handler: RouteHandler,
+        log_context: LogContext,
     ) -> None:
         self.session_id: Final = uuid.uuid4().hex
         self._route = route
-        self._caller = caller
-        self._runner = runner
-        self._context = context
+        self._client = client
+        self._handler = handler
+        self._log_context = log_context
         self._opened_s = time.monotonic()
-        # The message wins: a browser cannot set headers, and a proxy's header is about the connection.
-        parent = parse_traceparent(start.trace_id) or caller.parent
+        # The start wins: a browser cannot set headers, and a proxy's header describes the connection.
+        parent = parse_traceparent(start.trace_id) or parse_traceparent(client.traceparent, client.tracestate)
         self._trace = None
-        if service.tracing is not None:
+        if context.tracing is not None:
             attributes: dict[str, Any] = {
                 "voxgate.session.id": self.session_id,
                 "voxgate.route": route,
-                "voxgate.model": service.model.name,
+                "voxgate.model": context.model.name,
                 "voxgate.audio.encoding": start.format.pcm_encoding,
                 "voxgate.audio.sample_rate": start.format.sample_rate,
                 "voxgate.audio.channels": start.format.channels,
                 "voxgate.interim_results": start.interim_results,
             }
-            if caller.address is not None:
-                attributes["client.address"] = caller.address
-            self._trace = service.tracing.session(parent, attributes)
+            if client.address is not None:
+                attributes["client.address"] = client.address
+            self._trace = context.tracing.session(parent, attributes)
         self.trace_id: Final = (
             self._trace.trace_id if self._trace is not None else parent.trace_id if parent is not None else None
         )
-        context.session, context.trace = self.session_id, self.trace_id
-        # Of its own: a call may end when the connection's next session is open.
-        runner.log_context = LogContext(self.session_id, self.trace_id)
-        runner.trace = self._trace
+        log_context.session, log_context.trace = self.session_id, self.trace_id
+        # A context of its own: a call may end when the next session is open.
+        handler.log_context = LogContext(self.session_id, self.trace_id)
+        handler.trace = self._trace
 
-    def close(self, outcome: Outcome, close_code: int | None) -> None:
-        """The session is over: `finished`, `abandoned` by its client, or `closed` by us. `close_code`: of the
-        websocket, where it ends with the session.
+    def close(self, outcome: Outcome, reason: CloseReason | None = None, close_code: int | None = None) -> None:
+        """The session is over: `finished`, `abandoned` by its client, or `closed` by the server. `reason` and
+        `close_code` are those of the stream, when it ends with the session.
         """
-        runner = self._runner
+        handler = self._handler
         totals: dict[str, Any] = {
-            "received_s": round(runner.received_s, 3),
-            "processed_s": round(runner.processed_s, 3),
-            "results": runner.results,
-            "errors": runner.errors,
-            "most_lag_s": round(runner.most_lag_s, 3),
-            "real_time_factor": round(runner.real_time_factor, 4),
+            "received_s": round(handler.received_s, 3),
+            "processed_s": round(handler.processed_s, 3),
+            "results": handler.results,
+            "errors": handler.errors,
+            "most_lag_s": round(handler.most_lag_s, 3),
+            "real_time_factor": round(handler.real_time_factor, 4),
         }
         fields = {
             "route": self._route,
@@ -108,12 +95,12 @@ class SessionRecord:
             **({} if close_code is None else {"close_code": close_code}),
             "duration_s": round(time.monotonic() - self._opened_s, 3),
             **totals,
-            **({} if self._caller.address is None else {"client": self._caller.address}),
+            **({} if self._client.address is None else {"client": self._client.address}),
         }
         logger.info("session over", extra={"fields": fields, "burst": SESSION_LINES})
         if self._trace is not None:
             attributes = {f"voxgate.{name}": value for name, value in totals.items()}
             if close_code is not None:
                 attributes["voxgate.close_code"] = close_code
-            self._trace.end(outcome, attributes, failed=close_code == 1011)
-        self._context.session = self._context.trace = None
+            self._trace.end(outcome, attributes, failed=reason is CloseReason.INTERNAL)
+        self._log_context.session = self._log_context.trace = None

@@ -12,7 +12,7 @@ from helpers import otlp
 from helpers.otlp import named
 from voxgate import client
 from voxgate.observe.tracing import Tracing
-from voxgate.session.record import ClientInfo
+from voxgate.service.client_info import ClientInfo
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
@@ -63,14 +63,14 @@ def test_the_client_goes_on_with_a_trace_that_it_is_given(collect, serve):
 def test_the_client_without_tracing_passes_its_trace_id_on_in_header_and_message(serve, monkeypatch):
     heard = []
     monkeypatch.setattr(
-        "voxgate.endpoints.asgi.ClientInfo", lambda *caller: heard.append(caller) or ClientInfo(*caller)
+        "voxgate.service.access.gate.ClientInfo", lambda *fields: heard.append(ClientInfo(*fields)) or heard[-1]
     )
     server = serve()
     source = (np.zeros(16_000, np.float32), 16_000)
     events = client.collect(source, addr=server.url("simple"), trace_id=TRACEPARENT, notices=True)
     assert events[0].trace_id == TRACE
     client.collect(source, addr=server.url("simple"), trace_id="no\r\nheader", notices=True)
-    assert [caller[1] for caller in heard] == [TRACEPARENT, None]
+    assert [client.traceparent for client in heard] == [TRACEPARENT, None]
 
 
 def test_a_stream_that_fails_says_so_in_its_trace(collect):

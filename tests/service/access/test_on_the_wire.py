@@ -15,7 +15,8 @@ from starlette.routing import Route
 from websockets.exceptions import ConnectionClosed
 
 from helpers.wire import KEEP_ALIVE, PAUSE, STOP, Client, refused, start, stream
-from voxgate.endpoints.asgi import guarded
+from voxgate.endpoints.health import Guard
+from voxgate.service.entry import Entry
 
 AUDIO = bytes(3200)
 SUBPROTOCOL = "voxgate.token." + base64.urlsafe_b64encode(b"good").rstrip(b"=").decode()
@@ -227,8 +228,9 @@ def test_what_is_guarded_asks_for_the_token_and_health_does_not(serve):
     async def secret(request):
         return PlainTextResponse("inside")
 
-    app = server.server.config.loaded_app
-    app.router.routes.insert(0, Route("/secret", guarded(server.service, secret)))
+    app, service = server.server.config.loaded_app, server.service
+    entry = Entry(service.gate, service.admission, service.model, False)
+    app.router.routes.insert(0, Route("/secret", Guard(entry, service.gate, secret).respond))
 
     def get(path: str, token: str | None = None) -> tuple[int, str | None, str]:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}

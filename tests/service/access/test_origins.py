@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from voxgate.errors import ConfigError
-from voxgate.service.access import Origins, Peer
+from voxgate.service.access import Origins, origin_of
+from voxgate.service.client_info import ClientInfo
 
 
 def allows(setting: str, *origins: str, host: str | None = "app.example:8080", is_secure: bool = False) -> bool:
     headers = [(b"origin", origin.encode("latin-1")) for origin in origins]
-    return Origins(setting).allow(headers, Peer("1.2.3.4", is_secure, host))
+    return Origins(setting).allow(ClientInfo("1.2.3.4", is_secure, host, origin_of(headers)))
 
 
 @pytest.mark.parametrize(
@@ -68,8 +69,7 @@ def test_letters_that_no_browser_sends_are_not_looked_at(monkeypatch):
 
     origins = Origins("same-origin")
     monkeypatch.setattr("voxgate.service.access.origins.urlsplit", urlsplit)
-    headers = [(b"origin", b"http://" + b"\xe4" * 7000)]
-    assert not origins.allow(headers, Peer("1.2.3.4", False, "\xe4" * 7000))
+    assert not origins.allow(ClientInfo("1.2.3.4", False, "\xe4" * 7000, "http://" + "\xe4" * 7000))
 
 
 def test_without_an_origin_it_is_no_web_page():

@@ -46,14 +46,19 @@ CATALOGUE: Final = (
          "`streams`, `streams_per_address`: raise the limits of these names, or add servers. `queue_wait`,"
          " `buffered_audio`: the model is too slow for the load. `unauthorized`, `origin`, `host`: somebody knocks"
          " without credentials."),
+    Spec("voxgate_stream_ends_total", "counter", ("route", "reason"),
+         "Streams that ended, on any wire, by reason. Closed by the server: `completed`, `invalid`, `too_large`,"
+         " `timeout`, `unauthorized`, `overloaded`, `draining`, `internal`. Otherwise: `left` (the client closed),"
+         " `lost` (the connection broke).",
+         "`lost`: networks that break, or clients that crash. `internal`: the log has the stack."),
     Spec("voxgate_closes_total", "counter", ("code",),
-         "Connections that ended, by the code of the close frame, ours or the client's; 1006: there was none.",
+         "Websockets that ended, by the code of the close frame, ours or the client's; 1006: there was none.",
          "1006: networks that break, or clients that crash. 1008, 1009: clients that do not follow the protocol."
          " 1011: a bug of ours. 1013: overload."),
     Spec("voxgate_sessions_active", "gauge", ("route",), "Sessions (from start to stop) that are open."),
     Spec("voxgate_session_seconds", "histogram", ("route",), "Length of sessions, from start to the last result."),
     Spec("voxgate_messages_total", "counter", ("direction", "kind"),
-         "Websocket messages, `in` or `out`, `text` or `binary`. Outgoing ones count once the socket has taken them.",
+         "Messages, `in` or `out`, `text` or `binary`. Outgoing ones count once the socket has taken them.",
          "Many small audio messages cost more than few large ones: 20 to 100 ms each is a good size."),
     Spec("voxgate_bytes_total", "counter", ("direction", "kind"), "Bytes of these messages, without frame headers."),
     Spec("voxgate_errors_total", "counter", ("code",), "Error events sent to clients, by their code.",

@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from voxgate.protocol.machine import ROUTES, Close
+from voxgate.protocol.closing import END_REASONS, CloseReason
+from voxgate.protocol.machine import ROUTES
 from voxgate.runtime.histogram import FACTORS, LATENCIES_S, LENGTHS_S, STAGES_S, Histogram
 
 __all__ = [
@@ -94,6 +95,7 @@ class Tally:
         self.accepted: dict[str, int] = dict.fromkeys(ROUTES, 0)
         self.active: dict[str, int] = dict.fromkeys(ROUTES, 0)
         self.ended: dict[str, LabelCounts] = {route: LabelCounts(OUTCOMES) for route in ROUTES}
+        self.ends: dict[str, LabelCounts] = {route: LabelCounts((*END_REASONS, "other")) for route in ROUTES}
         self.closes = LabelCounts(CODES)
         self.limit_hits = LabelCounts(LIMITS)
         self.errors = LabelCounts(ERRORS)
@@ -105,6 +107,8 @@ class Tally:
         self.text_out = 0
         self.text_in_bytes = 0
         self.text_out_bytes = 0
+        self.binary_out = 0
+        self.binary_out_bytes = 0
 
         self.audio: dict[str, RouteAudio] = {route: RouteAudio() for route in ROUTES}
         self.segments: dict[tuple[str, str], int] = {(route, kind): 0 for route in ROUTES for kind in KINDS}
@@ -129,11 +133,15 @@ class Tally:
         self.accepted[route] += 1
         self.active[route] += 1
 
-    def stream_ended(self, route: str, outcome: str, code: int) -> None:
-        """`code`: of the close frame, the server's or the client's; 1006 when there was none."""
+    def stream_ended(self, route: str, outcome: str, reason: str, code: int | None) -> None:
+        """`reason`: an EndReason. `code`: of the close frame, the server's or the client's; 1006 when there was none;
+        None: the stream was no websocket.
+        """
         self.active[route] -= 1
         self.ended[route].add(outcome)
-        self.closes.add(str(code))
+        self.ends[route].add(reason)
+        if code is not None:
+            self.closes.add(str(code))
 
     def session_began(self, route: str, session: SessionAudio) -> None:
         self.audio[route].sessions.add(session)
@@ -148,9 +156,13 @@ class Tally:
             self.sessions_s[route].observe(length_s)
 
 
-def outcome_of(close: Close) -> str:
-    """The outcome of a stream that the server closed."""
-    if close.code == 1008:
-        return close.reason if close.reason in ("timeout", "unauthorized") else "invalid"
-    outcomes = {1000: "completed", 1001: "drained", 1009: "invalid", 1011: "failed", 1013: "overloaded"}
-    return outcomes.get(close.code, "other")
+_OUTCOMES: Final = {
+    CloseReason.TOO_LARGE: "invalid",
+    CloseReason.DRAINING: "drained",
+    CloseReason.INTERNAL: "failed",
+}
+
+
+def outcome_of(reason: CloseReason) -> str:
+    """The outcome of a stream that the server closed for `reason`."""
+    return _OUTCOMES.get(reason, reason.value)

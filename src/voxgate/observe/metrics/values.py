@@ -84,6 +84,9 @@ def _of_streams(tally: Tally, refused: Mapping[str, int]) -> dict[str, Values]:
             (route, outcome): n for route, ended in tally.ended.items() for outcome, n in ended.items()
         },
         "voxgate_rejected_total": _by_one(rejected),
+        "voxgate_stream_ends_total": {
+            (route, reason): n for route, ends in tally.ends.items() for reason, n in ends.items()
+        },
         "voxgate_closes_total": _by_one(tally.closes),
         "voxgate_sessions_active": {(route,): len(audio.sessions) for route, audio in tally.audio.items()},
         "voxgate_session_seconds": _by_one(tally.sessions_s),
@@ -91,11 +94,13 @@ def _of_streams(tally: Tally, refused: Mapping[str, int]) -> dict[str, Values]:
             ("in", "text"): tally.text_in,
             ("in", "binary"): tally.binary_in,
             ("out", "text"): tally.text_out,
+            ("out", "binary"): tally.binary_out,
         },
         "voxgate_bytes_total": {
             ("in", "text"): tally.text_in_bytes,
             ("in", "binary"): tally.binary_in_bytes,
             ("out", "text"): tally.text_out_bytes,
+            ("out", "binary"): tally.binary_out_bytes,
         },
         "voxgate_errors_total": _by_one(tally.errors),
         "voxgate_limit_hits_total": _by_one(tally.limit_hits),

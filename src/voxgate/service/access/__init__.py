@@ -1,12 +1,10 @@
-"""Who may come in: tokens, the origin of web pages, the name that the server is called by, and the address a client has
-behind proxies.
-"""
+"""Access control: tokens, the origins of web pages, the names of the server, and the addresses of clients."""
 
 from voxgate.service.access.addresses import Peer, Proxies
 from voxgate.service.access.credentials import SUBPROTOCOL, Hook, Tokens, Verdict, credentials_of
 from voxgate.service.access.gate import Gate
 from voxgate.service.access.hosts import Hosts, host_of
-from voxgate.service.access.origins import Origins
+from voxgate.service.access.origins import Origins, origin_of
 
 __all__ = [
     "SUBPROTOCOL",
@@ -20,4 +18,5 @@ __all__ = [
     "Verdict",
     "credentials_of",
     "host_of",
+    "origin_of",
 ]

@@ -1,4 +1,4 @@
-"""Which web pages may connect. Browsers send the origin of the page with every websocket; nothing else needs to."""
+"""Which web pages may connect. Browsers send the origin of the page with every websocket; other clients need not."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from voxgate.errors import ConfigError
-from voxgate.service.access.addresses import Headers, Peer, values_of
+from voxgate.service.access.addresses import Headers, values_of
+from voxgate.service.client_info import ClientInfo
 
-__all__ = ["Origins"]
+__all__ = ["Origins", "origin_of"]
 
 SAME_ORIGIN: Final = "same-origin"
 PORTS: Final = {"http": 80, "https": 443}
@@ -17,7 +18,7 @@ _Origin = tuple[str, str, int | None]  # scheme, host, port
 
 
 class Origins:
-    """The list of origins that are let in."""
+    """The origins that may connect."""
 
     def __init__(self, text: str) -> None:
         """`text`: origins, `same-origin` or `*`, separated by commas. ConfigError for anything else."""
@@ -40,30 +41,37 @@ class Origins:
                 )
             self._allowed.add(origin)
 
-    def allow(self, headers: Headers, peer: Peer) -> bool:
-        """Whether whoever sends these headers may connect. Without an origin it is no web page, and may."""
-        values = values_of(headers, b"origin")
-        if not values or self._any:
+    def allow(self, client: ClientInfo) -> bool:
+        """Whether the client may connect. Without an origin it is no web page, and may."""
+        if client.origin is None or self._any:
             return True
         # `null` (a sandboxed frame, a file) may be any page, and has no host.
-        origin = _sent(values[0].decode("latin-1")) if len(values) == 1 else None
+        origin = _sent(client.origin)
         if origin is None:
             return False
         if origin in self._allowed:
             return True
-        scheme = "https" if peer.is_secure else "http"
-        return self._same and peer.host is not None and origin == _sent(f"{scheme}://{peer.host}")
+        scheme = "https" if client.is_secure else "http"
+        return self._same and client.host is not None and origin == _sent(f"{scheme}://{client.host}")
+
+
+def origin_of(headers: Headers) -> str | None:
+    """The origin that a request names, for ClientInfo: empty, which no page has, when it names several."""
+    values = values_of(headers, b"origin")
+    if not values:
+        return None
+    return values[0].decode("latin-1") if len(values) == 1 else ""
 
 
 def _sent(text: str) -> _Origin | None:
-    """What came over the wire. Browsers write it in ASCII; anything else is not looked at: a host of a few thousand
-    other letters takes a tenth of a second.
+    """Parses an origin that a client sent. Browsers write it in ASCII, and nothing else is parsed: a host of a few
+    thousand other letters takes a tenth of a second.
     """
     return _parse(text) if text.isascii() else None
 
 
 def _parse(text: str) -> _Origin | None:
-    """None for what is no origin. Case, and a port that is the default, make no difference."""
+    """None when `text` is no origin. Case, and a port that is the default, make no difference."""
     try:
         parts = urlsplit(text)
         port = parts.port

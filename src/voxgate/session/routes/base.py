@@ -93,13 +93,13 @@ class RouteHandler(ModelCalls):
         self,
         *,
         max_bytes: int,
-        texts: Sized,
+        events: Sized,
         clock: Callable[[], float],
         otherwise: Callable[[bytes], bool],
         on_failure: Callable[[], None],
     ) -> LiveListener | None:
-        """What takes messages of at most `max_bytes` past `feed`, while no call is open and nothing is in `texts`, and
-        gives the others to `otherwise`; None: all audio comes by `feed`. `on_failure`: see `LiveAudio`.
+        """Returns what takes messages of at most `max_bytes` past `feed`, while no call is open and no event waits in
+        `events`, and gives the others to `otherwise`; None: all audio comes by `feed`. `on_failure`: see `LiveAudio`.
         """
         return None
 
