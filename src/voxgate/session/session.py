@@ -426,7 +426,7 @@ class Session:
     def on_end_of_life(self) -> None:
         session_s = self._context.config.limits.session_s
         self._tally.limit_hits.add("session_s")
-        error = StreamTimeout(f"the connection is {session_s:g} s old, the longest allpending")
+        error = StreamTimeout(f"the connection is {session_s:g} s old, the longest allowed")
         self._put(Ending(Close(CloseReason.TIMEOUT, error.code), error))
 
     def on_stall(self) -> bool:
