@@ -29,6 +29,7 @@ from voxgate.session.routes.base import Answers, Call, ReorderBuffer, Reply, Run
 from voxgate.session.send_queue import SendQueue
 from voxgate.session.session import Session
 from voxgate.session.timers import Timers
+from voxgate.session.work import Work
 
 OWN = (
     *(
@@ -39,6 +40,7 @@ OWN = (
         Inbox,
         Session,
         Timers,
+        Work,
         Job,
         SendQueue,
         ReorderBuffer,
@@ -252,7 +254,7 @@ def test_no_calls_are_made_for_a_client_that_does_not_read(serve):
     with Raw(server.port, receive_buffer_bytes=65_536).open("/api/v1/segmented") as client:
         client.say(start(vad=vad), *pieces(encode(bursts(*bursts_s, length_s=27.5)), 3200), STOP)
         (connection,) = server.service.connections
-        until(lambda: connection._runner is not None and connection._runner.owed == 18)
+        until(lambda: connection._work is not None and connection._work.runner.owed == 18)
         model.go_on.set()
         until(lambda: connection._send_queue.is_full and not server.service.scheduler.owed)
         # Two were asked for at once; one more may be in the kernel, one in the socket's buffer, one on its way there.
