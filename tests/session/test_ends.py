@@ -32,6 +32,7 @@ from voxgate.session.routes.segment_metrics import SegmentMetrics
 from voxgate.session.send_queue import SendQueue
 from voxgate.session.session import Session
 from voxgate.session.timers import Timers
+from voxgate.session.work import Work
 
 OWN = (
     *(
@@ -42,6 +43,7 @@ OWN = (
         Inbox,
         Session,
         Timers,
+        Work,
         Job,
         SendQueue,
         ReorderBuffer,
@@ -244,7 +246,7 @@ def test_nothing_stays_of_what_was_not_read(serve, route, caplog):
 
 def test_no_calls_are_made_for_a_client_that_does_not_read(serve):
     """What waits for it is bounded by `limits.unsent_bytes` and the calls that ran when so much waited, also when many
-    more were owed by then.
+    more were pending by then.
     """
     model = Whimsical(size=2_000_000)
     settings = {"inference.warm_up": False, "inference.per_stream": 2, "limits.unsent_bytes": 1_000_000}
@@ -255,7 +257,7 @@ def test_no_calls_are_made_for_a_client_that_does_not_read(serve):
     with Raw(server.port, receive_buffer_bytes=65_536).open("/api/v1/segmented") as client:
         client.say(start(vad=vad), *pieces(encode(bursts(*bursts_s, length_s=27.5)), 3200), STOP)
         (connection,) = server.service.connections
-        until(lambda: connection._handler is not None and connection._handler.pending == 18)
+        until(lambda: connection._work is not None and connection._work.handler.pending == 18)
         model.go_on.set()
         until(lambda: connection._send_queue.is_full and not server.service.scheduler.pending)
         # Two were asked for at once; one more may be in the kernel, one in the socket's buffer, one on its way there.

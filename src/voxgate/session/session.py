@@ -17,7 +17,7 @@ from msgspec import UNSET
 from voxgate.errors import INTERNAL_ERROR, InternalError, StreamTimeout, VoxgateError
 from voxgate.observe.metrics import outcome_of
 from voxgate.protocol.closing import Close, CloseReason
-from voxgate.protocol.events import Draining, Error, Event, Finished, Progress, Segment, Started
+from voxgate.protocol.events import Draining, Error, Event, Segment
 from voxgate.protocol.machine import (
     Action,
     Audio,
@@ -32,14 +32,14 @@ from voxgate.protocol.requests import Start
 from voxgate.runtime import logs, tasks
 from voxgate.runtime.logs import LogContext
 from voxgate.service.client_info import UNKNOWN_CLIENT, ClientInfo
-from voxgate.session.backlog import Backlog
 from voxgate.session.context import SessionContext
 from voxgate.session.endpoint import Endpoint, Received, Rejected
 from voxgate.session.inbox import Inbox
-from voxgate.session.record import Outcome, SessionRecord
-from voxgate.session.routes import FEED_SLICE_S, LiveListener, Route, RouteHandler, open_route
+from voxgate.session.record import Outcome
+from voxgate.session.routes import LiveListener, Route, RouteHandler
 from voxgate.session.send_queue import SendQueue
 from voxgate.session.timers import Timers
+from voxgate.session.work import Work
 
 __all__ = ["Session", "TokenCheck"]
 
@@ -62,21 +62,9 @@ class Session:
     """Serves one client from its acceptance to its end: ``await Session(...).run()``. Belongs to the loop's thread."""
 
     __slots__ = (
-        *("_backlog", "_changed", "_check_token", "_client", "_closing", "_context", "_direct", "_endpoint", "_inbox"),
-        *(
-            "_is_draining",
-            "_last_audio_s",
-            "_last_message_s",
-            "_live",
-            "_log_context",
-            "_loop",
-            "_machine",
-            "_max_pending",
-            "_may_submit",
-            "_n_finished",
-            "_opened_s",
-        ),
-        *("_record", "_route", "_handler", "_send_queue", "_slice_bytes", "_tally", "_timers", "_with_notices"),
+        *("_changed", "_check_token", "_client", "_closing", "_context", "_direct", "_endpoint", "_inbox"),
+        *("_is_draining", "_last_audio_s", "_last_message_s", "_live", "_log_context", "_loop", "_machine"),
+        *("_n_finished", "_route", "_send_queue", "_slice_bytes", "_tally", "_timers", "_work"),
     )
 
     def __init__(
@@ -94,19 +82,13 @@ class Session:
         self._route = route
         self._tally = context.tally
         self._client = client
-        # Well below the scheduler's own limit: one slice of audio may end several segments of every channel.
-        self._max_pending = max(1, config.inference.stream_jobs // 2)
         self._check_token = check_token
         self._machine = SessionMachine(config.limits, context.vad, route, authorized=check_token is None)
-        self._handler: RouteHandler | None = None
-        self._direct: RouteHandler | None = None  # the handler, while audio may go to it past the inbox
-        self._live: LiveListener | None = None  # takes audio past this object
-        self._backlog: Backlog | None = None
-        self._record: SessionRecord | None = None
+        self._work: Work | None = None  # of the open session
+        self._direct: RouteHandler | None = None  # its handler, while audio may go to it past the inbox
+        self._live: LiveListener | None = None  # takes audio for it past this object
         self._log_context = LogContext()
         self._slice_bytes = 0
-        self._opened_s = 0.0
-        self._with_notices = False
         self._n_finished = 0
         self._closing: Close | None = None
         self._is_draining = False
@@ -114,8 +96,7 @@ class Session:
 
         self._loop = asyncio.get_running_loop()
         self._last_message_s = self._last_audio_s = self._loop.time()
-        self._send_queue = send_queue = SendQueue(endpoint, config.limits, self._tally, self._on_sent)
-        self._may_submit = lambda: not send_queue.is_full
+        self._send_queue = SendQueue(endpoint, config.limits, self._tally, self._on_sent)
         self._inbox: Inbox[Received | Ending] = Inbox(self._handle, self._on_idle, self._fail, self._log_context)
         stall_s = config.vad.stall_flush_ms / 1000 if route == "segmented" else 0.0
         self._timers = Timers(self, config.limits, stall_s)
@@ -166,7 +147,7 @@ class Session:
             self._tally.limit_hits.add(departure.limit)
         if isinstance(departure.reason, CloseReason):
             return outcome_of(departure.reason), departure.reason, departure.code
-        is_done = self._n_finished and self._handler is None and self._inbox.task is None and not self._send_queue
+        is_done = self._n_finished and self._work is None and self._inbox.task is None and not self._send_queue
         return "completed" if is_done else "left", departure.reason, departure.code
 
     # In
@@ -198,8 +179,8 @@ class Session:
         if self._closing is not None:
             self._count(data)
             return True  # the session takes nothing any more
-        handler, backlog = self._direct, self._backlog
-        if handler is None or backlog is None or not 0 < len(data) <= self._slice_bytes or backlog.is_behind:
+        handler, work = self._direct, self._work
+        if handler is None or work is None or not 0 < len(data) <= self._slice_bytes or work.backlog.is_behind:
             return False
         self._last_audio_s = self._last_message_s
         self._count(data)
@@ -222,7 +203,7 @@ class Session:
 
     def _on_idle(self) -> None:
         """The inbox is empty."""
-        self._direct = None if self._closing is not None else self._handler
+        self._direct = None if self._closing is not None or self._work is None else self._work.handler
         if self._live is not None:
             self._live.is_open = self._direct is not None
 
@@ -238,7 +219,7 @@ class Session:
                 await self._perform(action)
                 if self._closing is not None:
                     break
-            if self._is_draining and self._handler is None:
+            if self._is_draining and self._work is None:
                 self.leave()
         return self._closing is None
 
@@ -271,8 +252,8 @@ class Session:
             case OpenSession(start):
                 self._open_session(start)
             case Flush():
-                assert self._handler is not None
-                self._handler.flush()
+                assert self._work is not None
+                self._work.handler.flush()
             case Reply(event):
                 self._emit(event)
             case Close():
@@ -281,9 +262,9 @@ class Session:
                 raise AssertionError(f"{action!r} has to be awaited")
 
     async def _feed(self, data: bytes) -> None:
-        handler, backlog = self._handler, self._backlog
-        assert handler is not None
-        assert backlog is not None
+        work = self._work
+        assert work is not None
+        handler, backlog = work.handler, work.backlog
         view = memoryview(data)
         for offset in range(0, len(data), self._slice_bytes):
             if offset:
@@ -300,46 +281,38 @@ class Session:
         if self._is_draining:
             self.leave()
             return
-        context, limits = self._context, self._context.config.limits
-        handler = open_route(self._route, context, start, self._emit, self._on_progressed)
-        slice_bytes = int(FEED_SLICE_S * start.format.sample_rate / start.format.channels) * start.format.frame_bytes
-        allowance = context.audio_budget.open(start.format.channels)
-        self._backlog = Backlog(handler, self._send_queue, allowance, limits, self._max_pending)
-        self._handler, self._slice_bytes = handler, slice_bytes
-        handler.on_failure = self._fail
-        handler.may_submit = self._may_submit
-        self._live = handler.listener(
-            max_bytes=slice_bytes,
+        self._work = work = Work(
+            *(self._context, self._route, start, self._client, self._log_context, self._send_queue),
+            *(self._emit, self._on_progressed, self._fail),
+        )
+        self._slice_bytes = work.slice_bytes
+        self._live = work.handler.listener(
+            max_bytes=work.slice_bytes,
             events=self._send_queue.waiting,
             clock=self._loop.time,
             otherwise=self._take_audio,
             on_failure=self._fail_here,
         )
         self._endpoint.listen(self._live or self._take_audio)
-        self._opened_s = self._loop.time()
-        self._tally.session_began(self._route, handler)
-        self._with_notices = start.notices
         self._timers.open_session(start.notices)
-        self._record = record = SessionRecord(context, self._route, start, self._client, handler, self._log_context)
         if start.notices:
-            model, limits_told = context.model.name, context.public_limits
-            self._emit(Started(record.session_id, model, limits_told, trace_id=record.trace_id))
+            self._emit(work.started)
 
     async def _finish_session(self, close: Close | None = None) -> None:
         """`close`: the stream ends with the session."""
-        handler = self._handler
-        assert handler is not None
-        handler.finish()
-        await self._until(lambda: handler.pending == 0)
+        work = self._work
+        assert work is not None
+        work.handler.finish()
+        await self._until(lambda: work.handler.pending == 0)
         if self._closing is not None:
             return
-        if self._with_notices:
-            self._emit(Finished(handler.received_s, handler.processed_s, handler.results, handler.errors))
+        if work.start.notices:
+            self._emit(work.finished)
         self._end_session("finished" if close is None else "closed", close)
         self._n_finished += 1
 
     async def _end(self, ending: Ending) -> None:
-        if self._handler is not None:
+        if self._work is not None:
             await self._finish_session(ending.close)
         if ending.error is not None and self._closing is None:
             self._emit(Error(str(ending.error), ending.error.code))
@@ -353,21 +326,10 @@ class Session:
             self._last_message_s = self.last_message_s
             self._live = None
             self._endpoint.listen(self._take_audio)
-        if self._handler is not None:
-            self._tally.session_ended(self._route, self._handler, self._loop.time() - self._opened_s)
-            self._handler.abandon()
-            self._handler = None
-        if self._record is not None:
+        work, self._work = self._work, None
+        if work is not None:
             close = close or self._closing
-            with logs.about(self._log_context):  # also when a timer, or the end of the server, closes it
-                if close is None:
-                    self._record.close(outcome)
-                else:
-                    self._record.close(outcome, close.reason, self._endpoint.code_of(close))
-            self._record = None
-        if self._backlog is not None:
-            self._backlog.close()
-            self._backlog = None
+            work.close(outcome, close, None if close is None else self._endpoint.code_of(close))
 
     # Waiting
 
@@ -379,8 +341,8 @@ class Session:
 
     def _on_progressed(self) -> None:
         """The handler has a result."""
-        if self._backlog is not None:
-            self._backlog.update()
+        if self._work is not None:
+            self._work.backlog.update()
         self._last_message_s = self._loop.time()  # a client that waited for the server was not idle
         self._changed.set()
 
@@ -401,11 +363,11 @@ class Session:
     @property
     def is_waited_for(self) -> bool:
         # A client that does not read does not wait, and one without a valid token is not trusted to.
-        handler = self._handler
+        work = self._work
         return (
             self._machine.authorized
             and self._send_queue.has_room
-            and (self._inbox.task is not None or (handler is not None and handler.pending > 0))
+            and (self._inbox.task is not None or (work is not None and work.handler.pending > 0))
         )
 
     @property
@@ -414,7 +376,7 @@ class Session:
 
     @property
     def is_speaking(self) -> bool:
-        return self._handler is not None and self._handler.speaking
+        return self._work is not None and self._work.handler.speaking
 
     def on_silence(self, kind: Literal["start", "idle"]) -> None:
         actions = self._machine.receive_timeout(kind)
@@ -430,28 +392,27 @@ class Session:
         self._put(Ending(Close(CloseReason.TIMEOUT, error.code), error))
 
     def on_stall(self) -> bool:
-        assert self._handler is not None
+        assert self._work is not None
         try:
-            self._handler.flush()
+            self._work.handler.flush()
         except Exception:
             self._fail()
             return False
         return True
 
     def on_progress(self) -> None:
-        handler = self._handler
-        assert handler is not None
+        assert self._work is not None
         if not self._send_queue.is_full:  # a client that does not read gets no notices
-            self._emit(Progress(handler.received_s, handler.processed_s, handler.backlog_s, handler.real_time_factor))
+            self._emit(self._work.progress)
 
     # The end of the server (service.Drainable)
 
     def drain(self, grace_s: float) -> bool:
         self._is_draining = True
-        if self._inbox.task is None and self._handler is None:
+        if self._inbox.task is None and self._work is None:
             self.leave()
             return False
-        if self._handler is not None and self._with_notices:
+        if self._work is not None and self._work.start.notices:
             self._emit(Draining(grace_s))
         return True
 
@@ -481,9 +442,9 @@ class Session:
     def _on_sent(self) -> None:
         """The endpoint has sent an event."""
         self._changed.set()
-        if self._handler is not None:
+        if self._work is not None:
             try:
-                self._handler.submit_deferred()
+                self._work.handler.submit_deferred()
             except Exception:
                 self._fail()
 
