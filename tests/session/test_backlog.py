@@ -17,7 +17,7 @@ LIMITS = LimitsSettings(buffered_audio_s=10.0)
 class Parts:
     """A runner, a send queue and an allowance, as far as a backlog looks at them."""
 
-    owed: int = 0
+    pending: int = 0
     backlog_s: float = 0.0
     is_full: bool = False
     has_room: bool = True
@@ -35,15 +35,15 @@ class Parts:
 
 def make(**values: Any) -> tuple[Backlog, Parts]:
     parts: Any = Parts(**values)
-    return Backlog(parts, parts, parts, LIMITS, max_owed=8), parts
+    return Backlog(parts, parts, parts, LIMITS, max_pending=8), parts
 
 
 @pytest.mark.parametrize(
     ("values", "limit"),
     [
         ({"backlog_s": 10.0}, "buffered_audio_s"),
-        ({"owed": 1, "is_too_large": True}, "total_buffered_audio_s"),
-        ({"owed": 8}, "stream_jobs"),
+        ({"pending": 1, "is_too_large": True}, "total_buffered_audio_s"),
+        ({"pending": 8}, "stream_jobs"),
         ({"is_full": True}, "unsent_events"),
     ],
 )
@@ -53,7 +53,7 @@ def test_what_holds_it_back(values: dict[str, Any], limit: str) -> None:
     assert backlog.limit == limit
 
 
-@pytest.mark.parametrize("values", [{}, {"backlog_s": 9.9, "owed": 7}, {"is_too_large": True}])
+@pytest.mark.parametrize("values", [{}, {"backlog_s": 9.9, "pending": 7}, {"is_too_large": True}])
 def test_what_does_not(values: dict[str, Any]) -> None:
     """An allowance that is too large holds nothing back that has no result to come, which alone would lower it."""
     backlog, _ = make(**values)
@@ -64,12 +64,12 @@ def test_what_does_not(values: dict[str, Any]) -> None:
     ("values", "has_caught_up"),
     [
         ({}, True),
-        ({"backlog_s": 4.9, "owed": 4}, True),
+        ({"backlog_s": 4.9, "pending": 4}, True),
         ({"backlog_s": 5.0}, False),
-        ({"owed": 5}, False),
+        ({"pending": 5}, False),
         ({"has_room": False}, False),
-        ({"owed": 1, "is_small_again": False}, False),
-        ({"owed": 0, "is_small_again": False}, True),
+        ({"pending": 1, "is_small_again": False}, False),
+        ({"pending": 0, "is_small_again": False}, True),
     ],
 )
 def test_from_when_on_it_goes_on(values: dict[str, Any], has_caught_up: bool) -> None:

@@ -229,7 +229,7 @@ class Talker:
         self.close_code, self.open = 1009, None
 
     def hang_up(self, how: str) -> None:
-        """Leaves without a word: nothing is owed, and nothing may stay behind."""
+        """Leaves without a word: nothing is pending, and nothing may stay behind."""
         if how == "reset":
             self.client.reset()
         elif how == "close":
@@ -250,7 +250,7 @@ class Talker:
         messages = [e for e in events if e["type"] == "error" and e["code"] not in MODEL_CODES]
         codes = [event["code"] for event in messages]
         if self.close_code == 1009:
-            # The websocket layer throws such a client out without asking what it is still owed.
+            # The websocket layer throws such a client out without asking what it is still pending.
             assert codes == self.codes[: len(codes)]
         else:
             assert codes == self.codes
