@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import struct
 import threading
+from pathlib import Path
 
 import pytest
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from raw import BINARY, PING, PONG, Raw, frame, text, upgrade
 from voxgate.access import Hook
-from voxgate.serving import handshake
+from voxgate.serving import handshake, http, websocket
 from voxgate.serving.http import REQUEST_BYTES
 from wire import STOP, refused, start
 
@@ -272,3 +277,29 @@ def test_who_hangs_up_before_the_answer_is_no_news(serve, unhurried, caplog, ahe
     gone.set()
     server.stop()  # then everything has come to its end
     assert caplog.text == ""
+
+
+# What is used of uvicorn
+
+
+def test_private_names_of_uvicorn_are_listed_and_there():
+    source = Path(http.__file__).read_text()
+    private = {name for name in dir(HttpToolsProtocol) if re.fullmatch(r"_[a-z]\w*", name)}
+    used = {name for name in re.findall(r"(?:self|super\(\))\.(_[a-z]\w*)", source) if name in private}
+    assert used == set(http.PRIVATE_OF_UVICORN)
+    assert not [kind for kind in websocket.WebSocketProtocol.__mro__ if kind.__module__.startswith("uvicorn")]
+
+
+def test_what_an_http_connection_of_uvicorn_has():
+    """Attributes without an underscore, which no page of uvicorn names either."""
+
+    async def app(scope, receive, send):
+        raise AssertionError("never asked")
+
+    config = uvicorn.Config(app, lifespan="off", log_config=None)
+    config.load()
+    connection = HttpToolsProtocol(config, ServerState(), {}, asyncio.new_event_loop())
+    connection.loop.close()
+    names = "app_state config connections cycle headers loop parser pipeline server_state transport ws_protocol_class"
+    assert [name for name in names.split() if not hasattr(connection, name)] == []
+    assert (connection.cycle, list(connection.pipeline)) == (None, [])
