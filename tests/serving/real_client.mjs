@@ -8,7 +8,7 @@ client.on("open", () => {
   const format = { channels: 1, sample_rate: 16000, bit_depth: 16, is_float: false };
   client.send(JSON.stringify({ request: "start", format }));
   for (let number = 0; number < 50; number++) client.send(Buffer.alloc(640));
-  client.send(JSON.stringify({ request: "stop" }));
+  client.send(JSON.stringify({ request: "stop", disconnect: true }));
 });
 client.on("pong", (data) => {
   ponged = data.toString() === "there?";
