@@ -10,7 +10,11 @@ import sys
 from typing import Any
 
 START = {"request": "start", "format": {"channels": 1, "sample_rate": 16000, "bit_depth": 16, "is_float": False}}
-MESSAGES: list[str | bytes] = [json.dumps(START), *[bytes(640)] * 50, json.dumps({"request": "stop", "disconnect": True})]
+MESSAGES: list[str | bytes] = [
+    json.dumps(START),
+    *[bytes(640)] * 50,
+    json.dumps({"request": "stop", "disconnect": True}),
+]
 
 Told = tuple[list[str], int | None]
 
