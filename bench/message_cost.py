@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -95,10 +96,8 @@ async def measure(n_streams: int, group: int, seconds: float) -> float:
                 spent_s += time.thread_time() - began_s
                 n_messages += len(some)
         for client in clients:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 client.recv(65_536)
-            except BlockingIOError:
-                pass
     for client in clients:
         client.close()
     while service.streams:
