@@ -21,7 +21,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile soak pictures speech docs docs-serve docs-figures diagrams clean
+.PHONY: help setup demo serve test bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile clients soak pictures speech docs docs-serve docs-figures diagrams clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -115,6 +115,11 @@ TARGET =
 
 fuzz: $(VENV)/.ready $(VENV)/.extra-fuzz ## atheris on every parser and every native entry; SECONDS=60 each, TARGET=pcm
 	@cd $(ROOT) && $(BIN)/python tools/fuzzing.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) -- $(ARGS)
+
+clients: $(VENV)/.ready ## websocket clients of others, for tests/serving/test_real_clients.py: aiohttp, websocket-client, picows, Node's ws
+	@mkdir -p $(ROOT)/build/clients && $(BIN)/python -m venv $(ROOT)/build/clients/venv
+	@$(ROOT)/build/clients/venv/bin/pip install --quiet aiohttp websocket-client picows
+	@if command -v npm > /dev/null; then npm install --prefix $(ROOT)/build/clients --silent ws; else echo "no npm: without Node's ws"; fi
 
 hostile: $(VENV)/.ready ## 10 000 bad connections against a real server: is everything back, and what does each kind cost?
 	@cd $(ROOT) && $(BIN)/python bench/siege.py $(ARGS)

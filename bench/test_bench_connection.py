@@ -54,6 +54,9 @@ class Socket:
     def nothing(self, *args: Any) -> None:
         pass
 
+    def is_reading(self) -> bool:
+        return True
+
     write = pause_reading = resume_reading = close = abort = nothing
 
 

@@ -74,10 +74,7 @@ def wire_of(source: Source) -> bytes:
         key = source.take(4).ljust(4, b"\0")
         payload = source.take(min(size, 8)).ljust(size, source.pick((b"a", b"\xc3", b"\0")))
         first = (0 if source.integer(0, 3) == 3 else 0x80) | (source.integer(0, 15) == 15) << 6 | opcode
-        if size < 126:
-            head = bytes([first, 0x80 | size])
-        else:
-            head = bytes([first, 0xFE]) + size.to_bytes(2)
+        head = bytes([first, 0x80 | size]) if size < 126 else bytes([first, 0xFE]) + size.to_bytes(2)
         wire += head + key + bytes(byte ^ key[k & 3] for k, byte in enumerate(payload))
     return wire
 

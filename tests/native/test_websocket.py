@@ -219,7 +219,8 @@ BAD = [
     b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited", b"\xf4\x90\x80\x80", b"\x80", b"\xbf", b"\xc0",
     b"\xc0\xaf", b"\xc1\xbf", b"\xe0\x80\x80", b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xf0\x80\x80\xaf",
     b"\xf0\x8f\xbf\xbf", b"\xf5\x80\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xfc\x84\x80\x80\x80\x80", b"\xfe", b"\xff",
-    b"\xe2\x28\xa1", b"\xf0\x28\x8c\xbc", b"\xe2\x82", b"\xf0\x90\x80", b"\xc3", b"\xc3(", b"12345678\xc3", b"\xe1\x80\xc0",
+    b"\xe2\x28\xa1", b"\xf0\x28\x8c\xbc", b"\xe2\x82", b"\xf0\x90\x80", b"\xc3", b"\xc3(", b"12345678\xc3",
+    b"\xe1\x80\xc0",
 ]  # fmt: skip
 
 
@@ -297,17 +298,19 @@ payloads = st.one_of(
 )
 some_frames = st.lists(
     st.one_of(
-        payloads.map(lambda data: frame(BINARY, data)),
-        st.text(max_size=5).map(lambda text: frame(TEXT, text.encode())),
-        st.tuples(payloads, payloads).map(lambda two: frame(BINARY, two[0], fin=False) + frame(CONTINUATION, two[1])),
-        st.text(max_size=5).map(lambda text: frame(TEXT, b"", fin=False) + frame(CONTINUATION, text.encode())),
-        st.just(frame(PING, b"?")),
+        payloads.map(lambda data: masked(frame(BINARY, data))),
+        st.text(max_size=5).map(lambda text: masked(frame(TEXT, text.encode()))),
+        st.tuples(payloads, payloads).map(
+            lambda two: masked(frame(BINARY, two[0], fin=False)) + masked(frame(CONTINUATION, two[1]))
+        ),
+        st.text(max_size=5).map(lambda text: frame(TEXT, b"", fin=False) + masked(frame(CONTINUATION, text.encode()))),
+        st.just(masked(frame(PING, b"?"))),
         st.just(frame(PONG, b"")),
         st.sampled_from([b"", b"\x03\xe8", b"\x03\xe8bye", b"\x0b\xb8", b"\x03\xed", b"x"]).map(
-            lambda data: frame(CLOSE, data)
+            lambda data: masked(frame(CLOSE, data))
         ),
         st.tuples(st.integers(0, 15), st.binary(max_size=3), st.booleans(), st.integers(0, 1)).map(
-            lambda any_: frame(any_[0], any_[1], fin=any_[2], reserved=any_[3])
+            lambda any_: masked(frame(any_[0], any_[1], fin=any_[2], reserved=any_[3]))
         ),
     ),
     max_size=8,
@@ -316,7 +319,7 @@ some_frames = st.lists(
 
 @given(some_frames, st.lists(st.integers(0, 200_000), max_size=6), st.booleans())
 def test_any_frames_give_the_events_of_the_library(frames, cuts, elsewhere):
-    wire = b"".join(masked(one) for one in frames)
+    wire = b"".join(frames)
     bounds = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
     client = Client()
     for begin, end in pairwise(bounds):
@@ -325,10 +328,7 @@ def test_any_frames_give_the_events_of_the_library(frames, cuts, elsewhere):
         else:
             client.read(wire[begin:end])
     events = [event[:2] if event[0] == VIOLATION else event for event in client.events]
-    expected = library_events(wire)
-    if expected and expected[-1][0] == CLOSE and events and events[-1] == (VIOLATION, 1002):
-        raise AssertionError("the library lets more through")
-    assert events == expected
+    assert events == library_events(wire)
 
 
 @given(st.binary(max_size=64), st.integers(1, 64))
@@ -383,7 +383,7 @@ def test_frames_of_every_length(size):
 
 
 def test_frames_that_cannot_be_built():
-    with pytest.raises(ValueError, match="opcode must be within 0..15, got 16"):
+    with pytest.raises(ValueError, match=r"opcode must be within 0\.\.15, got 16"):
         build_frame(16, b"")
     with pytest.raises(ValueError, match="at most 125 bytes, got 126"):
         build_frame(PING, bytes(126))
@@ -559,8 +559,8 @@ def test_misuse():
 
 
 def test_a_receiver_and_its_listener_are_collected():
-    client = Client()
-    client.listener = lambda data: bool(client)
+    client: Client | None = Client()
+    client.listener = lambda data: client is None
     gone = threading.Event()
 
     class Witness:
@@ -568,7 +568,7 @@ def test_a_receiver_and_its_listener_are_collected():
             gone.set()
 
     client.witness = Witness()  # type: ignore[attr-defined]
-    del client
+    client = None
     gc.collect()
     assert gone.is_set()
 
@@ -576,9 +576,8 @@ def test_a_receiver_and_its_listener_are_collected():
 def test_loops_on_threads_do_not_meet():
     """Each with its own buffer, as two servers in one process have."""
     heard: list[int] = [0, 0]
-    wires = [
-        masked(frame(BINARY, bytes([number + 1]) * 640)) * 20 + masked(frame(TEXT, b"x" * 99)) for number in (0, 1)
-    ]
+    audio = [masked(frame(BINARY, bytes([number + 1]) * 640)) * 20 for number in (0, 1)]
+    wires = [wire + masked(frame(TEXT, b"x" * 99)) for wire in audio]
 
     def run(number: int) -> None:
         def listen(data: bytes) -> bool:

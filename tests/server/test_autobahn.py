@@ -31,9 +31,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 class EchoServer:
     def __init__(self, loop_factory: Any) -> None:
-        settings = load_config(
-            environ={}, overrides={"limits.message_bytes": 1 << 24, "limits.frames_per_second": 10**6}
-        )
+        limits = {"limits.message_bytes": 1 << 24, "limits.frames_per_second": 10**6}
+        settings = load_config(environ={}, overrides=limits)
         for_us = {"settings": settings}
         self._config = uvicorn.Config(
             echo,
@@ -199,7 +198,8 @@ def test_6_text(port, text):
 
 
 BAD_TEXTS = [
-    b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited", b"\xf4\x90\x80\x80", b"\x80", b"\xc0\xaf", b"\xff",
+    b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited", b"\xf4\x90\x80\x80", b"\x80", b"\xc0\xaf",
+    b"\xff",
     b"\xe0\x80\x80", b"\xed\xbf\xbf", b"\xf8\x88\x80\x80\x80", b"\xc3", b"\xe2\x82", b"\xf0\x90\x80",
 ]  # fmt: skip
 
@@ -218,13 +218,7 @@ def test_6_text_is_refused_at_once(port):
 
 @pytest.mark.parametrize(
     "payload",
-    [
-        b"",
-        *(
-            (code).to_bytes(2)
-            for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999)
-        ),
-    ],
+    [b"", *(code.to_bytes(2) for code in (*range(1000, 1004), *range(1007, 1012), 3000, 3999, 4000, 4999))],
 )
 def test_7_closes(port, payload):
     assert exchange(port, frame(CLOSE, payload)) == [(CLOSE, payload)]
@@ -277,9 +271,8 @@ def test_two_servers_on_two_threads():
             except BaseException as error:
                 failures.append(error)
 
-        threads = [
-            threading.Thread(target=run, args=(server.port, byte)) for server, byte in ((one, b"1"), (two, b"2"))
-        ]
+        both = (one, b"1"), (two, b"2")
+        threads = [threading.Thread(target=run, args=(server.port, byte)) for server, byte in both]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import struct
 import threading
+from pathlib import Path
 
 import pytest
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from helpers.raw import BINARY, PING, PONG, Raw, frame, text, upgrade
 from helpers.wire import STOP, refused, start
-from voxgate.server import handshake
+from voxgate.server import handshake, http, websocket
 from voxgate.server.http import REQUEST_BYTES
 from voxgate.service.access import Hook
 
@@ -292,3 +297,29 @@ def test_the_end_of_the_server_with_a_request_that_is_not_answered_logs_no_error
             raw.socket.close()
         server.stop()
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+# What is used of uvicorn
+
+
+def test_private_names_of_uvicorn_are_listed_and_there():
+    source = Path(http.__file__).read_text()
+    private = {name for name in dir(HttpToolsProtocol) if re.fullmatch(r"_[a-z]\w*", name)}
+    used = {name for name in re.findall(r"(?:self|super\(\))\.(_[a-z]\w*)", source) if name in private}
+    assert used == set(http.PRIVATE_OF_UVICORN)
+    assert not [kind for kind in websocket.WebSocketProtocol.__mro__ if kind.__module__.startswith("uvicorn")]
+
+
+def test_what_an_http_connection_of_uvicorn_has():
+    """Attributes without an underscore, which no page of uvicorn names either."""
+
+    async def app(scope, receive, send):
+        raise AssertionError("never asked")
+
+    config = uvicorn.Config(app, lifespan="off", log_config=None)
+    config.load()
+    connection = HttpToolsProtocol(config, ServerState(), {}, asyncio.new_event_loop())
+    connection.loop.close()
+    names = "app_state config connections cycle headers loop parser pipeline server_state transport ws_protocol_class"
+    assert [name for name in names.split() if not hasattr(connection, name)] == []
+    assert (connection.cycle, list(connection.pipeline)) == (None, [])

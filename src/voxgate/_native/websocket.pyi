@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any, Final, Self, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 from .live import LiveAudio
 
@@ -26,6 +26,7 @@ class ReadBuffer:
     @property
     def view(self) -> memoryview: ...
 
+@disjoint_base
 class FrameReceiver:
     n_frames_left: int
     is_held: bool

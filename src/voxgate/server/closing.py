@@ -78,7 +78,7 @@ class Closing(asyncio.Protocol):
         self,
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
-        owner: asyncio.Protocol,
+        owner: asyncio.BaseProtocol,
         skipper: FrameSkipper | None = None,
         rest: bytes = b"",
     ) -> None:

@@ -28,6 +28,9 @@ TOO_MANY = Refused(400, "bad_request", f"expected at most {PIPELINED_REQUESTS} r
 NOT_ANSWERED = Refused(400, "bad_request", "expected the upgrade after the answer to the request before it")
 BODY = Refused(400, "bad_handshake", "expected no body in the request for a websocket")
 
+# What is used of uvicorn although its name is private. A test compares this with the code, and with uvicorn.
+PRIVATE_OF_UVICORN = ("_should_upgrade", "_start_asgi_task", "_unset_keepalive_if_required")
+
 
 class HttpProtocol(HttpToolsProtocol):
     """One connection, until it becomes a websocket. Each server has a subclass with its own `settings`.

@@ -82,7 +82,7 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
     __slots__ = (
         "_began_s", "_config", "_connections", "_default_headers", "_flushed_bytes", "_going_on", "_lingering",
         "_message_timer", "_queue", "_refusal", "_response", "_second_s", "_send_timer", "_skipper", "_waiter",
-        "_written_bytes", "close_sent", "closing", "disconnected", "handshake_complete", "loop", "scope", "tasks",
+        "_written_bytes", "close_sent", "disconnected", "handshake_complete", "loop", "scope", "tasks",
         "transport", "writable",
     )  # fmt: skip
 
@@ -124,7 +124,6 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         self.disconnected = False
         self._refusal: tuple[int, list[tuple[str, str]], bytes] | None = None  # status, headers, body
         self._lingering = False  # our last byte is written
-        self.closing: Closing | None = None
 
         self._going_on: asyncio.Handle | None = None
         self._second_s = self.loop.time()  # when the second began that `n_frames_left` is for
@@ -149,7 +148,7 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         self._lingering = True
         self.stop()
         self._put({"type": "websocket.disconnect", "code": 1005 if self.handshake_complete else 1006})
-        self._connections.discard(self)  # type: ignore[arg-type]
+        self._connections.discard(self)
         self.handshake_complete = self.disconnected = True
         self.writable.set()
         if (scope := getattr(self, "scope", None)) is not None:  # the request was one for a websocket
@@ -426,7 +425,7 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
                 handle.cancel()
         self._message_timer = self._going_on = None
         skipper = FrameSkipper(n_skip_bytes) if awaits_close else None
-        self.closing = Closing(self.loop, self.transport, self, skipper, rest)
+        Closing(self.loop, self.transport, self, skipper, rest)
         self._watch_sending()
 
     def shutdown(self) -> None:

@@ -1,0 +1,123 @@
+"""What a 20 ms message of live audio costs the server's thread with many streams open, on a machine that is not idle.
+
+    python bench/message_cost.py [--streams 850] [--group 32] [--seconds 4]
+
+Everything is real, in one process: TCP sockets, uvloop, the protocols, the application, Silero, and the bundled speech,
+each stream at a place of its own. Only the pace is not: the messages of a group of streams are written, and then the
+loop runs until they are taken; its CPU time alone is counted, and so nothing that other processes do (but for what they
+leave of the caches). Prints microseconds per message; `perf record` of it shows what they are made of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import socket
+import time
+from typing import Any
+
+import numpy as np
+import uvloop
+from uvicorn.lifespan.on import LifespanOn
+from uvicorn.server import ServerState
+
+from voxgate import recordings
+from voxgate.audio import read_audio
+from voxgate.config import load_config
+from voxgate.models import FunctionModel
+from voxgate.server.server import uvicorn_config
+from voxgate.service.service import Service
+
+REQUEST = (
+    b"GET /api/v1/segmented HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+START = {"request": "start", "format": {"channels": 1, "sample_rate": 16_000, "bit_depth": 16, "is_float": False}}
+
+
+def frame(first_byte: int, data: bytes) -> bytes:
+    mask = os.urandom(4)
+    head = (
+        bytes([first_byte, 0xFE]) + len(data).to_bytes(2) if len(data) > 125 else bytes([first_byte, 128 + len(data)])
+    )
+    keys = np.resize(np.frombuffer(mask, np.uint8), len(data))
+    return head + mask + (np.frombuffer(data, np.uint8) ^ keys).tobytes()
+
+
+async def open_streams(n_streams: int) -> tuple[Service, list[socket.socket], Any]:
+    overrides = {"limits.streams": 100_000, "limits.streams_per_address": 100_000, "server.port": 0}
+    service = Service(load_config(environ={}, overrides=overrides), FunctionModel(lambda audio: {"count": len(audio)}))
+    started = asyncio.Event()
+    config = uvicorn_config(service, lambda error: started.set())
+    config.load()
+    lifespan = LifespanOn(config)
+    await lifespan.startup()
+    await started.wait()
+    state, made = ServerState(), config.http_protocol_class
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
+    loop = asyncio.get_running_loop()
+    await loop.create_server(lambda: made(config=config, server_state=state, app_state={}), sock=listener)  # type: ignore[call-arg]
+    clients = []
+    for _ in range(n_streams):
+        client = socket.create_connection(listener.getsockname())
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.send(REQUEST)
+        await asyncio.sleep(0)
+        client.setblocking(False)
+        await loop.sock_recv(client, 1000)
+        client.send(frame(0x81, json.dumps(START).encode()))
+        clients.append(client)
+    while len(service.tally.audio["segmented"].sessions) < n_streams:
+        await asyncio.sleep(0.01)
+    return service, clients, lifespan
+
+
+async def measure(n_streams: int, group: int, seconds: float) -> float:
+    service, clients, lifespan = await open_streams(n_streams)
+    planes, rate = read_audio(recordings.path("demo"))
+    assert rate == 16_000
+    samples = (planes[0] * 32767).astype("<i2")
+    audio = [frame(0x82, samples[begin : begin + 320].tobytes()) for begin in range(0, len(samples) - 320, 320)]
+    tally, spent_s, n_messages = service.tally, 0.0, 0
+    for turn in range(int(seconds * 50) + 10):
+        for begin in range(0, n_streams, group):
+            some = clients[begin : begin + group]
+            for number, client in enumerate(some):
+                client.send(audio[(turn + 37 * (begin + number)) % len(audio)])
+            until, began_s = tally.binary_in + len(some), time.thread_time()
+            while tally.binary_in < until:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if turn >= 10:
+                spent_s += time.thread_time() - began_s
+                n_messages += len(some)
+        for client in clients:
+            with contextlib.suppress(BlockingIOError):
+                client.recv(65_536)
+    for client in clients:
+        client.close()
+    while service.streams:
+        await asyncio.sleep(0.01)
+    await lifespan.shutdown()
+    return spent_s / n_messages * 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--streams", type=int, default=850)
+    parser.add_argument("--group", type=int, default=32, help="streams whose messages one turn of the loop finds")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of audio of each stream")
+    args = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        cost_us = runner.run(measure(args.streams, args.group, args.seconds))
+    print(f"{args.streams} streams, {args.group} at a time: {cost_us:.1f} us of CPU per message")
+
+
+if __name__ == "__main__":
+    main()
