@@ -59,7 +59,11 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Serves until a signal ends it."""
-    early_exit = EarlyExit()
+    with EarlyExit() as early_exit:
+        return _serve(args, early_exit)
+
+
+def _serve(args: argparse.Namespace, early_exit: EarlyExit) -> int:
     overrides: dict[str, Any] = {key: getattr(args, flag) for flag, key in FLAGS.items()}
     for text in args.set:
         key, equals, value = text.partition("=")

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from types import FrameType
+from typing import Any
 
 from voxgate.runtime.tasks import spawn_thread
 
@@ -15,14 +16,16 @@ __all__ = ["EarlyExit"]
 
 
 class EarlyExit:
-    """From when it is made, SIGTERM and Ctrl-C end the process with exit code 0: nobody is served yet, and nothing is
-    to be tidied up. Also while the main thread is inside a model's C code, where Python runs no handler of its own.
+    """SIGTERM and Ctrl-C end the process at once, with exit code 0, until the server serves: there is nothing to tidy up.
+    This includes the time that the main thread spends in a model's C code, where Python runs no handler.
 
-    Does nothing when it is made outside of the main thread.
+    A context manager. A body that never calls `over` gets its signal handlers back at the end. Does nothing outside of
+    the main thread.
     """
 
     def __init__(self) -> None:
         self._written: socket.socket | None = None
+        self._before: dict[int, Any] = {}
         if threading.current_thread() is not threading.main_thread():
             return
         read, self._written = socket.socketpair()
@@ -37,10 +40,19 @@ class EarlyExit:
             spawn_thread(watch, "voxgate-early-end", daemon=True, subsystem="serving")
         signal.set_wakeup_fd(self._written.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _end)
+            self._before[number] = signal.signal(number, _end)
+
+    def __enter__(self) -> EarlyExit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._written is not None:
+            self.over()
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
 
     def over(self) -> None:
-        """The event loop is about to run, and takes the signals over: until it has, the handler stays."""
+        """The event loop is about to run and installs its own handlers; until then, these stay."""
         if self._written is not None:
             signal.set_wakeup_fd(-1)
             self._written.close()
