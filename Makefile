@@ -21,7 +21,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile soak pictures speech docs docs-serve docs-figures diagrams clean
+.PHONY: help setup demo serve test bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile soak pictures speech docs reference docs-serve docs-figures diagrams clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -127,6 +127,9 @@ soak: $(VENV)/.ready ## streams that come and go on all routes, faults on, for M
 docs: $(VENV)/.ready ## the documentation site, in build/docs; a link or a name that leads nowhere is an error
 	@cd $(ROOT) && $(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs $(ARGS)
 	@echo "build/docs/index.html"
+
+reference: $(VENV)/.ready ## write the generated documents anew: settings, limits, metrics, command line, schemas
+	@cd $(ROOT) && $(BIN)/python -m tools.reference $(ARGS)
 
 DOCS_PORT = 8000
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxgate.config import SETTINGS, Config, ModelSettings, dump_toml, load_config, loader, reference
+from voxgate.config import SETTINGS, Config, ModelSettings, dump_toml, load_config, loader
 from voxgate.config.option_text import OptionText
 from voxgate.config.settings import SECTIONS
 from voxgate.errors import ConfigError
@@ -696,24 +696,6 @@ def test_a_secret_is_never_shown() -> None:
             load(overrides={"auth.tokens": wrong})
         assert "s3cret" not in str(caught.value)
         assert "53" not in str(caught.value)
-
-
-# ---------------------------------------------------------------------------------------------------------- reference
-
-
-def test_the_committed_reference_is_current() -> None:
-    committed = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert committed == reference(), "run: python -m voxgate.config > docs/configuration.md"
-
-
-def test_the_reference_names_every_setting() -> None:
-    text = reference()
-    for setting in SETTINGS.values():
-        section, _, name = setting.key.partition(".")
-        assert f"\n## {section}\n" in text
-        assert f"\n| `{name}` | " in text
-    defaults = text.partition("```toml\n")[2].partition("```")[0]
-    assert load(defaults) == Config()
 
 
 def test_every_field_of_every_section_is_a_setting() -> None:

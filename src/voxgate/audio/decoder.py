@@ -33,7 +33,7 @@ class StreamDecoder:
 
     ``resampler``: ``"polyphase"`` (to 16 kHz it delays by 1.5 ms, from 8 kHz by 2.9 ms) or ``"soxr"`` with one of its
     quality levels ``soxr_quality`` (QQ, LQ, MQ, HQ, VHQ; HQ delays by 38 ms from 48 kHz, by 117 ms from 8 kHz). Where
-    the rates are equal, neither is used. ``format`` must have passed :func:`voxgate.protocol.formats.check_format`.
+    the rates are equal, neither is used. ``format`` must have passed :func:`voxgate.protocol.check_format`.
     ValueError names an option that is out of range.
     Threads: one caller at a time.
     """

@@ -3,11 +3,9 @@
 Sources in rising priority: the defaults, a TOML or JSON file, ``VOXGATE_<SECTION>_<KEY>`` environment variables, and
 overrides (the command line's flags). A key that is unknown or a value that is out of range raises ConfigError naming
 the key, the value, what is allowed, and the source.
-
-``python -m voxgate.config`` prints the reference in Markdown (docs/configuration.md is that text).
 """
 
-from .document import dump_toml, reference
+from .document import dump_toml
 from .loader import load_config
 from .settings import (
     SETTINGS,
@@ -37,5 +35,4 @@ __all__ = [
     "VadSettings",
     "dump_toml",
     "load_config",
-    "reference",
 ]

@@ -70,7 +70,7 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
       without one positional argument that no option fills is taken for a function of the audio.
 
     `options` are keyword arguments of the constructor or factory, or of every call of a function; each is converted to
-    the type that its annotation names (see :mod:`.options`).
+    the type that its annotation names (see `voxgate.models.options`).
 
     Raises :class:`voxgate.errors.ModelLoadError`, saying what was expected, what came and what to do.
     """

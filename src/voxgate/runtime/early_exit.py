@@ -16,7 +16,7 @@ __all__ = ["EarlyExit"]
 
 
 class EarlyExit:
-    """SIGTERM and Ctrl-C end the process at once, with exit code 0, until the server serves: there is nothing to tidy up.
+    """Until the server serves, SIGTERM and Ctrl-C end the process at once, with exit code 0: nothing needs tidying up.
     This includes the time that the main thread spends in a model's C code, where Python runs no handler.
 
     A context manager. A body that never calls `over` gets its signal handlers back at the end. Does nothing outside of
