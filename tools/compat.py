@@ -2,7 +2,7 @@
 
     python tools/compat.py [--smoke] [--set oldest|newest] [-- ARGUMENTS OF PYTEST]        # make compat-versions
 
-Of each of the PACKAGES, the set `oldest` has the lower bound itself, and `newest` the newest release below the upper one.
+Of each package, the set `oldest` has the lower bound itself, and `newest` the newest release below the upper bound.
 A set is a virtual environment below build/compat. Everything else in it is that of the environment that runs this.
 """
 
