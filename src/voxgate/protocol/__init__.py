@@ -1,6 +1,6 @@
 """What clients and servers say to each other: audio formats, requests and events, and their JSON.
 
-`voxgate.protocol.machine` is the session machine, which no wire has a part in. `voxgate.protocol.json_codec` is the JSON
+`voxgate.protocol.machine` is the session machine, which belongs to no wire; `voxgate.protocol.json_codec` is the JSON
 of the native wire.
 """
 

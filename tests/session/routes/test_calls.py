@@ -14,9 +14,9 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from test_scheduler import Bench
 
 from helpers.wire import bursts, encode
+from inference.test_scheduler import Bench
 from voxgate.config import load_config
 from voxgate.errors import InferenceError, InternalError, Overloaded
 from voxgate.inference.engine.base import BatchLimits, Job, Outcome
