@@ -87,7 +87,7 @@ def diagram(table: dict[str, set[str]]) -> str:
 
 
 def height(table: dict[str, set[str]]) -> int:
-    """The number of rooms on the longest way down: what the imports themselves need, however the picture groups them."""
+    """The number of rooms on the longest way down, however the picture groups them."""
     depth: dict[str, int] = {}
     for room in TopologicalSorter(table).static_order():
         depth[room] = 1 + max((depth[other] for other in table[room]), default=0)
