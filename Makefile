@@ -20,11 +20,14 @@ QUICK ?=
 BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
+# compat-versions: a file of tests for each seam, in place of all server and client tests
+SMOKE ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile clients soak pictures speech docs docs-serve docs-figures diagrams clean
+.PHONY: help setup demo serve test coverage compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## the virtual environment with Voxgate and everything its development needs
 
@@ -59,6 +62,13 @@ $(VENV)/.extra-%: $(VENV)/.packages
 
 test: $(VENV)/.ready ## all tests
 	@cd $(ROOT) && $(BIN)/python -m pytest $(ARGS)
+
+coverage: $(VENV)/.ready ## all tests, and which lines of the Python code they run; below the floor of pyproject.toml is an error
+	@cd $(ROOT) && rm -rf build/coverage && $(BIN)/python -m coverage run -m pytest $(ARGS)
+	@cd $(ROOT) && $(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report --skip-covered
+
+compat-versions: $(VENV)/.ready ## the server and client tests with the oldest and the newest uvicorn, websockets, starlette, msgspec; SMOKE=1
+	@cd $(ROOT) && $(BIN)/python tools/compat.py $(if $(SMOKE),--smoke) -- $(ARGS)
 
 bench: $(VENV)/.bench ## the benchmarks, each kernel beside what one would use instead; the ratios, and which of them fell below the baseline
 	@$(BENCH_RUN) $(ARGS)
@@ -132,6 +142,9 @@ soak: $(VENV)/.ready ## streams that come and go on all routes, faults on, for M
 docs: $(VENV)/.ready ## the documentation site, in build/docs; a link or a name that leads nowhere is an error
 	@cd $(ROOT) && $(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs $(ARGS)
 	@echo "build/docs/index.html"
+
+reference: $(VENV)/.ready ## write the generated documents anew: settings, limits, metrics, command line, schemas
+	@cd $(ROOT) && $(BIN)/python -m tools.reference $(ARGS)
 
 DOCS_PORT = 8000
 

@@ -27,8 +27,8 @@ autodoc_preserve_defaults = True  # what the code says, and not what it was here
 autodoc_type_aliases = {
     "npt.ArrayLike": "numpy.typing.ArrayLike",
     "Source": "voxgate.client.Source",
-    "Event": "voxgate.protocol.events.Event",
-    "Request": "voxgate.protocol.requests.Request",
+    "Event": "voxgate.protocol.Event",
+    "Request": "voxgate.protocol.Request",
 }
 # What is not ours is described elsewhere, and what is not public nowhere.
 nitpick_ignore_regex = [

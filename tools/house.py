@@ -1,6 +1,7 @@
 """Draws the house in one picture: docs/diagrams/house.dot, from the table in tests/test_imports.py.
 
-    python tools/house.py        # then: make diagrams
+    python tools/house.py                # then: make diagrams
+    python tools/house.py --count        # rooms, floors and arrows; writes nothing
 
 That table says what each room of src/voxgate may import. Here the rooms are gathered into floors; an arrow from one
 floor to another is there when a room of the one may import a room of the other, and is left out when it follows from
@@ -9,6 +10,7 @@ the others. A room that is on no floor, and floors that import each other, end t
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -18,7 +20,7 @@ DIAGRAM = ROOT / "docs" / "diagrams" / "house.dot"
 
 # Floor -> what it is for, and its rooms. "" is voxgate/__init__.py.
 FLOORS = {
-    "command line": ("what people type", ("cli", "__main__", "manual")),
+    "command line": ("what people type", ("cli", "__main__")),
     "clients": ("the other end of the wire", ("client", "load")),
     "server": ("the process: sockets, uvicorn, workers", ("server",)),
     "endpoints": ("one shell a wire", ("endpoints",)),
@@ -84,7 +86,25 @@ def diagram(table: dict[str, set[str]]) -> str:
     return "\n".join([*lines, "}", ""])
 
 
+def height(table: dict[str, set[str]]) -> int:
+    """The number of rooms on the longest way down, however the picture groups them."""
+    depth: dict[str, int] = {}
+    for room in TopologicalSorter(table).static_order():
+        depth[room] = 1 + max((depth[other] for other in table[room]), default=0)
+    return max(depth.values(), default=0)
+
+
+def count(table: dict[str, set[str]]) -> str:
+    n_arrows = sum(len(others) for others in table.values())
+    return f"{len(table)} rooms on {height(table)} floors, {n_arrows} arrows; the picture has {len(FLOORS)} floors"
+
+
 def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--count", action="store_true", help="print the numbers of rooms, floors and arrows")
+    if parser.parse_args().count:
+        print(count(allowed()))
+        return 0
     DIAGRAM.write_text(diagram(allowed()), encoding="utf-8")
     print(DIAGRAM.relative_to(ROOT))
     return 0

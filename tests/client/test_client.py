@@ -10,6 +10,7 @@ import io
 import json
 import os
 import ssl
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -681,6 +682,39 @@ def test_leaving_early_closes_the_connection_and_the_source() -> None:
                     break
             await asyncio.wait_for(gone.wait(), 30)
         assert await asyncio.to_thread(closed.wait, 30)
+
+    asyncio.run(main())
+
+
+LEAVES_EARLY = """
+import asyncio, sys
+from voxgate import client
+from voxgate.protocol.formats import AudioFormat
+
+async def main(addr):
+    async for _ in client.stream(bytes(32_000), addr=addr, format=AudioFormat(1, 16_000, 16, False)):
+        break
+
+asyncio.run(main(sys.argv[1]))
+with asyncio.Runner() as runner:
+    runner.run(main(sys.argv[1]))
+"""
+
+
+def test_a_loop_that_ends_right_after_a_break_has_nothing_to_complain_about() -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.recv()
+        await send(websocket, active(0.1))
+        await receive_session(websocket)
+
+    async def main() -> None:
+        async with serving(handler) as addr:
+            command = [sys.executable, "-X", "dev", "-c", LEAVES_EARLY, addr]
+            process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+            _, stderr = await process.communicate()
+        lines = [line for line in stderr.decode().splitlines() if not line.startswith("Executing <")]  # a slow step
+        assert lines == []
+        assert process.returncode == 0
 
     asyncio.run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -42,3 +43,18 @@ def test_one_that_follows_from_nothing_is_there(house: ModuleType) -> None:
 def test_what_cannot_be_drawn(house: ModuleType, table: dict[str, set[str]], said: str) -> None:
     with pytest.raises(SystemExit, match=said):
         house.arrows(table)
+
+
+def test_rooms_floors_and_arrows_are_counted(house: ModuleType) -> None:
+    table = {"a": {"b", "d"}, "b": {"c"}, "c": set(), "d": set()}
+    assert house.count(table) == "4 rooms on 3 floors, 3 arrows; the picture has 3 floors"
+
+
+def test_the_picture_has_at_most_twelve_floors() -> None:
+    spec = importlib.util.spec_from_file_location("house_as_it_is", Path(__file__).parents[2] / "tools" / "house.py")
+    assert spec is not None
+    assert spec.loader is not None
+    as_it_is = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(as_it_is)
+    assert as_it_is.height(as_it_is.allowed()) <= 12
+    assert len(as_it_is.FLOORS) <= 12

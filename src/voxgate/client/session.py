@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Literal, Protocol, TypedDict, Unpack
 from urllib.parse import urlsplit
@@ -13,7 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from voxgate.errors import InvalidMessage
-from voxgate.observe.tracing import Tracing, parse_traceparent
+from voxgate.observe.tracing import ClientTrace, Tracing, parse_traceparent
 from voxgate.protocol.events import Draining, Error, Event, Finished, Progress, Started
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.json_codec import encode_request, parse_event
@@ -224,40 +223,18 @@ class Stream:
         if self._used:
             raise RuntimeError("a stream can be iterated once")
         self._used = True
-        return self._events() if self._tracing is None else self._traced(self._tracing)
-
-    async def _traced(self, tracing: Tracing) -> AsyncGenerator[Event, None]:
-        parts = urlsplit(self.addr)
-        where = {"server.address": parts.hostname or "", "url.path": parts.path}
-        trace = tracing.client(parse_traceparent(self._start.trace_id), where)
-        self._start = structs.replace(self._start, trace_id=trace.traceparent)
-        failure: Exception | None = None
-        try:
-            async with contextlib.aclosing(self._events()) as events:
-                async for event in events:
-                    yield event
-        except Exception as error:
-            failure = error
-            raise
-        finally:
-            totals = {"voxgate.sent_s": self.sent_s, "voxgate.results": self.check.n_results}
-            trace.end(totals, failure)
+        return self._events()
 
     @property
     def _answered_s(self) -> float:
         """Everything before this second is answered, on every channel."""
         return min(self._timeline.answered_s(self.check))
 
+    # The only async generator of a stream. When a loop ends, asyncio closes all generators at the same time, and one
+    # that iterates over another then fails.
     async def _events(self) -> AsyncGenerator[Event, None]:
-        try:
-            async with contextlib.aclosing(self._sessions()) as events:
-                async for event in events:
-                    yield event
-        except ClientError as error:
-            error.events = self._recent.all()
-            raise
-
-    async def _sessions(self) -> AsyncGenerator[Event, None]:
+        trace = None if self._tracing is None else self._begin_trace(self._tracing)
+        failure: Exception | None = None
         n_failed = 0
         lost_at: float | None = None
         try:
@@ -270,9 +247,19 @@ class Stream:
                     if self._started_at is None:
                         self._started_at = self._clock.time()
                     lost_at = None
-                    async with contextlib.aclosing(self._session(websocket)) as events:
-                        async for event in events:
-                            yield event
+                    sender = tasks.spawn_task(self._send(websocket), "voxgate-client-send", "client")
+                    try:
+                        while (message := await self._receive(websocket)) is not None:
+                            event, placed = self._read(message)
+                            for one in placed:
+                                self._recent.add(one, len(message))
+                                yield one
+                            if isinstance(event, Error) and event.code in _FATAL_CODES:
+                                raise RejectedError(event.message, event.code)
+                    finally:
+                        await _end_session(websocket, sender)
+                    if self._source_failure is not None:
+                        raise self._source_failure
                     break
                 except (ClosedError, ConnectError) as error:
                     if self._reconnect is None or not worth_another_try(error, self._started_at is not None):
@@ -285,12 +272,26 @@ class Stream:
                     self._reconnect.tell(Lost(error, unanswered_s, pause_s, n_failed, self._reconnect.attempts))
                     lost_at = self._clock.time() if lost_at is None else lost_at
                 await self._clock.sleep_until(self._clock.time() + pause_s)
+            if problems := self._problems():
+                raise MissingResults(problems)
+        except Exception as error:
+            if isinstance(error, ClientError):
+                error.events = self._recent.all()
+            failure = error
+            raise
         finally:
             await self._feed.aclose()
             if self._started_at is not None:
                 self.total_s = self._clock.time() - self._started_at
-        if problems := self._problems():
-            raise MissingResults(problems)
+            if trace is not None:
+                trace.end({"voxgate.sent_s": self.sent_s, "voxgate.results": self.check.n_results}, failure)
+
+    def _begin_trace(self, tracing: Tracing) -> ClientTrace:
+        parts = urlsplit(self.addr)
+        where = {"server.address": parts.hostname or "", "url.path": parts.path}
+        trace = tracing.client(parse_traceparent(self._start.trace_id), where)
+        self._start = structs.replace(self._start, trace_id=trace.traceparent)
+        return trace
 
     def _problems(self) -> list[str]:
         """What is missing at a good end, a line each."""
@@ -323,50 +324,34 @@ class Stream:
         self.sent_bytes, self.stop_sent, self._has_cut_a_sample = at_bytes, False, False
         self._reconnect.tell(Resumed(at_s, away_s, max(0.0, gap_s)))
 
-    async def _session(self, websocket: ClientConnection) -> AsyncGenerator[Event, None]:
+    async def _receive(self, websocket: ClientConnection) -> str | bytes | None:
+        """The next message; None at a good end of the connection. Raises ClosedError and SilentServer."""
         try:
-            sender = tasks.spawn_task(self._send(websocket), "voxgate-client-send", "client")
-            try:
-                async with contextlib.aclosing(self._receive(websocket)) as events:
-                    async for event in events:
-                        yield event
-                if self._source_failure is not None:
-                    raise self._source_failure
-            finally:
-                sender.cancel()
-                await asyncio.wait((sender,))
+            async with asyncio.timeout(None) as self._silence:
+                if self.stop_sent:
+                    self._await_results()
+                return await websocket.recv()
+        except ConnectionClosed as closed:
+            if (self._source_failure is None or self.stop_sent) and (
+                error := closed_error(closed, self.stop_sent, self.sent_s)
+            ):
+                raise error from None
+            self._ended_without_code = closed.rcvd is not None and closed.rcvd.code == NO_CODE
+            return None
+        except TimeoutError:
+            raise SilentServer(
+                f"no message for {self._result_timeout_s:g} s after everything was sent, on an open connection"
+            ) from None
         finally:
-            await websocket.close(1001)
+            self._silence = None
 
-    async def _receive(self, websocket: ClientConnection) -> AsyncGenerator[Event, None]:
-        while True:
-            try:
-                async with asyncio.timeout(None) as self._silence:
-                    if self.stop_sent:
-                        self._await_results()
-                    message = await websocket.recv()
-            except ConnectionClosed as closed:
-                if (self._source_failure is None or self.stop_sent) and (
-                    error := closed_error(closed, self.stop_sent, self.sent_s)
-                ):
-                    raise error from None
-                self._ended_without_code = closed.rcvd is not None and closed.rcvd.code == NO_CODE
-                return
-            except TimeoutError:
-                raise SilentServer(
-                    f"no message for {self._result_timeout_s:g} s after everything was sent, on an open connection"
-                ) from None
-            finally:
-                self._silence = None
-            try:
-                event = parse_event(message)
-            except InvalidMessage as error:
-                raise BadEvent(f"the server sent what is no event: {error}") from None
-            for placed in self._take(event):
-                self._recent.add(placed, len(message))
-                yield placed
-            if isinstance(event, Error) and event.code in _FATAL_CODES:
-                raise RejectedError(event.message, event.code)
+    def _read(self, message: str | bytes) -> tuple[Event, list[Event]]:
+        """The event of a message, and the events that the caller gets for it. Raises BadEvent."""
+        try:
+            event = parse_event(message)
+        except InvalidMessage as error:
+            raise BadEvent(f"the server sent what is no event: {error}") from None
+        return event, self._take(event)
 
     def _take(self, event: Event) -> list[Event]:
         """What the caller gets to see for an event of the server."""
@@ -450,6 +435,14 @@ class Stream:
     def _await_results(self) -> None:
         if self._result_timeout_s is not None and self._silence is not None:
             self._silence.reschedule(asyncio.get_running_loop().time() + self._result_timeout_s)
+
+
+async def _end_session(websocket: ClientConnection, sender: asyncio.Task[None]) -> None:
+    try:
+        sender.cancel()
+        await asyncio.wait((sender,))
+    finally:
+        await websocket.close(1001)
 
 
 def _chunks(block: memoryview, size: int) -> Iterator[memoryview]:

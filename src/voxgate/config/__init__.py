@@ -1,15 +1,13 @@
 """The settings of the server.
 
-``sections`` declares them, ``catalogue`` lists them, ``loader`` reads and checks them, ``document`` writes them as TOML
-and as the reference. Sources in rising priority: the defaults, a TOML or JSON file, ``VOXGATE_<SECTION>_<KEY>``
+``sections`` declares them, ``catalogue`` lists them, ``loader`` reads and checks them, ``document`` writes them as TOML.
+Sources in rising priority: the defaults, a TOML or JSON file, ``VOXGATE_<SECTION>_<KEY>``
 environment variables, and overrides (the flags of the command line). An unknown key or a value that is not allowed
 raises ConfigError naming the key, the value, the allowed values, and the source.
-
-``python -m voxgate.config`` prints the reference in Markdown (docs/configuration.md).
 """
 
 from .catalogue import SETTINGS
-from .document import dump_toml, reference
+from .document import dump_toml
 from .loader import load_config
 from .sections import (
     AudioSettings,
@@ -38,5 +36,4 @@ __all__ = [
     "VadSettings",
     "dump_toml",
     "load_config",
-    "reference",
 ]

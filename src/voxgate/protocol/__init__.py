@@ -1,7 +1,7 @@
 """What clients and servers say to each other: audio formats, requests and events, and their JSON.
 
-None of it belongs to a wire but :mod:`.json_codec`, the JSON of the native one. :mod:`.machine` is the session
-machine.
+`voxgate.protocol.machine` is the session machine, which belongs to no wire; `voxgate.protocol.json_codec` is the JSON
+of the native wire.
 """
 
 from voxgate.protocol.events import (

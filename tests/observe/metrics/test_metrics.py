@@ -25,7 +25,6 @@ from voxgate.errors import InferenceError
 from voxgate.models import Model
 from voxgate.observe.metrics import metrics as metrics_module
 from voxgate.observe.metrics.catalogue import CATALOGUE
-from voxgate.observe.metrics.reference import reference
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 DOCS = Path(__file__).parents[3] / "docs"
@@ -343,10 +342,6 @@ def test_one_worker_answers_for_all(serve):
     assert told.sum("streams_total", worker="0") == 1
     assert told.sum("streams_total", worker="1", outcome="completed") == 2
     assert told.sum("ready") == 2
-
-
-def test_the_reference_is_that_of_the_code():
-    assert (DOCS / "metrics.md").read_text() == reference(), "run: python -m voxgate.observe.metrics > docs/metrics.md"
 
 
 class Moody(Model):

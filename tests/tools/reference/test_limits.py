@@ -12,15 +12,15 @@ import pytest
 
 from helpers.raw import BINARY, Raw, frame, upgrade
 from helpers.wire import Client, refused, start
+from tools.reference.answers import CLOSES, REFUSALS, close_code_of, wire_errors
+from tools.reference.limits import LIMITS, limits
 from voxgate.config import SETTINGS
 from voxgate.endpoints.refusals import STATUSES
 from voxgate.endpoints.websocket import CLOSE_CODES
-from voxgate.manual.answers import CLOSES, REFUSALS, close_code_of, wire_errors
-from voxgate.manual.limits import LIMITS, limits
 from voxgate.observe.metrics import tally
 from voxgate.service.admission import RETRY_S, RefusalKind
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SOURCE = "".join(
     path.read_text(encoding="utf-8")
     for path in (ROOT / "src" / "voxgate").rglob("*.py")

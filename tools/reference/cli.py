@@ -17,7 +17,7 @@ __all__ = ["cli"]
 _HEAD: Final = """\
 # Command line
 
-<!-- Written by `python -m voxgate.manual docs` from the parsers in src/voxgate/cli. Change those, not this file. -->
+<!-- Written by `make reference` from the parsers in src/voxgate/cli. Change those, not this file. -->
 
 `voxgate VERB --help` says the same. An option may be shortened as long as it stays the only one of its verb that begins
 so, and its value follows after a space or `=`.

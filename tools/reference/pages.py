@@ -8,7 +8,9 @@ from typing import Any
 
 from .asyncapi import asyncapi
 from .cli import cli
+from .configuration import configuration
 from .limits import limits
+from .metrics import metrics
 from .schema import events, requests
 
 __all__ = ["pages", "write"]
@@ -18,7 +20,9 @@ def pages() -> dict[str, str]:
     """Every file that is made from the code, and what is in it."""
     return {
         "cli.md": cli(),
+        "configuration.md": configuration(),
         "limits.md": limits(),
+        "metrics.md": metrics(),
         "schema/asyncapi.json": _json(asyncapi()),
         "schema/client.json": _json(requests()),
         "schema/server.json": _json(events()),

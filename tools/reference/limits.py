@@ -125,7 +125,7 @@ _FIXED: Final = (
 _HEAD: Final = """\
 # Limits, refusals and close codes
 
-<!-- Written by `python -m voxgate.manual docs` from the settings, the errors and src/voxgate/manual. Change those, not
+<!-- Written by `make reference` from the settings, the errors and tools/reference. Change those, not
 this file. -->
 
 No limit drops audio of a client that behaves. *Held back* means that the server reads no further until there is room:

@@ -1,15 +1,15 @@
-"""The catalogue as a document."""
+"""docs/metrics.md: the catalogue of the metrics."""
 
 from __future__ import annotations
 
 from voxgate.observe.metrics.catalogue import CATALOGUE, OTHERS
 
-__all__ = ["reference"]
+__all__ = ["metrics"]
 
 _HEAD = """\
 # Metrics
 
-<!-- Written by `python -m voxgate.observe.metrics`; changes belong into metrics/catalogue.py. -->
+<!-- Written by `make reference` from src/voxgate/observe/metrics/catalogue.py. Change that, not this file. -->
 
 `GET /metrics` answers in the text format of Prometheus, or in OpenMetrics when that is asked for, compressed when gzip
 is accepted. It is on the server's port, or on `metrics.port` alone when that is set. Who asks within a second of
@@ -33,8 +33,8 @@ Two sums always hold, at any scrape:
 """
 
 
-def reference() -> str:
-    """docs/metrics.md."""
+def metrics() -> str:
+    """The page."""
     rows = [
         f"| `{spec.name}` | {spec.kind} | {', '.join(f'`{label}`' for label in spec.labels)} | {spec.help} |"
         f" {spec.advice} |\n"

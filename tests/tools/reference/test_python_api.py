@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "python-api.md").read_text(encoding="utf-8")
 MODULES = re.findall(r"^\| \[`(voxgate[\w.]*)`\]", PAGE, re.MULTILINE)
 
@@ -21,9 +21,8 @@ ELSEWHERE = {
     "voxgate": {"__version__"},
     "voxgate.models": {"Model", "Batch"},
     "voxgate.client": {"AudioFormat", "VadOptions"},
-    "voxgate.protocol.json_codec": {"UNSET", "UnsetType"},
     "voxgate.config": {
-        "SETTINGS", "reference", "AudioSettings", "AuthSettings", "InferenceSettings", "LimitsSettings",
+        "SETTINGS", "AudioSettings", "AuthSettings", "InferenceSettings", "LimitsSettings",
         "MetricsSettings", "ModelSettings", "ServerSettings", "SimpleSettings", "VadSettings",
     },
     "voxgate.observe.tracing": {"CallTrace", "ClientTrace", "Parent", "SessionTrace", "parse_traceparent"},

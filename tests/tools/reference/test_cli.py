@@ -7,10 +7,10 @@ import re
 
 import pytest
 
+from tools.reference.cli import cli
 from voxgate.cli import VERBS, main, make_parser
 from voxgate.cli.serve import FLAGS
 from voxgate.config import SETTINGS
-from voxgate.manual.cli import cli
 
 PAGE = cli()
 

@@ -1,3 +1,0 @@
-from voxgate.config import reference
-
-print(reference(), end="")

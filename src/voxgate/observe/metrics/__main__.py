@@ -1,3 +1,0 @@
-from voxgate.observe.metrics.reference import reference
-
-print(reference(), end="")
