@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from voxgate import __version__
 from voxgate.cli import standard
+from voxgate.cli.interrupts import Interrupted
 from voxgate.errors import ConfigError
 
 VERBS = ("serve", "client", "demo", "vad", "models", "load")
@@ -63,8 +64,8 @@ def _run(argv: Sequence[str] | None) -> int:
             raise
         print(f"voxgate: {error}", file=sys.stderr)  # the kernels asked for are not there
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        return error.exit_code if isinstance(error, Interrupted) else 130
     except OSError as error:
         if not isinstance(error, BrokenPipeError) and error.filename != standard.NAME:
             raise

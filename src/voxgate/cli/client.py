@@ -16,7 +16,7 @@ from voxgate import client, recordings
 from voxgate.audio.files import container_of, may_become_container
 from voxgate.cli import plot, standard
 from voxgate.cli.arguments import positive_float, whole
-from voxgate.cli.interrupt import run_interruptible
+from voxgate.cli.interrupts import Interrupted, run_interruptible
 from voxgate.cli.output import Output, silence
 from voxgate.cli.show import FORMATS, Shown, complain, explain, show
 from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
@@ -28,7 +28,6 @@ from voxgate.observe.tracing import Tracing, parse_traceparent
 __all__ = ["explain", "recording", "register", "run"]
 
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
 
 _ENCODINGS: dict[str, tuple[int, bool, str | None]] = {
@@ -185,9 +184,13 @@ def run(args: argparse.Namespace) -> int:
         name = _name(args) if microphone is None else f"{microphone.name} (Ctrl-C ends it)"
         try:
             is_endless = microphone is not None or args.input == "-"
-            return run_interruptible(show(stream, name, shown, sys.stderr, microphone, output, picture, is_endless))
-        except KeyboardInterrupt:
-            return EXIT_INTERRUPTED
+            return run_interruptible(
+                lambda interrupts: show(
+                    stream, name, shown, sys.stderr, interrupts, microphone, output, picture, is_endless
+                )
+            )
+        except Interrupted as error:
+            return error.exit_code
         except BrokenPipeError:
             # The reader of our output has gone. Python would complain once more when it flushes stdout at exit.
             with contextlib.suppress(OSError, ValueError):

@@ -19,7 +19,7 @@ from voxgate.audio.files.read import read_audio
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.client import explain, recording
 from voxgate.cli.display import Style
-from voxgate.cli.interrupt import run_interruptible
+from voxgate.cli.interrupts import Interrupted, run_interruptible
 from voxgate.cli.output import Output
 from voxgate.client.token import clean_token, public_url, token_from_environment
 from voxgate.load.report import as_json, document, table
@@ -30,7 +30,6 @@ EXIT_OK = 0
 EXIT_BAD = 1
 EXIT_USAGE = 2
 EXIT_LATE = 3
-EXIT_INTERRUPTED = 130
 
 N_OFFSETS = 4
 SPARE_FILES = 64
@@ -163,13 +162,15 @@ def _run(
     output: Output | None,
 ) -> int:
     try:
-        running = execute(args, target, material, clock, lambda text: print(text, file=notes))
-        outcome = run_interruptible(running, uvloop.new_event_loop)
+        outcome = run_interruptible(
+            lambda _: execute(args, target, material, clock, lambda text: print(text, file=notes)),
+            uvloop.new_event_loop,
+        )
     except load.ReferenceFailed as error:
         return _complain(f"the audio alone, at {public_url(target.url)}: {error}", EXIT_BAD)
-    except KeyboardInterrupt:
+    except Interrupted as error:
         print("\ninterrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return error.exit_code
     report = document(outcome, _settings(args, target))
     if args.json != "-":
         print(table(outcome, args.late_ms, Style.of(sys.stdout)))

@@ -223,6 +223,7 @@ async def show(
     name: str,
     shown: Shown,
     err: TextIO,
+    interrupts: Interrupts,
     microphone: Microphone | None = None,
     output: Output | None = None,
     plot_to: Output | None = None,
@@ -240,7 +241,7 @@ async def show(
     failure: Exception | None = None
     ticker = tasks.spawn_task(_tick(shown.draw), "voxgate-client-status", "client") if shown.live.enabled else None
 
-    def stop() -> bool:
+    def stop(number: int) -> bool:
         if not stream.has_started:
             return False
         stream.stop()
@@ -248,7 +249,7 @@ async def show(
         shown.say(f"\n{ended}, waiting for the results (Ctrl-C again quits at once)")
         return True
 
-    with Interrupts(stop) as interrupts:
+    with interrupts.stopping(stop):
         try:
             async with contextlib.aclosing(aiter(stream)) as events:
                 async for event in events:
@@ -258,21 +259,21 @@ async def show(
                 raise
             failure = error
         except asyncio.CancelledError:
-            if not interrupts.quits:
+            if not interrupts.has_cancelled:
                 raise
         finally:
             if ticker is not None:
                 ticker.cancel()
             shown.live.clear()
             shown.live.enabled = False
-    if interrupts.quits:
+    if interrupts.has_cancelled:
         print(f"\ninterrupted after {stream.sent_s:.1f} s of audio", file=err)
-    has_result = bool(shown.n_events) or (failure is None and not interrupts.quits)
+    has_result = bool(shown.n_events) or (failure is None and not interrupts.has_cancelled)
     if has_result:
         failure = _written(shown.finish, failure)
         if output is not None:
             failure = _written(output.commit, failure)
-    if stream.total_s is not None and not interrupts.quits:
+    if stream.total_s is not None and not interrupts.has_cancelled:
         print(notes_style.grey(_summary(stream)), file=shown.notes, flush=True)
     if microphone is not None and (lost := _lost_audio(microphone)):
         print(Style.of(err).yellow(lost), file=err, flush=True)
@@ -289,7 +290,7 @@ async def show(
         except (OSError, ValueError) as error:  # ValueError: a file type matplotlib does not know
             complain(f"cannot write {plot_to.path}: {explain(error)}", err)
             good = False
-    if interrupts.number is not None and (interrupts.quits or (good and not is_endless)):
+    if interrupts.number is not None and (interrupts.has_cancelled or (good and not is_endless)):
         return 128 + interrupts.number
     return EXIT_OK if good else EXIT_INCOMPLETE
 
