@@ -23,7 +23,8 @@ from voxgate.errors import ConfigError
 from voxgate.models import Model, available_models, load_model
 
 if TYPE_CHECKING:
-    from voxgate.cli.measure import Behaviour, Setting
+    from voxgate.cli.behaviour import Behaviour
+    from voxgate.cli.suggest import Suggestion
 
 __all__ = ["Listed", "listed", "register", "run", "run_check"]
 
@@ -172,7 +173,8 @@ def _table(found: Iterable[Listed], width: int) -> list[str]:
 
 def run_check(args: argparse.Namespace) -> int:
     """Exit code 0: the model can be served. 1: it failed at something. ConfigError: it cannot be loaded."""
-    from voxgate.cli import measure
+    from voxgate.cli.measure import CheckFailed, measure
+    from voxgate.cli.suggest import suggest
 
     overrides: dict[str, Any] = {"model": args.model}
     for text in args.set:
@@ -193,9 +195,9 @@ def run_check(args: argparse.Namespace) -> int:
     if model.needs_process:
         raise ConfigError(f"model {model.name!r} must not run in this process, because {model.needs_process}")
     try:
-        behaviour = measure.measure(model, args.seconds)
-        settings = measure.suggest(model, behaviour)
-    except measure.CheckFailed as error:
+        behaviour = measure(model, args.seconds)
+        settings = suggest(model, behaviour)
+    except CheckFailed as error:
         if args.format == "jsonl":
             print(json.dumps({"model": model.name, "ok": False, "error": str(error)}, ensure_ascii=False))
         else:
@@ -212,7 +214,7 @@ def run_check(args: argparse.Namespace) -> int:
     return 0
 
 
-def _json(model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[Setting]) -> str:
+def _json(model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[Suggestion]) -> str:
     import msgspec
 
     document = {
@@ -228,7 +230,7 @@ def _json(model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[
 
 
 def _report(
-    model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[Setting], style: Style
+    model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[Suggestion], style: Style
 ) -> Iterable[str]:
     routes = [*(["simple", "segmented"] if model.stateless else []), *(["stateful"] if model.stateful else [])]
     yield f"{style.bold(model.name)}: {model.sample_rate} Hz, for the {_listed(routes)} {_plural('route', routes)}"
