@@ -19,9 +19,9 @@ from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.interrupts import Interrupted, run_interruptible
 from voxgate.cli.output import Output, silence
 from voxgate.cli.show import FORMATS, Shown, complain, explain, show
+from voxgate.cli.token_option import add_token_option
 from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
 from voxgate.client.source import MAX_CHANNELS, MAX_RATE
-from voxgate.client.token import token_from_environment
 from voxgate.errors import ConfigError
 from voxgate.observe.tracing import Tracing, parse_traceparent
 
@@ -123,11 +123,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="show started, progress and finished notices (the status on a terminal asks for them by itself)",
     )
     session.add_argument("--trace-id", metavar="TRACEPARENT", help="W3C traceparent of the session")
-    session.add_argument(
-        "--token",
-        default=token_from_environment(),
-        help="credentials (better in VOXGATE_TOKEN: other users see command lines)",
-    )
+    add_token_option(session)
     session.add_argument(
         "--token-in",
         choices=("header", "start"),

@@ -11,7 +11,7 @@ from voxgate.recordings import Utterance
 __all__ = ["TOLERANCE_S", "Comparison", "Detected", "collect_detected", "compare"]
 
 TOLERANCE_S = 0.1
-"""The largest accepted difference between a detected time and the true one."""
+"""The default of the largest accepted difference between a detected time and the true one."""
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Detected:
 class Comparison:
     """`pairs` are sorted by time; `missed` and `extra` are the spoken and detected utterances without a partner."""
 
+    tolerance_s: float = TOLERANCE_S
     pairs: list[tuple[Detected, Utterance]] = field(default_factory=list)
     missed: list[tuple[int, Utterance]] = field(default_factory=list)
     """Each with its channel."""
@@ -46,15 +47,17 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        return not self.missed and not self.extra and self.largest_difference_s <= TOLERANCE_S
+        return not self.missed and not self.extra and self.largest_difference_s <= self.tolerance_s
 
 
-def compare(detected: Sequence[Detected], truth: Sequence[Sequence[Utterance]]) -> Comparison:
+def compare(
+    detected: Sequence[Detected], truth: Sequence[Sequence[Utterance]], tolerance_s: float = TOLERANCE_S
+) -> Comparison:
     """Pairs each spoken utterance with the detected one of the same channel that overlaps it most.
 
     `truth`: the utterances of each channel, sorted by time.
     """
-    result = Comparison()
+    result = Comparison(tolerance_s)
     remaining = list(detected)
     for channel, utterances in enumerate(truth):
         for spoken in utterances:

@@ -11,7 +11,7 @@ from typing import TextIO
 from msgspec import UNSET
 
 from voxgate import client
-from voxgate.cli.comparison import TOLERANCE_S, Comparison, Detected, collect_detected, compare
+from voxgate.cli.comparison import Comparison, Detected, collect_detected, compare
 from voxgate.cli.display import PrettyRenderer, Style
 from voxgate.cli.show import explain
 from voxgate.client import ClientError, Options, RejectedError, Stream, VadOptions
@@ -107,7 +107,7 @@ class Demo:
                 f"detected {detected.start_s:5.2f}{style.dash}{detected.end_s:5.2f} s, "
                 f"spoken {spoken.start_s:5.2f}{style.dash}{spoken.end_s:5.2f} s  {style.quote(spoken.text)}"
             )
-            self._print_utterance(detected.difference_s(spoken) <= TOLERANCE_S, detected.channel, text)
+            self._print_utterance(detected.difference_s(spoken) <= comparison.tolerance_s, detected.channel, text)
         for channel, spoken in comparison.missed:
             times = f"{spoken.start_s:.2f}{style.dash}{spoken.end_s:.2f} s"
             self._print_utterance(False, channel, f"not detected, spoken {times}  {style.quote(spoken.text)}")

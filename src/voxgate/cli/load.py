@@ -21,8 +21,10 @@ from voxgate.cli.client import explain, recording
 from voxgate.cli.display import Style
 from voxgate.cli.interrupts import Interrupted, run_interruptible
 from voxgate.cli.output import Output
-from voxgate.client.token import clean_token, public_url, token_from_environment
+from voxgate.cli.token_option import add_token_option
+from voxgate.client.redaction import public_url
 from voxgate.load.report import as_json, document, table
+from voxgate.protocol.tokens import clean_token
 
 __all__ = ["EXIT_LATE", "execute", "prepare", "register", "run"]
 
@@ -80,11 +82,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="on the segmented route, compare each stream with the audio alone; without it each must only be complete,"
         " for a server whose results depend on how audio arrives, such as streamer-template (%(default)s)",
     )
-    parser.add_argument(
-        "--token",
-        default=token_from_environment(),
-        help="credentials (better in VOXGATE_TOKEN: other users see command lines)",
-    )
+    add_token_option(parser)
     audio = parser.add_argument_group("audio")
     audio.add_argument(
         "-i",

@@ -17,7 +17,7 @@ from voxgate.cli.meter import Meter
 from voxgate.cli.output import Output
 from voxgate.cli.subtitles import Subtitles
 from voxgate.client import ClientError, ClosedError, Lost, Microphone, RefusedError, Resumed, Stream
-from voxgate.client.token import public_url
+from voxgate.client.redaction import public_url
 from voxgate.protocol.events import Active, Draining, Error, Event, Finished, Inactive, Progress, Segment, Started
 from voxgate.runtime import tasks
 

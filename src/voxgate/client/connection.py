@@ -18,10 +18,11 @@ from websockets.exceptions import (
 )
 
 from voxgate.observe.tracing import parse_traceparent
+from voxgate.protocol.tokens import clean_token
 
 from .errors import ConnectError, RefusedError
 from .proxy import Proxy, find_proxy
-from .token import clean_token, public_url, without_token
+from .redaction import public_url, without_token
 
 __all__ = ["DEFAULT_ADDR", "is_served", "normalize_addr", "open_websocket"]
 

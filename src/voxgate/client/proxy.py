@@ -8,7 +8,7 @@ import urllib.request
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from .token import public_url
+from .redaction import public_url
 
 __all__ = ["Proxy", "find_proxy"]
 

@@ -18,6 +18,7 @@ from voxgate.protocol.events import Draining, Error, Event, Finished, Progress, 
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.json_codec import encode_request, parse_event
 from voxgate.protocol.requests import Start, Stop, VadOptions
+from voxgate.protocol.tokens import clean_token
 from voxgate.runtime import tasks
 
 from .check import ResultCheck
@@ -29,7 +30,6 @@ from .microphone import Microphone
 from .recent import RecentEvents
 from .resume import Lost, Reconnect, Resumed, Timeline, wait_s, without_id, worth_another_try
 from .source import Source, open_source
-from .token import clean_token
 
 __all__ = ["Clock", "Options", "Stream", "stream"]
 
@@ -143,7 +143,7 @@ class Stream:
         if token_in not in ("header", "start"):
             raise ValueError(f'token_in: expected "header" or "start", got {token_in!r}')
         if token is not None:
-            token = clean_token(token, in_header=token_in == "header")
+            token = clean_token(token)
         self.addr = normalize_addr(addr)
         """The server, as a websocket URL."""
         self._microphone = source if isinstance(source, Microphone) else None

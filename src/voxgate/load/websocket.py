@@ -14,10 +14,10 @@ from typing import Final, cast
 from urllib.parse import urlsplit
 
 from voxgate.client import normalize_addr
-from voxgate.client.token import clean_token
 from voxgate.errors import InvalidMessage
 from voxgate.protocol.events import Event
 from voxgate.protocol.json_codec import parse_event
+from voxgate.protocol.tokens import clean_token
 
 from .frames import BINARY, CLOSE, PING, PONG, FrameError, FrameReader, client_frame
 
