@@ -273,7 +273,7 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
         trace_id=args.trace_id,
         token=args.token,
         token_in=args.token_in,
-        reconnect=Reconnect(told=shown.told) if reconnect else False,
+        reconnect=Reconnect(on_notice=shown.show_notice) if reconnect else False,
         on_audio=shown.on_audio,
         result_timeout_s=args.timeout,
     )

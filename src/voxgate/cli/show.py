@@ -152,7 +152,7 @@ class Shown:
         print(line, file=file, flush=True)
         self.draw()
 
-    def told(self, notice: Lost | Resumed) -> None:
+    def show_notice(self, notice: Lost | Resumed) -> None:
         """What happened to the connection, and what that means for the audio."""
         style = Style.of(self._err)
         if isinstance(notice, Resumed):
