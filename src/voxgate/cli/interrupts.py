@@ -69,8 +69,8 @@ class Interrupts:
         try:
             yield
         finally:
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
+            for changed, handler in self._before.items():
+                signal.signal(changed, handler)
 
     # Handlers of the loop itself would wait as well while the loop waits for a reader of the output.
     def _receive(self, number: int, frame: FrameType | None) -> None:
