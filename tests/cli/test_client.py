@@ -205,14 +205,14 @@ def test_no_server_exits_with_1_and_one_line(wav: str, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["-i", "WAV", "--vad", "loudness=3"], "unknown key 'loudness'; there are threshold, negative_threshold"),
+        (["-i", "WAV", "--vad", "loudness=3"], "unknown key 'loudness'; expected one of threshold, negative_threshold"),
         (["-i", "WAV", "--vad", "threshold"], "expected threshold=NUMBER, got nothing"),
         (["-i", "WAV", "--vad", "threshold=high"], "expected threshold=NUMBER, got 'high'"),
         (["-i", "WAV", "--vad", "threshold=nan"], "expected threshold=NUMBER, got 'nan'"),
         (["-i", "WAV", "--vad", "prefix_padding_ms=0.5"], "prefix_padding_ms"),
         (["-i", "WAV", "--trace-id", "00-ab-cd-01"], "--trace-id: expected a W3C traceparent, 00-TRACE-SPAN-FLAGS"),
         (["-i", "WAV", "--trace-id", ""], "got ''"),
-        (["-i", "WAV", "--trace-id", f"00-{'0' * 32}-{'1' * 16}-01"], "not of zeros alone"),
+        (["-i", "WAV", "--trace-id", f"00-{'0' * 32}-{'1' * 16}-01"], "not all zeros"),
         (["-i", "WAV", "--rate", "8000"], "--rate is for raw PCM from stdin"),
         (["-i", "WAV", "--addr", "ftp://x"], "'ftp'"),
         (["-i", "no/such.wav"], "No such file or directory: no/such.wav"),
@@ -338,7 +338,7 @@ def test_a_sound_file_is_taken_as_raw_pcm_only_when_its_encoding_is_given(
             monkeypatch.setattr(sys, "stdin", Stdin(reader))
             assert run("-i", "-", "--rate", "16000", "--addr", addr, *arguments) == code
             os.close(reader)
-    assert "stdin is no raw PCM but begins as a file in WAV does" in capsys.readouterr().err
+    assert "stdin is not raw PCM but begins like a file in WAV" in capsys.readouterr().err
     assert [session.audio for session in sessions] == [b"", content]
 
 
@@ -346,7 +346,7 @@ def test_a_sound_file_is_taken_as_raw_pcm_only_when_its_encoding_is_given(
     ("arguments", "text"),
     [
         ([], "stdin: not an audio file that can be read: Format not recognised.; raw PCM needs --rate HZ"),
-        (["--channels", "2"], "--channels is for raw PCM, which needs its sample rate, too: add --rate HZ"),
+        (["--channels", "2"], "--channels is for raw PCM, which also needs its sample rate: add --rate HZ"),
     ],
 )
 def test_raw_pcm_without_a_rate_is_wrong_usage(
@@ -429,7 +429,7 @@ def test_a_server_that_closes_ends_it_even_when_stdin_stays_open(
     with serving_in_thread(handler) as addr:
         assert run("-i", "-", "--rate", "8000", "--addr", addr) == 1
     err = capsys.readouterr().err
-    assert "the server closed with 1008 (it broke the rules of the server): idle" in err
+    assert "the server closed with 1008 (the session violated a rule of the server): idle" in err
     assert "--token" not in err
     os.close(writer)  # lets the reading thread go
 
@@ -545,17 +545,18 @@ def test_a_lost_connection_is_told_and_gone_on_from(wav: str, capsys: pytest.Cap
     out, err = capsys.readouterr()
     lost, again, back = err.splitlines()
     assert lost == (
-        "the server closed with 1012 (the server restarts); 0.4 s of audio had no answer yet and will be sent again"
+        "the server closed with 1012 (the server is restarting);"
+        " 0.4 s of audio were not answered and will be sent again"
     )
     assert re.fullmatch(r"trying again in 0\.\d s \(attempt 1 of 10\)", again)
-    assert re.fullmatch(r"connected again after \d\.\d s, goes on at 0\.60 s", back)
+    assert re.fullmatch(r"reconnected after \d\.\d s, continuing at 0\.60 s", back)
     assert len(sessions[1].audio) == 12_800
     assert "for 1.00 s of audio" in out
 
 
 @pytest.mark.parametrize(
     ("status", "advice"),
-    [(401, "--token or VOXGATE_TOKEN"), (429, "--reconnect"), (503, "--reconnect"), (403, "ask those who run it")],
+    [(401, "--token or VOXGATE_TOKEN"), (429, "--reconnect"), (503, "--reconnect"), (403, "ask its operator")],
 )
 def test_a_refusal_says_what_to_do(wav: str, capsys: pytest.CaptureFixture[str], status: int, advice: str) -> None:
     def refuse(connection: Any, request: Any) -> Any:
@@ -582,7 +583,7 @@ def test_the_microphone_is_reached_and_its_troubles_are_wrong_usage(
         assert run("-i", *arguments) == 2
     assert asked == [(None, None, 1), ("USB", 8000, 2), (3, None, 1)]
     assert run("-i", "mic", "--real-time") == 2
-    assert "--real-time is not for a microphone" in capsys.readouterr().err
+    assert "--real-time is not supported for a microphone" in capsys.readouterr().err
 
 
 # Real processes: signals and pipes.
