@@ -1,8 +1,8 @@
 """The largest number of streams that a server bears: a population of live streams that grows and shrinks.
 
 A probe brings the population to a size, lets it settle, and looks for some seconds at what is sent then. It passes when
-the p99 of the added latency is within the limit and every stream gets what the audio alone gets. Streams last half a
-minute; one that ends is replaced.
+the p99 of the added latency is within the limit and every stream gets the results of an idle server. Streams last half
+a minute; one that ends is replaced.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ async def prepare(target: load.Target, material: load.Material, route: str) -> l
     n_offsets = 4
     if route == "segmented":
         start = material.start_frame(False, False, None)
-        references = await load.hear_alone(target, material, start, n_messages, n_offsets, time.perf_counter, TIMEOUT_S)
+        references = await load.record_references(
+            target, material, start, n_messages, n_offsets, time.perf_counter, TIMEOUT_S
+        )
     return load.Plan(target, material, n_messages, references, n_offsets)
 
 
@@ -120,7 +122,7 @@ class Population:
         generator = self.generator
         surplus = len(generator.streams) - n_streams
         for stream in list(generator.streams)[: max(0, surplus)]:
-            stream.abort("given up")
+            stream.abort("aborted")
         began_s, missing = time.perf_counter(), max(0, -surplus)
         # Streams begin at a few places of the recording. Starts that fill the time from one place to the next leave no
         # moment of it more crowded than another; without that all would end their utterances together.

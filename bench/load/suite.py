@@ -116,7 +116,7 @@ def main() -> int:
                 try:
                     found = measure(case, kind, server_cpu, effort, limits, tuple(args.set))
                 except load.ReferenceFailed as error:
-                    print(f"    the audio alone: {error}", flush=True)
+                    print(f"    reference: {error}", flush=True)
                     if attempt == ATTEMPTS - 1:
                         failed.append(f"{case.name}, {kind}")
                     continue

@@ -75,7 +75,7 @@ def test_an_input_is_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     Path("sub").mkdir()
     os.link("rec.wav", "hard.wav")
     os.symlink("rec.wav", "soft.wav")
-    with pytest.raises(SameFile, match="is what is being read"):
+    with pytest.raises(SameFile, match="is also an input"):
         Output(name, ["rec.wav"])
     with open("rec.wav", "rb") as opened, pytest.raises(SameFile):
         Output(name, [opened.fileno()])

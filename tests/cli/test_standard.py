@@ -63,7 +63,7 @@ def test_a_client_with_a_closed_stream_writes_its_file(wav: str, tmp_path: Path,
 def test_a_closed_stdin_is_no_audio(wav: str) -> None:
     done = shell(f"{COMMAND} client -i - --rate 16000 <&-")
     assert done.returncode == 2
-    assert done.stderr == "voxgate client: -i - reads raw PCM from stdin, which is closed\n"
+    assert done.stderr == "voxgate client: -i - reads audio from stdin, which is closed\n"
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -130,7 +130,7 @@ def test_a_token_that_no_header_can_carry(wav: str) -> None:
     for verb in ("client", "load"):
         done = shell(f"{COMMAND} {verb} -i {wav} --addr 127.0.0.1:9", VOXGATE_TOKEN="s3cr\net")
         assert done.returncode == 2
-        assert "token: expected printable ASCII" in done.stderr
+        assert "expected one token, without blanks" in done.stderr
         assert "s3cr" not in done.stderr
 
 

@@ -36,7 +36,7 @@ def test_a_dead_proxy_is_named_with_its_variable(variable: str, monkeypatch: pyt
         monkeypatch.setenv(variable, f"http://eve:s3cret@127.0.0.1:{port}")
         assert failure() == (
             f"cannot connect to {FAR} through the proxy http://***@127.0.0.1:{port} ({variable}): the proxy refused the"
-            " connection (is it running? no_proxy=HOST goes around it)"
+            " connection (is it running? no_proxy=HOST bypasses it)"
         )
 
 

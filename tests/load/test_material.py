@@ -63,7 +63,7 @@ def test_the_start_frame_says_the_format():
 
 @pytest.mark.parametrize(
     ("planes", "rate", "complaint"),
-    [(np.zeros((1, 0), np.float32), 16_000, "empty"), (ramp(100)[None], 11_025, "20 ms are no whole number")],
+    [(np.zeros((1, 0), np.float32), 16_000, "empty"), (ramp(100)[None], 11_025, "20 ms is not a whole number")],
 )
 def test_what_cannot_be_cut_is_refused(planes, rate, complaint):
     with pytest.raises(ValueError, match=complaint):

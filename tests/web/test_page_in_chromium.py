@@ -28,7 +28,7 @@ if os.environ.get("REQUIRE_CHROMIUM") != "1":
     pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import expect
 
-REFUSED_TITLE = "The browser was told not to let this page hear the microphone."
+REFUSED_TITLE = "The browser blocks the microphone for this page."
 FINALS = '#results li[data-state="final"]'
 
 
@@ -415,17 +415,17 @@ def test_the_numbers_after_stop(serve, visit):
 
 
 def test_a_wrong_token_and_a_good_one(serve, visit):
-    server = serve(words, **{"auth.tokens": "s3cret-ü"})
+    server = serve(words, **{"auth.tokens": "s3cret-u"})
     page = visit(server)
     expect(page.locator("#connection")).to_have_text("a token is needed")
-    expect(page.locator("#token-state")).to_contain_text("The server wants a token.")
+    expect(page.locator("#token-state")).to_contain_text("The server requires a token.")
     expect(page.locator("#state")).to_have_text("Enter the token under Access first.")
     expect(page.get_by_role("button", name="Start")).to_be_disabled()
     page.get_by_label("Token").fill("wrong")
     page.get_by_role("button", name="Use").click()
     expect(page.locator("#token-state")).to_contain_text("The server does not accept this token")
     expect(page.locator("#connection")).to_have_text("a token is needed")
-    page.get_by_label("Token").fill("s3cret-ü")
+    page.get_by_label("Token").fill("s3cret-u")
     page.get_by_label("Token").press("Enter")
     expect(page.locator("#token-state")).to_have_text("The server accepts this token.")
     send_file(page, "telephone")

@@ -1,4 +1,4 @@
-"""The command line: ``voxgate VERB ...``, one module a verb."""
+"""The command line: ``voxgate VERB ...``, one module per verb."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from collections.abc import Sequence
 
 from voxgate import __version__
 from voxgate.cli import standard
+from voxgate.cli.interrupts import Interrupted
 from voxgate.errors import ConfigError
 
 VERBS = ("serve", "client", "demo", "vad", "models", "load")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The whole command line. ConfigError, or ImportError, for what keeps a verb from being described."""
+    """The parser of the whole command line. Raises ConfigError or ImportError when a verb cannot be described."""
     parser = argparse.ArgumentParser(
         prog="voxgate",
         description="Put an audio model behind a live streaming API.",
         epilog="exit code: 0 done; 1 failed; 2 wrong usage or settings; 130 interrupted",
     )
-    parser.add_argument("--version", action="store_true", help="print the version; with --verbose, what it runs on")
+    parser.add_argument(
+        "--version", action="store_true", help="print the version; with --verbose, also the platform and packages"
+    )
     parser.add_argument("--verbose", action="store_true", help=argparse.SUPPRESS)
     verbs = parser.add_subparsers(metavar="VERB", title="verbs")
     for verb in VERBS:
@@ -34,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     standard.prepare()
     try:
         code = _run(argv)
-    except SystemExit:  # of argparse, which has printed help or an error
+    except SystemExit:  # from argparse, which has printed help or an error
         if (error := standard.flush()) is not None:
             raise SystemExit(_unwritten(error)) from None
         raise
@@ -61,10 +64,10 @@ def _run(argv: Sequence[str] | None) -> int:
     except ImportError as error:
         if "VOXGATE_ISA" not in str(error):
             raise
-        print(f"voxgate: {error}", file=sys.stderr)  # the kernels asked for are not there
+        print(f"voxgate: {error}", file=sys.stderr)  # the requested kernels do not exist
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        return error.exit_code if isinstance(error, Interrupted) else 130
     except OSError as error:
         if not isinstance(error, BrokenPipeError) and error.filename != standard.NAME:
             raise
@@ -73,7 +76,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _unwritten(error: OSError) -> int:
-    if not isinstance(error, BrokenPipeError):  # else the reader of our output has gone
+    if not isinstance(error, BrokenPipeError):  # otherwise the reader closed our output
         print(f"voxgate: cannot write to {standard.NAME}: {error.strerror}", file=sys.stderr)
     standard.flush()
     return 1

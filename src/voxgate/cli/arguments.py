@@ -1,4 +1,4 @@
-"""Numbers on the command line: what they may be, and what is said when they are not."""
+"""Types of the numbers on the command line, with their ranges and errors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class Kind(Generic[T]):
-    """The type of an argument: what text it takes, and how that is called in its error and in the reference."""
+    """The type of an argument, with the description of its values for errors and the reference."""
 
     def __init__(self, expected: str, parse: Callable[[str], T | None]) -> None:
-        """`parse`: None, or ValueError, for a text that is not `expected`."""
+        """`parse` returns None, or raises ValueError, for a text that is not `expected`."""
         self.expected: Final = expected
         self._parse: Final = parse
 

@@ -1,4 +1,4 @@
-"""``voxgate client``: stream a file, or what comes from stdin, and show what comes back."""
+"""``voxgate client``: stream a file, stdin or a microphone, and show the results."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from voxgate import client, recordings
 from voxgate.audio.files import container_of, may_become_container
 from voxgate.cli import plot, standard
 from voxgate.cli.arguments import positive_float, whole
-from voxgate.cli.interrupt import run_interruptible
+from voxgate.cli.interrupts import Interrupted, run_interruptible
 from voxgate.cli.output import Output, silence
 from voxgate.cli.show import FORMATS, Shown, complain, explain, show
+from voxgate.cli.token_option import add_token_option
 from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
 from voxgate.client.source import MAX_CHANNELS
-from voxgate.client.token import token_from_environment
 from voxgate.errors import ConfigError
 from voxgate.observe.tracing import Tracing, parse_traceparent
 from voxgate.protocol.formats import MAX_RATE
@@ -29,7 +29,6 @@ from voxgate.protocol.formats import MAX_RATE
 __all__ = ["explain", "recording", "register", "run"]
 
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
 
 _ENCODINGS: dict[str, tuple[int, bool, str | None]] = {
@@ -44,7 +43,7 @@ _ENCODINGS: dict[str, tuple[int, bool, str | None]] = {
 }
 _READ_BYTES = 65_536
 MAX_CHUNK_BYTES = 16 * 2**20
-INPUT_HELP = f"any file that soundfile reads, or the name of bundled speech ({', '.join(recordings.names())})"
+INPUT_HELP = f"any file that soundfile reads, or the name of a bundled recording ({', '.join(recordings.names())})"
 _EPILOG = """\
 examples:
   voxgate client -i demo --interim-results
@@ -56,22 +55,22 @@ examples:
   arecord -q -f S16_LE -r 16000 -c 1 | voxgate client -i -
   arecord -q -f S16_LE -r 16000 -c 1 -t raw | voxgate client -i - --rate 16000
 
-On a terminal the last lines show the level of what is sent, whether somebody speaks, the running interim and the lag.
+On a terminal, the last lines show the level of the audio, whether there is speech, the current interim and the lag.
 
-Ctrl-C or SIGTERM ends the audio: the results of what was sent still come and are written. A second one ends it at once,
-and writes what came.
+Ctrl-C or SIGTERM ends the audio: the results of the sent audio still arrive and are written. A second one ends the
+client immediately, and the results so far are written.
 
 exit code: 0 every result arrived, also when Ctrl-C or SIGTERM ended a microphone or stdin; 1 an error, or results are
 missing, or the output cannot be written; 2 wrong usage; 130 and 143 Ctrl-C or SIGTERM ended a file before its end, or
-came twice; 141 the reader of its output has gone
+arrived twice; 141 the reader of the output closed it
 """
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "client",
-        help="stream audio to a server and show what comes back",
-        description="Stream audio to a server and show what comes back.",
+        help="stream audio to a server and show the results",
+        description="Stream audio to a server and show the results.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -81,13 +80,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         required=True,
         metavar="FILE",
         help=f"{INPUT_HELP}; - is stdin: a sound file, or with --rate raw PCM; mic or mic:DEVICE a microphone "
-        "(Ctrl-C ends it in good order)",
+        "(Ctrl-C ends it cleanly)",
     )
     parser.add_argument(
         "--addr",
         default=client.DEFAULT_ADDR,
         metavar="URL",
-        help="server; HOST:PORT will do for the segmented route (%(default)s)",
+        help="server; HOST:PORT alone means the segmented route (%(default)s)",
     )
     parser.add_argument(
         "--chunk-size",
@@ -97,7 +96,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="length of an audio message (%(default)s)",
     )
     parser.add_argument("--real-time", action="store_true", help="send at the pace of a microphone")
-    parser.add_argument("--interim-results", action="store_true", help="ask for results while somebody speaks")
+    parser.add_argument("--interim-results", action="store_true", help="request results during speech")
     parser.add_argument(
         "--format", choices=FORMATS, default="pretty", help="of the output; srt and vtt are subtitles (%(default)s)"
     )
@@ -108,7 +107,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--reconnect",
         action=argparse.BooleanOptionalAction,
-        help="go on after a lost connection or when the server is full, without loss (for a microphone yes, else no)",
+        help="continue after a lost connection or when the server is full, without loss (default: for microphones)",
     )
     session = parser.add_argument_group("session (beyond streamer-template's protocol)")
     session.add_argument(
@@ -122,14 +121,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     session.add_argument(
         "--notices",
         action=argparse.BooleanOptionalAction,
-        help="show started, progress and finished notices (the status on a terminal asks for them by itself)",
+        help="show started, progress and finished notices (the status on a terminal requests them as well)",
     )
     session.add_argument("--trace-id", metavar="TRACEPARENT", help="W3C traceparent of the session")
-    session.add_argument(
-        "--token",
-        default=token_from_environment(),
-        help="credentials (better in VOXGATE_TOKEN: other users see command lines)",
-    )
+    add_token_option(session)
     session.add_argument(
         "--token-in",
         choices=("header", "start"),
@@ -140,20 +135,20 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--timeout",
         type=positive_float,
         metavar="SECONDS",
-        help="longest silence to bear once everything is sent (no limit)",
+        help="longest wait for the next message once everything is sent (no limit)",
     )
     raw = parser.add_argument_group("raw PCM from stdin, and microphones")
     raw.add_argument(
         "--rate",
         type=whole(1, MAX_RATE),
         metavar="HZ",
-        help="sample rate; with -i - it says that stdin is raw PCM; the default is the microphone's own",
+        help="sample rate; with -i - it marks stdin as raw PCM; the default is the microphone's own",
     )
     raw.add_argument("--channels", type=whole(1, MAX_CHANNELS), help="interleaved channels (1)")
     raw.add_argument(
         "--encoding",
         choices=tuple(_ENCODINGS),
-        help="of a sample, little-endian (s16); for stdin only, and then whatever it begins with is raw PCM",
+        help="of a sample, little-endian (s16); only for stdin, which then is raw PCM whatever its first bytes are",
     )
     parser.set_defaults(run=run)
 
@@ -186,11 +181,15 @@ def run(args: argparse.Namespace) -> int:
         name = _name(args) if microphone is None else f"{microphone.name} (Ctrl-C ends it)"
         try:
             is_endless = microphone is not None or args.input == "-"
-            return run_interruptible(show(stream, name, shown, sys.stderr, microphone, output, picture, is_endless))
-        except KeyboardInterrupt:
-            return EXIT_INTERRUPTED
+            return run_interruptible(
+                lambda interrupts: show(
+                    stream, name, shown, sys.stderr, interrupts, microphone, output, picture, is_endless
+                )
+            )
+        except Interrupted as error:
+            return error.exit_code
         except BrokenPipeError:
-            # The reader of our output has gone. Python would complain once more when it flushes stdout at exit.
+            # The reader closed our output. Python would report it again when it flushes stdout at exit.
             with contextlib.suppress(OSError, ValueError):
                 silence(sys.stdout.fileno())
             return EXIT_PIPE
@@ -201,7 +200,7 @@ class _UsageError(Exception):
 
 
 def recording(name: str) -> str:
-    """The path of a recording: a file, or where there is none of that name, bundled speech of that name."""
+    """The path of a recording: a file, or, when no such file exists, the bundled recording of that name."""
     return str(recordings.path(name)) if name in recordings.names() and not os.path.exists(name) else name
 
 
@@ -215,7 +214,7 @@ def _source(args: argparse.Namespace) -> Source:
     if args.input != "-":
         for option in ("rate", "channels", "encoding"):
             if getattr(args, option) is not None:
-                raise _UsageError(f"--{option} is for raw PCM from stdin (-i -); a file knows it itself")
+                raise _UsageError(f"--{option} is for raw PCM from stdin (-i -); a file contains its format")
         return recording(args.input)
     if not standard.is_readable(sys.stdin.fileno()):
         raise _UsageError("-i - reads audio from stdin, which is closed")
@@ -225,8 +224,8 @@ def _source(args: argparse.Namespace) -> Source:
         return _stdin_blocks(sys.stdin.fileno(), is_surely_raw=args.encoding is not None)
     for option in ("channels", "encoding"):
         if getattr(args, option) is not None:
-            raise _UsageError(f"--{option} is for raw PCM, which needs its sample rate, too: add --rate HZ")
-    # Not sys.stdin.buffer: a read that is stuck in it at exit holds a lock which the interpreter wants.
+            raise _UsageError(f"--{option} is for raw PCM, which also needs its sample rate: add --rate HZ")
+    # Not sys.stdin.buffer: a blocked read in it holds a lock that the interpreter needs at exit.
     return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
 
 
@@ -237,20 +236,20 @@ def _is_undecoded_stdin(args: argparse.Namespace, error: Exception) -> bool:
 def _microphone(args: argparse.Namespace) -> Microphone:
     for option, wanted in (("encoding", args.encoding), ("real-time", args.real_time)):
         if wanted:
-            raise _UsageError(f"--{option} is not for a microphone")
+            raise _UsageError(f"--{option} is not supported for a microphone")
     _, _, device = args.input.partition(":")
     return Microphone(int(device) if device.isdecimal() else device or None, args.rate, args.channels or 1)
 
 
 def _stdin_blocks(descriptor: int, is_surely_raw: bool) -> Iterator[bytes]:
-    """Raw PCM. SourceError when it begins as a sound file does, unless it is surely raw."""
+    """The blocks of raw PCM. Raises SourceError when they begin like a sound file, unless `is_surely_raw`."""
     head = b""
     while not is_surely_raw and may_become_container(head) and (block := os.read(descriptor, _READ_BYTES)):
         head += block
     if not is_surely_raw and (container := container_of(head)) is not None:
         raise client.SourceError(
-            f"stdin is no raw PCM but begins as a file in {container} does: leave --rate out and it is decoded, "
-            "or add --encoding if it is raw PCM all the same"
+            f"stdin is not raw PCM but begins like a file in {container}: omit --rate to decode it, "
+            "or add --encoding if it is raw PCM nevertheless"
         )
     if head:
         yield head
@@ -262,7 +261,7 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
     if args.trace_id is not None and parse_traceparent(args.trace_id) is None:
         raise _UsageError(
             "--trace-id: expected a W3C traceparent, 00-TRACE-SPAN-FLAGS of 32, 16 and 2 lower-case hexadecimal digits,"
-            f" TRACE and SPAN not of zeros alone, got {args.trace_id!r}"
+            f" TRACE and SPAN not all zeros, got {args.trace_id!r}"
         )
     reconnect = isinstance(source, Microphone) if args.reconnect is None else args.reconnect
     options = Options(
@@ -275,7 +274,7 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
         trace_id=args.trace_id,
         token=args.token,
         token_in=args.token_in,
-        reconnect=Reconnect(told=shown.told) if reconnect else False,
+        reconnect=Reconnect(on_notice=shown.show_notice) if reconnect else False,
         on_audio=shown.on_audio,
         result_timeout_s=args.timeout,
     )
@@ -290,7 +289,7 @@ def _vad_options(pairs: Sequence[str]) -> VadOptions | None:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if key not in VadOptions.__struct_fields__:
-            raise _UsageError(f"--vad: unknown key {key!r}; there are {', '.join(VadOptions.__struct_fields__)}")
+            raise _UsageError(f"--vad: unknown key {key!r}; expected one of {', '.join(VadOptions.__struct_fields__)}")
         try:
             number = float(text)
         except ValueError:

@@ -1,55 +1,42 @@
-"""``voxgate demo``: start a server, stream bundled speech through it, and show what comes back beside the truth."""
+"""``voxgate demo``: start a server, stream a bundled recording through it, and show the results beside the truth."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import os
-import re
 import signal
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TextIO
-
-from msgspec import UNSET
+from typing import TextIO
 
 from voxgate import client, recordings
 from voxgate.cli import standard
 from voxgate.cli.arguments import positive_float
-from voxgate.cli.client import explain
-from voxgate.cli.display import PrettyRenderer, Style
-from voxgate.cli.interrupt import run_interruptible
-from voxgate.client import ClientError, Options, RejectedError, Stream, VadOptions
+from voxgate.cli.demo_routes import Demo
+from voxgate.cli.display import Style
+from voxgate.cli.interrupts import Interrupted, Interrupts, run_interruptible
+from voxgate.cli.server_process import ServerFailed, running_server
+from voxgate.cli.show import explain
 from voxgate.client.connection import is_served, normalize_addr
-from voxgate.protocol.events import Active, Error, Event, Inactive, Segment
-from voxgate.runtime import tasks
 
-__all__ = ["Comparison", "Heard", "ServerFailed", "compare", "register", "run", "run_demo", "running_server"]
+__all__ = ["register", "run", "run_demo"]
 
-AGREE_S = 0.1
-"""A listener agrees with times that are this close to the truth."""
-
-_READY = re.compile(r"voxgate listening on (http://\S+)")
-_STOP_TIMEOUT_S = 15.0
-_SIMPLE_SPEED = 4.0
 _CHUNK_MS = 2000
 _EPILOG = """\
-Shown are the routes that the model serves: segmented, and stateful or else simple.
+The demo shows the routes that the model serves: segmented, and stateful or else simple.
 
-exit code: 0 every result arrived, and all bundled utterances were heard within 100 ms of the truth; 1 not so;
+exit code: 0 every result arrived, and all bundled utterances were detected within 100 ms of the truth; 1 otherwise;
 2 wrong usage; 130 interrupted
 """
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the verb to the command line."""
     parser = subparsers.add_parser(
         "demo",
-        help="start a server, stream bundled speech through it, show what comes back beside the truth",
-        description="Start a server, stream speech through it at live pace, and show what comes back beside the truth.",
+        help="start a server, stream a bundled recording through it, and show the results beside the truth",
+        description="Start a server, stream a recording through it in real time, and show results beside the truth.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -57,7 +44,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--file",
         default="demo",
         metavar="NAME|PATH",
-        help=f"bundled speech ({', '.join(recordings.names())}) or any sound file (%(default)s)",
+        help=f"bundled recording ({', '.join(recordings.names())}) or any sound file (%(default)s)",
     )
     parser.add_argument("--model", metavar="MODEL", help="model of the server, as for voxgate serve (its default)")
     parser.add_argument(
@@ -65,9 +52,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument(
-        "--speed", type=positive_float, default=1.0, metavar="FACTOR", help="times live pace (%(default)g)"
+        "--speed", type=positive_float, default=1.0, metavar="FACTOR", help="pace relative to real time (%(default)g)"
     )
-    pace.add_argument("--fast", action="store_true", help="as fast as the server takes it")
+    pace.add_argument("--fast", action="store_true", help="send as fast as the server accepts audio")
     parser.add_argument("--keep", action="store_true", help="leave the server running until Ctrl-C")
     parser.add_argument(
         "--start-timeout",
@@ -82,16 +69,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "voxgate", "serve", "--host", "127.0.0.1", "--port", "0"]
     if args.model is not None:
-        # Most models want more than the tenth of a second that is enough for the default one.
+        # Most models need longer chunks than the default model's 0.1 s.
         command += ["--model", args.model, "--set", f"simple.min_chunk_ms={_CHUNK_MS}"]
     for setting in args.set:
         command += ["--set", setting]
     try:
-        return run_interruptible(run_demo(args, command, sys.stdout))
-    except KeyboardInterrupt:
-        return 130
-    except asyncio.CancelledError:  # SIGTERM
-        return 128 + signal.SIGTERM
+        return run_interruptible(lambda interrupts: run_demo(args, command, sys.stdout, interrupts))
+    except Interrupted as error:
+        return error.exit_code
     except ServerFailed as error:
         print(f"voxgate demo: {error}", file=sys.stderr)
         return 1
@@ -99,342 +84,64 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(error, OSError) and error.filename == standard.NAME:
             raise
         known = ", ".join(recordings.names())
-        print(f"voxgate demo: {explain(error)}\n(bundled speech: {known})", file=sys.stderr)
+        print(f"voxgate demo: {explain(error)}\n(bundled recordings: {known})", file=sys.stderr)
         return 2
 
 
-class ServerFailed(Exception):
-    """The server did not come up, or did not go down, as it should. The text holds the end of its log."""
-
-
-@contextlib.asynccontextmanager
-async def running_server(
-    command: Sequence[str], start_timeout_s: float, stop_timeout_s: float = _STOP_TIMEOUT_S
-) -> AsyncIterator[str]:
-    """Runs a server process and gives its URL (http://host:port) once it says that it listens.
-
-    Ends it with SIGTERM, after `stop_timeout_s` with SIGKILL. Raises ServerFailed when it exits, says nothing, stays,
-    or ends with a failure.
-    """
-    with tempfile.TemporaryFile() as log:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,  # Ctrl-C is for us: we stop the server in good order
-        )
-        assert process.stdout is not None
-        drain: asyncio.Task[None] | None = None
-        try:
-            url = await _wait_ready(process, process.stdout, log, start_timeout_s)
-            drain = tasks.spawn_task(_drain(process.stdout), "voxgate-demo-server-output", "client")
-            yield url
-        finally:
-            code, killed = await _stop(process, stop_timeout_s)
-            if drain is not None:
-                await drain
-        if killed:
-            raise ServerFailed(f"the server did not stop within {stop_timeout_s:g} s of SIGTERM and was killed")
-        if code not in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
-            raise ServerFailed(f"the server ended with exit code {code}{_tail(log)}")
-
-
-async def _wait_ready(
-    process: asyncio.subprocess.Process, output: asyncio.StreamReader, log: IO[bytes], timeout_s: float
-) -> str:
-    try:
-        async with asyncio.timeout(timeout_s):
-            while line := await output.readline():
-                if found := _READY.search(line.decode("utf-8", "replace")):
-                    return found[1]
-            code = await process.wait()
-    except TimeoutError:
-        raise ServerFailed(f"the server was not ready within {timeout_s:g} s{_tail(log)}") from None
-    raise ServerFailed(f"the server did not start (exit code {code}){_tail(log)}")
-
-
-async def _drain(output: asyncio.StreamReader) -> None:
-    while await output.read(65_536):
-        pass
-
-
-async def _stop(process: asyncio.subprocess.Process, timeout_s: float) -> tuple[int, bool]:
-    """Exit code, and whether it had to be killed."""
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await process.wait(), False
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        return await process.wait(), True
-
-
-def _tail(log: IO[bytes], n_lines: int = 20) -> str:
-    log.seek(0)
-    lines = log.read().decode("utf-8", "replace").splitlines()[-n_lines:]
-    return "".join(f"\n  | {line}" for line in lines)
-
-
-@dataclass
-class Heard:
-    """One utterance as the server reported it, from its active to its inactive event, in seconds."""
-
-    channel: int
-    start_s: float
-    end_s: float
-
-
-@dataclass
-class Comparison:
-    """Heard against truth. `pairs` in order of time, `missed` and `extra` are what has no partner."""
-
-    pairs: list[tuple[Heard, recordings.Utterance]] = field(default_factory=list)
-    missed: list[tuple[int, recordings.Utterance]] = field(default_factory=list)
-    extra: list[Heard] = field(default_factory=list)
-
-    @property
-    def largest_difference_s(self) -> float:
-        return max(
-            (max(abs(heard.start_s - said.start_s), abs(heard.end_s - said.end_s)) for heard, said in self.pairs),
-            default=0.0,
-        )
-
-    @property
-    def agrees(self) -> bool:
-        return not self.missed and not self.extra and self.largest_difference_s <= AGREE_S
-
-
-def compare(heard: Sequence[Heard], truth: Sequence[Sequence[recordings.Utterance]]) -> Comparison:
-    """Pairs what was heard with what was said, per channel, each with the one it overlaps most."""
-    result = Comparison()
-    left = list(heard)
-    for channel, utterances in enumerate(truth):
-        for said in utterances:
-            candidates = [one for one in left if one.channel == channel and _overlap(one, said) > 0]
-            if not candidates:
-                result.missed.append((channel, said))
-                continue
-            best = max(candidates, key=lambda one: _overlap(one, said))
-            left.remove(best)
-            result.pairs.append((best, said))
-    result.extra = left
-    result.pairs.sort(key=lambda pair: (pair[1].start_s, pair[0].channel))
-    return result
-
-
-def _overlap(heard: Heard, said: recordings.Utterance) -> float:
-    return min(heard.end_s, said.end_s) - max(heard.start_s, said.start_s)
-
-
-def _collect_heard(events: Sequence[Event]) -> list[Heard]:
-    active: dict[int, float] = {}
-    heard = []
-    for event in events:
-        if isinstance(event, Active):
-            active[event.channel] = event.time
-        elif isinstance(event, Inactive) and event.channel in active:
-            heard.append(Heard(event.channel, active.pop(event.channel), event.time))
-    return heard
-
-
-async def run_demo(args: argparse.Namespace, command: Sequence[str], out: TextIO) -> int:
-    """The whole demo with the server that `command` starts; returns the exit code."""
+async def run_demo(args: argparse.Namespace, command: Sequence[str], out: TextIO, interrupts: Interrupts) -> int:
+    """Runs the whole demo with the server that `command` starts; returns the exit code."""
     style = Style.of(out)
-    bundled = args.file in recordings.names()
-    path = recordings.path(args.file) if bundled else Path(args.file)
-    truth = recordings.truth(args.file) if bundled else None
-    client.stream(path)  # a file that cannot be read is told before a server is started for it
-    task = asyncio.current_task()
-    assert task is not None
-    with contextlib.suppress(NotImplementedError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    is_bundled = args.file in recordings.names()
+    path = recordings.path(args.file) if is_bundled else Path(args.file)
+    truth = recordings.truth(args.file) if is_bundled else None
+    client.stream(path)  # reports an unreadable file before the server starts
 
     def say(text: str = "") -> None:
         print(text, file=out, flush=True)
 
     say(style.grey("starting a server: " + " ".join(["voxgate", *command[3:]])))
-    begin = asyncio.get_running_loop().time()
+    begin_s = asyncio.get_running_loop().time()
     async with running_server(command, args.start_timeout) as url:
-        say(style.grey(f"ready after {asyncio.get_running_loop().time() - begin:.1f} s at {url}"))
+        say(style.grey(f"ready after {asyncio.get_running_loop().time() - begin_s:.1f} s at {url}"))
+        demo = Demo(url, path, truth, 0.0 if args.fast else args.speed, style, out)
         routes = await _served_routes(url)
         if not routes:
-            say(style.red(f"{style.tick(False)} the server takes no streams"))
-        good = bool(routes)
+            say(style.red(f"{style.tick(False)} the server accepts no streams"))
+        is_good = bool(routes)
         for route in routes:
-            if route == "segmented":
-                good = await _segmented(url, path, truth, args, style, out) and good
-            else:
-                good = await _whole(route, url, path, truth, args, style, out) and good
+            is_good = await demo.run(route) and is_good
         say()
-        if not args.keep:
-            say("to keep the server, and its page to speak to: make demo ARGS=--keep, or voxgate demo --keep")
-        else:
-            say(f"the page to speak to it: {style.bold(url)}")
-            interrupted = asyncio.Event()  # so that Ctrl-C ends the demo with its own exit code
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+        if args.keep:
             addr = url if "segmented" in routes else "".join([url, "/api/v1/", *routes[:1]])
-            say(f"the server goes on at {style.bold(url)} (try: voxgate client -i {path} --addr {addr})")
+            say(f"the page to speak to the server: {style.bold(url)}")
+            say(f"the server is running at {style.bold(url)} (try: voxgate client -i {path} --addr {addr})")
             say("Ctrl-C stops it")
-            await interrupted.wait()
-            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
-    word = "all went well" if good else "something went wrong, see above"
-    say((style.green if good else style.red)(f"{style.tick(good)} {word}"))
-    return 0 if good else 1
+            await _wait_for_ctrl_c(interrupts)
+        else:
+            say("to keep the server, and its page to speak to: make demo ARGS=--keep, or voxgate demo --keep")
+    text = "all checks passed" if is_good else "something went wrong, see above"
+    say((style.green if is_good else style.red)(f"{style.tick(is_good)} {text}"))
+    return 0 if is_good else 1
+
+
+async def _wait_for_ctrl_c(interrupts: Interrupts) -> None:
+    interrupted = asyncio.Event()
+
+    def stop(number: int) -> bool:
+        if number != signal.SIGINT:
+            return False
+        interrupted.set()  # so that the demo ends with its own exit code
+        return True
+
+    with interrupts.stopping(stop):
+        await interrupted.wait()
 
 
 async def _served_routes(url: str) -> list[str]:
-    """The routes to show: the model may be made for some of them only, which the server alone knows."""
-    asked = ("segmented", "stateful", "simple")
-    served = await asyncio.gather(*(is_served(normalize_addr(f"{url}/api/v1/{route}")) for route in asked))
-    found = [route for route, yes in zip(asked, served, strict=True) if yes]
-    if "stateful" in found and "simple" in found:
-        found.remove("simple")  # the same audio once more, without what makes the model special
-    return found
-
-
-async def _segmented(
-    url: str,
-    path: Path,
-    truth: Sequence[Sequence[recordings.Utterance]] | None,
-    args: argparse.Namespace,
-    style: Style,
-    out: TextIO,
-) -> bool:
-    speed = 0.0 if args.fast else args.speed
-    # Without padding the times are those of the speech itself, which is what a listener can check.
-    stream = client.stream(
-        path,
-        **Options(
-            addr=f"{url}/api/v1/segmented",
-            real_time=speed,
-            interim_results=True,
-            vad=VadOptions(prefix_padding_ms=0, suffix_padding_ms=0),
-        ),
-    )
-    print(f"\n{style.bold('segmented')}: {_what(path, stream, speed)} (vad: prefix_padding_ms 0)", file=out, flush=True)
-    events, good = await _show(stream, PrettyRenderer(style, stream.format.channels), style, out)
-    if truth is None:
-        return good
-    comparison = compare(_collect_heard(events), truth)
-    print(f"\nheard, and what was said{style.grey(' (the truth of the bundled speech)')}:", file=out)
-    many = len(truth) > 1
-    for heard, said in comparison.pairs:
-        near = abs(heard.start_s - said.start_s) <= AGREE_S and abs(heard.end_s - said.end_s) <= AGREE_S
-        _print_pair(style, out, many, near, heard, said)
-    for channel, said in comparison.missed:
-        where = f"ch {channel}  " if many else ""
-        text = f"not heard, spoken {said.start_s:.2f}{style.dash}{said.end_s:.2f} s  {style.quote(said.text)}"
-        print(style.red(f"  {style.tick(False)} {where}{text}"), file=out)
-    for heard in comparison.extra:
-        where = f"ch {heard.channel}  " if many else ""
-        text = f"heard {heard.start_s:.2f}{style.dash}{heard.end_s:.2f} s, where nobody spoke"
-        print(style.red(f"  {style.tick(False)} {where}{text}"), file=out)
-    n_said = sum(len(utterances) for utterances in truth)
-    text = f"{len(comparison.pairs)} of {n_said} utterances heard"
-    if comparison.pairs:
-        text += f", at most {comparison.largest_difference_s * 1000:.0f} ms off"
-    print(f"  {style.tick(comparison.agrees)} {text}", file=out, flush=True)
-    return good and comparison.agrees
-
-
-def _print_pair(style: Style, out: TextIO, many: bool, near: bool, heard: Heard, said: recordings.Utterance) -> None:
-    where = f"ch {heard.channel}  " if many else ""
-    text = (
-        f"heard {heard.start_s:5.2f}{style.dash}{heard.end_s:5.2f} s, "
-        f"spoken {said.start_s:5.2f}{style.dash}{said.end_s:5.2f} s  {style.quote(said.text)}"
-    )
-    line = f"  {style.tick(near)} {where}{text}"
-    print(line if near else style.red(line), file=out)
-
-
-async def _whole(
-    route: str,
-    url: str,
-    path: Path,
-    truth: Sequence[Sequence[recordings.Utterance]] | None,
-    args: argparse.Namespace,
-    style: Style,
-    out: TextIO,
-) -> bool:
-    speed = 0.0 if args.fast else max(args.speed, _SIMPLE_SPEED)
-    stream = client.stream(path, addr=f"{url}/api/v1/{route}", real_time=speed)
-    print(f"\n{style.bold(route)}: {_what(path, stream, speed)}, one line shown per second", file=out, flush=True)
-    renderer = _OnePerSecond(PrettyRenderer(style, stream.format.channels), truth, style)
-    events, good = await _show(stream, renderer, style, out)
-    if route == "stateful":
-        for line in renderer.last():
-            print(line, file=out, flush=True)
-    if good:
-        n_results = sum(isinstance(event, Segment) for event in events)
-        text = f"{n_results} results cover all {stream.sent_s:.2f} s"
-        if stream.format.channels > 1:
-            text += f" of {stream.format.channels} channels"
-        print(f"  {style.tick(True)} {text}", file=out, flush=True)
-    return good
-
-
-class _OnePerSecond:
-    """Shows the first segment that ends in each second of a channel, with who speaks there; errors are always shown."""
-
-    def __init__(
-        self, renderer: PrettyRenderer, truth: Sequence[Sequence[recordings.Utterance]] | None, style: Style
-    ) -> None:
-        self._renderer = renderer
-        self._truth = truth
-        self._style = style
-        self._shown: dict[int, int] = {}
-        self._hidden: dict[int, str] = {}
-
-    def last(self) -> list[str]:
-        """The last segment of each channel, where it has not been shown: a model may sum up in it."""
-        return list(self._hidden.values())
-
-    def line(self, event: Event) -> str | None:
-        line = self._renderer.line(event)
-        if not isinstance(event, Segment) or event.is_final is not UNSET:
-            return line
-        second = int(event.end_time)
-        if second <= self._shown.get(event.channel, -1):
-            self._hidden[event.channel] = line or ""
-            return None
-        self._shown[event.channel] = second
-        self._hidden.pop(event.channel, None)
-        if self._truth is None or event.channel >= len(self._truth):
-            return line
-        said = [
-            one.text
-            for one in self._truth[event.channel]
-            if one.start_s < event.end_time and one.end_s > event.start_time
-        ]
-        return f"{line}  {self._style.grey('spoken: ' + ' '.join(map(self._style.quote, said)))}" if said else line
-
-
-async def _show(
-    stream: Stream, renderer: PrettyRenderer | _OnePerSecond, style: Style, out: TextIO
-) -> tuple[list[Event], bool]:
-    """Prints the events as they come; the events, and whether every result arrived and none was an error."""
-    events: list[Event] = []
-    good = True
-    try:
-        async with contextlib.aclosing(aiter(stream)) as source:
-            async for event in source:
-                events.append(event)
-                good = good and not isinstance(event, Error)
-                if (line := renderer.line(event)) is not None:
-                    print(line, file=out, flush=True)
-    except (ClientError, OSError) as error:
-        # What a refused start says was shown as an event.
-        text = "the server did not accept the session" if isinstance(error, RejectedError) else explain(error)
-        print(style.red(f"  {style.tick(False)} {text}"), file=out, flush=True)
-        good = False
-    return events, good
-
-
-def _what(path: Path, stream: Stream, speed: float) -> str:
-    pace = "as fast as possible" if not speed else "at live pace" if speed == 1 else f"at {speed:g} x live pace"
-    seconds = "" if stream.duration_s is None else f", {stream.duration_s:.1f} s"
-    return f"{path.name}{seconds}, {pace}"
+    """The routes to show. Only the server knows which routes the model serves."""
+    routes = ("segmented", "stateful", "simple")
+    answers = await asyncio.gather(*(is_served(normalize_addr(f"{url}/api/v1/{route}")) for route in routes))
+    served = [route for route, answer in zip(routes, answers, strict=True) if answer]
+    if "stateful" in served and "simple" in served:
+        served.remove("simple")  # the same audio once more, without what distinguishes the model
+    return served

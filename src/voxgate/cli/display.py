@@ -1,4 +1,4 @@
-"""Events as a person reads them, and events as JSON lines."""
+"""Events as text for people, and as JSON lines."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ __all__ = [
 ]
 
 _RESET = "\x1b[0m"
-_UNESCAPED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # JSON may hold them as they are, terminals obey
+_UNESCAPED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # valid in JSON, but terminals obey them
 _LONGEST_VALUE = 60
-"""Columns of a list or mapping; one that is longer is only counted, and of numbers the lowest and highest shown."""
+"""The most columns of a list or mapping. A longer one is summarized: its length, and the range of its numbers."""
 
 
 def wants_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
-    """Colours are for terminals which know them, and for people who did not set NO_COLOR."""
+    """Whether `stream` is a terminal with colours, and NO_COLOR is not set."""
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
@@ -62,10 +62,10 @@ def _can_say(stream: TextIO, text: str) -> bool:
 
 @dataclass(frozen=True)
 class Style:
-    """How text may look on one output.
+    """The style of text on one output.
 
-    `colour` allows escape sequences, `plain` allows only ASCII of our own, and lines longer than `width` columns are
-    continued under their values (None: never).
+    `colour` allows escape sequences, `plain` restricts Voxgate's own text to ASCII. Lines of more than `width` columns
+    continue below their values (None: never).
     """
 
     colour: bool = False
@@ -120,7 +120,7 @@ def count(n: int, what: str) -> str:
 
 
 def show_value(value: Any) -> str:
-    """A value of a model's output, short, in one line."""
+    """A value of a model's output, shortened to one line."""
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, float):
@@ -163,7 +163,7 @@ def _wrapped(head: str, text: str, width: int | None) -> list[str]:
 
 
 class Renderer(Protocol):
-    """Turns an event into a line, or None when there is nothing to show."""
+    """Turns an event into a line, or into None when it is not shown."""
 
     def line(self, event: Event) -> str | None: ...
 
@@ -176,7 +176,7 @@ class JsonlRenderer:
 
 
 class PrettyRenderer:
-    """Aligned times, what happened, and the model's values. The channel is shown when there is more than one."""
+    """Aligned times, the kind of event, and the model's values; with several channels also the channel."""
 
     def __init__(self, style: Style, channels: int = 1) -> None:
         self._style = style
@@ -200,7 +200,7 @@ class PrettyRenderer:
                 text = printable(message) + (f" ({printable(code)})" if code else "")
                 return self._row(event, blank, "error", style.red, text)
             case Probabilities():
-                return None  # for a picture, not for reading
+                return None  # only useful in a plot
             case Started(session_id=session_id, model=model, trace_id=trace_id):
                 text = f"session {printable(session_id)}, model {printable(model)}"
                 if trace_id is not None:

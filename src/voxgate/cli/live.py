@@ -1,4 +1,4 @@
-"""What a stream is doing right now, in the last lines of a terminal."""
+"""The status of a running stream in the last lines of a terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Piece = tuple[str, Callable[[str], str]]
 
 @dataclass
 class View:
-    """What there is to show of a stream at one moment."""
+    """The state of a stream at one moment."""
 
     sent_s: float = 0.0
     duration_s: float | None = None
@@ -34,14 +34,14 @@ class View:
     n_results: int = 0
     n_errors: int = 0
     levels_dbfs: Sequence[float] = ()
-    """One per channel; none when nothing goes out."""
+    """One per channel; empty without audio."""
     speaking: Sequence[bool] = ()
-    """One per channel; none where nobody says who speaks."""
+    """One per channel; empty on routes without voice activity."""
     lag_s: float | None = None
     real_time_factor: float | None = None
     interim: Segment | None = None
     trouble: str = ""
-    """Shown in place of what else there is."""
+    """A problem, shown in place of everything else."""
     channels: int = field(default=1)
 
 
@@ -52,12 +52,12 @@ def _width(character: str) -> int:
 
 
 def columns_of(text: str) -> int:
-    """How many columns of a terminal `text` takes."""
+    """The number of terminal columns that `text` occupies."""
     return sum(map(_width, text))
 
 
 def cut(text: str, columns: int, keep_end: bool = False) -> str:
-    """As much of `text` as fits: its beginning, or with `keep_end` its end, which of words that go on is the news."""
+    """The part of `text` that fits: its beginning, or with `keep_end` its end, where growing text is new."""
     if columns_of(text) <= columns:
         return text
     kept = []
@@ -96,7 +96,7 @@ def _plain(text: str) -> str:
 
 
 def _pieces(view: View, style: Style) -> list[_Piece]:
-    """In the order in which they stand, which is also that of their weight."""
+    """The pieces in order, the most important ones first."""
     pieces: list[_Piece] = []
     many = view.channels > 1
     for channel in range(view.channels):
@@ -165,12 +165,12 @@ class LiveStatus:
         self._next_s = float("-inf")
 
     def update(self, now_s: float, view: Callable[[], View]) -> None:
-        """`now_s`: any monotonic clock. `view` is asked only when something is drawn."""
+        """Draws the status if it is due. `now_s`: of any monotonic clock. `view` is called only for drawing."""
         if not self.enabled or now_s < self._next_s:
             return
         self._next_s = now_s + _INTERVAL_S
         size = _size(self._stream)
-        # The last column stays free: a line that fills it makes some terminals begin another one.
+        # The last column stays free: some terminals begin a new line once it is filled.
         lines = status_lines(view(), self._style, size.columns - 1)[: max(1, size.lines - 1)]
         self._stream.write(self._erase() + "\n".join(lines))
         self._stream.flush()
@@ -184,8 +184,8 @@ class LiveStatus:
             self._next_s = float("-inf")
 
     def _erase(self) -> str:
-        # Up by as many lines as were drawn, not by as many as they may take since the window became narrower: a bit of
-        # an old status may stay then, but no result is ever erased.
+        # Up by the number of lines drawn, not by the number they occupy in a window that has become narrower: a part of
+        # an old status may remain, but no result is ever erased.
         if not self._n_drawn:
             return ""
         return "\r" + "\x1b[A" * (self._n_drawn - 1) + "\x1b[J"

@@ -1,4 +1,4 @@
-"""``voxgate load``: many live streams on a server, and what became of them."""
+"""``voxgate load``: many live streams on a server, and a report of their results."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from voxgate.audio.files.read import read_audio
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.client import explain, recording
 from voxgate.cli.display import Style
-from voxgate.cli.interrupt import run_interruptible
+from voxgate.cli.interrupts import Interrupted, run_interruptible
 from voxgate.cli.output import Output
-from voxgate.client.token import clean_token, public_url, token_from_environment
+from voxgate.cli.token_option import add_token_option
+from voxgate.client.redaction import public_url
 from voxgate.load.report import as_json, document, table
 from voxgate.protocol.formats import MAX_RATE, MIN_RATE
+from voxgate.protocol.tokens import clean_token
 
 __all__ = ["EXIT_LATE", "execute", "prepare", "register", "run"]
 
@@ -31,31 +33,31 @@ EXIT_OK = 0
 EXIT_BAD = 1
 EXIT_USAGE = 2
 EXIT_LATE = 3
-EXIT_INTERRUPTED = 130
 
 N_OFFSETS = 4
 SPARE_FILES = 64
 _EPILOG = """\
-Every stream plays the recording in a loop, as a microphone would, from one of four places on; before the load the same
-audio is sent alone, one stream at a time, and a stream that gets other results under load is an error. Added latency is
-the time from sending the message that decided the end of speech (on the simple and the stateful route: the message with
-the end of a result's audio) to the arrival of the result; it holds the model's own time. See docs/load.md.
+Every stream plays the recording in a loop, as a microphone would, starting at one of four places. Before the load, the
+same audio is sent to the idle server, one stream at a time; a stream with other results under load is an error. Added
+latency is the time from sending the message that decided the end of speech (on the simple and the stateful route: the
+message with the end of a result's audio) to the arrival of the result. It includes the model's own time. See
+docs/load.md.
 
 examples:
   voxgate load -n 200
   voxgate load -n 500 --addr wss://voice.example.com --duration 60 --json load.json
   voxgate load -n 50 --rate 48000 --channels 2 --chunk-ms 100 -i talk.flac
 
-exit code: 0 every stream got what the audio alone gets; 1 some did not, or were refused; 2 wrong usage; 3 this program
-was late: its own delays are in the numbers; 130 interrupted
+exit code: 0 every stream got the results of the idle server; 1 some did not, or were refused; 2 wrong usage; 3 this
+program was late, and the numbers include its own delays; 130 and 143 Ctrl-C or SIGTERM ended it
 """
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "load",
-        help="put many live streams on a server, and say how it bears them",
-        description="Put many live streams on a server, and say how it bears them.",
+        help="put many live streams on a server and report how the server copes",
+        description="Put many live streams on a server and report how the server copes.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -72,28 +74,24 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=positive_float,
         default=5.0,
         metavar="S",
-        help="time over which they start, in seconds (%(default)g)",
+        help="time over which the streams start, in seconds (%(default)g)",
     )
-    parser.add_argument("--interim-results", action="store_true", help="ask for results while somebody speaks")
+    parser.add_argument("--interim-results", action="store_true", help="request results during speech")
     parser.add_argument(
         "--reference",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="on the segmented route, compare each stream with the audio alone; without it each must only be complete,"
-        " for a server whose results depend on how audio arrives, such as streamer-template (%(default)s)",
+        help="on the segmented route, compare each stream with the results of the idle server; without it, each must"
+        " only be complete, as for a server whose results depend on the arrival of audio (%(default)s)",
     )
-    parser.add_argument(
-        "--token",
-        default=token_from_environment(),
-        help="credentials (better in VOXGATE_TOKEN: other users see command lines)",
-    )
+    add_token_option(parser)
     audio = parser.add_argument_group("audio")
     audio.add_argument(
         "-i",
         "--input",
         default="demo",
         metavar="FILE",
-        help=f"any sound file, or bundled speech ({', '.join(recordings.names())}); resampled beforehand (%(default)s)",
+        help=f"any sound file, or a bundled recording ({', '.join(recordings.names())}), resampled first (%(default)s)",
     )
     audio.add_argument(
         "--chunk-ms", type=whole(1, 10_000), default=20, metavar="MS", help="audio of a message, in ms (%(default)s)"
@@ -104,9 +102,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     audio.add_argument("--channels", type=whole(1, 64), default=1, help="interleaved channels (%(default)s)")
     audio.add_argument("--encoding", choices=tuple(load.ENCODINGS), default="s16", help="of a sample (%(default)s)")
     measures = parser.add_argument_group("measures")
-    measures.add_argument("--json", metavar="FILE", help="write everything there; - is stdout, in place of the table")
     measures.add_argument(
-        "--metrics", metavar="URL", help="where the server's CPU time and memory are to be read (its own /metrics)"
+        "--json", metavar="FILE", help="write the complete report as JSON; - is stdout, in place of the table"
+    )
+    measures.add_argument(
+        "--metrics", metavar="URL", help="the source of the server's CPU time and memory (its own /metrics)"
     )
     measures.add_argument("--pid", type=whole(1, 2**31), help="the server's process, when it is on this machine")
     measures.add_argument(
@@ -114,7 +114,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=positive_float,
         default=load.LATE_MS,
         metavar="MS",
-        help="p99 of its own lateness from which on this program marks its numbers and exits with 3 (%(default)g)",
+        help="largest p99 of this program's lateness; beyond it, numbers are marked, the exit code is 3 (%(default)g)",
     )
     measures.add_argument(
         "--timeout",
@@ -134,8 +134,7 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
     try:
         if args.ramp >= args.duration:
             raise _UsageError(
-                f"--ramp {args.ramp:g} must be shorter than --duration {args.duration:g}: there is to be a time when "
-                "all streams are live"
+                f"--ramp {args.ramp:g} must be shorter than --duration {args.duration:g}, so that all are live at once"
             )
         _raise_file_limit(args.streams)
         if args.token is not None:
@@ -164,13 +163,15 @@ def _run(
     output: Output | None,
 ) -> int:
     try:
-        running = execute(args, target, material, clock, lambda text: print(text, file=notes))
-        outcome = run_interruptible(running, uvloop.new_event_loop)
+        outcome = run_interruptible(
+            lambda _: execute(args, target, material, clock, lambda text: print(text, file=notes)),
+            uvloop.new_event_loop,
+        )
     except load.ReferenceFailed as error:
-        return _complain(f"the audio alone, at {public_url(target.url)}: {error}", EXIT_BAD)
-    except KeyboardInterrupt:
+        return _complain(f"reference run at {public_url(target.url)}: {error}", EXIT_BAD)
+    except Interrupted as error:
         print("\ninterrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return error.exit_code
     report = document(outcome, _settings(args, target))
     if args.json != "-":
         print(table(outcome, args.late_ms, Style.of(sys.stdout)))
@@ -188,7 +189,7 @@ def _run(
 
 
 def prepare(source: str, rate: int, channels: int, encoding: str, chunk_ms: int) -> load.Material:
-    """The recording as messages. OSError or ValueError say what is wrong with it."""
+    """The recording as messages. Raises OSError or ValueError for a recording that cannot be used."""
     planes, from_rate = read_audio(recording(source))
     return load.make_material(planes, from_rate, rate, channels, encoding, chunk_ms)
 
@@ -200,14 +201,18 @@ async def execute(
     clock: load.Clock,
     say: Callable[[str], Any],
 ) -> load.Outcome:
+    """Records the references, runs the load, and returns its outcome. `say` reports progress.
+
+    Raises ReferenceFailed when the idle server gives no usable results.
+    """
     n_messages = math.ceil(1000 * args.duration / material.chunk_ms)
     n_offsets = min(args.streams, N_OFFSETS)
     references: list[load.Reference] = []
     is_segmented = route_of(target.url) == "segmented"
     if is_segmented and args.reference:
-        say("hearing the audio alone ...")
+        say("recording the results of the idle server ...")
         start_frame = material.start_frame(args.interim_results, False, args.token)
-        references = await load.hear_alone(
+        references = await load.record_references(
             target, material, start_frame, n_messages, n_offsets, time.perf_counter, args.timeout
         )
     plan = load.Plan(
@@ -246,7 +251,9 @@ def _raise_file_limit(n_streams: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = n_streams + SPARE_FILES
     if hard != resource.RLIM_INFINITY and needed > hard:
-        raise _UsageError(f"{n_streams} streams need {needed} open files, and this process may have {hard}: ulimit -n")
+        raise _UsageError(
+            f"{n_streams} streams need {needed} open files, and the limit of this process is {hard}: see ulimit -n"
+        )
     if soft != resource.RLIM_INFINITY and needed > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 

@@ -1,4 +1,4 @@
-"""How loud the audio is that goes out, and the outline of all of it."""
+"""The level of the sent audio, and its envelope."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DECODE_BYTES = 65_536
 
 
 class Envelope:
-    """Lowest and highest value of each of at most 2 * `points` equal pieces of one channel, however long it is."""
+    """The lowest and highest values of at most 2 * `points` equal pieces of one channel of any length."""
 
     def __init__(self, points: int) -> None:
         self._points = points
@@ -29,7 +29,7 @@ class Envelope:
         self.n_samples = 0
 
     def push(self, samples: npt.NDArray[np.float32]) -> None:
-        """float32 (n,), the next ones."""
+        """Appends samples, float32 of shape (n,)."""
         self.n_samples += len(samples)
         rest = np.concatenate((self._rest, samples))
         n_whole = len(rest) // self._piece
@@ -52,7 +52,7 @@ class Envelope:
         self._add(lows[:whole].reshape(-1, 2).min(axis=1), highs[:whole].reshape(-1, 2).max(axis=1))
         self._piece *= 2
         if len(last[0]):
-            # Half a piece goes back to the rest: what it stands for are its extremes.
+            # Half a piece goes back to the rest, represented by its extremes.
             half = np.full(self._piece // 2, last[0][0], np.float32)
             half[-1] = last[1][0]
             self._rest = np.concatenate((half, self._rest))
@@ -70,7 +70,7 @@ class Envelope:
 
 
 class Meter:
-    """Takes the bytes of a stream as they go out; says their level, and where it is wanted keeps their outline."""
+    """Measures the level of a stream from its sent bytes, and with `envelope_points` keeps the envelopes."""
 
     def __init__(self, format: AudioFormat, envelope_points: int = 0) -> None:
         self._decoder = PcmDecoder(format.pcm_encoding, format.channels)
@@ -82,12 +82,12 @@ class Meter:
         self.envelopes = [Envelope(envelope_points) for _ in range(format.channels)] if envelope_points else []
 
     def take(self, data: memoryview) -> None:
-        """Wire bytes, cut anywhere."""
+        """Adds sent bytes, cut anywhere."""
         self._pending += data
         if len(self._pending) >= _DECODE_BYTES:
-            self._work()
+            self._decode()
 
-    def _work(self) -> None:
+    def _decode(self) -> None:
         planes = self._decoder.push(bytes(self._pending))
         self._pending.clear()
         self._energy += np.square(planes, dtype=np.float64).sum(axis=1)
@@ -96,8 +96,8 @@ class Meter:
             envelope.push(samples)
 
     def levels_dbfs(self) -> list[float]:
-        """The RMS level of each channel since the last call, or as then when nothing came. 0 is a full-scale square."""
-        self._work()
+        """The RMS level of each channel since the last call, unchanged without audio; 0 is a full-scale square wave."""
+        self._decode()
         if self._n_frames:
             powers = self._energy / self._n_frames
             self._levels_dbfs = [10 * math.log10(power) if power > 0 else -math.inf for power in powers]

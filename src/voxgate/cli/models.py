@@ -1,4 +1,4 @@
-"""``voxgate models``: which models there are; ``voxgate models check NAME``: how one behaves, and what suits it."""
+"""``voxgate models`` lists the models; ``voxgate models check NAME`` measures one and suggests settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from voxgate.errors import ConfigError
 from voxgate.models import Model, available_models, load_model
 
 if TYPE_CHECKING:
-    from voxgate.cli.measure import Behaviour, Setting
+    from voxgate.cli.behaviour import Behaviour
+    from voxgate.cli.suggest import Suggestion
 
 __all__ = ["Listed", "listed", "register", "run", "run_check"]
 
@@ -35,7 +36,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     """Adds the verb to the command line."""
     parser = verbs.add_parser(
         "models",
-        help="list the models there are, or check how one behaves",
+        help="list the models, or check how one behaves",
         description="List the models that can be served by name, with what each needs.",
         epilog="exit code: 0 the list was printed; 2 wrong usage",
     )
@@ -44,15 +45,15 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     below = parser.add_subparsers(metavar="check", title="more")
     check = below.add_parser(
         "check",
-        help="run a model on the bundled speech, and say how it behaves and which settings suit it",
-        description="Load a model, warm it up, run it on the bundled speech, and report its speed, what it does to"
-        " other Python threads, what batches and threads gain, and the settings that follow.",
+        help="run a model on the bundled recording, and report how it behaves and which settings suit it",
+        description="Load a model, warm it up, run it on the bundled recording, and report its speed, its effect on"
+        " other Python threads, the gain of batches and threads, and the settings that suit it.",
         epilog="exit code: 0 the model can be served; 1 a call failed; 2 wrong usage, or it cannot be loaded",
     )
     check.add_argument(
-        "model", metavar="NAME", nargs="?", help="as for voxgate serve --model; by default the one of --config"
+        "model", metavar="NAME", nargs="?", help="as for voxgate serve --model; the default is the model of --config"
     )
-    check.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json, for its [model]")
+    check.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json, for the section [model]")
     check.add_argument(
         "--set",
         metavar="model.KEY=VALUE",
@@ -65,7 +66,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         type=number(0, 3600),
         default=1.0,
         metavar="S",
-        help="least time of each of the measurements (%(default)g)",
+        help="shortest time of each measurement (%(default)g)",
     )
     check.add_argument("--format", choices=("pretty", "jsonl"), default="pretty", help="of the output (%(default)s)")
     check.set_defaults(run=run_check)
@@ -76,16 +77,16 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 @dataclass(frozen=True)
 class Listed:
-    """A model that has a name."""
+    """A model with a name."""
 
     name: str
-    """What to type: ``features``, ``onnx:PATH``."""
+    """The name to type: ``features``, ``onnx:PATH``."""
     about: str
     needs: str
-    """Empty, or the command that installs what is missing."""
+    """The command that installs missing packages; empty if none are missing."""
     routes: list[str]
     calls: str
-    """How many run at once, and where."""
+    """The number of concurrent calls, and where they run."""
     available: bool
 
 
@@ -103,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def listed(name: str, place: str) -> Listed:
-    """Imports what stands behind a name, and describes it; what cannot be imported is described by the reason."""
+    """Imports the model behind a name and describes it; a failed import is described by its reason."""
     module_name, _, path = place.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -114,7 +115,7 @@ def listed(name: str, place: str) -> Listed:
         return Listed(name, f"cannot be imported: {type(error).__name__}: {error}", "", [], "", False)
     kind = found if inspect.isclass(found) else type(found)
     about = _first_paragraph(module.__doc__ or getattr(found, "__doc__", None))
-    if not issubclass(kind, Model):  # a function or a factory: only the made thing would tell
+    if not issubclass(kind, Model):  # a function or a factory: only its result would show more
         return Listed(_with_argument(name, found), about, "", [], "", True)
     needs = getattr(kind, "needs", None)
     missing = "" if needs is None or needs.installed else needs.install
@@ -124,7 +125,7 @@ def listed(name: str, place: str) -> Listed:
 
 
 def _with_argument(name: str, found: Any) -> str:
-    """With what its constructor cannot do without, if there is such a thing."""
+    """The name with the required argument of its constructor, if there is one."""
     if not callable(found):
         return name
     try:
@@ -171,8 +172,9 @@ def _table(found: Iterable[Listed], width: int) -> list[str]:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    """Exit code 0: the model can be served. 1: it failed at something. ConfigError: it cannot be loaded."""
-    from voxgate.cli import measure
+    """Exit code 0: the model can be served. 1: a call failed. Raises ConfigError when the model cannot be loaded."""
+    from voxgate.cli.measure import CheckFailed, measure
+    from voxgate.cli.suggest import suggest
 
     overrides: dict[str, Any] = {"model": args.model}
     for text in args.set:
@@ -185,7 +187,9 @@ def run_check(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     config = load_config(args.config, overrides=overrides)
     if config.server.log_level == "debug":
-        logging.getLogger("voxgate").setLevel(logging.DEBUG)  # ours alone: Numba would tell everything it compiles
+        logging.getLogger("voxgate").setLevel(
+            logging.DEBUG
+        )  # not the root logger: Numba would log everything that it compiles
     style = Style.of(sys.stdout)
     begin = time.perf_counter()
     model = load_model(config.model.name, config.model.options)
@@ -193,9 +197,9 @@ def run_check(args: argparse.Namespace) -> int:
     if model.needs_process:
         raise ConfigError(f"model {model.name!r} must not run in this process, because {model.needs_process}")
     try:
-        behaviour = measure.measure(model, args.seconds)
-        settings = measure.suggest(model, behaviour)
-    except measure.CheckFailed as error:
+        behaviour = measure(model, args.seconds)
+        settings = suggest(model, behaviour)
+    except CheckFailed as error:
         if args.format == "jsonl":
             print(json.dumps({"model": model.name, "ok": False, "error": str(error)}, ensure_ascii=False))
         else:
@@ -212,7 +216,7 @@ def run_check(args: argparse.Namespace) -> int:
     return 0
 
 
-def _json(model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[Setting]) -> str:
+def _json(model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[Suggestion]) -> str:
     import msgspec
 
     document = {
@@ -228,7 +232,7 @@ def _json(model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[
 
 
 def _report(
-    model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[Setting], style: Style
+    model: Model, load_s: float, behaviour: Behaviour, settings: Sequence[Suggestion], style: Style
 ) -> Iterable[str]:
     routes = [*(["simple", "segmented"] if model.stateless else []), *(["stateful"] if model.stateful else [])]
     yield f"{style.bold(model.name)}: {model.sample_rate} Hz, for the {_listed(routes)} {_plural('route', routes)}"
@@ -237,7 +241,7 @@ def _report(
         f" first answer after {_time(behaviour.first_call_s)}"
     )
     yield ""
-    yield "what it says to the bundled speech"
+    yield "its results for the bundled recording"
     for said in behaviour.said:
         yield style.grey(f"  {style.quote(said.text)}")
         answer = "nothing" if said.answer is None else format_output(_plain(said.answer), style)
@@ -257,31 +261,33 @@ def _report(
 def _findings(model: Model, behaviour: Behaviour) -> Iterable[tuple[str, bool, str]]:
     speed, gil = behaviour.speed, behaviour.gil
     factor = speed.real_time_factor
-    live = f"{1 / factor:.0f} times live pace" if factor < 1 else "slower than live: it cannot keep up with one voice"
+    live = (
+        f"{1 / factor:.0f} times real time" if factor < 1 else "slower than real time: it cannot keep up with one voice"
+    )
     yield (
         "speed",
         factor < 1,
         f"real-time factor {factor:.3g}, {live}"
         f" (median of {speed.calls} calls; {_time(speed.call_s)} for {speed.audio_s:.1f} s of audio)",
     )
-    does = {"holds": "is held", "shares": "is held for a part of the time", "releases": "is released"}[gil.verdict]
+    does = {"holds": "is held", "shares": "is held part of the time", "releases": "is released"}[gil.verdict]
     yield (
         "GIL",
         gil.verdict != "holds",
-        f"{does}: another Python thread ran at {gil.share:.0%} of its speed, and stood still for"
-        f" {_time(gil.longest_pause_s)} at a stretch",
+        f"{does}: another Python thread ran at {gil.share:.0%} of its speed, with pauses of up to"
+        f" {_time(gil.longest_pause_s)}",
     )
     if gil.verdict == "holds" and not model.holds_gil:
-        yield "", False, "the model does not say so: set holds_gil = True in its class"
+        yield "", False, "the model does not declare it: set holds_gil = True in its class"
     if behaviour.batches:
         gains = ", ".join(f"{one.size} together {one.gain:.2f}x" for one in behaviour.batches)
         yield "batches", max(one.gain for one in behaviour.batches) >= 1.1, f"{gains} as fast as one by one"
     else:
-        yield "batches", True, "none: it takes one piece of audio at a time"
+        yield "batches", True, "none: it accepts one piece of audio at a time"
     if behaviour.two_at_once is None:
-        yield "two at once", True, "not tried: it allows one call at a time"
+        yield "two at once", True, "not measured: it allows one call at a time"
     else:
-        best = f"{behaviour.two_at_best:.2f}x is what this machine gives right now"
+        best = f"{behaviour.two_at_best:.2f}x is the maximum on this machine at the moment"
         yield "two at once", True, f"{behaviour.two_at_once:.2f}x as fast as one after the other ({best})"
 
 

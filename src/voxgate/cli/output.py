@@ -1,6 +1,6 @@
-"""Files that the command line writes: each gets its name once it is complete, and never that of an input.
+"""Files that the command line writes. A file gets its name once it is complete, and an input is never overwritten.
 
-A character that an encoding does not have is written as JSON would write it, so that no result is lost to it.
+A character that the encoding lacks is written as a JSON escape, so that no result is lost.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, Final, TextIO
 __all__ = ["ESCAPES", "NamedFile", "Output", "SameFile", "silence"]
 
 ESCAPES: Final = "voxgate_json_escapes"
-"""How to encode what an encoding has no character for (the `errors` of a text file)."""
-_DIRECT: Final = ("/dev/fd/", "/dev/std", "/proc/")  # names of what is open already, also when that is a file
+"""The `errors` of a text file that encodes missing characters as JSON escapes."""
+_DIRECT: Final = ("/dev/fd/", "/dev/std", "/proc/")  # names of open descriptors, which may be files
 _NOT_BESIDE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -37,11 +37,11 @@ codecs.register_error(ESCAPES, _as_json_escapes)
 
 
 class SameFile(ValueError):
-    """The output is an input, or another output: writing it would destroy that one."""
+    """The output is also an input or another output, which writing would destroy."""
 
 
 class NamedFile(io.FileIO):
-    """A file whose errors of writing say which file it is."""
+    """A file whose write errors contain its name."""
 
     def __init__(self, descriptor: int, label: str, closefd: bool = True) -> None:
         super().__init__(descriptor, "wb", closefd)
@@ -56,7 +56,7 @@ class NamedFile(io.FileIO):
 
 
 def silence(descriptor: int) -> None:
-    """What is still written there goes nowhere: a file that failed once need not fail again when it is closed."""
+    """Discards further writes to a descriptor, so that a file that failed does not fail again when it is closed."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, descriptor)
@@ -64,13 +64,13 @@ def silence(descriptor: int) -> None:
 
 
 class Output:
-    """A file to write: `file` takes bytes, or `text` takes text in UTF-8. `commit` gives it its name; `close` without
-    it leaves what was there.
+    """A file to write: `file` accepts bytes, `text` accepts text in UTF-8. `commit` gives the file its name; `close`
+    without it leaves the old file.
 
-    A new file is written beside the old one and renamed, so that a reader sees one or the other. What is no regular
+    A new file is written beside the old one and renamed, so that a reader sees one or the other. Anything but a regular
     file (a terminal, a pipe, /dev/stdout) is written directly. `inputs` are paths and open descriptors that are being
-    read, `others` further outputs: SameFile if the output is one of them, also by another name. OSError: it cannot be
-    written; its `filename` is `path`.
+    read, `others` further outputs. Raises SameFile when the output is one of them, even under another name, and OSError
+    with `path` as `filename` when it cannot be written.
     """
 
     def __init__(self, path: str, inputs: Iterable[str | int] = (), others: Iterable[str] = ()) -> None:
@@ -83,7 +83,7 @@ class Output:
         if path.endswith(os.sep) or (status is not None and stat.S_ISDIR(status.st_mode)):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         if is_regular:
-            _refuse_same(path, status, inputs, "is what is being read")
+            _refuse_same(path, status, inputs, "is also an input")
             _refuse_same(path, status, others, "is written by another option")
         try:
             if status is not None and (not is_regular or _is_direct(path)):
@@ -111,7 +111,7 @@ class Output:
         return descriptor
 
     def commit(self) -> None:
-        """Everything is written. OSError: it could not be, and what was there before is still there."""
+        """Writes everything and replaces the old file. Raises OSError when that fails; the old file then remains."""
         try:
             self.text.flush()
             if self._temporary is not None:
@@ -134,13 +134,13 @@ class Output:
             else:
                 self._temporary = None
                 return
-        # A file in a directory that takes no new ones, or one that is mounted itself.
+        # The directory is read-only, or the file is a mount point.
         with open(temporary, "rb") as source, open(self._target, "wb") as target:
             shutil.copyfileobj(source, target)
 
     def close(self) -> None:
-        """Leaves what was there before, unless `commit` came first. Closing it again does nothing."""
-        with contextlib.suppress(OSError):  # of what was not written; it is closed all the same
+        """Discards the new file, unless `commit` came first. A second call does nothing."""
+        with contextlib.suppress(OSError):  # of unwritten data; the file is closed nevertheless
             self.text.close()
         if self._temporary is not None:
             with contextlib.suppress(OSError):
@@ -178,7 +178,7 @@ def _refuse_same(path: str, status: os.stat_result | None, others: Iterable[str 
 
 
 def _is_direct(path: str) -> bool:
-    """Whether `path` names something that is open already, at any step of its links."""
+    """Whether `path` names an open descriptor, at any step of its links."""
     for _ in range(40):
         path = os.path.abspath(path)
         if path.startswith(_DIRECT):

@@ -1,4 +1,4 @@
-"""Pictures of audio and of what was heard in it. The only place that knows matplotlib (extra `plot`)."""
+"""Pictures of audio and its results. The only module that imports matplotlib (extra `plot`)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from voxgate.errors import ConfigError
 __all__ = ["POINTS", "Label", "Picture", "check_matplotlib", "check_target", "place_of"]
 
 POINTS = 1000
-"""As much as a picture shows of hours of audio: pieces of each channel's outline."""
+"""The resolution of a picture, for audio of any length: pieces of each channel's envelope."""
 _LABEL_LINES = 3
 _COLUMNS = 180  # of small letters, side by side
 
 
 class Label(NamedTuple):
-    """A result: its bounds in seconds and what it says."""
+    """A result: its bounds in seconds and its text."""
 
     start_s: float
     end_s: float
@@ -28,9 +28,9 @@ class Label(NamedTuple):
 
 
 def check_matplotlib() -> Any:
-    """The Figure of matplotlib. Raises ConfigError with the install line when there is none."""
+    """The Figure class of matplotlib. Raises ConfigError with the install command when matplotlib is missing."""
     try:
-        # The figure alone: pyplot would look for a screen.
+        # Only the figure: pyplot would look for a display.
         from matplotlib.figure import Figure
     except ImportError as exc:
         raise ConfigError(f"--plot needs matplotlib, pip install 'voxgate[plot]': {exc}") from None
@@ -38,20 +38,20 @@ def check_matplotlib() -> Any:
 
 
 def check_target(path: str) -> None:
-    """Whether a picture can be written to a file of this name, told before the work. Raises ConfigError."""
+    """Raises ConfigError, before the work, when a picture cannot be written to a file of this name."""
     known = check_matplotlib()().canvas.get_supported_filetypes()
     kind = Path(path).suffix.removeprefix(".").lower()
-    if kind and kind not in known:  # without any it becomes a png
+    if kind and kind not in known:  # a name without an ending becomes a png
         raise ConfigError(f"--plot {path}: expected a name that ends in .png, .svg or .pdf, got .{kind}")
 
 
 def place_of(path: str) -> str:
-    """Where a picture goes whose name is `path`: one without an ending becomes a png."""
+    """The file of a picture with the name `path`: a name without an ending becomes a png."""
     return path if Path(path).suffix else f"{path}.png"
 
 
 class Picture:
-    """One row per channel: the waveform, and over it bands of speech, results, and whatever else a caller draws."""
+    """One row per channel: the waveform, with bands of speech, results, and the caller's own drawings over it."""
 
     def __init__(self, title: str, envelopes: Sequence[Envelope], sample_rate: int) -> None:
         self._figure = check_matplotlib()(figsize=(12, 1 + 2.5 * len(envelopes)), layout="constrained")
@@ -68,13 +68,13 @@ class Picture:
             self.rows[-1].set_xlim(0, self._duration_s)
 
     def bands(self, channel: int, spans: Sequence[tuple[float, float]], name: str) -> None:
-        """Where somebody speaks: (start, end) in seconds."""
+        """Marks spans, such as speech: (start, end) in seconds."""
         for index, (start, end) in enumerate(spans):
             label = name if index == 0 else None
             self.rows[channel].axvspan(start, end, color="tab:green", alpha=0.2, label=label)
 
     def labels(self, channel: int, labels: Sequence[Label]) -> None:
-        """Results with their text, as far as there is room for it."""
+        """Marks results, with as much of their text as fits."""
         for index, (start_s, end_s, text) in enumerate(labels):
             low = index % 2 == 1  # neighbours do not touch
             level = -0.62 if low else 0.62
@@ -95,7 +95,7 @@ class Picture:
             )
 
     def save(self, place: str | Output, *others: Any) -> None:
-        """`others` are further axes of the first row, for the legend. OSError or ValueError: it cannot be written."""
+        """Writes the picture. `others`: further axes of the first row, for the legend. Raises OSError or ValueError."""
         if isinstance(place, str):
             with Output(place_of(place)) as output:
                 return self.save(output, *others)

@@ -15,8 +15,8 @@ from voxgate.server.early_exit import EarlyExit
 logger = logging.getLogger(__name__)
 
 _EPILOG: Final = (
-    "exit code: 0 SIGTERM or Ctrl-C ended it; 1 it failed in a way that nobody foresaw; 2 a setting, a model or an"
-    " address cannot be used; 130 and 143 a second Ctrl-C or SIGTERM ended it at once"
+    "exit code: 0 SIGTERM or Ctrl-C ended it; 1 an unexpected failure; 2 a setting, a model or an"
+    " address cannot be used; 130 and 143 a second Ctrl-C or SIGTERM ended it immediately"
 )
 
 FLAGS: Final = {
@@ -29,7 +29,7 @@ FLAGS: Final = {
     "drain": "server.drain_s",
     "log_level": "server.log_level",
 }
-"""The settings that have a flag of their own, by its name."""
+"""The settings with flags of their own, by flag."""
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,9 +42,9 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", help="port to listen on; 0 takes a free one")
     parser.add_argument("--workers", metavar="N", help="server processes that share the port")
-    parser.add_argument("--tls-certificate", metavar="FILE", help="speak TLS with this certificate (PEM)")
-    parser.add_argument("--tls-key", metavar="FILE", help="its private key, when that is in a file of its own")
-    parser.add_argument("--drain", metavar="SECONDS", help="time for running sessions when the server is asked to end")
+    parser.add_argument("--tls-certificate", metavar="FILE", help="use TLS with this certificate (PEM)")
+    parser.add_argument("--tls-key", metavar="FILE", help="the private key, if it is in a separate file")
+    parser.add_argument("--drain", metavar="SECONDS", help="time for running sessions when the server stops")
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning, error or critical")
     parser.add_argument(
         "--set",
@@ -53,7 +53,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         default=[],
         help="any setting by its dotted name, such as vad.threshold=0.6 or model.delay=0.1; may be repeated",
     )
-    parser.add_argument("--print-config", action="store_true", help="print the effective settings as TOML and stop")
+    parser.add_argument("--print-config", action="store_true", help="print the effective settings as TOML and exit")
     parser.set_defaults(run=run)
 
 

@@ -1,4 +1,4 @@
-"""One stream on a terminal or in a file: its events as they come, what it is doing, and what became of it."""
+"""One stream on a terminal or in a file: its events as they arrive, its status, and a summary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from voxgate.cli.meter import Meter
 from voxgate.cli.output import Output
 from voxgate.cli.subtitles import Subtitles
 from voxgate.client import ClientError, ClosedError, Lost, Microphone, RefusedError, Resumed, Stream
-from voxgate.client.token import public_url
+from voxgate.client.redaction import public_url
 from voxgate.protocol.events import Active, Draining, Error, Event, Finished, Inactive, Progress, Segment, Started
 from voxgate.runtime import tasks
 
@@ -29,26 +29,27 @@ EXIT_INCOMPLETE = 1
 
 _ADVICE = {
     401: "give a token with --token or VOXGATE_TOKEN",
-    403: "the server does not let this client in, with this token or from here: ask those who run it",
-    404: "is the address right? see --addr",
-    429: "too many streams or requests of yours: wait, or --reconnect",
-    503: "try again later, or --reconnect",
+    403: "the server does not admit this client, with this token or from this address: ask its operator",
+    404: "check the address, see --addr",
+    429: "this client has too many streams or requests: wait, or use --reconnect",
+    503: "try again later, or use --reconnect",
 }
 
 
 def explain(error: Exception) -> str:
-    """What went wrong, in words for a person; a missing file without its number."""
+    """The text of an error; an OSError without its number."""
     text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
-    # Much of it may be a server's text. An error has several lines where it lists what there is.
+    # Much of it may be a server's text. Some errors list alternatives on several lines.
     return "\n".join(map(printable, text.split("\n"))) or type(error).__name__
 
 
 def complain(error: Exception | str, err: TextIO) -> None:
+    """Prints an error, and advice if there is any."""
     text = explain(error) if isinstance(error, Exception) else error
     advice = None
     if isinstance(error, RefusedError):
         advice = _ADVICE.get(error.status)
-    elif isinstance(error, ClosedError) and error.reason == "unauthorized":  # without a token, or with one in `start`
+    elif isinstance(error, ClosedError) and error.reason == "unauthorized":  # no token, or a bad one in `start`
         advice = _ADVICE[401]
     print(f"{Style.of(err).red('voxgate client:')} {text}", file=err)
     if advice is not None:
@@ -57,11 +58,10 @@ def complain(error: Exception | str, err: TextIO) -> None:
 
 
 class Shown:
-    """What is known of a stream while it runs. It hears what goes out (`on_audio`), of lost connections (`told`), and
-    of each event (`take`).
+    """Shows a stream while it runs: its audio (`on_audio`), its events (`take`) and lost connections (`show_notice`).
 
-    Events go to `out`, header and summary to `notes`, the status and what went wrong to `err`. `own_notices`: somebody
-    asked for notices, otherwise they only feed the status.
+    Events go to `out`, header and summary to `notes`, status and errors to `err`. `own_notices`: whether notices are
+    shown; otherwise they only feed the status.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class Shown:
         self._out, self._err = out, err
         self._own_notices = own_notices
         self._plots = plots
-        # With an interim in the status, its line need not stand among the results.
+        # The status shows the interim, so that no line among the results is needed.
         self._in_place = self.live.enabled and out.isatty()
         self.stream: Stream | None = None
         self._renderer: Renderer | None = None
         self._meter: Meter | None = None
         self._subtitles = Subtitles(1)
         self._interims: dict[int, Segment] = {}  # the newest one is the last
-        self._open: dict[int, float] = {}  # channel: since when somebody speaks
+        self._open: dict[int, float] = {}  # channel: start of its current speech
         self._bands: dict[int, list[tuple[float, float]]] = {}
         self._labels: dict[int, list[plot.Label]] = {}
         self._lag_s: float | None = None
@@ -90,7 +90,7 @@ class Shown:
 
     @property
     def wants_notices(self) -> bool:
-        """Whether the status has a use for notices."""
+        """Whether the status uses notices."""
         return self.live.enabled and self.format == "pretty"
 
     def begin(self, stream: Stream) -> None:
@@ -138,13 +138,13 @@ class Shown:
             self._print(line, self._out)
 
     def _hidden(self, event: Event) -> bool:
-        """Whether the status says it, or nobody asked for it."""
+        """Whether the status shows the event instead, or it was not requested."""
         if isinstance(event, Started | Progress | Finished):
             return not self._own_notices
         return self._in_place and self.format == "pretty" and isinstance(event, Segment) and event.is_final is False
 
     def say(self, text: str) -> None:
-        """A line that is no event."""
+        """Prints a line that is not an event."""
         self._print(text, self._err)
 
     def _print(self, line: str, file: TextIO) -> None:
@@ -152,22 +152,22 @@ class Shown:
         print(line, file=file, flush=True)
         self.draw()
 
-    def told(self, notice: Lost | Resumed) -> None:
-        """What happened to the connection, and what that means for the audio."""
+    def show_notice(self, notice: Lost | Resumed) -> None:
+        """Reports a lost or resumed connection, and the consequence for the audio."""
         style = Style.of(self._err)
         if isinstance(notice, Resumed):
             self._trouble = ""
-            text = f"connected again after {notice.away_s:.1f} s, goes on at {notice.at_s:.2f} s"
+            text = f"reconnected after {notice.away_s:.1f} s, continuing at {notice.at_s:.2f} s"
             if notice.gap_s > 0:
-                text += f"; {notice.gap_s:.1f} s of audio before that are lost"
+                text += f"; {notice.gap_s:.1f} s of audio before that were lost"
             self.say(style.green(text))
             return
-        self._open.clear()  # what is open is announced again
+        self._open.clear()  # the server announces open utterances again
         self._interims.clear()
         self._lag_s = None
         text = explain(notice.error)
-        if notice.unanswered_s > 0.05 and isinstance(notice.error, ClosedError):  # later attempts need not repeat it
-            text += f"; {notice.unanswered_s:.1f} s of audio had no answer yet and will be sent again"
+        if notice.unanswered_s > 0.05 and isinstance(notice.error, ClosedError):  # not repeated for later attempts
+            text += f"; {notice.unanswered_s:.1f} s of audio were not answered and will be sent again"
         self.say(style.yellow(text))
         wait = f"trying again in {notice.wait_s:.1f} s (attempt {notice.attempt} of {notice.attempts})"
         self._trouble = f"no connection, {wait}"
@@ -198,16 +198,16 @@ class Shown:
         )
 
     def finish(self) -> None:
-        """What is only known in the end: subtitles."""
+        """Writes the subtitles, which are complete only at the end."""
         if self.format in ("srt", "vtt"):
             self._out.write(self._subtitles.srt() if self.format == "srt" else self._subtitles.vtt())
             self._out.flush()
 
     def picture(self, place: Output, title: str) -> None:
-        """Draws what was heard. OSError or ValueError: it cannot be written."""
+        """Draws the audio and its results. Raises OSError or ValueError when the file cannot be written."""
         assert self.stream is not None
         assert self._meter is not None
-        self._meter.levels_dbfs()  # takes what is pending
+        self._meter.levels_dbfs()  # processes pending audio
         picture = plot.Picture(title, self._meter.envelopes, self.stream.format.sample_rate)
         for channel in range(self.stream.format.channels):
             open_since = self._open.get(channel)
@@ -223,6 +223,7 @@ async def show(
     name: str,
     shown: Shown,
     err: TextIO,
+    interrupts: Interrupts,
     microphone: Microphone | None = None,
     output: Output | None = None,
     plot_to: Output | None = None,
@@ -230,9 +231,9 @@ async def show(
 ) -> int:
     """Iterates `stream`, shows its events, and returns the exit code.
 
-    The first Ctrl-C or SIGTERM ends the audio, and the results that are owed still come; a second one quits. Of an
-    `is_endless` source (a microphone, standard input) the first is the usual end. What came is written, also when
-    something failed: `output` and `plot_to` stay as they were only if nothing came.
+    The first Ctrl-C or SIGTERM ends the audio, and the outstanding results still arrive; a second one cancels. For an
+    `is_endless` source (a microphone, standard input), the first one is the normal end. Results are written even after
+    a failure: `output` and `plot_to` keep their old contents only when no event arrived.
     """
     shown.begin(stream)
     notes_style = Style.of(shown.notes)
@@ -240,7 +241,7 @@ async def show(
     failure: Exception | None = None
     ticker = tasks.spawn_task(_tick(shown.draw), "voxgate-client-status", "client") if shown.live.enabled else None
 
-    def stop() -> bool:
+    def stop(number: int) -> bool:
         if not stream.has_started:
             return False
         stream.stop()
@@ -248,7 +249,7 @@ async def show(
         shown.say(f"\n{ended}, waiting for the results (Ctrl-C again quits at once)")
         return True
 
-    with Interrupts(stop) as interrupts:
+    with interrupts.stopping(stop):
         try:
             async with contextlib.aclosing(aiter(stream)) as events:
                 async for event in events:
@@ -258,30 +259,30 @@ async def show(
                 raise
             failure = error
         except asyncio.CancelledError:
-            if not interrupts.quits:
+            if not interrupts.has_cancelled:
                 raise
         finally:
             if ticker is not None:
                 ticker.cancel()
             shown.live.clear()
             shown.live.enabled = False
-    if interrupts.quits:
+    if interrupts.has_cancelled:
         print(f"\ninterrupted after {stream.sent_s:.1f} s of audio", file=err)
-    has_result = bool(shown.n_events) or (failure is None and not interrupts.quits)
+    has_result = bool(shown.n_events) or (failure is None and not interrupts.has_cancelled)
     if has_result:
         failure = _written(shown.finish, failure)
         if output is not None:
             failure = _written(output.commit, failure)
-    if stream.total_s is not None and not interrupts.quits:
+    if stream.total_s is not None and not interrupts.has_cancelled:
         print(notes_style.grey(_summary(stream)), file=shown.notes, flush=True)
     if microphone is not None and (lost := _lost_audio(microphone)):
         print(Style.of(err).yellow(lost), file=err, flush=True)
     if isinstance(failure, client.RejectedError) and shown.format != "jsonl":
-        complain("the server did not accept the session", err)  # its error was shown as an event
+        complain("the server did not accept the session", err)  # the error was shown as an event
     elif failure is not None:
         complain(failure, err)
         if isinstance(failure, OSError) and failure.filename == standard.NAME:
-            standard.flush()  # what it holds is lost, and that is said
+            standard.flush()  # its buffer is lost, which was reported
     good = failure is None and not stream.check.n_errors
     if plot_to is not None and stream.total_s is not None and has_result:
         try:
@@ -289,13 +290,13 @@ async def show(
         except (OSError, ValueError) as error:  # ValueError: a file type matplotlib does not know
             complain(f"cannot write {plot_to.path}: {explain(error)}", err)
             good = False
-    if interrupts.number is not None and (interrupts.quits or (good and not is_endless)):
+    if interrupts.number is not None and (interrupts.has_cancelled or (good and not is_endless)):
         return 128 + interrupts.number
     return EXIT_OK if good else EXIT_INCOMPLETE
 
 
 def _written(write: Callable[[], None], failure: Exception | None) -> Exception | None:
-    """What failed first: something before, or `write`."""
+    """The first failure: an earlier one, or that of `write`."""
     try:
         write()
     except BrokenPipeError:
@@ -314,7 +315,7 @@ async def _tick(draw: Callable[[], Any]) -> None:
 def _lost_audio(microphone: Microphone) -> str:
     parts = []
     if microphone.dropped_s > 0:
-        parts.append(f"{microphone.dropped_s:.1f} s were dropped because they could not be sent in time")
+        parts.append(f"{microphone.dropped_s:.1f} s were dropped because the connection was too slow")
     if microphone.n_overflows:
         parts.append(f"the device lost audio {count(microphone.n_overflows, 'time')}")
     return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""Standard input, output and error of the program, whatever they are connected to."""
+"""Standard input, output and error of the program."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from voxgate.cli.output import ESCAPES, NamedFile, silence
 __all__ = ["NAME", "flush", "is_readable", "prepare"]
 
 NAME: Final = "standard output"
-"""The file name in an OSError of writing to it."""
+"""The file name in an OSError from standard output."""
 
 
 def prepare() -> None:
-    """Opens /dev/null in place of those that are closed, so that nothing else takes their numbers, and makes standard
-    output take any text, in any encoding. To be called first.
+    """Opens /dev/null in place of closed descriptors, so that no other file gets their numbers.
+
+    Makes standard output accept any text, in any encoding. To be called first.
     """
     for number in range(3):
         try:
@@ -51,7 +52,7 @@ def _writer(
 
 
 def flush() -> OSError | None:
-    """Writes what standard output still holds. The error, if that failed; then what it holds goes nowhere."""
+    """Flushes standard output. Returns the error if that failed; the buffered output is then discarded."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -65,7 +66,7 @@ def flush() -> OSError | None:
 
 
 def is_readable(descriptor: int) -> bool:
-    """Whether it is open for reading."""
+    """Whether `descriptor` is open for reading."""
     try:
         return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
     except OSError:

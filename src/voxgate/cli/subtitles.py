@@ -15,8 +15,9 @@ _VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 class Subtitles:
-    """Collects the results of a stream; interims are not among them. A result without text becomes `key=value` pairs,
-    one with an empty text none.
+    """Collects the results of a stream, without interims.
+
+    A result without text becomes `key=value` pairs; a result with empty text is left out.
     """
 
     def __init__(self, channels: int) -> None:
@@ -29,7 +30,7 @@ class Subtitles:
             self._cues.append((event.start_time, end_s, event.channel, text))
 
     def srt(self) -> str:
-        """Cues in order of time, numbered from 1; with several channels each says which."""
+        """Cues sorted by time, numbered from 1; with several channels, each names its channel."""
         blocks = []
         for number, (start_s, end_s, channel, text) in enumerate(sorted(self._cues), 1):
             label = f"Channel {channel}: " if self._channels > 1 else ""
@@ -38,7 +39,7 @@ class Subtitles:
         return "\n".join(blocks)
 
     def vtt(self) -> str:
-        """Cues in order of time; with several channels each has a voice."""
+        """Cues sorted by time; with several channels, each has a voice tag."""
         blocks = ["WEBVTT\n"]
         for start_s, end_s, channel, text in sorted(self._cues):
             voice = f"<v Channel {channel}>" if self._channels > 1 else ""

@@ -1,4 +1,4 @@
-"""``voxgate vad FILE``: where somebody speaks in a recording."""
+"""``voxgate vad FILE``: the speech in a recording."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register", "run"]
 
-# What a client may tune is what can be tuned here.
+# The same settings that a client can tune.
 _TUNABLES = VadOptions.__struct_fields__
 
 
@@ -36,10 +36,10 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     """Adds the verb to the command line."""
     parser = verbs.add_parser(
         "vad",
-        help="show where somebody speaks in a recording",
+        help="show where there is speech in a recording",
         description="Cut a recording into segments of speech, exactly as the server would, and print their times.",
-        epilog="exit code: 0 done, whether or not there was speech; 1 the recording breaks off, or the plot cannot be"
-        " written; 2 wrong usage, or a recording that cannot be read",
+        epilog="exit code: 0 done, with or without speech; 1 a truncated recording, or a plot that cannot be written; 2"
+        " wrong usage, or a recording that cannot be read",
     )
     parser.add_argument("file", metavar="FILE", help=INPUT_HELP)
     parser.add_argument(
@@ -69,10 +69,10 @@ def _about(setting: Setting) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0: done, whether or not there was speech. 1: the recording breaks off, or the plot cannot be written.
-    2: wrong usage, or a recording that cannot be read.
+    """Exit code 0: done, with or without speech. 1: the recording is truncated, or the plot cannot be written. 2: wrong
+    usage, or a recording that cannot be read.
     """
-    # What takes time to import, and no other verb needs.
+    # Slow to import, and no other verb needs them.
     from voxgate.client import SourceError
     from voxgate.client.source import open_source
     from voxgate.vad.config import VadConfig
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as exc:
         raise ConfigError(str(exc)) from None
     if args.plot:
-        plot.check_target(args.plot)  # what is missing or wrong is said before the work
+        plot.check_target(args.plot)  # reports problems before the work
     detector = load_detector(args.detector, args.weights)
     path = recording(args.file)
     failure: SourceError | None = None
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         planes, failure = _samples(source)
         sample_rate = source.format.sample_rate
         segments = segments_of_channels(planes, sample_rate, config, detector)
-    except (OSError, ValueError, SourceError) as exc:  # ValueError: a rate nobody can work with
+    except (OSError, ValueError, SourceError) as exc:  # ValueError: an unsupported rate
         print(f"voxgate vad: {explain(exc)}", file=sys.stderr)
         return 2
     duration_s = planes.shape[1] / sample_rate
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _samples(source: AudioSource) -> tuple[Planes, SourceError | None]:
-    """What `voxgate client` would send, (channels, samples), and why that ended before its time."""
+    """The samples that `voxgate client` would send, shape (channels, samples), and why they ended early."""
     import numpy as np
 
     from voxgate.client import SourceError
@@ -135,7 +135,7 @@ def _samples(source: AudioSource) -> tuple[Planes, SourceError | None]:
 
 
 def _print_jsonl(segments: Sequence[Sequence[tuple[float, float]]]) -> None:
-    """All segments in order of time, with the names of the wire's segment event."""
+    """All segments sorted by time, with the field names of the wire's segment event."""
     rows = sorted((start, end, channel) for channel, found in enumerate(segments) for start, end in found)
     for start, end, channel in rows:
         print(json.dumps({"start_time": round(start, 3), "end_time": round(end, 3), "channel": channel}))

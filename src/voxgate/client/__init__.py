@@ -6,7 +6,7 @@
         ...
     events = voxgate.client.collect("talk.wav")
 
-It works against Voxgate and, as long as none of `vad`, `notices` and `token` is asked for, against streamer-template.
+It works with Voxgate and, without `vad`, `notices` and `token`, with streamer-template.
 """
 
 from voxgate.protocol.formats import AudioFormat
@@ -14,6 +14,7 @@ from voxgate.protocol.requests import VadOptions
 
 from .blocking import collect, stream_blocking
 from .check import ResultCheck
+from .clock import Clock
 from .connection import DEFAULT_ADDR, normalize_addr
 from .errors import (
     BadEvent,
@@ -27,8 +28,9 @@ from .errors import (
     SourceError,
 )
 from .microphone import Microphone
-from .resume import Lost, Reconnect, Resumed
-from .session import Clock, Options, Stream, stream
+from .options import Options
+from .reconnect import Lost, Reconnect, Resumed
+from .session import Stream, stream
 from .source import Source
 
 __all__ = [

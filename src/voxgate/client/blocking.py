@@ -1,4 +1,4 @@
-"""The blocking face of the client."""
+"""The blocking interface of the client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from voxgate.protocol.events import Event
 from voxgate.runtime import tasks
 
 from .errors import ClientError
-from .session import Options, stream
+from .options import Options
+from .session import stream
 from .source import Source
 
 __all__ = ["collect", "stream_blocking"]
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 
 class _LoopThread:
-    """An event loop on a thread of its own: sending goes on while the caller thinks about an event."""
+    """An event loop in its own thread, so that sending continues while the caller handles an event."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -30,7 +31,7 @@ class _LoopThread:
 
     def close(self, events: AsyncGenerator[Event, None]) -> None:
         async def wind_down() -> None:
-            # After a KeyboardInterrupt the step that was waited for is still under way.
+            # After a KeyboardInterrupt, the step that the caller waited for is still running.
             others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in others:
                 task.cancel()
@@ -46,7 +47,7 @@ class _LoopThread:
 def stream_blocking(source: Source, **options: Unpack[Options]) -> Generator[Event, None, None]:
     """The blocking twin of `stream`: the same arguments, events and exceptions, for a plain `for` loop.
 
-    Works in any thread, also where an event loop runs. Sending goes on in a background thread between two events.
+    Works in any thread, even one with a running event loop. Sending continues in a background thread between events.
     """
     return _blocking_events(aiter(stream(source, **options)))
 
@@ -64,9 +65,9 @@ def _blocking_events(events: AsyncGenerator[Event, None]) -> Generator[Event, No
 
 
 def collect(source: Source, **options: Unpack[Options]) -> list[Event]:
-    """All events of a stream as a list; blocks until the last one is there. The same arguments as `stream`.
+    """All events of a stream as a list; blocks until the end of the stream. The same arguments as `stream`.
 
-    A ClientError carries the events that came before it (`error.events`).
+    A ClientError carries all events before it (`error.events`).
     """
     events: list[Event] = []
     try:

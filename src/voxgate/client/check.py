@@ -1,6 +1,6 @@
-"""Did every result arrive? Known from the events alone, without trust in any total the server sends.
+"""Checks from the events alone, without the totals of the server, whether every result arrived.
 
-Segmented: each `active` has its `inactive`, and the finals of a channel cover exactly what lies between the two: one
+Segmented: each `active` has its `inactive`, and the finals of a channel cover exactly the time between the two: one
 final, or several when the segment was cut at its maximum length. Simple and stateful: the segments of a channel cover
 the audio from 0 to its end without a gap. An error event stands in place of one result.
 """
@@ -20,12 +20,12 @@ __all__ = ["ResultCheck"]
 TOLERANCE_S = 0.002
 """Times on the wire are rounded to 1 ms, at both ends."""
 ORIGINAL_RATE = 16_000
-"""The rate, in Hz, that streamer-template does not resample."""
+"""The rate in Hz that streamer-template does not resample."""
 RESAMPLER_FRAMES = 260
-"""What the resampler of streamer-template (a sinc of 256) keeps to itself, at the rate of the input."""
+"""The frames that the resampler of streamer-template (a sinc of 256) never returns, at the rate of the input."""
 ANNOUNCED_WITHIN_S = 7.0
-"""How much later than its own time an `active` may come, at most: the longest padding (5 s) and the longest speech
-before it counts as such (2 s) of the contract."""
+"""The largest delay of an `active` after its own time: the longest padding (5 s) plus the longest minimum of speech
+(2 s) in the protocol."""
 
 
 @dataclass
@@ -42,62 +42,62 @@ class _Utterance:
 class _Channel:
     def __init__(self, channel: int) -> None:
         self.channel = channel
-        self.utterances: deque[_Utterance] = deque()  # in order of time; complete ones leave at the front
+        self.utterances: deque[_Utterance] = deque()  # sorted by time; complete ones are removed from the front
         self.covered_s = 0.0
         self.n_plain = 0
         self.n_errors = 0
-        self.holes: list[str] = []  # results that are missing; an error event may stand for each
-        self.faults: list[str] = []  # results that nothing explains
+        self.holes: list[str] = []  # missing results; an error event may stand for each
+        self.faults: list[str] = []  # unexpected results
         self.has_data = False
 
-    def say(self, text: str) -> str:
+    def line(self, text: str) -> str:
         return f"channel {self.channel}: {text}"
 
     def active(self, time_s: float) -> None:
         if self.utterances and self.utterances[-1].end_s is None:
-            self.faults.append(self.say(f"active at {time_s:.3f} s while speech was active already"))
+            self.faults.append(self.line(f"active at {time_s:.3f} s while speech was active already"))
         self.utterances.append(_Utterance(time_s, covered_s=time_s))
 
     def inactive(self, time_s: float) -> None:
         if not self.utterances or self.utterances[-1].end_s is not None:
-            self.faults.append(self.say(f"inactive at {time_s:.3f} s without active before it"))
+            self.faults.append(self.line(f"inactive at {time_s:.3f} s without active before it"))
             return
         self.utterances[-1].end_s = time_s
         self.drop_complete()
 
     def final(self, start_s: float, end_s: float) -> None:
-        # Finals come in audio order: utterances which end before this one starts will get nothing any more.
+        # Finals arrive in audio order: utterances that end before this one starts get no more results.
         while self.utterances:
             head = self.utterances[0]
             if head.end_s is None or start_s < head.end_s - TOLERANCE_S:
                 break
             if not head.complete:
-                self.holes.append(self.say(f"no final result for {head.covered_s:.3f}-{head.end_s:.3f} s"))
+                self.holes.append(self.line(f"no final result for {head.covered_s:.3f}-{head.end_s:.3f} s"))
             self.utterances.popleft()
         bounds = f"{start_s:.3f}-{end_s:.3f} s"
         if not self.utterances or start_s < self.utterances[0].start_s - TOLERANCE_S:
-            self.faults.append(self.say(f"a final result for {bounds} that no active announced, or a second one"))
+            self.faults.append(self.line(f"a final result for {bounds} that no active announced, or a second one"))
             return
         utterance = self.utterances[0]
         if start_s < utterance.covered_s - TOLERANCE_S:
-            self.faults.append(self.say(f"a second final result for {bounds}"))
+            self.faults.append(self.line(f"a second final result for {bounds}"))
         elif start_s > utterance.covered_s + TOLERANCE_S:
-            self.holes.append(self.say(f"no final result for {utterance.covered_s:.3f}-{start_s:.3f} s"))
+            self.holes.append(self.line(f"no final result for {utterance.covered_s:.3f}-{start_s:.3f} s"))
         if utterance.end_s is not None and end_s > utterance.end_s + TOLERANCE_S:
-            self.faults.append(self.say(f"a final result for {bounds} past inactive at {utterance.end_s:.3f} s"))
+            self.faults.append(self.line(f"a final result for {bounds} past inactive at {utterance.end_s:.3f} s"))
         utterance.covered_s = max(utterance.covered_s, end_s)
         self.drop_complete()
 
     def drop_complete(self) -> None:
-        # The last one stays, so that a second final for it is told from one that nobody announced.
+        # The last one stays, to distinguish a second final for it from an unannounced final.
         while len(self.utterances) > 1 and self.utterances[0].complete:
             self.utterances.popleft()
 
     def plain(self, start_s: float, end_s: float) -> None:
         if start_s > self.covered_s + TOLERANCE_S:
-            self.holes.append(self.say(f"no result for {self.covered_s:.3f}-{start_s:.3f} s"))
+            self.holes.append(self.line(f"no result for {self.covered_s:.3f}-{start_s:.3f} s"))
         elif start_s < self.covered_s - TOLERANCE_S:
-            self.faults.append(self.say(f"a second result for {start_s:.3f}-{min(end_s, self.covered_s):.3f} s"))
+            self.faults.append(self.line(f"a second result for {start_s:.3f}-{min(end_s, self.covered_s):.3f} s"))
         self.covered_s = max(self.covered_s, end_s)
         self.n_plain += 1
 
@@ -112,7 +112,7 @@ class _Channel:
         return max(end_s, processed_s - ANNOUNCED_WITHIN_S)
 
     def summed_error_s(self) -> float:
-        """How far off the end of the results may be on a server that adds up their durations in float32."""
+        """The largest error at the end of the results on a server that adds up their durations in float32."""
         if not self.covered_s:
             return 0.0
         return self.n_plain * 2.0 ** (math.frexp(self.covered_s)[1] - 25)  # half a unit in the last place, each time
@@ -121,19 +121,19 @@ class _Channel:
         holes = list(self.holes)
         for utterance in self.utterances:
             if utterance.end_s is None:
-                self.faults.append(self.say(f"speech active at {utterance.start_s:.3f} s never became inactive"))
+                self.faults.append(self.line(f"speech active at {utterance.start_s:.3f} s never became inactive"))
             elif not utterance.complete:
-                holes.append(self.say(f"no final result for {utterance.covered_s:.3f}-{utterance.end_s:.3f} s"))
+                holes.append(self.line(f"no final result for {utterance.covered_s:.3f}-{utterance.end_s:.3f} s"))
         if cover_until_s is not None and not self.has_data and self.covered_s < cover_until_s - tolerance_s:
-            holes.append(self.say(f"no result for {self.covered_s:.3f}-{cover_until_s:.3f} s"))
+            holes.append(self.line(f"no result for {self.covered_s:.3f}-{cover_until_s:.3f} s"))
         return self.faults + holes[self.n_errors :]
 
 
 class ResultCheck:
-    """Takes every event of one session in order; `problems` then says what is missing.
+    """Receives every event of one session in order; `problems` then lists the missing results.
 
-    `channels` is the number of channels sent. `covering`: results must cover the whole audio (the simple and the
-    stateful route). No event is too odd for it: it says what is wrong with it, and never raises.
+    `channels`: the number of channels sent. `covering`: results must cover the whole audio (the simple and the stateful
+    route). Never raises: an unexpected event becomes a problem.
     """
 
     def __init__(self, channels: int, covering: bool = False) -> None:
@@ -173,9 +173,9 @@ class ResultCheck:
                 pass
 
     def answered_s(self, processed_s: float) -> list[float]:
-        """Up to which second of the session each channel owes nothing any more.
+        """For each channel, the second of the session up to which every result has arrived.
 
-        `processed_s`: of the last progress notice, 0 without one: how far silence is known to be silence.
+        `processed_s`: of the last progress notice, 0 without one; audio before it without speech needs no result.
         """
         return [
             channel.answered_s(processed_s, self.covering)
@@ -183,10 +183,10 @@ class ResultCheck:
         ]
 
     def problems(self, sent_s: float, original_rate: int | None = None) -> list[str]:
-        """What is missing or comes from nowhere, a line each; empty when every result arrived. For the end, once.
+        """The missing and unexpected results, one line each; empty when every result arrived. To be called once.
 
-        `sent_s`: seconds of audio that were sent. `original_rate`: the server may be streamer-template, and got audio
-        of that many Hz. It adds times up in float32, and its resampler keeps the last milliseconds.
+        `sent_s`: seconds of sent audio. `original_rate`: the rate in Hz of the audio, when the server may be
+        streamer-template, which adds up times in float32 and whose resampler drops the last milliseconds.
         """
         until_s = sent_s if self.covering else None
         if original_rate is None:

@@ -1,4 +1,4 @@
-"""Addresses, and the websocket to one."""
+"""Addresses, and opening a websocket to one."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from websockets.exceptions import (
 )
 
 from voxgate.observe.tracing import parse_traceparent
+from voxgate.protocol.tokens import clean_token
 
 from .errors import ConnectError, RefusedError
 from .proxy import Proxy, find_proxy
-from .token import clean_token, public_url, without_token
+from .redaction import public_url, without_token
 
 __all__ = ["DEFAULT_ADDR", "is_served", "normalize_addr", "open_websocket"]
 
@@ -30,16 +31,16 @@ _DEFAULT_PATH = "/api/v1/segmented"
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
 _MAX_EVENT_BYTES = 16 * 1024 * 1024
-_QUEUED_EVENTS = 1024  # beyond it reading pauses, and then the server's pings go unanswered
+_QUEUED_EVENTS = 1024  # beyond it reading pauses, and the server's pings get no answer
 _CLOSE_TIMEOUT_S = 1.0
-# What OpenSSL says when the answer to its greeting is in plain text.
+# The reasons of OpenSSL when the server answers in plain text.
 NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 
 
 def normalize_addr(addr: str) -> str:
-    """A websocket URL from what people type: `host:port` is ws, http means ws, no path means the segmented route.
+    """A websocket URL from an address: `HOST:PORT` is ws, http means ws, no path means the segmented route.
 
-    ValueError for another scheme or no host.
+    Raises ValueError for another scheme, a missing host or an invalid port.
     """
     if "://" not in addr:
         addr = f"ws://{addr}"
@@ -61,7 +62,7 @@ def normalize_addr(addr: str) -> str:
 
 
 async def is_served(addr: str) -> bool:
-    """Whether a server takes streams at `addr`, a websocket URL: False when it answers 501 or 404, and nothing else."""
+    """Whether a server accepts streams at `addr`, a websocket URL. False only when it answers 404 or 501."""
     try:
         websocket = await open_websocket(addr, None)
     except RefusedError as error:
@@ -73,11 +74,12 @@ async def is_served(addr: str) -> bool:
 
 
 async def open_websocket(addr: str, token: str | None, traceparent: str | None = None) -> ClientConnection:
-    """Connects to a websocket URL, with `token` in the Authorization header. ConnectError or RefusedError; ValueError
-    for a token that no header can carry.
+    """Connects to a websocket URL, with `token` in the Authorization header.
+
+    Raises ConnectError or RefusedError, and ValueError for a token that no header can carry.
     """
     headers = {} if token is None else {"Authorization": f"Bearer {clean_token(token)}"}
-    if parse_traceparent(traceparent) is not None:  # whatever else it is, it might be no header
+    if parse_traceparent(traceparent) is not None:  # anything else might be invalid in a header
         headers["traceparent"] = str(traceparent)
     proxy = find_proxy(addr)
     through = "" if proxy is None else f" through {proxy}"
@@ -88,8 +90,8 @@ async def open_websocket(addr: str, token: str | None, traceparent: str | None =
             additional_headers=headers,
             compression=None,  # PCM does not compress
             proxy=None if proxy is None else proxy.url,
-            # Pings keep middleboxes from dropping a quiet connection. Nobody waits for their answers: a server that
-            # applies back-pressure does not read our pings, and a client that counted on pongs would kill itself.
+            # Pings keep middleboxes from dropping a quiet connection. Their answers are not awaited: a server that
+            # applies back-pressure does not read pings, and a client that requires pongs would disconnect itself.
             ping_interval=20,
             ping_timeout=None,
             close_timeout=_CLOSE_TIMEOUT_S,
@@ -102,7 +104,7 @@ async def open_websocket(addr: str, token: str | None, traceparent: str | None =
         raise RefusedError(response.status_code, body, response.headers.get("Retry-After")) from None
     except InvalidURI as error:
         raise ConnectError(f"{failed}: {error.msg}") from None
-    except InvalidProxy as error:  # its text shows the password
+    except InvalidProxy as error:  # its text contains the password
         raise ConnectError(f"{failed}: {error.msg}") from None
     except InvalidProxyStatus as error:
         raise ConnectError(f"{failed}: the proxy answered HTTP {error.response.status_code}") from None
@@ -115,8 +117,8 @@ async def open_websocket(addr: str, token: str | None, traceparent: str | None =
     except InvalidHandshake as error:
         hint = ""
         if isinstance(error.__cause__, EOFError) and urlsplit(addr).scheme == "ws":
-            hint = "; if it is one and speaks TLS, its address begins with wss://"
-        raise ConnectError(f"{failed}: this is no websocket server ({error}){hint}") from None
+            hint = "; the address of a server with TLS begins with wss://"
+        raise ConnectError(f"{failed}: this is not a websocket server ({error}){hint}") from None
     except (OSError, EOFError) as error:
         raise ConnectError(f"{failed}: {_connect_reason(error, proxy)}") from None
     _notice_dead_host(websocket)
@@ -127,21 +129,21 @@ def _connect_reason(error: Exception, proxy: Proxy | None) -> str:
     # asyncio puts several failures (one per address of the host) into the text of one plain OSError.
     if isinstance(error, ConnectionRefusedError) or f"Errno {errno.ECONNREFUSED}" in str(error):
         if proxy is not None:
-            return "the proxy refused the connection (is it running? no_proxy=HOST goes around it)"
+            return "the proxy refused the connection (is it running? no_proxy=HOST bypasses it)"
         return "connection refused (is the server running?)"
     if isinstance(error, TimeoutError):
         return "no answer within 10 s"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not accepted: {error.verify_message}"
+        return f"the server's certificate is invalid: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason in NO_TLS:
-        return "the server speaks no TLS (an address without it begins with ws://)"
+        return "the server does not use TLS (its address begins with ws://)"
     if isinstance(error, socket.gaierror):
         return f"unknown {'host' if proxy is None else 'proxy'} ({error.strerror})"
     return str(error) or type(error).__name__
 
 
 def _notice_dead_host(websocket: ClientConnection) -> None:
-    """Lets the kernel find out that the other host is gone, in place of a ping timeout; a slow server does not mind."""
+    """Lets the kernel detect a dead host, in place of a ping timeout, which would also end a slow server's session."""
     raw = websocket.transport.get_extra_info("socket")
     if raw is None:
         return

@@ -1,4 +1,4 @@
-"""What can go wrong for a client. Every text says what was tried and what came, in words for a person."""
+"""The errors of the client. Every text says what was attempted and what happened."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ __all__ = [
 
 
 class ClientError(VoxgateError):
-    """Base of everything the client raises on purpose, but for ValueError and TypeError about its arguments."""
+    """Base of the client's own errors. Wrong arguments raise ValueError or TypeError."""
 
     events: tuple[Event, ...] = ()
-    """The events that the caller got before the error, in order: from `collect` all of them, from `stream` and
-    `stream_blocking`, whose memory is bounded, the last ones, up to 16 MiB of JSON.
+    """The events before the error, in order: all of them from `collect`; the last ones, up to 16 MiB of JSON, from
+    `stream` and `stream_blocking`, whose memory is bounded.
     """
 
 
 class SourceError(ClientError):
-    """The audio cannot be read. (A file that is not there raises FileNotFoundError.)"""
+    """The audio cannot be read. (A missing file raises FileNotFoundError.)"""
 
 
 class ConnectError(ClientError):
-    """No websocket: nobody listens, the name is unknown, the answer is not that of a websocket server."""
+    """The websocket cannot be opened: no server listens, the name is unknown, or the server is no websocket server."""
 
 
 class RefusedError(ConnectError):
@@ -60,7 +60,7 @@ class RefusedError(ConnectError):
 
 
 def _reason(body: str) -> str:
-    """What the body of a refusal says: the text of its ``error`` when it is JSON that has one, else all of it."""
+    """The reason in the body of a refusal: its ``error`` when it is JSON with one, else the whole body."""
     try:
         reason = json.loads(body)["error"]
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -69,7 +69,7 @@ def _reason(body: str) -> str:
 
 
 class RejectedError(ClientError):
-    """The server opened no session for our start. `error_code` is the code of its error event."""
+    """The server rejected the start message. `error_code` is the code of its error event."""
 
     def __init__(self, message: str, error_code: str) -> None:
         self.error_code = error_code
@@ -77,14 +77,14 @@ class RejectedError(ClientError):
 
 
 class BadEvent(ClientError):
-    """The server sent something that is no event of the protocol."""
+    """The server sent a message that is not an event of the protocol."""
 
 
 class ClosedError(ClientError):
-    """The connection ended otherwise than in good order after stop.
+    """The connection ended before the session was complete, or with an error.
 
-    `received_code` is the websocket close code, 1005 for a close frame without one, None when there was no close frame;
-    `reason` is its text. `lost`: the connection broke without a word from either side.
+    `received_code`: the websocket close code, 1005 for a close frame without one, None without a close frame. `reason`:
+    the text of the close frame. `lost`: the connection broke without a close frame from either side.
     """
 
     def __init__(self, text: str, received_code: int | None = None, reason: str = "", lost: bool = False) -> None:
@@ -95,11 +95,11 @@ class ClosedError(ClientError):
 
 
 class SilentServer(ClientError):
-    """Everything was sent, and no message came for longer than `result_timeout_s`."""
+    """No message arrived for `result_timeout_s` after everything was sent."""
 
 
 class MissingResults(ClientError):
-    """The server closed as if all were well, but results are missing: `problems` says which, a line each."""
+    """The server closed normally, but results are missing: `problems` lists them, one per line."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)

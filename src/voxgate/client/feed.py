@@ -1,4 +1,4 @@
-"""The audio of a source on its way out: in order, and once more when a connection was lost."""
+"""The audio of a source, in order, and from an earlier position again after a lost connection."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Feed"]
 
 
 class Feed:
-    """Gives the blocks of a source one by one, and again from an earlier position after `rewind`.
+    """Returns the blocks of a source one by one, and again from an earlier position after `rewind`.
 
-    Positions are bytes since the beginning. The last `keep_bytes` that were given are kept for rewinding; with 0
-    nothing is. One caller at a time; a caller that is cancelled in `next` loses no audio.
+    Positions are bytes since the beginning. The last `keep_bytes` of the returned audio are kept for rewinding, none
+    with 0. One caller at a time, in the thread of the loop; a caller that is cancelled in `next` loses no audio.
     """
 
     def __init__(
@@ -25,13 +25,13 @@ class Feed:
     ) -> None:
         self._blocks = off_loop(blocks) if isinstance(blocks, Iterator) else blocks
         self._keep_bytes = keep_bytes
-        self._kept: deque[memoryview] = deque()  # adjoining, the last one ends at end_bytes
+        self._kept: deque[memoryview] = deque()  # contiguous, the last one ends at end_bytes
         self._kept_bytes = 0
         self._again: deque[memoryview] = deque()
         self.end_bytes = 0
-        """How much the source has given."""
+        """The bytes that the source has produced."""
         self._ended = False
-        self._stopped: asyncio.Future[None] | None = None  # done once `stop` was called while `next` waits
+        self._stopped: asyncio.Future[None] | None = None  # done after a `stop` while `next` waits
         self._pull: asyncio.Task[tuple[bytes | memoryview | None, Exception | None]] | None = None
 
     @property
@@ -48,11 +48,11 @@ class Feed:
         if self._pull is None:
             self._pull = tasks.spawn_task(self._take(), "voxgate-client-source", "client")
         self._stopped = asyncio.get_running_loop().create_future()
-        # Leaves the pull alone when we are cancelled.
+        # Cancelling this wait does not cancel the pull.
         await asyncio.wait((self._pull, self._stopped), return_when=asyncio.FIRST_COMPLETED)
         self._stopped = None
         if not self._pull.done():
-            return None  # stopped: nobody waits for the source any more
+            return None  # stopped
         block, failure = self._pull.result()
         self._pull = None
         if failure is not None:
@@ -63,7 +63,7 @@ class Feed:
         view = memoryview(block).cast("B")
         self.end_bytes += len(view)
         if self._keep_bytes:
-            view = view if view.readonly else memoryview(bytes(view))  # whoever made it may use it again
+            view = view if view.readonly else memoryview(bytes(view))  # the source may reuse its buffer
             self._kept.append(view)
             self._kept_bytes += len(view)
             while self._kept_bytes - len(self._kept[0]) >= self._keep_bytes:
@@ -71,8 +71,9 @@ class Feed:
         return view
 
     def stop(self) -> None:
-        """The source gives nothing more: a `next` that waits for it returns, and only `rewind` gives audio again. In
-        the thread of the loop.
+        """Ends the source: a waiting `next` returns None, and only `rewind` makes audio available again.
+
+        In the thread of the loop.
         """
         self._ended = True
         if self._stopped is not None and not self._stopped.done():
@@ -81,7 +82,7 @@ class Feed:
     async def _take(self) -> tuple[bytes | memoryview | None, Exception | None]:
         try:
             return await anext(self._blocks, None), None
-        except Exception as error:  # for whoever calls `next`, not for the log
+        except Exception as error:  # raised by `next`, not logged as a failed task
             return None, error
 
     def rewind(self, position_bytes: int) -> None:
@@ -96,7 +97,7 @@ class Feed:
             self._again[0] = self._again[0][skip_bytes:]
 
     def forget(self, position_bytes: int) -> None:
-        """Nobody will go back to before `position_bytes`."""
+        """Drops kept audio before `position_bytes`."""
         while self._kept and self.oldest_bytes + len(self._kept[0]) <= position_bytes:
             self._drop_oldest()
 
@@ -104,7 +105,7 @@ class Feed:
         self._kept_bytes -= len(self._kept.popleft())
 
     async def aclose(self) -> None:
-        """Ends the source; does not wait for a thread that is stuck in a read."""
+        """Closes the source. Does not wait for a thread that is blocked in a read."""
         if self._pull is not None:
             self._pull.cancel()
             await asyncio.wait((self._pull,))

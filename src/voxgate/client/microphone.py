@@ -32,13 +32,14 @@ def _portaudio() -> Any:
 
 
 class Microphone:
-    """What a microphone hears, in s16, from when it is iterated until `stop`.
+    """The audio of a microphone in s16, from the start of the iteration until `stop`.
 
-    `device` is a number or a part of a name as PortAudio lists them; None is the system's default. `sample_rate` in Hz,
-    None for the device's own. At most `queue_s` seconds wait for whoever iterates: what comes while they are full is
-    dropped and counted, and silence takes its place, so that times stay true. SourceError: PortAudio is missing, there
-    is no such device, it cannot be opened with this format, or it is gone. `backend` is for tests: something like the
-    module sounddevice.
+    `device`: a number or a part of a name as PortAudio lists them; None is the system's default. `sample_rate`: in Hz,
+    None for the device's own. At most `queue_s` seconds of audio are buffered; further audio is dropped, counted and
+    replaced by silence, so that times stay true. `backend` is for tests: a stand-in for the module sounddevice.
+
+    Raises SourceError when PortAudio is missing, there is no such device, the device does not support the format, or it
+    was disconnected.
     """
 
     def __init__(
@@ -55,19 +56,19 @@ class Microphone:
         rate = int(info["default_samplerate"] if sample_rate is None else sample_rate)
         self.format = AudioFormat(channels, rate, 16, False)
         self.dropped_s = 0.0
-        """Seconds that were heard and dropped, because nobody took them in time."""
+        """Seconds of recorded audio that were dropped because the buffer was full."""
         self.n_overflows = 0
-        """How often the device itself lost audio, which the system tells without saying how much."""
+        """The number of times that the device lost audio. The system does not report how much."""
         self._device = info["index"]
         self._queue_blocks = max(1, round(queue_s / _BLOCK_S))
         self._missed_frames = 0
         self._stopped = False
         self._stream: Any = None
-        self._blocks: queue.SimpleQueue[bytes | int | None] = queue.SimpleQueue()  # an int is so many missed frames
+        self._blocks: queue.SimpleQueue[bytes | int | None] = queue.SimpleQueue()  # an int is a number of missed frames
         try:
             self._backend.check_input_settings(self._device, channels, "int16", None, rate)
         except self._failures as error:
-            raise SourceError(f"{self.name} cannot give {channels} channel(s) at {rate} Hz: {error}") from None
+            raise SourceError(f"{self.name} does not support {channels} channel(s) at {rate} Hz: {error}") from None
 
     @property
     def _failures(self) -> tuple[type[Exception], ...]:
@@ -86,17 +87,18 @@ class Microphone:
         except self._failures:
             devices = []
         if not devices:
-            return "; this system has no device that records"
-        return "; there are:" + "".join(f"\n  {one['index']}: {one['name']}" for one in devices)
+            return "; this system has no recording device"
+        return "; available devices:" + "".join(f"\n  {one['index']}: {one['name']}" for one in devices)
 
     def stop(self) -> None:
-        """No more is heard; what was heard is still given, then the iteration ends. Any thread may call it."""
+        """Ends the recording. The iteration returns the audio recorded so far and then ends. Any thread may call it."""
         self._stopped = True
         self._blocks.put(None)
 
     def close(self) -> None:
-        """Lets go of the device at once, also while it is iterated. Without it a process that quits while the device is
-        open may hang: PortAudio waits at exit for a callback which then cannot run any more.
+        """Closes the device immediately, even during the iteration.
+
+        A process that exits while the device is open may hang: PortAudio waits for a callback that can no longer run.
         """
         self.stop()
         if self._stream is not None:
@@ -113,7 +115,7 @@ class Microphone:
                 device=self._device,
                 channels=channels,
                 dtype="int16",
-                callback=self._heard,
+                callback=self._receive,
                 finished_callback=lambda: self._blocks.put(None),
             )
         except self._failures as error:
@@ -127,10 +129,10 @@ class Microphone:
                 for start in range(0, block, n_frames):
                     yield bytes(min(n_frames, block - start) * self.format.frame_bytes)
         if not self._stopped:
-            raise SourceError(f"{self.name} is gone: it gives no more audio")
+            raise SourceError(f"{self.name} was disconnected: it delivers no more audio")
 
-    def _heard(self, data: Any, frames: int, when: Any, status: Any) -> None:
-        """Called by PortAudio in a thread of its own, which must never wait."""
+    def _receive(self, data: Any, frames: int, when: Any, status: Any) -> None:
+        """PortAudio calls it in its own thread, which must never wait."""
         self.n_overflows += bool(status.input_overflow)
         if self._stopped:
             return

@@ -1,4 +1,4 @@
-"""Texts of a server or a model, made safe to write."""
+"""Texts of a server or a model, made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ _TURNS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u206
 
 
 def printable(text: str) -> str:
-    """`text` in one line, without what drives a terminal: control characters, line ends, and what turns the direction
-    of writing become spaces. Every such text that is written other than as JSON goes through here.
+    """`text` on one line: control characters, line ends and changes of the writing direction become spaces.
+
+    Every text of a server or a model that is written, except as JSON, passes through this function.
     """
     if text.isascii() and text.isprintable():
         return text

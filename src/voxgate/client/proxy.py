@@ -1,4 +1,4 @@
-"""Which proxy a connection goes through, and which variable of the environment says so."""
+"""The proxy of a connection, and the environment variable that names it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import urllib.request
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from .token import public_url
+from .redaction import public_url
 
 __all__ = ["Proxy", "find_proxy"]
 
@@ -17,14 +17,14 @@ __all__ = ["Proxy", "find_proxy"]
 class Proxy:
     url: str
     variable: str
-    """The one of the environment that names it; "the system's settings" where there is none."""
+    """The environment variable that names it; "the system's settings" when no variable does."""
 
     def __str__(self) -> str:
         return f"the proxy {public_url(self.url)} ({self.variable})"
 
 
 def find_proxy(url: str) -> Proxy | None:
-    """The proxy on the way to a websocket URL; None for a direct connection, as to every address of this machine.
+    """The proxy for a websocket URL; None for a direct connection, such as to every address of this machine.
 
     The order of the variables is that of `websockets`: ws_proxy or wss_proxy, socks_proxy, https_proxy, and for ws
     http_proxy. `no_proxy` is respected.

@@ -1,4 +1,4 @@
-"""The events that an error carries: the last ones, so that a stream of any length needs no more memory."""
+"""The last events of a stream, for its error: bounded memory for a stream of any length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_BYTES = 16 * 1024 * 1024
 
 
 class RecentEvents:
-    """Keeps the last events, as many as were no more than `max_bytes` on the wire, and always the last one."""
+    """Keeps the last events, at most `max_bytes` on the wire, and always the last one."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes

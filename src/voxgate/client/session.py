@@ -1,10 +1,10 @@
-"""One session of a client: the audio goes out while the events come in."""
+"""The stream of a client: it sends audio and receives events at the same time, in one session or several."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Literal, Protocol, TypedDict, Unpack
+from collections.abc import AsyncGenerator, Callable
+from typing import Literal, Unpack
 from urllib.parse import urlsplit
 
 from msgspec import structs
@@ -17,61 +17,27 @@ from voxgate.protocol.events import Draining, Error, Event, Finished, Progress, 
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.json_codec import encode_request, parse_event
 from voxgate.protocol.requests import Start, Stop, VadOptions
+from voxgate.protocol.tokens import clean_token
 from voxgate.runtime import tasks
 
 from .check import ResultCheck
+from .clock import Clock, LoopClock
 from .connection import DEFAULT_ADDR, normalize_addr, open_websocket
-from .ending import NO_CODE, closed_error, unheard
+from .ending import NO_CODE, closed_error, dropped_audio
 from .errors import BadEvent, ClientError, ClosedError, ConnectError, MissingResults, RejectedError, SilentServer
 from .feed import Feed
 from .microphone import Microphone
+from .options import Options
 from .recent import RecentEvents
-from .resume import Lost, Reconnect, Resumed, Timeline, wait_s, without_id, worth_another_try
+from .reconnect import Lost, Reconnect, Resumed, is_worth_another_try, wait_s
+from .sender import Sender
 from .source import Source, open_source
-from .token import clean_token
+from .timeline import Timeline, without_id
 
-__all__ = ["Clock", "Options", "Stream", "stream"]
+__all__ = ["Stream", "stream"]
 
-_MESSAGES_PER_TURN = 32  # then the event loop gets its turn: send() does not yield while the socket takes everything
-# The client sends one start and then only audio and stop: with any of these no session is open, and nothing will come.
+# The client sends one start, audio and one stop: after any of these errors no session is open, and nothing follows.
 _FATAL_CODES = ("invalid_message", "invalid_start", "not_started")
-
-
-class Clock(Protocol):
-    """What time it is, in seconds from anywhere, and waiting for a time."""
-
-    def time(self) -> float: ...
-
-    async def sleep_until(self, when: float) -> None: ...
-
-
-class _LoopClock:
-    def time(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep_until(self, when: float) -> None:
-        if (delay := when - self.time()) > 0:
-            await asyncio.sleep(delay)
-
-
-class Options(TypedDict, total=False):
-    """The keyword arguments of `stream`, all optional."""
-
-    addr: str
-    chunk_size: int
-    real_time: bool | float
-    interim_results: bool
-    vad: VadOptions | None
-    notices: bool
-    trace_id: str | None
-    tracing: Tracing | None
-    token: str | None
-    token_in: Literal["header", "start"]
-    format: AudioFormat | None
-    result_timeout_s: float | None
-    reconnect: bool | Reconnect
-    on_audio: Callable[[memoryview], None] | None
-    clock: Clock | None
 
 
 def stream(source: Source, **options: Unpack[Options]) -> Stream:
@@ -79,38 +45,38 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
 
     `source`: a path or open binary file that soundfile reads, `(samples, rate)` with samples float -1..1 or int16 of
     shape (n,) or (channels, n), a Microphone, or raw PCM (bytes, an iterable or async iterable of bytes) together with
-    `format`. Each block of an iterable is sent when it comes.
+    `format`. Each block of an iterable is sent as soon as it is available.
 
-    - `addr`: where to (DEFAULT_ADDR); see `normalize_addr`
+    - `addr`: the server (DEFAULT_ADDR); see `normalize_addr`
     - `chunk_size`: the longest audio message, in bytes (256)
     - `real_time`: True paces the audio like a microphone, by an absolute schedule; a number is a factor, 2 is twice as
-      fast. False (default) sends as fast as the server takes it
-    - `interim_results`: ask for results while somebody speaks (False)
+      fast. False (default) sends as fast as the server accepts audio
+    - `interim_results`: request results during speech (False)
     - `vad`, `notices`, `token`: the additive parts of the protocol (None, False, None). The token goes into the
-      Authorization header, so that a server may refuse before the upgrade; with `token_in="start"` into the start
-      message instead, for where something on the way strips that header
+      Authorization header, so that a server can refuse before the upgrade; with `token_in="start"` into the start
+      message instead, for a network in which something strips that header
     - `trace_id`: a W3C traceparent (None)
-    - `tracing`: begins a trace, or a span below `trace_id`, whose id goes to the server (None); see docs/tracing.md
+    - `tracing`: begins a trace, or a span below `trace_id`, and sends its id to the server (None); see docs/tracing.md
     - `format`: of raw PCM; for files and arrays it may choose between s16 and f32
-    - `result_timeout_s`: longest silence to bear once everything is sent (None: a slow model may take its time)
-    - `reconnect`: True, or a Reconnect that says how, goes on after a lost connection and after refusals that may pass
-      (False). Audio without an answer is sent again, so that nothing is lost or comes twice, and times go on; an
-      utterance that was open is announced again, by a second `active`, and a stateful model begins anew. To know how
-      far silence was heard it asks for notices, also where they are not given to the caller
-    - `on_audio`: is called with the wire bytes of each message once they are sent, each byte once and in order (None)
+    - `result_timeout_s`: the longest wait for the next message once everything is sent (None: no limit)
+    - `reconnect`: True, or a Reconnect with the details, continues after a lost connection and after refusals that may
+      be temporary (False). Unanswered audio is sent again, so that no result is lost or repeated, and times continue;
+      an utterance that was open is announced again, by a second `active`, and a stateful model begins anew. To find out
+      how far silence was processed, it requests notices even when the caller does not get them
+    - `on_audio`: is called with the bytes of each message after they were sent, each byte once and in order (None)
     - `clock`: for tests
 
     Opens files at once: FileNotFoundError, SourceError, ValueError and TypeError come from this call. While iterating:
-    ConnectError (RefusedError with an HTTP status), RejectedError, ClosedError, BadEvent, SilentServer, whatever the
-    source raises, and in the end MissingResults. A ClientError carries the last events before it (`error.events`).
+    ConnectError (RefusedError with an HTTP status), RejectedError, ClosedError, BadEvent, SilentServer, everything that
+    the source raises, and at the end MissingResults. A ClientError carries the last events before it (`error.events`).
     Error events are events, not exceptions. Memory is bounded for any length of audio. Leaving the loop early closes
-    the connection, which abandons the work; after `Stream.stop` the results that are owed still come.
+    the connection and abandons the work; after `Stream.stop` the outstanding results still arrive.
     """
     return Stream(source, **options)
 
 
 class Stream:
-    """What `stream` returns: an async iterable, to be used once, which also knows how far it is.
+    """The result of `stream`: an async iterable for one use, with the progress of the stream in its attributes.
 
     The arguments are those of :func:`stream`. It belongs to the event loop in which it is iterated; its attributes may
     be read from there at any time, also when the iteration is over.
@@ -142,26 +108,24 @@ class Stream:
         if token_in not in ("header", "start"):
             raise ValueError(f'token_in: expected "header" or "start", got {token_in!r}')
         if token is not None:
-            token = clean_token(token, in_header=token_in == "header")
+            token = clean_token(token)
         self.addr = normalize_addr(addr)
         """The server, as a websocket URL."""
         self._microphone = source if isinstance(source, Microphone) else None
         self._source = open_source(source, format, chunk_size)
         self.format = self._source.format
-        """Of the audio on the wire (:class:`voxgate.protocol.formats.AudioFormat`)."""
+        """Of the sent audio (:class:`voxgate.protocol.formats.AudioFormat`)."""
         self.duration_s = self._source.duration_s
-        """Seconds of audio; None when nobody knows."""
-        self.sent_bytes = 0
-        """Up to where the audio is out; after a lost connection it goes back to what is sent again."""
+        """Seconds of audio; None when unknown."""
         self.stop_sent = False
-        """Everything is out; what is owed may still come."""
+        """Whether everything is sent. Results may still be outstanding."""
         self.first_event_s: float | None = None
         """From the start message to the first event that is no notice, in seconds."""
         self.total_s: float | None = None
         """From the start message to the end of the connection, in seconds."""
         route = urlsplit(self.addr).path.rstrip("/").rpartition("/")[2]
         self.check = ResultCheck(self.format.channels, covering=route in ("simple", "stateful"))
-        """What has come so far, of the present session (:class:`ResultCheck`)."""
+        """The results of the current session so far (:class:`ResultCheck`)."""
         self._reconnect = (Reconnect() if reconnect else None) if isinstance(reconnect, bool) else reconnect
         self._notices = notices
         asks_notices = notices or self._reconnect is not None
@@ -170,54 +134,41 @@ class Stream:
         self._start = Start(self.format, interim_results, trace_id, vad, asks_notices, in_start)
         self._header_token = token if token_in == "header" else None
         self._feed = Feed(self._source.blocks, self._reconnect.backlog_bytes if self._reconnect else 0)
+        self._clock = LoopClock() if clock is None else clock
+        self._sender = Sender(self._feed, self.format, chunk_size, float(real_time), self._clock, on_audio)
         self._timeline = Timeline(self.format.channels)
         self._last_event: Event | None = None
         self._recent = RecentEvents()
-        self._on_audio = on_audio
-        self._furthest_bytes = 0  # that were ever sent; on_audio has had them
-        self._stop_bytes: int | None = None  # where `stop` ended the audio
-        self._has_cut_a_sample = False  # between two messages of this session, or at its end
-        self._chunk_size = chunk_size
-        self._speed = float(real_time)
         self._result_timeout_s = result_timeout_s
-        self._clock = _LoopClock() if clock is None else clock
         self._started_at: float | None = None
-        self._begin: float | None = None  # of the audio, for its pace
         self._used = False
-        self._source_failure: Exception | None = None
+        self._send_failure: Exception | None = None
         self._ended_without_code = False
         self._silence: asyncio.Timeout | None = None
-        self._pace: asyncio.Timeout | None = None
 
     def stop(self) -> None:
-        """Ends the audio here: what was sent is answered, then the iteration ends. A microphone's audio is sent up to
-        this moment. In the thread of the loop; a second call does nothing.
+        """Ends the audio here: the results of the sent audio arrive, then the iteration ends. Audio that a microphone
+        recorded before this call is still sent. In the thread of the loop; a second call does nothing.
         """
         if self._microphone is not None:
             self._microphone.stop()
-        elif self._stop_bytes is None:
-            self._stop_bytes = self._furthest_bytes
-            self._feed.stop()
-            if self._pace is not None:
-                self._pace.reschedule(asyncio.get_running_loop().time())
+        else:
+            self._sender.stop()
 
     @property
     def has_started(self) -> bool:
-        """Whether there was a connection."""
+        """Whether a connection has been open."""
         return self._started_at is not None
+
+    @property
+    def sent_bytes(self) -> int:
+        """The end of the audio that was sent; after a lost connection it moves back to the audio that is sent again."""
+        return self._sender.sent_bytes
 
     @property
     def sent_s(self) -> float:
         """Seconds of audio sent so far."""
-        return self.sent_bytes / self._bytes_per_s
-
-    @property
-    def _bytes_per_s(self) -> int:
-        return self.format.frame_bytes * self.format.sample_rate
-
-    @property
-    def _sample_bytes(self) -> int:
-        return self.format.frame_bytes // self.format.channels
+        return self._sender.sent_bytes / self._sender.bytes_per_s
 
     def __aiter__(self) -> AsyncGenerator[Event, None]:
         if self._used:
@@ -227,7 +178,7 @@ class Stream:
 
     @property
     def _answered_s(self) -> float:
-        """Everything before this second is answered, on every channel."""
+        """The second up to which every channel is answered."""
         return min(self._timeline.answered_s(self.check))
 
     # The only async generator of a stream. When a loop ends, asyncio closes all generators at the same time, and one
@@ -258,18 +209,18 @@ class Stream:
                                 raise RejectedError(event.message, event.code)
                     finally:
                         await _end_session(websocket, sender)
-                    if self._source_failure is not None:
-                        raise self._source_failure
+                    if self._failure is not None:
+                        raise self._failure
                     break
                 except (ClosedError, ConnectError) as error:
-                    if self._reconnect is None or not worth_another_try(error, self._started_at is not None):
+                    if self._reconnect is None or not is_worth_another_try(error, self._started_at is not None):
                         raise
                     n_failed = 1 if self._answered_s > answered_s else n_failed + 1
                     if n_failed > self._reconnect.attempts:
                         raise
                     pause_s = wait_s(self._reconnect, error, n_failed)
                     unanswered_s = self.sent_s - self._answered_s
-                    self._reconnect.tell(Lost(error, unanswered_s, pause_s, n_failed, self._reconnect.attempts))
+                    self._reconnect.notify(Lost(error, unanswered_s, pause_s, n_failed, self._reconnect.attempts))
                     lost_at = self._clock.time() if lost_at is None else lost_at
                 await self._clock.sleep_until(self._clock.time() + pause_s)
             if problems := self._problems():
@@ -294,35 +245,35 @@ class Stream:
         return trace
 
     def _problems(self) -> list[str]:
-        """What is missing at a good end, a line each."""
+        """The results that are missing although the server closed normally, one line each."""
         sent_s = self.sent_s - self._timeline.offset_s
         if not self._ended_without_code:
             return self.check.problems(sent_s)
         problems = self.check.problems(sent_s, self.format.sample_rate)
         if self.check.covering or problems:
             return problems
-        reason = unheard(self.format, self._has_cut_a_sample)
+        reason = dropped_audio(self.format, self._sender.has_cut_a_sample)
         return [] if reason is None else [reason]
 
     def _resume(self, away_s: float) -> None:
-        """Makes ready for a session that begins where the answers end."""
+        """Prepares a session that begins at the end of the answered audio."""
         assert self._reconnect is not None
         frame_bytes, answered_s = self.format.frame_bytes, self._answered_s
-        owed_bytes = int(answered_s * self.format.sample_rate + 0.5) * frame_bytes
+        answered_bytes = int(answered_s * self.format.sample_rate + 0.5) * frame_bytes
         kept_bytes = -(-self._feed.oldest_bytes // frame_bytes) * frame_bytes
-        at_bytes = min(max(owed_bytes, kept_bytes), self._feed.end_bytes)
-        gap_s = (at_bytes - owed_bytes) / self._bytes_per_s
+        at_bytes = min(max(answered_bytes, kept_bytes), self._feed.end_bytes)
+        gap_s = (at_bytes - answered_bytes) / self._sender.bytes_per_s
         before, last = self.check, self._last_event
         if isinstance(last, Error) and last.code == "overloaded":
-            before.n_errors -= 1  # it came with the close, and stood for no result
-        at_s = at_bytes / self._bytes_per_s
+            before.n_errors -= 1  # it announced the close, in place of no result
+        at_s = at_bytes / self._sender.bytes_per_s
         self._timeline.resume(before, at_s)
         self.check = ResultCheck(self.format.channels, before.covering)
         self.check.n_results, self.check.n_interims = before.n_results, before.n_interims
         self.check.n_errors, self._last_event = before.n_errors, None
-        self._feed.rewind(at_bytes)
-        self.sent_bytes, self.stop_sent, self._has_cut_a_sample = at_bytes, False, False
-        self._reconnect.tell(Resumed(at_s, away_s, max(0.0, gap_s)))
+        self._sender.rewind(at_bytes)
+        self.stop_sent = False
+        self._reconnect.notify(Resumed(at_s, away_s, max(0.0, gap_s)))
 
     async def _receive(self, websocket: ClientConnection) -> str | bytes | None:
         """The next message; None at a good end of the connection. Raises ClosedError and SilentServer."""
@@ -332,7 +283,7 @@ class Stream:
                     self._await_results()
                 return await websocket.recv()
         except ConnectionClosed as closed:
-            if (self._source_failure is None or self.stop_sent) and (
+            if (self._failure is None or self.stop_sent) and (
                 error := closed_error(closed, self.stop_sent, self.sent_s)
             ):
                 raise error from None
@@ -350,11 +301,11 @@ class Stream:
         try:
             event = parse_event(message)
         except InvalidMessage as error:
-            raise BadEvent(f"the server sent what is no event: {error}") from None
+            raise BadEvent(f"the server sent an invalid event: {error}") from None
         return event, self._take(event)
 
     def _take(self, event: Event) -> list[Event]:
-        """What the caller gets to see for an event of the server."""
+        """The events that the caller gets for an event of the server."""
         self.check.receive(event)
         self._last_event = event
         left_out = self._timeline.n_left_out
@@ -363,7 +314,7 @@ class Stream:
         if self._reconnect is not None:
             answered_frames = int(self._answered_s * self.format.sample_rate)
             self._feed.forget(answered_frames * self.format.frame_bytes)
-        if not self._notices:  # they were asked for to know what is owed
+        if not self._notices:  # requested for the reconnect alone
             if isinstance(event, Started | Progress | Finished | Draining):
                 return []
             if self._start.notices:
@@ -375,62 +326,20 @@ class Stream:
     async def _send(self, websocket: ClientConnection) -> None:
         try:
             await websocket.send(encode_request(self._start))
-            await self._send_audio(websocket)
+            await self._sender.send(websocket)
             await websocket.send(encode_request(Stop(disconnect=True)))
         except ConnectionClosed:
-            pass  # the receiving side says why
+            pass  # the receiving side reports the reason
         except Exception as error:
-            self._source_failure = error
+            self._send_failure = error
             await websocket.close(1001)  # ends the receiving side
         else:
             self.stop_sent = True
             self._await_results()
 
-    async def _send_audio(self, websocket: ClientConnection) -> None:
-        n_messages = 0
-        if self._begin is None:
-            self._begin = self._clock.time()
-        while (block := await self._next_block()) is not None:
-            for chunk in _chunks(block, self._chunk_size):
-                # A microphone has a chunk once all of it was said: it leaves at the time of its end.
-                if self._speed:
-                    await self._wait_for_pace((self.sent_bytes + len(chunk)) / (self._bytes_per_s * self._speed))
-                if self._stop_bytes is not None and self.sent_bytes >= self._stop_bytes:
-                    return
-                await websocket.send(chunk)
-                self.sent_bytes += len(chunk)
-                self._hear(chunk)
-                self._has_cut_a_sample |= len(chunk) % self._sample_bytes != 0
-                n_messages += 1
-                if n_messages % _MESSAGES_PER_TURN == 0:
-                    await asyncio.sleep(0)
-
-    async def _next_block(self) -> memoryview | None:
-        try:
-            return await self._feed.next()
-        except Exception as error:
-            self._source_failure = error  # raised once everything that was sent is answered
-            return None
-
-    async def _wait_for_pace(self, at_s: float) -> None:
-        """Until `at_s` after the beginning of the audio, or until `stop`."""
-        assert self._begin is not None
-        if self._stop_bytes is not None:
-            return
-        try:
-            async with asyncio.timeout(None) as self._pace:
-                await self._clock.sleep_until(self._begin + at_s)
-        except TimeoutError:
-            pass  # stopped
-        finally:
-            self._pace = None
-
-    def _hear(self, chunk: memoryview) -> None:
-        n_new = self.sent_bytes - self._furthest_bytes
-        if n_new > 0:
-            self._furthest_bytes = self.sent_bytes
-            if self._on_audio is not None:
-                self._on_audio(chunk[-n_new:])
+    @property
+    def _failure(self) -> Exception | None:
+        return self._send_failure or self._sender.source_failure
 
     def _await_results(self) -> None:
         if self._result_timeout_s is not None and self._silence is not None:
@@ -443,7 +352,3 @@ async def _end_session(websocket: ClientConnection, sender: asyncio.Task[None]) 
         await asyncio.wait((sender,))
     finally:
         await websocket.close(1001)
-
-
-def _chunks(block: memoryview, size: int) -> Iterator[memoryview]:
-    return (block[start : start + size] for start in range(0, len(block), size))

@@ -1,4 +1,4 @@
-"""Where the audio comes from: files, arrays, raw PCM. Each becomes a format and an iterator of wire bytes."""
+"""Audio sources: files, arrays, raw PCM. Each becomes a format and an iterator of PCM bytes."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ logger = logging.getLogger(__name__)
 _BLOCK_BYTES = 65_536
 _MAX_BLOCK_BYTES = 2**20
 MAX_CHANNELS = 256
-"""Of a source; a server takes fewer, and says so."""
+"""Of a source. A server accepts fewer and reports its limit."""
 
 
 @dataclass
 class AudioSource:
-    """What `stream` sends: `blocks` are wire bytes of any length, `duration_s` is None when nobody knows it."""
+    """The input of `stream`: `blocks` of PCM bytes of any length; `duration_s` is None when unknown."""
 
     format: AudioFormat
     duration_s: float | None
@@ -57,10 +57,10 @@ class AudioSource:
 
 
 def open_source(source: Source, format: AudioFormat | None, chunk_bytes: int) -> AudioSource:
-    """The source with its format. Files and arrays are sent as s16 (f32 when they hold floats) unless `format` says so.
+    """The source with its format. Files and arrays are sent as s16 (floats as f32) unless `format` is given.
 
-    Files are read in blocks as they are sent, at least `chunk_bytes` at a time. Raises FileNotFoundError or another
-    OSError, SourceError (no sound file), ValueError or TypeError (what the source needs).
+    Files are read in blocks while they are sent, at least `chunk_bytes` at a time. Raises FileNotFoundError or another
+    OSError, SourceError (not a sound file), ValueError or TypeError (wrong or missing arguments).
     """
     if isinstance(source, str | os.PathLike):
         return _sound_file(os.fspath(source), format, chunk_bytes)
@@ -69,7 +69,7 @@ def open_source(source: Source, format: AudioFormat | None, chunk_bytes: int) ->
         return _array(samples, sample_rate, format, chunk_bytes)
     if isinstance(source, Microphone):
         if format not in (None, source.format):
-            raise ValueError("a microphone knows its format itself")
+            raise ValueError("format: expected none, as a microphone has its own")
         return AudioSource(source.format, None, iter(source))
     if isinstance(source, bytes | bytearray | memoryview):
         format = _raw_format(format)
@@ -98,7 +98,7 @@ def _raw_format(format: AudioFormat | None) -> AudioFormat:
 
 
 def _linear_format(format: AudioFormat | None, channels: int, sample_rate: int, is_float: bool) -> AudioFormat:
-    """The format to send samples in; `format` may choose between s16 and f32 and must tell the truth otherwise."""
+    """The format to send samples in. `format` may choose between s16 and f32 and must otherwise match the source."""
     own = AudioFormat(channels, sample_rate, 32 if is_float else 16, is_float)
     if format is None:
         return own
@@ -125,7 +125,7 @@ def _encode(samples: npt.NDArray[Any], encoding: str) -> bytes:
 
 
 class _Loudness:
-    """Warns once when floats lie beyond full scale: the server clips them."""
+    """Warns once about floats beyond full scale, which the server clips."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -134,7 +134,7 @@ class _Loudness:
     def take(self, samples: npt.NDArray[Any]) -> None:
         if self._has_warned or not samples.size:
             return
-        # Not of abs(samples), which would be a copy; fmax and fmin pass over NaN.
+        # Not the maximum of abs(samples), which would be a copy; fmax and fmin ignore NaN.
         peak = max(float(np.fmax.reduce(samples, axis=None)), -float(np.fmin.reduce(samples, axis=None)))
         if peak > 1:
             self._has_warned = True
@@ -169,7 +169,7 @@ def _sound_file(file: Any, format: AudioFormat | None, chunk_bytes: int) -> Audi
         sound = open_sound_file(file)
     except SoundFileError as error:
         raise SourceError(str(error)) from None
-    # Compressed formats decode to floats; rounding and clipping them is done here, so that none wraps around.
+    # Compressed formats decode to floats, which are rounded and clipped here, so that none wraps around.
     read_as = "int16" if sound.is_integer else "float32"
     try:
         chosen = _linear_format(format, sound.channels, sound.sample_rate, sound.is_float)
@@ -211,19 +211,19 @@ def _array(samples: npt.NDArray[Any], sample_rate: int, format: AudioFormat | No
 
 
 def _raw_file(file: Any) -> Iterator[bytes]:
-    # read1 gives what is there; read would wait for a full block, which a live pipe delivers late.
+    # read1 returns what is available; read would wait for a full block, which a live pipe fills late.
     read = getattr(file, "read1", file.read)
     while block := read(_BLOCK_BYTES):
         yield block
 
 
 async def off_loop(blocks: Iterator[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
-    """The blocks of an iterator that may block, taken one at a time by a daemon thread, only when asked for.
+    """The blocks of an iterator that may block. A daemon thread reads each one when it is requested.
 
-    Closing this generator does not wait for a thread that is stuck in a read.
+    Closing this generator does not wait for a thread that is blocked in a read.
     """
     loop = asyncio.get_running_loop()
-    asked: queue.SimpleQueue[asyncio.Future[bytes | memoryview | None] | None] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[asyncio.Future[bytes | memoryview | None] | None] = queue.SimpleQueue()
 
     def settle(
         future: asyncio.Future[bytes | memoryview | None], block: bytes | memoryview | None, error: Exception | None
@@ -236,7 +236,7 @@ async def off_loop(blocks: Iterator[bytes | memoryview]) -> AsyncIterator[bytes 
             future.set_result(block)
 
     def work() -> None:
-        while (future := asked.get()) is not None:
+        while (future := requests.get()) is not None:
             block: bytes | memoryview | None = None
             failure: Exception | None = None
             try:
@@ -246,7 +246,7 @@ async def off_loop(blocks: Iterator[bytes | memoryview]) -> AsyncIterator[bytes 
             try:
                 loop.call_soon_threadsafe(settle, future, block, failure)
             except RuntimeError:
-                break  # the loop is closed: nobody waits any more
+                break  # the loop is closed
         if isinstance(blocks, Generator):
             blocks.close()
 
@@ -254,10 +254,10 @@ async def off_loop(blocks: Iterator[bytes | memoryview]) -> AsyncIterator[bytes 
     try:
         while True:
             future: asyncio.Future[bytes | memoryview | None] = loop.create_future()
-            asked.put(future)
+            requests.put(future)
             block = await future
             if block is None:
                 return
             yield block
     finally:
-        asked.put(None)
+        requests.put(None)

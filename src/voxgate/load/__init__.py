@@ -1,10 +1,10 @@
-"""The load generator: many live streams from one core, held against what the audio alone gives."""
+"""The load generator: many live streams from one core, whose results are compared with those of an idle server."""
 
 from .cost import Cost, from_metrics, from_pid
 from .generator import Generator, Plan, no_garbage_collection
 from .material import ENCODINGS, Material, make_material
 from .quantiles import Quantiles, quantiles
-from .reference import Reference, ReferenceFailed, hear_alone
+from .reference import Reference, ReferenceFailed, record_references
 from .run import LATE_MS, Counts, Outcome, ServerCost, cost_between, counts_of, run, sample
 from .websocket import Clock, Target
 
@@ -27,10 +27,10 @@ __all__ = [
     "counts_of",
     "from_metrics",
     "from_pid",
-    "hear_alone",
     "make_material",
     "no_garbage_collection",
     "quantiles",
+    "record_references",
     "run",
     "sample",
 ]

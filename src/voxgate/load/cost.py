@@ -1,4 +1,4 @@
-"""What the server costs: its CPU time and memory, from its metrics or, on the same machine, from the kernel."""
+"""The CPU time and memory of the server, from its metrics or, on the same machine, from the kernel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MEMORY = re.compile(r"^process_resident_memory_bytes(?:\{[^}]*\})? ([0-9.eE+-]+
 
 @dataclass(frozen=True)
 class Cost:
-    """What a server has used since it began, and holds now."""
+    """The CPU time of a server since its start, and its current memory."""
 
     cpu_s: float
     """Seconds of CPU, of all its threads."""
@@ -33,16 +33,16 @@ Sampler = Callable[[], Cost]
 
 
 def from_pid(pid: int) -> Cost:
-    """Of a process of this machine. OSError when it is not there."""
-    # The process's own clock, as clock_getcpuclockid(3) makes its number: nanoseconds, where /proc/PID/stat has
-    # hundredths of a second, more than one stream costs in five.
+    """The cost of a process of this machine. Raises OSError when it does not exist."""
+    # The CPU clock of the process, with the id of clock_getcpuclockid(3): it has nanoseconds, while /proc/PID/stat has
+    # hundredths of a second, more than one stream uses in five seconds.
     cpu_s = time.clock_gettime(~pid << 3 | 2)
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return Cost(cpu_s, float(pages * os.sysconf("SC_PAGE_SIZE")))
 
 
 def from_metrics(url: str, token: str | None) -> Cost:
-    """From Prometheus text at an http or https URL. Blocks. OSError or ValueError say why there is none."""
+    """The cost from Prometheus text at an http or https URL. Blocks. Raises OSError or ValueError."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)

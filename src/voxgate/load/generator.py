@@ -1,8 +1,8 @@
-"""Many live streams on one event loop: who is due when, and what came of them.
+"""Many live streams on one event loop: their schedule and their outcomes.
 
-A wheel of one slot a millisecond, as long as a message: each stream stands in the slot of its phase, and a tick every
-millisecond sends what has become due, however late the tick is. How late each message left is the generator's own
-measure: one that was late has put another load on the server than it says.
+A wheel has one slot per millisecond of a message's length. Each stream is in the slot of its phase, and a tick every
+millisecond sends the messages that are due, however late the tick is. The generator measures how late each message was
+sent: a late generator puts a different load on the server than it reports.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from .websocket import Clock, Target
 __all__ = ["Generator", "Measures", "Plan", "Tally", "no_garbage_collection"]
 
 TICK_S = 0.001
-GOLDEN = 0.618033988749895  # successive multiples of it spread evenly over a turn, however many there are
+GOLDEN = 0.618033988749895  # its successive multiples spread evenly over a turn, for any number of them
 NOTICES_EVERY = 10
-"""Every tenth stream asks for progress notices: enough to see the lag, too few to be a load."""
+"""Every tenth stream requests progress notices: enough to measure the lag, too few to add load."""
 CONNECTING = 64
-"""Connections that may be on their way at once: a server's queue for them is short."""
+"""The most connections that are opened at the same time, as a server's queue for them is short."""
 MAX_UNSENT_S = 10.0
-"""Audio that a server may leave standing in front of it before a stream is given up."""
+"""The most unread audio before a stream is aborted."""
 
 
 @dataclass
 class Plan:
-    """What every stream does."""
+    """The task of every stream."""
 
     target: Target
     material: Material
     n_messages: int
-    references: list[Reference]  # one for each offset; empty where streams have only to be complete
+    references: list[Reference]  # one per offset; empty when streams must only be complete
     n_offsets: int
     interim_results: bool = False
     token: str | None = None
@@ -53,27 +53,27 @@ class Plan:
 
 @dataclass
 class Tally:
-    """What became of the streams, by count."""
+    """Counts of the outcomes of streams."""
 
     started: int = 0
     connected: int = 0
     completed: int = 0
-    """Sent everything, got every result as the audio alone does, were closed in good order."""
+    """Streams that sent everything, got every result of the reference, and were closed normally."""
     different: int = 0
-    """Got other results than the audio alone."""
+    """Streams with results that differ from the reference."""
     corrected: int = 0
-    """Deciding messages that the reference had named too late."""
+    """Deciding messages of the reference that turned out to be earlier."""
     refusals: Counter[int] = field(default_factory=Counter)
     refusal_reasons: dict[int, str] = field(default_factory=dict)
     close_codes: Counter[int] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
-    """A few of them, in words."""
+    """The first few, in words."""
 
 
 class Measures:
-    """Seconds, of what was sent while it was in use: a late answer counts for the time of its question."""
+    """Durations in seconds. A result counts when its message was sent between `from_s` and `until_s`."""
 
     def __init__(self) -> None:
         self.from_s = math.inf
@@ -98,7 +98,7 @@ class Measures:
 
 
 class Generator:
-    """Starts streams and keeps them playing. One event loop; use within it."""
+    """Starts streams and drives them. It belongs to one event loop."""
 
     def __init__(self, plan: Plan, clock: Clock) -> None:
         self.plan = plan
@@ -109,11 +109,11 @@ class Generator:
         self.measures = Measures()
         self.lateness = Lateness()
         self.stopping = asyncio.Event()
-        """Set when a first stream has sent its stop."""
+        """Set when the first stream has sent its stop."""
         self.streams: set[LiveStream] = set()
-        """Those which are not over."""
+        """The streams that are not over."""
         self.is_replacing = False
-        """Whether a stream that ends is followed by a new one."""
+        """Whether a new stream replaces each one that ends."""
         self.changed = asyncio.Event()
         self._n_made = 0
         material = plan.material
@@ -138,15 +138,15 @@ class Generator:
         self._tick()
 
     def stop(self) -> None:
-        """Stops the wheel, and gives up whatever is still open."""
+        """Stops the wheel and aborts all open streams."""
         if self._timer is not None:
             self._timer.cancel()
         self.is_replacing = False
         for stream in list(self.streams):
-            stream.abort("given up")
+            stream.abort("aborted")
 
     def add(self) -> None:
-        """One more stream."""
+        """Starts one more stream."""
         plan, number = self.plan, self._n_made
         self._n_made += 1
         kind = number % plan.n_offsets
@@ -166,8 +166,8 @@ class Generator:
         self.tally.started += 1
         tasks.spawn_task(self._connect(stream), f"voxgate-load-{number}", "load")
 
-    def give_up_the_stuck(self, timeout_s: float) -> None:
-        """Ends the streams that wait in vain: for the upgrade, for the last results, for the server to read."""
+    def abort_stuck(self, timeout_s: float) -> None:
+        """Aborts the streams that have waited too long for the upgrade, the last results, or the server to read."""
         now_s = self.clock()
         for stream in list(self.streams):
             if stream.connect_s is None:
@@ -177,17 +177,17 @@ class Generator:
                 if now_s - stream.stop_s > timeout_s:
                     stream.abort(f"not every result within {timeout_s:g} s")
             elif stream.unsent_bytes() > self._max_unsent_bytes:
-                stream.abort(f"the server has not taken in {MAX_UNSENT_S:g} s of audio")
+                stream.abort(f"the server has not read {MAX_UNSENT_S:g} s of audio")
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> None:
-        """Until then, and meanwhile nobody waits in vain."""
+        """Waits for `condition`, and aborts stuck streams meanwhile."""
         while not condition():
-            self.give_up_the_stuck(timeout_s)
+            self.abort_stuck(timeout_s)
             self.changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait(), 0.1)
 
-    # What streams call
+    # Called by streams
 
     def opened(self, stream: LiveStream) -> None:
         assert stream.connect_s is not None
@@ -214,7 +214,7 @@ class Generator:
             tally.close_codes[stream.close_code] += 1
             if stream.stop_s is None:
                 tally.failures["closed before its end"] += 1
-        elif stream.failure != "given up":
+        elif stream.failure != "aborted":
             tally.failures[stream.failure or "unknown"] += 1
         if stream.difference is not None:
             tally.different += 1
@@ -248,7 +248,7 @@ class Generator:
 
 @contextlib.contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """A full round over the objects of a thousand streams would make the generator late."""
+    """Collecting garbage among the objects of a thousand streams would make the generator late."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

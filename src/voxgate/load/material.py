@@ -1,4 +1,4 @@
-"""The audio of a load run: resampled, encoded, cut and framed once, then played by every stream."""
+"""The audio of a load run: resampled, encoded, cut and framed once, then sent by every stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STOP_FRAME = client_frame(TEXT, encode_request(Stop(disconnect=True)).encode())
 
 @dataclass(frozen=True)
 class Material:
-    """A recording as frames of `chunk_ms` each; streams play it in a loop, from different frames on."""
+    """A recording as frames of `chunk_ms` each; streams play it in a loop, starting at different frames."""
 
     frames: tuple[bytes, ...]
     chunk_ms: int
@@ -37,24 +37,24 @@ class Material:
         return client_frame(TEXT, encode_request(start).encode())
 
     def offset(self, number: int, n_offsets: int) -> int:
-        """The frame from which the streams of the `number`-th of `n_offsets` kinds play."""
+        """The first frame of the streams of the `number`-th of `n_offsets` kinds."""
         return number * len(self.frames) // n_offsets
 
 
 def make_material(
     planes: NDArray[np.float32], from_rate: int, rate: int, channels: int, encoding: str, chunk_ms: int
 ) -> Material:
-    """The recording `planes`, float32 (channels, samples) at `from_rate` Hz, as messages of `chunk_ms` in the format
-    asked for.
+    """The recording `planes`, float32 (channels, samples) at `from_rate` Hz, as messages of `chunk_ms` in the
+    requested format.
 
-    Where more channels are asked for than it has, they repeat, each a different part of the way round, so that they do
-    not speak in unison. The end is filled up with silence to a whole message. ValueError for an empty recording, and
-    for a rate at which `chunk_ms` are no whole number of samples.
+    Additional channels repeat those of the recording, rotated by different amounts, so that they do not speak in
+    unison. Silence fills the last message. Raises ValueError for an empty recording, and for a rate at which `chunk_ms`
+    is not a whole number of samples.
     """
     if planes.size == 0:
         raise ValueError("the recording is empty")
     if rate * chunk_ms % 1000:
-        raise ValueError(f"{chunk_ms} ms are no whole number of samples at {rate} Hz")
+        raise ValueError(f"{chunk_ms} ms is not a whole number of samples at {rate} Hz")
     audio = resample(planes, from_rate, rate)
     have, n_samples = audio.shape
     rounds = -(-channels // have)

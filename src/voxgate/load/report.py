@@ -1,4 +1,4 @@
-"""A run for people, and for programs."""
+"""The report of a run, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Heading", "as_json", "commit", "document", "machine", "table", "vers
 
 SCHEMA = 1
 _LATE = "~"
-GOOD_CLOSES = ("1000", str(NO_CODE))  # a stream that they end too early is among those that failed
+GOOD_CLOSES = ("1000", str(NO_CODE))  # a stream that ends with them too early is counted as failed
 _PACKAGES = ("voxgate", "numpy", "msgspec", "uvloop", "uvicorn", "starlette", "websockets")
 
 
 class Heading:
-    """What makes a line grey, or red; nothing by itself."""
+    """A style without colours."""
 
     def grey(self, text: str) -> str:
         return text
@@ -37,7 +37,7 @@ class Heading:
 
 
 def document(outcome: Outcome, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything about a run. When the generator was late (`is_late`), its own delays are in all times."""
+    """The complete report. When the generator was late (`is_late`), all times include its own delays."""
     fields: dict[str, Any] = msgspec.to_builtins(outcome)
     return {
         "schema": SCHEMA,
@@ -58,18 +58,18 @@ def machine() -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    """Its name; in a virtual machine that may be as little as "AMD EPYC", and only family and model tell which one."""
+    """The CPU's name, with family and model: a virtual machine may report no more than "AMD EPYC" as the name."""
     name = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             pairs = (line.partition(":") for line in file)
-            said = {key.strip(): value.strip() for key, _, value in pairs}
+            fields = {key.strip(): value.strip() for key, _, value in pairs}
     except OSError:
         return name
-    name = said.get("model name", name)
+    name = fields.get("model name", name)
     return (
-        f"{name} (family {said['cpu family']}, model {said['model']})"
-        if {"cpu family", "model"} <= said.keys()
+        f"{name} (family {fields['cpu family']}, model {fields['model']})"
+        if {"cpu family", "model"} <= fields.keys()
         else name
     )
 
@@ -85,7 +85,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Of the checkout that this file is in, with a + when something is changed; None outside of one."""
+    """The commit of the checkout that contains this file, with a + for local changes; None outside of a checkout."""
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -94,14 +94,14 @@ def commit() -> str | None:
 
     try:
         if not git("ls-files", Path(__file__).name):
-            return None  # installed into an environment that lies in somebody else's checkout
+            return None  # installed into an environment inside another checkout
         return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
         return None
 
 
 def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
-    """What happened, line by line."""
+    """The report as lines of text. `style`: with the methods `grey` and `red`."""
     style = style or Heading()
     counts = outcome.counts
     lines = [f"streams      {counts.completed} of {counts.started} complete, all live for {outcome.window_s:.1f} s"]
@@ -119,12 +119,10 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
         first = printable(counts.differences[0])
         lines.append(style.red(f"different    {counts.different} streams, such as: {first}"))
     if not counts.connected:
-        lines.append(style.red("The server accepted no stream: there is nothing to measure."))
+        lines.append(style.red("The server accepted no stream, so there are no measurements."))
         return "\n".join(lines)
     if not outcome.has_window:
-        lines.append(
-            style.red("There was no second in which all streams were live: a longer --duration, or fewer streams.")
-        )
+        lines.append(style.red("All streams were never live for a second: use a longer --duration or fewer streams."))
     late = outcome.late
     if late is not None and outcome.has_window:
         lines.append(
@@ -134,8 +132,8 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
     if outcome.is_late:
         lines.append(
             style.red(
-                f"This program was late by more than {late_ms:g} ms (p99): the load was uneven, and the program's own\n"
-                f"delays are in every row marked {_LATE}. Give it a core of its own, fewer streams, or another machine."
+                f"This program was late by more than {late_ms:g} ms (p99): the load was uneven. Rows marked {_LATE}\n"
+                f"include the program's own delays. Give it a core of its own, fewer streams, or another machine."
             )
         )
     mark = f" {_LATE}" if outcome.is_late else ""

@@ -1,4 +1,4 @@
-"""One run: N streams for a while, and what was measured while all of them were live."""
+"""One run: N streams, and the measurements while all of them were live."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .websocket import Clock
 __all__ = ["LATE_MS", "Counts", "Outcome", "ServerCost", "cost_between", "counts_of", "run", "sample"]
 
 LATE_MS = 5.0
-"""A generator whose messages leave later than this, in one case of a hundred, has measured itself."""
+"""The largest p99 of the lateness of messages with which the other numbers count."""
 
 LEAST_WINDOW_S = 1.0
-"""All streams must be live for this long, or there is nothing to say about them."""
+"""The shortest time with all streams live that gives numbers."""
 
 Sampler = Callable[[], Cost]
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What became of the streams."""
+    """The outcomes of the streams."""
 
     started: int
     connected: int
@@ -36,7 +36,7 @@ class Counts(msgspec.Struct, frozen=True):
     refusals: dict[str, int]
     """By HTTP status."""
     refusal_reasons: dict[str, str]
-    """What the server said with the first refusal of each status, where it said something."""
+    """The reason of the first refusal of each status, if it had one."""
     close_codes: dict[str, int]
     errors: dict[str, int]
     """Error events, by code."""
@@ -49,7 +49,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class ServerCost(msgspec.Struct, frozen=True):
-    """While all streams were live."""
+    """The server's use of CPU and memory while all streams were live."""
 
     cpu_cores: float
     cpu_ms_per_stream_s: float
@@ -57,7 +57,7 @@ class ServerCost(msgspec.Struct, frozen=True):
     cpu_us_per_message: float
     memory_mib: float
     memory_kib_per_stream: float
-    """Growth since before the streams came."""
+    """Growth since before the first stream."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def counts_of(tally: Tally) -> Counts:
-    """What a generator has counted, for a report: the most frequent of each kind first."""
+    """The counts of a generator for a report, the most frequent first."""
 
     def plain(counter: dict[int, int] | dict[str, int]) -> dict[str, int]:
         return {str(key): count for key, count in sorted(counter.items(), key=lambda item: -item[1])}
@@ -103,8 +103,8 @@ def counts_of(tally: Tally) -> Counts:
 
 
 def cost_between(idle: Cost, first: Cost, last: Cost, seconds: float, n_streams: int, chunk_ms: int) -> ServerCost:
-    """The cost of `n_streams` that were live for `seconds` between two looks, with messages of `chunk_ms`; `idle`:
-    before they came.
+    """The cost of `n_streams` that were live for `seconds` between two samples, with messages of `chunk_ms`; `idle`: a
+    sample from before the first stream.
     """
     cores = (last.cpu_s - first.cpu_s) / seconds
     return ServerCost(
@@ -117,7 +117,7 @@ def cost_between(idle: Cost, first: Cost, last: Cost, seconds: float, n_streams:
 
 
 async def sample(sampler: Sampler | None) -> Cost | None:
-    """On a thread of its own: it may go over the network. None when there is none to be had."""
+    """The cost of the server, sampled in a thread since it may use the network; None when unavailable."""
     if sampler is None:
         return None
     try:
@@ -136,8 +136,9 @@ async def run(
     late_ms: float = LATE_MS,
     on_progress: Callable[[Generator], None] = lambda generator: None,
 ) -> Outcome:
-    """Starts `n_streams`, spread over `ramp_s`, and waits until the last is over. `on_progress` is called now and
-    then.
+    """Starts `n_streams`, spread over `ramp_s`, and waits until the last one is over.
+
+    Calls `on_progress` every 0.1 s and after each change.
     """
     generator = Generator(plan, clock)
     measures = generator.measures

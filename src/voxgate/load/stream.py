@@ -1,4 +1,4 @@
-"""One live stream under load: plays when the wheel says so, and holds the answers against the reference."""
+"""One live stream under load: it sends when the wheel reaches it, and compares its results with the reference."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["LiveStream"]
 
 T = TypeVar("T")
 
-_RING: Final = 512  # times of the last messages sent; more is older than any deciding message whose result is in time
+_RING: Final = 512  # times of the last messages; a deciding message that is older has a late result anyway
 ROUNDED_MS: Final = 0.6
-"""Times on the wire are rounded to 1 ms: this much more than what was sent is not more."""
+"""The tolerance for times on the wire, which are rounded to 1 ms."""
 
 
-class _Heard:
-    """How many events of each kind a channel has had."""
+class _ChannelProgress:
+    """The number of events of each kind that a channel has received."""
 
     __slots__ = ("actives", "errors", "finals", "inactive_s", "inactives", "reference")
 
@@ -38,11 +38,11 @@ class _Heard:
         self.inactives = 0
         self.finals = 0
         self.errors = 0
-        """Those that may stand in the place of a final, as far as it is not known of which."""
-        self.inactive_s: dict[float, tuple[int, float]] = {}  # end of speech -> its ordinal, when `inactive` came
+        """Those that may stand for a final; which one is not yet known."""
+        self.inactive_s: dict[float, tuple[int, float]] = {}  # end of speech -> its ordinal, the arrival of `inactive`
 
-    def takes_final(self, bounds_s: tuple[float, float]) -> bool:
-        """Whether this final is the next of the reference, or the next behind some that are errors here."""
+    def accepts_final(self, bounds_s: tuple[float, float]) -> bool:
+        """Whether this final is the next one of the reference, or the next after some that are errors here."""
         for skipped in range(self.errors + 1):
             if _at(self.reference.finals, self.finals + skipped) == bounds_s:
                 self.finals += skipped + 1
@@ -52,8 +52,9 @@ class _Heard:
 
 
 class LiveStream(WebSocket):
-    """`reference` is that of the stream's offset; without one the results must be complete instead: with `covering`
-    they cover the audio, otherwise each utterance has its final.
+    """`reference`: of the stream's offset. Without one, the results must only be complete.
+
+    Complete results cover the audio with `covering`; otherwise each utterance has its final.
     """
 
     def __init__(
@@ -83,17 +84,17 @@ class LiveStream(WebSocket):
         self._sent_at_s = array("d", bytes(8 * _RING))
         self._started_s = 0.0
         self._has_result = False
-        self._heard = None if reference is None else [_Heard(channel) for channel in reference.channels]
+        self._channels = None if reference is None else [_ChannelProgress(channel) for channel in reference.channels]
         self._check = ResultCheck(material.format.channels, covering) if reference is None else None
-        self._inactive_s: dict[int, float] = {}  # without a reference: channel -> when its last `inactive` came
+        self._inactive_s: dict[int, float] = {}  # without a reference: channel -> arrival of its last `inactive`
         self.difference: str | None = None
-        """The first thing that was not as it is for the audio alone."""
+        """The first difference from the reference, in words."""
         self.n_errors = 0
 
     # What the generator calls
 
     def send_next(self, due_s: float) -> bool:
-        """The next message, or stop: False when that was all."""
+        """Sends the next message, or stop after the last one; False after stop."""
         if self.is_over:
             return False
         now_s = self.clock()
@@ -114,7 +115,7 @@ class LiveStream(WebSocket):
         return True
 
     def unsent_bytes(self) -> int:
-        """What the server has not taken in, beyond what the kernel holds."""
+        """Bytes that the kernel has not accepted, because the server does not read."""
         return 0 if self.transport is None or self.is_over else self.transport.get_write_buffer_size()
 
     # What the connection calls
@@ -129,13 +130,13 @@ class LiveStream(WebSocket):
         if isinstance(event, Segment):
             self._segment(event, now_s)
         elif isinstance(event, Active):
-            if (heard := self._channel(event.channel)) is not None:
-                if _at(heard.reference.actives, heard.actives) != event.time:
-                    self._differs(event, _at(heard.reference.actives, heard.actives))
-                heard.actives += 1
+            if (progress := self._channel(event.channel)) is not None:
+                if _at(progress.reference.actives, progress.actives) != event.time:
+                    self._differs(event, _at(progress.reference.actives, progress.actives))
+                progress.actives += 1
         elif isinstance(event, Inactive):
-            if (heard := self._channel(event.channel)) is not None:
-                self._inactive(heard, event, now_s)
+            if (progress := self._channel(event.channel)) is not None:
+                self._inactive(progress, event, now_s)
             else:
                 self._inactive_s[event.channel] = now_s
         elif isinstance(event, Progress):
@@ -143,8 +144,8 @@ class LiveStream(WebSocket):
         elif isinstance(event, Error):
             self.n_errors += 1
             self._generator.tally.errors[event.code or "(no code)"] += 1
-            if (heard := self._channel(event.channel)) is not None:
-                heard.errors += 1
+            if (progress := self._channel(event.channel)) is not None:
+                progress.errors += 1
         if self._check is not None:
             self._check.receive(event)
 
@@ -155,23 +156,23 @@ class LiveStream(WebSocket):
 
     # Private
 
-    def _channel(self, channel: int) -> _Heard | None:
-        if self._heard is None:
+    def _channel(self, channel: int) -> _ChannelProgress | None:
+        if self._channels is None:
             return None
-        if channel < len(self._heard):
-            return self._heard[channel]
+        if channel < len(self._channels):
+            return self._channels[channel]
         self.difference = self.difference or f"an event of channel {channel}, which was not sent"
         return None
 
-    def _inactive(self, heard: _Heard, event: Inactive, now_s: float) -> None:
-        ordinal, reference = heard.inactives, heard.reference
-        heard.inactives += 1
+    def _inactive(self, progress: _ChannelProgress, event: Inactive, now_s: float) -> None:
+        ordinal, reference = progress.inactives, progress.reference
+        progress.inactives += 1
         if _at(reference.inactives, ordinal) != event.time:
             self._differs(event, _at(reference.inactives, ordinal))
             return
-        heard.inactive_s[event.time] = (ordinal, now_s)
+        progress.inactive_s[event.time] = (ordinal, now_s)
         if self.n_sent - 1 < reference.deciding[ordinal] and self.stop_s is None:
-            # An effect before its cause: the reference was taken at a bad moment, and named a message too late.
+            # An effect before its cause: the reference was disturbed, and named a message too late.
             reference.deciding[ordinal] = self.n_sent - 1
             self._generator.tally.corrected += 1
 
@@ -182,7 +183,7 @@ class LiveStream(WebSocket):
         if not self._has_result:
             self._has_result = True
             self._generator.first_result_s.append(now_s - self._started_s)
-        if self._heard is None:
+        if self._channels is None:
             if event.is_final is UNSET:
                 number = int((1000 * event.end_time - ROUNDED_MS) / self._chunk_ms)
                 if 0 <= number < self.n_sent and self.stop_s is None:
@@ -190,44 +191,44 @@ class LiveStream(WebSocket):
             elif (inactive_s := self._inactive_s.pop(event.channel, None)) is not None and self.stop_s is None:
                 measures.final(inactive_s, now_s)
             return
-        if (heard := self._channel(event.channel)) is None:
+        if (progress := self._channel(event.channel)) is None:
             return
-        if not heard.takes_final((event.start_time, event.end_time)):
-            self._differs(event, _at(heard.reference.finals, heard.finals))
-            heard.finals += 1
+        if not progress.accepts_final((event.start_time, event.end_time)):
+            self._differs(event, _at(progress.reference.finals, progress.finals))
+            progress.finals += 1
             return
-        if (ended := heard.inactive_s.pop(event.end_time, None)) is None:
-            return  # cut at its greatest length: speech goes on, and nothing was waited for
+        if (ended := progress.inactive_s.pop(event.end_time, None)) is None:
+            return  # cut at the maximum length: speech continues, and no end was decided
         ordinal, inactive_s = ended
-        number = heard.reference.deciding[ordinal]
+        number = progress.reference.deciding[ordinal]
         if number < self._n_messages:  # otherwise stop decided it
             measures.result(self._sent_s(number, now_s), now_s, inactive_s)
 
     def _sent_s(self, number: int, now_s: float) -> float:
         if self.n_sent - number <= _RING:
             return self._sent_at_s[number % _RING]
-        # So long ago that a late message would make no difference.
+        # So long ago that the lateness of the message makes no difference.
         return now_s - (self.n_sent - number) * self._chunk_ms / 1000
 
     def _differs(self, event: Event, expected: object) -> None:
         if self.difference is None:
-            self.difference = f"{event!r} where the audio alone gives {'nothing' if expected is None else expected}"
+            self.difference = f"{event!r} where the reference has {'nothing' if expected is None else expected}"
 
     def _missing(self) -> str | None:
         if self._check is not None:
             original_rate = self._sample_rate if self.close_code == NO_CODE else None
             problems = self._check.problems(self._sent_s_of_audio, original_rate)
             return problems[0] if problems else None
-        assert self._heard is not None
-        for channel, heard in enumerate(self._heard):
-            reference = heard.reference
+        assert self._channels is not None
+        for channel, progress in enumerate(self._channels):
+            reference = progress.reference
             for name, have, want in (
-                ("active", heard.actives, len(reference.actives)),
-                ("inactive", heard.inactives, len(reference.inactives)),
-                ("final", heard.finals, len(reference.finals)),
+                ("active", progress.actives, len(reference.actives)),
+                ("inactive", progress.inactives, len(reference.inactives)),
+                ("final", progress.finals, len(reference.finals)),
             ):
                 if have != want:
-                    return f"channel {channel}: {have} {name} where the audio alone gives {want}"
+                    return f"channel {channel}: {have} {name} where the reference has {want}"
         return None
 
 

@@ -14,10 +14,10 @@ from typing import Final, cast
 from urllib.parse import urlsplit
 
 from voxgate.client import normalize_addr
-from voxgate.client.token import clean_token
 from voxgate.errors import InvalidMessage
 from voxgate.protocol.events import Event
 from voxgate.protocol.json_codec import parse_event
+from voxgate.protocol.tokens import clean_token
 
 from .frames import BINARY, CLOSE, PING, PONG, FrameError, FrameReader, client_frame
 
@@ -26,7 +26,7 @@ __all__ = ["NO_CODE", "Clock", "Target", "WebSocket"]
 Clock = Callable[[], float]
 
 NO_CODE: Final = 1005
-_KEY: Final = base64.b64encode(b"voxgate load key").decode()  # 16 bytes, as RFC 6455 wants them; nobody has to guess it
+_KEY: Final = base64.b64encode(b"voxgate load key").decode()  # 16 bytes, as RFC 6455 requires; it need not be secret
 _ACCEPT: Final = base64.b64encode(
     hashlib.sha1(f"{_KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
 ).decode()
@@ -35,10 +35,10 @@ _MAX_HEAD_BYTES: Final = 16_384
 
 @dataclass(frozen=True)
 class Target:
-    """A server: where it is, and what is said to it before the first frame."""
+    """A server: its address and the upgrade request."""
 
     url: str
-    address: tuple[str, int]  # resolved, so that no stream asks for the name again
+    address: tuple[str, int]  # resolved once for all streams
     request: bytes
     tls: ssl.SSLContext | None
 
@@ -48,14 +48,15 @@ class Target:
 
     @property
     def http(self) -> str:
-        """Its root for plain HTTP, without a slash at the end."""
+        """Its root URL for HTTP, without a slash at the end."""
         parts = urlsplit(self.url)
         return f"{'https' if self.tls else 'http'}://{parts.netloc}"
 
     @classmethod
     def of(cls, addr: str, route: str, token: str | None) -> Target:
-        """The server at `addr` (as for voxgate client; the path says the route when there is one). ValueError for an
-        address that is none, OSError for a name nobody knows.
+        """The server at `addr` (as for voxgate client; a path in it overrides `route`).
+
+        Raises ValueError for an invalid address or token, OSError for an unknown name. Blocking.
         """
         parts = urlsplit(addr if "://" in addr else f"ws://{addr}")
         path = parts.path if parts.path not in ("", "/") else f"/api/v1/{route}"
@@ -80,7 +81,7 @@ class Target:
 
 
 class WebSocket(asyncio.Protocol):
-    """Connects, upgrades, and says what came: subclasses implement `opened`, `received` and `ended`."""
+    """Connects, upgrades and receives events. Subclasses implement `opened`, `received` and `ended`."""
 
     def __init__(self, target: Target, clock: Clock) -> None:
         self.target = target
@@ -92,20 +93,20 @@ class WebSocket(asyncio.Protocol):
         self.status: int | None = None
         """HTTP status of the answer to the upgrade."""
         self.retry_after_s: int | None = None
-        """When a refusal allows the next try."""
+        """The Retry-After of a refusal."""
         self.refusal_reason = ""
-        """What the server said of its refusal, empty for nothing."""
+        """The reason in the body of a refusal; empty for none."""
         self.close_code: int | None = None
-        """What the server closed with, 1005 for a close frame without a code; None while it has not."""
+        """The code of the server's close frame, 1005 for a frame without one; None before it."""
         self.failure: str | None = None
-        """What ended the connection other than a close frame or a status, in words."""
+        """Why the connection ended without a close frame, in words."""
         self.is_over = False
         self._head = b""
         self._reader: FrameReader | None = None
 
     @property
     def has_ended_well(self) -> bool:
-        """Whether the server closed as one does at the end of a session: streamer-template's frame has no code."""
+        """Whether the server closed normally; the close frame of streamer-template has no code."""
         return self.close_code in (1000, NO_CODE)
 
     def opened(self) -> None:
@@ -121,7 +122,7 @@ class WebSocket(asyncio.Protocol):
         raise NotImplementedError
 
     async def connect(self) -> None:
-        """Returns when the connection stands, or has failed and said so; the upgrade follows."""
+        """Returns once the connection is open or has failed; the upgrade follows."""
         loop = asyncio.get_running_loop()
         self.began_s = self.clock()
         host, port = self.target.address
@@ -140,12 +141,12 @@ class WebSocket(asyncio.Protocol):
         self.transport.write(frame)
 
     def abort(self, failure: str) -> None:
-        """Gives the connection up."""
+        """Drops the connection, with `failure` as the reason."""
         self._fail(failure)
         if self.transport is not None:
             self.transport.abort()
 
-    # What asyncio calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
@@ -178,17 +179,17 @@ class WebSocket(asyncio.Protocol):
                 else:
                     self.received(parse_event(payload), now_s)
         except (FrameError, InvalidMessage) as error:
-            self.abort(f"the server sent what is no event: {error}")
+            self.abort(f"the server sent an invalid event: {error}")
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._reader is None and not self._head and self.target.tls is None:
-            self._fail("closed without an answer to the upgrade (an address with TLS begins with wss://)")
+            self._fail("closed without an answer to the upgrade (the address of a server with TLS begins with wss://)")
         self._fail("the connection was lost without a close frame")
 
     # Private
 
     def _upgrade(self, data: bytes, now_s: float) -> bytes:
-        """Takes the head of the answer; what came behind it."""
+        """Parses the head of the answer; returns the bytes after it."""
         self._head += data
         head, end, rest = self._head.partition(b"\r\n\r\n")
         if not end:
@@ -212,7 +213,7 @@ class WebSocket(asyncio.Protocol):
             self.abort(f"HTTP {self.status}" + (f": {self.refusal_reason}" if self.refusal_reason else ""))
             return b""
         if headers.get("sec-websocket-accept") != _ACCEPT:
-            self.abort("the answer to the upgrade is not that of a websocket server")
+            self.abort("the server answered the upgrade with a wrong Sec-WebSocket-Accept")
             return b""
         self.connect_s = now_s - self.began_s
         self._head = b""
@@ -238,7 +239,7 @@ class WebSocket(asyncio.Protocol):
 
 
 def _reason(body: bytes) -> str:
-    """What the server says of its refusal, if that came together with it; one printable line."""
+    """The reason in the body of a refusal, if the body arrived with it; one printable line."""
     try:
         text = f"{json.loads(body)['error']:.200}"
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -5,13 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
-import os
-import sys
-import sysconfig
-import traceback
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from voxgate.errors import ConfigError, ModelLoadError, text_of
@@ -19,6 +13,7 @@ from voxgate.models.base import Model
 from voxgate.models.function import FunctionModel
 from voxgate.models.options import convert
 from voxgate.protocol.formats import MAX_RATE, MIN_RATE
+from voxgate.runtime.import_name import ImportNameError, explained, failed_at, import_name
 
 __all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model"]
 
@@ -36,13 +31,6 @@ _BUILT_IN = {
 }
 """Also in the metadata of the package; here for a source tree that is not installed. They take precedence over entry
 points of other packages, so that installing a package never changes the meaning of these names."""
-
-_OURS = str(Path(__file__).parents[1]) + os.sep
-_INSTALLED = tuple(
-    path + os.sep
-    for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    if path is not None
-)
 
 _Parameters = dict[str, inspect.Parameter]
 
@@ -74,7 +62,7 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
     """
     options = dict(options or {})
     place, arguments = _place(spec)
-    model = _construct(spec, _fetch(spec, place), arguments, options)
+    model = _construct(spec, _import(spec, place), arguments, options)
     _check(spec, model)
     return model
 
@@ -83,7 +71,7 @@ def find_model(spec: str) -> Any:
     """The object that `spec` names, imported but not called: a class, an instance, a function or a factory. Raises
     ModelLoadError like :func:`load_model`.
     """
-    return _fetch(spec, _place(spec)[0])
+    return _import(spec, _place(spec)[0])
 
 
 def _place(spec: str) -> tuple[str, tuple[str, ...]]:
@@ -96,7 +84,6 @@ def _place(spec: str) -> tuple[str, tuple[str, ...]]:
         return known[name], (argument,) if colon else ()
     if not colon:
         raise ModelLoadError(_unknown(spec, known))
-    _search_current_directory()
     return spec, ()
 
 
@@ -109,85 +96,11 @@ def _unknown(spec: str, known: Mapping[str, str]) -> str:
     )
 
 
-def _search_current_directory() -> None:
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
-
-
-def explained(error: BaseException) -> str:
-    """The exception of a model and its position, in one line."""
-    return f"{type(error).__name__}: {text_of(error)}{failed_at(error)}"
-
-
-def failed_at(error: BaseException) -> str:
-    """The position of a model's failure, as a suffix of the exception's text: `` (deep.py, line 4, in load)``.
-
-    It is the innermost frame of the model's code, else of a library; empty for frames of Voxgate alone, and for a
-    SyntaxError, whose text contains the position.
-    """
-    if isinstance(error, SyntaxError):
-        return ""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_OURS, "<frozen "))
-    ]
-    if not frames:
-        return ""
-    own = [frame for frame in frames if not frame.filename.startswith(_INSTALLED)]
-    frame = (own or frames)[-1]
-    function = "" if frame.name == "<module>" else f", in {frame.name}"
-    return f" ({os.path.basename(frame.filename)}, line {frame.lineno}{function})"
-
-
-# --- importing ---
-
-
-def _fetch(spec: str, place: str) -> Any:
-    module_name, _, path = place.partition(":")
-    if not path or not all(part.isidentifier() for part in [*module_name.split("."), *path.split(".")]):
-        raise ModelLoadError(
-            f"model {spec!r}: expected 'pkg.module:attribute', names joined by dots on both sides of one colon"
-            f"{_file_hint(module_name)}"
-        )
-    found: Any = _import(spec, module_name)
-    for part in path.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            names = [name for name in dir(found) if not name.startswith("_")]
-            close = difflib.get_close_matches(part, names, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            where = getattr(found, "__name__", type(found).__name__)
-            raise ModelLoadError(f"model {spec!r}: {where!r} has no attribute {part!r}{hint}") from None
-    return found
-
-
-def _file_hint(module_name: str) -> str:
-    if not module_name.endswith(".py"):
-        return ""
-    module = os.path.normpath(module_name[: -len(".py")]).replace(os.sep, ".").lstrip(".")
-    return f"; for a file write its module, {module!r}"
-
-
-def _import(spec: str, module_name: str) -> Any:
+def _import(spec: str, place: str) -> Any:
     try:
-        return import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise ModelLoadError(
-                f"model {spec!r}: no module named {error.name!r}, neither in the current directory"
-                f" ({os.getcwd()}) nor among the installed packages{_file_hint(module_name)}"
-            ) from None
-        logger.debug("importing %r failed", module_name, exc_info=error)
-        raise ModelLoadError(
-            f"model {spec!r}: importing {module_name!r} failed: it needs the module {error.name!r},"
-            f" which is not installed{failed_at(error)}"
-        ) from error
-    except (Exception, SystemExit) as error:
-        logger.debug("importing %r failed", module_name, exc_info=error)
-        raise ModelLoadError(f"model {spec!r}: importing {module_name!r} failed: {explained(error)}") from error
+        return import_name(place, search_here=place == spec)
+    except ImportNameError as error:
+        raise ModelLoadError(f"model {spec!r}: {error}") from error.__cause__
 
 
 # --- constructing ---

@@ -1,6 +1,6 @@
-"""The bundled speech: small recordings with known utterances, for demos and tests.
+"""The bundled recordings: small, with known utterances, for demos and tests.
 
-Made by ``tools/make_speech.py`` with espeak-ng. `truth` says when each utterance is audible, measured from its clean
+Made by ``tools/make_speech.py`` with espeak-ng. `truth` has the times of each utterance, measured from its clean
 signal before mixing: within 40 dB of the utterance's loudest 5 ms.
 """
 
@@ -17,7 +17,7 @@ _DIRECTORY = Path(__file__).parent
 
 
 class Utterance(NamedTuple):
-    """What one voice says: audible from `start_s` to `end_s`, in seconds from the start of the file."""
+    """The words of one voice, audible from `start_s` to `end_s`, in seconds from the start of the file."""
 
     start_s: float
     end_s: float
@@ -35,21 +35,21 @@ def _files() -> dict[str, Any]:
 def _known(name: str) -> Any:
     files = _files()
     if name not in files:
-        raise KeyError(f"no bundled speech {name!r}; there are {', '.join(files)}")
+        raise KeyError(f"no bundled recording {name!r}; expected one of {', '.join(files)}")
     return files[name]
 
 
 def names() -> tuple[str, ...]:
-    """The recordings: `demo` is the plain one."""
+    """The names of the recordings; `demo` is the simplest."""
     return tuple(_files())
 
 
 def path(name: str) -> Path:
-    """The FLAC file of a recording (16 bit). KeyError names the known ones."""
+    """The FLAC file of a recording (16 bit). Raises KeyError for an unknown name."""
     _known(name)
     return _DIRECTORY / f"{name}.flac"
 
 
 def truth(name: str) -> tuple[tuple[Utterance, ...], ...]:
-    """For each channel its utterances in order of time. KeyError names the known recordings."""
+    """The utterances of each channel, sorted by time. Raises KeyError for an unknown name."""
     return tuple(tuple(Utterance(**line) for line in channel) for channel in _known(name)["channels"])

@@ -6,9 +6,7 @@ Threads may share the factory that :func:`load_detector` returns; a detector has
 from __future__ import annotations
 
 import copy
-import importlib
 import os
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from voxgate._native.energy import EnergyDetector
 from voxgate._native.silero import SileroDetector, SileroNetwork
 from voxgate.errors import ConfigError
 from voxgate.protocol.formats import MAX_RATE, MIN_RATE
+from voxgate.runtime.import_name import ImportNameError, import_name
 from voxgate.vad.weights import default_path, load_weights
 
 __all__ = ["DETECTORS", "DetectorFactory", "load_detector"]
@@ -86,15 +85,10 @@ def _load_network(path: Path) -> SileroNetwork:
 
 
 def _python_detector(name: str) -> DetectorFactory:
-    module_name, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
     try:
-        found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except Exception as exc:
-        raise ConfigError(f"detector {name!r} cannot be imported: {type(exc).__name__}: {exc}") from exc
+        found: Any = import_name(name)
+    except ImportNameError as error:
+        raise ConfigError(f"detector {name!r}: {error}") from error.__cause__
 
     ready_made = not isinstance(found, type) and hasattr(found, "probability")
     if ready_made:

@@ -55,7 +55,7 @@ export class Connection {
     }
   }
 
-  // Nothing is owed any more.
+  // No results are outstanding.
   abandon() {
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close();

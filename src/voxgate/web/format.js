@@ -47,7 +47,7 @@ export function value(one) {
 
 const TEXT_KEYS = ["text", "transcript", "transcription", "sentence"];
 
-// The words in a model's output; undefined when it has none (an empty string is: it heard no words).
+// The words in a model's output; undefined when it has none (an empty string means no words).
 export function textOf(output) {
   const key = TEXT_KEYS.find((name) => typeof output?.[name] === "string");
   return key === undefined ? undefined : output[key].trim();

@@ -42,7 +42,7 @@ export class Listening {
     this.#connect();
   }
 
-  // No more audio; what is owed is still awaited. A second call waits for nothing.
+  // Ends the audio and waits for outstanding results. A second call does not wait.
   stop() {
     if (this.phase === "listening") {
       this.source.pause();
@@ -88,7 +88,7 @@ export class Listening {
         this.#on.event(event, changed, session.current);
         if (event.type === "progress") this.#n_tries = 0; // it is really back
         if (event.type === "draining" && this.phase === "listening") {
-          // The server waits for this session to end, and lets nobody begin another: it gets its end.
+          // The server is draining: it admits no new session and waits for this one, which ends here.
           this.#connection.stop();
           source.pause();
           session.current.wasDrained = true;

@@ -66,7 +66,7 @@ export class Microphone {
     await this.#context.resume();
   }
 
-  // sink: { push(Int16Array), end(), fail(reason), isFull() }. Until a sink is there, audio is heard and dropped.
+  // sink: { push(Int16Array), end(), fail(reason), isFull() }. Without a sink, audio is dropped.
   start(sink) {
     this.#sink = sink;
   }

@@ -18,8 +18,8 @@ const ASK_MS = 5000; // how often the server is asked about itself while the pag
 
 const ROUTES = {
   segmented: "Speech is cut into utterances; the model answers each, and while it goes on.",
-  simple: "The model hears everything, in pieces of whatever has arrived.",
-  stateful: "The model hears everything in order and remembers: it follows the sound.",
+  simple: "The model gets all audio, in pieces as it arrives.",
+  stateful: "The model gets all audio in order and keeps its state between pieces.",
 };
 
 const GONE = new Set(["gone", "gone-at-the-end", 1001]);
@@ -259,7 +259,7 @@ async function openMicrophone() {
   }
   try {
     const microphone = await Microphone.open({ deviceId: at("device").value, processing: at("processing").checked });
-    void showMicrophones(); // their names are told only now
+    void showMicrophones(); // the browser reveals their names only now
     return microphone;
   } catch (error) {
     notify(explain(error.name, error.message));
@@ -325,7 +325,7 @@ async function ask() {
     at("access").hidden = false;
     at("token-state").textContent = token.value
       ? "The server does not accept this token: check it for a missing or extra character."
-      : "The server wants a token. Whoever runs it has one for you.";
+      : "The server requires a token. Ask its operator for one.";
   } else {
     presence = status === 0 ? "away" : "waiting";
   }

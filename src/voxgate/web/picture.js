@@ -1,4 +1,4 @@
-// The live picture: for each channel the waveform, where speech was heard, its probability, and the results.
+// The live picture: for each channel the waveform, detected speech, its probability, and the results.
 //
 // Drawn only when something changed, and then only what is in view: a frame costs the same after an hour as at first.
 
@@ -20,7 +20,7 @@ export class Picture {
   isFollowing = true;
   thresholds = null; // [speech begins, silence begins], of the detector
   selected = null; // an entry
-  playing = null; // { entry, began_ms } while one is heard
+  playing = null; // { entry, began_ms } during playback
   hovered = null;
 
   #canvas;

@@ -10,7 +10,7 @@ export const PROBLEMS = {
     help: "Use a current Firefox, Chrome, Edge or Safari. A sound file may work here too.",
   }),
   NotAllowedError: () => ({
-    title: "The browser was told not to let this page hear the microphone.",
+    title: "The browser blocks the microphone for this page.",
     help: "Allow it in the permissions beside the address bar, and press Start again. A sound file works without.",
   }),
   NotFoundError: () => ({
@@ -27,7 +27,7 @@ export const PROBLEMS = {
   }),
   "device-gone": () => ({
     title: "The microphone is gone.",
-    help: "It was unplugged or taken away. What was heard so far stands; press Start for another one.",
+    help: "It was unplugged or removed. The results so far remain; press Start to use another one.",
   }),
   EncodingError: (name) => ({
     title: `The browser cannot decode ${name}.`,
@@ -36,7 +36,7 @@ export const PROBLEMS = {
   NotFoundFile: (name) => ({ title: `${name} could not be read.`, help: "It may have been moved or deleted. Choose it again." }),
   token: () => ({
     title: "The server wants a token.",
-    help: "Whoever runs it has one for you. Enter it under “Access”.",
+    help: "Ask its operator for one, and enter it under “Access”.",
   }),
   "wrong-token": () => ({
     title: "The server does not accept this token.",

@@ -1,4 +1,4 @@
-// Lowest and highest value over time at several resolutions, so that drawing costs what is seen, not what was heard.
+// Lowest and highest value over time at several resolutions, so that the cost of drawing depends on the visible part alone.
 
 const FANOUT = 4;
 const N_LEVELS = 8;

@@ -1,4 +1,4 @@
-// The audio that was sent, kept so that it can be heard again: 16 bit as it went over the wire, oldest dropped first.
+// The audio that was sent, kept for playback: 16 bit as sent, the oldest dropped first.
 
 export const MAX_BYTES = 384 * 1024 * 1024; // over all sessions: more than an hour of one channel at 48 kHz
 

@@ -66,11 +66,11 @@ async function get(path, headers = {}) {
     const body = await response.json().catch(() => ({}));
     return { status: response.status, body };
   } catch {
-    return { status: 0, body: {} }; // nobody there
+    return { status: 0, body: {} }; // unreachable
   }
 }
 
-// { status, body }: 200 and the description, 401 for a token that is missing or wrong, 0 when nobody answers.
+// { status, body }: 200 and the description, 401 for a token that is missing or wrong, 0 without an answer.
 export function askInfo(token) {
   return get("api/v1/info", token.headers);
 }

@@ -9,7 +9,7 @@ const MAX_EVENTS = 100_000; // of one session, for the download
 let nextId = 1;
 
 // One utterance, or on the routes that cut none, one result. Its state:
-//   speaking   the server hears speech; `output` is the newest interim, if any
+//   speaking   the server detects speech; `output` is the newest interim, if any
 //   waiting    speech is over, the model has not answered yet
 //   final      answered
 //   failed     answered with an error
@@ -19,7 +19,7 @@ class Entry {
     this.id = nextId++;
     this.segment = segment; // the server's number of it, in its channel; null: the server gives none
     this.lastSegment = null; // that of its `inactive`: larger when it was cut and not all of its parts are answered
-    this.before = null; // the part before it, whose end nobody knows yet
+    this.before = null; // the part before it, whose end is not known yet
     this.session = session;
     this.channel = channel;
     this.start_s = start_s; // of the session
@@ -151,8 +151,8 @@ export class Session {
   // Up to here every channel has all its answers; a source that can go back goes on from there.
   get answered_s() {
     const ends = this.entries.map((entries, channel) => {
-      const owed = this.#open[channel][0];
-      return owed?.start_s ?? entries.at(-1)?.end_s ?? 0;
+      const pending = this.#open[channel][0];
+      return pending?.start_s ?? entries.at(-1)?.end_s ?? 0;
     });
     return Math.min(...ends);
   }

@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
         (SECRET.encode() + b"\x00", "line 1: expected one token, without blanks"),
         (f"ok\n{SECRET}µ\n".encode(), "line 2: expected a token in ASCII"),
         (f"{SECRET}\u200b\n".encode(), "line 1: expected a token in ASCII"),
-        (b"x" * 20_000, "line 1: expected at most 16384 bytes"),
+        (b"x" * 20_000, "line 1: expected a token of at most 16384 bytes"),
         (b"\xff\xfe" + SECRET.encode("utf-16-le"), "expected UTF-8 text"),
     ],
 )

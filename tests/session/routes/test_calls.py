@@ -17,7 +17,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from helpers.scheduler_bench import Bench
 from helpers.wire import bursts, encode
-from inference.test_scheduler import Bench
 from voxgate.config import load_config
 from voxgate.errors import InferenceError, InternalError, Overloaded
 from voxgate.inference.engine.base import BatchLimits, Job, JobOutcome

@@ -11,10 +11,8 @@ import hmac
 import inspect
 import logging
 import os
-import pkgutil
 import re
 import secrets
-import sys
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -24,6 +22,7 @@ from typing import Any, Final, NamedTuple
 from voxgate.errors import ConfigError
 from voxgate.protocol.tokens import clean_token
 from voxgate.runtime import tasks
+from voxgate.runtime.import_name import ImportNameError, import_name
 from voxgate.runtime.throttle import Throttle
 from voxgate.service.access.addresses import Headers, values_of
 
@@ -114,9 +113,9 @@ def read_tokens(text: str, path: str | None) -> list[str]:
         raise ConfigError(f"auth.tokens_file: expected UTF-8 text, got something else in {path}") from None
     from_file = []
     for number, line in enumerate(lines, 1):
-        token = _clean(re.split(r"(?:^|\s)#", line, maxsplit=1)[0], f"auth.tokens_file: {path}, line {number}")
-        if token:
-            from_file.append(token)
+        item = re.split(r"(?:^|\s)#", line, maxsplit=1)[0]
+        if item.strip():
+            from_file.append(_clean(item, f"auth.tokens_file: {path}, line {number}"))
     if not from_file:
         raise ConfigError(f"auth.tokens_file: expected a token a line, got none in {path}")
     return tokens + from_file
@@ -153,16 +152,11 @@ class Hook:
 
     @classmethod
     def load(cls, name: str, timeout_s: float, n_calls: int) -> Hook:
-        """`name`: `pkg.module:function`. ConfigError when it cannot be had or cannot be called."""
-        if ":" not in name:
-            raise ConfigError(f"auth.hook: expected pkg.module:function, got {name!r}")
-        here = os.getcwd()
-        if here not in sys.path and "" not in sys.path:
-            sys.path.insert(0, here)
+        """`name`: `pkg.module:function`. Raises ConfigError when it cannot be imported or is not callable."""
         try:
-            function = pkgutil.resolve_name(name)
-        except (Exception, SystemExit) as error:
-            raise ConfigError(f"auth.hook: {name!r} cannot be had: {type(error).__name__}: {error}") from error
+            function = import_name(name)
+        except ImportNameError as error:
+            raise ConfigError(f"auth.hook: {name!r}: {error}") from error.__cause__
         if not callable(function):
             raise ConfigError(f"auth.hook: {name!r} cannot be called: it is of type {type(function).__name__}")
         return cls(function, name, timeout_s, n_calls)

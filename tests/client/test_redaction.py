@@ -1,4 +1,4 @@
-"""A token is cleaned or refused before anything is sent, and no text that somebody may read shows it."""
+"""A token is cleaned or refused before anything is sent, and no text for people or logs shows it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from helpers.scripted_server import Received, answering, serving_in_thread
 from voxgate import client
-from voxgate.client.token import clean_token, public_url, token_from_environment
+from voxgate.client.redaction import public_url
 from voxgate.load import Target
 from voxgate.protocol.formats import AudioFormat
 
 MONO = AudioFormat(1, 16_000, 16, False)
-SECRETS = ["日本", "s3cr\net", "s3cr\x00et", "s3cr\x7fet", "s3cr\udcffet", "gr\u00fcn"]
+SECRETS = ["日本", "s3cr\net", "s3cr\x00et", "s3cr\x7fet", "s3cr\udcffet", "gr\u00fcn", "s3cr et"]
 
 
 def collect(addr: str, token: str, **options: Any) -> None:
@@ -36,11 +36,12 @@ def test_white_space_around_a_token_is_no_part_of_it() -> None:
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(secret: str) -> None:
     for attempt in (
+        lambda: collect("127.0.0.1:9", secret, token_in="start"),
         lambda: collect("127.0.0.1:9", secret),
         lambda: Target.of("127.0.0.1:9", "simple", secret),
         lambda: asyncio.run(client.connection.open_websocket("ws://127.0.0.1:9", secret)),
     ):
-        with pytest.raises(ValueError, match="token: expected printable ASCII") as caught:
+        with pytest.raises(ValueError, match=r"expected (a token in ASCII|one token, without blanks)") as caught:
             attempt()
         text = "".join(traceback.format_exception(caught.value))
         assert secret not in text
@@ -49,16 +50,8 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(secret: str) 
 
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
 def test_an_empty_token_is_refused(empty: str) -> None:
-    with pytest.raises(ValueError, match="at least one character"):
+    with pytest.raises(ValueError, match="got white space only"):
         collect("127.0.0.1:9", empty)
-    assert token_from_environment({"VOXGATE_TOKEN": empty}) is None
-
-
-def test_a_token_in_start_may_be_any_text() -> None:
-    sessions: list[Received] = []
-    with serving_in_thread(answering(sessions=sessions)) as addr:
-        collect(addr, "日本", token_in="start")
-    assert sessions[0].start["token"] == "日本"
 
 
 def test_a_server_that_repeats_the_token_does_not_make_us_print_it() -> None:
@@ -84,19 +77,6 @@ def test_credentials_in_an_address_are_not_shown(addr: str) -> None:
     with pytest.raises((client.ConnectError, ValueError)) as caught:
         client.collect(bytes(3200), format=MONO, addr=addr)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
-
-
-@given(st.text(), st.booleans())
-def test_any_token_is_clean_or_refused(token: str, in_header: bool) -> None:
-    try:
-        clean = clean_token(token, in_header)
-    except ValueError:
-        assert not token.strip() or not (token.strip().isascii() and token.strip().isprintable())
-    else:
-        assert clean == clean.strip() == token.strip() != ""
-        if in_header:
-            clean.encode("ascii")
-            assert clean.isprintable()
 
 
 @given(st.text())

@@ -1,4 +1,4 @@
-"""Lost connections: nothing lost, nothing twice, times that go on, and a person who is told."""
+"""After a lost connection nothing is lost or repeated, times continue, and the caller gets a notice."""
 
 from __future__ import annotations
 
@@ -34,14 +34,18 @@ from helpers.scripted_server import (
 )
 from voxgate import client, recordings
 from voxgate.client import AudioFormat, Lost, Reconnect, Resumed
-from voxgate.client.check import ResultCheck
 from voxgate.client.errors import ClosedError, ConnectError, RefusedError
-from voxgate.client.resume import Timeline, wait_s, worth_another_try
-from voxgate.protocol.events import Active, Error, Event, Finished, Inactive, Probabilities, Segment, Started
+from voxgate.client.reconnect import is_worth_another_try, wait_s
+from voxgate.protocol.events import Active, Error, Event, Finished, Inactive, Segment, Started
 
 MONO = AudioFormat(1, 16_000, 16, False)
+
+
 STEREO = AudioFormat(2, 16_000, 16, False)
+
+
 TEN_SECONDS = np.arange(160_000, dtype="<i4").astype("<i2").tobytes()
+
 
 Step = Callable[[ServerConnection, Received], Awaitable[None]]
 
@@ -106,7 +110,7 @@ def run(
 ) -> tuple[list[Event], list[Lost | Resumed], client.Stream]:
     options = {"format": MONO, "chunk_size": 3200, "clock": FakeClock(), **options}
     notices: list[Lost | Resumed] = []
-    options.setdefault("reconnect", Reconnect(told=notices.append))
+    options.setdefault("reconnect", Reconnect(on_notice=notices.append))
 
     async def main() -> tuple[list[Event], client.Stream]:
         async with serving(server, path, max_queue=None, **options.pop("refusing", {})) as addr:
@@ -225,36 +229,6 @@ def test_a_channel_that_was_ahead_gets_nothing_twice_and_loses_nothing() -> None
     assert stream.check.n_results == 4
 
 
-def test_an_utterance_that_goes_on_beyond_what_was_answered_is_given_whole() -> None:
-    check = ResultCheck(2)
-    timeline = Timeline(2)
-    for event in (Active(0.0, 0), Segment(0.0, 30.0, True, {}, 0), Active(5.0, 1)):
-        check.receive(event)
-        assert timeline.place(event) == [event]
-    assert timeline.answered_s(check) == [30.0, 5.0]
-    timeline.resume(check, 5.0)
-    assert timeline.answered_s(ResultCheck(2)) == [30.0, 5.0]  # should this session be lost at once
-    assert timeline.place(Active(0.0, 0)) == []
-    assert timeline.place(Segment(0.0, 30.0, True, {}, 0)) == [Active(5.0, 0), Segment(5.0, 35.0, True, {}, 0)]
-    assert timeline.place(Inactive(31.0, 0)) == [Inactive(36.0, 0)]
-    assert timeline.place(Probabilities(1.0, 0.032, [0.5], 0)) == [Probabilities(6.0, 0.032, [0.5], 0)]
-    assert timeline.n_left_out == 0
-
-
-def test_segment_ids_go_on_over_sessions() -> None:
-    check, timeline = ResultCheck(2), Timeline(2)
-    for event in (Active(0.0, 0, 0), Inactive(1.0, 0, 0), Active(2.0, 0, 1), Segment(0.0, 1.0, True, {}, 0, 0)):
-        check.receive(event)
-        assert timeline.place(event) == [event]
-    timeline.resume(check, 1.5)
-    assert timeline.place(Active(0.5, 0, 0)) == [Active(2.0, 0, 2)]
-    assert timeline.place(Error("no", "inference_failed", 0, 0)) == [Error("no", "inference_failed", 0, 2)]
-    assert timeline.place(Segment(0.0, 1.0, True, {}, 1, 0)) == [Segment(1.5, 2.5, True, {}, 1, 0)]
-    timeline.resume(ResultCheck(2), 3.0)
-    assert timeline.place(Active(0.5, 0, 0)) == [Active(3.5, 0, 3)]
-    assert timeline.place(Active(0.5, 1, 0)) == [Active(3.5, 1, 1)]
-
-
 @pytest.mark.parametrize("notices", [False, True])
 def test_ids_are_given_to_a_caller_who_asked_for_notices(notices: bool) -> None:
     told = {**active(0.1), "segment_id": 0}, {**inactive(1.0), "segment_id": 0}, {**final(0.1, 1.0), "segment_id": 0}
@@ -267,7 +241,7 @@ def test_what_the_backlog_could_not_hold_is_told() -> None:
     notices: list[Lost | Resumed] = []
     server = Server((310_000, saying(abort=True)), (None, saying()))
     blocks = iter([TEN_SECONDS[i : i + 3200] for i in range(0, 320_000, 3200)])
-    run(server, blocks, reconnect=Reconnect(backlog_bytes=32_000, told=notices.append))
+    run(server, blocks, reconnect=Reconnect(backlog_bytes=32_000, on_notice=notices.append))
     resumed = notices[1]
     assert isinstance(resumed, Resumed)
     assert resumed.gap_s == resumed.at_s > 8.0
@@ -325,7 +299,7 @@ def test_it_gives_up_after_so_many_attempts_without_an_answer() -> None:
     answering = (160_000, saying(active(0.0), inactive(1.0), final(0.0, 1.0), abort=True))
     server = Server(silent, silent, answering, silent, silent, silent, silent)
     with pytest.raises(ClosedError, match="lost"):
-        run(server, reconnect=Reconnect(attempts=3, told=notices.append))
+        run(server, reconnect=Reconnect(attempts=3, on_notice=notices.append))
     assert [notice.attempt for notice in notices if isinstance(notice, Lost)] == [1, 2, 1, 2, 3]
 
 
@@ -354,11 +328,11 @@ def test_both_forms_of_retry_after(header: str | None, low: float, high: float) 
 
 
 def test_what_is_worth_another_try() -> None:
-    assert worth_another_try(ConnectError("refused"), was_connected=True)
-    assert not worth_another_try(ConnectError("refused"), was_connected=False)
-    assert not worth_another_try(RefusedError(403, ""), was_connected=True)
-    assert not worth_another_try(ClosedError("given up"), was_connected=True)
-    assert not worth_another_try(client.BadEvent("what?"), was_connected=True)
+    assert is_worth_another_try(ConnectError("refused"), was_connected=True)
+    assert not is_worth_another_try(ConnectError("refused"), was_connected=False)
+    assert not is_worth_another_try(RefusedError(403, ""), was_connected=True)
+    assert not is_worth_another_try(ClosedError("given up"), was_connected=True)
+    assert not is_worth_another_try(client.BadEvent("what?"), was_connected=True)
 
 
 @pytest.mark.parametrize(
@@ -367,9 +341,6 @@ def test_what_is_worth_another_try() -> None:
 def test_settings_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Reconnect(**options)
-
-
-# --------------------------------------------------------------- a real server behind a wire that breaks
 
 
 @contextlib.asynccontextmanager
@@ -407,7 +378,7 @@ def over_a_breaking_wire(live: Any, route: str, cuts: list[int], source: client.
 
     async def main() -> list[Event]:
         async with breaking_wire(live.port, list(cuts)) as port:
-            reconnect = Reconnect(first_wait_s=0, longest_wait_s=0, told=notices.append)
+            reconnect = Reconnect(first_wait_s=0, longest_wait_s=0, on_notice=notices.append)
             addr = f"ws://127.0.0.1:{port}/api/v1/{route}"
             return [e async for e in client.stream(source, addr=addr, chunk_size=4000, reconnect=reconnect)]
 
@@ -445,3 +416,12 @@ def test_segmented_the_same_utterances_as_over_a_good_wire(serve: Any, cuts: lis
 
     assert len(finals(good)) > 3
     assert np.array(finals(broken)) == pytest.approx(np.array(finals(good)), abs=0.2)
+
+
+def test_the_old_name_of_on_notice_still_works() -> None:
+    notices: list[Any] = []
+    with pytest.warns(DeprecationWarning, match="use on_notice"):
+        reconnect = Reconnect(told=notices.append)
+    reconnect.notify(Resumed(1.0, 2.0, 0.0))
+    assert notices == [Resumed(1.0, 2.0, 0.0)]
+    assert reconnect.on_notice == notices.append

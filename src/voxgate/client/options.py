@@ -1,0 +1,35 @@
+"""The arguments of `stream`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypedDict
+
+from voxgate.observe.tracing import Tracing
+from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.requests import VadOptions
+
+from .clock import Clock
+from .reconnect import Reconnect
+
+__all__ = ["Options"]
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of `stream`, all optional; `stream` describes them."""
+
+    addr: str
+    chunk_size: int
+    real_time: bool | float
+    interim_results: bool
+    vad: VadOptions | None
+    notices: bool
+    trace_id: str | None
+    tracing: Tracing | None
+    token: str | None
+    token_in: Literal["header", "start"]
+    format: AudioFormat | None
+    result_timeout_s: float | None
+    reconnect: bool | Reconnect
+    on_audio: Callable[[memoryview], None] | None
+    clock: Clock | None
