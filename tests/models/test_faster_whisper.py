@@ -221,7 +221,7 @@ def test_options_out_of_range(library: Library, options: dict[str, Any], message
 
 
 def test_a_truth_value_is_no_number_of_workers(library: Library) -> None:
-    with pytest.raises(ValueError, match="^workers must be an integer of at least 1, not True$"):
+    with pytest.raises(ValueError, match=r"^workers must be an integer of at least 1, not True$"):
         FasterWhisper("tiny", workers=True)
 
 

@@ -182,7 +182,7 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
 
 
 def test_a_number_is_no_path() -> None:
-    with pytest.raises(ValueError, match="^hmm must be a path, not 3$"):
+    with pytest.raises(ValueError, match=r"^hmm must be a path, not 3$"):
         PocketSphinx(hmm=3)
 
 

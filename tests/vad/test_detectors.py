@@ -119,5 +119,7 @@ class TestLoadDetector:
             load_detector(f"{own}:{attribute}")
 
     def test_no_such_module(self) -> None:
-        with pytest.raises(ConfigError, match="no module named 'no_such_module_anywhere', neither in the current directory"):
+        with pytest.raises(
+            ConfigError, match="no module named 'no_such_module_anywhere', neither in the current directory"
+        ):
             load_detector("no_such_module_anywhere:Thing")
