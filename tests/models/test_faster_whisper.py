@@ -210,7 +210,7 @@ def test_the_size_is_required(library: Library) -> None:
     [
         ({"task": "sing"}, "task must be one of transcribe, translate, not 'sing'"),
         ({"beam_size": 0}, "beam_size must be an integer of at least 1, not 0"),
-        ({"workers": True}, "workers must be an integer of at least 1, not True"),
+        ({"workers": True}, "the option 'workers' must be an integer, got true"),
         ({"cpu_threads": -1}, "cpu_threads must be an integer of at least 0, not -1"),
     ],
 )
@@ -218,6 +218,11 @@ def test_options_out_of_range(library: Library, options: dict[str, Any], message
     with pytest.raises(ModelLoadError) as caught:
         load_model("faster-whisper:tiny", options)
     assert message in str(caught.value)
+
+
+def test_a_truth_value_is_no_number_of_workers(library: Library) -> None:
+    with pytest.raises(ValueError, match=r"^workers must be an integer of at least 1, not True$"):
+        FasterWhisper("tiny", workers=True)
 
 
 def test_close_lets_the_weights_go(library: Library) -> None:
