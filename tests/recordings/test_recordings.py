@@ -41,7 +41,7 @@ def test_names() -> None:
 
 def test_unknown_names_are_told_with_the_known_ones() -> None:
     for function in (recordings.path, recordings.truth):
-        with pytest.raises(KeyError, match=r"no bundled speech 'opera'.*demo, stereo"):
+        with pytest.raises(KeyError, match=r"no bundled recording 'opera'.*demo, stereo"):
             function("opera")
 
 
