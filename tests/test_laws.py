@@ -440,7 +440,7 @@ def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
         runner.feed(data[fed_bytes : fed_bytes + 3200])
         fed_bytes += 3200
         turns.end()
-    scheduler.jobs[0].taken_s = 1.0  # it runs
+    scheduler.running.add(scheduler.jobs[0])
     while not runner._newer[0]:
         runner.feed(data[fed_bytes : fed_bytes + 3200])
         fed_bytes += 3200
