@@ -28,6 +28,7 @@ _BUILT_IN = {
     "dummy": "voxgate.models.dummy:Dummy",
     "faster-whisper": "voxgate.models.faster_whisper:FasterWhisper",
     "features": "voxgate.models.features:Features",
+    "moonshine": "voxgate.models.moonshine:Moonshine",
     "onnx": "voxgate.models.onnx:Onnx",
     "pitch": "voxgate.models.pitch:Pitch",
     "pocketsphinx": "voxgate.models.pocketsphinx:PocketSphinx",
