@@ -67,7 +67,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "interim_interval_ms": 500,
     }
     assert (config.vad.detector, config.vad.weights) == ("silero", None)
-    assert config.model == ModelSettings(name="features", options={})
+    assert config.model == ModelSettings(name="auto", options={})
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS.keys())

@@ -9,6 +9,8 @@ import time
 from typing import Any
 from typing import Protocol as Interface
 
+from msgspec.structs import replace
+
 from voxgate.access import Gate
 from voxgate.admission import Admission
 from voxgate.buffered import BufferedAudio
@@ -20,6 +22,7 @@ from voxgate.errors import ConfigError
 from voxgate.gathering import Gathering
 from voxgate.metrics import Metrics, Tally
 from voxgate.models import Model, find_model, load_model
+from voxgate.models.default import AUTO, choose
 from voxgate.scheduler import Scheduler
 from voxgate.tasks import run_in_thread
 from voxgate.tracing import Tracing
@@ -65,6 +68,7 @@ class Service:
         self.admission = Admission(config.limits, config.auth, self)
         self.detector = load_detector(config.vad.detector, config.vad.weights)
         if model is None:
+            self.config = config = _choosing_model(config)
             logger.info("loading model %r ...", config.model.name)
         self.engine = _engine(config, model)
         self.model = self.engine.model
@@ -196,6 +200,15 @@ async def _freeze_what_stays() -> None:
     asyncio.get_running_loop().call_soon(gc.collect)
     await asyncio.sleep(0)
     gc.freeze()
+
+
+def _choosing_model(config: Config) -> Config:
+    """The settings with the name of a model in place of `auto`."""
+    if config.model.name != AUTO:
+        return config
+    choice = choose()
+    logger.info("serving model %r, because %s", choice.name, choice.reason)
+    return replace(config, model=replace(config.model, name=choice.name))
 
 
 def _engine(config: Config, model: Model | None) -> Engine:

@@ -446,8 +446,12 @@ class ModelSettings(Struct, frozen=True, kw_only=True):
     """
 
     name: Annotated[
-        str, About("A built-in or installed name, `name:ARGUMENT`, or `pkg.module:attr` of a model or function.")
-    ] = "features"
+        str,
+        About(
+            "A built-in or installed name, `name:ARGUMENT`, or `pkg.module:attr` of a model or function. `auto`:"
+            " `moonshine` where its extra is installed, else `features`; the log says which and why."
+        ),
+    ] = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from voxgate.errors import ConfigError, ModelLoadError
 from voxgate.models.base import Model
+from voxgate.models.default import AUTO, choose
 from voxgate.models.function import FunctionModel
 
 __all__ = ["ENTRY_POINT_GROUP", "available_models", "failed_at", "find_model", "load_model"]
@@ -63,6 +64,7 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
     `spec` is one of
 
     - a name: ``"features"``, or that of an entry point in the group ``voxgate.models``,
+    - ``"auto"``: ``"moonshine"`` where its extra is installed, else ``"features"``,
     - ``"name:ARG"``: the same, with ARG as the first argument of its constructor, as in ``"onnx:speech.onnx"``,
     - ``"pkg.module:attribute"``: anything importable; the current directory is searched first. The attribute (dots
       reach into classes) is a :class:`voxgate.Model` subclass or instance, a function ``f(audio) -> dict``, or a
@@ -89,6 +91,8 @@ def find_model(spec: str) -> Any:
 
 def _place(spec: str) -> tuple[str, tuple[str, ...]]:
     """The ``module:attribute`` behind `spec`, and the arguments that stand after its colon."""
+    if spec == AUTO:
+        spec = choose().name
     name, colon, argument = spec.partition(":")
     known = available_models()
     if name in known:
