@@ -114,6 +114,7 @@ def main() -> int:
     document["files"][NAME] = {
         "origin": "LibriVox, Sense and Sensibility (public domain), from test/data/librivox of pocketsphinx 5.1.1;"
         " tools/make_reading.py",
+        "tolerance_s": 0.15,
         "sample_rate": RATE_HZ,
         "duration_s": round(len(samples) / RATE_HZ, 3),
         "channels": [truth],

@@ -1,6 +1,8 @@
 """The bundled speech: small recordings with known utterances, for demos and tests.
 
-Made by ``tools/make_speech.py`` with espeak-ng. `truth` says when each utterance is audible, measured from its clean
+``reading`` is a human voice: five sentences read for LibriVox, which are in the public domain, collected by
+``tools/make_reading.py``; `truth` comes from an alignment of their words. All others are made by
+``tools/make_speech.py`` with espeak-ng; there `truth` says when each utterance is audible, measured from its clean
 signal before mixing: within 40 dB of the utterance's loudest 5 ms.
 """
 
@@ -11,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Utterance", "names", "path", "truth"]
+__all__ = ["Utterance", "names", "path", "tolerance_s", "truth"]
 
 _DIRECTORY = Path(__file__).parent
 
@@ -40,7 +42,7 @@ def _known(name: str) -> Any:
 
 
 def names() -> tuple[str, ...]:
-    """The recordings: `demo` is the plain one."""
+    """The recordings: `demo` is the plain one, `reading` the human one."""
     return tuple(_files())
 
 
@@ -53,3 +55,10 @@ def path(name: str) -> Path:
 def truth(name: str) -> tuple[tuple[Utterance, ...], ...]:
     """For each channel its utterances in order of time. KeyError names the known recordings."""
     return tuple(tuple(Utterance(**line) for line in channel) for channel in _known(name)["channels"])
+
+
+def tolerance_s(name: str) -> float:
+    """How far a detector may be from the truth and still agree with it, in seconds: more where the truth was found by
+    an alignment of recorded words. KeyError names the known recordings.
+    """
+    return float(_known(name).get("tolerance_s", 0.1))
