@@ -107,7 +107,7 @@ def test_interims_are_drawn_in_place_on_a_terminal() -> None:
     assert show(final(1.0, 3.0, "Good day")) == [
         "   1.00 –   3.00 s  Good day",
         "              said: Good morning, Mister",
-        "Brown!",
+        "                    Brown!",
     ]
 
 

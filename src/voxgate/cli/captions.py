@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -40,11 +41,18 @@ class Captions:
         if event.is_final is False:
             return self._interim(event)
         self._erase()
-        lines = [self._head(event) + self._style.bold(printable(event.output["text"]))]
+        head = self._head(event)
+        lines = [self._style.bold(row) for row in self._rows(head, printable(event.output["text"]))]
         if said := self._said(event):
-            blank = " " * (columns_of(self._head(event)) - len("said: "))
-            lines.append(self._style.grey(f"{blank}said: {said}"))
+            lines += [self._style.grey(row) for row in self._rows("said: ".rjust(columns_of(head)), said)]
         return "\n".join(lines)
+
+    def _rows(self, head: str, text: str) -> list[str]:
+        """`head` and `text`, on as many lines as the terminal needs, all below the first word of `text`."""
+        width = self._style.width
+        if width is None or width - len(head) < 12:
+            return [head + text]
+        return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=" " * len(head)) or [head]
 
     def _head(self, event: Segment) -> str:
         channel = f"ch {event.channel}  " if self._channels > 1 else ""
