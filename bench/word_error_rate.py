@@ -1,10 +1,12 @@
 """The word error rate of a recogniser on the bundled human speech: through the server at live pace, and offline on the
-segments that the server cut.
+segments that the server cut. Under load moonshine decodes several streams together, whose rounding differs:
+--set model.batch=false compares without that.
 
-    python bench/word_error_rate.py [--model moonshine] [--set model.KEY=VALUE] [--streams 1 8] [--interims]
+    python bench/word_error_rate.py [--model moonshine] [--set model.KEY=VALUE] [--streams 1 8 16] [--interims]
 
 The server runs in a process of its own; the streams are spread over half a second. Prints a Markdown table; exit code 1
-when the rate exceeds 5 %, or when any text differs from the one of the same samples offline.
+when a rate exceeds 5 %, when the two differ by more than half a percent, or when a text of a lone stream differs from
+the one of the same samples offline.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from voxgate.models import Model, load_model
 from voxgate.speech.word_errors import WordErrors, count_word_errors
 
 RECORDING = "reading"
-GOAL = 0.05
+GOAL, NOISE = 0.05, 0.005
 REFERENCE = " ".join(said.text for said in speech.truth(RECORDING)[0])
 
 
@@ -75,7 +77,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="moonshine")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[])
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 16])
     parser.add_argument("--interims", action="store_true", help="ask for interim results too")
     args = parser.parse_args()
     settings: dict[str, Any] = dict(text.split("=", 1) for text in args.set)
@@ -98,7 +100,8 @@ def main() -> int:
                 live, alone = live + errors_of(texts), alone + errors_of(expected)
                 n_same += sum(text == other for text, other in zip(texts, expected, strict=True))
                 n_segments, used_s, audio_s = n_segments + len(texts), used_s + used, audio_s + audio
-            good = good and n_same == n_segments > 0 and live.rate <= GOAL
+            good = good and n_segments > 0 and live.rate <= GOAL and abs(live.rate - alone.rate) <= NOISE
+            good = good and (n_streams > 1 or n_same == n_segments)
             print(
                 f"| {n_streams} | {n_segments} | {live.rate:.1%} ({live.total} of {live.reference} words)"
                 f" | {alone.rate:.1%} | {n_same} of {n_segments} | {load:.0%} of a core | {used_s / audio_s:.3f} |",
