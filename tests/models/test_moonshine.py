@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from voxgate import recordings
 from voxgate.audio import read_audio
 from voxgate.errors import ModelLoadError
-from voxgate.protocol.events import Segment
-from voxgate.protocol.json_codec import encode_event
 from voxgate.models import moonshine
 from voxgate.models.base import Batch, Samples
 from voxgate.models.default import choose
 from voxgate.models.loader import find_model, load_model
 from voxgate.models.moonshine import Moonshine, parse_tokens, pieces, why_no_wheel
+from voxgate.protocol.events import Segment
+from voxgate.protocol.json_codec import encode_event
 from voxgate.recordings.word_errors import WordErrors, count_word_errors
 
 RATE = 16_000
