@@ -115,7 +115,7 @@ def test_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     lines = _table([listed("dummy", "voxgate.models.dummy:Dummy")], 80)
     assert max(map(len, lines)) <= 80
-    assert "The fake model of the series" in " ".join(lines)
+    assert "A fake model with knobs" in " ".join(lines)
 
 
 # --- the check ---

@@ -249,7 +249,7 @@ def test_the_size_is_required(library: Library) -> None:
     [
         ({"task": "sing"}, "task must be one of transcribe, translate, not 'sing'"),
         ({"beam_size": 0}, "beam_size must be an integer of at least 1, not 0"),
-        ({"workers": True}, "workers must be an integer of at least 1, not True"),
+        ({"workers": True}, "the option 'workers' must be an integer, got true"),
         ({"cpu_threads": -1}, "cpu_threads must be an integer of at least 0, not -1"),
     ],
 )

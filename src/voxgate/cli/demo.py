@@ -34,8 +34,8 @@ The demo shows the routes that the model serves: segmented, and stateful or else
 default where it is installed, it shows the segmented route alone: live captions of human speech, and the word error
 rate.
 
-exit code: 0 every result arrived, all bundled utterances were detected within 100 ms of the truth (human speech 150 ms),
-and moonshine got at most 10 % of the words wrong; 1 otherwise; 2 wrong usage; 130 interrupted
+exit code: 0 every result arrived, all bundled utterances were detected within 100 ms of the truth (human speech
+150 ms), and moonshine got at most 10 % of the words wrong; 1 otherwise; 2 wrong usage; 130 interrupted
 """
 
 
@@ -51,7 +51,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--file",
         metavar="NAME|PATH",
-        help=f"bundled recording ({', '.join(recordings.names())}) or any sound file (reading with moonshine, else demo)",
+        help=(
+            f"bundled recording ({', '.join(recordings.names())}) or any sound file (reading with moonshine, else demo)"
+        ),
     )
     parser.add_argument("--model", metavar="MODEL", help="model of the server, as for voxgate serve (its default)")
     parser.add_argument(
