@@ -18,8 +18,7 @@ from voxgate.audio import read_audio
 from voxgate.errors import ModelLoadError
 from voxgate.models import moonshine
 from voxgate.models.base import Batch, Samples
-from voxgate.models.default import choose
-from voxgate.models.loader import find_model, load_model
+from voxgate.models.loader import load_model
 from voxgate.models.moonshine import Moonshine, parse_tokens, pieces, why_no_wheel
 from voxgate.protocol.events import Segment
 from voxgate.protocol.json_codec import encode_event
@@ -52,12 +51,6 @@ def test_without_the_package_it_names_the_extra(monkeypatch: pytest.MonkeyPatch)
         "model 'moonshine' needs the package moonshine-voice==0.0.73, which is not installed:"
         " pip install 'voxgate[moonshine]'"
     )
-    assert choose() == (
-        "features",
-        "no model was named, and model 'moonshine' needs the package moonshine-voice==0.0.73, which is not installed:"
-        " pip install 'voxgate[moonshine]'",
-    )
-    assert find_model("auto").name == "features"
 
 
 def test_where_no_wheel_exists_it_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,10 +318,8 @@ def test_many_threads_get_their_own_answers(model: Moonshine, texts: list[str]) 
 
 
 @installed
-def test_it_is_the_default_where_it_is_installed_and_its_package_is_never_imported() -> None:
-    assert choose() == ("moonshine", "no model was named and the extra 'moonshine' is installed")
-    model = load_model("auto")
-    assert isinstance(model, Moonshine)
+def test_its_package_is_never_imported() -> None:
+    model = load_model("moonshine")
     model.warm_up()
     model.close()
     assert "moonshine_voice" not in sys.modules

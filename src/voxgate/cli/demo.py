@@ -51,8 +51,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--file",
         metavar="NAME|PATH",
-        help=f"bundled recording ({', '.join(recordings.names())}) or any sound file; the default is reading with"
-        " moonshine, else demo",
+        help=(
+            f"bundled recording ({', '.join(recordings.names())}) or any sound file (reading with moonshine, else demo)"
+        ),
     )
     parser.add_argument("--model", metavar="MODEL", help="model of the server, as for voxgate serve (its default)")
     parser.add_argument(

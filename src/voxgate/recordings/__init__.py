@@ -58,7 +58,7 @@ def truth(name: str) -> tuple[tuple[Utterance, ...], ...]:
 
 
 def tolerance_s(name: str) -> float:
-    """The largest accepted difference between a detected time and the true one, in seconds. It is larger where the
-    truth comes from an alignment of recorded words. Raises KeyError for an unknown name.
+    """The largest accepted difference between a detected time and the true one, in seconds: larger where the truth
+    comes from an alignment of recorded words. Raises KeyError for an unknown name.
     """
     return float(_known(name).get("tolerance_s", 0.1))
