@@ -12,8 +12,9 @@ ARGS ?=
 MODEL ?=
 FLAGS = $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 # What it needs beyond Voxgate: the extra of its name (onnx:FILE -> onnx, faster-whisper:SIZE -> whisper).
-EXTRA = $(filter onnx pocketsphinx whisper,$(patsubst faster-whisper,whisper,$(firstword $(subst :, ,$(MODEL)))))
-NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(EXTRA))
+EXTRA = $(filter moonshine onnx pocketsphinx whisper,$(patsubst faster-whisper,whisper,$(firstword $(subst :, ,$(MODEL)))))
+# Without a model, moonshine: it understands words. Where it cannot be installed, the server says so and serves features.
+NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(if $(MODEL),$(EXTRA),moonshine))
 
 # bench-load, bench-curves: a few cases and minutes, in place of twenty and nine
 QUICK ?=
@@ -24,7 +25,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
+.PHONY: help setup demo serve test compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -48,11 +49,16 @@ $(VENV)/.ready: $(VENV)/.packages $(ROOT)/setup.py $(NATIVE)
 	@cd $(ROOT) && $(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
-demo: $(NEEDED) ## start the server, stream the bundled speech through it, print what comes back; MODEL=pocketsphinx, ARGS=--keep
+demo: $(NEEDED) ## start the server, stream human speech through it, print its words beside what was said; MODEL=features, ARGS=--keep
 	@$(BIN)/voxgate demo $(FLAGS)
 
-serve: $(NEEDED) ## start the server on http://127.0.0.1:8080; MODEL=features
+serve: $(NEEDED) ## start the server on http://127.0.0.1:8080, with a page that writes down what you say; MODEL=features
 	@$(BIN)/voxgate serve $(FLAGS)
+
+$(VENV)/.extra-moonshine: $(VENV)/.packages
+	@$(BIN)/python $(ROOT)/tools/requirements.py moonshine > $(VENV)/requirements-moonshine.txt
+	@if $(BIN)/python -m pip install --quiet --retries 1 -r $(VENV)/requirements-moonshine.txt; then touch $@; \
+		else echo "moonshine cannot be installed: the server says why, and serves another model"; fi
 
 $(VENV)/.extra-%: $(VENV)/.packages
 	@echo "Installing the extra $* ..."
@@ -60,7 +66,7 @@ $(VENV)/.extra-%: $(VENV)/.packages
 	@$(BIN)/python -m pip install --quiet -r $(VENV)/requirements-$*.txt
 	@touch $@
 
-test: $(VENV)/.ready ## all tests; COVERAGE=1: and which lines of the Python code they run; fewer than the floor in pyproject.toml fail
+test: $(VENV)/.ready $(VENV)/.extra-moonshine ## all tests; COVERAGE=1: and which lines of the Python code they run; fewer than the floor in pyproject.toml fail
 ifdef COVERAGE
 	@cd $(ROOT) && rm -rf build/coverage && $(BIN)/python -m coverage run -m pytest $(ARGS)
 	@cd $(ROOT) && $(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report --skip-covered
@@ -102,6 +108,9 @@ bench-isolation: $(VENV)/.ready ## a model that crashes and hangs in worker proc
 
 bench-page: $(VENV)/.ready ## what a frame of the page's picture costs after an hour, in Chromium
 	@cd $(ROOT) && $(BIN)/python bench/page_frames.py $(ARGS)
+
+bench-wer: $(VENV)/.ready $(VENV)/.extra-moonshine ## the word error rate of moonshine on human speech, through the server at live pace and offline
+	@cd $(ROOT) && $(BIN)/python bench/word_error_rate.py $(ARGS)
 
 $(VENV)/.bench: $(VENV)/.ready
 	@cd $(ROOT) && $(BIN)/python $(ROOT)/tools/requirements.py bench > $(VENV)/requirements-bench.txt

@@ -16,7 +16,7 @@ from voxgate import recordings
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "images" / "page.png"
-MODEL = "features"
+MODEL = "moonshine"
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         url = next(found[1] for line in server.stdout if (found := re.search(r"listening on (\S+)", line)))
         with tempfile.TemporaryDirectory() as directory, sync_playwright() as playwright:
             wav = Path(directory) / "speech.wav"
-            samples, rate = soundfile.read(recordings.path("demo"), dtype="int16")
+            samples, rate = soundfile.read(recordings.path("reading"), dtype="int16")
             soundfile.write(wav, samples, rate)
             arguments = [
                 "--use-fake-device-for-media-stream",

@@ -40,11 +40,11 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     # A progress bar repaints its line: what stands there in the end is what counts.
     lines = [line.rpartition("\r")[2] for line in terminal_output("voxgate", "demo").splitlines()]
-    end = next(i for i, line in enumerate(lines) if "simple" in line and "demo.flac" in line)
+    end = next(i for i, line in enumerate(lines) if line.startswith("to keep the server"))
     console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
     console.print(Text("$ voxgate demo"))
     for line in lines[:end]:
-        console.print(Text.from_ansi(line))
+        console.print(Text.from_ansi(line.replace("\x1b[K", "")))
     # rich names fonts that a browser would have to fetch; the reader's own will do.
     svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="voxgate demo"), flags=re.DOTALL)
     (IMAGES / "demo.svg").write_text(svg.replace("Fira Code", "monospace"))

@@ -208,6 +208,8 @@ def main() -> int:
     version = found.group(1) if found else "unknown"
     if version != ESPEAK_NG_VERSION:
         print(f"espeak-ng {version}: the bundled files were made by {ESPEAK_NG_VERSION}", file=sys.stderr)
+    place = args.output / "truth.json"
+    before = json.loads(place.read_text())["files"] if place.exists() else {}
     files: dict[str, Any] = {}
     total_bytes = 0
     for recording in RECORDINGS:
@@ -222,7 +224,9 @@ def main() -> int:
         total_bytes += path.stat().st_size
         print(f"{path.name:16} {path.stat().st_size / 1024:6.0f} KiB  {recording.duration_s:5.1f} s")
     document = {"made_by": f"espeak-ng {version}, tools/make_speech.py", "files": files}
-    (args.output / "truth.json").write_text(json.dumps(document, indent=1) + "\n")
+    made = {recording.name for recording in RECORDINGS}
+    files |= {name: entry for name, entry in before.items() if name not in made}  # those of other tools
+    place.write_text(json.dumps(document, indent=1) + "\n")
     print(f"{'together':16} {total_bytes / 1024:6.0f} KiB")
     return 0
 

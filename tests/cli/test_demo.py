@@ -18,6 +18,8 @@ from helpers.demo_server import demo_server
 from voxgate.cli import demo
 from voxgate.cli.interrupts import Interrupts
 from voxgate.cli.server_process import ServerFailed
+from voxgate.models import moonshine
+from voxgate.models.default import Choice
 
 TESTS = Path(__file__).parent.parent
 
@@ -87,7 +89,7 @@ sys.exit(args.run(args))
 def demo_process(*arguments: str) -> subprocess.Popen[str]:
     program = PROGRAM.format(tests=str(TESTS), command=demo_server())
     return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
+        [sys.executable, "-c", program, "--model", "features", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -143,22 +145,71 @@ def test_signals_stop_the_server_too(number: signal.Signals, code: int) -> None:
         assert "Traceback" not in process.stderr.read()
 
 
-def test_the_real_server() -> None:
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ("--model", "features"),
+            ("active", "inactive", "interim", "final", "segment", "4 of 4 utterances detected", "results cover all"),
+        ),
+        pytest.param(
+            (),
+            (
+                "model moonshine, because no model was named and the extra 'moonshine' is installed\n",
+                "  He might even have been made amiable himself.\n",
+                "  said: he might even have been made amiable himself.\n",
+                "✓ 5 of 5 utterances detected",
+                "✓ word error rate ",
+            ),
+            marks=pytest.mark.skipif(moonshine.missing() is not None, reason="moonshine is optional"),
+        ),
+    ],
+)
+def test_the_real_server(options: Sequence[str], words: Sequence[str]) -> None:
     """The whole thing, as `make demo` runs it but faster."""
-    command = [sys.executable, "-m", "voxgate", "demo", "--fast"]
+    command = [sys.executable, "-m", "voxgate", "demo", "--fast", *options]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("VOXGATE_")}
+    environment["PYTHONIOENCODING"] = "utf-8"
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    for word in (
-        "active",
-        "inactive",
-        "interim",
-        "final",
-        "segment",
-        "4 of 4 utterances detected",
-        "results cover all",
-    ):
+    for word in words:
         assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "file", "with_captions"),
+    [
+        (("--model", "features"), {}, "demo", False),
+        (("--model", "moonshine"), {}, "reading", True),
+        (("--model", "moonshine:weights", "--file", "noisy"), {}, "noisy", True),
+        (("--set", "model.name=dummy"), {}, "demo", False),
+        (("--set", "nonsense"), {}, "reading", True),  # the server will refuse it
+        ((), {"VOXGATE_MODEL": "pitch"}, "demo", False),
+        ((), {}, "reading", True),
+    ],
+)
+def test_moonshine_is_shown_human_speech(
+    arguments: Sequence[str],
+    environment: dict[str, str],
+    file: str,
+    with_captions: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen: list[argparse.Namespace] = []
+
+    async def run_demo(args: argparse.Namespace, *others: object) -> int:
+        seen.append(args)
+        return 0
+
+    monkeypatch.setattr(demo, "run_demo", run_demo)
+    monkeypatch.setattr(demo, "choose", lambda: Choice("moonshine", "of a test"))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert demo.run(parse(*arguments)) == 0
+    assert [(args.file, args.with_captions) for args in seen] == [(file, with_captions)]
+    chosen = not environment and not {"--model", "model.name=dummy"} & set(arguments)
+    assert capsys.readouterr().out == ("model moonshine, because of a test\n" if chosen else "")
 
 
 def test_the_server_gets_the_model_and_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

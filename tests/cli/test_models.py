@@ -15,7 +15,7 @@ from voxgate import recordings
 from voxgate.cli import main
 from voxgate.cli.models import listed
 
-NAMES = ["dummy", "faster-whisper:SIZE", "features", "onnx:PATH", "pitch", "pocketsphinx"]
+NAMES = ["dummy", "faster-whisper:SIZE", "features", "moonshine", "onnx:PATH", "pitch", "pocketsphinx"]
 
 QUICK = ("--set", "model.delay=0.001", "--set", "model.constant_factor=0", "--set", "model.jitter=0")
 DUMMY = ("check", "dummy", *QUICK, "--set", "model.panic_rate=0", "--seconds", "0")
@@ -115,7 +115,7 @@ def test_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     lines = _table([listed("dummy", "voxgate.models.dummy:Dummy")], 80)
     assert max(map(len, lines)) <= 80
-    assert "The fake model of the series" in " ".join(lines)
+    assert "A fake model with knobs" in " ".join(lines)
 
 
 # --- the check ---

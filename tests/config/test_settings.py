@@ -49,7 +49,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "interim_interval_ms": 500,
     }
     assert (config.vad.detector, config.vad.weights) == ("silero", None)
-    assert config.model == ModelSettings(name="features", options={})
+    assert config.model == ModelSettings(name="auto", options={})
 
 
 def test_settings_are_frozen() -> None:

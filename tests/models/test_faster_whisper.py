@@ -36,11 +36,16 @@ class Library(ModuleType):
         self.called: list[dict[str, Any]] = []
         self.segments: list[SimpleNamespace] = [segment(" Hello,"), segment(" world.")]
         self.n_read = 0
+        self.languages = ["en", "de"]
         library = self
 
         class WhisperModel:
             def __init__(self, model_size_or_path: str, **options: Any) -> None:
                 library.loaded.append((model_size_or_path, options))
+
+            @property
+            def supported_languages(self) -> list[str]:
+                return library.languages
 
             def transcribe(self, audio: Any, **options: Any) -> tuple[Iterator[SimpleNamespace], SimpleNamespace]:
                 assert audio.dtype == np.float32
@@ -130,6 +135,40 @@ def test_words_have_times(library: Library) -> None:
     assert type(answer["words"][0]["probability"]) is float
 
 
+def test_parts_of_a_word_are_one_word(library: Library) -> None:
+    """As the real library answers: what follows a hyphen comes without a space before it."""
+    library.segments = [
+        segment(
+            " is ill-disposed,",
+            (4.0, 4.2, " is", 0.9),
+            (4.2, 4.4, " ill", 0.95),
+            (4.4, 4.92, "-disposed,", 0.8908),
+        ),
+        segment(" no", (5.0, 5.2, " no", 0.5)),
+    ]
+    assert FasterWhisper("tiny", words=True).infer(SECOND)["words"] == [
+        {"word": "is", "start": 4.0, "end": 4.2, "probability": 0.9},
+        {"word": "ill-disposed,", "start": 4.2, "end": 4.92, "probability": 0.8908},
+        {"word": "no", "start": 5.0, "end": 5.2, "probability": 0.5},
+    ]
+
+
+def test_the_first_part_of_all_needs_no_space(library: Library) -> None:
+    library.segments = [segment("No", (0.0, 0.2, "No", 0.5), (0.2, 0.3, "!", 0.25))]
+    words = FasterWhisper("tiny", words=True).infer(SECOND)["words"]
+    assert words == [{"word": "No!", "start": 0.0, "end": 0.3, "probability": 0.25}]
+
+
+def test_a_language_that_the_weights_do_not_know_is_refused_when_they_are_loaded(library: Library) -> None:
+    """The real library goes on in English, with a warning at each call."""
+    library.languages = ["en"]
+    model = FasterWhisper("tiny.en", language="de")
+    with pytest.raises(ValueError, match=r"language: tiny\.en knows en, not 'de'"):
+        model.warm_up()
+    FasterWhisper("tiny.en", language="en").warm_up()
+    FasterWhisper("tiny.en").warm_up()
+
+
 def test_nothing_heard(library: Library) -> None:
     library.segments = []
     assert FasterWhisper("tiny").infer(SECOND)["text"] == ""
@@ -210,7 +249,7 @@ def test_the_size_is_required(library: Library) -> None:
     [
         ({"task": "sing"}, "task must be one of transcribe, translate, not 'sing'"),
         ({"beam_size": 0}, "beam_size must be an integer of at least 1, not 0"),
-        ({"workers": True}, "workers must be an integer of at least 1, not True"),
+        ({"workers": True}, "the option 'workers' must be an integer, got true"),
         ({"cpu_threads": -1}, "cpu_threads must be an integer of at least 0, not -1"),
     ],
 )
@@ -218,6 +257,11 @@ def test_options_out_of_range(library: Library, options: dict[str, Any], message
     with pytest.raises(ModelLoadError) as caught:
         load_model("faster-whisper:tiny", options)
     assert message in str(caught.value)
+
+
+def test_a_truth_value_is_no_number_of_workers(library: Library) -> None:
+    with pytest.raises(ValueError, match=r"^workers must be an integer of at least 1, not True$"):
+        FasterWhisper("tiny", workers=True)
 
 
 def test_close_lets_the_weights_go(library: Library) -> None:
@@ -237,6 +281,7 @@ def test_the_installed_library_takes_what_we_give_it() -> None:
     inspect.signature(library.WhisperModel.transcribe).bind(None, SECOND, **model._calling)
     from faster_whisper.transcribe import Segment, TranscriptionInfo, Word
 
+    assert isinstance(library.WhisperModel.supported_languages, property)
     assert {"text", "words"} <= set(Segment.__annotations__)
     assert {"word", "start", "end", "probability"} <= set(Word.__annotations__)
     assert {"language", "language_probability"} <= set(TranscriptionInfo.__annotations__)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
+import tarfile
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -16,17 +18,18 @@ import soundfile
 from voxgate import recordings
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_speech.py"
-NAMES = ("demo", "stereo", "noisy", "telephone")
+MADE = ("demo", "stereo", "noisy", "telephone")
+NAMES = (*MADE, "reading")
 
 
-def load_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_speech", TOOL)
+def load_tool(path: Path = TOOL) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     import sys
 
-    sys.modules["make_speech"] = module
+    sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
 
@@ -40,24 +43,25 @@ def test_names() -> None:
 
 
 def test_unknown_names_are_told_with_the_known_ones() -> None:
-    for function in (recordings.path, recordings.truth):
-        with pytest.raises(KeyError, match=r"no bundled speech 'opera'.*demo, stereo"):
+    for function in (recordings.path, recordings.truth, recordings.tolerance_s):
+        with pytest.raises(KeyError, match=r"no bundled recording 'opera'.*demo, stereo"):
             function("opera")
 
 
 @pytest.mark.parametrize(
     ("name", "rate", "channels"),
-    [("demo", 16_000, 1), ("stereo", 44_100, 2), ("noisy", 16_000, 1), ("telephone", 8000, 1)],
+    [("demo", 16_000, 1), ("stereo", 44_100, 2), ("noisy", 16_000, 1), ("telephone", 8000, 1), ("reading", 16_000, 1)],
 )
 def test_files_are_as_described(name: str, rate: int, channels: int) -> None:
     info = soundfile.info(recordings.path(name))
     assert (info.samplerate, info.channels, info.subtype, info.format) == (rate, channels, "PCM_16", "FLAC")
     assert len(recordings.truth(name)) == channels
-    assert 5 < info.duration < 13
+    assert 5 < info.duration < (31 if name == "reading" else 13)
 
 
 def test_all_together_are_small() -> None:
-    assert sum(recordings.path(name).stat().st_size for name in NAMES) < 1_200_000
+    assert sum(recordings.path(name).stat().st_size for name in MADE) < 1_200_000
+    assert recordings.path("reading").stat().st_size < 500_000
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,6 +142,36 @@ def test_the_tool_makes_exactly_the_bundled_files() -> None:
         assert [[recordings.Utterance(**line) for line in channel] for channel in truth] == [
             list(channel) for channel in recordings.truth(recording.name)
         ]
+
+
+def test_the_reading_is_human_speech_with_its_origin_and_more_tolerance() -> None:
+    entry = json.loads((recordings.path("reading").parent / "truth.json").read_text())["files"]["reading"]
+    assert "LibriVox" in entry["origin"]
+    assert "public domain" in entry["origin"]
+    assert (recordings.tolerance_s("reading"), recordings.tolerance_s("demo")) == (0.15, 0.1)
+    said = recordings.truth("reading")[0]
+    assert len(said) == 5
+    assert "more amiable woman" in said[3].text  # where the words of the source have "more a amiable"
+
+
+def test_the_reading_sounds_where_its_alignment_says() -> None:
+    samples, rate = soundfile.read(recordings.path("reading"))
+    spoken = np.zeros(len(samples), dtype=bool)
+    for said in recordings.truth("reading")[0]:
+        spoken[round(said.start_s * rate) : round(said.end_s * rate)] = True
+    assert level_db(samples[spoken]) > level_db(samples[~spoken]) + 20
+
+
+def test_a_changed_clip_is_refused(tmp_path: Path) -> None:
+    tool = load_tool(TOOL.parent / "make_reading.py")
+    place = tmp_path / "pocketsphinx.tar.gz"
+    with tarfile.open(place, "w:gz") as archive:
+        for clip in tool.CLIPS:
+            for kind in ("wav", "json"):
+                info = tarfile.TarInfo(f"pocketsphinx-0/{tool.STEM}-{clip.number}.{kind}")
+                archive.addfile(info)
+    with tarfile.open(place) as archive, pytest.raises(ValueError, match="clip 0870 is not the one that is bundled"):
+        tool.make(archive)
 
 
 def test_audible_range_finds_onset_and_offset() -> None:

@@ -22,6 +22,8 @@ from voxgate.inference.engine.base import Job
 from voxgate.inference.engine.processes import ProcessEngine
 from voxgate.inference.engine.threads import ThreadEngine
 from voxgate.inference.scheduler import Scheduler
+from voxgate.models.default import Choice
+from voxgate.service import service
 from voxgate.service.service import Service
 
 SETTINGS = {"inference.processes": 1, "inference.restart_backoff_s": 0.01, "simple.min_chunk_ms": 0}
@@ -41,6 +43,23 @@ def served(config: Config) -> Service:
 def test_threads_unless_something_speaks_against_them() -> None:
     assert isinstance(served(settings("Puppet")).engine, ThreadEngine)
     assert isinstance(served(settings("count")).engine, ThreadEngine)
+
+
+@pytest.mark.parametrize("isolation", ["threads", "process"])
+def test_without_a_named_model_one_is_chosen_and_the_log_says_why(
+    isolation: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service, "choose", lambda: Choice("dummy", "a test wants it"))
+    config = load_config(environ={}, overrides={"vad.detector": "energy", "inference.isolation": isolation, **SETTINGS})
+    assert config.model.name == "auto"
+    with caplog.at_level(logging.INFO, "voxgate.service"):
+        made = served(config)
+    assert (made.model.name, made.config.model.name) == ("dummy", "dummy")
+    assert "serving model 'dummy', because a test wants it" in caplog.messages
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "voxgate.service"):
+        served(settings("dummy"))
+    assert not [line for line in caplog.messages if "because" in line]
 
 
 def test_worker_processes_when_the_settings_say_so(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import TextIO
 from msgspec import UNSET
 
 from voxgate import client
-from voxgate.cli.comparison import Comparison, Detected, collect_detected, compare
+from voxgate.cli.captions import Captions, print_word_errors
+from voxgate.cli.comparison import TOLERANCE_S, Comparison, Detected, collect_detected, compare
 from voxgate.cli.display import PrettyRenderer, Style
 from voxgate.cli.show import explain
 from voxgate.client import ClientError, Options, RejectedError, Stream, VadOptions
@@ -39,9 +40,17 @@ class Demo:
     """Relative to real time; 0 sends without pauses."""
     style: Style
     out: TextIO
+    tolerance_s: float = TOLERANCE_S
+    """The largest accepted difference between the detected times and `truth`."""
+    with_captions: bool = False
+    """Show the words of each final on the segmented route, and no events."""
+    word_error_limit: float | None = None
+    """The highest accepted word error rate on the segmented route; None accepts any."""
 
     async def run(self, route: str) -> bool:
-        """Whether every result arrived, none was an error, and the detected utterances agree with the truth."""
+        """Whether every result arrived, none was an error, the detected utterances agree with the truth, and the word
+        error rate is within its limit.
+        """
         return await (self._run_segmented() if route == "segmented" else self._run_continuous(route))
 
     async def _run_segmented(self) -> bool:
@@ -56,12 +65,17 @@ class Demo:
             ),
         )
         self._print(f"\n{self._title('segmented', stream, self.speed)} (vad: prefix_padding_ms 0)")
-        events, is_good = await self._show(stream, PrettyRenderer(self.style, stream.format.channels))
+        channels = stream.format.channels
+        renderer: Captions | PrettyRenderer = PrettyRenderer(self.style, channels)
+        if self.with_captions:
+            renderer = Captions(self.style, self.out, self.truth, channels)
+        events, is_good = await self._show(stream, renderer)
         if self.truth is None:
             return is_good
-        comparison = compare(collect_detected(events), self.truth)
+        comparison = compare(collect_detected(events), self.truth, self.tolerance_s)
         self._print_comparison(comparison, self.truth)
-        return is_good and comparison.agrees
+        is_understood = print_word_errors(events, self.truth, self.word_error_limit, self.style, self.out)
+        return is_good and comparison.agrees and is_understood
 
     async def _run_continuous(self, route: str) -> bool:
         """A route whose results cover all audio, speech or not."""
@@ -81,7 +95,9 @@ class Demo:
             self._print(f"  {self.style.tick(True)} {text}")
         return is_good
 
-    async def _show(self, stream: Stream, renderer: PrettyRenderer | _OnePerSecond) -> tuple[list[Event], bool]:
+    async def _show(
+        self, stream: Stream, renderer: Captions | PrettyRenderer | _OnePerSecond
+    ) -> tuple[list[Event], bool]:
         """Prints the events as they arrive; the events, and whether every result arrived and none was an error."""
         events: list[Event] = []
         is_good = True

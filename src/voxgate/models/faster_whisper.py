@@ -113,16 +113,7 @@ class FasterWhisper(Model):
         segments, info = self._loaded().transcribe(audio, **self._calling)
         segments = list(segments)  # The iterator does the work.
         text = "".join(segment.text for segment in segments).strip()
-        words = [
-            {
-                "word": word.word.strip(),
-                "start": round(float(word.start), 3),
-                "end": round(float(word.end), 3),
-                "probability": round(float(word.probability), 4),
-            }
-            for segment in segments
-            for word in segment.words or ()
-        ]
+        words = _joined([part for segment in segments for part in segment.words or ()])
         return self._answer(text, info.language, round(float(info.language_probability), 4), words)
 
     def close(self) -> None:
@@ -140,8 +131,33 @@ class FasterWhisper(Model):
         """The library's model, made by the first call. Any thread may use it."""
         with self._lock:
             if self._whisper is None:
-                self._whisper = self._package.WhisperModel(self._size, **self._loading)
+                whisper = self._package.WhisperModel(self._size, **self._loading)
+                self._check_language(whisper.supported_languages)
+                self._whisper = whisper
             return self._whisper
+
+    def _check_language(self, languages: Sequence[str]) -> None:
+        """The library itself answers in English when an English-only model is asked for another language."""
+        language = self._calling["language"]
+        if language is not None and language not in languages:
+            raise ValueError(f"language: {self._size} knows {', '.join(languages)}, not {language!r}")
+
+
+def _joined(parts: Sequence[Any]) -> list[dict[str, Any]]:
+    """The words of the answer. The library cuts words at hyphens and marks (``" ill"``, ``"-disposed."``); a part that
+    does not begin with a space belongs to the word before it, which is then as probable as the least of its parts.
+    """
+    words: list[dict[str, Any]] = []
+    for part in parts:
+        end, probability = round(float(part.end), 3), round(float(part.probability), 4)
+        if words and not part.word.startswith(" "):
+            before = words[-1]
+            before["word"] += part.word.rstrip()
+            before["end"], before["probability"] = end, min(before["probability"], probability)
+        else:
+            start = round(float(part.start), 3)
+            words.append({"word": part.word.strip(), "start": start, "end": end, "probability": probability})
+    return words
 
 
 def _known(size: str, names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from voxgate.errors import ConfigError, ModelLoadError, text_of
 from voxgate.models.base import Model
+from voxgate.models.default import AUTO, choose
 from voxgate.models.function import FunctionModel
 from voxgate.models.options import convert
 from voxgate.protocol.formats import MAX_RATE, MIN_RATE
@@ -25,6 +26,7 @@ _BUILT_IN = {
     "dummy": "voxgate.models.dummy:Dummy",
     "faster-whisper": "voxgate.models.faster_whisper:FasterWhisper",
     "features": "voxgate.models.features:Features",
+    "moonshine": "voxgate.models.moonshine:Moonshine",
     "onnx": "voxgate.models.onnx:Onnx",
     "pitch": "voxgate.models.pitch:Pitch",
     "pocketsphinx": "voxgate.models.pocketsphinx:PocketSphinx",
@@ -49,6 +51,7 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
     `spec` is one of
 
     - a name: ``"features"``, or that of an entry point in the group ``voxgate.models``,
+    - ``"auto"``: ``"moonshine"`` where its extra is installed, else ``"features"``,
     - ``"name:ARG"``: the same, with ARG as the first argument of its constructor, as in ``"onnx:speech.onnx"``,
     - ``"pkg.module:attribute"``: anything importable; the current directory is searched first. The attribute (dots
       reach into classes) is a :class:`voxgate.Model` subclass or instance, a function ``f(audio) -> dict``, or a
@@ -76,6 +79,8 @@ def find_model(spec: str) -> Any:
 
 def _place(spec: str) -> tuple[str, tuple[str, ...]]:
     """The ``module:attribute`` of `spec`, and the arguments after its colon."""
+    if spec == AUTO:
+        spec = choose().name
     name, colon, argument = spec.partition(":")
     known = available_models()
     if name in known:

@@ -1,6 +1,8 @@
 """The bundled recordings: small, with known utterances, for demos and tests.
 
-Made by ``tools/make_speech.py`` with espeak-ng. `truth` has the times of each utterance, measured from its clean
+``reading`` is a human voice: five sentences read for LibriVox, which are in the public domain, collected by
+``tools/make_reading.py``; `truth` comes from an alignment of their words. All others are made by
+``tools/make_speech.py`` with espeak-ng; there `truth` has the times of each utterance, measured from its clean
 signal before mixing: within 40 dB of the utterance's loudest 5 ms.
 """
 
@@ -11,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Utterance", "names", "path", "truth"]
+__all__ = ["Utterance", "names", "path", "tolerance_s", "truth"]
 
 _DIRECTORY = Path(__file__).parent
 
@@ -40,7 +42,7 @@ def _known(name: str) -> Any:
 
 
 def names() -> tuple[str, ...]:
-    """The names of the recordings; `demo` is the simplest."""
+    """The names of the recordings; `demo` is the simplest, `reading` is a human voice."""
     return tuple(_files())
 
 
@@ -53,3 +55,10 @@ def path(name: str) -> Path:
 def truth(name: str) -> tuple[tuple[Utterance, ...], ...]:
     """The utterances of each channel, sorted by time. Raises KeyError for an unknown name."""
     return tuple(tuple(Utterance(**line) for line in channel) for channel in _known(name)["channels"])
+
+
+def tolerance_s(name: str) -> float:
+    """The largest accepted difference between a detected time and the true one, in seconds: larger where the truth
+    comes from an alignment of recorded words. Raises KeyError for an unknown name.
+    """
+    return float(_known(name).get("tolerance_s", 0.1))

@@ -9,10 +9,13 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from msgspec.structs import replace
+
 from voxgate.config import Config
 from voxgate.inference.engine.factory import EngineSettings, make_engine
 from voxgate.inference.scheduler import Scheduler
 from voxgate.models import Model
+from voxgate.models.default import AUTO, choose
 from voxgate.observe.metrics import Metrics, Tally
 from voxgate.observe.tracing import Tracing
 from voxgate.runtime.tasks import run_in_thread
@@ -80,6 +83,7 @@ class Service:
         self.admission = Admission(config.limits, config.auth, self)
         self.detector = load_detector(config.vad.detector, config.vad.weights)
         if model is None:
+            self.config = config = _with_chosen_model(config)
             logger.info("loading model %r ...", config.model.name)
         self.engine = make_engine(_engine_settings(config), model)
         self.model = self.engine.model
@@ -215,6 +219,15 @@ async def _freeze_what_stays() -> None:
     asyncio.get_running_loop().call_soon(gc.collect)
     await asyncio.sleep(0)
     gc.freeze()
+
+
+def _with_chosen_model(config: Config) -> Config:
+    """The settings with the name of a model in place of `auto`."""
+    if config.model.name != AUTO:
+        return config
+    choice = choose()
+    logger.info("serving model %r, because %s", choice.name, choice.reason)
+    return replace(config, model=replace(config.model, name=choice.name))
 
 
 def _engine_settings(config: Config) -> EngineSettings:

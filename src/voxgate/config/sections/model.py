@@ -21,7 +21,10 @@ class ModelSettings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             min_length=1,
-            description="A built-in or installed name, `name:ARGUMENT`, or `pkg.module:attr` of a model or function.",
+            description=(
+                "A built-in or installed name, `name:ARGUMENT`, or `pkg.module:attr` of a model or function. `auto`:"
+                " `moonshine` where its extra is installed, else `features`; the log says which and why."
+            ),
         ),
-    ] = "features"
+    ] = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
