@@ -136,7 +136,7 @@ TARGET =
 fuzz: $(VENV)/.ready $(VENV)/.extra-fuzz ## atheris on every parser and every native entry; SECONDS=60 each, TARGET=pcm
 	@cd $(ROOT) && $(BIN)/python tools/fuzzing.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) -- $(ARGS)
 
-clients: $(VENV)/.ready ## websocket clients of others, for tests/serving/test_real_clients.py: aiohttp, websocket-client, picows, Node's ws
+clients: $(VENV)/.ready ## websocket clients of others, for tests/server/test_real_clients.py: aiohttp, websocket-client, picows, Node's ws
 	@mkdir -p $(ROOT)/build/clients && $(BIN)/python -m venv $(ROOT)/build/clients/venv
 	@$(ROOT)/build/clients/venv/bin/pip install --quiet aiohttp websocket-client picows
 	@if command -v npm > /dev/null; then npm install --prefix $(ROOT)/build/clients --silent ws; else echo "no npm: without Node's ws"; fi
