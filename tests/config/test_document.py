@@ -18,7 +18,6 @@ from voxgate.config.catalogue import SECTIONS
 from voxgate.errors import ConfigError
 
 
-
 @pytest.fixture(autouse=True)
 def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)

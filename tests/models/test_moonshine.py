@@ -18,7 +18,7 @@ from voxgate.audio import read_audio
 from voxgate.errors import ModelLoadError
 from voxgate.models import moonshine
 from voxgate.models.base import Batch, Samples
-from voxgate.models.loader import find_model, load_model
+from voxgate.models.loader import load_model
 from voxgate.models.moonshine import Moonshine, parse_tokens, pieces, why_no_wheel
 from voxgate.protocol.events import Segment
 from voxgate.protocol.json_codec import encode_event
