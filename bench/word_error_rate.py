@@ -28,8 +28,8 @@ from voxgate import recordings
 from voxgate.audio import read_audio
 from voxgate.client import stream
 from voxgate.config import load_config
-from voxgate.protocol.events import Error, Segment
 from voxgate.models import Model, load_model
+from voxgate.protocol.events import Error, Segment
 from voxgate.recordings.word_errors import WordErrors, count_word_errors
 
 RECORDING = "reading"
