@@ -25,7 +25,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test coverage compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
+.PHONY: help setup demo serve test compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -66,12 +66,13 @@ $(VENV)/.extra-%: $(VENV)/.packages
 	@$(BIN)/python -m pip install --quiet -r $(VENV)/requirements-$*.txt
 	@touch $@
 
-test: $(VENV)/.ready $(VENV)/.extra-moonshine ## all tests
-	@cd $(ROOT) && $(BIN)/python -m pytest $(ARGS)
-
-coverage: $(VENV)/.ready ## all tests, and which lines of the Python code they run; below the floor of pyproject.toml is an error
+test: $(VENV)/.ready $(VENV)/.extra-moonshine ## all tests; COVERAGE=1: and which lines of the Python code they run; fewer than the floor in pyproject.toml fail
+ifdef COVERAGE
 	@cd $(ROOT) && rm -rf build/coverage && $(BIN)/python -m coverage run -m pytest $(ARGS)
 	@cd $(ROOT) && $(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report --skip-covered
+else
+	@cd $(ROOT) && $(BIN)/python -m pytest $(ARGS)
+endif
 
 compat-versions: $(VENV)/.ready ## the server and client tests with the oldest and the newest uvicorn, websockets, starlette, msgspec; SMOKE=1
 	@cd $(ROOT) && $(BIN)/python tools/compat.py $(if $(SMOKE),--smoke) -- $(ARGS)

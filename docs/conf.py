@@ -32,7 +32,7 @@ autodoc_type_aliases = {
 }
 # What is not ours is described elsewhere, and what is not public nowhere.
 nitpick_ignore_regex = [
-    ("py:class", r"(collections|msgspec|numpy|opentelemetry|os|pathlib|ssl|types|websockets)\..+"),
+    ("py:class", r"(collections|dataclasses|msgspec|numpy|opentelemetry|os|pathlib|ssl|types|websockets)\..+"),
     ("py:class", r"voxgate\.(_native|load)\..+|voxgate\.config\.settings\..+Settings"),
     ("py:class", r"Buffer|array"),  # of typing_extensions, and of the module of that name
 ]

@@ -115,7 +115,7 @@ def test_arrows(path):
 
 # Who may import the JSON of the native wire. Besides the rooms below, `inference/engine/trial.py` uses its check of a
 # model's output.
-JSON_ROOMS = {"endpoints", "client", "load", "cli", "manual", "server", "protocol"}
+JSON_ROOMS = {"endpoints", "client", "load", "cli", "server", "protocol"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))

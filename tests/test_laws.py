@@ -414,7 +414,7 @@ def test_a_final_for_which_the_server_has_no_room_comes_again():
 
 def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
     """A long message is looked at as it comes, but its events wait for the end of the turn. An answer in between finds
-    an interim that was put off, of a segment whose audio is gone.
+    an interim that was put off, of a segment whose audio is gone: the events are handled before it.
     """
     scheduler, turns, events = InstantScheduler(), Turns(), []
     config = load_config(environ={}, overrides={"vad.prefix_padding_ms": 0})
@@ -440,7 +440,7 @@ def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
         runner.feed(data[fed_bytes : fed_bytes + 3200])
         fed_bytes += 3200
         turns.end()
-    scheduler.jobs[0].taken_s = 1.0  # it runs
+    scheduler.running.add(scheduler.jobs[0])
     while not runner._newer[0]:
         runner.feed(data[fed_bytes : fed_bytes + 3200])
         fed_bytes += 3200
@@ -448,8 +448,10 @@ def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
     runner.feed(data[fed_bytes:])  # the end of the segment, and more
     assert service.tally.interims_superseded == 0
     scheduler.answer()
-    assert service.tally.interims_superseded == 1
-    assert scheduler.jobs == []
+    # The one that was put off, and the two that came due before the segment ended.
+    assert service.tally.interims_superseded == 3
+    # The final of that segment, and the interim of the next one.
+    assert [job.final for job in scheduler.jobs] == [True, False]
     turns.end()
     runner.finish()
     while scheduler.jobs:
@@ -457,6 +459,7 @@ def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
     assert runner.pending == 0
     finals = [event for event in events if isinstance(event, Segment) and event.is_final]
     assert len(finals) == sum(isinstance(event, Active) for event in events) > 1
+    assert not any(isinstance(event, Error) for event in events)
 
 
 # Many streams at once, on a real server

@@ -294,7 +294,8 @@ def test_a_server_that_speaks_tls(wav: str, capsys: pytest.CaptureFixture[str]) 
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with serving_in_thread(answering((0.2, 0.6)), ssl=context) as addr:
         assert run(addr, "-n", "1", "-i", wav, *AUDIO) == 1
-    assert "closed without an answer to the upgrade (an address with TLS begins with wss://)" in capsys.readouterr().err
+    said = "closed without an answer to the upgrade (the address of a server with TLS begins with wss://)"
+    assert said in capsys.readouterr().err
 
 
 def usage() -> Iterator[tuple[tuple[str, ...], str]]:

@@ -259,6 +259,11 @@ def test_options_out_of_range(library: Library, options: dict[str, Any], message
     assert message in str(caught.value)
 
 
+def test_a_truth_value_is_no_number_of_workers(library: Library) -> None:
+    with pytest.raises(ValueError, match=r"^workers must be an integer of at least 1, not True$"):
+        FasterWhisper("tiny", workers=True)
+
+
 def test_close_lets_the_weights_go(library: Library) -> None:
     model = FasterWhisper("tiny")
     model.warm_up()

@@ -169,7 +169,8 @@ def test_settings_reach_the_decoder() -> None:
     ("options", "message"),
     [
         ({"lm": "nowhere.lm"}, "lm: expected an existing path, but there is nothing at 'nowhere.lm'"),
-        ({"hmm": 3}, "hmm must be a path, not 3"),
+        ({"hmm": 3}, "hmm: expected an existing path, but there is nothing at '3'"),
+        ({"hmm": [3]}, "the option 'hmm' must be a string, got [3]"),
         ({"lm": __file__, "jsgf": __file__}, "expected lm or jsgf, not both"),
         ({"settings": {"samprate": 8000}}, "settings.samprate: expected settings other than hmm, lm, dict, jsgf"),
     ],
@@ -178,6 +179,11 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelLoadError) as caught:
         load_model("pocketsphinx", options)
     assert str(caught.value).startswith("model 'pocketsphinx': " + message)
+
+
+def test_a_number_is_no_path() -> None:
+    with pytest.raises(ValueError, match=r"^hmm must be a path, not 3$"):
+        PocketSphinx(hmm=3)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class StreamDecoder:
 
     ``resampler``: ``"polyphase"`` (to 16 kHz it delays by 1.5 ms, from 8 kHz by 2.9 ms) or ``"soxr"`` with one of its
     quality levels ``soxr_quality`` (QQ, LQ, MQ, HQ, VHQ; HQ delays by 38 ms from 48 kHz, by 117 ms from 8 kHz). Equal
-    rates need no resampler. ``format`` must have passed :func:`voxgate.protocol.formats.check_format`.
+    rates need no resampler. ``format`` must have passed `voxgate.protocol.check_format`.
     Raises ValueError for an option out of range.
     Threads: one caller at a time.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import typing
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -14,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from voxgate import __version__
-from voxgate.config import VadSettings
+from voxgate.config import SETTINGS
 from voxgate.protocol.machine import ROUTES
 from voxgate.protocol.requests import VadOptions
 from voxgate.service.entry import Entry
@@ -121,18 +120,16 @@ def describe(service: Service, routes: Mapping[str, str | None]) -> dict[str, An
 
 def _vad_options(service: Service) -> dict[str, dict[str, Any]]:
     """The options a client may tune: the names from the wire, the ranges and texts from the settings."""
-    hints = typing.get_type_hints(VadSettings, include_extras=True)
-    types = typing.get_type_hints(VadOptions)
     options = {}
     for name in VadOptions.__struct_fields__:
-        _, about = typing.get_args(hints[name])
+        setting = SETTINGS[f"vad.{name}"]
         options[name] = {
             "default": getattr(service.config.vad, name),
-            "min": about.minimum,
-            "max": about.maximum,
+            "min": setting.minimum,
+            "max": setting.maximum,
             "unit": {"ms": "ms", "s": "s"}.get(name.rpartition("_")[2], ""),
-            "type": "number" if float in typing.get_args(types[name]) else "int",
-            "about": about.text.replace("`", ""),
+            "type": "number" if setting.kind is float else "int",
+            "about": setting.description.replace("`", ""),
         }
     # The one rule between two of them; see vad.VadConfig.check.
     options["negative_threshold"]["at_most"] = "threshold"

@@ -59,7 +59,7 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
       a required positional argument that no option fills is a function of the audio.
 
     `options` are keyword arguments of the constructor or factory, or of every call of a function; each is converted to
-    the type of its annotation (see :mod:`.options`).
+    the type of its annotation (see `voxgate.models.options`).
 
     Raises :class:`voxgate.errors.ModelLoadError` with the expected and the actual value, and a remedy.
     """

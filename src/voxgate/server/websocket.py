@@ -14,8 +14,9 @@ Clients are strangers, so everything has a bound:
 Until the application has accepted the client, the bytes behind its request are kept and not looked at.
 
 Live audio does not wake Python: a binary message goes from the read buffer straight to the listener (`LiveAudio`) that
-the application has set with the extension `SHORTCUT` of its scope (see app.WebSocket). A message is offered only when
-the application has received everything in front of it. Without a listener, messages come by `receive`, as ASGI says.
+the application has set with the extension `SHORTCUT` of its scope (see `endpoints.websocket`). A message is offered
+only when the application has received everything in front of it. Without a listener, messages come by `receive`, as
+ASGI says.
 """
 
 from __future__ import annotations

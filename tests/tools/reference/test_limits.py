@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 SOURCE = "".join(
     path.read_text(encoding="utf-8")
     for path in (ROOT / "src" / "voxgate").rglob("*.py")
-    if path.parent.name not in ("manual", "client", "cli", "load")
+    if path.parent.name not in ("client", "cli", "load")
 )
 PAGE = limits()
 ROWS = {limit.keys[0]: limit for group in LIMITS.values() for limit in group}
