@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.scripted_server import Received, answering, serving_in_thread
 from voxgate import client
-from voxgate.client.redaction import public_url
+from voxgate.client.redaction import public_url, without_token
 from voxgate.load import Target
 from voxgate.protocol.formats import AudioFormat
 
@@ -82,3 +82,16 @@ def test_credentials_in_an_address_are_not_shown(addr: str) -> None:
 @given(st.text())
 def test_any_address_can_be_shown(text: str) -> None:
     assert "s3cret" not in public_url(f"ws://eve:s3cret@{text.replace('s3cret', '')}")
+
+
+@pytest.mark.parametrize(
+    ("token", "text", "shown"),
+    [
+        ("x", "expected a good token, not x", "expected a good token, not ***"),
+        ("good", "a good token; goodness", "a *** token; goodness"),
+        ("s3cret-s3cret", "got(s3cret-s3cret)and_s3cret-s3cretX", "got(***)and_***X"),
+        (None, "expected a token", "expected a token"),
+    ],
+)
+def test_a_short_token_is_hidden_as_a_word_and_a_long_one_everywhere(token: str | None, text: str, shown: str) -> None:
+    assert without_token(text, token) == shown

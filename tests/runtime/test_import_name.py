@@ -86,3 +86,12 @@ def test_a_module_that_fails_is_the_cause(write: Write, source: str, text: str) 
 
 def test_an_exception_that_was_never_raised_has_no_place() -> None:
     assert explained(ValueError("too loud")) == "ValueError: too loud"
+
+
+def test_a_module_that_the_code_imports_is_no_suggestion(write: Write) -> None:
+    write("named_m", "import numpy as np\n\ndef nope_(): ...\n")
+    with pytest.raises(ImportNameError, match="has no attribute 'npe'; did you mean 'nope_'"):
+        import_name("named_m:npe")
+    write("named_n", "import numpy as np\n")
+    with pytest.raises(ImportNameError, match=r"has no attribute 'nope'$"):
+        import_name("named_n:nope")

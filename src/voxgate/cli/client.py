@@ -173,7 +173,10 @@ def run(args: argparse.Namespace) -> int:
             outputs = [args.output] if args.output else []
             picture = stack.enter_context(Output(plot.place_of(args.plot), inputs, outputs)) if args.plot else None
         except (_UsageError, ConfigError, ValueError, OSError, client.SourceError) as error:
-            complain(f"{error}; raw PCM needs --rate HZ" if _is_undecoded_stdin(args, error) else error, sys.stderr)
+            if _is_undecoded_stdin(args, error):
+                complain(f"{str(error).removesuffix('.')}; raw PCM needs --rate HZ", sys.stderr)
+            else:
+                complain(error, sys.stderr)
             return EXIT_USAGE
         microphone = source if isinstance(source, Microphone) else None
         if microphone is not None:

@@ -67,7 +67,7 @@ def _serve(args: argparse.Namespace, early_exit: EarlyExit) -> int:
     overrides: dict[str, Any] = {key: getattr(args, flag) for flag, key in FLAGS.items()}
     for text in args.set:
         key, equals, value = text.partition("=")
-        if not equals:
+        if not (key and equals):
             raise ConfigError(f"--set {text}: expected KEY=VALUE")
         overrides[key] = value
     notices: list[str] = []

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 __all__ = ["HIDDEN", "public_url", "without_token"]
 
 HIDDEN = "***"
+_LONG_CHARACTERS = 8
 
 
 def without_token(text: str, token: str | None) -> str:
     """`text` of a server without the token, which the server may have repeated in it."""
-    return text if token is None else text.replace(token, HIDDEN)
+    if token is None:
+        return text
+    if len(token) >= _LONG_CHARACTERS:
+        return text.replace(token, HIDDEN)
+    # A short token is a part of ordinary words, whose gaps would show which one it is.
+    return re.sub(rf"(?<!\w){re.escape(token)}(?!\w)", HIDDEN, text)
 
 
 def public_url(url: str) -> str:

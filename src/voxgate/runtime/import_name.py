@@ -10,6 +10,7 @@ import sysconfig
 import traceback
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from voxgate.errors import text_of
@@ -49,7 +50,11 @@ def import_name(name: str, search_here: bool = True) -> Any:
         try:
             found = getattr(found, part)
         except AttributeError:
-            names = [name for name in dir(found) if not name.startswith("_")]
+            names = [
+                name
+                for name in dir(found)
+                if not name.startswith("_") and not isinstance(getattr(found, name, None), ModuleType)
+            ]
             close = difflib.get_close_matches(part, names, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             where = getattr(found, "__name__", type(found).__name__)

@@ -13,6 +13,7 @@ import pytest
 from voxgate.config import AuthSettings, ServerSettings, load_config
 from voxgate.errors import ConfigError
 from voxgate.service.access import Gate, Hook, Tokens, Verdict, credentials_of
+from voxgate.service.access.credentials import read_tokens
 
 SECRET = "s3cr3t-t0ken-%"
 
@@ -93,7 +94,6 @@ def gate(**settings) -> Gate:
 
 def test_without_tokens_nobody_is_asked_for_one():
     assert not gate().asks_for_token
-    assert not gate(tokens=" , ,").asks_for_token
 
 
 def test_tokens_from_the_settings_and_a_file(tmp_path):
@@ -320,3 +320,10 @@ def test_static_tokens_do_not_need_the_hook(monkeypatch, tmp_path):
     for name in ("asked_of:none", "no_such_module_here:check", "asked_of", "asked_of:number"):
         with pytest.raises(ConfigError, match=r"auth.hook: "):
             gate(hook=name)
+
+
+@pytest.mark.parametrize("text", [",", " ", " , ,", "\n"])
+def test_a_text_without_any_token_lets_nobody_in_by_mistake(text):
+    """As a template makes it whose secrets are empty: without tokens, everybody would be let in."""
+    with pytest.raises(ConfigError, match=r"auth\.tokens: expected tokens separated by commas, got only commas"):
+        read_tokens(text, None)

@@ -99,9 +99,12 @@ class Tokens:
 
 def read_tokens(text: str, path: str | None) -> list[str]:
     """The tokens of the settings (separated by commas) and of a file (one a line; `#` begins a comment). ConfigError
-    for a file that cannot be read or holds none, and for what is no token; it says where that stands, not what.
+    for a text or a file that holds none, for a file that cannot be read, and for what is no token; it says where that
+    stands, not what.
     """
     items = [item for item in text.split(",") if item.strip()]
+    if text and not items:  # without tokens everybody would be let in
+        raise ConfigError("auth.tokens: expected tokens separated by commas, got only commas and white space")
     tokens = [_clean(item, f"auth.tokens: token {number}") for number, item in enumerate(items, 1)]
     if path is None:
         return tokens
