@@ -261,7 +261,7 @@ def test_a_sound_file_is_taken_as_raw_pcm_only_when_its_encoding_is_given(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "stdin: not an audio file that can be read: Format not recognised.; raw PCM needs --rate HZ"),
+        ([], "stdin: not an audio file that can be read: Format not recognised; raw PCM needs --rate HZ"),
         (["--channels", "2"], "--channels is for raw PCM, which also needs its sample rate: add --rate HZ"),
     ],
 )
