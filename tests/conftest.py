@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ import pytest
 from helpers.signals import let_children_hear
 from voxgate.config import load_config
 from voxgate.models import FunctionModel, Model
+from voxgate.runtime import logs
 from voxgate.server.server import Server, listen_for
 from voxgate.service.service import Service
 
@@ -97,6 +99,20 @@ class LiveServer:
 
     def http(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
+
+
+@pytest.fixture(autouse=True)
+def levels_of_logging() -> Iterator[None]:
+    """A verb of the command line that runs in this process sets levels of the log: later tests expect their own."""
+    loggers = [logging.getLogger(name) for name in (None, "voxgate", "uvicorn", "uvicorn.error", "uvicorn.access")]
+    before = [(logger, logger.level, logger.propagate) for logger in loggers]
+    handlers = list(logging.root.handlers)
+    yield
+    for logger, level, propagate in before:
+        logger.setLevel(level)
+        logger.propagate = propagate
+    for handler in [one for one in logging.root.handlers if one not in handlers and isinstance(one, logs.Handler)]:
+        logging.root.removeHandler(handler)
 
 
 @pytest.fixture
