@@ -36,6 +36,7 @@ def port() -> Iterator[int]:
     )
     server = uvicorn.Server(config)
     sock = config.bind_socket()
+    sock.listen()  # from here on clients queue up, however late the thread begins
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
     yield sock.getsockname()[1]
