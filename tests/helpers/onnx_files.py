@@ -28,7 +28,7 @@ MEAN = ("ReduceMean", ["audio"], ["mean"], {"axes": [1], "keepdims": 0})
 
 
 def sum_over_length(path: Path, lengths: tuple[str, int, Any] = ("lengths", INT64, ["batch"])) -> str:
-    """The mean over as many samples as the model is told: padding does not change it."""
+    """The mean over the given number of samples: padding does not change it."""
     return write(
         path,
         [AUDIO, lengths],

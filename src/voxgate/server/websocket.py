@@ -153,8 +153,7 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         self.handshake_complete = self.disconnected = True
         self.writable.set()
         if (scope := getattr(self, "scope", None)) is not None:  # the request was one for a websocket
-            scope["extensions"].pop(SHORTCUT, None)
-        self.closing = None  # both would be cycles, which live until the next garbage collection
+            scope["extensions"].pop(SHORTCUT, None)  # a cycle, which would live until the next garbage collection
         if exc is None:
             self.transport.close()
 
