@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Iterable
 
 import numpy as np
 
-from voxgate.audio.containers import Decoders, MediaError, MediaStream
+from voxgate.audio.containers import Decoders, MediaError, MediaLimits, MediaStream
 from voxgate.audio.containers.encoding import encode, encode_live
 from voxgate.audio.files.read import read_audio
 from voxgate.protocol.formats import AudioFormat
@@ -59,6 +60,22 @@ async def decoded(stream: MediaStream, parts: Iterable[bytes]) -> tuple[bytes, M
     finally:
         stream.close()
     return bytes(pcm), None
+
+
+def decode_file(data: bytes, container: str) -> tuple[bytes, AudioFormat]:
+    """The PCM of a good container, by a decoder process of its own."""
+
+    async def main() -> tuple[bytes, AudioFormat]:
+        decoders = Decoders(MediaLimits(processes=1))
+        try:
+            pcm, format, error = await decode_all(data, decoders, container)
+        finally:
+            await decoders.close()
+        assert error is None
+        assert format is not None
+        return pcm, format
+
+    return asyncio.run(main())
 
 
 async def decode_all(

@@ -102,6 +102,8 @@ def _decode(opened: Any, max_tracks: int) -> Iterator[Header | bytes]:
     form = _Form()
     n_bad = 0
     for packet in opened.demux(track):
+        if packet.is_corrupt:  # the stream ended inside of it
+            continue
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
