@@ -6,11 +6,11 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from voxgate.audio.files import container_of
 
-__all__ = ["HEAD_BYTES", "PrefixedFile", "blocks_of", "head_of", "is_for_the_server"]
+__all__ = ["HEAD_BYTES", "FileBlocks", "PrefixedFile", "head_of", "is_for_the_server"]
 
 HEAD_BYTES: Final = 12
 _BLOCK_BYTES: Final = 65_536
@@ -30,13 +30,25 @@ def head_of(path: str) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def blocks_of(file: BinaryIO) -> Iterator[bytes]:
-    """The bytes of an open file from its position on, as they become available; then closes it."""
-    with file:
+class FileBlocks(Iterator[bytes]):
+    """The bytes of a file as they become available. Closes it at the end, or when nobody refers to this object."""
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError."""
+        self._file = open(path, "rb")  # noqa: SIM115 - closed below
+        self.n_bytes = os.fstat(self._file.fileno()).st_size
+        """Of a regular file."""
+
+    def __next__(self) -> bytes:
         # read1 returns what is available; read would wait for a full block, which a live pipe fills late.
-        read = getattr(file, "read1", file.read)
-        while block := read(_BLOCK_BYTES):
-            yield block
+        if not self._file.closed and (block := self._file.read1(_BLOCK_BYTES)):
+            return block
+        self._file.close()
+        raise StopIteration
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):  # it was opened
+            self._file.close()
 
 
 class PrefixedFile(io.RawIOBase):

@@ -19,7 +19,7 @@ from voxgate.errors import InvalidStart
 from voxgate.protocol.formats import AUTO, MAX_RATE, AudioFormat, ContainerFormat, Format, check_container, check_format
 from voxgate.runtime import tasks
 
-from .as_is import HEAD_BYTES, PrefixedFile, blocks_of, head_of, is_for_the_server
+from .as_is import HEAD_BYTES, FileBlocks, PrefixedFile, head_of, is_for_the_server
 from .errors import SourceError
 from .microphone import Microphone
 
@@ -132,11 +132,12 @@ def _container(source: Source, format: ContainerFormat) -> AudioSource:
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         duration_s = None
-        with contextlib.suppress(SoundFileError):
-            duration_s = (sound := open_sound_file(path)).duration_s
-            sound.close()
-        file = open(path, "rb")  # noqa: SIM115 - blocks_of closes it
-        return AudioSource(format, duration_s, blocks_of(file), os.fstat(file.fileno()).st_size)
+        if os.path.isfile(path):  # nothing may be taken from a pipe
+            with contextlib.suppress(SoundFileError):
+                duration_s = (sound := open_sound_file(path)).duration_s
+                sound.close()
+        blocks = FileBlocks(path)
+        return AudioSource(format, duration_s, blocks, blocks.n_bytes)
     if isinstance(source, bytes | bytearray | memoryview):
         whole = memoryview(source).cast("B")
         return AudioSource(format, None, iter([whole]), len(whole))
