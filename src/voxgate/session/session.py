@@ -25,6 +25,7 @@ from voxgate.protocol.machine import (
     Action,
     Audio,
     CheckToken,
+    Clear,
     FinishSession,
     Flush,
     OpenSession,
@@ -285,6 +286,9 @@ class Session:
                 if self._work is not None:
                     self._work.handler.flush()
                     self._work.handler.emit_flushed()
+            case Clear():
+                if self._work is not None:
+                    self._work.handler.clear()
             case Reply(event):
                 self._emit(event)
             case Close():
@@ -339,7 +343,7 @@ class Session:
             *(self._emit, self._on_progressed, self._fail),
             media=media,
         )
-        self._timers.open_session(start.notices)
+        self._timers.open_session(start.notices, may_stall=start.segmentation == "auto")
         if start.notices:
             self._emit(work.started)
         if media is not None:
