@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from voxgate.endpoints.websocket import CLOSE_CODES, WebSocket
+from voxgate.endpoints.native import NativeWire
+from voxgate.endpoints.websocket import WebSocket
+from voxgate.endpoints.wire import CLOSE_CODES
 from voxgate.errors import InvalidMessage
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
@@ -29,7 +31,7 @@ class Asgi:
         self.sent: list[dict[str, Any]] = []
         self.failure = failure
         self.tally = Tally()
-        self.endpoint = WebSocket({"extensions": extensions}, self.receive, self.send, 1024, self.tally)
+        self.endpoint = WebSocket(NativeWire(), {"extensions": extensions}, self.receive, self.send, 1024, self.tally)
 
     async def receive(self) -> dict[str, Any]:
         return self.messages.pop(0)

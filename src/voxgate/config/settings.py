@@ -7,6 +7,7 @@ from msgspec import Struct
 from .sections import (
     AudioSettings,
     AuthSettings,
+    EndpointsSettings,
     InferenceSettings,
     LimitsSettings,
     MetricsSettings,
@@ -25,6 +26,7 @@ class Config(Struct, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     limits: LimitsSettings = LimitsSettings()
     auth: AuthSettings = AuthSettings()
+    endpoints: EndpointsSettings = EndpointsSettings()
     metrics: MetricsSettings = MetricsSettings()
     audio: AudioSettings = AudioSettings()
     vad: VadSettings = VadSettings()

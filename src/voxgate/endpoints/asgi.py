@@ -15,11 +15,12 @@ from starlette.routing import Route as HttpRoute
 from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from voxgate.endpoints.apis import APIS
 from voxgate.endpoints.health import HEALTH_PATH, METRICS_PATH, PROBE_PATHS, READY_PATH, Guard, Health
-from voxgate.endpoints.live_http import LiveHttpRoute
+from voxgate.endpoints.native import NativeWire
 from voxgate.endpoints.page import Page
-from voxgate.endpoints.refusals import refuse, respond
-from voxgate.endpoints.websocket import StreamRoute
+from voxgate.endpoints.refusals import answer_of, refuse, respond
+from voxgate.endpoints.stream_route import StreamRoute
 from voxgate.protocol.machine import ROUTES, Route
 from voxgate.runtime import tasks
 from voxgate.service.access import host_of
@@ -52,8 +53,11 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
             HttpRoute("/api/v1/info", Guard(entry, gate, page.info).respond),
             HttpRoute("/", page.asset),
             HttpRoute("/web/{file}", page.asset),
-            *(WebSocketRoute(path, StreamRoute(service, entry, route)) for path, route in STREAM_PATHS.items()),
-            *(HttpRoute(path, LiveHttpRoute(service, entry, route)) for path, route in STREAM_PATHS.items()),
+            *(
+                WebSocketRoute(path, StreamRoute(service, entry, route, NativeWire))
+                for path, route in STREAM_PATHS.items()
+            ),
+            *(route for api in APIS if api.is_on(service.config.endpoints) for route in api.routes(service, entry)),
         ],
         lifespan=Lifespan(service, on_started),
         exception_handlers={404: not_found.respond, 405: wrong_method},
@@ -142,7 +146,7 @@ class NotFound:
         await refuse(self._admission, _not_found_at(scope["path"]), scope, receive, send)
 
     async def respond(self, request: Request, error: Exception) -> Response:
-        return respond(_not_found_at(request.url.path))
+        return respond(answer_of(_not_found_at(request.url.path)))
 
 
 async def wrong_method(request: Request, error: Exception) -> Response:

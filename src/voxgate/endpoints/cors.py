@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from voxgate.endpoints.refusals import respond
+from voxgate.endpoints.refusals import answer_of, respond
 from voxgate.service.access import Gate
 from voxgate.service.admission import Refusal, RefusalKind
 from voxgate.service.client_info import ClientInfo
@@ -35,7 +35,7 @@ def cors_headers(gate: Gate, client: ClientInfo) -> dict[str, str]:
 def preflight(gate: Gate, client: ClientInfo, methods: str) -> Response:
     """The answer to OPTIONS. `methods`: those of the path, separated by commas."""
     if not gate.allows_origin(client):
-        return respond(_FORBIDDEN)
+        return respond(answer_of(_FORBIDDEN))
     headers = {"Allow": methods, **cors_headers(gate, client)}
     if client.origin is not None:
         headers |= {

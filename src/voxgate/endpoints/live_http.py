@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from voxgate.endpoints.cors import cors_headers, preflight
 from voxgate.endpoints.peer import client_of
 from voxgate.endpoints.query import start_of
-from voxgate.endpoints.refusals import respond
+from voxgate.endpoints.refusals import HttpAnswer, answer_of, respond
+from voxgate.endpoints.wire import invalid_request
 from voxgate.errors import InvalidStart, VoxgateError
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
 from voxgate.protocol.events import Error, Event
 from voxgate.protocol.json_codec import encode_event
 from voxgate.protocol.machine import Reply, Route, SessionMachine
 from voxgate.protocol.requests import Start, Stop
-from voxgate.service.access import Gate
 from voxgate.service.admission import Permit, Refusal, RefusalKind
 from voxgate.service.client_info import ClientInfo
-from voxgate.service.entry import UNAUTHORIZED, Entry
+from voxgate.service.entry import Entry
 from voxgate.service.service import Service
 from voxgate.session.context import SessionContext
 from voxgate.session.endpoint import Departure, Listener, Message, Received
@@ -109,51 +108,50 @@ class LiveHttpRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = self._service.gate
-        client = client_of(scope, gate)
+        client = client_of(scope, gate)._replace(wire="http")
         if scope["method"] == "OPTIONS":
             await preflight(gate, client, METHODS)(scope, receive, send)
             return
         if scope["method"] not in ("POST", "PUT"):
             text = f"expected POST or PUT at {scope['path']}, or a websocket, got {scope['method']:.20}"
-            body = {"error": text, "code": "method_not_allowed"}
-            await JSONResponse(body, 405, {"Allow": METHODS})(scope, receive, send)
+            answer = HttpAnswer(405, {"error": text, "code": "method_not_allowed"}, {"allow": METHODS})
+            await respond(answer)(scope, receive, send)
             return
         permit = await self._admit(scope, client)
         if isinstance(permit, Refusal):
             self._service.admission.record(permit)
-            response = respond(permit)
-            response.headers.update(cors_headers(gate, client))
-            await response(scope, receive, send)
+            await self._refuse(permit, client, scope, receive, send)
             return
         try:
             await self._serve(scope, receive, send, client)
         finally:
             permit.release()
 
+    async def _refuse(
+        self, refusal: Refusal, client: ClientInfo, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        response = respond(answer_of(refusal))
+        response.headers.update(cors_headers(self._service.gate, client))
+        await response(scope, receive, send)
+
     async def _admit(self, scope: Scope, client: ClientInfo) -> Permit | Refusal:
         unserved = self._entry.why_unserved(self._route)
         if unserved is not None:
             return Refusal(RefusalKind.NOT_SERVED, "not_served", f"{scope['path']} is not served: {unserved}")
-        permit = await self._entry.admit(client)
-        if isinstance(permit, Permit) and permit.is_pending:
-            permit.release()
-            return UNAUTHORIZED  # there is no message that could contain a token later
-        return permit
+        return await self._entry.admit(client)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, client: ClientInfo) -> None:
         context = self._context
         if context is None:
             context = self._context = SessionContext.of(self._service)
-        headers = cors_headers(self._service.gate, client)
         try:
             start = start_of(scope["query_string"])
             self._check(context, start)
         except VoxgateError as error:
-            body = {"error": str(error), "code": error.code}
-            await JSONResponse(body, 400, headers)(scope, receive, send)
+            await self._refuse(invalid_request(error), client, scope, receive, send)
             return
         form: Form = "sse" if EVENT_STREAM in header_of(scope, b"accept") else "lines"
-        fields = {"Content-Type": CONTENT_TYPES[form], **HEADERS, **headers}
+        fields = {"Content-Type": CONTENT_TYPES[form], **HEADERS, **cors_headers(self._service.gate, client)}
         raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
         await Session(HttpStream(receive, send, start, form), context, self._route, None, client).run()

@@ -14,6 +14,7 @@ __all__ = [
     "Error",
     "Event",
     "Finished",
+    "Flushed",
     "Inactive",
     "Probabilities",
     "Progress",
@@ -52,6 +53,15 @@ class Error(Struct, frozen=True, gc=False):
     code: str = ""
     channel: int = 0
     segment_id: int | UnsetType = UNSET
+
+
+class Flushed(Struct, frozen=True, gc=False):
+    """A flush of the client is complete: every result for audio before it was sent. Once for each channel, in the order
+    of its results. The native wire has no message for it.
+    """
+
+    type: ClassVar[str] = "flushed"
+    channel: int = 0
 
 
 class Segment(Struct, frozen=True):
@@ -151,5 +161,16 @@ class UnknownEvent(Struct, frozen=True):
 
 #: What a server sends.
 Event: TypeAlias = (
-    Active | Inactive | Error | Segment | Data | Probabilities | Started | Progress | Finished | Draining | UnknownEvent
+    Active
+    | Inactive
+    | Error
+    | Segment
+    | Data
+    | Probabilities
+    | Flushed
+    | Started
+    | Progress
+    | Finished
+    | Draining
+    | UnknownEvent
 )

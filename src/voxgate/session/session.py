@@ -29,12 +29,12 @@ from voxgate.protocol.machine import (
     Reply,
     SessionMachine,
 )
-from voxgate.protocol.requests import Start
+from voxgate.protocol.requests import Request, Start
 from voxgate.runtime import logs, tasks
 from voxgate.runtime.logs import LogContext
 from voxgate.service.client_info import UNKNOWN_CLIENT, ClientInfo
 from voxgate.session.context import SessionContext
-from voxgate.session.endpoint import Endpoint, Received, Rejected
+from voxgate.session.endpoint import Answer, Endpoint, Received, Rejected
 from voxgate.session.inbox import Inbox
 from voxgate.session.record import Outcome
 from voxgate.session.routes import LiveListener, Route, RouteHandler
@@ -108,7 +108,7 @@ class Session:
         """
         logs.current.set((self._log_context,))  # for this task, and all that it starts
         writer = tasks.spawn_task(self._send_queue.write(), "connection-writer", "connection")
-        self._tally.stream_began(self._route)
+        self._tally.stream_began(self._route, self._client.wire)
         is_gone = False
         self._context.streams.add(self)
         if self._context.is_draining():
@@ -126,7 +126,7 @@ class Session:
                     await self._inbox.wait_for_room()
             is_gone = True
         finally:
-            self._tally.stream_ended(self._route, *self._how_it_ended(is_gone))
+            self._tally.stream_ended(self._route, self._client.wire, *self._how_it_ended(is_gone))
             self._context.streams.discard(self)
             self._timers.close()
             self._inbox.close()
@@ -215,7 +215,10 @@ class Session:
             return False
         if self._send_queue.is_full:
             await self._until(lambda: self._send_queue.has_room)
-        if self._closing is None:
+        if isinstance(message, Answer):
+            if self._closing is None:
+                self._send_queue.put(message.messages)
+        elif self._closing is None:
             for action in self._actions_of(message):
                 await self._perform(action)
                 if self._closing is not None:
@@ -224,7 +227,7 @@ class Session:
                 self.leave()
         return self._closing is None
 
-    def _actions_of(self, message: Received) -> tuple[Action, ...]:
+    def _actions_of(self, message: Request | bytes | Rejected) -> tuple[Action, ...]:
         if isinstance(message, bytes):
             actions = self._machine.receive_audio(message)
             return (Audio(message),) if actions is None else actions
@@ -255,6 +258,7 @@ class Session:
             case Flush():
                 assert self._work is not None
                 self._work.handler.flush()
+                self._work.handler.emit_flushed()
             case Clear():
                 assert self._work is not None
                 self._work.handler.clear()

@@ -2,6 +2,7 @@
 
 from .audio import AudioSettings
 from .auth import AuthSettings
+from .endpoints import EndpointsSettings
 from .inference import InferenceSettings
 from .limits import LimitsSettings
 from .metrics import MetricsSettings
@@ -13,6 +14,7 @@ from .vad import VadSettings
 __all__ = [
     "AudioSettings",
     "AuthSettings",
+    "EndpointsSettings",
     "InferenceSettings",
     "LimitsSettings",
     "MetricsSettings",

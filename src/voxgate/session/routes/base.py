@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import UNSET, UnsetType
 
 from voxgate.audio.decoder import StreamDecoder
+from voxgate.protocol.events import Flushed
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.calls import ModelCalls, Samples
 from voxgate.session.routes.parts import RouteParts
@@ -86,6 +87,11 @@ class RouteHandler(ModelCalls):
 
     def clear(self) -> None:
         """Drops the audio of the open segment, if the route has one; the session goes on."""
+
+    def emit_flushed(self) -> None:
+        """Emits Flushed on each channel, behind the results of all audio before it."""
+        for channel, replies in enumerate(self._replies):
+            replies.settle(replies.reserve(), Flushed(channel))
 
     def finish(self) -> None:
         """The audio is complete: closes everything that is still open. Replies follow until `pending` is 0."""
