@@ -134,7 +134,7 @@ def test_a_start_that_is_wrong(serve, query, message):
     server = serve()
     with HttpClient(server.port).post(f"/api/v1/segmented?{query}") as client:
         status, _, body = client.answer()
-        assert (status, body) == (400, {"error": message, "code": "invalid_start"})
+        assert (status, body) == (400, {"error": message, "code": "invalid_request"})
     assert server.service.streams == 0
 
 

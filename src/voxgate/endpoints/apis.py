@@ -10,6 +10,7 @@ from starlette.routing import Route as HttpRoute
 
 from voxgate.config import EndpointsSettings
 from voxgate.endpoints.live_http import LiveHttpRoute
+from voxgate.endpoints.openai.realtime import RealtimeWire
 from voxgate.endpoints.stream_route import StreamRoute
 from voxgate.endpoints.wire import Wire, why_no_words
 from voxgate.protocol.machine import ROUTES, Route
@@ -52,7 +53,14 @@ def _live_http(service: Service, entry: Entry) -> Sequence[BaseRoute]:
     return [HttpRoute(path, LiveHttpRoute(service, entry, route)) for path, route in LIVE_PATHS.items()]
 
 
-APIS: Final[tuple[Api, ...]] = (Api("http", tuple(LIVE_PATHS), _live_http, carries_words=False),)
+def _openai(service: Service, entry: Entry) -> Sequence[BaseRoute]:
+    return [WebSocketRoute("/v1/realtime", StreamRoute(service, entry, "segmented", RealtimeWire))]
+
+
+APIS: Final[tuple[Api, ...]] = (
+    Api("openai", ("/v1/realtime",), _openai),
+    Api("http", tuple(LIVE_PATHS), _live_http, carries_words=False),
+)
 
 
 def wires_of(service: Service) -> dict[str, dict[str, Any]]:

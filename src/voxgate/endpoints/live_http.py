@@ -119,7 +119,6 @@ class LiveHttpRoute:
             return
         permit = await self._admit(scope, client)
         if isinstance(permit, Refusal):
-            self._service.admission.record(permit)
             await self._refuse(permit, client, scope, receive, send)
             return
         try:
@@ -130,6 +129,7 @@ class LiveHttpRoute:
     async def _refuse(
         self, refusal: Refusal, client: ClientInfo, scope: Scope, receive: Receive, send: Send
     ) -> None:
+        self._service.admission.record(refusal)
         response = respond(answer_of(refusal))
         response.headers.update(cors_headers(self._service.gate, client))
         await response(scope, receive, send)

@@ -217,7 +217,9 @@ class Session:
             await self._until(lambda: self._send_queue.has_room)
         if isinstance(message, Answer):
             if self._closing is None:
-                self._send_queue.put(message.messages)
+                answer = message.messages() if callable(message.messages) else message.messages
+                if answer:
+                    self._send_queue.put(answer)
         elif self._closing is None:
             for action in self._actions_of(message):
                 await self._perform(action)

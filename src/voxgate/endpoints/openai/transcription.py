@@ -28,8 +28,7 @@ UNKNOWN_LANGUAGE: Final = "unknown"
 class Transcription:
     """Collects the finals of one file, which come in the order of its audio."""
 
-    def __init__(self, options: TranscriptionOptions) -> None:
-        self._options = options
+    def __init__(self) -> None:
         self._segments: list[tuple[Segment, Transcript]] = []
         self.duration_s = 0.0
         """Of the audio; the end of the last segment until the whole is known."""
@@ -55,13 +54,17 @@ class Transcription:
     def usage(self) -> dict[str, Any]:
         return {"type": "duration", "seconds": round(self.duration_s, 3)}
 
-    def encode(self) -> str:
+    def deltas(self) -> list[str]:
+        """What `add` has returned, without the empty ones."""
+        return [f"{' ' * (number > 0)}{transcript.text.strip()}" for number, (_, transcript) in enumerate(self._segments)]
+
+    def encode(self, options: TranscriptionOptions) -> str:
         """The body of the response, in the format that the client asked for."""
-        match self._options.response_format:
+        match options.response_format:
             case "json":
                 return json.dumps({"text": self.text, "usage": self.usage}, ensure_ascii=False)
             case "verbose_json":
-                return json.dumps(self._verbose(), ensure_ascii=False)
+                return json.dumps(self._verbose(options), ensure_ascii=False)
             case "text":
                 return f"{self.text}\n"
             case "srt":
@@ -74,19 +77,19 @@ class Transcription:
             Cue(segment.start_time, segment.end_time, transcript.text) for segment, transcript in self._segments
         ]
 
-    def _verbose(self) -> dict[str, Any]:
+    def _verbose(self, options: TranscriptionOptions) -> dict[str, Any]:
         fields: dict[str, Any] = {
             "task": "transcribe",
-            "language": self._language(),
+            "language": self._language(options),
             "duration": round(self.duration_s, 3),
             "text": self.text,
         }
-        if "segment" in self._options.granularities:
+        if "segment" in options.granularities:
             fields["segments"] = [
                 _verbose_segment(number, segment, transcript)
                 for number, (segment, transcript) in enumerate(self._segments)
             ]
-        if "word" in self._options.granularities:
+        if "word" in options.granularities:
             fields["words"] = [
                 {
                     "word": word.text,
@@ -98,9 +101,9 @@ class Transcription:
             ]
         return {**fields, "usage": self.usage}
 
-    def _language(self) -> str:
+    def _language(self, options: TranscriptionOptions) -> str:
         found = (segment.output.get("language") for segment, _ in self._segments)
-        return next((name for name in found if isinstance(name, str)), self._options.language or UNKNOWN_LANGUAGE)
+        return next((name for name in found if isinstance(name, str)), options.language or UNKNOWN_LANGUAGE)
 
 
 def transcript_of(segment: Segment) -> Transcript:
