@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 from msgspec import UNSET
 
+from voxgate.config import Config
 from voxgate.endpoints.openai.errors import body_of, status_of, type_of
 from voxgate.endpoints.openai.items import Item, Items
 from voxgate.endpoints.openai.realtime_requests import (
@@ -23,8 +24,9 @@ from voxgate.endpoints.openai.realtime_requests import (
 from voxgate.endpoints.openai.realtime_session import RealtimeSession
 from voxgate.endpoints.refusals import FOREIGN_STATUSES, HttpAnswer, answer_of
 from voxgate.endpoints.wire import Credentials, Upgrade, Wire
-from voxgate.errors import InvalidMessage
+from voxgate.errors import InvalidMessage, InvalidStart
 from voxgate.protocol.events import Active, Error, Event, Inactive, Segment, Started
+from voxgate.protocol.formats import check_format
 from voxgate.protocol.requests import Clear, Flush, Start
 from voxgate.protocol.transcript import Transcript
 from voxgate.protocol.wires import WireName
@@ -50,11 +52,13 @@ class RealtimeWire(Wire):
 
     name: ClassVar[WireName] = "openai"
 
-    def __init__(self, request_id: str, min_silence_ms: int) -> None:
+    def __init__(self, request_id: str, config: Config) -> None:
+        self._request_id = request_id
         self._id = f"sess_{request_id.replace('-', '')}"
-        self._min_silence_ms = min_silence_ms
-        self._settings = RealtimeSession()
-        self.start: Start = self._settings.start(min_silence_ms)
+        self._limits = config.limits
+        self._min_silence_ms = config.endpoints.min_silence_ms
+        self._settings = RealtimeSession.of(config.vad)
+        self.start: Start = self._settings.start(self._min_silence_ms)
         self._n_events = 0
         self._n_audio_bytes = 0  # received in the session that `start` opened
         self._received_ms = 0.0  # in all sessions before it
@@ -77,7 +81,7 @@ class RealtimeWire(Wire):
 
     @classmethod
     def open(cls, upgrade: Upgrade, service: Service) -> RealtimeWire:
-        return cls(upgrade.request_id, service.config.endpoints.min_silence_ms)
+        return cls(upgrade.request_id, service.config)
 
     @classmethod
     def refuse(cls, refusal: Refusal, request_id: str) -> HttpAnswer:
@@ -88,7 +92,7 @@ class RealtimeWire(Wire):
 
     @property
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        return ((b"x-request-id", self._id.removeprefix("sess_").encode()),)
+        return ((b"x-request-id", self._request_id.encode()),)
 
     @property
     def greeting(self) -> Sequence[Message]:
@@ -115,15 +119,19 @@ class RealtimeWire(Wire):
             raise
 
     def _update(self, session: Mapping[str, Any], event_id: str | None, is_beta: bool) -> Sequence[Received]:
+        limits = self._limits
         try:
             settings = self._settings.updated(session, is_beta)
+            start = settings.start(self._min_silence_ms)
+            check_format(start.format, limits.channels, limits.min_sample_rate, limits.max_sample_rate)
         except InvalidRequest as error:
             error.event_id = event_id
             raise
+        except InvalidStart as error:
+            raise InvalidRequest(str(error), "session.audio.input.format.rate", event_id) from None
         self._settings = settings
         name = "transcription_session.updated" if is_beta else "session.updated"
         answer = Answer(lambda: (self._event(name, session=settings.shown(self._id)),))
-        start = settings.start(self._min_silence_ms)
         if start == self.start:
             return (answer,)
         form = self.start.format
@@ -183,8 +191,10 @@ class RealtimeWire(Wire):
         item = self._items.known(event.segment_id)
         if item is None:  # its final came first, at a cut
             return ()
-        stopped = self._event(f"{BUFFER}.speech_stopped", audio_end_ms=self._ms(event.time), item_id=item.id)
-        messages = () if self._is_manual else (stopped,)
+        messages: tuple[Message, ...] = ()
+        if not self._is_manual:
+            end_ms = self._ms(event.time)
+            messages = (self._event(f"{BUFFER}.speech_stopped", audio_end_ms=end_ms, item_id=item.id),)
         if self._is_clearing:
             self._items.drop(event.segment_id)
             return messages

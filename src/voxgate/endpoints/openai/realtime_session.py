@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from voxgate.config import VadSettings
 from voxgate.endpoints.openai.realtime_requests import InvalidRequest
 from voxgate.errors import shown
 from voxgate.protocol.formats import AudioFormat
@@ -22,12 +23,7 @@ _G711: Final = {"audio/pcmu": "mulaw", "audio/pcma": "alaw"}
 #: The names of the beta.
 _BETA_FORMATS: Final = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
 _BETA_NAMES: Final = {name: beta for beta, name in _BETA_FORMATS.items()}
-_DEFAULT_DETECTION: Final[Mapping[str, Any]] = {
-    "type": "server_vad",
-    "threshold": 0.5,
-    "prefix_padding_ms": 300,
-    "silence_duration_ms": 500,
-}
+_DETECTION: Final = ("threshold", "prefix_padding_ms", "silence_duration_ms")
 #: How much silence ends a turn for `semantic_vad`, in ms: its eagerness is a wish about waiting.
 _EAGERNESS_MS: Final = {"low": 1500, "medium": 800, "auto": 800, "high": 400}
 
@@ -40,12 +36,19 @@ class RealtimeSession(Struct, frozen=True):
     """Hz."""
     transcription: dict[str, Any] | None = None
     """As the client sent it: model, language, prompt."""
-    detection: dict[str, Any] | None = msgspec.field(default_factory=lambda: dict(_DEFAULT_DETECTION))
+    detection: dict[str, Any] | None = msgspec.field(default_factory=lambda: {"type": "server_vad"})
     """The turn detection as the client sent it; None: the client commits."""
     noise_reduction: Any = None
     include: Any = None
     is_beta: bool = False
     """The client uses the names of the beta."""
+    defaults: dict[str, Any] = {}
+    """The server's values of the turn detection, which are shown where the client sends none."""
+
+    @classmethod
+    def of(cls, vad: VadSettings) -> RealtimeSession:
+        """The settings of a client that has sent none."""
+        return cls(defaults={name: getattr(vad, name) for name in _DETECTION})
 
     def updated(self, session: Mapping[str, Any], is_beta: bool) -> RealtimeSession:
         """With the fields that a `session.update` (or `transcription_session.update`) names. Raises InvalidRequest for
@@ -107,7 +110,7 @@ class RealtimeSession(Struct, frozen=True):
                 **fields,
                 "input_audio_format": _BETA_NAMES[self.format],
                 "input_audio_transcription": self.transcription,
-                "turn_detection": self.detection,
+                "turn_detection": self._shown_detection(),
                 "input_audio_noise_reduction": self.noise_reduction,
                 "include": self.include,
             }
@@ -117,10 +120,16 @@ class RealtimeSession(Struct, frozen=True):
         audio_input = {
             "format": form,
             "transcription": self.transcription,
-            "turn_detection": self.detection,
+            "turn_detection": self._shown_detection(),
             "noise_reduction": self.noise_reduction,
         }
         return {"type": "transcription", **fields, "audio": {"input": audio_input}, "include": self.include}
+
+
+    def _shown_detection(self) -> dict[str, Any] | None:
+        if self.detection is None or self.detection["type"] != "server_vad":
+            return self.detection
+        return {**self.defaults, **self.detection}
 
 
 def _mapping(value: Any, path: str) -> dict[str, Any]:
@@ -159,21 +168,20 @@ def _detection(value: Any, path: str) -> dict[str, Any] | None:
     if eagerness is not None and eagerness not in _EAGERNESS_MS:
         expected = ", ".join(_EAGERNESS_MS)
         raise InvalidRequest(f"{path}.eagerness: expected one of {expected}, got {shown(eagerness)}", path)
-    for name in ("threshold", "prefix_padding_ms", "silence_duration_ms"):
+    for name in _DETECTION:
         number = fields.get(name)
         if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
             raise InvalidRequest(f"{path}.{name}: expected a number, got {shown(number)}", f"{path}.{name}")
-    defaults = _DEFAULT_DETECTION if kind == "server_vad" else {}
-    return {**defaults, **fields, "type": kind}
+    return {**fields, "type": kind}
 
 
-def _vad(detection: Mapping[str, Any], min_silence_ms: int) -> VadOptions:
+def _vad(detection: Mapping[str, Any], min_silence_ms: int) -> VadOptions | None:
     """Values out of range count as the nearest that is in it: their clients cannot know our ranges."""
     if detection["type"] == "semantic_vad":
         silence_ms: float = _EAGERNESS_MS[detection.get("eagerness") or "auto"]
         return VadOptions(silence_duration_ms=round(max(silence_ms, min_silence_ms)))
     options: dict[str, Any] = {}
-    for name in ("threshold", "prefix_padding_ms", "silence_duration_ms"):
+    for name in _DETECTION:
         number = detection.get(name)
         if number is None:
             continue
@@ -182,4 +190,4 @@ def _vad(detection: Mapping[str, Any], min_silence_ms: int) -> VadOptions:
             lowest = max(lowest, min_silence_ms)
         clamped = min(max(number, lowest), highest)
         options[name] = float(clamped) if name == "threshold" else round(clamped)
-    return VadOptions(**options)
+    return VadOptions(**options) if options else None
