@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+from voxgate.config import Config
 from voxgate.endpoints.refusals import HttpAnswer, answer_of
 from voxgate.errors import VoxgateError
 from voxgate.protocol.closing import Close, CloseReason
@@ -17,7 +18,7 @@ from voxgate.service.admission import Refusal, RefusalKind
 from voxgate.service.service import Service
 from voxgate.session.endpoint import Message, Received
 
-__all__ = ["CLOSE_CODES", "Credentials", "Upgrade", "Wire", "invalid_request", "why_no_words"]
+__all__ = ["CLOSE_CODES", "Credentials", "Upgrade", "Wire", "invalid_request", "min_silence_ms", "why_no_words"]
 
 CLOSE_CODES: Mapping[CloseReason, int] = {
     CloseReason.COMPLETED: 1000,
@@ -112,6 +113,12 @@ class Wire(ABC):
     def reason_of(self, close: Close) -> str:
         """The text of the close frame, at most 123 bytes."""
         return close.text
+
+
+def min_silence_ms(config: Config) -> int:
+    """The shortest silence, in ms, by which a client of another service's API may end a segment."""
+    shortest_ms = config.endpoints.min_silence_ms
+    return config.vad.silence_duration_ms if shortest_ms is None else shortest_ms
 
 
 def why_no_words(service: Service) -> str | None:

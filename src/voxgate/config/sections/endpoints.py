@@ -20,13 +20,17 @@ class EndpointsSettings(Struct, frozen=True, kw_only=True):
     http: Annotated[bool, Meta(description="Live audio in the body of a plain HTTP request: `POST /api/v1/ROUTE`.")] = (
         True
     )
-    min_silence_ms: Annotated[
-        int,
-        Meta(
-            ge=50,
-            le=10_000,
-            description="Shortest silence, in ms, by which a client of another service's API can end a segment; a "
-            "shorter one counts as this. Those services recognize a stream as a whole (Deepgram's clients ask for 10 "
-            "to 25 ms), but here each segment is one call of the model, which needs whole phrases.",
-        ),
-    ] = 300
+    min_silence_ms: (
+        Annotated[
+            int,
+            Meta(
+                ge=50,
+                le=10_000,
+                description="Shortest silence, in ms, by which a client of another service's API can end a segment; a "
+                "shorter one counts as this. When not set: `vad.silence_duration_ms`. Those services recognize a "
+                "stream as a whole, and their clients ask for 10 to 25 ms; here each segment is one call of the model, "
+                "which understands whole phrases best.",
+            ),
+        ]
+        | None
+    ) = None
