@@ -197,7 +197,7 @@ def test_a_client_that_leaves_in_the_middle_frees_everything(serve):
     assert server.service.streams == 1
     client.socket.close()
     until(lambda: server.service.streams == 0)
-    assert dict(server.service.tally.ends["segmented"])["lost"] == 1
+    assert dict(server.service.tally.ends["segmented", "http"])["lost"] == 1
     assert server.service.audio_budget.total_s == 0
 
 

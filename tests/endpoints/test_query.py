@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from voxgate.endpoints.query import MAX_OPTIONS, start_of
 from voxgate.errors import InvalidStart
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.requests import Start, VadOptions
 
 S16 = AudioFormat(1, 16_000, 16, False)
@@ -20,6 +20,8 @@ S16 = AudioFormat(1, 16_000, 16, False)
     ("query", "expected"),
     [
         ("", Start(S16)),
+        ("container=auto&notices=true", Start(ContainerFormat("auto"), notices=True)),
+        ("segmentation=manual&stability=true", Start(S16, segmentation="manual", stability=True)),
         ("sample_rate=8000&channels=2", Start(AudioFormat(2, 8000, 16, False))),
         ("encoding=s16", Start(S16)),
         ("encoding=f32", Start(AudioFormat(1, 16_000, 32, True))),
@@ -50,6 +52,7 @@ def test_a_start(query, expected):
         ("encoding=f32&bit_depth=16", "encoding f32 has a bit depth: expected no bit_depth beside it"),
         ("token=secret", "token: expected in the header Authorization: Bearer TOKEN, not in the query"),
         ("trace_id=x", "trace_id: expected in the header traceparent, not in the query"),
+        ("container=ogg&channels=1", "container: the stream itself says its format, expected no channels beside it"),
         ("channels=%ff", "query: expected UTF-8, got bytes that are not UTF-8"),
         ("a=1&" * (MAX_OPTIONS + 1), f"query: expected at most {MAX_OPTIONS} options"),
     ],
@@ -82,3 +85,19 @@ def test_any_bytes_are_a_start_or_an_error(query):
             assert isinstance(start_of(data), Start)
         except InvalidStart:
             pass
+
+
+@pytest.mark.parametrize(
+    ("content_type", "query", "is_container"),
+    [
+        ("audio/webm;codecs=opus", "", True),
+        ("audio/x-wav", "notices=true", True),
+        ("Audio/Mpeg", "", True),
+        ("audio/wav", "sample_rate=8000", False),
+        ("audio/pcm", "", False),
+        ("application/x-www-form-urlencoded", "", False),
+        ("", "", False),
+    ],
+)
+def test_the_type_of_a_body_names_a_container(content_type, query, is_container):
+    assert isinstance(start_of(query.encode(), content_type).format, ContainerFormat) == is_container

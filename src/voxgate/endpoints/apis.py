@@ -11,7 +11,9 @@ from starlette.routing import Route as HttpRoute
 from voxgate.config import EndpointsSettings
 from voxgate.endpoints.deepgram.live import DeepgramWire
 from voxgate.endpoints.live_http import LiveHttpRoute
+from voxgate.endpoints.openai.models import Models
 from voxgate.endpoints.openai.realtime import RealtimeWire
+from voxgate.endpoints.openai.transcriptions import TranscriptionsRoute
 from voxgate.endpoints.stream_route import StreamRoute
 from voxgate.endpoints.wire import Wire, why_no_words
 from voxgate.protocol.machine import ROUTES, Route
@@ -55,12 +57,18 @@ def _live_http(service: Service, entry: Entry) -> Sequence[BaseRoute]:
 
 
 def _openai(service: Service, entry: Entry) -> Sequence[BaseRoute]:
-    return [WebSocketRoute("/v1/realtime", StreamRoute(service, entry, "segmented", RealtimeWire))]
+    models = Models(service, entry)
+    return [
+        WebSocketRoute("/v1/realtime", StreamRoute(service, entry, "segmented", RealtimeWire)),
+        HttpRoute("/v1/audio/transcriptions", TranscriptionsRoute(service, entry)),
+        HttpRoute("/v1/models", models.all),
+        HttpRoute("/v1/models/{name:path}", models.one),
+    ]
 
 
 APIS: Final[tuple[Api, ...]] = (
     Api("deepgram", ("/v1/listen",), _websocket("/v1/listen", DeepgramWire)),
-    Api("openai", ("/v1/realtime",), _openai),
+    Api("openai", ("/v1/realtime", "/v1/audio/transcriptions", "/v1/models"), _openai),
     Api("http", tuple(LIVE_PATHS), _live_http, carries_words=False),
 )
 

@@ -145,7 +145,7 @@ class LiveHttpRoute:
         if context is None:
             context = self._context = SessionContext.of(self._service)
         try:
-            start = start_of(scope["query_string"])
+            start = start_of(scope["query_string"], header_of(scope, b"content-type"))
             self._check(context, start)
         except VoxgateError as error:
             await self._refuse(invalid_request(error), client, scope, receive, send)

@@ -33,6 +33,7 @@ class Items:
 
     def __init__(self) -> None:
         self._open: dict[int, Item] = {}
+        self._last_over = -1
         self.last_committed_id: str | None = None
 
     def of(self, segment_id: int) -> Item:
@@ -42,17 +43,19 @@ class Items:
             item = self._open[segment_id] = Item()
         return item
 
-    def known(self, segment_id: int) -> Item | None:
-        """The item of a segment that is not over."""
-        return self._open.get(segment_id)
+    def is_over(self, segment_id: int) -> bool:
+        """The final of the segment has come: speech that ends exactly at a cut ends after it."""
+        return segment_id <= self._last_over
 
     def drop(self, segment_id: int) -> None:
-        """The segment is over."""
+        """The segment is over. Segments are over in the order of their ids."""
         self._open.pop(segment_id, None)
+        self._last_over = segment_id
 
     def clear(self) -> None:
         """Another session begins, whose segments have the same ids."""
         self._open.clear()
+        self._last_over = -1
 
     def commit(self, item: Item) -> str | None:
         """Marks the item, and returns the id of the one before it."""

@@ -23,9 +23,9 @@ from voxgate.endpoints.openai.realtime_requests import (
 )
 from voxgate.endpoints.openai.realtime_session import RealtimeSession
 from voxgate.endpoints.refusals import FOREIGN_STATUSES, HttpAnswer, answer_of
-from voxgate.endpoints.wire import Credentials, Upgrade, Wire
+from voxgate.endpoints.wire import Credentials, Upgrade, Wire, min_silence_ms
 from voxgate.errors import InvalidMessage, InvalidStart
-from voxgate.protocol.events import Active, Error, Event, Inactive, Segment, Started
+from voxgate.protocol.events import Active, Error, Event, Flushed, Inactive, Segment, Started
 from voxgate.protocol.formats import check_format
 from voxgate.protocol.requests import Clear, Flush, Start
 from voxgate.protocol.transcript import Transcript
@@ -56,7 +56,7 @@ class RealtimeWire(Wire):
         self._request_id = request_id
         self._id = f"sess_{request_id.replace('-', '')}"
         self._limits = config.limits
-        self._min_silence_ms = config.endpoints.min_silence_ms
+        self._min_silence_ms = min_silence_ms(config)
         self._settings = RealtimeSession.of(config.vad)
         self.start: Start = self._settings.start(self._min_silence_ms)
         self._n_events = 0
@@ -67,7 +67,9 @@ class RealtimeWire(Wire):
         self._items = Items()
         self._is_manual = False
         self._is_clearing = False
-        self._n_committed = 0
+        self._n_committed = 0  # items, since the client's last commit
+        self._n_commits = self._n_flushed = 0
+        self._empty: dict[int, Item] = {}  # of commits that found nothing, until the finals before them have come
         self._problems: deque[InvalidRequest] = deque()  # whose error event is still to come
 
     @classmethod
@@ -143,6 +145,7 @@ class RealtimeWire(Wire):
 
     def _begin_commit(self) -> Sequence[Message]:
         self._n_committed = 0
+        self._n_commits += 1
         return ()
 
     def _end_commit(self, event_id: str | None) -> Sequence[Message]:
@@ -152,7 +155,16 @@ class RealtimeWire(Wire):
         if self._is_manual:
             return (self._error(EMPTY, f"{BUFFER}_commit_empty", None, event_id),)
         item = Item()
-        return (self._committed(item), self._completed(item, "", 0.0))
+        committed = self._committed(item)
+        if self._n_flushed < self._n_commits:
+            self._empty[self._n_commits] = item
+            return (committed,)
+        return (committed, self._completed(item, "", 0.0))
+
+    def _flushed(self) -> Sequence[Message]:
+        self._n_flushed += 1
+        item = self._empty.pop(self._n_flushed, None)
+        return () if item is None else (self._completed(item, "", 0.0),)
 
     def _begin_clear(self) -> Sequence[Message]:
         self._is_clearing = True
@@ -174,6 +186,8 @@ class RealtimeWire(Wire):
                 return self._inactive(event)
             case Error():
                 return self._failed(event)
+            case Flushed():
+                return self._flushed()
             case Started():
                 self._items.clear()
                 self._base_ms, self._is_manual = self._coming.popleft()
@@ -188,9 +202,9 @@ class RealtimeWire(Wire):
 
     def _inactive(self, event: Inactive) -> Sequence[Message]:
         assert event.segment_id is not UNSET
-        item = self._items.known(event.segment_id)
-        if item is None:  # its final came first, at a cut
+        if self._items.is_over(event.segment_id):
             return ()
+        item = self._items.of(event.segment_id)  # what follows a cut has no `active` of its own
         messages: tuple[Message, ...] = ()
         if not self._is_manual:
             end_ms = self._ms(event.time)
