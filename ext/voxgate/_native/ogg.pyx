@@ -68,9 +68,10 @@ cdef class OggDemuxer:
 
     - (HEAD, codec, packet): a stream begins, ``codec`` is "opus" or "flac", ``packet`` its first header. Again for each
       link of a chained file.
-    - (PACKET, data, pos, gap, trim): ``pos``: where the packet begins, in samples at 48 kHz from the beginning of the
-      link, pre-skip included; ``gap``: so many samples between the packet before and this one are lost; ``trim``: so many
-      at the end of this packet are not part of the audio. All three are 0 for FLAC, whose frames have numbers.
+    - (PACKET, data, pos, duration, gap, trim_begin, trim_end): where the packet begins, in samples at 48 kHz from the
+      beginning of the link, pre-skip included; how long it is; ``gap``: so many samples between the packet before and
+      this one are lost; ``trim_end``: so many at the end of this packet are not part of the audio (``trim_begin`` is 0).
+      All of them are 0 for FLAC, whose frames have numbers.
 
     Packets that are no valid Opus are left out and become part of a gap.
 
@@ -384,7 +385,7 @@ cdef class OggDemuxer:
         if not self._is_opus:
             if n == 0 or data[0] != 0xFF:
                 return None
-            return (PACKET, PyBytes_FromStringAndSize(<const char *>data, n), 0, 0, 0)
+            return (PACKET, PyBytes_FromStringAndSize(<const char *>data, n), 0, 0, 0, 0, 0)
         duration = opus_samples(data, n)
         if duration == 0:
             return None
@@ -392,7 +393,7 @@ cdef class OggDemuxer:
             trim = min(<int64_t>duration, max(<int64_t>0, pos + duration - self._end))
         self._pos += duration
         self._gap = 0
-        return (PACKET, PyBytes_FromStringAndSize(<const char *>data, n), pos, gap, trim)
+        return (PACKET, PyBytes_FromStringAndSize(<const char *>data, n), pos, duration, gap, 0, trim)
 
     cdef int _fail(self, str kind, str text) except -1:
         self.error = (kind, text)

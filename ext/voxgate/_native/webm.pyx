@@ -95,9 +95,10 @@ cdef class WebmDemuxer:
 
     - (HEAD, codec, private, codec_delay_ns, sample_rate, channels): the track; ``codec`` is "opus" or "flac", ``private``
       the contents of CodecPrivate. Again when another stream follows the first one.
-    - (PACKET, data, pos, gap, trim_begin, trim_end): ``pos``: the time of the packet in samples at 48 kHz, ``gap``: so
-      many samples between the packet before and this one are missing; ``trim_begin``, ``trim_end``: so many at either end
-      of this packet are not part of the audio (DiscardPadding). Gaps and trims are 0 for FLAC, whose frames have numbers.
+    - (PACKET, data, pos, duration, gap, trim_begin, trim_end): when the packet begins, in samples at 48 kHz, and how long
+      it is; ``gap``: so many samples between the packet before and this one are missing; ``trim_begin``, ``trim_end``: so
+      many at either end of this packet are not part of the audio (DiscardPadding). All but ``pos`` are 0 for FLAC, whose
+      frames have numbers.
 
     Packets that are no valid Opus are left out and become part of a gap.
 
@@ -535,7 +536,7 @@ cdef class WebmDemuxer:
         self._frame += n
         self._next_frame += 1
         if not self._is_opus:
-            return (PACKET, PyBytes_FromStringAndSize(<const char *>frame, n), pos, 0, 0, 0) if n > 0 else None
+            return (PACKET, PyBytes_FromStringAndSize(<const char *>frame, n), pos, 0, 0, 0, 0) if n > 0 else None
         duration = opus_samples(frame, n)
         if duration == 0:
             return None
@@ -544,7 +545,7 @@ cdef class WebmDemuxer:
         begin = min(<int64_t>duration, self._trim_begin)
         self._trim_begin -= begin
         end = min(<int64_t>duration - begin, max(<int64_t>0, self._pos - (self._block_end - self._trim_end)))
-        return (PACKET, PyBytes_FromStringAndSize(<const char *>frame, n), pos, gap, begin, end)
+        return (PACKET, PyBytes_FromStringAndSize(<const char *>frame, n), pos, duration, gap, begin, end)
 
     cdef int _fail(self, str kind, str text) except -1:
         self.error = (kind, text)

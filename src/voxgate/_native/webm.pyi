@@ -14,7 +14,7 @@ class WebmDemuxer:
     def read(
         self,
     ) -> (
-        tuple[int, Literal["opus", "flac"], bytes, int, float, int] | tuple[int, bytes, int, int, int, int] | None
+        tuple[int, Literal["opus", "flac"], bytes, int, float, int] | tuple[int, bytes, int, int, int, int, int] | None
     ): ...
     @property
     def error(self) -> tuple[Literal["broken", "unsupported", "limit"], str] | None: ...
