@@ -9,6 +9,7 @@ from .sections import (
     AuthSettings,
     InferenceSettings,
     LimitsSettings,
+    MediaSettings,
     MetricsSettings,
     ModelSettings,
     ServerSettings,
@@ -27,6 +28,7 @@ class Config(Struct, frozen=True, kw_only=True):
     auth: AuthSettings = AuthSettings()
     metrics: MetricsSettings = MetricsSettings()
     audio: AudioSettings = AudioSettings()
+    media: MediaSettings = MediaSettings()
     vad: VadSettings = VadSettings()
     inference: InferenceSettings = InferenceSettings()
     simple: SimpleSettings = SimpleSettings()

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
+from voxgate.protocol.formats import MediaFormat
+
 __all__ = [
     "Active",
     "Data",
@@ -93,7 +95,8 @@ class Probabilities(Struct, frozen=True):
 
 class Started(Struct, frozen=True):
     """Notice: the session is open. ``limits`` are those of the server that concern the client, by name. ``trace_id`` is
-    that of the W3C trace the session belongs to, None when it belongs to none.
+    that of the W3C trace the session belongs to, None when it belongs to none. ``format``: of the audio in a container;
+    None for PCM.
     """
 
     type: ClassVar[str] = "started"
@@ -102,6 +105,7 @@ class Started(Struct, frozen=True):
     limits: Mapping[str, Any]
     channel: int = 0
     trace_id: str | None = None
+    format: MediaFormat | None = None
 
 
 class Progress(Struct, frozen=True, gc=False):

@@ -29,7 +29,8 @@ from voxgate.protocol.events import (
     Started,
     UnknownEvent,
 )
-from voxgate.protocol.requests import Request, Start
+from voxgate.protocol.formats import AudioFormat, ContainerFormat
+from voxgate.protocol.requests import Flush, KeepAlive, Request, Start, Stop
 
 __all__ = ["check_output", "encode_event", "encode_request", "parse_event", "parse_request"]
 
@@ -43,13 +44,27 @@ _REQUIRED: Final = {
     "format.sample_rate": "int",
     "format.bit_depth": "int",
     "format.is_float": "bool",
+    "format.container": "str",
 }
 
 
 _SECRET: Final = frozenset({"token"})
 
 
-_request_decoder: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
+class PcmStart(Start, frozen=True, tag="start"):
+    """A start as JSON, with PCM. Two classes, because msgspec tells no two untagged structs apart."""
+
+    format: AudioFormat
+
+
+class ContainerStart(Start, frozen=True, tag="start"):
+    """A start as JSON, with a container."""
+
+    format: ContainerFormat
+
+
+_request_decoder: Final = msgspec.json.Decoder(PcmStart | Stop | Flush | KeepAlive)
+_container_decoder: Final = msgspec.json.Decoder(ContainerStart | Stop | Flush | KeepAlive)
 
 
 _EXPECTED_GOT = re.compile(r"Expected `(.+?)`(?:, got `(.+)`)?", re.DOTALL)
@@ -77,8 +92,11 @@ def parse_request(text: str | bytes) -> Request:
 
     The error quotes at most about 80 characters of the message, and never a token.
     """
+    # Only the value counts; looking for the name first spares all other messages a second parse.
+    names_container = ('"container"' if isinstance(text, str) else b'"container"') in text  # type: ignore[operator]
+    decoder = _container_decoder if names_container and _has_container(text) else _request_decoder
     try:
-        return _request_decoder.decode(text)
+        request: Request = decoder.decode(text)
     except msgspec.ValidationError as error:
         raise InvalidMessage(_explain(str(error), text)) from None
     except msgspec.DecodeError as error:
@@ -87,6 +105,14 @@ def parse_request(text: str | bytes) -> Request:
         raise InvalidMessage("message: expected UTF-8 text, got bytes that are not UTF-8") from None
     except RecursionError:
         raise InvalidMessage("message: expected a flat JSON object, got one nested too deep") from None
+    if isinstance(request, Start):
+        return Start(*(getattr(request, name) for name in Start.__struct_fields__))
+    return request
+
+
+def _has_container(text: str | bytes) -> bool:
+    format = _value_at(text, "format")
+    return isinstance(format, dict) and "container" in format
 
 
 def encode_request(request: Request) -> str:
@@ -282,6 +308,8 @@ def _encode_started(event: Started) -> str:
     }
     if event.trace_id is not None:
         fields["trace_id"] = event.trace_id
+    if event.format is not None:
+        fields["format"] = event.format
     return _encoder.encode({**fields, "channel": event.channel}).decode()
 
 

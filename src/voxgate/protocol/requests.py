@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import Format
 
 __all__ = ["Flush", "KeepAlive", "Request", "Start", "Stop", "VadOptions"]
 
@@ -29,7 +29,7 @@ class VadOptions(Struct, frozen=True, gc=False, omit_defaults=True):
 class Start(Struct, frozen=True, tag_field="request", tag="start"):
     """Opens a session. ``trace_id`` is a W3C traceparent. ``token`` never shows in the repr."""
 
-    format: AudioFormat
+    format: Format
     interim_results: bool = False
     trace_id: str | None = None
     vad: VadOptions | None = None

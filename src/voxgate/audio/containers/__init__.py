@@ -7,19 +7,27 @@ from voxgate.audio.containers.base import (
     CONTAINERS,
     BrokenMedia,
     Container,
+    DecoderFailed,
     MediaError,
     MediaLimit,
     Sniffed,
     TruncatedMedia,
     UnsupportedMedia,
 )
+from voxgate.audio.containers.decoders import Decoders
+from voxgate.audio.containers.limits import MediaLimits
+from voxgate.audio.containers.stream import MediaStream
 
 __all__ = [
     "CONTAINERS",
     "BrokenMedia",
     "Container",
+    "DecoderFailed",
+    "Decoders",
     "MediaError",
     "MediaLimit",
+    "MediaLimits",
+    "MediaStream",
     "Sniffed",
     "TruncatedMedia",
     "UnsupportedMedia",

@@ -6,22 +6,20 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol
 
 from voxgate.errors import VoxgateError
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import CONTAINERS, AudioFormat
 
 __all__ = [
     "CONTAINERS",
     "PIECE_S",
     "BrokenMedia",
     "Container",
+    "DecoderFailed",
     "MediaError",
     "MediaLimit",
     "Sniffed",
     "TruncatedMedia",
     "UnsupportedMedia",
 ]
-
-#: The containers that a client may name. "auto" means: tell by the first bytes.
-CONTAINERS: Final = ("webm", "ogg", "wav", "flac", "mp3", "mp4")
 
 #: The longest audio of one piece of PCM, in seconds, over all channels: the work that may hold the event loop.
 PIECE_S: Final = 1.0
@@ -59,6 +57,12 @@ class MediaLimit(MediaError):
     """The stream exceeds a limit: channels, rates, tracks, decoded seconds, bytes. The text names the limit."""
 
     code = "media_limit"
+
+
+class DecoderFailed(MediaError):
+    """The process that decoded the stream crashed, hung or could not be started. Not the fault of this stream alone."""
+
+    code = "decoder_failed"
 
 
 class Container(Protocol):

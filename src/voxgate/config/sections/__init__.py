@@ -4,6 +4,7 @@ from .audio import AudioSettings
 from .auth import AuthSettings
 from .inference import InferenceSettings
 from .limits import LimitsSettings
+from .media import MediaSettings
 from .metrics import MetricsSettings
 from .model import ModelSettings
 from .server import ServerSettings
@@ -15,6 +16,7 @@ __all__ = [
     "AuthSettings",
     "InferenceSettings",
     "LimitsSettings",
+    "MediaSettings",
     "MetricsSettings",
     "ModelSettings",
     "ServerSettings",

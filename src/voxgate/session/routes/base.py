@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import UNSET, UnsetType
 
 from voxgate.audio.decoder import StreamDecoder
+from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.calls import ModelCalls, Samples
 from voxgate.session.routes.parts import RouteParts
@@ -54,6 +55,7 @@ class RouteHandler(ModelCalls):
         """`rate`: Hz, of all positions. `emit` gets every event at once and must not block; `on_progress` is called
         after each result.
         """
+        assert isinstance(start.format, AudioFormat)
         n_channels = start.format.channels
         super().__init__(parts, rate, n_channels, emit, on_progress)
         audio = parts.config.audio
