@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from typing import Final, Protocol
 
@@ -13,7 +14,7 @@ from voxgate.audio.containers.libopus import LibopusDecoder, load_libopus
 from voxgate.audio.containers.opus_head import OpusHead
 from voxgate.protocol.formats import AudioFormat
 
-__all__ = ["OPUS_HZ", "OPUS_RATES", "OpusStream", "opus_rate"]
+__all__ = ["OPUS_HZ", "OPUS_RATES", "OpusStream", "has_opus", "opus_rate"]
 
 OPUS_HZ: Final = 48_000
 """The clock of Opus in every container."""
@@ -122,3 +123,8 @@ def _split(n_frames: int, most: int) -> Iterator[int]:
     while n_frames > 0:
         yield min(n_frames, most)
         n_frames -= most
+
+
+def has_opus() -> bool:
+    """Whether Opus can be decoded here: libopus or PyAV is installed."""
+    return load_libopus() is not None or importlib.util.find_spec("av") is not None
