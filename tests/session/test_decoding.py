@@ -132,7 +132,10 @@ def test_after_an_error_audio_is_dropped_until_the_next_request_for_a_session(se
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"container": "avi"}, 'format.container must be one of "auto", "webm", "ogg", "wav", "flac", "mp3", "mp4", got "avi"'),
+        (
+            {"container": "avi"},
+            'format.container must be one of "auto", "webm", "ogg", "wav", "flac", "mp3", "mp4", got "avi"',
+        ),
         ({"container": 7}, "format.container: expected str, got int 7"),
         ({"container": None}, "format.container: expected str, got null"),
         ({}, "format.channels: expected int, got nothing"),
@@ -148,7 +151,11 @@ def test_a_start_says_what_is_allowed(server, options, message):
     [
         ({"limits.channels": 1}, {}, "format.channels must be 1..1, got 2"),
         ({"limits.min_sample_rate": 32_000}, {}, "format.sample_rate must be 32000..192000 Hz, got 16000"),
-        ({"limits.segment_audio_s": 10}, {"max_segment_s": 8}, "vad.max_segment_s must be 1..5 s with 2 channels, got 8"),
+        (
+            {"limits.segment_audio_s": 10},
+            {"max_segment_s": 8},
+            "vad.max_segment_s must be 1..5 s with 2 channels, got 8",
+        ),
     ],
 )
 def test_the_limits_are_those_of_pcm(serve, settings, vad, message):

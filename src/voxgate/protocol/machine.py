@@ -33,8 +33,8 @@ start (nothing else resets it), then ``"idle"``, which every message resets. The
 shell does not read (back-pressure) and while a finishing session waits for results: a client that waits is never closed
 for waiting. When a timer fires, the shell calls ``receive_timeout``; a timer that fires too late does nothing.
 
-When the format of a start is a container, the shell decodes it. It gives the format of the PCM to ``check_media`` before
-the first audio, and an error of the container to ``receive_media_error``.
+When the format of a start is a container, the shell decodes it. It gives the format of the PCM to ``check_media``
+before the first audio, and an error of the container to ``receive_media_error``.
 
 One machine belongs to one client and is used by one thread at a time.
 """
@@ -341,7 +341,8 @@ class SessionMachine:
         longest_s = longest_segment_s(limits, format.channels)
         if vad.max_segment_s is not None and vad.max_segment_s > longest_s:
             raise InvalidStart(
-                f"vad.max_segment_s must be 1..{longest_s:g} s with {format.channels} channels, got {vad.max_segment_s:g}"
+                f"vad.max_segment_s must be 1..{longest_s:g} s with {format.channels} channels, "
+                f"got {vad.max_segment_s:g}"
             )
 
     def _receive_stop(self, stop: Stop) -> tuple[Action, ...]:

@@ -51,8 +51,8 @@ class Work:
         on_failure: Callable[[], None],
         media: MediaFormat | None = None,
     ) -> None:
-        """`emit`, `on_progress` and `on_failure` are those of the handler. `start`: with the format of PCM; `media`: what
-        it was decoded from.
+        """`emit`, `on_progress` and `on_failure` are those of the handler. `start`: with the format of PCM; `media`:
+        what it was decoded from.
         """
         audio_format, inference = start.format, context.config.inference
         assert isinstance(audio_format, AudioFormat)

@@ -105,8 +105,8 @@ class _Stream:
 
     @property
     def _ready_bytes(self) -> int:
-        """How much may be read. FFmpeg goes a few bytes back at the head of the media in an MP4 file, and can do so only
-        in what it got with one read: it gets the boxes before the media at once, however they arrived.
+        """How much may be read. At the head of the media in an MP4 file, FFmpeg goes a few bytes back, and can do so
+        only in what it got with one read: it gets the boxes before the media at once, however they arrived.
         """
         if self._boxes is None or self._is_ended or self._is_spooling:
             return len(self._input)
