@@ -234,7 +234,9 @@ class Session:
             await self._until(lambda: self._send_queue.has_room)
         if isinstance(message, Answer):
             if self._closing is None:
-                self._send_queue.put(message.messages)
+                answer = message.messages() if callable(message.messages) else message.messages
+                if answer:
+                    self._send_queue.put(answer)
         elif self._closing is None:
             if isinstance(message, Undecoded):
                 assert self._decoding is not None
