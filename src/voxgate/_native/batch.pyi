@@ -31,6 +31,7 @@ class BatchQueue(Generic[_Job]):
         alone: bool = False,
         front: bool = False,
         speculative: bool = False,
+        group: object | None = None,
     ) -> None: ...
     def cancel(self, job: _Job) -> bool: ...
     def take(

@@ -108,7 +108,7 @@ class Probabilities(Struct, frozen=True):
 class Started(Struct, frozen=True):
     """Notice: the session is open. ``limits`` are those of the server that concern the client, by name. ``trace_id`` is
     that of the W3C trace the session belongs to, None when it belongs to none. ``format``: of the audio in a container;
-    None for PCM.
+    None for PCM. ``options_schema`` is the JSON Schema of the model's options, None when it takes none.
     """
 
     type: ClassVar[str] = "started"
@@ -118,6 +118,7 @@ class Started(Struct, frozen=True):
     channel: int = 0
     trace_id: str | None = None
     format: MediaFormat | None = None
+    options_schema: Mapping[str, Any] | None = None
 
 
 class Progress(Struct, frozen=True, gc=False):

@@ -61,6 +61,8 @@ class RouteHandler(ModelCalls):
         self._emit = emit
         self._decoder = StreamDecoder(start.pcm, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
         self._has_ids = start.notices
+        if self._has_ids:
+            self._reserved_keys |= {"segment_id"}
         self._n_ids = [0] * n_channels
         self._timing = Timing(parts.tally, n_channels, start.pcm.sample_rate)
 

@@ -75,7 +75,9 @@ class SpeculatingHandler(RouteHandler):
         if self._speculations[channel] is not None:
             self._next_speculations[channel] = event
             return
-        job = Job(event.audio, self._rate, True, self, self._on_speculated, context=self.log_context, speculative=True)
+        assert event.audio is not None
+        job = self._job(event.audio, channel, event.start_pos, event.end_pos, True, on_done=self._on_speculated)
+        job.speculative = True
         speculation = Speculation(event, job)
         if self.trace is not None:
             job.trace = speculation.trace = self.trace.speculated(
@@ -117,6 +119,7 @@ class SpeculatingHandler(RouteHandler):
     def _answer_segment(self, event: VadEvent, segment_id: int | UnsetType) -> None:
         """The segment of `event` is over: its final is the answer of the speculative call, or that of a new one."""
         channel = event.channel
+        assert event.audio is not None
         self._next_speculations[channel] = None
         speculation = self._speculations[channel]
         if speculation is not None and not speculation.is_dropped:

@@ -64,6 +64,8 @@ class UtteranceHandler(SpeculatingHandler):
         self._open_pos: list[int | None] = [None] * self._n_channels
         """Where the open segment of each channel began."""
         self._stable_texts = [StableText() for _ in range(self._n_channels)] if start.stability else None
+        if start.stability:
+            self._reserved_keys |= {"stable_text"}
         self._no_audio: Samples = np.empty((self._n_channels, 0), np.float32)
 
     def flush(self) -> None:
