@@ -90,9 +90,8 @@ class Style:
     def faded(self, text: str, begin: int, end: int) -> str:
         """`text` in grey, but for its characters from `begin` to `end`."""
         end = max(begin, end)
-        parts = self.grey, str, self.grey
-        texts = text[:begin], text[begin:end], text[end:]
-        return "".join(paint(part) for paint, part in zip(parts, texts, strict=True) if part)
+        before, solid, after = text[:begin], text[begin:end], text[end:]
+        return (self.grey(before) if before else "") + solid + (self.grey(after) if after else "")
 
     def red(self, text: str) -> str:
         return self._paint("1;31", text)
