@@ -129,6 +129,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action=argparse.BooleanOptionalAction,
         help="show started, progress and finished notices (the status on a terminal requests them as well)",
     )
+    session.add_argument(
+        "--eager",
+        action="store_true",
+        help="show a result that will be the final, unless speech goes on, before the silence is over",
+    )
     session.add_argument("--trace-id", metavar="TRACEPARENT", help="W3C traceparent of the session")
     add_token_option(session)
     session.add_argument(
@@ -279,6 +284,7 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
         real_time=args.real_time,
         interim_results=args.interim_results,
         stability=args.interim_results and args.stability,
+        eager=args.eager,
         vad=_vad_options(args.vad),
         notices=shown.wants_notices if args.notices is None else args.notices,
         trace_id=args.trace_id,

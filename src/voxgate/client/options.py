@@ -23,6 +23,7 @@ class Options(TypedDict, total=False):
     real_time: bool | float
     interim_results: bool
     stability: bool
+    eager: bool
     vad: VadOptions | None
     notices: bool
     trace_id: str | None

@@ -53,6 +53,7 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
       fast. False (default) sends as fast as the server accepts audio
     - `interim_results`: request results during speech (False)
     - `stability`: interims also have the part of their text that has settled, `Segment.stable_text` (False)
+    - `eager`: a result that will be the final, unless speech goes on, comes at once: `Segment.eager` (False)
     - `vad`, `notices`, `token`: the additive parts of the protocol (None, False, None). The token goes into the
       Authorization header, so that a server can refuse before the upgrade; with `token_in="start"` into the start
       message instead, for a network in which something strips that header
@@ -91,6 +92,7 @@ class Stream:
         real_time: bool | float = False,
         interim_results: bool = False,
         stability: bool = False,
+        eager: bool = False,
         vad: VadOptions | None = None,
         notices: bool = False,
         trace_id: str | None = None,
@@ -133,7 +135,9 @@ class Stream:
         asks_notices = notices or self._reconnect is not None
         in_start = token if token_in == "start" else None
         self._tracing = tracing
-        self._start = Start(self.format, interim_results, trace_id, vad, asks_notices, in_start, stability=stability)
+        self._start = Start(
+            self.format, interim_results, trace_id, vad, asks_notices, in_start, stability=stability, eager=eager
+        )
         self._header_token = token if token_in == "header" else None
         self._feed = Feed(self._source.blocks, self._reconnect.backlog_bytes if self._reconnect else 0)
         self._clock = LoopClock() if clock is None else clock

@@ -15,6 +15,7 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Probabilities",
     "Progress",
     "Segment",
+    "SpeechResumed",
     "Started",
     "UnknownEvent",
     "check_output",

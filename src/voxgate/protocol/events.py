@@ -18,6 +18,7 @@ __all__ = [
     "Probabilities",
     "Progress",
     "Segment",
+    "SpeechResumed",
     "Started",
     "UnknownEvent",
 ]
@@ -41,6 +42,15 @@ class Inactive(Struct, frozen=True, gc=False):
     segment_id: int | UnsetType = UNSET
 
 
+class SpeechResumed(Struct, frozen=True, gc=False):
+    """Speech went on after an eager result, which is therefore void. ``time`` in seconds since the session began."""
+
+    type: ClassVar[str] = "resumed"
+    time: float
+    channel: int = 0
+    segment_id: int | UnsetType = UNSET
+
+
 class Error(Struct, frozen=True, gc=False):
     """Something failed. ``code`` is that of an error class; it is empty when the server does not send codes.
 
@@ -59,6 +69,8 @@ class Segment(Struct, frozen=True):
 
     ``is_final`` is UNSET on routes that know no interims. ``output`` is what the model returned. ``stable_text``: of an
     interim, the beginning of its text that later interims repeat; UNSET unless the client asked for it.
+    ``eager``: True in the result of a segment that has probably ended, which its final or a SpeechResumed follows;
+    otherwise UNSET.
     """
 
     type: ClassVar[str] = "segment"
@@ -69,6 +81,7 @@ class Segment(Struct, frozen=True):
     channel: int = 0
     segment_id: int | UnsetType = UNSET
     stable_text: str | UnsetType = UNSET
+    eager: bool | UnsetType = UNSET
 
 
 class Data(Struct, frozen=True):
@@ -151,5 +164,16 @@ class UnknownEvent(Struct, frozen=True):
 
 #: What a server sends.
 Event: TypeAlias = (
-    Active | Inactive | Error | Segment | Data | Probabilities | Started | Progress | Finished | Draining | UnknownEvent
+    Active
+    | Inactive
+    | SpeechResumed
+    | Error
+    | Segment
+    | Data
+    | Probabilities
+    | Started
+    | Progress
+    | Finished
+    | Draining
+    | UnknownEvent
 )

@@ -26,6 +26,7 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
@@ -114,6 +115,8 @@ def encode_request(request: Request) -> str:
         fields["segmentation"] = request.segmentation
     if request.stability:
         fields["stability"] = True
+    if request.eager:
+        fields["eager"] = True
     return _encoder.encode(fields).decode()
 
 
@@ -181,8 +184,8 @@ def encode_event(event: Event) -> str:
 
     Times are rounded to 3 decimals. A model's output may hold NumPy scalars and arrays (anything with ``tolist``);
     non-finite floats become null. Raises InternalError naming the key when the output uses a reserved key (type,
-    channel, start_time, end_time, is_final; segment_id and stable_text in a segment that has one) or holds what JSON
-    cannot say.
+    channel, start_time, end_time, is_final; segment_id, stable_text and eager in a segment that has one) or holds what
+    JSON cannot say.
     """
     return _ENCODE[type(event)](event)
 
@@ -231,12 +234,12 @@ def _blame(output: Mapping[str, Any]) -> str:
     return "model output cannot be sent as JSON"
 
 
-def _encode_active(event: Active | Inactive) -> str:
+def _encode_active(event: Active | Inactive | SpeechResumed) -> str:
     fields: dict[str, Any] = {"type": event.type, "time": _seconds(event.time)}
     return _encoder.encode(_identified(fields, event)).decode()
 
 
-def _identified(fields: dict[str, Any], event: Active | Inactive | Error | Segment) -> dict[str, Any]:
+def _identified(fields: dict[str, Any], event: Active | Inactive | SpeechResumed | Error | Segment) -> dict[str, Any]:
     """`fields`, with those that come last."""
     if event.segment_id is not UNSET:
         fields["segment_id"] = event.segment_id
@@ -262,8 +265,10 @@ def _encode_segment(event: Segment) -> str:
     }
     if event.is_final is not UNSET:
         fields["is_final"] = event.is_final
+    if event.eager is not UNSET:
+        fields["eager"] = event.eager
     fields.update(output)
-    for name, value in (("segment_id", event.segment_id), ("stable_text", event.stable_text)):
+    for name, value in (("segment_id", event.segment_id), ("stable_text", event.stable_text), ("eager", event.eager)):
         if value is not UNSET and name in output:
             raise InternalError(f'model output: key "{name}" is reserved')
     if event.stable_text is not UNSET:
@@ -336,6 +341,7 @@ def _encode_unknown(event: UnknownEvent) -> str:
 _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
     Active: _encode_active,
     Inactive: _encode_active,
+    SpeechResumed: _encode_active,
     Error: _encode_error,
     Segment: _encode_segment,
     Data: _encode_data,
@@ -349,7 +355,8 @@ _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
 
 
 _PLAIN_EVENTS: Final[dict[str, type[Any]]] = {
-    event.type: event for event in (Active, Inactive, Error, Probabilities, Started, Progress, Finished, Draining)
+    event.type: event
+    for event in (Active, Inactive, SpeechResumed, Error, Probabilities, Started, Progress, Finished, Draining)
 }
 
 
@@ -390,9 +397,14 @@ def parse_event(text: str | bytes) -> Event:
         output = {key: value for key, value in fields.items() if key not in _SEGMENT_FIELDS}
         id = output.get("segment_id")  # of a server that knows no ids, it may be anything that its model returned
         id = output.pop("segment_id") if type(id) is int else UNSET
-        stable = output.get("stable_text") if segment.is_final is False else None
-        stable = output.pop("stable_text") if type(stable) is str else UNSET
-        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable)
+        stable: str | UnsetType = UNSET
+        eager: bool | UnsetType = UNSET
+        if segment.is_final is False:
+            stable = output.pop("stable_text") if type(output.get("stable_text")) is str else UNSET
+            eager = output.pop("eager") if output.get("eager") is True else UNSET
+        return Segment(
+            segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable, eager
+        )
     if kind == "data":
         channel = _convert(fields, _DataHead).channel
         return Data({key: value for key, value in fields.items() if key not in ("type", "channel")}, channel)

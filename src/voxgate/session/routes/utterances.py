@@ -99,7 +99,7 @@ class UtteranceHandler(SpeculatingHandler):
                 speculations[channel] = event  # The same.
             elif event.kind == RESUMED:
                 speculations.pop(channel, None)
-                self._drop_speculation(channel)
+                self._resume(event)
             elif event.kind == SPEECH_START:
                 self._open_pos[channel], self._metrics.began_s[channel] = event.start_pos, time.perf_counter()
                 self._emit(Active(event.start_pos / self._rate, channel, self._open_id(channel)))
@@ -172,10 +172,13 @@ class UtteranceHandler(SpeculatingHandler):
             self.trace.speech_ended(channel, end_pos / self._rate, has_final)
 
     def _close_segment(self, channel: int) -> None:
-        """The segment is over: its interim is no longer needed, queued or running."""
+        """The segment is over."""
         self._metrics.began_s[channel] = None
         if self._stable_texts is not None:
             self._stable_texts[channel].reset()
+        self._drop_interim(channel)
+
+    def _drop_interim(self, channel: int) -> None:
         self._tally.interims_superseded += self._newer[channel] is not None
         self._newer[channel] = None
         before = self._interims[channel]
