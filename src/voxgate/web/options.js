@@ -55,17 +55,14 @@ export class ModelOptions {
     input.id = id;
     input.required = required;
     const label = document.createElement("label");
-    label.className = "field";
     label.htmlFor = id;
-    const title = document.createElement("span");
-    title.textContent = name.replaceAll("_", " ");
-    label.append(title, input);
+    label.textContent = name.replaceAll("_", " ");
     const row = document.createElement("div");
     row.className = "option";
-    row.append(label);
+    row.append(label, input);
     const about = [
       property.description ?? kind.description,
-      required ? "Required." : usual === undefined || usual === null ? null : `The model has ${JSON.stringify(usual)}.`,
+      required ? "Required." : isNothing(usual) ? null : `The model has ${JSON.stringify(usual)}.`,
     ].filter(Boolean);
     if (about.length > 0) {
       const note = document.createElement("p");
@@ -90,6 +87,11 @@ export class ModelOptions {
       input.setAttribute("aria-invalid", String(!input.validity.valid));
     }
   }
+}
+
+// Whether a default says nothing that a person would want to read.
+function isNothing(value) {
+  return value === undefined || value === null || ['""', "[]", "{}"].includes(JSON.stringify(value));
 }
 
 // The schema of a field without its references and without null.
