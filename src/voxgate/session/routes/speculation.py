@@ -13,6 +13,7 @@ from voxgate.errors import VoxgateError
 from voxgate.inference.engine.base import Job
 from voxgate.inference.outcomes import WorkerDied
 from voxgate.protocol.events import SpeechResumed
+from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.base import RouteHandler
 from voxgate.session.routes.calls import ModelCall
@@ -84,7 +85,9 @@ class SpeculatingHandler(RouteHandler):
         if self._speculations[channel] is not None:
             self._next_speculations[channel] = event
             return
-        job = Job(event.audio, self._rate, True, self, self._on_speculated, context=self.log_context, speculative=True)
+        request = self._request_of(channel, event.start_pos, event.end_pos, is_final=True)
+        job = Job(event.audio, self._rate, True, self, self._on_speculated, context=self.log_context, request=request)
+        job.group, job.speculative = self.options_group, True
         speculation = Speculation(event, job)
         if self.trace is not None:
             job.trace = speculation.trace = self.trace.speculated(
@@ -181,8 +184,8 @@ class SpeculatingHandler(RouteHandler):
         if speculation.trace is not None:
             speculation.trace.answered(job, "superseded" if speculation.is_dropped else None)
         if not speculation.is_dropped:
-            if self._is_eager and job.error is None:
-                self._tell_early(speculation)
+            if self._is_eager and job.result is not None and self._reserved_keys.isdisjoint(job.result.session_keys):
+                self._tell_early(speculation, job.result)
             return
         self._waste(speculation)
         event = self._next_speculations[speculation.channel]
@@ -190,7 +193,7 @@ class SpeculatingHandler(RouteHandler):
             self._next_speculations[speculation.channel] = None
             self._speculate(event)
 
-    def _tell_early(self, speculation: Speculation) -> None:
+    def _tell_early(self, speculation: Speculation, result: Output) -> None:
         channel = speculation.channel
         speculation.is_told = True
         self._drop_interim(channel)
@@ -200,7 +203,7 @@ class SpeculatingHandler(RouteHandler):
             channel, speculation.start_pos, speculation.end_pos, False, reply, speculation.job, 0.0, segment_id
         )
         self.results += 1
-        self._replies[channel].settle(reply, replace(self._segment_of(call, speculation.job.result or {}), eager=True))
+        self._replies[channel].settle(reply, replace(self._segment_of(call, result), eager=True))
 
     def _drop_interim(self, channel: int) -> None:
         """The interim of a channel is no longer needed, queued or running."""
@@ -218,7 +221,9 @@ class SpeculatingHandler(RouteHandler):
         del self.calls[lost]
         self._n_submitted -= call.is_submitted
         call.is_submitted = False
-        call.job = Job(lost.audio, self._rate, True, self, self._on_done, context=self.log_context, trace=call.trace)
+        job = Job(lost.audio, self._rate, True, self, self._on_done, context=self.log_context, trace=call.trace)
+        job.request, job.group = lost.request, lost.group
+        call.job = job
         self.calls[call.job] = call
         self._deferred.appendleft(call)
         self.submit_deferred()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable
+from typing import ClassVar, Protocol
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -15,7 +15,6 @@ from voxgate.protocol.events import Active, Inactive, Segment
 from voxgate.protocol.machine import Route
 from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
-from voxgate.protocol.transcript import Transcript
 from voxgate.session.routes.calls import ModelCall, Samples
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit
@@ -144,14 +143,13 @@ class UtteranceHandler(SpeculatingHandler):
         self._interims[channel] = call
         self._submit(call)
 
-    def _segment_of(self, call: ModelCall, output: Mapping[str, Any]) -> Segment:
+    def _segment_of(self, call: ModelCall, output: Output) -> Segment:
         segment = super()._segment_of(call, output)
         if call.is_final is not False or self._stable_texts is None:
             return segment
-        transcript = output.transcript if isinstance(output, Output) else Transcript.of(output)
-        if transcript is None:
+        if output.transcript is None:
             return segment
-        return replace(segment, stable_text=self._stable_texts[call.channel].update(transcript.text))
+        return replace(segment, stable_text=self._stable_texts[call.channel].update(output.transcript.text))
 
     def _on_over(self, call: ModelCall) -> None:
         channel = call.channel
