@@ -40,11 +40,10 @@ def fuzz(data: bytes) -> None:
             if audio is not None and source.integer(0, 3) == 0:
                 audio = np.repeat(audio, 2)[::2]
             group = source.pick(groups)
-            fits = oracle.put(job, n, stream, final, alone, front, speculative, group)
+            fits = oracle.put(job, n, stream, final, alone, front, group, speculative)
             try:
-                queue.put(
-                    job, audio, stream, final, n if audio is None else -1, alone, front, speculative, group
-                )
+                n_samples = n if audio is None else -1
+                queue.put(job, audio, stream, final, n_samples, alone, front, group, speculative)
                 assert fits
             except BufferError:
                 assert not fits

@@ -352,16 +352,14 @@ def test_it_decides_as_the_textbook_does(operations: list[Any], bounds: dict[str
         match operation:
             case ("put", stream, n_samples, lane, alone, group):
                 final, speculative = lane == "final", lane == "speculative"
+                how = (alone, False, groups[group], speculative)
                 jobs.append(Job(len(jobs)))
-                options = final, -1, alone, False, speculative, groups[group]
                 try:
-                    q.put(jobs[-1], noise(n_samples), streams[stream], *options)
+                    q.put(jobs[-1], noise(n_samples), streams[stream], final, -1, *how)
                     accepted = True
                 except BufferError:
                     accepted = False
-                assert accepted == reference.put(
-                    jobs[-1], n_samples, streams[stream], final, alone, False, speculative, groups[group]
-                )
+                assert accepted == reference.put(jobs[-1], n_samples, streams[stream], final, *how)
             case ("front", stream, n_samples):
                 jobs.append(Job(len(jobs)))
                 q.put(jobs[-1], None, streams[stream], True, n_samples, False, True)

@@ -41,8 +41,8 @@ class ReferenceQueue:
         final: bool,
         alone: bool = False,
         front: bool = False,
-        speculative: bool = False,
         group: Any = None,
+        speculative: bool = False,
     ) -> bool:
         mine = [waiting for waiting in self.waiting if waiting.stream is stream]
         if not front and (
@@ -68,7 +68,7 @@ class ReferenceQueue:
         batch: list[Waiting] = []
         passed: list[Waiting] = []  # the heads of streams with jobs of another group
         while len(batch) < max_items and (following := self.first([waiting.stream for waiting in passed])):
-            if passed and following.final != passed[0].final:
+            if passed and following.lane != passed[0].lane:
                 break
             if batch and following.group is not batch[0].group:
                 passed.append(following)
@@ -85,7 +85,8 @@ class ReferenceQueue:
 
     def first(self, without: Sequence[Any] = ()) -> Waiting | None:
         waiting = [one for one in self.waiting if one.stream not in without]
-        lane = [one for one in waiting if one.lane == min(one.lane for one in waiting)]
+        first = min((one.lane for one in waiting), default=0)
+        lane = [one for one in waiting if one.lane == first]
         heads: dict[Any, Waiting] = {}
         for waiting in sorted(lane, key=lambda waiting: waiting.ticket):
             heads.setdefault(waiting.stream, waiting)

@@ -152,7 +152,7 @@ cdef class BatchQueue:
 
     def put(
         self, job, audio, stream, bint final=True, Py_ssize_t n_samples=-1, bint alone=False, bint front=False,
-        bint speculative=False, group=None
+        group=None, bint speculative=False
     ):
         """Adds ``job``, which must not be here already (ValueError).
 

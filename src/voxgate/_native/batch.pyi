@@ -30,8 +30,8 @@ class BatchQueue(Generic[_Job]):
         n_samples: int = -1,
         alone: bool = False,
         front: bool = False,
-        speculative: bool = False,
         group: object | None = None,
+        speculative: bool = False,
     ) -> None: ...
     def cancel(self, job: _Job) -> bool: ...
     def take(

@@ -16,6 +16,7 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Probabilities",
     "Progress",
     "Segment",
+    "SpeechResumed",
     "Started",
     "UnknownEvent",
     "encode_event",

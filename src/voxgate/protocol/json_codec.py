@@ -26,6 +26,7 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
@@ -141,6 +142,8 @@ def encode_request(request: Request) -> str:
         fields["segmentation"] = request.segmentation
     if request.stability:
         fields["stability"] = True
+    if request.eager:
+        fields["eager"] = True
     if request.options is not None:
         fields["options"] = request.options
     return _encoder.encode(fields).decode()
@@ -239,12 +242,12 @@ def _spliced(head: dict[str, Any], output: Mapping[str, Any], tail: dict[str, An
     return b",".join(members if output.json else members[::2]).decode()
 
 
-def _encode_active(event: Active | Inactive) -> str:
+def _encode_active(event: Active | Inactive | SpeechResumed) -> str:
     fields: dict[str, Any] = {"type": event.type, "time": _seconds(event.time)}
     return _encoder.encode(_identified(fields, event)).decode()
 
 
-def _identified(fields: dict[str, Any], event: Active | Inactive | Error | Segment) -> dict[str, Any]:
+def _identified(fields: dict[str, Any], event: Active | Inactive | SpeechResumed | Error | Segment) -> dict[str, Any]:
     """`fields`, with those that come last."""
     if event.segment_id is not UNSET:
         fields["segment_id"] = event.segment_id
@@ -269,8 +272,10 @@ def _encode_segment(event: Segment) -> str:
     }
     if event.is_final is not UNSET:
         fields["is_final"] = event.is_final
-    fields_of_stability = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
-    return _spliced(fields, event.output, _identified(fields_of_stability, event))
+    if event.eager is not UNSET:
+        fields["eager"] = event.eager
+    stable = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
+    return _spliced(fields, event.output, _identified(stable, event))
 
 
 def _encode_data(event: Data) -> str:
@@ -342,6 +347,7 @@ def _encode_unknown(event: UnknownEvent) -> str:
 _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
     Active: _encode_active,
     Inactive: _encode_active,
+    SpeechResumed: _encode_active,
     Error: _encode_error,
     Segment: _encode_segment,
     Data: _encode_data,
@@ -355,7 +361,8 @@ _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
 
 
 _PLAIN_EVENTS: Final[dict[str, type[Any]]] = {
-    event.type: event for event in (Active, Inactive, Error, Probabilities, Started, Progress, Finished, Draining)
+    event.type: event
+    for event in (Active, Inactive, SpeechResumed, Error, Probabilities, Started, Progress, Finished, Draining)
 }
 
 
@@ -396,9 +403,14 @@ def parse_event(text: str | bytes) -> Event:
         output = {key: value for key, value in fields.items() if key not in _SEGMENT_FIELDS}
         id = output.get("segment_id")  # of a server that knows no ids, it may be anything that its model returned
         id = output.pop("segment_id") if type(id) is int else UNSET
-        stable = output.get("stable_text") if segment.is_final is False else None
-        stable = output.pop("stable_text") if type(stable) is str else UNSET
-        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable)
+        stable: str | UnsetType = UNSET
+        eager: bool | UnsetType = UNSET
+        if segment.is_final is False:
+            stable = output.pop("stable_text") if type(output.get("stable_text")) is str else UNSET
+            eager = output.pop("eager") if output.get("eager") is True else UNSET
+        return Segment(
+            segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable, eager
+        )
     if kind == "data":
         channel = _convert(fields, _DataHead).channel
         return Data({key: value for key, value in fields.items() if key not in ("type", "channel")}, channel)

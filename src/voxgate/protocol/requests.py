@@ -43,6 +43,7 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
     probabilities: bool = False
     segmentation: Segmentation = "auto"
     stability: bool = False
+    eager: bool = False
     options: dict[str, Any] | None = None
 
     @property
@@ -57,7 +58,7 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
             f"Start(format={self.format!r}, interim_results={self.interim_results!r}, trace_id={self.trace_id!r}, "
             f"vad={self.vad!r}, notices={self.notices!r}, token={None if self.token is None else '***'}, "
             f"probabilities={self.probabilities!r}, segmentation={self.segmentation!r}, stability={self.stability!r}, "
-            f"options={None if self.options is None else list(self.options)!r})"
+            f"eager={self.eager!r}, options={None if self.options is None else list(self.options)!r})"
         )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -185,7 +185,12 @@ class ModelCalls:
         segment_id: int | UnsetType = UNSET,
     ) -> ModelCall:
         """A call with `audio`; reserves the place of its answer among the channel's replies. `_submit` must follow."""
-        job = self._job(audio, channel, start_pos, end_pos, is_final is not False, method, state)
+        is_interim = is_final is False
+        request = self._request_of(channel, start_pos, end_pos, is_final=not is_interim)
+        job = Job(
+            audio, self._rate, not is_interim, self, self._on_done, method, state, self.log_context, None, request
+        )
+        job.group = self.options_group
         call = self._call_of(job, channel, start_pos, end_pos, is_final, segment_id)
         if self.trace is not None:
             job.trace = call.trace = self.trace.asked(
@@ -193,31 +198,19 @@ class ModelCalls:
             )
         return call
 
-    def _job(
-        self,
-        audio: Samples,
-        channel: int,
-        start_pos: int,
-        end_pos: int,
-        is_final: bool,
-        method: CallMethod = "infer",
-        state: State | None = None,
-        on_done: Callable[[Job], None] | None = None,
-    ) -> Job:
-        common, rate = self.request, self._rate
-        request = Request(
+    def _request_of(self, channel: int, start_pos: int, end_pos: int, is_final: bool) -> Request:
+        """What the model may know about a call of this session."""
+        common = self.request
+        return Request(
             options=common.options,
             channel=channel,
             final=is_final,
-            start_s=start_pos / rate,
-            end_s=end_pos / rate,
+            start_s=start_pos / self._rate,
+            end_s=end_pos / self._rate,
             session_id=common.session_id,
             identity=common.identity,
             sample_rate=common.sample_rate,
         )
-        job = Job(audio, rate, is_final, self, on_done or self._on_done, method, state, self.log_context, None, request)
-        job.group = self.options_group
-        return job
 
     def _call_of(
         self,
@@ -299,7 +292,7 @@ class ModelCalls:
             return None  # An interim may be dropped; the client would take its error for that of the final.
         return Error(message=str(error), code=error.code, channel=call.channel, segment_id=call.segment_id)
 
-    def _segment_of(self, call: ModelCall, output: Mapping[str, Any]) -> Segment:
+    def _segment_of(self, call: ModelCall, output: Output) -> Segment:
         """A result of the call, which may still run: then it is an interim one."""
         return Segment(
             start_time=call.start_pos / self._rate,
@@ -309,6 +302,7 @@ class ModelCalls:
             channel=call.channel,
             segment_id=call.segment_id,
         )
+
     def _reserved(self, result: Output) -> InternalError:
         """The error in place of a result with a key that the events of this session use."""
         if not self._has_logged_key:
