@@ -1,10 +1,9 @@
-"""Records speech with MediaRecorder in real browsers, as test data: python tools/record_browsers.py [chromium] [firefox]
+"""Records speech by MediaRecorder in real browsers, as test data: python tools/record_browsers.py [chromium] [firefox]
 
 Needs Debian's packages chromium, firefox-esr and pulseaudio. The speech is the beginning of the bundled demo. Chromium
-hears it from a fake microphone; Firefox has none that plays a file, so a page feeds it to the recorder through Web Audio,
-which runs only beside a sound device: one of a PulseAudio of our own. Both record
-in slices of 100 and 250 ms: a .webm or .ogg file in tests/data/media, and in recordings.json what made it and the bytes
-of each slice, in the order in which the page would send them.
+hears it from a fake microphone. Firefox has none that plays a file: a page feeds it to the recorder through Web Audio,
+which runs only beside a sound device, here one of a PulseAudio of our own. Both record slices of 100 and 250 ms. In
+tests/data/media, each recording is a .webm or .ogg file; recordings.json has what made it, and the bytes of each slice.
 """
 
 from __future__ import annotations

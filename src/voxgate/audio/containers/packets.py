@@ -22,6 +22,8 @@ class Demuxer(Protocol):
 
     def feed(self, data: bytes) -> None: ...
 
+    def end(self) -> None: ...
+
     def read(self) -> Any: ...
 
     @property
@@ -51,6 +53,20 @@ class PacketContainer(ABC):
     def push(self, data: bytes) -> Iterator[bytes]:
         """See `Container.push`."""
         self._demuxer.feed(data)
+        yield from self._pieces()
+
+    def finish(self) -> Iterator[bytes]:
+        """See `Container.finish`."""
+        self._demuxer.end()
+        yield from self._pieces()
+        if self._demuxer.is_truncated:
+            raise TruncatedMedia(f"the {self.label} stream ends inside of the container")
+
+    def close(self) -> None:
+        """See `Container.close`."""
+        self._stream = None
+
+    def _pieces(self) -> Iterator[bytes]:
         decoded = self._decoded()
         parts: list[bytes] = []
         n_bytes = 0
@@ -72,16 +88,6 @@ class PacketContainer(ABC):
             yield from in_pieces(b"".join(parts), self._format())
         if failure is not None:
             raise failure
-
-    def finish(self) -> Iterator[bytes]:
-        """See `Container.finish`."""
-        yield from ()
-        if self._demuxer.is_truncated:
-            raise TruncatedMedia(f"the {self.label} stream ends inside of the container")
-
-    def close(self) -> None:
-        """See `Container.close`."""
-        self._stream = None
 
     def _decoded(self) -> Iterator[bytes]:
         while (event := self._demuxer.read()) is not None:
