@@ -82,10 +82,12 @@ class PacketContainer(ABC):
             parts.append(pcm)
             n_bytes += len(pcm)
             if n_bytes >= self._piece_bytes:
-                joined, parts, n_bytes = b"".join(parts), [], 0
-                yield from in_pieces(joined, self._format())
-        if parts:
-            yield from in_pieces(b"".join(parts), self._format())
+                joined = b"".join(parts)
+                n_whole = n_bytes // self._piece_bytes * self._piece_bytes
+                parts, n_bytes = [joined[n_whole:]], n_bytes - n_whole
+                yield from in_pieces(joined[:n_whole], self._format())
+        if n_bytes:
+            yield b"".join(parts)
         if failure is not None:
             raise failure
 
