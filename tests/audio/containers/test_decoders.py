@@ -220,6 +220,8 @@ def test_without_pyav_the_error_names_the_extra(monkeypatch):
             "unsupported_media",
             "this looks like MP3; it needs PyAV on the server: install voxgate[media]",
         )
+        assert decoders.containers == ("webm", "ogg", "wav", "flac")
+        monkeypatch.setattr("voxgate.audio.containers.decoders.has_opus", lambda: False)
         assert decoders.containers == ("wav", "flac")
         await decoders.close()
 
