@@ -110,6 +110,7 @@ def describe(service: Service, routes: Mapping[str, str | None]) -> dict[str, An
         "ready": service.not_ready is None,
         "routes": {route: {"served": why is None, "reason": why} for route, why in routes.items()},
         "wires": wires_of(service),
+        "containers": list(service.decoders.containers),
         "streams": {"open": service.streams, "max": service.config.limits.streams},
         "limits": {
             **service.public_limits,
