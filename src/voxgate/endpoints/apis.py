@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from starlette.routing import BaseRoute, WebSocketRoute
 
 from voxgate.config import EndpointsSettings
+from voxgate.endpoints.assemblyai.live import AssemblyAiWire
 from voxgate.endpoints.deepgram.live import DeepgramWire
 from voxgate.endpoints.stream_route import StreamRoute
 from voxgate.endpoints.wire import Wire, why_no_words
@@ -44,7 +45,10 @@ def _websocket(path: str, wire: type[Wire]) -> Callable[[Service, Entry], Sequen
     return lambda service, entry: [WebSocketRoute(path, StreamRoute(service, entry, "segmented", wire))]
 
 
-APIS: Final[tuple[Api, ...]] = (Api("deepgram", ("/v1/listen",), _websocket("/v1/listen", DeepgramWire)),)
+APIS: Final[tuple[Api, ...]] = (
+    Api("deepgram", ("/v1/listen",), _websocket("/v1/listen", DeepgramWire)),
+    Api("assemblyai", ("/v3/ws",), _websocket("/v3/ws", AssemblyAiWire)),
+)
 
 
 def wires_of(service: Service) -> dict[str, dict[str, Any]]:
