@@ -10,6 +10,7 @@ from .sections import (
     EndpointsSettings,
     InferenceSettings,
     LimitsSettings,
+    MediaSettings,
     MetricsSettings,
     ModelSettings,
     ServerSettings,
@@ -29,6 +30,7 @@ class Config(Struct, frozen=True, kw_only=True):
     endpoints: EndpointsSettings = EndpointsSettings()
     metrics: MetricsSettings = MetricsSettings()
     audio: AudioSettings = AudioSettings()
+    media: MediaSettings = MediaSettings()
     vad: VadSettings = VadSettings()
     inference: InferenceSettings = InferenceSettings()
     simple: SimpleSettings = SimpleSettings()

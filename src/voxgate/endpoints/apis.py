@@ -6,13 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.routing import Route as HttpRoute
 
 from voxgate.config import EndpointsSettings
 from voxgate.endpoints.assemblyai.live import AssemblyAiWire
 from voxgate.endpoints.deepgram.live import DeepgramWire
+from voxgate.endpoints.live_http import LiveHttpRoute
+from voxgate.endpoints.openai.models import Models
+from voxgate.endpoints.openai.realtime import RealtimeWire
+from voxgate.endpoints.openai.transcriptions import TranscriptionsRoute
 from voxgate.endpoints.stream_route import StreamRoute
 from voxgate.endpoints.wire import Wire, why_no_words
-from voxgate.protocol.machine import ROUTES
+from voxgate.protocol.machine import ROUTES, Route
 from voxgate.protocol.wires import WireName
 from voxgate.service.entry import Entry
 from voxgate.service.service import Service
@@ -45,9 +50,28 @@ def _websocket(path: str, wire: type[Wire]) -> Callable[[Service, Entry], Sequen
     return lambda service, entry: [WebSocketRoute(path, StreamRoute(service, entry, "segmented", wire))]
 
 
+LIVE_PATHS: Final[dict[str, Route]] = {f"/api/v1/{route}": route for route in ROUTES}
+
+
+def _live_http(service: Service, entry: Entry) -> Sequence[BaseRoute]:
+    return [HttpRoute(path, LiveHttpRoute(service, entry, route)) for path, route in LIVE_PATHS.items()]
+
+
+def _openai(service: Service, entry: Entry) -> Sequence[BaseRoute]:
+    models = Models(service, entry)
+    return [
+        WebSocketRoute("/v1/realtime", StreamRoute(service, entry, "segmented", RealtimeWire)),
+        HttpRoute("/v1/audio/transcriptions", TranscriptionsRoute(service, entry)),
+        HttpRoute("/v1/models", models.all),
+        HttpRoute("/v1/models/{name:path}", models.one),
+    ]
+
+
 APIS: Final[tuple[Api, ...]] = (
     Api("deepgram", ("/v1/listen",), _websocket("/v1/listen", DeepgramWire)),
     Api("assemblyai", ("/v3/ws",), _websocket("/v3/ws", AssemblyAiWire)),
+    Api("openai", ("/v1/realtime", "/v1/audio/transcriptions", "/v1/models"), _openai),
+    Api("http", tuple(LIVE_PATHS), _live_http, carries_words=False),
 )
 
 

@@ -8,8 +8,9 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as HttpRoute
 from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -59,7 +60,7 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
             *(route for api in APIS if api.is_on(service.config.endpoints) for route in api.routes(service, entry)),
         ],
         lifespan=Lifespan(service, on_started),
-        exception_handlers={404: not_found.respond, 405: not_found.respond},
+        exception_handlers={404: not_found.respond, 405: wrong_method},
         middleware=[Middleware(HostCheck, service), Middleware(MetricsPortMiddleware, service, not_found)],
     )
     app.router.default = not_found
@@ -136,7 +137,7 @@ class MetricsPortMiddleware:
 
 
 class NotFound:
-    """Any other path or method: 404, for websockets before the upgrade."""
+    """Any other path: 404, for websockets before the upgrade."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -148,9 +149,16 @@ class NotFound:
         return respond(answer_of(_not_found_at(request.url.path)))
 
 
+async def wrong_method(request: Request, error: Exception) -> Response:
+    """Another method than those of the path: 405."""
+    assert isinstance(error, HTTPException) and error.headers is not None
+    allowed = ", ".join(sorted(error.headers["Allow"].split(", ")))
+    text = f"expected {allowed} at {request.url.path}, got {request.method:.20}"
+    return JSONResponse({"error": text, "code": "method_not_allowed"}, 405, {"Allow": allowed})
+
+
 def _not_found_at(path: str) -> Refusal:
-    hint = ": it is a websocket" if path in STREAM_PATHS else ""
-    return Refusal(RefusalKind.NOT_FOUND, "not_found", f"nothing at {path}{hint}")
+    return Refusal(RefusalKind.NOT_FOUND, "not_found", f"nothing at {path}")
 
 
 def _wrong_host(headers: Iterable[tuple[bytes, bytes]]) -> Refusal:

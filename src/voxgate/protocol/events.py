@@ -7,6 +7,8 @@ from typing import Any, ClassVar, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
+from voxgate.protocol.formats import MediaFormat
+
 __all__ = [
     "Active",
     "Data",
@@ -67,7 +69,8 @@ class Flushed(Struct, frozen=True, gc=False):
 class Segment(Struct, frozen=True):
     """A result for the audio from ``start_time`` to ``end_time`` (seconds since the start of the session).
 
-    ``is_final`` is UNSET on routes that know no interims. ``output`` is what the model returned.
+    ``is_final`` is UNSET on routes that know no interims. ``output`` is what the model returned. ``stable_text``: of an
+    interim, the beginning of its text that later interims repeat; UNSET unless the client asked for it.
     """
 
     type: ClassVar[str] = "segment"
@@ -77,6 +80,7 @@ class Segment(Struct, frozen=True):
     output: Mapping[str, Any]
     channel: int = 0
     segment_id: int | UnsetType = UNSET
+    stable_text: str | UnsetType = UNSET
 
 
 class Data(Struct, frozen=True):
@@ -103,7 +107,8 @@ class Probabilities(Struct, frozen=True):
 
 class Started(Struct, frozen=True):
     """Notice: the session is open. ``limits`` are those of the server that concern the client, by name. ``trace_id`` is
-    that of the W3C trace the session belongs to, None when it belongs to none.
+    that of the W3C trace the session belongs to, None when it belongs to none. ``format``: of the audio in a container;
+    None for PCM.
     """
 
     type: ClassVar[str] = "started"
@@ -112,6 +117,7 @@ class Started(Struct, frozen=True):
     limits: Mapping[str, Any]
     channel: int = 0
     trace_id: str | None = None
+    format: MediaFormat | None = None
 
 
 class Progress(Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -29,11 +29,12 @@ from voxgate.protocol.events import (
     Started,
     UnknownEvent,
 )
-from voxgate.protocol.requests import Request, Start
+from voxgate.protocol.formats import AudioFormat, ContainerFormat
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Segmentation, Start, Stop
 
 __all__ = ["check_output", "encode_event", "encode_request", "parse_event", "parse_request"]
 
-_REQUESTS: Final = ("start", "stop", "flush", "keep_alive")
+_REQUESTS: Final = ("start", "stop", "flush", "clear", "keep_alive")
 
 
 # What a required field should have been, for the error that says it is missing.
@@ -43,13 +44,30 @@ _REQUIRED: Final = {
     "format.sample_rate": "int",
     "format.bit_depth": "int",
     "format.is_float": "bool",
+    "format.container": "str",
 }
+
+
+_CHOICES: Final = {"segmentation": get_args(Segmentation)}
 
 
 _SECRET: Final = frozenset({"token"})
 
 
-_request_decoder: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
+class PcmStart(Start, frozen=True, tag="start"):
+    """A start as JSON, with PCM. Two classes, because msgspec tells no two untagged structs apart."""
+
+    format: AudioFormat
+
+
+class ContainerStart(Start, frozen=True, tag="start"):
+    """A start as JSON, with a container."""
+
+    format: ContainerFormat
+
+
+_request_decoder: Final = msgspec.json.Decoder(PcmStart | Stop | Flush | Clear | KeepAlive)
+_container_decoder: Final = msgspec.json.Decoder(ContainerStart | Stop | Flush | Clear | KeepAlive)
 
 
 _EXPECTED_GOT = re.compile(r"Expected `(.+?)`(?:, got `(.+)`)?", re.DOTALL)
@@ -77,8 +95,11 @@ def parse_request(text: str | bytes) -> Request:
 
     The error quotes at most about 80 characters of the message, and never a token.
     """
+    # Only the value counts; looking for the name first spares all other messages a second parse.
+    names_container = ('"container"' if isinstance(text, str) else b'"container"') in text  # type: ignore[operator]
+    decoder = _container_decoder if names_container and _has_container(text) else _request_decoder
     try:
-        return _request_decoder.decode(text)
+        request: Request = decoder.decode(text)
     except msgspec.ValidationError as error:
         raise InvalidMessage(_explain(str(error), text)) from None
     except msgspec.DecodeError as error:
@@ -87,6 +108,14 @@ def parse_request(text: str | bytes) -> Request:
         raise InvalidMessage("message: expected UTF-8 text, got bytes that are not UTF-8") from None
     except RecursionError:
         raise InvalidMessage("message: expected a flat JSON object, got one nested too deep") from None
+    if isinstance(request, Start):
+        return Start(*(getattr(request, name) for name in Start.__struct_fields__))
+    return request
+
+
+def _has_container(text: str | bytes) -> bool:
+    format = _value_at(text, "format")
+    return isinstance(format, dict) and "container" in format
 
 
 def encode_request(request: Request) -> str:
@@ -107,6 +136,10 @@ def encode_request(request: Request) -> str:
         fields["token"] = request.token
     if request.probabilities:
         fields["probabilities"] = True
+    if request.segmentation != "auto":
+        fields["segmentation"] = request.segmentation
+    if request.stability:
+        fields["stability"] = True
     return _encoder.encode(fields).decode()
 
 
@@ -130,6 +163,9 @@ def _explain(problem: str, text: str | bytes) -> str:
         if value in _REQUESTS:
             return "request: expected once, got several"
         return _must_be_request(shown(value) if isinstance(value, str) else _describe(value, path))
+    if path in _CHOICES:
+        choices = " or ".join(f'"{choice}"' for choice in _CHOICES[path])
+        return f"{path}: expected {choices}, got {_describe(_value_at(text, path), path)}"
     if match := _EXPECTED_GOT.fullmatch(problem):
         expected, got = match[1].replace(" | ", " or "), match[2]
         value = _value_at(text, path)
@@ -171,7 +207,8 @@ def encode_event(event: Event) -> str:
 
     Times are rounded to 3 decimals. A model's output may hold NumPy scalars and arrays (anything with ``tolist``);
     non-finite floats become null. Raises InternalError naming the key when the output uses a reserved key (type,
-    channel, start_time, end_time, is_final, and segment_id in a segment that has one) or holds what JSON cannot say.
+    channel, start_time, end_time, is_final; segment_id and stable_text in a segment that has one) or holds what JSON
+    cannot say.
     """
     return _ENCODE[type(event)](event)
 
@@ -252,8 +289,11 @@ def _encode_segment(event: Segment) -> str:
     if event.is_final is not UNSET:
         fields["is_final"] = event.is_final
     fields.update(output)
-    if event.segment_id is not UNSET and "segment_id" in output:
-        raise InternalError('model output: key "segment_id" is reserved')
+    for name, value in (("segment_id", event.segment_id), ("stable_text", event.stable_text)):
+        if value is not UNSET and name in output:
+            raise InternalError(f'model output: key "{name}" is reserved')
+    if event.stable_text is not UNSET:
+        fields["stable_text"] = event.stable_text
     return _encode_output(_identified(fields, event), output)
 
 
@@ -282,6 +322,8 @@ def _encode_started(event: Started) -> str:
     }
     if event.trace_id is not None:
         fields["trace_id"] = event.trace_id
+    if event.format is not None:
+        fields["format"] = event.format
     return _encoder.encode({**fields, "channel": event.channel}).decode()
 
 
@@ -376,7 +418,9 @@ def parse_event(text: str | bytes) -> Event:
         output = {key: value for key, value in fields.items() if key not in _SEGMENT_FIELDS}
         id = output.get("segment_id")  # of a server that knows no ids, it may be anything that its model returned
         id = output.pop("segment_id") if type(id) is int else UNSET
-        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id)
+        stable = output.get("stable_text") if segment.is_final is False else None
+        stable = output.pop("stable_text") if type(stable) is str else UNSET
+        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable)
     if kind == "data":
         channel = _convert(fields, _DataHead).channel
         return Data({key: value for key, value in fields.items() if key not in ("type", "channel")}, channel)

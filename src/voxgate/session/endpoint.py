@@ -38,9 +38,11 @@ class Departure(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A message that the wire answers itself. The answer is sent when everything received before it was carried out."""
+    """A message that the wire answers itself. The answer is sent when everything received before it was carried out; a
+    function makes it only then.
+    """
 
-    messages: Sequence[Message]
+    messages: Sequence[Message] | Callable[[], Sequence[Message]]
 
 
 Received: TypeAlias = Request | bytes | Rejected | Answer

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from voxgate.observe.tracing import parse_traceparent
 from voxgate.protocol.closing import CloseReason
+from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
 from voxgate.runtime.logs import LogContext
 
@@ -55,6 +56,7 @@ class SessionRecord:
         # The start wins: a browser cannot set headers, and a proxy's header describes the connection.
         parent = parse_traceparent(start.trace_id) or parse_traceparent(client.traceparent, client.tracestate)
         self._trace = None
+        assert isinstance(start.format, AudioFormat)
         if context.tracing is not None:
             attributes: dict[str, Any] = {
                 "voxgate.session.id": self.session_id,

@@ -8,6 +8,7 @@ from typing import Final
 
 from voxgate.protocol.closing import Close
 from voxgate.protocol.events import Finished, Progress, Started
+from voxgate.protocol.formats import AudioFormat, MediaFormat
 from voxgate.protocol.requests import Start
 from voxgate.runtime import logs
 from voxgate.runtime.logs import LogContext
@@ -27,6 +28,7 @@ class Work:
     __slots__ = (
         "_context",
         "_log_context",
+        "_media",
         "_opened_s",
         "_record",
         "_route",
@@ -47,10 +49,15 @@ class Work:
         emit: Emit,
         on_progress: Callable[[], None],
         on_failure: Callable[[], None],
+        media: MediaFormat | None = None,
     ) -> None:
-        """`emit`, `on_progress` and `on_failure` are those of the handler."""
+        """`emit`, `on_progress` and `on_failure` are those of the handler. `start`: with the format of PCM; `media`:
+        what it was decoded from.
+        """
         audio_format, inference = start.format, context.config.inference
+        assert isinstance(audio_format, AudioFormat)
         self._context = context
+        self._media = media
         self._route = route
         self._log_context = log_context
         self._opened_s = asyncio.get_running_loop().time()
@@ -73,7 +80,9 @@ class Work:
     def started(self) -> Started:
         """The notice that it opened."""
         record, context = self._record, self._context
-        return Started(record.session_id, context.model.name, context.public_limits, trace_id=record.trace_id)
+        return Started(
+            record.session_id, context.model.name, context.public_limits, trace_id=record.trace_id, format=self._media
+        )
 
     @property
     def progress(self) -> Progress:

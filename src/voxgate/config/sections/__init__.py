@@ -5,6 +5,7 @@ from .auth import AuthSettings
 from .endpoints import EndpointsSettings
 from .inference import InferenceSettings
 from .limits import LimitsSettings
+from .media import MediaSettings
 from .metrics import MetricsSettings
 from .model import ModelSettings
 from .server import ServerSettings
@@ -17,6 +18,7 @@ __all__ = [
     "EndpointsSettings",
     "InferenceSettings",
     "LimitsSettings",
+    "MediaSettings",
     "MetricsSettings",
     "ModelSettings",
     "ServerSettings",

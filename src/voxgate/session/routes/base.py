@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from voxgate.audio.decoder import StreamDecoder
 from voxgate.protocol.events import Flushed
+from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.calls import ModelCalls, Samples
 from voxgate.session.routes.parts import RouteParts
@@ -55,6 +56,7 @@ class RouteHandler(ModelCalls):
         """`rate`: Hz, of all positions. `emit` gets every event at once and must not block; `on_progress` is called
         after each result.
         """
+        assert isinstance(start.format, AudioFormat)
         n_channels = start.format.channels
         super().__init__(parts, rate, n_channels, emit, on_progress)
         audio = parts.config.audio
@@ -84,6 +86,9 @@ class RouteHandler(ModelCalls):
     def flush(self) -> None:
         """Runs the model on the audio received so far instead of waiting for more; the session goes on."""
         raise NotImplementedError
+
+    def clear(self) -> None:
+        """Drops the audio of the open segment, if the route has one; the session goes on."""
 
     def emit_flushed(self) -> None:
         """Emits Flushed on each channel, behind the results of all audio before it."""
