@@ -34,7 +34,12 @@ def endpoint_config(parts: RouteParts, start: Start) -> EndpointConfig:
     longest_s = longest_segment_s(parts.config.limits, start.format.channels)
     vad = dataclasses.replace(vad, max_segment_s=min(vad.max_segment_s, longest_s))
     detector = parts.detector
-    return vad.to_endpoint(detector.frame_samples, detector.sample_rate, interims=start.interim_results)
+    return vad.to_endpoint(
+        detector.frame_samples,
+        detector.sample_rate,
+        interims=start.interim_results,
+        speculate_ms=parts.config.vad.speculate_ms,
+    )
 
 
 class SegmentedHandler(UtteranceHandler):
