@@ -153,3 +153,16 @@ def test_the_shortcut_is_the_servers() -> None:
     endpoint.listen(None)
     assert listeners == [listener, None]
     Asgi().endpoint.listen(listener)  # other servers have none
+
+
+def test_messages_leave_at_once_where_the_server_can() -> None:
+    written: list[str | bytes] = []
+
+    def write(message: str | bytes) -> bool:
+        written.append(message)
+        return len(written) < 3
+
+    endpoint = Asgi(**{"voxgate.write": write}).endpoint
+    assert [endpoint.write(message) for message in ("a", b"b", "c")] == [True, True, False]
+    assert written == ["a", b"b", "c"]
+    assert not Asgi().endpoint.write("a")  # other servers cannot

@@ -73,6 +73,9 @@ class LineEndpoint:
             words = {"problem": event.code}  # type: ignore[union-attr]
         return () if words is None else (json.dumps(words),)
 
+    def write(self, message: Message) -> bool:
+        return False
+
     async def send(self, message: Message) -> None:
         assert isinstance(message, str)
         with contextlib.suppress(OSError):

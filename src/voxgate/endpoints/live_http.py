@@ -85,6 +85,9 @@ class HttpStream:
             self._last_error = event.code
         return (f"{text}\n" if self._form == "lines" else f"event: {event.type}\ndata: {text}\n\n",)
 
+    def write(self, message: Message) -> bool:
+        return False
+
     async def send(self, message: Message) -> None:
         body = message.encode() if isinstance(message, str) else message
         await self._send({"type": "http.response.body", "body": body, "more_body": True})

@@ -25,13 +25,16 @@ INVALID_CODES: Final = (1002, 1003, 1007)  # the websocket itself closed: the cl
 TOO_LARGE_CODE: Final = 1009
 
 SHORTCUT: Final = "voxgate.shortcut"
-"""The ASGI extension of our own server (server.websocket)."""
+"""The ASGI extension of our own server (server.websocket): sets the listener of binary messages."""
+
+WRITE: Final = "voxgate.write"
+"""The other one: sends a message at once, and returns True, or returns False without any effect."""
 
 
 class WebSocket:
     """An accepted ASGI websocket as an endpoint. It uses ASGI directly: nothing else runs for each message."""
 
-    __slots__ = ("_max_bytes", "_receive", "_send", "_shortcut", "_tally", "_waiting", "_wire", "departure")
+    __slots__ = ("_max_bytes", "_receive", "_send", "_shortcut", "_tally", "_waiting", "_wire", "_write", "departure")
 
     def __init__(self, wire: Wire, scope: Scope, receive: Receive, send: Send, max_bytes: int, tally: Tally) -> None:
         """`max_bytes`: the largest message."""
@@ -43,6 +46,7 @@ class WebSocket:
         self._max_bytes = max_bytes
         self._tally = tally
         self._shortcut: Callable[[Listener | None], None] | None = scope["extensions"].get(SHORTCUT)
+        self._write: Callable[[Message], bool] | None = scope["extensions"].get(WRITE)
         self.departure = Departure(LOST, NO_FRAME)
 
     def code_of(self, close: Close) -> int:
@@ -82,6 +86,9 @@ class WebSocket:
 
     def encode(self, event: Event) -> Sequence[Message]:
         return self._wire.encode(event)
+
+    def write(self, message: Message) -> bool:
+        return self._write is not None and self._write(message)
 
     async def send(self, message: Message) -> None:
         # Servers raise OSError, or a subclass, when the client is gone, and RuntimeError when they closed the websocket

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from voxgate.protocol.formats import Format
+from voxgate.protocol.formats import AudioFormat, Format
 
 __all__ = ["Clear", "Flush", "KeepAlive", "Request", "Segmentation", "Start", "Stop", "VadOptions"]
 
@@ -41,6 +41,13 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
     probabilities: bool = False
     segmentation: Segmentation = "auto"
     stability: bool = False
+
+    @property
+    def pcm(self) -> AudioFormat:
+        """`format`, in a session whose audio is PCM or has been decoded."""
+        if not isinstance(self.format, AudioFormat):
+            raise AssertionError("the container is not decoded")
+        return self.format
 
     def __repr__(self) -> str:
         return (

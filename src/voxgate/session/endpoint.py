@@ -80,6 +80,11 @@ class Endpoint(Protocol):
         so that the limits count what waits. Raises VoxgateError for a result that cannot be encoded.
         """
 
+    def write(self, message: Message) -> bool:
+        """Sends at once, if the client reads and nothing stands in front of the message. False: it was not sent, and
+        `send` has to. A wire without such a way always returns False.
+        """
+
     async def send(self, message: Message) -> None:
         """Waits while the client does not read. Does nothing when the client is gone."""
 

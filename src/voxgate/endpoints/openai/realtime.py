@@ -136,7 +136,7 @@ class RealtimeWire(Wire):
         answer = Answer(lambda: (self._event(name, session=settings.shown(self._id)),))
         if start == self.start:
             return (answer,)
-        form = self.start.format
+        form = self.start.pcm
         self._received_ms += self._n_audio_bytes // form.frame_bytes * 1000 / form.sample_rate
         self._n_audio_bytes = 0
         self._coming.append((self._received_ms, start.segmentation == "manual"))

@@ -118,6 +118,9 @@ class TranscriptionEndpoint:
             self._failure = ApiError(event.message, param, event.code or None, status)
         return ()
 
+    def write(self, message: Message) -> bool:
+        return False
+
     async def send(self, message: Message) -> None:
         await self._begin()
         assert isinstance(message, str)

@@ -104,6 +104,9 @@ class Job:
     """Any object, if the job is traced."""
     request: Request | None = None
     """What the model may know about the call; None: the default one."""
+    speculative: bool = False
+    """A final that may not be needed: it runs after finals and before interims, and its failure is nobody's.
+    `Scheduler.promote` sets it to False."""
 
     result: Output | None = None
     error: VoxgateError | None = None

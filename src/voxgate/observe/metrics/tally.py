@@ -48,6 +48,7 @@ ERRORS: Final = (
 )
 STAGES: Final = ("decode", "vad")
 KINDS: Final = ("final", "interim")
+SPECULATIONS: Final = ("made", "used", "wasted", "withdrawn")
 
 NS_PER_S: Final = 1_000_000_000
 
@@ -118,6 +119,7 @@ class Tally:
         self.audio: dict[str, RouteAudio] = {route: RouteAudio() for route in ROUTES}
         self.segments: dict[tuple[str, str], int] = {(route, kind): 0 for route in ROUTES for kind in KINDS}
         self.interims_superseded = 0
+        self.speculations: dict[str, int] = dict.fromkeys(SPECULATIONS, 0)
 
         self.factors = {stage: Histogram(FACTORS) for stage in STAGES}
         self.stages_s = {stage: Histogram(STAGES_S) for stage in STAGES}

@@ -22,7 +22,7 @@ Labels = tuple[str, ...]
 Values = Mapping[Labels, "float | Histogram"]
 """All series of one metric."""
 
-LANES = ("final", "interim")
+LANES = ("final", "speculative", "interim")
 
 
 class Admission(Protocol):
@@ -132,6 +132,7 @@ def _of_audio(tally: Tally) -> dict[str, Values]:
             (route, kind): n for (route, kind), n in tally.segments.items() if route == "segmented" or kind == KINDS[0]
         },
         "voxgate_interims_superseded_total": {(): tally.interims_superseded},
+        "voxgate_speculations_total": _by_one(tally.speculations),
         "voxgate_first_interim_seconds": {(): tally.first_interim_s},
         "voxgate_final_seconds": {(): tally.final_s},
     }
@@ -159,7 +160,11 @@ def _of_inference(tally: Tally, model: str, scheduler: Scheduler | None) -> dict
     return {
         "voxgate_real_time_factor": {**_by_one(tally.factors), ("model",): times.factor},
         "voxgate_stage_seconds": {**_by_one(tally.stages_s), ("model",): times.run_s},
-        "voxgate_queue_wait_seconds": {("final",): times.final_wait_s, ("interim",): times.interim_wait_s},
+        "voxgate_queue_wait_seconds": {
+            ("final",): times.final_wait_s,
+            ("speculative",): times.speculative_wait_s,
+            ("interim",): times.interim_wait_s,
+        },
         "voxgate_queue_jobs": {(lane,): depths[lane] for lane in LANES},
         "voxgate_queued_audio_seconds": {(): scheduler.queued_s},
         "voxgate_running_jobs": {(): depths["running"]},

@@ -10,15 +10,16 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from voxgate._native.event import INTERIM, SPEECH_END, SPEECH_START, VadEvent
+from voxgate._native.event import INTERIM, RESUMED, SPECULATE, SPEECH_END, SPEECH_START, VadEvent
 from voxgate.protocol.events import Active, Inactive, Segment
 from voxgate.protocol.machine import Route
+from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
 from voxgate.protocol.transcript import Transcript
-from voxgate.session.routes.base import RouteHandler
 from voxgate.session.routes.calls import ModelCall, Samples
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit
+from voxgate.session.routes.speculation import SpeculatingHandler
 from voxgate.session.routes.stable_text import StableText
 
 __all__ = ["Segmenter", "UtteranceHandler"]
@@ -36,7 +37,7 @@ class Segmenter(Protocol):
     def speaking(self, channel: int, /) -> bool: ...
 
 
-class UtteranceHandler(RouteHandler):
+class UtteranceHandler(SpeculatingHandler):
     """Turns the events of a segmenter into replies and model calls. `active` and `inactive` are emitted at once and
     never wait for the model.
 
@@ -75,6 +76,7 @@ class UtteranceHandler(RouteHandler):
         for channel in open_channels:
             self._end_speech(channel, self._segmenter.received_pos, self._take_id(channel), has_final=False)
             self._close_segment(channel)
+            self._drop_speculation(channel)
 
     @property
     def speaking(self) -> bool:
@@ -87,11 +89,17 @@ class UtteranceHandler(RouteHandler):
 
     def _handle(self, events: list[VadEvent]) -> None:
         interims: dict[int, VadEvent] = {}
+        speculations: dict[int, VadEvent] = {}
         for event in events:
             channel = event.channel
             if event.kind == INTERIM:
                 self._tally.interims_superseded += channel in interims
                 interims[channel] = event  # Submitted only if the segment is still open after all events.
+            elif event.kind == SPECULATE:
+                speculations[channel] = event  # The same.
+            elif event.kind == RESUMED:
+                speculations.pop(channel, None)
+                self._drop_speculation(channel)
             elif event.kind == SPEECH_START:
                 self._open_pos[channel], self._metrics.began_s[channel] = event.start_pos, time.perf_counter()
                 self._emit(Active(event.start_pos / self._rate, channel, self._open_id(channel)))
@@ -105,11 +113,11 @@ class UtteranceHandler(RouteHandler):
                     self._open_pos[channel] = event.end_pos  # A cut: the next segment begins here.
                 self._tally.interims_superseded += interims.pop(channel, None) is not None
                 self._close_segment(channel)
+                speculations.pop(channel, None)
                 if event.audio is not None:
-                    call = self._new_call(
-                        channel, event.audio, event.start_pos, event.end_pos, is_final=True, segment_id=segment_id
-                    )
-                    self._submit(call)
+                    self._answer_segment(event, segment_id)
+        for event in speculations.values():
+            self._speculate(event)
         for event in interims.values():
             self._interim(event)
 
@@ -138,7 +146,10 @@ class UtteranceHandler(RouteHandler):
 
     def _segment_of(self, call: ModelCall, output: Mapping[str, Any]) -> Segment:
         segment = super()._segment_of(call, output)
-        if call.is_final is not False or self._stable_texts is None or (transcript := Transcript.of(output)) is None:
+        if call.is_final is not False or self._stable_texts is None:
+            return segment
+        transcript = output.transcript if isinstance(output, Output) else Transcript.of(output)
+        if transcript is None:
             return segment
         return replace(segment, stable_text=self._stable_texts[call.channel].update(transcript.text))
 
