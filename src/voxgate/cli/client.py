@@ -106,6 +106,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--real-time", action="store_true", help="send at the pace of a microphone")
     parser.add_argument("--interim-results", action="store_true", help="request results during speech")
     parser.add_argument(
+        "--stability",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="with --interim-results: show the words that have settled brighter than the rest (default: yes)",
+    )
+    parser.add_argument(
         "--format", choices=FORMATS, default="pretty", help="of the output; srt and vtt are subtitles (%(default)s)"
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write the output there (stdout)")
@@ -284,6 +290,7 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
         chunk_size=args.chunk_size,
         real_time=args.real_time,
         interim_results=args.interim_results,
+        stability=args.interim_results and args.stability,
         vad=_vad_options(args.vad),
         notices=shown.wants_notices if args.notices is None else args.notices,
         trace_id=args.trace_id,

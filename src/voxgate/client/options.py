@@ -22,6 +22,7 @@ class Options(TypedDict, total=False):
     chunk_size: int
     real_time: bool | float
     interim_results: bool
+    stability: bool
     vad: VadOptions | None
     notices: bool
     trace_id: str | None

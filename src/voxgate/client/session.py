@@ -56,6 +56,7 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
     - `real_time`: True paces the audio like a microphone, by an absolute schedule; a number is a factor, 2 is twice as
       fast. False (default) sends as fast as the server accepts audio
     - `interim_results`: request results during speech (False)
+    - `stability`: interims also have the part of their text that has settled, `Segment.stable_text` (False)
     - `vad`, `notices`, `token`: the additive parts of the protocol (None, False, None). The token goes into the
       Authorization header, so that a server can refuse before the upgrade; with `token_in="start"` into the start
       message instead, for a network in which something strips that header
@@ -96,6 +97,7 @@ class Stream:
         chunk_size: int = 256,
         real_time: bool | float = False,
         interim_results: bool = False,
+        stability: bool = False,
         vad: VadOptions | None = None,
         notices: bool = False,
         trace_id: str | None = None,
@@ -144,7 +146,7 @@ class Stream:
         asks_notices = notices or self._reconnect is not None or not self._is_pcm
         in_start = token if token_in == "start" else None
         self._tracing = tracing
-        self._start = Start(self.format, interim_results, trace_id, vad, asks_notices, in_start)
+        self._start = Start(self.format, interim_results, trace_id, vad, asks_notices, in_start, stability=stability)
         self._header_token = token if token_in == "header" else None
         self._feed = Feed(self._source.blocks, self._reconnect.backlog_bytes if self._reconnect else 0)
         self._clock = LoopClock() if clock is None else clock

@@ -247,6 +247,7 @@ async function start() {
   thresholds = [threshold, negative_threshold];
   listening.start(source, route, {
     interim_results: at("interim").checked,
+    ...(at("interim").checked ? { stability: true } : {}),
     ...(Object.keys(vad).length > 0 ? { vad } : {}),
   });
 }

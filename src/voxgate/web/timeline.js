@@ -26,6 +26,7 @@ class Entry {
     this.end_s = null; // null: still open
     this.state = state;
     this.output = null;
+    this.stable = ""; // of an interim: the words that have settled
     this.error = null;
     this.answer_s = null; // from the end of speech to the answer, as this page saw it
   }
@@ -178,7 +179,7 @@ export class Session {
 
   // Answers may come after the next utterance has begun: never is one about the last that did.
   #result(event, now_ms) {
-    const { type, start_time, end_time, is_final, channel, segment_id, ...output } = event;
+    const { type, start_time, end_time, is_final, channel, segment_id, stable_text, ...output } = event;
     const open = this.#open[channel];
     const isMeant = (one) =>
       segment_id === undefined ? Math.abs(one.start_s - start_time) < 0.002 : one.segment === segment_id;
@@ -192,6 +193,7 @@ export class Session {
     if (is_final === false) {
       if (found === undefined) return [];
       found.output = output;
+      found.stable = stable_text ?? "";
       return [...changed, found];
     }
     const entry = found ?? new Entry(this, channel, start_time, "final", segment_id);
@@ -206,6 +208,7 @@ export class Session {
     }
     entry.state = "final";
     entry.output = output;
+    entry.stable = "";
     entry.end_s = end_time;
     return [entry, ...changed];
   }

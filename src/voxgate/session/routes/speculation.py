@@ -43,8 +43,8 @@ class SpeculatingHandler(RouteHandler):
 
     Speculation gives way: its calls run after all finals, and none begins while finals wait for the model, while an
     earlier final of the channel is due, or while this stream has as many calls as it may have. It changes no event but
-    the moment at which a final is emitted: a final takes the answer of a call with exactly its audio, and asks the model
-    itself when there is none, or only an error. Interims are not affected.
+    the moment at which a final is emitted: a final takes the answer of a call with exactly its audio, and asks the
+    model itself when there is none, or only an error. Interims are not affected.
     """
 
     def __init__(self, parts: RouteParts, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int) -> None:
@@ -75,6 +75,7 @@ class SpeculatingHandler(RouteHandler):
         if self._speculations[channel] is not None:
             self._next_speculations[channel] = event
             return
+        assert event.audio is not None
         job = Job(event.audio, self._rate, True, self, self._on_speculated, context=self.log_context, speculative=True)
         speculation = Speculation(event, job)
         if self.trace is not None:
@@ -117,6 +118,7 @@ class SpeculatingHandler(RouteHandler):
     def _answer_segment(self, event: VadEvent, segment_id: int | UnsetType) -> None:
         """The segment of `event` is over: its final is the answer of the speculative call, or that of a new one."""
         channel = event.channel
+        assert event.audio is not None
         self._next_speculations[channel] = None
         speculation = self._speculations[channel]
         if speculation is not None and not speculation.is_dropped:
