@@ -112,6 +112,8 @@ class ContainerFormat(Struct, frozen=True, gc=False):
     """
 
     container: str
+    mono: bool = False
+    """The channels are mixed to one."""
 
 
 Format: TypeAlias = AudioFormat | ContainerFormat
