@@ -62,6 +62,7 @@ ALLOWED = {
 # Libraries that have one door each.
 DOORS = {
     "prometheus_client": {"observe"},
+    "python_multipart": {"endpoints"},
     "starlette": {"endpoints"},
     "opentelemetry": {"observe"},
     "uvicorn": {"server"},

@@ -25,7 +25,7 @@ from voxgate.endpoints.peer import client_of
 from voxgate.endpoints.wire import why_no_words
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
 from voxgate.protocol.events import Error, Event, Finished, Segment
-from voxgate.protocol.formats import ContainerFormat
+from voxgate.protocol.formats import AUTO, ContainerFormat
 from voxgate.protocol.requests import Start, Stop
 from voxgate.service.admission import Permit, Refusal, RefusalKind
 from voxgate.service.client_info import ClientInfo
@@ -249,7 +249,7 @@ class TranscriptionsRoute:
         context = self._context
         if context is None:
             context = self._context = SessionContext.of(self._service)
-        start = Start(ContainerFormat("auto"), notices=True)
+        start = Start(ContainerFormat(AUTO, mono=True), notices=True)
         endpoint = TranscriptionEndpoint(
             receive, send, start, audio, lambda: TranscriptionOptions.of(upload.fields), is_stream, headers
         )
