@@ -38,6 +38,8 @@ def _isolation(model: Model, behaviour: Behaviour, cpus: int) -> list[Suggestion
         ]
     if gil.verdict == "shares":
         reason = f"the model leaves {gil.share:.0%} of the GIL to other threads: try 'process' for many streams"
+    elif gil.verdict == "unknown":
+        reason = "this machine is too busy to tell whether the model releases the GIL"
     else:
         reason = "the model releases the GIL while it computes"
     return [Suggestion("inference.isolation", "threads", reason), _threads(model, behaviour, cpus)]
