@@ -20,6 +20,7 @@ class Waiting:
     final: bool
     alone: bool
     ticket: int
+    pin: Any = None
 
 
 class ReferenceQueue:
@@ -31,7 +32,16 @@ class ReferenceQueue:
         self.ends: dict[tuple[bool, Any], int] = {}
         self.n_put = 0
 
-    def put(self, job: Any, n_samples: int, stream: Any, final: bool, alone: bool = False, front: bool = False) -> bool:
+    def put(
+        self,
+        job: Any,
+        n_samples: int,
+        stream: Any,
+        final: bool,
+        alone: bool = False,
+        front: bool = False,
+        pin: Any = None,
+    ) -> bool:
         mine = [waiting for waiting in self.waiting if waiting.stream is stream]
         if not front and (
             len(self.waiting) >= self.max_jobs
@@ -42,8 +52,14 @@ class ReferenceQueue:
             return False
         self.n_put += 1
         ticket = -self.n_put if front else self.n_put
-        self.waiting.append(Waiting(job, stream, n_samples, final, alone, ticket))
+        self.waiting.append(Waiting(job, stream, n_samples, final, alone, ticket, pin))
         return True
+
+    def unpin(self, pin: Any) -> list[Any]:
+        found = [waiting for waiting in self.waiting if waiting.pin is pin]
+        for waiting in found:
+            self.remove(waiting)
+        return [waiting.job for waiting in found]
 
     def cancel(self, job: Any) -> bool:
         found = [waiting for waiting in self.waiting if waiting.job is job]
@@ -51,33 +67,40 @@ class ReferenceQueue:
             self.remove(found[0])
         return bool(found)
 
-    def take(self, max_items: int, max_samples: int = 0, room: int | None = None) -> list[Any]:
+    def take(self, max_items: int, max_samples: int = 0, room: int | None = None, pin: Any = None) -> list[Any]:
         batch: list[Waiting] = []
-        while self.waiting and len(batch) < max_items:
-            following = self.first()
+        while len(batch) < max_items and (first := self.first(pin)) is not None:
+            following, start = first
             size = max(waiting.n_samples for waiting in [*batch, following]) * (len(batch) + 1)
             too_large = (max_samples and size > max_samples) or (room is not None and size > room)
             if batch and (following.alone or too_large):
                 break
-            self.serve(following)
+            self.serve(following, start)
             batch.append(following)
             if following.alone:
                 break
         return [waiting.job for waiting in batch]
 
-    def first(self) -> Waiting:
-        lane = [waiting for waiting in self.waiting if waiting.final] or self.waiting
-        heads: dict[Any, Waiting] = {}
-        for waiting in sorted(lane, key=lambda waiting: waiting.ticket):
-            heads.setdefault(waiting.stream, waiting)
-        return min(heads.values(), key=lambda head: (self.start(head), head.ticket))
+    def first(self, pin: Any = None) -> tuple[Waiting, int] | None:
+        """What a taker with this pin takes, and its start. What is pinned elsewhere keeps its place in its stream."""
+        for final in (True, False):
+            heads: dict[Any, Waiting] = {}
+            mine: dict[Any, Waiting] = {}
+            for waiting in sorted(self.waiting, key=lambda waiting: waiting.ticket):
+                if waiting.final == final:
+                    heads.setdefault(waiting.stream, waiting)
+                    if waiting.pin in (None, pin):
+                        mine.setdefault(waiting.stream, waiting)
+            if mine:
+                stream = min(mine, key=lambda stream: (self.start(heads[stream]), heads[stream].ticket))
+                return mine[stream], self.start(heads[stream])
+        return None
 
     def start(self, waiting: Waiting) -> int:
         present = self.present[waiting.final]
         return present if waiting.ticket < 0 else max(present, self.ends.get((waiting.final, waiting.stream), 0))
 
-    def serve(self, waiting: Waiting) -> None:
-        start = self.start(waiting)
+    def serve(self, waiting: Waiting, start: int) -> None:
         self.present[waiting.final] = max(self.present[waiting.final], start)
         if waiting.ticket >= 0:
             self.ends[waiting.final, waiting.stream] = start + max(waiting.n_samples, MIN_COST)
