@@ -33,7 +33,7 @@ def _isolation(model: Model, behaviour: Behaviour, cpus: int) -> list[Suggestion
         if model.holds_gil:
             reason = "the model declares that it holds the GIL, so this is the default"
         return [
-            Suggestion("inference.isolation", "process", reason),
+            Suggestion("inference.engine", "process", reason),
             Suggestion("inference.processes", 0, f"one per CPU, here {cpus}"),
         ]
     if gil.verdict == "shares":
@@ -42,7 +42,7 @@ def _isolation(model: Model, behaviour: Behaviour, cpus: int) -> list[Suggestion
         reason = "this machine is too busy to tell whether the model releases the GIL"
     else:
         reason = "the model releases the GIL while it computes"
-    return [Suggestion("inference.isolation", "threads", reason), _threads(model, behaviour, cpus)]
+    return [Suggestion("inference.engine", "threads", reason), _threads(model, behaviour, cpus)]
 
 
 def _threads(model: Model, behaviour: Behaviour, cpus: int) -> Suggestion:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from voxgate.models.base import Model, Samples
+from voxgate.models.kinds import is_async
 
 __all__ = ["FunctionModel"]
 
@@ -34,3 +35,7 @@ class FunctionModel(Model):
 
     def infer(self, audio: Samples) -> Mapping[str, Any]:
         return self._function(audio, **self._options)
+
+    @property
+    def asynchronous(self) -> bool:
+        return is_async(self._function)

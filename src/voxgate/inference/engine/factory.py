@@ -50,7 +50,7 @@ def make_engine(settings: EngineSettings, model: Model | None = None) -> Engine:
     if model is not None:
         if settings.isolation == "process":
             raise ConfigError(
-                "inference.isolation = 'process' expects a model that is named in the settings: an object that was made"
+                "inference.engine = 'process' expects a model that is named in the settings: an object that was made"
                 " in this process cannot move into another"
             )
         return _threads(settings, model)
@@ -80,7 +80,7 @@ def _threads(settings: EngineSettings, model: Model) -> ThreadEngine:
 def _processes(settings: EngineSettings, is_automatic: bool = False) -> ProcessEngine:
     if is_automatic:
         logger.info(
-            "model %r holds the GIL while it computes: it runs in worker processes, as with inference.isolation ="
+            "model %r holds the GIL while it computes: it runs in worker processes, as with inference.engine ="
             " 'process'",
             settings.model,
         )

@@ -65,7 +65,7 @@ class ThreadEngine:
         if model.needs_process:
             raise ConfigError(
                 f"model {model.name!r} must not run on threads inside the server's process, because"
-                f" {model.needs_process}: expected worker processes (inference.isolation = 'process')"
+                f" {model.needs_process}: expected worker processes (inference.engine = 'process')"
             )
         self._model = model
         self._concurrency = threads or min(model.threads or usable_cpus(), _MAX_THREADS)

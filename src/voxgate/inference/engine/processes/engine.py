@@ -73,7 +73,7 @@ class ProcessEngine:
             self.stop(QUIT_TIMEOUT_S)
             raise ConfigError(
                 f"model {model.name!r} keeps state from call to call (it defines step), and state cannot live in worker"
-                " processes, which come and go: expected inference.isolation = 'threads'"
+                " processes, which come and go: expected inference.engine = 'threads'"
             )
         return model
 
