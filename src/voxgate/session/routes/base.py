@@ -84,6 +84,9 @@ class RouteHandler(ModelCalls):
         """Runs the model on the audio received so far instead of waiting for more; the session goes on."""
         raise NotImplementedError
 
+    def clear(self) -> None:
+        """Drops the audio of the open segment, if the route has one; the session goes on."""
+
     def finish(self) -> None:
         """The audio is complete: closes everything that is still open. Replies follow until `pending` is 0."""
         self._take(self._decoder.finish())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -237,17 +237,21 @@ class ModelCalls:
         """The answer to a call that is over; None: no answer."""
         error = call.job.error
         if error is None:
-            return Segment(
-                start_time=call.start_pos / self._rate,
-                end_time=call.end_pos / self._rate,
-                is_final=UNSET if call.is_final is None else call.is_final,
-                output=call.job.result or {},
-                channel=call.channel,
-                segment_id=call.segment_id,
-            )
+            return self._segment_of(call, call.job.result or {})
         if call.is_final is False:
             return None  # An interim may be dropped; the client would take its error for that of the final.
         return Error(message=str(error), code=error.code, channel=call.channel, segment_id=call.segment_id)
+
+    def _segment_of(self, call: ModelCall, output: Mapping[str, Any]) -> Segment:
+        """A result of the call, which may still run: then it is an interim one."""
+        return Segment(
+            start_time=call.start_pos / self._rate,
+            end_time=call.end_pos / self._rate,
+            is_final=UNSET if call.is_final is None else call.is_final,
+            output=output,
+            channel=call.channel,
+            segment_id=call.segment_id,
+        )
 
     # --- the end of a call ---
 
