@@ -120,17 +120,13 @@ class AsyncEngine:
         if self._puller is not None:
             raise AssertionError("the engine was started twice")
         self._loop_thread.loop.call_soon_threadsafe(self._watchdog.start)
-        self._puller = spawn_thread(
-            lambda: self._pull(source), "voxgate-infer-pull", daemon=True, subsystem=_SUBSYSTEM
-        )
+        self._puller = spawn_thread(lambda: self._pull(source), "voxgate-infer-pull", daemon=True, subsystem=_SUBSYSTEM)
 
     def warm_up(self) -> float:
         """As `ThreadEngine.warm_up`; what is `async def` runs on the engine's loop."""
         with self._warming:
             started_s = time.perf_counter()
-            text = prepare(
-                self._blocking(), self._failures, self._limits, lambda: self._stopping, self._start_anyway
-            )
+            text = prepare(self._blocking(), self._failures, self._limits, lambda: self._stopping, self._start_anyway)
             if self._gives_text is None:
                 self._gives_text = text
             elapsed_s = time.perf_counter() - started_s
@@ -187,7 +183,9 @@ class AsyncEngine:
             call = _Call(self, source, work, loop)
             with self._changed:
                 self._calls[call] = time.monotonic()
-            loop.call_soon_threadsafe(call.begin)  # In the context of this thread, which names the sessions of the jobs.
+            loop.call_soon_threadsafe(
+                call.begin
+            )  # In the context of this thread, which names the sessions of the jobs.
             del work, call  # A puller that waits keeps no audio alive.
 
     # --- on the loop's thread ---

@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from voxgate.audio.decoder import StreamDecoder
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.calls import ModelCalls, Samples
+from voxgate.session.routes.interim_pace import InterimPace
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit
 from voxgate.session.routes.timing import Timing
@@ -59,6 +60,9 @@ class RouteHandler(ModelCalls):
         audio = parts.config.audio
         self._emit = emit
         self._decoder = StreamDecoder(start.format, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
+        if start.interim_results:
+            per_s, scheduler = parts.config.inference.interims_per_s, parts.scheduler
+            self._interim_pace = InterimPace(per_s, scheduler.loop, scheduler.clock, self._send_partial)
         self._has_ids = start.notices
         self._n_ids = [0] * n_channels
         self._timing = Timing(parts.tally, n_channels, start.format.sample_rate)

@@ -136,8 +136,8 @@ class UtteranceHandler(RouteHandler):
         self._interims[channel] = call
         self._submit(call)
 
-    def _segment_of(self, call: ModelCall, output: Mapping[str, Any]) -> Segment:
-        segment = super()._segment_of(call, output)
+    def _segment_of(self, call: ModelCall, output: Mapping[str, Any], is_final: bool | UnsetType) -> Segment:
+        segment = super()._segment_of(call, output, is_final)
         if call.is_final is not False or self._stable_texts is None or (transcript := Transcript.of(output)) is None:
             return segment
         return replace(segment, stable_text=self._stable_texts[call.channel].update(transcript.text))
