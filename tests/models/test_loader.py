@@ -259,6 +259,11 @@ def test_plain_functions_are_not(module: Write, source: str) -> None:
             "expected X.infer_batch to return its result, but it is a generator; only infer may yield",
         ),
         (
+            "class X(voxgate.Model):\n def infer(self, audio): pass\n async def close(self): pass",
+            {},
+            "expected X.close to be a plain method, like infer, but it is async def",
+        ),
+        (
             "class X(voxgate.Model):\n async def step(self, audio, state): yield",
             {},
             "expected X.step to return its result, but it is a generator",

@@ -21,6 +21,7 @@ class RemoteModel(Model):
         self.holds_gil = loaded.holds_gil
         self._batches = loaded.batches
         self._stateful = loaded.stateful
+        self._stateless = loaded.stateless
 
     def infer(self, audio: Samples) -> Mapping[str, Any]:
         raise AssertionError("the model runs in worker processes, not here")
@@ -32,3 +33,7 @@ class RemoteModel(Model):
     @property
     def stateful(self) -> bool:
         return self._stateful
+
+    @property
+    def stateless(self) -> bool:
+        return self._stateless

@@ -22,13 +22,16 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from voxgate.errors import ConfigError, ModelLoadError, text_of
+from voxgate.inference.engine.base import CallMethod, State
 from voxgate.inference.engine.failures import FailureLog
+from voxgate.inference.engine.interims import NO_INTERIMS, Interims
 from voxgate.inference.engine.invoker import Invoker
 from voxgate.inference.engine.processes.arena import map_batch
 from voxgate.inference.engine.processes.channel import Channel, ChannelClosed
-from voxgate.inference.engine.processes.messages import Answer, Loaded, Prepare, Quit, Refused, Run, Trial, Warm
+from voxgate.inference.engine.processes.messages import Answer, Drop, Loaded, Prepare, Quit, Refused, Run, Trial, Warm
 from voxgate.inference.engine.processes.outcomes import encode_outcome
 from voxgate.inference.engine.processes.remote_log import RemoteLog
+from voxgate.inference.engine.processes.worker_calls import ChannelInterims, Inbox, KeptStates
 from voxgate.inference.engine.trial import trial_batch
 from voxgate.models.base import Batch
 from voxgate.models.loader import load_model
@@ -81,22 +84,31 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
         return
     log.defer()
     channel.send(
-        Loaded(model.name, model.sample_rate, model.threads, bool(model.holds_gil), model.batches, model.stateful)
+        Loaded(model.name, model.sample_rate, model.threads, bool(model.holds_gil), model.batches, model.stateful, model.stateless)
     )
     invoker = Invoker(model, FailureLog(logger))
     arena: mmap.mmap | None = None
+    inbox, states = Inbox(channel), KeptStates()
     while True:
-        message = channel.receive()
+        message = inbox.next()
+        if isinstance(message, Drop):
+            states.drop(message)  # The server reads no log meanwhile.
+            continue
         log.resume()
         match message:
             case Run(lengths):
                 if arena is None:
                     raise AssertionError("a batch came before the arena")
-                answer = _answer(invoker, map_batch(arena, lengths))
+                batch = map_batch(arena, lengths)
+                interims = ChannelInterims(channel, inbox, message.number, message.sends_partials)
+                if message.state_call is None:
+                    answer = _answer(invoker, batch, interims)
+                else:
+                    answer = _step(invoker, batch, message.state_call.method, states.of(message.state_call))
                 log.defer()
                 channel.send(answer)
             case Trial(n_items):
-                answer = _answer(invoker, trial_batch(n_items, model.sample_rate))
+                answer = _try(invoker, n_items, model.sample_rate)
                 log.defer()
                 channel.send(answer)
             case Prepare(arena_bytes, warm_up):
@@ -117,10 +129,23 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
                 raise AssertionError(f"{type(message).__name__} is no message of the server")
 
 
-def _answer(invoker: Invoker, batch: Batch) -> Answer:
+def _try(invoker: Invoker, n_items: int, sample_rate: int) -> Answer:
+    if n_items:
+        return _answer(invoker, trial_batch(n_items, sample_rate), NO_INTERIMS)
+    state = State()
+    steps = [_step(invoker, trial_batch(1, sample_rate), method, state) for method in ("step", "finish")]
+    return Answer([answer.outcomes[0] for answer in steps], False)
+
+
+def _step(invoker: Invoker, batch: Batch, method: CallMethod, state: State) -> Answer:
+    outcome = invoker.call(method, batch[0], state)
+    return Answer([encode_outcome(outcome)], False, state.opened)
+
+
+def _answer(invoker: Invoker, batch: Batch, interims: Interims) -> Answer:
     """The model gets a copy of a batch of several: it may change that, and a second try needs the original."""
     if len(batch) == 1:
-        invocation = invoker.invoke(batch)
+        invocation = invoker.invoke(batch, None, interims)
     else:
         invocation = invoker.invoke(Batch(batch.audio.copy(), batch.lengths.copy()), batch.__getitem__)
     return Answer([encode_outcome(outcome) for outcome in invocation.outcomes], invocation.retried)
