@@ -6,6 +6,7 @@ that is later; the earliest start is served, and becomes the present.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,8 @@ class Waiting:
     final: bool
     alone: bool
     ticket: int
-    pin: Any = None
+    group: Any
+    pin: Any
 
 
 class ReferenceQueue:
@@ -40,6 +42,7 @@ class ReferenceQueue:
         final: bool,
         alone: bool = False,
         front: bool = False,
+        group: Any = None,
         pin: Any = None,
     ) -> bool:
         mine = [waiting for waiting in self.waiting if waiting.stream is stream]
@@ -52,7 +55,7 @@ class ReferenceQueue:
             return False
         self.n_put += 1
         ticket = -self.n_put if front else self.n_put
-        self.waiting.append(Waiting(job, stream, n_samples, final, alone, ticket, pin))
+        self.waiting.append(Waiting(job, stream, n_samples, final, alone, ticket, group, pin))
         return True
 
     def unpin(self, pin: Any) -> list[Any]:
@@ -69,8 +72,14 @@ class ReferenceQueue:
 
     def take(self, max_items: int, max_samples: int = 0, room: int | None = None, pin: Any = None) -> list[Any]:
         batch: list[Waiting] = []
-        while len(batch) < max_items and (first := self.first(pin)) is not None:
+        passed: list[Waiting] = []  # the heads of streams with jobs of another group
+        while len(batch) < max_items and (first := self.first(pin, [waiting.stream for waiting in passed])) is not None:
             following, start = first
+            if passed and following.final != passed[0].final:
+                break
+            if batch and following.group is not batch[0].group:
+                passed.append(following)
+                continue
             size = max(waiting.n_samples for waiting in [*batch, following]) * (len(batch) + 1)
             too_large = (max_samples and size > max_samples) or (room is not None and size > room)
             if batch and (following.alone or too_large):
@@ -81,13 +90,13 @@ class ReferenceQueue:
                 break
         return [waiting.job for waiting in batch]
 
-    def first(self, pin: Any = None) -> tuple[Waiting, int] | None:
+    def first(self, pin: Any = None, without: Sequence[Any] = ()) -> tuple[Waiting, int] | None:
         """What a taker with this pin takes, and its start. What is pinned elsewhere keeps its place in its stream."""
         for final in (True, False):
             heads: dict[Any, Waiting] = {}
             mine: dict[Any, Waiting] = {}
             for waiting in sorted(self.waiting, key=lambda waiting: waiting.ticket):
-                if waiting.final == final:
+                if waiting.final == final and waiting.stream not in without:
                     heads.setdefault(waiting.stream, waiting)
                     if waiting.pin in (None, pin):
                         mine.setdefault(waiting.stream, waiting)

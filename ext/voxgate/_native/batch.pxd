@@ -14,6 +14,7 @@ cdef extern from "batch.h" nogil:
         const void *pin
         int lane
         int alone
+        const void *group
 
     ctypedef struct vg_queue:
         int64_t max_jobs

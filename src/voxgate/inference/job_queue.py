@@ -73,7 +73,7 @@ class JobQueue:
     def _put(self, job: Job, audio: Samples | None, n_samples: int, front: bool = False) -> None:
         state = job.state
         pin = None if state is None else state.pin
-        self._queue.put(job, audio, job.stream, job.final, n_samples, state is not None, front, pin)
+        self._queue.put(job, audio, job.stream, job.final, n_samples, state is not None, front, job.group, pin)
 
     def _length(self, job: Job) -> int:
         return resampled_length(len(job.audio), job.sample_rate, self._rate)

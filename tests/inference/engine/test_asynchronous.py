@@ -541,7 +541,7 @@ def test_a_model_of_plain_functions_is_refused() -> None:
         def infer(self, audio: np.ndarray) -> Any:
             return {}
 
-    with pytest.raises(ConfigError, match="model 'Plain' defines plain functions, .* expected async def"):
+    with pytest.raises(ConfigError, match=r"model 'Plain' defines plain functions, .* expected async def"):
         AsyncEngine(Plain())
 
 

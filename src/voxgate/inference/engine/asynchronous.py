@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from voxgate.audio.soxr import resample
-from voxgate.errors import ConfigError, InternalError
+from voxgate.errors import ConfigError, InferenceError, InternalError
 from voxgate.inference.engine.base import EngineCounts, Job, JobOutcome, JobSource, Work
 from voxgate.inference.engine.failures import FailureLog
 from voxgate.inference.engine.interims import JobInterims
-from voxgate.inference.engine.invoker import Invocation, Invoker
+from voxgate.inference.engine.invoker import CANCELLED, Invocation, Invoker
 from voxgate.inference.engine.loop_thread import LoopThread
 from voxgate.inference.engine.trial import batch_limits, prepare
 from voxgate.models.adapter import declares_text
@@ -195,7 +195,11 @@ class AsyncEngine:
         jobs, source = call.work.jobs, call.source
         outcomes: list[JobOutcome] = [InternalError() for _ in jobs]
         try:
-            invocation = await self._invoke(call.work, JobInterims(jobs, source))
+            interims = JobInterims(jobs, source)
+            if not interims.is_needed:
+                outcomes = [InferenceError(CANCELLED) for _ in jobs]
+                return
+            invocation = await self._invoke(call.work, interims)
             outcomes = invocation.outcomes
             with self._changed:
                 self._counts.add_batch(outcomes, invocation.retried)

@@ -40,6 +40,7 @@ class EngineSettings:
     deadline_s: float
     restart_backoff_s: float
     warm_up: bool
+    start_anyway: bool = False
 
 
 def make_engine(settings: EngineSettings, model: Model | None = None) -> Engine:
@@ -75,6 +76,7 @@ def _in_this_process(settings: EngineSettings, model: Model) -> Engine:
             max_batch_size=settings.max_batch_size,
             max_batch_seconds=settings.max_batch_seconds,
             batch_window_s=settings.batch_window_s,
+            start_anyway=settings.start_anyway,
         )
     return _threads(settings, model)
 
@@ -86,6 +88,7 @@ def _threads(settings: EngineSettings, model: Model) -> ThreadEngine:
         max_batch_size=settings.max_batch_size,
         max_batch_seconds=settings.max_batch_seconds,
         batch_window_s=settings.batch_window_s,
+        start_anyway=settings.start_anyway,
     )
 
 
@@ -108,6 +111,7 @@ def _processes(settings: EngineSettings, is_automatic: bool = False) -> ProcessE
             deadline_s=settings.deadline_s,
             restart_backoff_s=settings.restart_backoff_s,
             warm_up=settings.warm_up,
+            start_anyway=settings.start_anyway,
         )
     )
     engine.load()

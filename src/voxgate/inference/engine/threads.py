@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from voxgate.audio.soxr import resample
 from voxgate.errors import ConfigError, InternalError
-from voxgate.inference.engine.base import BatchLimits, EngineCounts, Job, JobOutcome, JobSource, State, Work
+from voxgate.inference.engine.base import EngineCounts, Job, JobOutcome, JobSource, Work
 from voxgate.inference.engine.failures import FailureLog
+from voxgate.inference.engine.interims import JobInterims
 from voxgate.inference.engine.invoker import Invocation, Invoker
-from voxgate.inference.engine.trial import faint_noise, report_trial, trial_batch, trial_sizes
+from voxgate.inference.engine.trial import batch_limits, prepare
+from voxgate.models.adapter import declares_text
 from voxgate.models.base import Model, Samples
 from voxgate.runtime.cpus import usable_cpus
 from voxgate.runtime.tasks import spawn_thread
@@ -48,20 +46,22 @@ class ThreadEngine:
         max_batch_size: int = 16,
         max_batch_seconds: float = 120.0,
         batch_window_s: float = 0.0,
+        start_anyway: bool = False,
     ) -> None:
         """threads: 1..1024; 0 = the model's own `threads`, or one per CPU that this process may use. max_batch_size: at
-        least 1. max_batch_seconds: above 0. batch_window_s: at least 0.
+        least 1. max_batch_seconds: above 0. batch_window_s: at least 0. start_anyway: also when the results of the
+        trial calls cannot be sent.
 
         Raises ConfigError for any other number, and for a model that must not run in the server's process.
         """
         if not 0 <= threads <= _MAX_THREADS:
             raise ConfigError(f"inference.threads must be within 0..{_MAX_THREADS}, not {threads}")
-        if max_batch_size < 1:
-            raise ConfigError(f"inference.max_batch_size must be at least 1, not {max_batch_size}")
-        if not max_batch_seconds > 0:
-            raise ConfigError(f"inference.max_batch_seconds must be above 0, not {max_batch_seconds}")
-        if not 0 <= batch_window_s < math.inf:
-            raise ConfigError(f"inference.batch_window_ms must be at least 0, not {batch_window_s * 1000:g}")
+        self._limits = batch_limits(model, max_batch_size, max_batch_seconds, batch_window_s)
+        if model.asynchronous:
+            raise ConfigError(
+                f"model {model.name!r} is async def, and threads do not run coroutines: expected inference.engine ="
+                " 'async' or 'auto'"
+            )
         if model.needs_process:
             raise ConfigError(
                 f"model {model.name!r} must not run on threads inside the server's process, because"
@@ -69,11 +69,10 @@ class ThreadEngine:
             )
         self._model = model
         self._concurrency = threads or min(model.threads or usable_cpus(), _MAX_THREADS)
-        if model.batches and max_batch_size > 1:
-            self._limits = BatchLimits(max_batch_size, max_batch_seconds, batch_window_s)
-        else:
-            self._limits = BatchLimits(1)
-        self._invoker = Invoker(model, FailureLog(logger))
+        self._start_anyway = start_anyway
+        self._failures = FailureLog(logger)
+        self._invoker = Invoker(model, self._failures)
+        self._gives_text = declares_text(model)
         self._warming = threading.Lock()  # held during the warm-up
         self._stopping = False
         self._threads: list[threading.Thread] = []  # noqa: TID251 -- the type alone
@@ -88,6 +87,10 @@ class ThreadEngine:
     @property
     def kind(self) -> str:
         return "threads"
+
+    @property
+    def gives_text(self) -> bool | None:
+        return self._gives_text
 
     @property
     def concurrency(self) -> int:
@@ -124,36 +127,15 @@ class ThreadEngine:
         ]
 
     def warm_up(self) -> float:
-        """Calls `model.warm_up()`, then makes a trial call with one second of noise at -60 dBFS, one with a batch of
-        two if the model defines `infer_batch`, and a short session if it is stateful: so the first client does not pay
-        for what only a first call costs.
-
-        Raises ModelLoadError when `model.warm_up()` fails. A trial call that fails is only logged, because a model need
-        not have an answer to noise. `counts()` leaves these calls out.
-        """
+        """As `trial.prepare`; `counts()` leaves these calls out."""
         with self._warming:
-            return self._warm_up()
-
-    def _warm_up(self) -> float:
-        started_s = time.perf_counter()
-        self._invoker.warm_up()
-        for outcome in self._trial_outcomes():
-            if self._stopping:
-                break
-            report_trial(self._model.name, outcome)
-        elapsed_s = time.perf_counter() - started_s
+            started_s = time.perf_counter()
+            text = prepare(self._model, self._failures, self._limits, lambda: self._stopping, self._start_anyway)
+            if self._gives_text is None:
+                self._gives_text = text
+            elapsed_s = time.perf_counter() - started_s
         logger.info("model %r is warm after %.2f s", self._model.name, elapsed_s)
         return elapsed_s
-
-    def _trial_outcomes(self) -> Iterator[JobOutcome]:
-        model, rate = self._model, self._model.sample_rate
-        if model.stateless:
-            for n_items in trial_sizes(self._limits):
-                yield from self._invoker.invoke(trial_batch(n_items, rate)).outcomes
-        if model.stateful:
-            state = State()
-            yield self._invoker.call("step", faint_noise(rate), state)
-            yield self._invoker.call("finish", np.empty(0, np.float32), state)
 
     def stop(self, timeout_s: float | None = None) -> bool:
         self._stopping = True
@@ -176,11 +158,11 @@ class ThreadEngine:
     def _work(self, source: JobSource, index: int) -> None:
         while work := source.take(self._limits):
             self._busy_since_s[index] = time.monotonic()
-            source.finish(work.jobs, self._run(work))
+            source.finish(work.jobs, self._run(work, source))
             self._busy_since_s[index] = None
             del work  # A worker that waits keeps no audio alive.
 
-    def _run(self, work: Work) -> list[JobOutcome]:
+    def _run(self, work: Work, source: JobSource) -> list[JobOutcome]:
         jobs = work.jobs
 
         def original(index: int) -> Samples | None:
@@ -189,9 +171,10 @@ class ThreadEngine:
         try:
             job = jobs[0]
             if job.state is not None:
-                invocation = Invocation([self._invoker.call(job.method, work.batch[0], job.state)])
+                outcome = self._invoker.call(job.method, work.batch[0], job.state, work.batch.requests[0])
+                invocation = Invocation([outcome])
             else:
-                invocation = self._invoker.invoke(work.batch, original)
+                invocation = self._invoker.invoke(work.batch, original, JobInterims(jobs, source))
             with self._lock:
                 self._counts.add_batch(invocation.outcomes, invocation.retried)
         except Exception:

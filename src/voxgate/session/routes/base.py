@@ -64,6 +64,8 @@ class RouteHandler(ModelCalls):
             per_s, scheduler = parts.config.inference.interims_per_s, parts.scheduler
             self._interim_pace = InterimPace(per_s, scheduler.loop, scheduler.clock, self._send_partial)
         self._has_ids = start.notices
+        if self._has_ids:
+            self._reserved_keys = frozenset({"segment_id"})
         self._n_ids = [0] * n_channels
         self._timing = Timing(parts.tally, n_channels, start.format.sample_rate)
 

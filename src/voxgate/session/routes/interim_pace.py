@@ -12,8 +12,8 @@ __all__ = ["InterimPace"]
 
 
 class InterimPace:
-    """Passes interim results of one session on, at most `per_s` a second; of each call, the newest one waits until then.
-    On the loop's thread.
+    """Passes interim results of one session on, at most `per_s` a second. Of each call, the newest one waits for its
+    turn. On the loop's thread.
     """
 
     __slots__ = ("_clock", "_due_s", "_interval_s", "_loop", "_send", "_timer", "_waiting")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable
+from typing import ClassVar, Protocol
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from voxgate._native.event import INTERIM, SPEECH_END, SPEECH_START, VadEvent
 from voxgate.protocol.events import Active, Inactive, Segment
 from voxgate.protocol.machine import Route
+from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
-from voxgate.protocol.transcript import Transcript
 from voxgate.session.routes.base import RouteHandler
 from voxgate.session.routes.calls import ModelCall, Samples
 from voxgate.session.routes.parts import RouteParts
@@ -136,11 +136,11 @@ class UtteranceHandler(RouteHandler):
         self._interims[channel] = call
         self._submit(call)
 
-    def _segment_of(self, call: ModelCall, output: Mapping[str, Any], is_final: bool | UnsetType) -> Segment:
+    def _segment_of(self, call: ModelCall, output: Output, is_final: bool | UnsetType) -> Segment:
         segment = super()._segment_of(call, output, is_final)
-        if call.is_final is not False or self._stable_texts is None or (transcript := Transcript.of(output)) is None:
+        if call.is_final is not False or self._stable_texts is None or output.transcript is None:
             return segment
-        return replace(segment, stable_text=self._stable_texts[call.channel].update(transcript.text))
+        return replace(segment, stable_text=self._stable_texts[call.channel].update(output.transcript.text))
 
     def _on_over(self, call: ModelCall) -> None:
         channel = call.channel

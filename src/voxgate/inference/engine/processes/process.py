@@ -16,7 +16,17 @@ from typing import Any, TypeVar
 from voxgate._native.batch import Interrupt
 from voxgate.inference.engine.processes.arena import SharedArena
 from voxgate.inference.engine.processes.channel import Channel, ChannelClosed
-from voxgate.inference.engine.processes.messages import Answer, Loaded, Message, Partial, Prepare, Quit, Record, Refused, Warm
+from voxgate.inference.engine.processes.messages import (
+    Answer,
+    Loaded,
+    Message,
+    Partial,
+    Prepare,
+    Quit,
+    Record,
+    Refused,
+    Warm,
+)
 from voxgate.inference.engine.processes.remote_log import write_record
 from voxgate.runtime.python_process import open_pidfd, start_python
 from voxgate.runtime.tasks import spawn_thread

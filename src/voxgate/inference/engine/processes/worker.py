@@ -18,23 +18,39 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from voxgate.errors import ConfigError, ModelLoadError, text_of
-from voxgate.inference.engine.base import CallMethod, State
+from msgspec.structs import replace
+
+from voxgate.errors import ConfigError, InvalidStart, ModelLoadError, text_of
+from voxgate.inference.engine.base import State
 from voxgate.inference.engine.failures import FailureLog
 from voxgate.inference.engine.interims import NO_INTERIMS, Interims
 from voxgate.inference.engine.invoker import Invoker
 from voxgate.inference.engine.processes.arena import map_batch
 from voxgate.inference.engine.processes.channel import Channel, ChannelClosed
-from voxgate.inference.engine.processes.messages import Answer, Drop, Loaded, Prepare, Quit, Refused, Run, Trial, Warm
-from voxgate.inference.engine.processes.outcomes import encode_outcome
+from voxgate.inference.engine.processes.messages import (
+    Answer,
+    Drop,
+    Loaded,
+    Prepare,
+    Quit,
+    Refused,
+    Run,
+    StateCall,
+    Trial,
+    Warm,
+)
+from voxgate.inference.engine.processes.outcomes import RefusedCall, encode_outcome
 from voxgate.inference.engine.processes.remote_log import RemoteLog
 from voxgate.inference.engine.processes.worker_calls import ChannelInterims, Inbox, KeptStates
-from voxgate.inference.engine.trial import trial_batch
-from voxgate.models.base import Batch
+from voxgate.inference.engine.trial import try_model
+from voxgate.models.adapter import declares_text
+from voxgate.models.base import Batch, Model, Samples
 from voxgate.models.loader import load_model
+from voxgate.models.request import Request
+from voxgate.models.session_options import SessionOptions
 from voxgate.runtime.tasks import spawn_thread
 
 __all__ = ["main"]
@@ -79,14 +95,27 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
     log.resume()
     try:
         model = load_model(spec, options)
+        session_options = SessionOptions(model)
     except ConfigError as error:
         channel.send(Refused(text_of(error)))
         return
     log.defer()
     channel.send(
-        Loaded(model.name, model.sample_rate, model.threads, bool(model.holds_gil), model.batches, model.stateful, model.stateless)
+        Loaded(
+            model.name,
+            model.sample_rate,
+            model.threads,
+            bool(model.holds_gil),
+            model.batches,
+            model.stateful,
+            model.stateless,
+            session_options.schema,
+            bool(model.mixes_options),
+            declares_text(model),
+        )
     )
-    invoker = Invoker(model, FailureLog(logger))
+    failures = FailureLog(logger)
+    invoker = Invoker(model, failures)
     arena: mmap.mmap | None = None
     inbox, states = Inbox(channel), KeptStates()
     while True:
@@ -96,19 +125,20 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
             continue
         log.resume()
         match message:
-            case Run(lengths):
+            case Run(lengths, requests):
                 if arena is None:
                     raise AssertionError("a batch came before the arena")
                 batch = map_batch(arena, lengths)
                 interims = ChannelInterims(channel, inbox, message.number, message.sends_partials)
                 if message.state_call is None:
-                    answer = _answer(invoker, batch, interims)
+                    answer = _answer(invoker, batch, requests, session_options, interims)
                 else:
-                    answer = _step(invoker, batch, message.state_call.method, states.of(message.state_call))
+                    state = states.of(message.state_call)
+                    answer = _step(invoker, batch[0], message.state_call, state, requests[0], session_options)
                 log.defer()
                 channel.send(answer)
             case Trial(n_items):
-                answer = _try(invoker, n_items, model.sample_rate)
+                answer = _try(model, failures, n_items)
                 log.defer()
                 channel.send(answer)
             case Prepare(arena_bytes, warm_up):
@@ -129,25 +159,47 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
                 raise AssertionError(f"{type(message).__name__} is no message of the server")
 
 
-def _try(invoker: Invoker, n_items: int, sample_rate: int) -> Answer:
-    if n_items:
-        return _answer(invoker, trial_batch(n_items, sample_rate), NO_INTERIMS)
-    state = State()
-    steps = [_step(invoker, trial_batch(1, sample_rate), method, state) for method in ("step", "finish")]
-    return Answer([answer.outcomes[0] for answer in steps], False)
+def _try(model: Model, failures: FailureLog, n_items: int) -> Answer:
+    outcomes, bad_results = try_model(model, failures, n_items)
+    return Answer([encode_outcome(outcome) for outcome in outcomes], False, bad_results)
 
 
-def _step(invoker: Invoker, batch: Batch, method: CallMethod, state: State) -> Answer:
-    outcome = invoker.call(method, batch[0], state)
-    return Answer([encode_outcome(outcome)], False, state.opened)
+def _step(
+    invoker: Invoker, audio: Samples, call: StateCall, state: State, request: Request, options: SessionOptions
+) -> Answer:
+    try:
+        request = replace(request, options=options.parse(request.options))
+    except InvalidStart as error:  # As in `_answer`.
+        return Answer([RefusedCall(str(error))], False, opened=state.opened)
+    outcome = invoker.call(call.method, audio, state, request)
+    return Answer([encode_outcome(outcome)], False, opened=state.opened)
 
 
-def _answer(invoker: Invoker, batch: Batch, interims: Interims) -> Answer:
+def _answer(
+    invoker: Invoker,
+    batch: Batch,
+    requests: Sequence[Request],
+    options: SessionOptions,
+    interims: Interims = NO_INTERIMS,
+) -> Answer:
     """The model gets a copy of a batch of several: it may change that, and a second try needs the original."""
+    try:
+        batch.requests = [replace(request, options=options.parse(request.options)) for request in requests]
+    except InvalidStart as error:  # The class itself refuses what its schema, which the server checked, allows.
+        if len(batch) == 1:
+            return Answer([RefusedCall(str(error))], False)
+        alone = [
+            _answer(
+                invoker, Batch(batch.audio[i : i + 1, : batch.lengths[i]], batch.lengths[i : i + 1]), [one], options
+            )
+            for i, one in enumerate(requests)
+        ]
+        return Answer([answer.outcomes[0] for answer in alone], True)
     if len(batch) == 1:
         invocation = invoker.invoke(batch, None, interims)
     else:
-        invocation = invoker.invoke(Batch(batch.audio.copy(), batch.lengths.copy()), batch.__getitem__)
+        copy = Batch(batch.audio.copy(), batch.lengths.copy(), batch.requests)
+        invocation = invoker.invoke(copy, batch.__getitem__)
     return Answer([encode_outcome(outcome) for outcome in invocation.outcomes], invocation.retried)
 
 
