@@ -21,6 +21,7 @@ class RemoteModel(Model):
         self.holds_gil = loaded.holds_gil
         self.mixes_options = loaded.mixes_options
         self.gives_text = loaded.gives_text
+        self.options_schema = loaded.options_schema
         self.Options = None if loaded.options_schema is None else struct_of(loaded.options_schema)
         self._batches = loaded.batches
         self._stateful = loaded.stateful
