@@ -52,8 +52,8 @@ class Invoker:
     logged) and becomes an InternalError that tells the client nothing. A result is validated, encoded and detached on
     the thread that called the model, before the model goes on.
 
-    `invoke` and `call` are for models of plain functions; `invoke_async` and `call_async` also for asynchronous ones, on
-    the thread of their event loop. `interims` is where the yields of a generator go; when nobody needs the call any
+    `invoke` and `call` are for models of plain functions; `invoke_async` and `call_async` also for asynchronous ones,
+    on the thread of their event loop. `interims` is where the yields of a generator go; when nobody needs the call any
     more, the generator is closed at its next yield, and the outcome is an InferenceError.
     """
 
