@@ -185,13 +185,6 @@ def test_a_model_that_cannot_be_warmed_up_is_refused(start: Started, where: str,
         start("Fatal", {"where": where}, processes=2)
 
 
-def test_a_model_with_state_is_refused() -> None:
-    engine = ProcessEngine(ProcessSettings("helpers.worker_models:Steps"))
-    with pytest.raises(ConfigError, match=r"model 'Steps' keeps state .* expected inference\.isolation = 'threads'"):
-        engine.load()
-    assert engine.pids == []
-
-
 def test_an_engine_whose_workers_do_not_come_up_again_says_so_and_goes_on_trying(
     start: Started, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
