@@ -15,7 +15,7 @@ from helpers import worker_models as does
 from helpers.job_source import WAIT_S, Source, job
 from helpers.processes import gone, until
 from voxgate.config.option_text import OptionText
-from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError
+from voxgate.errors import InferenceError, InternalError, ModelLoadError
 from voxgate.inference.engine.base import BatchLimits
 from voxgate.inference.engine.processes import ProcessEngine, ProcessSettings
 
