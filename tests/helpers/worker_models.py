@@ -142,6 +142,14 @@ class Steps(Model):
         return {}
 
 
+class Waiting(Model):
+    async def infer(self, audio: np.ndarray) -> Any:
+        return {"count": len(audio)}
+
+    async def infer_batch(self, batch: Batch) -> Any:
+        return [{"count": int(n)} for n in batch.lengths]
+
+
 class Adder(Puppet):
     """Keeps state: answers what the samples of its stream add up to, and where. Otherwise as its first sample says."""
 

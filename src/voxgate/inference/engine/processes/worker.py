@@ -94,6 +94,11 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
     log.resume()
     try:
         model = load_model(spec, options)
+        if model.asynchronous:
+            raise ConfigError(
+                f"model {spec!r}: it is async def, and a worker process makes one call at a time: expected"
+                " inference.engine = 'async' or 'auto'"
+            )
         session_options = SessionOptions(model)
     except ConfigError as error:
         channel.send(Refused(text_of(error)))
