@@ -19,13 +19,13 @@ class Client(Bench):
     def __init__(self, per_s: float) -> None:
         super().__init__()
         self.sent: list[tuple[float, Job, Any]] = []
-        self.pace = InterimPace(per_s, self.loop, lambda: self.now_s, self.send)  # type: ignore[arg-type]
+        self.pace = InterimPace(per_s, self.scheduler)
 
     def send(self, job: Job, output: Output) -> None:
         self.sent.append((round(self.now_s - 100, 3), job, output["n"]))
 
     def offer(self, job: Job, n: int) -> None:
-        self.pace.offer(job, Output.of({"n": n}))
+        self.pace.offer(job, Output.of({"n": n}), self.send)
 
 
 def a_job() -> Job:

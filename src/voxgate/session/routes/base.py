@@ -62,8 +62,7 @@ class RouteHandler(ModelCalls):
         self._emit = emit
         self._decoder = StreamDecoder(start.pcm, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
         if start.interim_results:
-            per_s, scheduler = parts.config.inference.interims_per_s, parts.scheduler
-            self._interim_pace = InterimPace(per_s, scheduler.loop, scheduler.clock, self._send_partial)
+            self._interim_pace = InterimPace(parts.config.inference.interims_per_s, parts.scheduler)
         self._has_ids = start.notices
         asked_for = {"segment_id": start.notices, "stable_text": start.stability, "eager": start.eager}
         self._reserved_keys = frozenset(key for key, is_asked_for in asked_for.items() if is_asked_for)

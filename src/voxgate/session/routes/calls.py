@@ -335,7 +335,7 @@ class ModelCalls:
     def _on_partial(self, job: Job, output: Output) -> None:
         """An interim result of a running call."""
         assert self._interim_pace is not None
-        self._interim_pace.offer(job, output)
+        self._interim_pace.offer(job, output, self._send_partial)
 
     def _send_partial(self, job: Job, output: Output) -> None:
         call = self.calls.get(job)

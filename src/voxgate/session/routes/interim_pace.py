@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from voxgate.inference.engine.base import Job
 from voxgate.protocol.output import Output
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from voxgate.inference.scheduler import Scheduler
 
 __all__ = ["InterimPace"]
 
@@ -16,34 +21,27 @@ class InterimPace:
     turn. On the loop's thread.
     """
 
-    __slots__ = ("_clock", "_due_s", "_interval_s", "_loop", "_send", "_timer", "_waiting")
+    __slots__ = ("_due_s", "_interval_s", "_scheduler", "_send", "_timer", "_waiting")
 
-    def __init__(
-        self,
-        per_s: float,
-        loop: asyncio.AbstractEventLoop,
-        clock: Callable[[], float],
-        send: Callable[[Job, Output], None],
-    ) -> None:
-        """`clock`: seconds. `send` passes a result on; it may find that the call does not need it."""
+    def __init__(self, per_s: float, scheduler: Scheduler) -> None:
+        """On the loop and the clock of `scheduler`."""
         self._interval_s = 1 / per_s
-        self._loop = loop
-        self._clock = clock
-        self._send = send
+        self._scheduler = scheduler
+        self._send: Callable[[Job, Output], None] | None = None  # While one waits: it refers to the session.
         self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: dict[Job, Output] = {}
 
-    def offer(self, job: Job, output: Output) -> None:
-        """A new interim result of `job`."""
-        now_s = self._clock()
+    def offer(self, job: Job, output: Output, send: Callable[[Job, Output], None]) -> None:
+        """Passes a new interim result of `job` to `send`, now or when it is its turn."""
+        now_s = self._scheduler.clock()
         if self._timer is None and now_s >= self._due_s:
             self._due_s = now_s + self._interval_s
-            self._send(job, output)
+            send(job, output)
             return
-        self._waiting[job] = output
+        self._waiting[job], self._send = output, send
         if self._timer is None:
-            self._timer = self._loop.call_later(self._due_s - now_s, self._next)
+            self._timer = self._scheduler.loop.call_later(self._due_s - now_s, self._next)
 
     def forget(self, job: Job) -> None:
         """The call is over."""
@@ -51,17 +49,22 @@ class InterimPace:
 
     def stop(self) -> None:
         self._waiting.clear()
+        self._send = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _next(self) -> None:
         self._timer = None
-        if not self._waiting:
+        send = self._send
+        if not self._waiting or send is None:
+            self._send = None
             return
         job = next(iter(self._waiting))
         output = self._waiting.pop(job)
-        self._due_s = self._clock() + self._interval_s
+        self._due_s = self._scheduler.clock() + self._interval_s
         if self._waiting:
-            self._timer = self._loop.call_later(self._interval_s, self._next)
-        self._send(job, output)
+            self._timer = self._scheduler.loop.call_later(self._interval_s, self._next)
+        else:
+            self._send = None
+        send(job, output)
