@@ -333,19 +333,21 @@ class ModelCalls:
         self._guarded(self.submit_deferred)
 
     def _on_partial(self, job: Job, output: Output) -> None:
-        """An interim result of a running call."""
-        assert self._interim_pace is not None
-        self._interim_pace.offer(job, output, self._send_partial)
+        """An interim result of a running call. Those of a call that is not the next to be answered are left out."""
+        if self._interim_pace is not None and self._has_turn(job):
+            self._interim_pace.offer(job, output, self._send_partial)
+
+    def _has_turn(self, job: Job) -> bool:
+        call = self.calls.get(job)
+        return call is not None and not call.is_dropped and self._replies[call.channel].is_first(call.reply)
 
     def _send_partial(self, job: Job, output: Output) -> None:
-        call = self.calls.get(job)
-        if call is None or call.is_dropped or not self.may_submit():
-            return
-        if not self._reserved_keys.isdisjoint(output.session_keys):
-            return  # So does its result, probably, in whose place an error comes.
-        buffer = self._replies[call.channel]
-        if buffer.is_first(call.reply):
-            self._guarded(lambda: buffer.emit_interim(call.reply, self._segment_of(call, output, is_final=False)))
+        # A key that is reserved gives an error in place of the result, probably.
+        if self._has_turn(job) and self.may_submit() and self._reserved_keys.isdisjoint(output.session_keys):
+            self._guarded(lambda: self._emit_partial(self.calls[job], output))
+
+    def _emit_partial(self, call: ModelCall, output: Output) -> None:
+        self._replies[call.channel].emit_interim(call.reply, self._segment_of(call, output, is_final=False))
 
     def _on_done(self, job: Job) -> None:
         self._guarded(lambda: self._over(self.calls[job]))
