@@ -209,7 +209,8 @@ def encode_event(event: Event) -> str:
     """An event as the text message the server sends. The order of the fields is that of the contract.
 
     Times are rounded to 3 decimals. The output of a model should be an `Output`, which is encoded already; any other
-    mapping becomes one here. Raises InternalError, with the key, for a mapping that cannot.
+    mapping becomes one here. Raises InternalError, with the key, for a mapping that cannot, or that uses a key of
+    this event (segment_id and stable_text in a segment that has one).
     """
     return _ENCODE[type(event)](event)
 
