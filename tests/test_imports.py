@@ -56,6 +56,7 @@ ALLOWED = {
         "server",
         "vad",
     },
+    "testing": {"client", "config", "models", "protocol", "runtime", "server", "service"},
     "__main__": {"cli"},
 }
 # Libraries that have one door each.

@@ -16,7 +16,7 @@ from voxgate.models.options import convert
 from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 from voxgate.runtime.import_name import ImportNameError, explained, failed_at, import_name
 
-__all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model"]
+__all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model", "make_model"]
 
 logger = logging.getLogger("voxgate.models")
 
@@ -66,6 +66,16 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
     options = dict(options or {})
     place, arguments = _place(spec)
     model = _construct(spec, _import(spec, place), arguments, options)
+    _check(spec, model)
+    return model
+
+
+def make_model(found: Any, options: Mapping[str, Any] | None = None) -> Model:
+    """The model of an object that was imported already: an instance, a class, a function or a factory, as the attribute
+    in :func:`load_model`, with the same `options` and errors.
+    """
+    spec = getattr(found, "__qualname__", type(found).__qualname__)
+    model = _construct(spec, found, (), dict(options or {}))
     _check(spec, model)
     return model
 
