@@ -77,7 +77,7 @@ def test_streams_that_share_a_batch_get_what_each_gets_alone(voxgate_server, exa
             sizes.append(len(batch))
             return super().infer_batch(batch)
 
-    server = voxgate_server(Held(), **SETTINGS, {"inference.threads": 1, "inference.warm_up": False})
+    server = voxgate_server(Held(), {**SETTINGS, "inference.threads": 1, "inference.warm_up": False})
     items = utterances() * 2
     clients = [Client(server.url()).__enter__() for _ in items]
     for client, item in zip(clients, items, strict=True):
