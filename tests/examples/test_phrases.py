@@ -27,9 +27,9 @@ def utterances(name: str = "noisy") -> list[np.ndarray]:
     return [audio[round((one.start_s - 0.6) * RATE) : round(one.end_s * RATE)] for one in recordings.truth(name)[0]]
 
 
-def test_every_phrase_is_known_again_under_noise(voxgate_server, example):
+def test_every_phrase_is_known_again_under_noise(model_server, example):
     planes, rate = read_audio(recordings.path("noisy"))
-    server = voxgate_server(example("phrases").Phrases(), SETTINGS)
+    server = model_server(example("phrases").Phrases(), SETTINGS)
     results = of_type(stream(server.url(), start(rate), encode(planes)), "segment")
     assert [one["phrase"] for one in results] == [one.text for one in SAID]
 
@@ -62,7 +62,7 @@ def test_a_batch_says_what_single_calls_say(example):
     np.testing.assert_array_equal(together, exactly)
 
 
-def test_streams_that_share_a_batch_get_what_each_gets_alone(voxgate_server, example):
+def test_streams_that_share_a_batch_get_what_each_gets_alone(model_server, example):
     held, sizes = threading.Event(), []
 
     class Held(example("phrases").Phrases):
@@ -77,7 +77,7 @@ def test_streams_that_share_a_batch_get_what_each_gets_alone(voxgate_server, exa
             sizes.append(len(batch))
             return super().infer_batch(batch)
 
-    server = voxgate_server(Held(), {**SETTINGS, "inference.threads": 1, "inference.warm_up": False})
+    server = model_server(Held(), {**SETTINGS, "inference.threads": 1, "inference.warm_up": False})
     items = utterances() * 2
     clients = [Client(server.url()).__enter__() for _ in items]
     for client, item in zip(clients, items, strict=True):

@@ -18,16 +18,16 @@ import pytest
 def count(audio):
     return {"count": len(audio)}
 
-def test_two_servers(voxgate_server):
-    one, other = voxgate_server(count), voxgate_server(count, {"model.name": "x"}, timeout_s=30)
+def test_two_servers(model_server):
+    one, other = model_server(count), model_server(count, {"model.name": "x"}, timeout_s=30)
     for server in (one, other):
         events = server.collect((np.zeros(160, np.float32), 16_000), route="simple")
         assert sum(event.output["count"] for event in events) == 160
 
-def test_nothing_is_left(voxgate_server):
+def test_nothing_is_left(model_server):
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("voxgate")] == []
     with pytest.raises(ModelLoadError):
-        voxgate_server("nothing")
+        model_server("nothing")
 """
 
 
@@ -48,4 +48,4 @@ def test_the_fixture_is_there_for_those_who_ask(tmp_path: Path, asked: bool) -> 
         assert "2 passed" in output
     else:
         assert code == 1
-        assert "fixture 'voxgate_server' not found" in output
+        assert "fixture 'model_server' not found" in output

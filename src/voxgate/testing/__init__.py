@@ -8,7 +8,7 @@
         assert result.output["rms_dbfs"] == -9.0
 
 pytest users add ``pytest_plugins = ["voxgate.testing.pytest_plugin"]`` to their ``conftest.py`` and get the fixture
-``voxgate_server``. The plugin is not loaded by itself: an entry point would import it into every test run of every
+``model_server``. The plugin is not loaded by itself: an entry point would import it into every test run of every
 environment that contains Voxgate.
 """
 

@@ -10,12 +10,12 @@ import pytest
 
 from voxgate.testing.server import LocalServer, serving
 
-__all__ = ["voxgate_server"]
+__all__ = ["model_server"]
 
 
 @pytest.fixture
-def voxgate_server() -> Iterator[Callable[..., LocalServer]]:
-    """``voxgate_server(model, settings)`` serves a model until the test ends, and returns the
+def model_server() -> Iterator[Callable[..., LocalServer]]:
+    """``model_server(model, settings)`` serves a model until the test ends, and returns the
     :class:`~voxgate.testing.LocalServer`. The arguments are those of :func:`~voxgate.testing.serving`. A test may
     start several servers.
     """

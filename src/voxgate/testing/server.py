@@ -28,7 +28,7 @@ _DEFAULTS = {
 
 
 class LocalServer:
-    """A running server, made by :func:`serving` or by the fixture ``voxgate_server``: the sockets, the event loop and
+    """A running server, made by :func:`serving` or by the fixture ``model_server``: the sockets, the event loop and
     the settings of ``voxgate serve``, on a thread of its own. Any thread may use it.
     """
 
