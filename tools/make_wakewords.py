@@ -1,6 +1,7 @@
 """Makes tests/data/wakewords.flac, the four words of the model `wakeword` in synthetic voices (needs espeak-ng).
 
     python tools/make_wakewords.py
+    python tools/make_wakewords.py --survey     # writes nothing: how many of 21 pronunciations are recognised?
 
 The words begin at 0.5, 3.0, 5.5 and 8.0 s; a sentence without any follows at 10.5 s. Made with espeak-ng 1.51.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +29,39 @@ SAID = (
 LENGTH_S = 14.0
 
 
-def spoken(text: str, voice: str) -> np.ndarray:
+VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb+m3", "en-us+m7", "en-gb-scotland", "en-us+f5")
+SPEEDS = (120, 150, 180)
+
+
+def spoken(text: str, voice: str, words_per_minute: int = 150) -> np.ndarray:
     """float32 at 16 kHz."""
-    command = ["espeak-ng", "--stdout", "-v", voice, "-s", "150", text]
+    command = ["espeak-ng", "--stdout", "-v", voice, "-s", str(words_per_minute), text]
     wav = subprocess.run(command, check=True, capture_output=True).stdout
     sized = wav[:40] + (len(wav) - 44).to_bytes(4, "little") + wav[44:]  # it does not know its length when it begins
     samples, rate = soundfile.read(io.BytesIO(sized), dtype="float32")
     return soxr.resample(samples, rate, RATE)
 
 
+def survey() -> None:
+    from voxgate import Request
+    from voxgate.models.wakeword import WORDS, WakeWord
+
+    model = WakeWord()
+    for word in WORDS:
+        found = []
+        for voice in VOICES:
+            for speed in SPEEDS:
+                samples = spoken(word.replace("_", " "), voice, speed)
+                answer = model.step(np.pad(samples, (RATE // 2, RATE)), model.open(Request()))
+                found.append(answer and answer["wakeword"])
+        print(
+            f"{word}: {found.count(word)} of {len(found)}, {len(found) - found.count(word) - found.count(None)} as another"
+        )
+
+
 def main() -> None:
+    if sys.argv[1:] == ["--survey"]:
+        return survey()
     audio = np.zeros(round(LENGTH_S * RATE), np.float32)
     for start_s, text, voice in SAID:
         samples = spoken(text, voice)
