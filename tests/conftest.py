@@ -57,7 +57,8 @@ class LiveServer(LocalServer):
 @pytest.fixture(autouse=True)
 def levels_of_logging() -> Iterator[None]:
     """A verb of the command line that runs in this process sets levels of the log: later tests expect their own."""
-    loggers = [logging.getLogger(name) for name in (None, "voxgate", "uvicorn", "uvicorn.error", "uvicorn.access")]
+    names = (None, "voxgate", "uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore")
+    loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.level, logger.propagate) for logger in loggers]
     handlers = list(logging.root.handlers)
     yield
