@@ -256,7 +256,7 @@ def closed_port() -> int:
 def test_a_server_that_is_gone(caplog: pytest.LogCaptureFixture) -> None:
     """The client reads no address; the log does, once for many calls."""
     url = f"http://127.0.0.1:{closed_port()}/v1"
-    model = OpenAI(url, timeout_s=1)
+    model = OpenAI(url, model="base", timeout_s=1)
     waits: list[float] = []
     assert error_of(model, Request(), waits) == "The model server does not answer"
     assert error_of(model, Request(final=False)) == "The model server does not answer"
@@ -275,16 +275,24 @@ def test_the_only_model_of_the_server_is_taken(remote: TranscriptionServer) -> N
     assert [call.fields["model"] for call in remote.calls] == [["tiny"], ["tiny"]]
 
 
+def test_without_a_warm_up_the_first_call_looks_for_the_model(remote: TranscriptionServer) -> None:
+    assert answers(OpenAI(remote.url), Request(), Request()) == [[{"text": "Hello."}]] * 2
+    assert [call.fields["model"] for call in remote.calls] == [["tiny"], ["tiny"]]
+    assert len(remote.keys) == 3
+    remote.models = JSONResponse({"data": []})
+    assert error_of(OpenAI(remote.url)) == "The model of the model server is not configured"
+
+
 def test_a_server_that_lists_no_models_needs_a_name(remote: TranscriptionServer) -> None:
     remote.models = JSONResponse({"detail": "Not Found"}, 404)
     warm_up(OpenAI(remote.url, model="base"))
-    with pytest.raises(ModelLoadError, match=r"the option 'model' is required, .* lists no models$"):
+    with pytest.raises(ModelLoadError, match=r"lists no models: the option 'model' is required$"):
         warm_up(OpenAI(remote.url))
 
 
 def test_one_of_several_models_has_to_be_named(remote: TranscriptionServer) -> None:
     remote.models = JSONResponse({"data": [{"id": f"m{i}"} for i in range(12)]})
-    with pytest.raises(ModelLoadError, match=r"'model' is required, .* lists m0, m1, .*, m9 and 2 more$"):
+    with pytest.raises(ModelLoadError, match=r"'model' is required; it lists m0, m1, .*, m9 and 2 more$"):
         warm_up(OpenAI(remote.url))
 
 

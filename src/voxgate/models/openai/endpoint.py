@@ -138,7 +138,7 @@ class Endpoint:
             async with asyncio.timeout_at(deadline.at_s):
                 response = await self._client.send(request, stream=True)
             try:
-                is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+                is_stream = response.headers.get("content-type", "").lower().startswith("text/event-stream")
                 n_bytes, refusal = 0, b""
                 arriving = response.aiter_raw()
                 while True:

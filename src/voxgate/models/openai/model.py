@@ -102,7 +102,7 @@ class OpenAI(Model):
         Raises ValueError for a value that cannot be used; ModelLoadError without the package.
         """
         self._url = _base(url)
-        self._given_model = self._model = model
+        self._model = model
         self._fields: dict[str, str | list[str]] = {"response_format": response_format}
         if response_format not in ("json", "verbose_json"):
             raise ValueError(f"response_format must be json or verbose_json, not {response_format!r}")
@@ -134,8 +134,8 @@ class OpenAI(Model):
         listed: list[str] = []
         try:
             listed = await endpoint.models(deadline_s)
-            if self._given_model is None:
-                self._model = _only(listed, self._url)
+            if self._model is None:
+                self._model = _only(listed)
             body = wav(noise, self.sample_rate)
             async for _ in endpoint.transcribe(self._form(None), body, deadline_s, is_patient=False):
                 pass
@@ -149,8 +149,11 @@ class OpenAI(Model):
             return
         endpoint = self._connected()
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
-        fields, body = self._form(request.options), wav(audio, self.sample_rate)
+        body = wav(audio, self.sample_rate)
         try:
+            if self._model is None:  # there was no warm-up
+                self._model = _only(await endpoint.models(deadline_s))
+            fields = self._form(request.options)
             async with contextlib.aclosing(
                 endpoint.transcribe(fields, body, deadline_s, is_patient=request.final)
             ) as answers:
@@ -217,11 +220,11 @@ def _key(variable: str) -> str | None:
     return key
 
 
-def _only(names: list[str], url: str) -> str:
+def _only(names: list[str]) -> str:
     if len(names) == 1:
         return names[0]
-    found = f"lists {_names(names)}" if names else "lists no models"
-    raise ModelLoadError(f"model 'openai': the option 'model' is required, because the server {url} {found}")
+    found = "several models" if names else "no models"
+    raise Failure("The model of the model server is not configured", f"lists {found}: the option 'model' is required")
 
 
 def _names(names: list[str]) -> str:
