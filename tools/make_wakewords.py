@@ -54,9 +54,8 @@ def survey() -> None:
                 samples = spoken(word.replace("_", " "), voice, speed)
                 answer = model.step(np.pad(samples, (RATE // 2, RATE)), model.open(Request()))
                 found.append(answer and answer["wakeword"])
-        print(
-            f"{word}: {found.count(word)} of {len(found)}, {len(found) - found.count(word) - found.count(None)} as another"
-        )
+        n_right = found.count(word)
+        print(f"{word}: {n_right} of {len(found)}, {len(found) - n_right - found.count(None)} as another word")
 
 
 def main() -> None:
