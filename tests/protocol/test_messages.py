@@ -514,12 +514,12 @@ def test_reserved_keys_are_refused(key: str) -> None:
         Segment(0, 1, True, {"count": 1, key: 2}),
         Segment(0, 1, UNSET, {key: 2}),
     ):
-        with pytest.raises(InternalError, match=f'^model output: key "{key}" is reserved$'):
+        with pytest.raises(InternalError, match=f'^model output: the key "{key}" of the result is reserved$'):
             encode_event(event)
 
 
 def test_segment_id_is_reserved_in_a_segment_that_has_one() -> None:
-    with pytest.raises(InternalError, match=r'^model output: key "segment_id" is reserved$'):
+    with pytest.raises(InternalError, match=r'^model output: the key "segment_id" is reserved$'):
         encode_event(Segment(0, 1, True, {"segment_id": 2}, segment_id=0))
 
 
@@ -530,16 +530,20 @@ def test_segment_id_is_reserved_in_a_segment_that_has_one() -> None:
         (1j, "complex has no JSON form"),
         (np.complex64(1j), "complex has no JSON form"),
         ([{"b": object()}], "object has no JSON form"),
-        ("\ud800", "surrogates not allowed"),
+        ("\ud800", "it contains text that UTF-8 cannot encode"),
     ],
 )
 def test_output_that_json_cannot_say_is_blamed_on_its_key(value: object, why: str) -> None:
-    with pytest.raises(InternalError, match=rf'^model output: key "bad" cannot be sent as JSON: .*{why}$'):
+    with pytest.raises(
+        InternalError, match=rf'^model output: the key "bad" of the result cannot be sent as JSON: .*{why}$'
+    ):
         encode_event(Data({"good": 1, "bad": value}))
 
 
 def test_output_keys_must_be_strings() -> None:
-    with pytest.raises(InternalError, match=r"^model output: expected str keys, got NoneType$"):
+    with pytest.raises(
+        InternalError, match=r"^model output: expected a result with string keys, but a key is of type 'NoneType'$"
+    ):
         encode_event(Data({None: 1}))  # type: ignore[dict-item]
 
 

@@ -6,6 +6,7 @@ that is later; the earliest start is served, and becomes the present.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ class Waiting:
     final: bool
     alone: bool
     ticket: int
+    group: Any
 
 
 class ReferenceQueue:
@@ -31,7 +33,16 @@ class ReferenceQueue:
         self.ends: dict[tuple[bool, Any], int] = {}
         self.n_put = 0
 
-    def put(self, job: Any, n_samples: int, stream: Any, final: bool, alone: bool = False, front: bool = False) -> bool:
+    def put(
+        self,
+        job: Any,
+        n_samples: int,
+        stream: Any,
+        final: bool,
+        alone: bool = False,
+        front: bool = False,
+        group: Any = None,
+    ) -> bool:
         mine = [waiting for waiting in self.waiting if waiting.stream is stream]
         if not front and (
             len(self.waiting) >= self.max_jobs
@@ -42,7 +53,7 @@ class ReferenceQueue:
             return False
         self.n_put += 1
         ticket = -self.n_put if front else self.n_put
-        self.waiting.append(Waiting(job, stream, n_samples, final, alone, ticket))
+        self.waiting.append(Waiting(job, stream, n_samples, final, alone, ticket, group))
         return True
 
     def cancel(self, job: Any) -> bool:
@@ -53,8 +64,13 @@ class ReferenceQueue:
 
     def take(self, max_items: int, max_samples: int = 0, room: int | None = None) -> list[Any]:
         batch: list[Waiting] = []
-        while self.waiting and len(batch) < max_items:
-            following = self.first()
+        passed: list[Waiting] = []  # the heads of streams with jobs of another group
+        while len(batch) < max_items and (following := self.first([waiting.stream for waiting in passed])):
+            if passed and following.final != passed[0].final:
+                break
+            if batch and following.group is not batch[0].group:
+                passed.append(following)
+                continue
             size = max(waiting.n_samples for waiting in [*batch, following]) * (len(batch) + 1)
             too_large = (max_samples and size > max_samples) or (room is not None and size > room)
             if batch and (following.alone or too_large):
@@ -65,12 +81,13 @@ class ReferenceQueue:
                 break
         return [waiting.job for waiting in batch]
 
-    def first(self) -> Waiting:
-        lane = [waiting for waiting in self.waiting if waiting.final] or self.waiting
+    def first(self, without: Sequence[Any] = ()) -> Waiting | None:
+        waiting = [one for one in self.waiting if one.stream not in without]
+        lane = [one for one in waiting if one.final] or waiting
         heads: dict[Any, Waiting] = {}
         for waiting in sorted(lane, key=lambda waiting: waiting.ticket):
             heads.setdefault(waiting.stream, waiting)
-        return min(heads.values(), key=lambda head: (self.start(head), head.ticket))
+        return min(heads.values(), key=lambda head: (self.start(head), head.ticket), default=None)
 
     def start(self, waiting: Waiting) -> int:
         present = self.present[waiting.final]

@@ -142,6 +142,7 @@ class StreamRoute:
             self._service.admission.record(permit)
             await refuse_upgrade(permit, scope, send)
             return
+        client = client._replace(identity=permit.identity)
         try:
             accept = {"type": "websocket.accept"}
             if SUBPROTOCOL in scope["subprotocols"]:
@@ -162,7 +163,7 @@ class StreamRoute:
         if context is None:
             context = self._context = SessionContext.of(self._service)
 
-        async def check_token(token: str) -> VoxgateError | None:
+        async def check_token(token: str) -> ClientInfo | VoxgateError:
             return await self._entry.check_token(token, client, permit)
 
         websocket = WebSocket(scope, receive, send, context.config.limits.message_bytes, context.tally)

@@ -19,7 +19,7 @@ from voxgate.protocol.events import (
     UnknownEvent,
 )
 from voxgate.protocol.formats import COMPANDED, PCM_ENCODINGS, AudioFormat, check_format
-from voxgate.protocol.json_codec import check_output, encode_event, encode_request, parse_event, parse_request
+from voxgate.protocol.json_codec import encode_event, encode_request, parse_event, parse_request
 from voxgate.protocol.requests import Flush, KeepAlive, Request, Start, Stop, VadOptions
 
 __all__ = [
@@ -45,7 +45,6 @@ __all__ = [
     "Segment",
     "Started",
     "UnknownEvent",
-    "check_output",
     "encode_event",
     "encode_request",
     "parse_event",

@@ -93,7 +93,8 @@ class Probabilities(Struct, frozen=True):
 
 class Started(Struct, frozen=True):
     """Notice: the session is open. ``limits`` are those of the server that concern the client, by name. ``trace_id`` is
-    that of the W3C trace the session belongs to, None when it belongs to none.
+    that of the W3C trace the session belongs to, None when it belongs to none. ``options_schema`` is the JSON Schema of
+    the model's options, None when it takes none.
     """
 
     type: ClassVar[str] = "started"
@@ -102,6 +103,7 @@ class Started(Struct, frozen=True):
     limits: Mapping[str, Any]
     channel: int = 0
     trace_id: str | None = None
+    options_schema: Mapping[str, Any] | None = None
 
 
 class Progress(Struct, frozen=True, gc=False):

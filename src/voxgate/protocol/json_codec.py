@@ -29,9 +29,10 @@ from voxgate.protocol.events import (
     Started,
     UnknownEvent,
 )
+from voxgate.protocol.output import Output, UnsendableOutput
 from voxgate.protocol.requests import Request, Start
 
-__all__ = ["check_output", "encode_event", "encode_request", "parse_event", "parse_request"]
+__all__ = ["encode_event", "encode_request", "parse_event", "parse_request"]
 
 _REQUESTS: Final = ("start", "stop", "flush", "keep_alive")
 
@@ -107,6 +108,8 @@ def encode_request(request: Request) -> str:
         fields["token"] = request.token
     if request.probabilities:
         fields["probabilities"] = True
+    if request.options is not None:
+        fields["options"] = request.options
     return _encoder.encode(fields).decode()
 
 
@@ -163,15 +166,11 @@ def _describe(value: Any, path: str) -> str:
     return f"{name} {shown(value)}"
 
 
-_RESERVED: Final = frozenset({"type", "channel", "start_time", "end_time", "is_final"})
-
-
 def encode_event(event: Event) -> str:
     """An event as the text message the server sends. The order of the fields is that of the contract.
 
-    Times are rounded to 3 decimals. A model's output may hold NumPy scalars and arrays (anything with ``tolist``);
-    non-finite floats become null. Raises InternalError naming the key when the output uses a reserved key (type,
-    channel, start_time, end_time, is_final, and segment_id in a segment that has one) or holds what JSON cannot say.
+    Times are rounded to 3 decimals. The output of a model should be an `Output`, which is encoded already; any other
+    mapping becomes one here. Raises InternalError, with the key, for a mapping that cannot.
     """
     return _ENCODE[type(event)](event)
 
@@ -183,41 +182,25 @@ def _seconds(time: float) -> float:
         return float(time)  # infinite or no number: becomes null
 
 
-def _tolist(value: Any) -> Any:
-    tolist = getattr(value, "tolist", None)
-    plain = tolist() if callable(tolist) else UNSET
-    if plain is UNSET or type(plain) is type(value):
-        raise TypeError(f"{type(value).__name__} has no JSON form")
-    return plain
+_encoder: Final = msgspec.json.Encoder()
 
 
-_encoder: Final = msgspec.json.Encoder(enc_hook=_tolist)
-
-
-def check_output(output: Mapping[str, Any]) -> None:
-    """Raises InternalError, as `encode_event` does, for a model's output that no client could be sent."""
-    encode_event(Segment(0.0, 1.0, True, output, 0))
-
-
-def _encode_output(fields: dict[str, Any], output: Mapping[str, Any]) -> str:
-    if not _RESERVED.isdisjoint(output):
-        key = next(key for key in output if key in _RESERVED)
-        raise InternalError(f'model output: key "{key}" is reserved')
+def _encoded(output: Mapping[str, Any]) -> Output:
+    if isinstance(output, Output):
+        return output
     try:
-        return _encoder.encode(fields).decode()
-    except Exception as error:
-        raise InternalError(_blame(output)) from error
+        return Output.of(output)
+    except UnsendableOutput as error:
+        raise InternalError(f"model output: {error}") from error
 
 
-def _blame(output: Mapping[str, Any]) -> str:
-    for key, value in output.items():
-        if not isinstance(key, str):
-            return f"model output: expected str keys, got {type(key).__name__}"
-        try:
-            _encoder.encode({key: value})
-        except Exception as error:
-            return f"model output: key {shown(key)} cannot be sent as JSON: {error}"
-    return "model output cannot be sent as JSON"
+def _spliced(head: dict[str, Any], output: Mapping[str, Any], tail: dict[str, Any]) -> str:
+    """One object of the fields of all three, in this order. The output may be large: it is only copied."""
+    output = _encoded(output)
+    if not output.session_keys.isdisjoint(tail):
+        raise InternalError(f'model output: the key "{min(output.session_keys & tail.keys())}" is reserved')
+    members = (_encoder.encode(head)[:-1], output.json, _encoder.encode(tail)[1:])
+    return b",".join(members if output.json else members[::2]).decode()
 
 
 def _encode_active(event: Active | Inactive) -> str:
@@ -243,7 +226,6 @@ def _encode_error(event: Error) -> str:
 
 
 def _encode_segment(event: Segment) -> str:
-    output = event.output
     fields: dict[str, Any] = {
         "type": "segment",
         "start_time": _seconds(event.start_time),
@@ -251,14 +233,11 @@ def _encode_segment(event: Segment) -> str:
     }
     if event.is_final is not UNSET:
         fields["is_final"] = event.is_final
-    fields.update(output)
-    if event.segment_id is not UNSET and "segment_id" in output:
-        raise InternalError('model output: key "segment_id" is reserved')
-    return _encode_output(_identified(fields, event), output)
+    return _spliced(fields, event.output, _identified({}, event))
 
 
 def _encode_data(event: Data) -> str:
-    return _encode_output({"type": "data", **event.output, "channel": event.channel}, event.output)
+    return _spliced({"type": "data"}, event.output, {"channel": event.channel})
 
 
 def _encode_probabilities(event: Probabilities) -> str:
@@ -282,6 +261,8 @@ def _encode_started(event: Started) -> str:
     }
     if event.trace_id is not None:
         fields["trace_id"] = event.trace_id
+    if event.options_schema is not None:
+        fields["options_schema"] = event.options_schema
     return _encoder.encode({**fields, "channel": event.channel}).decode()
 
 

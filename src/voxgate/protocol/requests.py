@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -27,7 +27,9 @@ class VadOptions(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Start(Struct, frozen=True, tag_field="request", tag="start"):
-    """Opens a session. ``trace_id`` is a W3C traceparent. ``token`` never shows in the repr."""
+    """Opens a session. ``trace_id`` is a W3C traceparent. ``options`` are those of the model. Neither ``token`` nor the
+    values of ``options`` ever show in the repr.
+    """
 
     format: AudioFormat
     interim_results: bool = False
@@ -36,12 +38,14 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
     notices: bool = False
     token: str | None = None
     probabilities: bool = False
+    options: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         return (
             f"Start(format={self.format!r}, interim_results={self.interim_results!r}, trace_id={self.trace_id!r}, "
             f"vad={self.vad!r}, notices={self.notices!r}, token={None if self.token is None else '***'}, "
-            f"probabilities={self.probabilities!r})"
+            f"probabilities={self.probabilities!r}, "
+            f"options={None if self.options is None else list(self.options)!r})"
         )
 
 

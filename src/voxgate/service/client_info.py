@@ -23,6 +23,8 @@ class ClientInfo(NamedTuple):
     traceparent: str | None = None
     """As it came, valid or not."""
     tracestate: str | None = None
+    identity: str | None = None
+    """The name that the access hook gave to the client; None: it gave none, or was not asked yet."""
 
     def __repr__(self) -> str:
         return f"ClientInfo(address={self.address!r}, is_secure={self.is_secure}, host={self.host!r})"

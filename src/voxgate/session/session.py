@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import UNSET
 
@@ -47,8 +47,8 @@ logger = logging.getLogger(__name__)
 
 LIMIT_OF: Final = {CloseReason.INVALID: "invalid_messages", CloseReason.TOO_LARGE: "message_bytes"}
 
-TokenCheck: TypeAlias = Callable[[str], Awaitable[VoxgateError | None]]
-"""Returns why a token is refused; None: it is valid."""
+TokenCheck: TypeAlias = Callable[[str], Awaitable[ClientInfo | VoxgateError]]
+"""Returns why a token is refused, or the client as its valid token shows it."""
 
 
 class Ending(NamedTuple):
@@ -83,7 +83,13 @@ class Session:
         self._tally = context.tally
         self._client = client
         self._check_token = check_token
-        self._machine = SessionMachine(config.limits, context.vad, route, authorized=check_token is None)
+        self._machine = SessionMachine(
+            config.limits,
+            context.vad,
+            route,
+            authorized=check_token is None,
+            check_options=context.session_options.parse,
+        )
         self._work: Work | None = None  # of the open session
         self._direct: RouteHandler | None = None  # its handler, while audio may go to it past the inbox
         self._live: LiveListener | None = None  # takes audio for it past this object
@@ -240,7 +246,11 @@ class Session:
                 await self._feed(data)
             case CheckToken(token):
                 assert self._check_token is not None
-                for next_action in self._machine.receive_verdict(await self._check_token(token)):
+                checked = await self._check_token(token)
+                error = checked if isinstance(checked, VoxgateError) else None
+                if not isinstance(checked, VoxgateError):
+                    self._client = checked
+                for next_action in self._machine.receive_verdict(error):
                     await self._perform(next_action)
             case FinishSession():
                 await self._finish_session()
@@ -249,8 +259,8 @@ class Session:
 
     def _perform_now(self, action: Action) -> None:
         match action:
-            case OpenSession(start):
-                self._open_session(start)
+            case OpenSession(start, options):
+                self._open_session(start, options)
             case Flush():
                 assert self._work is not None
                 self._work.handler.flush()
@@ -277,12 +287,12 @@ class Session:
             self._last_audio_s = self._loop.time()
             handler.feed(view[offset : offset + self._slice_bytes])
 
-    def _open_session(self, start: Start) -> None:
+    def _open_session(self, start: Start, options: Any) -> None:
         if self._is_draining:
             self.leave()
             return
         self._work = work = Work(
-            *(self._context, self._route, start, self._client, self._log_context, self._send_queue),
+            *(self._context, self._route, start, options, self._client, self._log_context, self._send_queue),
             *(self._emit, self._on_progressed, self._fail),
         )
         self._slice_bytes = work.slice_bytes

@@ -23,6 +23,7 @@ from voxgate.inference.engine.base import BatchLimits, Job, JobOutcome
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Error, Event, Inactive, Segment
 from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
 from voxgate.session.routes import Route, open_route
 from voxgate.vad.batcher import VadBatcher
@@ -129,7 +130,8 @@ class Room(Bench):
             elif job.state is not None and says_nothing:
                 outcomes.append(None)
             else:
-                outcomes.append({"first": float(job.audio[0]) if len(job.audio) else None, "count": len(job.audio)})
+                first = float(job.audio[0]) if len(job.audio) else None
+                outcomes.append(Output.of({"first": first, "count": len(job.audio)}))
         self.scheduler.finish(jobs, outcomes)
 
     def settle(self) -> None:

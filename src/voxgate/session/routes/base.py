@@ -60,6 +60,8 @@ class RouteHandler(ModelCalls):
         self._emit = emit
         self._decoder = StreamDecoder(start.format, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
         self._has_ids = start.notices
+        if self._has_ids:
+            self._reserved_keys = frozenset({"segment_id"})
         self._n_ids = [0] * n_channels
         self._timing = Timing(parts.tally, n_channels, start.format.sample_rate)
 
