@@ -63,12 +63,13 @@ def test_a_batch_says_what_single_calls_say(example):
 
 
 def test_streams_that_share_a_batch_get_what_each_gets_alone(model_server, example):
-    held, sizes = threading.Event(), []
+    begun, held, sizes = threading.Event(), threading.Event(), []
 
     class Held(example("phrases").Phrases):
         """Its first call waits for `held`, so that what comes meanwhile shares a batch."""
 
         def infer(self, audio):
+            begun.set()
             assert held.wait(30)
             sizes.append(1)
             return super().infer(audio)
@@ -83,6 +84,7 @@ def test_streams_that_share_a_batch_get_what_each_gets_alone(model_server, examp
     for client, item in zip(clients, items, strict=True):
         client.send(start(), encode(item), FLUSH)
         client.until("inactive")  # and with it, its final waits for the model
+        assert begun.wait(30)
     held.set()
     results = [client.until("segment")[-1] for client in clients]
     for client in clients:
