@@ -74,9 +74,10 @@ class WakeWord(Model):
         return _Channel(features, networks, thresholds, start, round(self.refractory_s * _RATE_HZ))
 
     def step(self, audio: Samples, state: _Channel) -> Mapping[str, Any] | None:
-        first, *more = state.push(audio) or [None]
-        if first is None:
+        found = state.push(audio)
+        if not found:
             return None
+        first, *more = found
         return {**first, "more": more} if more else first
 
 
