@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-import time
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.handlers import DETECTORS, InstantScheduler, Turns
 from helpers.wire import STOP, Client, bursts, encode, pieces, start, story, stream
 from voxgate.audio.files.read import read_audio
 from voxgate.audio.soxr import resample
 from voxgate.config import load_config
-from voxgate.errors import Overloaded
-from voxgate.inference.engine.base import Job
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Active, Error, Event, Inactive, Probabilities, Segment
 from voxgate.protocol.formats import AudioFormat
@@ -30,63 +28,7 @@ from voxgate.session.routes import open_route
 from voxgate.session.routes.reorder import ReorderBuffer
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
-from voxgate.vad.detectors import load_detector
 from voxgate.vad.offline import speech_probabilities
-
-
-class Turns:
-    """The turns of an event loop, which end when a test says so."""
-
-    def __init__(self) -> None:
-        self._soon: list[Any] = []
-        self.vad_batcher = VadBatcher(self._soon.append)
-
-    def end(self) -> None:
-        soon, self._soon[:] = self._soon[:], []
-        for callback in soon:
-            callback()
-
-
-class InstantScheduler:
-    """Answers when told to, in the order it is told; keeps every audio it was given."""
-
-    room = 1 << 30  # how many jobs it takes at once
-    clock = staticmethod(time.monotonic)
-
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-        self.running: set[Job] = set()
-        self.audio: list[np.ndarray] = []
-
-    def submit(self, job: Job) -> None:
-        if len(self.jobs) >= self.room:
-            raise Overloaded("full")
-        self.jobs.append(job)
-        self.audio.append(job.audio)
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()
-
-    def withdraw(self, job: Job) -> bool:
-        if job not in self.jobs or job in self.running:
-            return False
-        self.jobs.remove(job)
-        job.cancelled = True
-        return True
-
-    def cancel(self, job: Job) -> bool:
-        job.cancelled = True
-        return self.withdraw(job)
-
-    def answer(self, index: int = 0) -> None:
-        job = self.jobs.pop(index)
-        job.result = {"count": len(job.audio), "sum": float(np.float64(job.audio).sum())}
-        job.batch_size = 1
-        job.on_done(job)
-
-
-DETECTORS = {name: load_detector(name) for name in ("energy", "silero")}
 
 
 def run(

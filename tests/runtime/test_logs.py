@@ -547,7 +547,7 @@ def test_voxgate_serve_logs_json_lines(isolation: str, tmp_path):
         "model.failure_rate": 0,
         "model.panic_rate": 1,
         "inference.warm_up": "false",
-        "inference.isolation": isolation,
+        "inference.engine": isolation,
         "inference.processes": 1,
     }
     command += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]

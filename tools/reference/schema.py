@@ -27,7 +27,7 @@ from voxgate.protocol.events import (
     Started,
 )
 from voxgate.protocol.formats import COMPANDED, PCM_ENCODINGS
-from voxgate.protocol.requests import Flush, KeepAlive, Start, Stop, VadOptions
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Start, Stop, VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
 
 __all__ = ["EVENTS", "REQUESTS", "ROUTE_SEGMENTS", "definitions", "events", "requests"]
@@ -35,7 +35,7 @@ __all__ = ["EVENTS", "REQUESTS", "ROUTE_SEGMENTS", "definitions", "events", "req
 Schema = dict[str, Any]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-REQUESTS: Final = (Start, Stop, Flush, KeepAlive)
+REQUESTS: Final = (Start, Stop, Flush, Clear, KeepAlive)
 EVENTS: Final = (Segment, Data, Active, Inactive, Error, Started, Progress, Finished, Draining, Probabilities)
 
 ROUTE_SEGMENTS: Final = {"simple": "Result", "segmented": "Utterance", "stateful": "Result"}
@@ -58,10 +58,13 @@ _ABOUT: Final[Mapping[str, str]] = {
     "Start.notices": "Also the events `started`, `progress`, `finished` and `draining`.",
     "Start.token": "Credentials, for clients that cannot set headers.",
     "Start.probabilities": "On the segmented route: also how probable speech was, frame by frame.",
+    "Start.segmentation": "On the segmented route: whether segments end where speech ends, or only at a flush.",
+    "Start.stability": "On the segmented route: interims that hold a text say how much of it is stable.",
     "Stop.disconnect": "Whether the server closes with 1000 when everything has been sent.",
     "Segment.start_time": f"Where its audio begins, {_SESSION_S}.",
     "Segment.end_time": f"Where its audio ends, {_SESSION_S}.",
     "Segment.is_final": "false: an interim, which a later event supersedes.",
+    "Segment.stable_text": "Of an interim: the words that later interims repeat; only in sessions with stability.",
     "Active.time": f"Where the speech begins, {_SESSION_S}: the `start_time` of the segment.",
     "Inactive.time": f"Where the speech ends, {_SESSION_S}: the `end_time` of the final.",
     **dict.fromkeys(
@@ -93,6 +96,7 @@ _OUTPUT: Final = "Every other field is what the model returned, flattened: any n
 _NARROWED: Final[Mapping[str, Schema]] = {
     "Segment.is_final": {"type": "boolean"},
     **{f"{name}.segment_id": {"type": "integer", "minimum": 0} for name in ("Active", "Inactive", "Segment", "Error")},
+    "Segment.stable_text": {"type": "string"},
     "Started.trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "Started.limits": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
     "Probabilities.step_s": {"type": "number", "exclusiveMinimum": 0},
@@ -100,7 +104,7 @@ _NARROWED: Final[Mapping[str, Schema]] = {
 }
 # The fields that are left out when there is nothing to say; the server sends all others, also those with a default.
 _SOMETIMES: Final = (
-    "Segment.is_final", "Started.trace_id",
+    "Segment.is_final", "Segment.stable_text", "Started.trace_id",
     "Active.segment_id", "Inactive.segment_id", "Segment.segment_id", "Error.segment_id",
 )  # fmt: skip
 

@@ -47,6 +47,8 @@ cdef class Endpointer:
     cdef readonly EndpointConfig config
     cdef endpoint_t _endpoint
 
+    cdef pos_t _checked(self, object received_pos) except -1
+
 
 # A frame ends at end_pos (> heard_pos) with this probability. Then ask endpoint_next until it returns 0.
 cdef void endpoint_step(
@@ -57,6 +59,8 @@ cdef bint endpoint_next(endpoint_t *self, const endpoint_rules_t *rules, endpoin
 cdef bint endpoint_flush(
     endpoint_t *self, const endpoint_rules_t *rules, pos_t received_pos, endpoint_event_t *event
 ) noexcept nogil
+# Drop the open segment or the candidate; nothing before received_pos (>= heard_pos) becomes part of a later segment.
+cdef void endpoint_clear(endpoint_t *self, pos_t received_pos) noexcept nogil
 # The oldest sample an open or a later segment may begin with.
 cdef pos_t endpoint_keep_pos(const endpoint_t *self, const endpoint_rules_t *rules) noexcept nogil
 cdef bint endpoint_speaking(const endpoint_t *self) noexcept nogil

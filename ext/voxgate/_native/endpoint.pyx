@@ -28,7 +28,10 @@ last segment, 0 at first.
    then flushed. So no position ever lies beyond the audio received. A candidate still pending was too short, and is
    dropped.
 
-Hence, per channel: events read (START (INTERIM | CUT)* END)*; the segments (each CUT and each END) do not overlap, and
+9. Clear at ``received`` (as in 7) drops the open segment, or the candidate, without an event; the floor is then
+   ``received``: nothing that came before is part of a later segment.
+
+Hence, per channel and without a clear: events read (START (INTERIM | CUT)* END)*; the segments (each CUT and each END) do not overlap, and
 do not reach before 0 or beyond the audio received; none is longer than max_segment. Only the END after a CUT can be
 empty (``start == end``).
 
@@ -139,6 +142,12 @@ cdef bint endpoint_flush(
     if received_pos > cut_pos:
         return _cut(self, cut_pos, event)
     return _end(self, received_pos, event)
+
+
+cdef void endpoint_clear(endpoint_t *self, pos_t received_pos) noexcept nogil:
+    self.state = _IDLE
+    self.in_silence = False
+    self.floor_pos = received_pos
 
 
 cdef pos_t endpoint_keep_pos(const endpoint_t *self, const endpoint_rules_t *rules) noexcept nogil:
@@ -286,16 +295,24 @@ cdef class Endpointer:
     def flush(self, received_pos):
         """Close the open segment at ``received_pos``, not before the last frame's end (ValueError). Returns its
         events."""
-        cdef pos_t received = _position(received_pos)
+        cdef pos_t received = self._checked(received_pos)
         cdef endpoint_event_t event
-        if received < self._endpoint.heard_pos:
-            raise ValueError(f"received_pos must be at least {self._endpoint.heard_pos}, got {received}")
-        if received > _MAX_POS:
-            raise ValueError(f"received_pos must be at most {_MAX_POS}, got {received}")
         events = []
         while endpoint_flush(&self._endpoint, &self.config.rules, received, &event):
             events.append((event.kind, event.start_pos, event.end_pos))
         return events
+
+    def clear(self, received_pos):
+        """Drop the open segment at ``received_pos``, with the errors of ``flush``. There is no event."""
+        endpoint_clear(&self._endpoint, self._checked(received_pos))
+
+    cdef pos_t _checked(self, object received_pos) except -1:
+        cdef pos_t received = _position(received_pos)
+        if received < self._endpoint.heard_pos:
+            raise ValueError(f"received_pos must be at least {self._endpoint.heard_pos}, got {received}")
+        if received > _MAX_POS:
+            raise ValueError(f"received_pos must be at most {_MAX_POS}, got {received}")
+        return received
 
     def reset(self):
         """Begin a new stream at 0."""

@@ -270,13 +270,16 @@ def _findings(model: Model, behaviour: Behaviour) -> Iterable[tuple[str, bool, s
         f"real-time factor {factor:.3g}, {live}"
         f" (median of {speed.calls} calls; {_time(speed.call_s)} for {speed.audio_s:.1f} s of audio)",
     )
-    does = {"holds": "is held", "shares": "is held part of the time", "releases": "is released"}[gil.verdict]
-    yield (
-        "GIL",
-        gil.verdict != "holds",
-        f"{does}: another Python thread ran at {gil.share:.0%} of its speed, with pauses of up to"
-        f" {_time(gil.longest_pause_s)}",
-    )
+    does = {"holds": "is held", "shares": "is held part of the time", "releases": "is released"}.get(gil.verdict)
+    if does is None:
+        yield "GIL", False, "cannot tell: other work on this machine disturbed the measurement; try again"
+    else:
+        yield (
+            "GIL",
+            gil.verdict != "holds",
+            f"{does}: it was free for {gil.share:.0%} of the model's work, and another Python thread waited for it for"
+            f" up to {_time(gil.longest_pause_s)}",
+        )
     if gil.verdict == "holds" and not model.holds_gil:
         yield "", False, "the model does not declare it: set holds_gil = True in its class"
     if behaviour.batches:

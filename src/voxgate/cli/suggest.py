@@ -33,14 +33,16 @@ def _isolation(model: Model, behaviour: Behaviour, cpus: int) -> list[Suggestion
         if model.holds_gil:
             reason = "the model declares that it holds the GIL, so this is the default"
         return [
-            Suggestion("inference.isolation", "process", reason),
+            Suggestion("inference.engine", "process", reason),
             Suggestion("inference.processes", 0, f"one per CPU, here {cpus}"),
         ]
     if gil.verdict == "shares":
         reason = f"the model leaves {gil.share:.0%} of the GIL to other threads: try 'process' for many streams"
+    elif gil.verdict == "unknown":
+        reason = "this machine is too busy to tell whether the model releases the GIL"
     else:
         reason = "the model releases the GIL while it computes"
-    return [Suggestion("inference.isolation", "threads", reason), _threads(model, behaviour, cpus)]
+    return [Suggestion("inference.engine", "threads", reason), _threads(model, behaviour, cpus)]
 
 
 def _threads(model: Model, behaviour: Behaviour, cpus: int) -> Suggestion:

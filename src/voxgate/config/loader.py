@@ -200,6 +200,7 @@ class _Loader:
         self._ordered("vad.negative_threshold", "vad.threshold")
         self._ordered("limits.min_sample_rate", "limits.max_sample_rate")
         self._ordered("simple.min_chunk_ms", "simple.max_chunk_s", 1000)
+        self._same("inference.engine", "inference.isolation")
         sections: dict[str, Any] = {}
         for section, kind in SECTIONS.items():
             prefix = f"{section}."
@@ -210,6 +211,18 @@ class _Loader:
                     given["name"] = self.model_name
             sections[section] = kind(**given)
         return Config(**sections)
+
+    def _same(self, name: str, synonym: str) -> None:
+        """Moves the value of a synonym to the name of the setting."""
+        value = self.values.pop(synonym, None)
+        if value is None:
+            return
+        if self.values.setdefault(name, value) != value:
+            sources = f"{self.sources[name]}; {self.sources[synonym]}"
+            raise ConfigError(
+                f"{name} and its older name {synonym} must agree, got {plain(self.values[name])} and {plain(value)}"
+                f" ({sources})"
+            )
 
     def _ordered(self, low: str, high: str, factor: float = 1) -> None:
         values = [self.values.get(key, SETTINGS[key].default) for key in (low, high)]

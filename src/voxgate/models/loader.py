@@ -13,6 +13,7 @@ from voxgate.models.adapter import ModelAdapter, takes_request
 from voxgate.models.base import Model
 from voxgate.models.default import AUTO, choose
 from voxgate.models.function import FunctionModel
+from voxgate.models.kinds import is_async, yields
 from voxgate.models.options import convert
 from voxgate.models.session_options import SessionOptions
 from voxgate.protocol.formats import MAX_RATE, MIN_RATE
@@ -139,11 +140,6 @@ def _construct(spec: str, found: Any, arguments: tuple[str, ...], options: dict[
             f"model {spec!r}: expected a voxgate.Model, a function f(audio) or a factory, but it is of type"
             f" {type(found).__name__!r}"
         )
-    if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
-        raise ModelLoadError(
-            f"model {spec!r}: expected a plain function, but it is an async one; models run on threads of their own,"
-            " where waiting is allowed"
-        )
     if not inspect.isclass(found) and _takes_audio(found, arguments, options):
         parameters = _parameters(found)
         if parameters is not None:
@@ -256,12 +252,7 @@ def _check(spec: str, model: Model) -> None:
     cls = type(model)
     if cls.infer is Model.infer and not model.stateful:
         raise ModelLoadError(f"model {spec!r}: expected {cls.__qualname__} to define infer(self, audio)")
-    for method in (model.infer, model.infer_batch, model.step):
-        if inspect.iscoroutinefunction(method):
-            raise ModelLoadError(
-                f"model {spec!r}: expected {cls.__qualname__}.{method.__name__} to be a plain method, but it is"
-                " an async one; models run on threads of their own, where waiting is allowed"
-            )
+    _check_kinds(spec, model)
     ModelAdapter(model, spec)
     SessionOptions(model, spec)
     rate, threads = model.sample_rate, model.threads
@@ -271,3 +262,32 @@ def _check(spec: str, model: Model) -> None:
         )
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise ModelLoadError(f"model {spec!r}: threads must be None or an integer of at least 1, not {threads!r}")
+
+
+def _check_kinds(spec: str, model: Model) -> None:
+    """Either all calls are coroutines, or none is; only `infer` may yield."""
+    cls = type(model)
+    for method in (model.infer_batch, model.open, model.step, model.finish):
+        if yields(method):
+            raise ModelLoadError(
+                f"model {spec!r}: expected {cls.__qualname__}.{method.__name__} to return its result, but it is a"
+                " generator; only infer may yield interim results"
+            )
+    methods = {
+        "infer": model.infer if model.stateless else None,
+        "infer_batch": model.infer_batch if model.batches else None,
+        "step": model.step if model.stateful else None,
+    }
+    waiting = [name for name, method in methods.items() if method is not None and is_async(method)]
+    plain = [name for name, method in methods.items() if method is not None and name not in waiting]
+    if waiting and plain:
+        raise ModelLoadError(
+            f"model {spec!r}: expected all calls of {cls.__qualname__} to be async def, or none, but"
+            f" {' and '.join(waiting)} is and {' and '.join(plain)} is not: it would block the event loop"
+        )
+    for method in (model.open, model.finish, model.warm_up, model.close):
+        if plain and is_async(method):
+            raise ModelLoadError(
+                f"model {spec!r}: expected {cls.__qualname__}.{method.__name__} to be a plain method, like"
+                f" {' and '.join(plain)}, but it is async def"
+            )

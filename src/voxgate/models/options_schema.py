@@ -26,7 +26,6 @@ _BOUNDS: Final = {
     "minProperties": "min_length",
     "maxProperties": "max_length",
 }
-_NOTES: Final = ("description", "title", "examples")
 
 
 def struct_of(schema: dict[str, Any]) -> type[Struct]:
@@ -34,7 +33,7 @@ def struct_of(schema: dict[str, Any]) -> type[Struct]:
     out stays out of its instances, so that the model's own default counts.
 
     What the schema cannot say, such as a ``__post_init__``, is not checked, nor is a field of a type that only the
-    model's class knows. Its own schema is `schema` again, but for the order of keys.
+    model's class knows.
     """
     return _Builder(schema.get("$defs", {})).struct(schema, "Options")
 
@@ -52,13 +51,7 @@ class _Builder:
             field = key if key.isidentifier() else f"field_{index}"
             names[field] = key
             kind = self._checked(of_field)
-            notes = {note: of_field[note] for note in _NOTES if note in of_field}
-            if key in required:
-                fields.append((field, Annotated[kind, Meta(**notes)] if notes else kind))
-                continue
-            extra = {"default": of_field["default"]} if "default" in of_field else {}
-            kind = Annotated[kind | UnsetType, Meta(**notes, extra_json_schema=extra)]
-            fields.append((field, kind, UNSET))
+            fields.append((field, kind) if key in required else (field, kind | UnsetType, UNSET))
         return msgspec.defstruct(
             schema.get("title", name),
             fields,

@@ -57,7 +57,8 @@ class SessionOptions:
             declared.__name__, (), bases=(declared,), forbid_unknown_fields=True, module=declared.__module__
         )
         try:
-            self.schema = _schema_of(self._struct)
+            # A model in another process brings the schema of its class; what is here is made of that.
+            self.schema = getattr(model, "options_schema", None) or _schema_of(self._struct)
         except (TypeError, NameError) as error:
             raise ModelLoadError(f"model {self._name!r}: Options cannot be described in JSON: {error}") from error
 

@@ -20,13 +20,14 @@ from voxgate.protocol.events import (
 )
 from voxgate.protocol.formats import COMPANDED, PCM_ENCODINGS, AudioFormat, check_format
 from voxgate.protocol.json_codec import encode_event, encode_request, parse_event, parse_request
-from voxgate.protocol.requests import Flush, KeepAlive, Request, Start, Stop, VadOptions
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Start, Stop, VadOptions
 
 __all__ = [
     "AudioFormat",
     "COMPANDED",
     "PCM_ENCODINGS",
     "check_format",
+    "Clear",
     "Flush",
     "KeepAlive",
     "Request",

@@ -57,7 +57,8 @@ class Error(Struct, frozen=True, gc=False):
 class Segment(Struct, frozen=True):
     """A result for the audio from ``start_time`` to ``end_time`` (seconds since the start of the session).
 
-    ``is_final`` is UNSET on routes that know no interims. ``output`` is what the model returned.
+    ``is_final`` is UNSET on routes that know no interims. ``output`` is what the model returned. ``stable_text``: of an
+    interim, the beginning of its text that later interims repeat; UNSET unless the client asked for it.
     """
 
     type: ClassVar[str] = "segment"
@@ -67,6 +68,7 @@ class Segment(Struct, frozen=True):
     output: Mapping[str, Any]
     channel: int = 0
     segment_id: int | UnsetType = UNSET
+    stable_text: str | UnsetType = UNSET
 
 
 class Data(Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -30,11 +30,11 @@ from voxgate.protocol.events import (
     UnknownEvent,
 )
 from voxgate.protocol.output import Output, UnsendableOutput
-from voxgate.protocol.requests import Request, Start
+from voxgate.protocol.requests import Request, Segmentation, Start
 
 __all__ = ["encode_event", "encode_request", "parse_event", "parse_request"]
 
-_REQUESTS: Final = ("start", "stop", "flush", "keep_alive")
+_REQUESTS: Final = ("start", "stop", "flush", "clear", "keep_alive")
 
 
 # What a required field should have been, for the error that says it is missing.
@@ -45,6 +45,9 @@ _REQUIRED: Final = {
     "format.bit_depth": "int",
     "format.is_float": "bool",
 }
+
+
+_CHOICES: Final = {"segmentation": get_args(Segmentation)}
 
 
 _SECRET: Final = frozenset({"token"})
@@ -108,6 +111,10 @@ def encode_request(request: Request) -> str:
         fields["token"] = request.token
     if request.probabilities:
         fields["probabilities"] = True
+    if request.segmentation != "auto":
+        fields["segmentation"] = request.segmentation
+    if request.stability:
+        fields["stability"] = True
     if request.options is not None:
         fields["options"] = request.options
     return _encoder.encode(fields).decode()
@@ -133,6 +140,9 @@ def _explain(problem: str, text: str | bytes) -> str:
         if value in _REQUESTS:
             return "request: expected once, got several"
         return _must_be_request(shown(value) if isinstance(value, str) else _describe(value, path))
+    if path in _CHOICES:
+        choices = " or ".join(f'"{choice}"' for choice in _CHOICES[path])
+        return f"{path}: expected {choices}, got {_describe(_value_at(text, path), path)}"
     if match := _EXPECTED_GOT.fullmatch(problem):
         expected, got = match[1].replace(" | ", " or "), match[2]
         value = _value_at(text, path)
@@ -170,7 +180,8 @@ def encode_event(event: Event) -> str:
     """An event as the text message the server sends. The order of the fields is that of the contract.
 
     Times are rounded to 3 decimals. The output of a model should be an `Output`, which is encoded already; any other
-    mapping becomes one here. Raises InternalError, with the key, for a mapping that cannot.
+    mapping becomes one here. Raises InternalError, with the key, for a mapping that cannot, or that uses a key of
+    this event (segment_id and stable_text in a segment that has one).
     """
     return _ENCODE[type(event)](event)
 
@@ -233,7 +244,8 @@ def _encode_segment(event: Segment) -> str:
     }
     if event.is_final is not UNSET:
         fields["is_final"] = event.is_final
-    return _spliced(fields, event.output, _identified({}, event))
+    own: dict[str, Any] = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
+    return _spliced(fields, event.output, _identified(own, event))
 
 
 def _encode_data(event: Data) -> str:
@@ -357,7 +369,9 @@ def parse_event(text: str | bytes) -> Event:
         output = {key: value for key, value in fields.items() if key not in _SEGMENT_FIELDS}
         id = output.get("segment_id")  # of a server that knows no ids, it may be anything that its model returned
         id = output.pop("segment_id") if type(id) is int else UNSET
-        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id)
+        stable = output.get("stable_text") if segment.is_final is False else None
+        stable = output.pop("stable_text") if type(stable) is str else UNSET
+        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable)
     if kind == "data":
         channel = _convert(fields, _DataHead).channel
         return Data({key: value for key, value in fields.items() if key not in ("type", "channel")}, channel)

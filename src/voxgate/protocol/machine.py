@@ -18,6 +18,7 @@ CheckToken      check the token, and call ``receive_verdict`` before anything el
 OpenSession     open a session; its times start at 0
 Audio           feed these bytes to the open session
 Flush           close the open segment now; the session goes on
+Clear           drop the open segment now; the session goes on
 FinishSession   end the session: send all its results before the next action
 Reply           send this event
 Close           send everything that waits, then close the stream; an open session is abandoned
@@ -47,6 +48,7 @@ from voxgate.errors import InvalidStart, NotStarted, StreamTimeout, Unauthorized
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Error, Event
 from voxgate.protocol.formats import check_format
+from voxgate.protocol.requests import Clear as ClearRequest
 from voxgate.protocol.requests import KeepAlive, Request, Start, Stop, VadOptions
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "Action",
     "Audio",
     "CheckToken",
+    "Clear",
     "Close",
     "FinishSession",
     "Flush",
@@ -98,6 +101,10 @@ class Flush(Struct, frozen=True, gc=False):
     """Close the open segment of the open session now."""
 
 
+class Clear(Struct, frozen=True, gc=False):
+    """Drop the open segment of the open session now."""
+
+
 class FinishSession(Struct, frozen=True, gc=False):
     """End the open session: send all its results, then go on to the next action."""
 
@@ -108,9 +115,10 @@ class Reply(Struct, frozen=True):
     event: Event
 
 
-Action: TypeAlias = CheckToken | OpenSession | Audio | Flush | FinishSession | Reply | Close
+Action: TypeAlias = CheckToken | OpenSession | Audio | Flush | Clear | FinishSession | Reply | Close
 
 _FLUSH: Final = Flush()
+_CLEAR: Final = Clear()
 _FINISH: Final = FinishSession()
 
 
@@ -292,11 +300,13 @@ class SessionMachine:
         if isinstance(request, KeepAlive):
             return ()
         if self._state is _State.NO_START and not (isinstance(request, Stop) and request.disconnect):
-            name = "stop" if isinstance(request, Stop) else "flush"
+            name = request.__struct_config__.tag
             raise NotStarted(f"{name} before any start: expected a start message first")
         if isinstance(request, Stop):
             return self._receive_stop(request)
-        return (_FLUSH,) if self._state is _State.OPEN else ()
+        if self._state is not _State.OPEN:
+            return ()
+        return (_CLEAR if isinstance(request, ClearRequest) else _FLUSH,)
 
     def _receive_credentials(self, request: Request) -> tuple[Action, ...]:
         if self._unchecked is not None:

@@ -22,6 +22,7 @@ from voxgate.protocol.machine import (
     Action,
     Audio,
     CheckToken,
+    Clear,
     FinishSession,
     Flush,
     OpenSession,
@@ -264,6 +265,9 @@ class Session:
             case Flush():
                 assert self._work is not None
                 self._work.handler.flush()
+            case Clear():
+                assert self._work is not None
+                self._work.handler.clear()
             case Reply(event):
                 self._emit(event)
             case Close():
@@ -304,7 +308,7 @@ class Session:
             on_failure=self._fail_here,
         )
         self._endpoint.listen(self._live or self._take_audio)
-        self._timers.open_session(start.notices)
+        self._timers.open_session(start.notices, may_stall=start.segmentation == "auto")
         if start.notices:
             self._emit(work.started)
 

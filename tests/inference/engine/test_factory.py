@@ -30,7 +30,8 @@ def engine_of(name: str, model: Model | None = None, **settings: Any) -> Engine:
     values: dict[str, Any] = {
         "model": f"helpers.worker_models:{name}",
         "options": {},
-        "isolation": "threads",
+        "engine": "auto",
+        "concurrency": 7,
         "threads": 3,
         "processes": 2,
         "max_batch_size": 5,
@@ -55,7 +56,7 @@ def test_threads_get_their_settings() -> None:
 
 
 def test_worker_processes_get_their_settings() -> None:
-    engine = engine_of("Puppet", isolation="process", options={"list": [1]})
+    engine = engine_of("Puppet", engine="process", options={"list": [1]})
     assert isinstance(engine, ProcessEngine)
     settings = engine.settings
     assert (settings.spec, settings.options) == ("helpers.worker_models:Puppet", {"list": [1]})
@@ -74,4 +75,4 @@ def test_an_object_runs_on_threads_and_cannot_move_into_a_process() -> None:
     model = does.Puppet()
     assert engine_of("Together", model).model is model
     with pytest.raises(ConfigError, match="expects a model that is named in the settings"):
-        engine_of("Together", model, isolation="process")
+        engine_of("Together", model, engine="process")

@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from voxgate.audio.decoder import StreamDecoder
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.calls import ModelCalls, Samples
+from voxgate.session.routes.interim_pace import InterimPace
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit
 from voxgate.session.routes.timing import Timing
@@ -59,6 +60,9 @@ class RouteHandler(ModelCalls):
         audio = parts.config.audio
         self._emit = emit
         self._decoder = StreamDecoder(start.format, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
+        if start.interim_results:
+            per_s, scheduler = parts.config.inference.interims_per_s, parts.scheduler
+            self._interim_pace = InterimPace(per_s, scheduler.loop, scheduler.clock, self._send_partial)
         self._has_ids = start.notices
         if self._has_ids:
             self._reserved_keys = frozenset({"segment_id"})
@@ -85,6 +89,9 @@ class RouteHandler(ModelCalls):
     def flush(self) -> None:
         """Runs the model on the audio received so far instead of waiting for more; the session goes on."""
         raise NotImplementedError
+
+    def clear(self) -> None:
+        """Drops the audio of the open segment, if the route has one; the session goes on."""
 
     def finish(self) -> None:
         """The audio is complete: closes everything that is still open. Replies follow until `pending` is 0."""
