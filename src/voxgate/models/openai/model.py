@@ -119,7 +119,8 @@ class OpenAI(Model):
         self._key = _key(key_variable)
         self._key_variable = key_variable
         self.needs.load()
-        self._endpoint: Endpoint | None = None
+        # Made here and not by the first call: reading the certificates takes a tenth of a second.
+        self._endpoint: Endpoint | None = self._made()
         self._quiet = Throttle(_QUIET_S)
 
     async def warm_up(self) -> None:
@@ -171,11 +172,14 @@ class OpenAI(Model):
 
     def _connected(self) -> Endpoint:
         """Belongs to the loop of the calls, as :meth:`warm_up` and :meth:`close` do."""
-        if self._endpoint is None:
-            from voxgate.models.openai.endpoint import Endpoint  # needs the package
-
-            self._endpoint = Endpoint(self._url, self._key, self._key_variable)
+        if self._endpoint is None:  # it was closed
+            self._endpoint = self._made()
         return self._endpoint
+
+    def _made(self) -> Endpoint:
+        from voxgate.models.openai.endpoint import Endpoint  # needs the package
+
+        return Endpoint(self._url, self._key, self._key_variable)
 
     def _form(self, options: Any) -> dict[str, str | list[str]]:
         fields = dict(self._fields)
