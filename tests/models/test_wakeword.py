@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pymicro_wakeword", reason="it is optional: pip install 'voxgate[wakeword]'")
 
+from helpers.wire import STOP, Client, encode, pieces, start, stream
 from voxgate import recordings
 from voxgate.audio import read_audio
 from voxgate.errors import ModelLoadError
@@ -21,6 +22,7 @@ from voxgate.models import load_model
 from voxgate.models.base import Samples
 from voxgate.models.request import Request
 from voxgate.models.wakeword import WORDS, WakeWord
+from voxgate.testing import serving
 
 RATE = 16_000
 SAID, _ = soundfile.read(Path(__file__).parents[1] / "data" / "wakewords.flac", dtype="float32")
@@ -161,6 +163,36 @@ def test_it_serves_the_stateful_route_alone() -> None:
     model = load_model("wakeword", {"words": ["alexa"]})
     assert (model.stateful, model.stateless, model.sample_rate) == (True, False, RATE)
     assert sorted(WORDS) == sorted(ENDS_S)
+
+
+def told(events: list[dict[str, Any]]) -> list[tuple[int, str, float, float]]:
+    """Channel, word, time and score of all detections."""
+    answers = [(event["channel"], one) for event in events for one in (event, *event.get("more", []))]
+    return [(channel, one["wakeword"], one["time"], one["score"]) for channel, one in answers]
+
+
+def test_served_channels_are_told_apart_and_cuts_change_nothing(whole: list[dict[str, Any]]) -> None:
+    late = np.concatenate([np.zeros(RATE, np.float32), SAID])[: len(SAID)]
+    audio = encode(np.stack([SAID, late]))
+    expected = [(0, one["wakeword"], one["time"], one["score"]) for one in whole]
+    with serving("wakeword") as server:
+        assert server.service.engine.kind == "threads"
+        for size in (len(audio), 4002):
+            events = stream(server.url("stateful"), start(channels=2), *pieces(audio, size))
+            assert sorted(one for one in told(events) if one[0] == 0) == sorted(expected)
+            shifted = [(word, round(time - 1, 2)) for channel, word, time, _ in told(events) if channel == 1]
+            assert [word for word, _ in shifted] == list(ENDS_S)
+            assert [time for _, time in shifted] == pytest.approx([one["time"] for one in whole], abs=0.031)
+
+
+def test_each_session_counts_from_its_own_start(whole: list[dict[str, Any]]) -> None:
+    with serving("wakeword", {"model.words": ["okay_nabu"]}) as server, Client(server.url("stateful")) as client:
+        for _ in range(2):
+            client.send(start(), encode(SAID[: 2 * RATE]), {"request": "stop", "disconnect": False})
+            (*_, event) = client.until("segment")
+            assert {key: event[key] for key in whole[0]} == whole[0]
+        client.send(STOP)
+        assert client.rest() == []
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

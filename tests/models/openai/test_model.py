@@ -15,10 +15,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 pytest.importorskip("httpx", reason="httpx is optional: pip install 'voxgate[openai]'")
 
 from helpers.transcription_server import Received, TranscriptionServer, broken_stream, events, transcription_server
+from helpers.wire import FLUSH, STOP, Client, bursts, encode, start
 from voxgate.errors import InferenceError, ModelLoadError
 from voxgate.models import load_model
 from voxgate.models.openai import OpenAI
 from voxgate.models.request import Request
+from voxgate.testing import serving
 
 KEY = "sk-secret-123456"
 SECOND = (0.1 * np.sin(np.arange(16_000))).astype(np.float32)
@@ -386,6 +388,76 @@ def test_a_key_in_plain_text_is_worth_a_warning(
     with pytest.raises(ModelLoadError):
         warm_up(OpenAI("http://voxgate.invalid/v1"))
     assert "the key of OPENAI_API_KEY goes unencrypted to http://voxgate.invalid/v1" in caplog.text
+
+
+# --- served ---
+
+
+def test_options_of_a_session_reach_the_model_server(remote: TranscriptionServer) -> None:
+    with serving(f"openai:{remote.url}", {"model.language": "en"}) as server:
+        assert (server.service.engine.kind, server.service.engine.concurrency) == ("async", 64)
+        for options in ({"language": "de", "prompt": "Voxgate"}, {}):
+            with Client(server.url("simple")) as client:
+                client.send(start(options=options), bytes(32_000), STOP)
+                assert {event["text"] for event in client.rest()} == {"Hello."}
+        with Client(server.url("simple")) as client:
+            client.send(start(options={"language": "german please"}))
+            error = client.receive()
+            assert error is not None
+            assert error["message"].startswith("options.language: expected str that matches ")
+    fields = [(call.fields["language"], call.fields.get("prompt")) for call in remote.calls[1:]]
+    assert (["de"], ["Voxgate"]) in fields
+    assert (["en"], None) in fields
+
+
+def test_tokens_reach_the_client_while_the_model_server_decodes(remote: TranscriptionServer) -> None:
+    go_on = threading.Event()
+
+    async def body() -> Any:
+        yield 'data: {"type": "transcript.text.delta", "delta": "Hel"}\n\n'
+        assert await asyncio.to_thread(go_on.wait, 30)
+        yield 'data: {"type": "transcript.text.done", "text": "Hello."}\n\n'
+
+    with serving(f"openai:{remote.url}", {"model.stream": True, "vad.detector": "energy"}) as server:
+        remote.reply = lambda received: StreamingResponse(body(), media_type="text/event-stream")
+        with Client(server.url()) as client:
+            # Silent for less than interims take to come: the one that comes is of the final's call.
+            client.send(start(interim_results=True), encode(bursts((0.2, 0.6), length_s=0.65)), FLUSH)
+            (*_, interim) = client.until("segment")
+            go_on.set()
+            assert (interim["text"], interim["is_final"]) == ("Hel", False)
+            while interim["is_final"] is False:
+                (*_, interim) = client.until("segment")
+            assert interim["text"] == "Hello."
+            client.send(STOP)
+            client.rest()
+
+
+def test_many_calls_wait_at_once_and_a_client_that_leaves_ends_its_own(remote: TranscriptionServer) -> None:
+    n_clients = 24
+    all_here, gone = threading.Event(), threading.Event()
+    with serving(f"openai:{remote.url}", {"simple.min_chunk_ms": 1000}) as server:
+        remote.calls.clear()
+
+        async def reply(received: Received) -> Response:
+            if len(remote.calls) == n_clients:
+                all_here.set()
+            await asyncio.to_thread(gone.wait, 30)
+            return JSONResponse({"text": str(len(remote.calls))})
+
+        remote.reply = reply
+        clients = [Client(server.url("simple")).__enter__() for _ in range(n_clients)]
+        for client in clients:
+            client.send(start(), bytes(32_000), FLUSH)
+        assert all_here.wait(30)
+        clients.pop().__exit__(None, None, None)
+        gone.set()
+        for client in clients:
+            (*_, segment) = client.until("segment")
+            assert segment["text"] == str(n_clients)
+            client.send(STOP)
+            assert client.rest() == []
+            client.__exit__(None, None, None)
 
 
 # --- the options of the server ---
