@@ -1,9 +1,9 @@
 """How long calls hold the GIL, and how much two concurrent calls gain.
 
-A thread beside the calls takes the GIL every few milliseconds and measures only how long it waits for it, from the moment
-on when it was scheduled: a busy machine delays that moment, and not the wait. The gain of two calls is compared with
-that of an ideal model, which hashes and so releases the GIL, within the same second or so: anything else that runs on
-the machine affects both sides.
+A thread beside the calls takes the GIL every few milliseconds, and measures only how long it waits for it from the
+moment on when it was scheduled: a busy machine delays that moment, and not the wait. The gain of two calls is compared
+with that of an ideal model, which hashes and so releases the GIL, within the same second or so: anything else that runs
+on the machine affects both sides.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ def suggest(model: Model, behaviour: Behaviour, n_cpus: int | None = None) -> li
 
 def _isolation(model: Model, behaviour: Behaviour, cpus: int) -> list[Suggestion]:
     gil = behaviour.gil
+    if model.asynchronous:
+        return [Suggestion("inference.engine", "async", "the model is async def, so this is the default")]
     if gil.verdict == "holds" or model.holds_gil:
         reason = "the model holds the GIL: on threads, each call would stop the server"
         if model.holds_gil:

@@ -158,7 +158,7 @@ class Scheduler:
     def cancel(self, job: Job) -> bool:
         """Gives up `job`: `on_done` will not be called. True when the model need not run it.
 
-        A queued job leaves the queue at once; a running one ends when its engine can end it, and its outcome is dropped.
+        A queued job leaves the queue at once; a running one ends if its engine can end it, and its outcome is dropped.
         Does nothing for a job that was answered, cancelled or refused before.
         """
         if self.withdraw(job):

@@ -170,7 +170,7 @@ class Model:
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> Any:
         """Called once, before the server is ready and before the first :meth:`infer`, on a worker thread.
 
         Do here what would slow down the first call: compile, move weights, fill caches. Afterwards Voxgate makes a
@@ -261,5 +261,5 @@ class Model:
         """
         return is_async(self.infer) or is_async(self.step)
 
-    def close(self) -> None:
+    def close(self) -> Any:
         """Called when the server stops, after the last call. Release what the garbage collector does not."""

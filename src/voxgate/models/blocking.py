@@ -48,14 +48,14 @@ class BlockingModel(Model):
     def close(self) -> None:
         self._value(self._model.close())
 
-    def infer(self, audio: Samples, request: Request) -> Any:  # type: ignore[override]
+    def infer(self, audio: Samples, request: Request) -> Any:
         answer = self._adapter.infer(audio, request)
         return self._values(answer) if inspect.isasyncgen(answer) else self._value(answer)
 
     def infer_batch(self, batch: Batch) -> Any:
         return self._value(self._model.infer_batch(batch))
 
-    def open(self, request: Request) -> Any:  # type: ignore[override]
+    def open(self, request: Request) -> Any:
         return self._value(self._adapter.open(request))
 
     def step(self, audio: Samples, state: Any) -> Any:

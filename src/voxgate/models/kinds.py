@@ -21,4 +21,4 @@ def yields(function: Any) -> bool:
 def _called(function: Any) -> tuple[Any, ...]:
     if inspect.isroutine(function) or inspect.isclass(function):
         return (function,)
-    return (function, getattr(type(function), "__call__", None))
+    return (function, type(function).__call__) if callable(function) else ()

@@ -285,9 +285,9 @@ def _check_kinds(spec: str, model: Model) -> None:
             f"model {spec!r}: expected all calls of {cls.__qualname__} to be async def, or none, but"
             f" {' and '.join(waiting)} is and {' and '.join(plain)} is not: it would block the event loop"
         )
-    for method in (model.open, model.finish, model.warm_up, model.close):
-        if plain and is_async(method):
+    for name in ("open", "finish", "warm_up", "close"):
+        if plain and is_async(getattr(model, name)):
             raise ModelLoadError(
-                f"model {spec!r}: expected {cls.__qualname__}.{method.__name__} to be a plain method, like"
+                f"model {spec!r}: expected {cls.__qualname__}.{name} to be a plain method, like"
                 f" {' and '.join(plain)}, but it is async def"
             )

@@ -149,8 +149,8 @@ class Hold:
         if n_left_out is None:
             return None
         return (
-            f"{self._loop_name} was held for {held_s:.2f} s, of which its own thread computed {own_s:.2f} s; for the rest"
-            f" the machine was too busy, or another thread had the GIL{and_more(n_left_out)}"
+            f"{self._loop_name} was held for {held_s:.2f} s, of which its own thread computed {own_s:.2f} s; for the"
+            f" rest the machine was too busy, or another thread had the GIL{and_more(n_left_out)}"
         )
 
 
@@ -163,9 +163,9 @@ class Watchdog:
         calls: Callable[[], tuple[int, int]],
         loop_name: str = "the event loop",
     ) -> None:
-        """model_name: of a model whose calls may hold the GIL; None: it runs in other processes, or on this loop. calls:
-        returns the number of model calls that run now and of those that have ended; must be cheap. loop_name: for the
-        log.
+        """model_name: of a model whose calls may hold the GIL; None: it runs in other processes, or on this loop.
+        calls: returns the number of model calls that run now and of those that have ended; must be cheap. loop_name:
+        for the log.
         """
         self._starvation = Starvation(model_name) if model_name is not None else None
         self._calls = calls

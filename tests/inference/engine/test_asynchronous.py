@@ -263,7 +263,7 @@ def test_a_task_of_the_model_that_exits_does_not_end_the_loop(
     assert source.run(job()) == [{}]
     assert ended.wait(WAIT_S)
     assert source.run(job()) == [{}]
-    assert "a callback on the event loop of the model ended with an exception" in caplog.text
+    assert "a callback on the event loop of thread voxgate-infer-loop ended with an exception" in caplog.text
 
 
 def test_a_failed_batch_is_tried_item_by_item(start: Started) -> None:

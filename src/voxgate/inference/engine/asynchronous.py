@@ -15,11 +15,11 @@ from voxgate.inference.engine.base import EngineCounts, Job, JobOutcome, JobSour
 from voxgate.inference.engine.failures import FailureLog
 from voxgate.inference.engine.interims import JobInterims
 from voxgate.inference.engine.invoker import CANCELLED, Invocation, Invoker
-from voxgate.inference.engine.loop_thread import LoopThread
 from voxgate.inference.engine.trial import batch_limits, prepare
 from voxgate.models.adapter import declares_text
 from voxgate.models.base import Model, Samples
 from voxgate.models.blocking import BlockingModel
+from voxgate.runtime.loop_thread import LoopThread
 from voxgate.runtime.tasks import spawn_task, spawn_thread
 from voxgate.runtime.watchdog import Watchdog
 

@@ -132,8 +132,8 @@ class Job:
     """When the scheduler answers it with an error, on the scheduler's clock (`time.perf_counter`); a later outcome is
     dropped. An interim that runs is answered when it returns."""
     on_partial: Callable[[Job, Output], None] | None = None
-    """Called on the loop's thread, before `on_done`, with interim results of the running call, the newest one alone when
-    several came meanwhile. None: nobody needs them."""
+    """Called on the loop's thread, before `on_done`, with interim results of the running call; only with the newest one
+    when several came meanwhile. None: nobody needs them."""
     partial: Output | None = None
     """The interim result that is not delivered yet."""
     on_cancel: Callable[[], None] | None = field(default=None, repr=False)

@@ -52,8 +52,8 @@ class Invoker:
     logged) and becomes an InternalError that tells the client nothing. A result is validated, encoded and detached on
     the thread that called the model, before the model goes on.
 
-    `invoke` and `call` are for models of plain functions; `invoke_async` and `call_async` also for asynchronous ones, on
-    the thread of their event loop. `interims` is where the yields of a generator go; when nobody needs the call any
+    `invoke` and `call` are for models of plain functions; `invoke_async` and `call_async` also for asynchronous ones,
+    on the thread of their event loop. `interims` is where the yields of a generator go; when nobody needs the call any
     more, the generator is closed at its next yield, and the outcome is an InferenceError.
     """
 
@@ -130,8 +130,10 @@ class Invoker:
         outcomes: list[JobOutcome] = []
         for index, request in enumerate(batch.requests):
             audio = batch[index] if original is None else original(index)
-            is_needed = audio is not None and interims.is_needed
-            outcomes.append(await self._infer(audio, request, NO_INTERIMS) if is_needed else InferenceError(CANCELLED))
+            if audio is None or not interims.is_needed:
+                outcomes.append(InferenceError(CANCELLED))
+            else:
+                outcomes.append(await self._infer(audio, request, NO_INTERIMS))
         return Invocation(outcomes, True)
 
     async def call_async(
@@ -157,7 +159,7 @@ class Invoker:
 
     async def _infer(self, audio: Samples, request: Request, interims: Interims) -> JobOutcome:
         try:
-            answer = self._adapter.infer(audio, request)
+            answer: Any = self._adapter.infer(audio, request)
             if inspect.isgenerator(answer):
                 return self._last_of(answer, interims)
             if inspect.isasyncgen(answer):
@@ -166,7 +168,7 @@ class Invoker:
         except BaseException as error:
             return self._failure(error, interims)
 
-    def _last_of(self, answers: Generator[Any, None, Any], interims: Interims) -> Output | None:
+    def _last_of(self, answers: Generator[Any, Any, Any], interims: Interims) -> Output | None:
         last: Output | None = None
         with contextlib.closing(answers):
             while True:
@@ -176,7 +178,7 @@ class Invoker:
                     return last if end.value is None else output_of(end.value)
                 last = _passed_on(answer, interims)
 
-    async def _last_of_async(self, answers: AsyncGenerator[Any, None], interims: Interims) -> Output | None:
+    async def _last_of_async(self, answers: AsyncGenerator[Any, Any], interims: Interims) -> Output | None:
         last: Output | None = None
         async with contextlib.aclosing(answers):
             async for answer in answers:

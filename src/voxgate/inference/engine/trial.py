@@ -57,7 +57,7 @@ def trial_batch(n_items: int, sample_rate: int, request: Request) -> Batch:
 
 
 def trial_sizes(model: Model, limits: BatchLimits) -> tuple[int, ...]:
-    """The arguments of `try_model` that suit a model: one item, two where it takes batches, and 0 for a stateful one."""
+    """The arguments of `try_model` that suit a model: one item, two where it takes batches, 0 for a stateful one."""
     sizes = ((1, 2) if limits.max_items > 1 else (1,)) if model.stateless else ()
     return (*sizes, 0) if model.stateful else sizes
 

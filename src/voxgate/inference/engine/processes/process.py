@@ -111,7 +111,7 @@ class WorkerProcess:
         self._channel.send(message)
 
     def try_send(self, message: Message) -> bool:
-        """As `send`, but only if that can be done without waiting; the activity stays. Any thread, also after `close`."""
+        """As `send`, but only if that can be done without waiting. Any thread, also after `close`."""
         return self._channel.try_send(message)
 
     def prepare(self, arena_bytes: int, warm_up: bool) -> None:

@@ -12,8 +12,8 @@ __all__ = ["RemoteStates"]
 
 
 class RemoteStates:
-    """The states that one worker process keeps: a number stands for each. When the last reference to a `State` goes, the
-    worker drops it too.
+    """The states that one worker process keeps: a number stands for each. When the last reference to a `State` goes,
+    the worker drops it too.
     """
 
     def __init__(self, try_drop: Callable[[Sequence[int]], bool]) -> None:

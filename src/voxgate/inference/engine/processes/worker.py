@@ -24,7 +24,6 @@ from typing import Any, NoReturn
 from msgspec.structs import replace
 
 from voxgate.errors import ConfigError, InvalidStart, ModelLoadError, text_of
-from voxgate.inference.engine.base import State
 from voxgate.inference.engine.failures import FailureLog
 from voxgate.inference.engine.interims import NO_INTERIMS, Interims
 from voxgate.inference.engine.invoker import Invoker
@@ -133,8 +132,7 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
                 if message.state_call is None:
                     answer = _answer(invoker, batch, requests, session_options, interims)
                 else:
-                    state = states.of(message.state_call)
-                    answer = _step(invoker, batch[0], message.state_call, state, requests[0], session_options)
+                    answer = _step(invoker, batch[0], message.state_call, states, requests[0], session_options)
                 log.defer()
                 channel.send(answer)
             case Trial(n_items):
@@ -165,8 +163,9 @@ def _try(model: Model, failures: FailureLog, n_items: int) -> Answer:
 
 
 def _step(
-    invoker: Invoker, audio: Samples, call: StateCall, state: State, request: Request, options: SessionOptions
+    invoker: Invoker, audio: Samples, call: StateCall, states: KeptStates, request: Request, options: SessionOptions
 ) -> Answer:
+    state = states.of(call)  # No frame that waits for messages refers to it: it is freed as soon as it is dropped.
     try:
         request = replace(request, options=options.parse(request.options))
     except InvalidStart as error:  # As in `_answer`.

@@ -12,10 +12,10 @@ from voxgate.runtime.tasks import spawn_task, spawn_thread
 
 __all__ = ["LoopThread"]
 
-logger = logging.getLogger("voxgate.inference.engine")
+logger = logging.getLogger("voxgate.runtime.loop_thread")
 
 _CLEAN_UP_S = 1.0
-"""How long tasks that the model left behind may take to end."""
+"""How long tasks that were left on the loop may take to end."""
 
 
 class LoopThread:
@@ -26,6 +26,7 @@ class LoopThread:
     def __init__(self, name: str, subsystem: str) -> None:
         """Starts the thread."""
         self.loop = _new_loop()
+        self._name = name
         self._subsystem = subsystem
         self._stopping = False
         self._thread = spawn_thread(self._run, name, daemon=True, subsystem=subsystem)
@@ -78,7 +79,7 @@ class LoopThread:
                 try:
                     loop.run_forever()
                 except BaseException:
-                    logger.exception("a callback on the event loop of the model ended with an exception")
+                    logger.exception("a callback on the event loop of thread %s ended with an exception", self._name)
             self._clean_up()
         finally:
             asyncio.set_event_loop(None)
@@ -94,7 +95,7 @@ class LoopThread:
                 loop.run_until_complete(asyncio.wait(left, timeout=_CLEAN_UP_S))
             loop.run_until_complete(asyncio.wait_for(loop.shutdown_asyncgens(), _CLEAN_UP_S))
         except BaseException:
-            logger.exception("what the model left on its event loop could not be ended")
+            logger.exception("the tasks that were left on the event loop of thread %s could not be ended", self._name)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
