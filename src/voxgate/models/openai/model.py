@@ -123,7 +123,7 @@ class OpenAI(Model):
         self._endpoint: Endpoint | None = self._made()
         self._quiet = Throttle(_QUIET_S)
 
-    async def warm_up(self) -> None:  # type: ignore[override]
+    async def warm_up(self) -> None:
         """Asks the server for its models, and transcribes a second of faint noise. Raises ModelLoadError, with what is
         wrong, when it does not answer as it should.
         """
@@ -165,7 +165,7 @@ class OpenAI(Model):
                 logger.warning("the model server %s %s%s", self._url, failure.detail, and_more(n_left_out))
             raise InferenceError(str(failure)) from None
 
-    async def close(self) -> None:  # type: ignore[override]
+    async def close(self) -> None:
         if self._endpoint is not None:
             await self._endpoint.aclose()
             self._endpoint = None
