@@ -25,6 +25,7 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
@@ -132,6 +133,7 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     (start(probabilities=1), "probabilities: expected bool, got int 1"),
     (start(segmentation="semi"), 'segmentation: expected "auto" or "manual", got str "semi"'),
     (start(segmentation=None), 'segmentation: expected "auto" or "manual", got null'),
+    (start(eager=1), "eager: expected bool, got int 1"),
     (start(stability="yes"), 'stability: expected bool, got str "yes"'),
     (start(vad=[]), "vad: expected object or null, got array"),
     (start(vad={"threshold": "high"}), 'vad.threshold: expected float or null, got str "high"'),
@@ -294,6 +296,7 @@ valid_requests = st.one_of(
         probabilities=st.booleans(),
         segmentation=st.sampled_from(["auto", "manual"]),
         stability=st.booleans(),
+        eager=st.booleans(),
     ),
     st.builds(Stop, st.booleans()),
     st.just(Flush()),
@@ -317,8 +320,8 @@ def test_encoded_requests_are_those_of_the_original() -> None:
     assert encode_request(
         Start(S16, vad=VadOptions(min_speech_ms=5), notices=True, token="t", probabilities=True)
     ).endswith('"trace_id":null,"vad":{"min_speech_ms":5},"notices":true,"token":"t","probabilities":true}')
-    assert encode_request(Start(S16, segmentation="manual", stability=True)).endswith(
-        '"trace_id":null,"segmentation":"manual","stability":true}'
+    assert encode_request(Start(S16, segmentation="manual", stability=True, eager=True)).endswith(
+        '"trace_id":null,"segmentation":"manual","stability":true,"eager":true}'
     )
     assert encode_request(Clear()) == '{"request":"clear"}'
 
@@ -415,6 +418,16 @@ ENCODED: list[tuple[Event, str]] = [
         Segment(0, 1, False, {"text": "a b"}, segment_id=3, stable_text="a"),
         '{"type":"segment","start_time":0.0,"end_time":1.0,"is_final":false,"text":"a b","stable_text":"a",'
         '"segment_id":3,"channel":0}',
+    ),
+    (
+        Segment(0, 1, False, {"text": "a b"}, eager=True),
+        '{"type":"segment","start_time":0.0,"end_time":1.0,"is_final":false,"eager":true,"text":"a b","channel":0}',
+    ),
+    (SpeechResumed(1.8), '{"type":"resumed","time":1.8,"channel":0}'),
+    (SpeechResumed(1.8, 1, 4), '{"type":"resumed","time":1.8,"segment_id":4,"channel":1}'),
+    (
+        Segment(0, 1, False, {"eager": "mine"}),
+        '{"type":"segment","start_time":0.0,"end_time":1.0,"is_final":false,"eager":"mine","channel":0}',
     ),
     (
         Segment(0, 1, True, {"stable_text": "mine"}),
@@ -550,8 +563,10 @@ def test_segment_id_is_reserved_in_a_segment_that_has_one() -> None:
 
 
 def test_stable_text_is_reserved_in_a_segment_that_has_one() -> None:
-    with pytest.raises(InternalError, match=r'^model output: key "stable_text" is reserved$'):
+    with pytest.raises(InternalError, match=r'^model output: the key "stable_text" is reserved$'):
         encode_event(Segment(0, 1, False, {"stable_text": "a"}, stable_text=""))
+    with pytest.raises(InternalError, match=r'^model output: the key "eager" is reserved$'):
+        encode_event(Segment(0, 1, False, {"eager": "a"}, eager=True))
 
 
 @pytest.mark.parametrize(

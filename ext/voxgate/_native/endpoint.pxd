@@ -7,6 +7,8 @@ cdef enum:
     ENDPOINT_SPEECH_END = 2
     ENDPOINT_SPEECH_CUT = 3
     ENDPOINT_INTERIM = 4
+    ENDPOINT_SPECULATE = 5
+    ENDPOINT_RESUMED = 6
 
 
 cdef struct endpoint_rules_t:
@@ -18,6 +20,7 @@ cdef struct endpoint_rules_t:
     pos_t min_speech_samples
     pos_t max_segment_samples
     pos_t interim_samples       # 0: no interims
+    pos_t speculate_samples     # 0: no speculation
 
 
 cdef struct endpoint_event_t:
@@ -30,6 +33,8 @@ cdef struct endpoint_event_t:
 cdef struct endpoint_t:
     int state
     bint in_silence
+    bint speculated             # in silence: this run has had its SPECULATE
+    bint resumed                # speech has just ended such a run, at silence_pos
     pos_t heard_pos             # end of the last frame stepped
     pos_t floor_pos             # end of the last segment: no later one starts before it
     pos_t candidate_pos         # pending: where the first speech frame starts

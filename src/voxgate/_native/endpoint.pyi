@@ -4,6 +4,8 @@ SPEECH_START: Final[int]
 SPEECH_END: Final[int]
 SPEECH_CUT: Final[int]
 INTERIM: Final[int]
+SPECULATE: Final[int]
+RESUMED: Final[int]
 
 @final
 class EndpointConfig:
@@ -18,6 +20,7 @@ class EndpointConfig:
         min_speech_samples: SupportsIndex = 1440,
         max_segment_samples: SupportsIndex = 480000,
         interim_samples: SupportsIndex = 0,
+        speculate_samples: SupportsIndex = 0,
     ) -> Self: ...
     @property
     def frame_samples(self) -> int: ...
@@ -37,6 +40,8 @@ class EndpointConfig:
     def max_segment_samples(self) -> int: ...
     @property
     def interim_samples(self) -> int: ...
+    @property
+    def speculate_samples(self) -> int: ...
 
 @final
 class Endpointer:

@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -24,7 +25,7 @@ from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, 
 from voxgate.client.source import MAX_CHANNELS
 from voxgate.errors import ConfigError
 from voxgate.observe.tracing import Tracing, parse_traceparent
-from voxgate.protocol.formats import MAX_RATE
+from voxgate.protocol.formats import MAX_RATE, ContainerFormat
 
 __all__ = ["explain", "recording", "register", "run"]
 
@@ -49,8 +50,11 @@ examples:
   voxgate client -i demo --interim-results
   voxgate client -i talk.flac --notices
   voxgate client -i talk.wav --real-time --vad prefix_padding_ms=0 silence_duration_ms=400
+  voxgate client -i talk.wav --option language=de --option 'hotwords=["Voxgate"]'
   voxgate client -i talk.wav --format jsonl | jq 'select(.is_final)'
   voxgate client -i talk.mp3 --format srt -o talk.srt --plot talk.png
+  voxgate client -i recording.m4a
+  voxgate client -i talk.flac --as-is
   voxgate client -i mic --interim-results
   arecord -q -f S16_LE -r 16000 -c 1 | voxgate client -i -
   arecord -q -f S16_LE -r 16000 -c 1 -t raw | voxgate client -i - --rate 16000
@@ -95,8 +99,20 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="BYTES",
         help="length of an audio message (%(default)s)",
     )
+    parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="send the file as it is: the server decodes it (the default for files that soundfile does not read, such"
+        " as M4A and WebM)",
+    )
     parser.add_argument("--real-time", action="store_true", help="send at the pace of a microphone")
     parser.add_argument("--interim-results", action="store_true", help="request results during speech")
+    parser.add_argument(
+        "--stability",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="with --interim-results: show the words that have settled brighter than the rest (default: yes)",
+    )
     parser.add_argument(
         "--format", choices=FORMATS, default="pretty", help="of the output; srt and vtt are subtitles (%(default)s)"
     )
@@ -119,9 +135,21 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="tune the voice-activity detection: " + ", ".join(VadOptions.__struct_fields__),
     )
     session.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the model, such as language=de; VALUE is JSON or else text; may be repeated",
+    )
+    session.add_argument(
         "--notices",
         action=argparse.BooleanOptionalAction,
         help="show started, progress and finished notices (the status on a terminal requests them as well)",
+    )
+    session.add_argument(
+        "--eager",
+        action="store_true",
+        help="show a result that will be the final, unless speech goes on, before the silence is over",
     )
     session.add_argument("--trace-id", metavar="TRACEPARENT", help="W3C traceparent of the session")
     add_token_option(session)
@@ -170,6 +198,8 @@ def run(args: argparse.Namespace) -> int:
             options = _options(args, source, shown)
             options["tracing"] = tracing
             stream = client.stream(source, **options)
+            if args.plot and isinstance(stream.format, ContainerFormat):
+                raise _UsageError("--plot draws the waveform, and a file that is sent as it is is not decoded here")
             outputs = [args.output] if args.output else []
             picture = stack.enter_context(Output(plot.place_of(args.plot), inputs, outputs)) if args.plot else None
         except (_UsageError, ConfigError, ValueError, OSError, client.SourceError) as error:
@@ -214,6 +244,8 @@ def _name(args: argparse.Namespace) -> str:
 def _source(args: argparse.Namespace) -> Source:
     if args.input == "mic" or args.input.startswith("mic:"):
         return _microphone(args)
+    if args.as_is and args.rate is not None:
+        raise _UsageError("--as-is sends a file, and --rate says that stdin is raw PCM")
     if args.input != "-":
         for option in ("rate", "channels", "encoding"):
             if getattr(args, option) is not None:
@@ -237,7 +269,7 @@ def _is_undecoded_stdin(args: argparse.Namespace, error: Exception) -> bool:
 
 
 def _microphone(args: argparse.Namespace) -> Microphone:
-    for option, wanted in (("encoding", args.encoding), ("real-time", args.real_time)):
+    for option, wanted in (("encoding", args.encoding), ("real-time", args.real_time), ("as-is", args.as_is)):
         if wanted:
             raise _UsageError(f"--{option} is not supported for a microphone")
     _, _, device = args.input.partition(":")
@@ -272,19 +304,36 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
         chunk_size=args.chunk_size,
         real_time=args.real_time,
         interim_results=args.interim_results,
+        stability=args.interim_results and args.stability,
+        eager=args.eager,
         vad=_vad_options(args.vad),
+        options=_model_options(args.option),
         notices=shown.wants_notices if args.notices is None else args.notices,
         trace_id=args.trace_id,
         token=args.token,
         token_in=args.token_in,
         reconnect=Reconnect(on_notice=shown.show_notice) if reconnect else False,
         on_audio=shown.on_audio,
+        as_is=args.as_is,
         result_timeout_s=args.timeout,
     )
     if args.input == "-" and args.rate is not None:
         bit_depth, is_float, encoding = _ENCODINGS[args.encoding or "s16"]
         options["format"] = AudioFormat(args.channels or 1, args.rate, bit_depth, is_float, encoding)
     return options
+
+
+def _model_options(pairs: Sequence[str]) -> dict[str, Any] | None:
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise _UsageError(f"--option: expected KEY=VALUE, got {pair!r}")
+        try:
+            options[key] = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            options[key] = text
+    return options or None
 
 
 def _vad_options(pairs: Sequence[str]) -> VadOptions | None:

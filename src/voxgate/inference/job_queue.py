@@ -73,7 +73,10 @@ class JobQueue:
     def _put(self, job: Job, audio: Samples | None, n_samples: int, front: bool = False) -> None:
         state = job.state
         pin = None if state is None else state.pin
-        self._queue.put(job, audio, job.stream, job.final, n_samples, state is not None, front, job.group, pin)
+        # A speculative call that is served again has become a final one, or is not served again.
+        speculative = job.speculative and not front
+        alone = state is not None
+        self._queue.put(job, audio, job.stream, job.final, n_samples, alone, front, job.group, speculative, pin)
 
     def _length(self, job: Job) -> int:
         return resampled_length(len(job.audio), job.sample_rate, self._rate)
@@ -92,10 +95,10 @@ class JobQueue:
                 resampled = resample(job.audio, job.sample_rate, self._rate)
                 row[: len(resampled)] = resampled
 
-    def depths(self) -> tuple[int, int]:
-        """How many finals and how many interims wait."""
-        finals, interims, _ = self._queue.depths()
-        return finals, interims
+    def depths(self) -> tuple[int, int, int]:
+        """How many finals, speculative calls and interims wait."""
+        finals, interims, _, speculative = self._queue.depths()
+        return finals, speculative, interims
 
     @property
     def queued_s(self) -> float:

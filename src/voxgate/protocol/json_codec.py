@@ -26,11 +26,13 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
+from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.output import Output, UnsendableOutput
-from voxgate.protocol.requests import Request, Segmentation, Start
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Segmentation, Start, Stop
 
 __all__ = ["encode_event", "encode_request", "parse_event", "parse_request"]
 
@@ -44,6 +46,7 @@ _REQUIRED: Final = {
     "format.sample_rate": "int",
     "format.bit_depth": "int",
     "format.is_float": "bool",
+    "format.container": "str",
 }
 
 
@@ -53,7 +56,20 @@ _CHOICES: Final = {"segmentation": get_args(Segmentation)}
 _SECRET: Final = frozenset({"token"})
 
 
-_request_decoder: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
+class PcmStart(Start, frozen=True, tag="start"):
+    """A start as JSON, with PCM. Two classes, because msgspec tells no two untagged structs apart."""
+
+    format: AudioFormat
+
+
+class ContainerStart(Start, frozen=True, tag="start"):
+    """A start as JSON, with a container."""
+
+    format: ContainerFormat
+
+
+_request_decoder: Final = msgspec.json.Decoder(PcmStart | Stop | Flush | Clear | KeepAlive)
+_container_decoder: Final = msgspec.json.Decoder(ContainerStart | Stop | Flush | Clear | KeepAlive)
 
 
 _EXPECTED_GOT = re.compile(r"Expected `(.+?)`(?:, got `(.+)`)?", re.DOTALL)
@@ -81,8 +97,11 @@ def parse_request(text: str | bytes) -> Request:
 
     The error quotes at most about 80 characters of the message, and never a token.
     """
+    # Only the value counts; looking for the name first spares all other messages a second parse.
+    names_container = ('"container"' if isinstance(text, str) else b'"container"') in text  # type: ignore[operator]
+    decoder = _container_decoder if names_container and _has_container(text) else _request_decoder
     try:
-        return _request_decoder.decode(text)
+        request: Request = decoder.decode(text)
     except msgspec.ValidationError as error:
         raise InvalidMessage(_explain(str(error), text)) from None
     except msgspec.DecodeError as error:
@@ -91,6 +110,14 @@ def parse_request(text: str | bytes) -> Request:
         raise InvalidMessage("message: expected UTF-8 text, got bytes that are not UTF-8") from None
     except RecursionError:
         raise InvalidMessage("message: expected a flat JSON object, got one nested too deep") from None
+    if isinstance(request, Start):
+        return Start(*(getattr(request, name) for name in Start.__struct_fields__))
+    return request
+
+
+def _has_container(text: str | bytes) -> bool:
+    format = _value_at(text, "format")
+    return isinstance(format, dict) and "container" in format
 
 
 def encode_request(request: Request) -> str:
@@ -115,6 +142,8 @@ def encode_request(request: Request) -> str:
         fields["segmentation"] = request.segmentation
     if request.stability:
         fields["stability"] = True
+    if request.eager:
+        fields["eager"] = True
     if request.options is not None:
         fields["options"] = request.options
     return _encoder.encode(fields).decode()
@@ -214,12 +243,12 @@ def _spliced(head: dict[str, Any], output: Mapping[str, Any], tail: dict[str, An
     return b",".join(members if output.json else members[::2]).decode()
 
 
-def _encode_active(event: Active | Inactive) -> str:
+def _encode_active(event: Active | Inactive | SpeechResumed) -> str:
     fields: dict[str, Any] = {"type": event.type, "time": _seconds(event.time)}
     return _encoder.encode(_identified(fields, event)).decode()
 
 
-def _identified(fields: dict[str, Any], event: Active | Inactive | Error | Segment) -> dict[str, Any]:
+def _identified(fields: dict[str, Any], event: Active | Inactive | SpeechResumed | Error | Segment) -> dict[str, Any]:
     """`fields`, with those that come last."""
     if event.segment_id is not UNSET:
         fields["segment_id"] = event.segment_id
@@ -244,8 +273,10 @@ def _encode_segment(event: Segment) -> str:
     }
     if event.is_final is not UNSET:
         fields["is_final"] = event.is_final
-    own: dict[str, Any] = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
-    return _spliced(fields, event.output, _identified(own, event))
+    if event.eager is not UNSET:
+        fields["eager"] = event.eager
+    stable = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
+    return _spliced(fields, event.output, _identified(stable, event))
 
 
 def _encode_data(event: Data) -> str:
@@ -273,6 +304,8 @@ def _encode_started(event: Started) -> str:
     }
     if event.trace_id is not None:
         fields["trace_id"] = event.trace_id
+    if event.format is not None:
+        fields["format"] = event.format
     if event.options_schema is not None:
         fields["options_schema"] = event.options_schema
     return _encoder.encode({**fields, "channel": event.channel}).decode()
@@ -315,6 +348,7 @@ def _encode_unknown(event: UnknownEvent) -> str:
 _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
     Active: _encode_active,
     Inactive: _encode_active,
+    SpeechResumed: _encode_active,
     Error: _encode_error,
     Segment: _encode_segment,
     Data: _encode_data,
@@ -328,7 +362,8 @@ _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
 
 
 _PLAIN_EVENTS: Final[dict[str, type[Any]]] = {
-    event.type: event for event in (Active, Inactive, Error, Probabilities, Started, Progress, Finished, Draining)
+    event.type: event
+    for event in (Active, Inactive, SpeechResumed, Error, Probabilities, Started, Progress, Finished, Draining)
 }
 
 
@@ -369,9 +404,14 @@ def parse_event(text: str | bytes) -> Event:
         output = {key: value for key, value in fields.items() if key not in _SEGMENT_FIELDS}
         id = output.get("segment_id")  # of a server that knows no ids, it may be anything that its model returned
         id = output.pop("segment_id") if type(id) is int else UNSET
-        stable = output.get("stable_text") if segment.is_final is False else None
-        stable = output.pop("stable_text") if type(stable) is str else UNSET
-        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable)
+        stable: str | UnsetType = UNSET
+        eager: bool | UnsetType = UNSET
+        if segment.is_final is False:
+            stable = output.pop("stable_text") if type(output.get("stable_text")) is str else UNSET
+            eager = output.pop("eager") if output.get("eager") is True else UNSET
+        return Segment(
+            segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable, eager
+        )
     if kind == "data":
         channel = _convert(fields, _DataHead).channel
         return Data({key: value for key, value in fields.items() if key not in ("type", "channel")}, channel)

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import AudioFormat, Format
 
 __all__ = ["Clear", "Flush", "KeepAlive", "Request", "Segmentation", "Start", "Stop", "VadOptions"]
 
@@ -34,7 +34,7 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
     values of ``options`` ever show in the repr.
     """
 
-    format: AudioFormat
+    format: Format
     interim_results: bool = False
     trace_id: str | None = None
     vad: VadOptions | None = None
@@ -43,14 +43,22 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
     probabilities: bool = False
     segmentation: Segmentation = "auto"
     stability: bool = False
+    eager: bool = False
     options: dict[str, Any] | None = None
+
+    @property
+    def pcm(self) -> AudioFormat:
+        """`format`, in a session whose audio is PCM or has been decoded."""
+        if not isinstance(self.format, AudioFormat):
+            raise AssertionError("the container is not decoded")
+        return self.format
 
     def __repr__(self) -> str:
         return (
             f"Start(format={self.format!r}, interim_results={self.interim_results!r}, trace_id={self.trace_id!r}, "
             f"vad={self.vad!r}, notices={self.notices!r}, token={None if self.token is None else '***'}, "
-            f"probabilities={self.probabilities!r}, segmentation={self.segmentation!r}, "
-            f"stability={self.stability!r}, options={None if self.options is None else list(self.options)!r})"
+            f"probabilities={self.probabilities!r}, segmentation={self.segmentation!r}, stability={self.stability!r}, "
+            f"eager={self.eager!r}, options={None if self.options is None else list(self.options)!r})"
         )
 
 

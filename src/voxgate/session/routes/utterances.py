@@ -10,15 +10,15 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from voxgate._native.event import INTERIM, SPEECH_END, SPEECH_START, VadEvent
+from voxgate._native.event import INTERIM, RESUMED, SPECULATE, SPEECH_END, SPEECH_START, VadEvent
 from voxgate.protocol.events import Active, Inactive, Segment
 from voxgate.protocol.machine import Route
 from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
-from voxgate.session.routes.base import RouteHandler
 from voxgate.session.routes.calls import ModelCall, Samples
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit
+from voxgate.session.routes.speculation import SpeculatingHandler
 from voxgate.session.routes.stable_text import StableText
 
 __all__ = ["Segmenter", "UtteranceHandler"]
@@ -36,7 +36,7 @@ class Segmenter(Protocol):
     def speaking(self, channel: int, /) -> bool: ...
 
 
-class UtteranceHandler(RouteHandler):
+class UtteranceHandler(SpeculatingHandler):
     """Turns the events of a segmenter into replies and model calls. `active` and `inactive` are emitted at once and
     never wait for the model.
 
@@ -75,6 +75,7 @@ class UtteranceHandler(RouteHandler):
         for channel in open_channels:
             self._end_speech(channel, self._segmenter.received_pos, self._take_id(channel), has_final=False)
             self._close_segment(channel)
+            self._drop_speculation(channel)
 
     @property
     def speaking(self) -> bool:
@@ -87,11 +88,17 @@ class UtteranceHandler(RouteHandler):
 
     def _handle(self, events: list[VadEvent]) -> None:
         interims: dict[int, VadEvent] = {}
+        speculations: dict[int, VadEvent] = {}
         for event in events:
             channel = event.channel
             if event.kind == INTERIM:
                 self._tally.interims_superseded += channel in interims
                 interims[channel] = event  # Submitted only if the segment is still open after all events.
+            elif event.kind == SPECULATE:
+                speculations[channel] = event  # The same.
+            elif event.kind == RESUMED:
+                speculations.pop(channel, None)
+                self._resume(event)
             elif event.kind == SPEECH_START:
                 self._open_pos[channel], self._metrics.began_s[channel] = event.start_pos, time.perf_counter()
                 self._emit(Active(event.start_pos / self._rate, channel, self._open_id(channel)))
@@ -105,11 +112,11 @@ class UtteranceHandler(RouteHandler):
                     self._open_pos[channel] = event.end_pos  # A cut: the next segment begins here.
                 self._tally.interims_superseded += interims.pop(channel, None) is not None
                 self._close_segment(channel)
+                speculations.pop(channel, None)
                 if event.audio is not None:
-                    call = self._new_call(
-                        channel, event.audio, event.start_pos, event.end_pos, is_final=True, segment_id=segment_id
-                    )
-                    self._submit(call)
+                    self._answer_segment(event, segment_id)
+        for event in speculations.values():
+            self._speculate(event)
         for event in interims.values():
             self._interim(event)
 
@@ -161,10 +168,13 @@ class UtteranceHandler(RouteHandler):
             self.trace.speech_ended(channel, end_pos / self._rate, has_final)
 
     def _close_segment(self, channel: int) -> None:
-        """The segment is over: its interim is no longer needed, queued or running."""
+        """The segment is over."""
         self._metrics.began_s[channel] = None
         if self._stable_texts is not None:
             self._stable_texts[channel].reset()
+        self._drop_interim(channel)
+
+    def _drop_interim(self, channel: int) -> None:
         self._tally.interims_superseded += self._newer[channel] is not None
         self._newer[channel] = None
         before = self._interims[channel]
