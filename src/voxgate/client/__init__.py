@@ -10,7 +10,7 @@ It works with Voxgate and, without `stability`, `eager`, `vad`, `options`, `noti
 streamer-template.
 """
 
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.requests import VadOptions
 
 from .blocking import collect, stream_blocking
@@ -43,6 +43,7 @@ __all__ = [
     "Source",
     "Microphone",
     "AudioFormat",
+    "ContainerFormat",
     "VadOptions",
     "DEFAULT_ADDR",
     "normalize_addr",

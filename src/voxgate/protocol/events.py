@@ -7,6 +7,8 @@ from typing import Any, ClassVar, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
+from voxgate.protocol.formats import MediaFormat
+
 __all__ = [
     "Active",
     "Data",
@@ -14,6 +16,7 @@ __all__ = [
     "Error",
     "Event",
     "Finished",
+    "Flushed",
     "Inactive",
     "Probabilities",
     "Progress",
@@ -64,6 +67,15 @@ class Error(Struct, frozen=True, gc=False):
     segment_id: int | UnsetType = UNSET
 
 
+class Flushed(Struct, frozen=True, gc=False):
+    """A flush of the client is complete: every result for audio before it was sent. Once for each channel, in the order
+    of its results. The native wire has no message for it.
+    """
+
+    type: ClassVar[str] = "flushed"
+    channel: int = 0
+
+
 class Segment(Struct, frozen=True):
     """A result for the audio from ``start_time`` to ``end_time`` (seconds since the start of the session).
 
@@ -108,8 +120,8 @@ class Probabilities(Struct, frozen=True):
 
 class Started(Struct, frozen=True):
     """Notice: the session is open. ``limits`` are those of the server that concern the client, by name. ``trace_id`` is
-    that of the W3C trace the session belongs to, None when it belongs to none. ``options_schema`` is the JSON Schema of
-    the model's options, None when it takes none.
+    that of the W3C trace the session belongs to, None when it belongs to none. ``format``: of the audio in a container;
+    None for PCM. ``options_schema`` is the JSON Schema of the model's options, None when it takes none.
     """
 
     type: ClassVar[str] = "started"
@@ -118,6 +130,7 @@ class Started(Struct, frozen=True):
     limits: Mapping[str, Any]
     channel: int = 0
     trace_id: str | None = None
+    format: MediaFormat | None = None
     options_schema: Mapping[str, Any] | None = None
 
 
@@ -173,6 +186,7 @@ Event: TypeAlias = (
     | Segment
     | Data
     | Probabilities
+    | Flushed
     | Started
     | Progress
     | Finished

@@ -30,8 +30,9 @@ from voxgate.protocol.events import (
     Started,
     UnknownEvent,
 )
+from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.output import Output, UnsendableOutput
-from voxgate.protocol.requests import Request, Segmentation, Start
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Segmentation, Start, Stop
 
 __all__ = ["encode_event", "encode_request", "parse_event", "parse_request"]
 
@@ -45,6 +46,7 @@ _REQUIRED: Final = {
     "format.sample_rate": "int",
     "format.bit_depth": "int",
     "format.is_float": "bool",
+    "format.container": "str",
 }
 
 
@@ -54,7 +56,20 @@ _CHOICES: Final = {"segmentation": get_args(Segmentation)}
 _SECRET: Final = frozenset({"token"})
 
 
-_request_decoder: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
+class PcmStart(Start, frozen=True, tag="start"):
+    """A start as JSON, with PCM. Two classes, because msgspec tells no two untagged structs apart."""
+
+    format: AudioFormat
+
+
+class ContainerStart(Start, frozen=True, tag="start"):
+    """A start as JSON, with a container."""
+
+    format: ContainerFormat
+
+
+_request_decoder: Final = msgspec.json.Decoder(PcmStart | Stop | Flush | Clear | KeepAlive)
+_container_decoder: Final = msgspec.json.Decoder(ContainerStart | Stop | Flush | Clear | KeepAlive)
 
 
 _EXPECTED_GOT = re.compile(r"Expected `(.+?)`(?:, got `(.+)`)?", re.DOTALL)
@@ -82,8 +97,11 @@ def parse_request(text: str | bytes) -> Request:
 
     The error quotes at most about 80 characters of the message, and never a token.
     """
+    # Only the value counts; looking for the name first spares all other messages a second parse.
+    names_container = ('"container"' if isinstance(text, str) else b'"container"') in text  # type: ignore[operator]
+    decoder = _container_decoder if names_container and _has_container(text) else _request_decoder
     try:
-        return _request_decoder.decode(text)
+        request: Request = decoder.decode(text)
     except msgspec.ValidationError as error:
         raise InvalidMessage(_explain(str(error), text)) from None
     except msgspec.DecodeError as error:
@@ -92,6 +110,14 @@ def parse_request(text: str | bytes) -> Request:
         raise InvalidMessage("message: expected UTF-8 text, got bytes that are not UTF-8") from None
     except RecursionError:
         raise InvalidMessage("message: expected a flat JSON object, got one nested too deep") from None
+    if isinstance(request, Start):
+        return Start(*(getattr(request, name) for name in Start.__struct_fields__))
+    return request
+
+
+def _has_container(text: str | bytes) -> bool:
+    format = _value_at(text, "format")
+    return isinstance(format, dict) and "container" in format
 
 
 def encode_request(request: Request) -> str:
@@ -277,6 +303,8 @@ def _encode_started(event: Started) -> str:
     }
     if event.trace_id is not None:
         fields["trace_id"] = event.trace_id
+    if event.format is not None:
+        fields["format"] = event.format
     if event.options_schema is not None:
         fields["options_schema"] = event.options_schema
     return _encoder.encode({**fields, "channel": event.channel}).decode()

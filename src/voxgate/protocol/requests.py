@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import AudioFormat, Format
 
 __all__ = ["Clear", "Flush", "KeepAlive", "Request", "Segmentation", "Start", "Stop", "VadOptions"]
 
@@ -34,7 +34,7 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
     values of ``options`` ever show in the repr.
     """
 
-    format: AudioFormat
+    format: Format
     interim_results: bool = False
     trace_id: str | None = None
     vad: VadOptions | None = None
@@ -45,6 +45,13 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
     stability: bool = False
     eager: bool = False
     options: dict[str, Any] | None = None
+
+    @property
+    def pcm(self) -> AudioFormat:
+        """`format`, in a session whose audio is PCM or has been decoded."""
+        if not isinstance(self.format, AudioFormat):
+            raise AssertionError("the container is not decoded")
+        return self.format
 
     def __repr__(self) -> str:
         return (

@@ -32,11 +32,11 @@ CATALOGUE: Final = (
     Spec("voxgate_ready", "gauge", (),
          "1 when the server accepts new streams, 0 while the model warms up or makes no progress.",
          "At 0: `GET /api/v1/ready` says why."),
-    Spec("voxgate_streams_active", "gauge", ("route",), "Connections that are open.",
+    Spec("voxgate_streams_active", "gauge", ("route", "wire"), "Connections that are open.",
          "Compare with `limits.streams`; `--workers` or more servers increase the capacity."),
-    Spec("voxgate_streams_accepted_total", "counter", ("route",),
+    Spec("voxgate_streams_accepted_total", "counter", ("route", "wire"),
          "Accepted connections. Always the sum of those that ended and those that are open."),
-    Spec("voxgate_streams_total", "counter", ("route", "outcome"),
+    Spec("voxgate_streams_total", "counter", ("route", "wire", "outcome"),
          "Connections that ended, by outcome: `completed` (all results were sent), `left` (the client closed the"
          " connection before that), `timeout`, `invalid`, `unauthorized`, `overloaded`, `drained` (the server"
          " ended), `failed` (a bug in the server).",
@@ -46,7 +46,7 @@ CATALOGUE: Final = (
          "`streams`, `streams_per_address`: raise the limits of these names, or add servers. `queue_wait`,"
          " `buffered_audio`: the model is too slow for the load. `unauthorized`, `origin`, `host`: somebody knocks"
          " without credentials."),
-    Spec("voxgate_stream_ends_total", "counter", ("route", "reason"),
+    Spec("voxgate_stream_ends_total", "counter", ("route", "wire", "reason"),
          "Streams that ended, on any wire, by reason. Closed by the server: `completed`, `invalid`, `too_large`,"
          " `timeout`, `unauthorized`, `overloaded`, `draining`, `internal`. Otherwise: `left` (the client closed),"
          " `lost` (the connection broke).",

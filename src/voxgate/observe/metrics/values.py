@@ -10,6 +10,7 @@ import voxgate
 from voxgate.inference.engine.base import Engine
 from voxgate.inference.scheduler import Scheduler
 from voxgate.observe.metrics.tally import KINDS, NS_PER_S, REASONS, LabelCounts, Tally
+from voxgate.protocol.wires import STREAMS
 from voxgate.runtime import tasks
 from voxgate.runtime.histogram import Histogram
 from voxgate.runtime.watchdog import Watchdog
@@ -74,18 +75,20 @@ def read_values(source: Source) -> dict[str, Values]:
 
 
 def _of_streams(tally: Tally, refused: Mapping[str, int]) -> dict[str, Values]:
+    # A wire has series from its first stream on: few servers are used by all of them.
+    streams = [stream for stream in STREAMS if stream[1] == "native" or tally.accepted[stream]]
     rejected = LabelCounts(REASONS)
     for reason, n in refused.items():
         rejected.add(reason, n)
     return {
-        "voxgate_streams_active": _by_one(tally.active),
-        "voxgate_streams_accepted_total": _by_one(tally.accepted),
+        "voxgate_streams_active": {stream: tally.active[stream] for stream in streams},
+        "voxgate_streams_accepted_total": {stream: tally.accepted[stream] for stream in streams},
         "voxgate_streams_total": {
-            (route, outcome): n for route, ended in tally.ended.items() for outcome, n in ended.items()
+            (*stream, outcome): n for stream in streams for outcome, n in tally.ended[stream].items()
         },
         "voxgate_rejected_total": _by_one(rejected),
         "voxgate_stream_ends_total": {
-            (route, reason): n for route, ends in tally.ends.items() for reason, n in ends.items()
+            (*stream, reason): n for stream in streams for reason, n in tally.ends[stream].items()
         },
         "voxgate_closes_total": _by_one(tally.closes),
         "voxgate_sessions_active": {(route,): len(audio.sessions) for route, audio in tally.audio.items()},

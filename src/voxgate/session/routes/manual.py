@@ -25,7 +25,7 @@ class ManualHandler(UtteranceHandler):
 
     def __init__(self, parts: RouteParts, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
         rules = endpoint_config(parts, start)
-        n_channels = start.format.channels
+        n_channels = start.pcm.channels
         segments = ManualSegments(n_channels, rules.max_segment_samples, rules.interim_samples)
         super().__init__(parts, start, emit, on_progress, segments)
         self._segments = segments

@@ -31,7 +31,7 @@ __all__ = ["SegmentedHandler", "endpoint_config"]
 def endpoint_config(parts: RouteParts, start: Start) -> EndpointConfig:
     """The rules of segments for one session, in samples at the detector's rate."""
     vad = parts.vad.merged(start.vad)
-    longest_s = longest_segment_s(parts.config.limits, start.format.channels)
+    longest_s = longest_segment_s(parts.config.limits, start.pcm.channels)
     vad = dataclasses.replace(vad, max_segment_s=min(vad.max_segment_s, longest_s))
     detector = parts.detector
     return vad.to_endpoint(
@@ -48,7 +48,7 @@ class SegmentedHandler(UtteranceHandler):
     __slots__ = ("_intake", "_session", "_vad_batcher")
 
     def __init__(self, parts: RouteParts, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
-        detector = parts.detector.create(start.format.channels)
+        detector = parts.detector.create(start.pcm.channels)
         self._session = VadSession(detector, endpoint_config(parts, start))
         super().__init__(parts, start, emit, on_progress, self._session)
         # A client that asks for probabilities gets those of every frame: the frames run one by one.
