@@ -58,6 +58,7 @@ _ABOUT: Final[Mapping[str, str]] = {
     "Start.notices": "Also the events `started`, `progress`, `finished` and `draining`.",
     "Start.token": "Credentials, for clients that cannot set headers.",
     "Start.probabilities": "On the segmented route: also how probable speech was, frame by frame.",
+    "Start.options": "What the model lets a client choose; see `options_schema` in `started`.",
     "Stop.disconnect": "Whether the server closes with 1000 when everything has been sent.",
     "Segment.start_time": f"Where its audio begins, {_SESSION_S}.",
     "Segment.end_time": f"Where its audio ends, {_SESSION_S}.",
@@ -75,6 +76,7 @@ _ABOUT: Final[Mapping[str, str]] = {
     "Started.model": "The name of the model.",
     "Started.limits": "Those of this server that concern a client, by the name of their setting.",
     "Started.trace_id": "Of the W3C trace that the session belongs to; missing when it belongs to none.",
+    "Started.options_schema": "The JSON Schema of `options` in start; missing for a model without options.",
     "Progress.received_s": "Audio received, in seconds.",
     "Progress.processed_s": "Audio done with, in seconds: answered, or found to hold no speech.",
     "Progress.lag_s": "Audio that waits for the model or is in it, in seconds.",
@@ -94,13 +96,14 @@ _NARROWED: Final[Mapping[str, Schema]] = {
     "Segment.is_final": {"type": "boolean"},
     **{f"{name}.segment_id": {"type": "integer", "minimum": 0} for name in ("Active", "Inactive", "Segment", "Error")},
     "Started.trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    "Started.options_schema": {"type": "object"},
     "Started.limits": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
     "Probabilities.step_s": {"type": "number", "exclusiveMinimum": 0},
     "Probabilities.values": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}},
 }
 # The fields that are left out when there is nothing to say; the server sends all others, also those with a default.
 _SOMETIMES: Final = (
-    "Segment.is_final", "Started.trace_id",
+    "Segment.is_final", "Started.trace_id", "Started.options_schema",
     "Active.segment_id", "Inactive.segment_id", "Segment.segment_id", "Error.segment_id",
 )  # fmt: skip
 
