@@ -194,13 +194,15 @@ def _encoded(output: Mapping[str, Any]) -> Output:
         raise InternalError(f"model output: {error}") from error
 
 
-def _spliced(head: dict[str, Any], output: Mapping[str, Any], tail: dict[str, Any]) -> str:
+def _spliced(head: object, output: Mapping[str, Any], tail: dict[str, Any]) -> str:
     """One object of the fields of all three, in this order. The output may be large: it is only copied."""
-    output = _encoded(output)
-    if not output.session_keys.isdisjoint(tail):
+    if type(output) is not Output:
+        output = _encoded(output)
+    if output.session_keys and not output.session_keys.isdisjoint(tail):
         raise InternalError(f'model output: the key "{min(output.session_keys & tail.keys())}" is reserved')
-    members = (_encoder.encode(head)[:-1], output.json, _encoder.encode(tail)[1:])
-    return b",".join(members if output.json else members[::2]).decode()
+    start, end = _encoder.encode(head)[:-1], _encoder.encode(tail)[1:]
+    members = (start, output.json, end) if output.json else (start, end)
+    return b",".join(members).decode()
 
 
 def _encode_active(event: Active | Inactive) -> str:
@@ -226,18 +228,20 @@ def _encode_error(event: Error) -> str:
 
 
 def _encode_segment(event: Segment) -> str:
-    fields: dict[str, Any] = {
-        "type": "segment",
-        "start_time": _seconds(event.start_time),
-        "end_time": _seconds(event.end_time),
-    }
-    if event.is_final is not UNSET:
-        fields["is_final"] = event.is_final
-    return _spliced(fields, event.output, _identified({}, event))
+    head = _SegmentStart(_seconds(event.start_time), _seconds(event.end_time), event.is_final)
+    return _spliced(head, event.output, _identified({}, event))
 
 
 def _encode_data(event: Data) -> str:
     return _spliced({"type": "data"}, event.output, {"channel": event.channel})
+
+
+class _SegmentStart(Struct, frozen=True, gc=False, tag_field="type", tag="segment"):
+    """The fields before those of the model: twice as fast to encode as a dict."""
+
+    start_time: float
+    end_time: float
+    is_final: bool | UnsetType
 
 
 def _encode_probabilities(event: Probabilities) -> str:

@@ -25,6 +25,8 @@ SESSION_KEYS: Final = frozenset({"segment_id", "stable_text", "eager"})
 _PIECE_ITEMS = 4096
 """Of a large list or array, encoded in one go: half a millisecond."""
 
+_NO_KEYS: Final[frozenset[str]] = frozenset()
+
 _SCALARS: Final = frozenset({str, int, float, bool, type(None), bytes})
 
 _TRANSCRIPT_KEYS: Final = frozenset({*TEXT_KEYS, "words"})
@@ -68,16 +70,19 @@ class Output(Mapping[str, Any]):
         if type(result) is not dict and not isinstance(result, Mapping):
             return cls._of_object(result)
         items = dict(result)
-        for key in items:
+        is_large = False
+        for key, value in items.items():
+            if type(value) not in _SCALARS and _is_large(value):
+                is_large = True
             if not isinstance(key, str):
                 raise UnsendableOutput(f"expected a result with string keys, but a key is of type {_type_of(key)}")
         if not RESERVED_KEYS.isdisjoint(items):
             raise _reserved(items)
         try:
-            json = _in_pieces(items) if any(map(_is_large, items.values())) else _encoder.encode(items)[1:-1]
+            json = _in_pieces(items) if is_large else _encoder.encode(items)[1:-1]
         except Exception as error:
             raise UnsendableOutput(_blame(items)) from error
-        used = frozenset() if SESSION_KEYS.isdisjoint(items) else SESSION_KEYS.intersection(items)
+        used = _NO_KEYS if SESSION_KEYS.isdisjoint(items) else SESSION_KEYS.intersection(items)
         return cls(json, _transcript(items), used)
 
     @classmethod
@@ -125,10 +130,7 @@ def _tolist(value: Any) -> Any:
 
 def _is_large(value: Any) -> bool:
     """A list or an array whose encoding takes longer than a thread may hold the GIL."""
-    kind = type(value)
-    if kind in _SCALARS:
-        return False
-    if kind is list:
+    if type(value) is list:
         return len(value) > _PIECE_ITEMS
     return hasattr(value, "tolist") and getattr(value, "size", 0) > _PIECE_ITEMS
 
