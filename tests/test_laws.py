@@ -24,6 +24,7 @@ from voxgate.inference.engine.base import Job
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Active, Error, Event, Inactive, Probabilities, Segment
 from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
 from voxgate.recordings import path
 from voxgate.session.routes import open_route
@@ -81,7 +82,7 @@ class InstantScheduler:
 
     def answer(self, index: int = 0) -> None:
         job = self.jobs.pop(index)
-        job.result = {"count": len(job.audio), "sum": float(np.float64(job.audio).sum())}
+        job.result = Output.of({"count": len(job.audio), "sum": float(np.float64(job.audio).sum())})
         job.batch_size = 1
         job.on_done(job)
 
