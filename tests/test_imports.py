@@ -17,12 +17,12 @@ ALLOWED = {
     "runtime": {"errors"},
     "config": {"errors", "protocol"},
     "protocol": {"errors"},
-    "audio": {"_native", "errors", "protocol"},
+    "audio": {"_native", "errors", "protocol", "runtime"},
     "vad": {"_native", "audio", "errors", "protocol", "runtime"},
     "models": {"config", "errors", "protocol", "runtime"},
     "inference": {"_native", "audio", "errors", "models", "protocol", "runtime"},
     "observe": {"", "errors", "inference", "protocol", "runtime"},
-    "service": {"config", "errors", "inference", "models", "observe", "protocol", "runtime", "vad"},
+    "service": {"audio", "config", "errors", "inference", "models", "observe", "protocol", "runtime", "vad"},
     "session": {
         "_native",
         "audio",
@@ -62,12 +62,14 @@ ALLOWED = {
 # Libraries that have one door each.
 DOORS = {
     "prometheus_client": {"observe"},
+    "python_multipart": {"endpoints"},
     "starlette": {"endpoints"},
     "opentelemetry": {"observe"},
     "uvicorn": {"server"},
     "websockets": {"client", "server"},  # uvicorn's websocket is made of it
     "numba": {"models"},
     "soundfile": {"audio", "client"},
+    "av": {"audio"},
     "soxr": {"audio"},
     "matplotlib": {"cli"},
     "sounddevice": {"client"},

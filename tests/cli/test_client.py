@@ -76,7 +76,8 @@ def test_defaults_and_options_reach_the_server(wav: str, monkeypatch: pytest.Mon
     assert set(plain.lengths) == {256}
     assert set(plain.start) == {"request", "format", "interim_results", "trace_id"}
     assert set(full.lengths) == {1000}
-    assert full.start["interim_results"] is True
+    assert "stability" not in plain.start
+    assert full.start["interim_results"] is full.start["stability"] is True
     assert full.start["vad"] == {"threshold": 0.6, "prefix_padding_ms": 0, "max_segment_s": 5}
     assert full.start["options"] == {"language": "de", "beam": 5, "hotwords": ["a", "b"], "x": ""}
     assert full.start["notices"] is True

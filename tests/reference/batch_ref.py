@@ -18,7 +18,7 @@ class Waiting:
     job: Any
     stream: Any
     n_samples: int
-    final: bool
+    lane: int
     alone: bool
     ticket: int
     group: Any
@@ -29,8 +29,8 @@ class ReferenceQueue:
         self.max_jobs, self.max_samples = max_jobs, max_samples
         self.stream_jobs, self.stream_samples = stream_jobs or max_jobs, stream_samples or max_samples
         self.waiting: list[Waiting] = []
-        self.present = {True: 0, False: 0}
-        self.ends: dict[tuple[bool, Any], int] = {}
+        self.present = [0, 0, 0]
+        self.ends: dict[tuple[int, Any], int] = {}
         self.n_put = 0
 
     def put(
@@ -42,6 +42,7 @@ class ReferenceQueue:
         alone: bool = False,
         front: bool = False,
         group: Any = None,
+        speculative: bool = False,
     ) -> bool:
         mine = [waiting for waiting in self.waiting if waiting.stream is stream]
         if not front and (
@@ -53,7 +54,8 @@ class ReferenceQueue:
             return False
         self.n_put += 1
         ticket = -self.n_put if front else self.n_put
-        self.waiting.append(Waiting(job, stream, n_samples, final, alone, ticket, group))
+        lane = 1 if speculative else 0 if final else 2
+        self.waiting.append(Waiting(job, stream, n_samples, lane, alone, ticket, group))
         return True
 
     def cancel(self, job: Any) -> bool:
@@ -66,7 +68,7 @@ class ReferenceQueue:
         batch: list[Waiting] = []
         passed: list[Waiting] = []  # the heads of streams with jobs of another group
         while len(batch) < max_items and (following := self.first([waiting.stream for waiting in passed])):
-            if passed and following.final != passed[0].final:
+            if passed and following.lane != passed[0].lane:
                 break
             if batch and following.group is not batch[0].group:
                 passed.append(following)
@@ -83,28 +85,29 @@ class ReferenceQueue:
 
     def first(self, without: Sequence[Any] = ()) -> Waiting | None:
         waiting = [one for one in self.waiting if one.stream not in without]
-        lane = [one for one in waiting if one.final] or waiting
+        first = min((one.lane for one in waiting), default=0)
+        lane = [one for one in waiting if one.lane == first]
         heads: dict[Any, Waiting] = {}
         for waiting in sorted(lane, key=lambda waiting: waiting.ticket):
             heads.setdefault(waiting.stream, waiting)
         return min(heads.values(), key=lambda head: (self.start(head), head.ticket), default=None)
 
     def start(self, waiting: Waiting) -> int:
-        present = self.present[waiting.final]
-        return present if waiting.ticket < 0 else max(present, self.ends.get((waiting.final, waiting.stream), 0))
+        present = self.present[waiting.lane]
+        return present if waiting.ticket < 0 else max(present, self.ends.get((waiting.lane, waiting.stream), 0))
 
     def serve(self, waiting: Waiting) -> None:
         start = self.start(waiting)
-        self.present[waiting.final] = max(self.present[waiting.final], start)
+        self.present[waiting.lane] = max(self.present[waiting.lane], start)
         if waiting.ticket >= 0:
-            self.ends[waiting.final, waiting.stream] = start + max(waiting.n_samples, MIN_COST)
+            self.ends[waiting.lane, waiting.stream] = start + max(waiting.n_samples, MIN_COST)
         self.remove(waiting)
 
     def remove(self, waiting: Waiting) -> None:
         self.waiting.remove(waiting)
-        if not any(other.final == waiting.final for other in self.waiting):  # The lane's busy period is over.
-            ends = [end for (final, _), end in self.ends.items() if final == waiting.final]
-            self.present[waiting.final] = max([self.present[waiting.final], *ends])
+        if not any(other.lane == waiting.lane for other in self.waiting):  # The lane's busy period is over.
+            ends = [end for (lane, _), end in self.ends.items() if lane == waiting.lane]
+            self.present[waiting.lane] = max([self.present[waiting.lane], *ends])
 
 
 def samples(waiting: list[Waiting]) -> int:

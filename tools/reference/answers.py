@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from voxgate import errors
-from voxgate.endpoints.websocket import CLOSE_CODES
+from voxgate.endpoints.wire import CLOSE_CODES
 from voxgate.errors import VoxgateError
 from voxgate.protocol.closing import CloseReason
 from voxgate.service.admission import RETRY_S

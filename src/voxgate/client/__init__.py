@@ -6,10 +6,11 @@
         ...
     events = voxgate.client.collect("talk.wav")
 
-It works with Voxgate and, without `vad`, `options`, `notices` and `token`, with streamer-template.
+It works with Voxgate and, without `stability`, `eager`, `vad`, `options`, `notices` and `token`, with
+streamer-template.
 """
 
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.requests import VadOptions
 
 from .blocking import collect, stream_blocking
@@ -42,6 +43,7 @@ __all__ = [
     "Source",
     "Microphone",
     "AudioFormat",
+    "ContainerFormat",
     "VadOptions",
     "DEFAULT_ADDR",
     "normalize_addr",

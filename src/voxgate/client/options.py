@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypedDict
 
 from voxgate.observe.tracing import Tracing
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import Format
 from voxgate.protocol.requests import VadOptions
 
 from .clock import Clock
@@ -22,6 +22,8 @@ class Options(TypedDict, total=False):
     chunk_size: int
     real_time: bool | float
     interim_results: bool
+    stability: bool
+    eager: bool
     vad: VadOptions | None
     options: Mapping[str, Any] | None
     notices: bool
@@ -29,7 +31,8 @@ class Options(TypedDict, total=False):
     tracing: Tracing | None
     token: str | None
     token_in: Literal["header", "start"]
-    format: AudioFormat | None
+    format: Format | None
+    as_is: bool
     result_timeout_s: float | None
     reconnect: bool | Reconnect
     on_audio: Callable[[memoryview], None] | None

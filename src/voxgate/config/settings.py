@@ -7,8 +7,10 @@ from msgspec import Struct
 from .sections import (
     AudioSettings,
     AuthSettings,
+    EndpointsSettings,
     InferenceSettings,
     LimitsSettings,
+    MediaSettings,
     MetricsSettings,
     ModelSettings,
     ServerSettings,
@@ -25,8 +27,10 @@ class Config(Struct, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     limits: LimitsSettings = LimitsSettings()
     auth: AuthSettings = AuthSettings()
+    endpoints: EndpointsSettings = EndpointsSettings()
     metrics: MetricsSettings = MetricsSettings()
     audio: AudioSettings = AudioSettings()
+    media: MediaSettings = MediaSettings()
     vad: VadSettings = VadSettings()
     inference: InferenceSettings = InferenceSettings()
     simple: SimpleSettings = SimpleSettings()

@@ -11,22 +11,25 @@ from voxgate.protocol.events import (
     Error,
     Event,
     Finished,
+    Flushed,
     Inactive,
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
 from voxgate.protocol.formats import COMPANDED, PCM_ENCODINGS, AudioFormat, check_format
 from voxgate.protocol.json_codec import encode_event, encode_request, parse_event, parse_request
-from voxgate.protocol.requests import Flush, KeepAlive, Request, Start, Stop, VadOptions
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Start, Stop, VadOptions
 
 __all__ = [
     "AudioFormat",
     "COMPANDED",
     "PCM_ENCODINGS",
     "check_format",
+    "Clear",
     "Flush",
     "KeepAlive",
     "Request",
@@ -39,10 +42,12 @@ __all__ = [
     "Error",
     "Event",
     "Finished",
+    "Flushed",
     "Inactive",
     "Probabilities",
     "Progress",
     "Segment",
+    "SpeechResumed",
     "Started",
     "UnknownEvent",
     "encode_event",

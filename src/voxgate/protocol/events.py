@@ -7,6 +7,8 @@ from typing import Any, ClassVar, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
+from voxgate.protocol.formats import MediaFormat
+
 __all__ = [
     "Active",
     "Data",
@@ -14,10 +16,12 @@ __all__ = [
     "Error",
     "Event",
     "Finished",
+    "Flushed",
     "Inactive",
     "Probabilities",
     "Progress",
     "Segment",
+    "SpeechResumed",
     "Started",
     "UnknownEvent",
 ]
@@ -41,6 +45,15 @@ class Inactive(Struct, frozen=True, gc=False):
     segment_id: int | UnsetType = UNSET
 
 
+class SpeechResumed(Struct, frozen=True, gc=False):
+    """Speech went on after an eager result, which is therefore void. ``time`` in seconds since the session began."""
+
+    type: ClassVar[str] = "resumed"
+    time: float
+    channel: int = 0
+    segment_id: int | UnsetType = UNSET
+
+
 class Error(Struct, frozen=True, gc=False):
     """Something failed. ``code`` is that of an error class; it is empty when the server does not send codes.
 
@@ -54,10 +67,22 @@ class Error(Struct, frozen=True, gc=False):
     segment_id: int | UnsetType = UNSET
 
 
+class Flushed(Struct, frozen=True, gc=False):
+    """A flush of the client is complete: every result for audio before it was sent. Once for each channel, in the order
+    of its results. The native wire has no message for it.
+    """
+
+    type: ClassVar[str] = "flushed"
+    channel: int = 0
+
+
 class Segment(Struct, frozen=True):
     """A result for the audio from ``start_time`` to ``end_time`` (seconds since the start of the session).
 
-    ``is_final`` is UNSET on routes that know no interims. ``output`` is what the model returned.
+    ``is_final`` is UNSET on routes that know no interims. ``output`` is what the model returned. ``stable_text``: of an
+    interim, the beginning of its text that later interims repeat; UNSET unless the client asked for it.
+    ``eager``: True in the result of a segment that has probably ended, which its final or a SpeechResumed follows;
+    otherwise UNSET.
     """
 
     type: ClassVar[str] = "segment"
@@ -67,6 +92,8 @@ class Segment(Struct, frozen=True):
     output: Mapping[str, Any]
     channel: int = 0
     segment_id: int | UnsetType = UNSET
+    stable_text: str | UnsetType = UNSET
+    eager: bool | UnsetType = UNSET
 
 
 class Data(Struct, frozen=True):
@@ -93,8 +120,8 @@ class Probabilities(Struct, frozen=True):
 
 class Started(Struct, frozen=True):
     """Notice: the session is open. ``limits`` are those of the server that concern the client, by name. ``trace_id`` is
-    that of the W3C trace the session belongs to, None when it belongs to none. ``options_schema`` is the JSON Schema of
-    the model's options, None when it takes none.
+    that of the W3C trace the session belongs to, None when it belongs to none. ``format``: of the audio in a container;
+    None for PCM. ``options_schema`` is the JSON Schema of the model's options, None when it takes none.
     """
 
     type: ClassVar[str] = "started"
@@ -103,6 +130,7 @@ class Started(Struct, frozen=True):
     limits: Mapping[str, Any]
     channel: int = 0
     trace_id: str | None = None
+    format: MediaFormat | None = None
     options_schema: Mapping[str, Any] | None = None
 
 
@@ -151,5 +179,17 @@ class UnknownEvent(Struct, frozen=True):
 
 #: What a server sends.
 Event: TypeAlias = (
-    Active | Inactive | Error | Segment | Data | Probabilities | Started | Progress | Finished | Draining | UnknownEvent
+    Active
+    | Inactive
+    | SpeechResumed
+    | Error
+    | Segment
+    | Data
+    | Probabilities
+    | Flushed
+    | Started
+    | Progress
+    | Finished
+    | Draining
+    | UnknownEvent
 )

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
 from voxgate.errors import InvalidStart, shown
 
-__all__ = ["COMPANDED", "MAX_RATE", "MIN_RATE", "PCM_ENCODINGS", "AudioFormat", "check_format"]
+__all__ = [
+    "AUTO",
+    "COMPANDED",
+    "CONTAINERS",
+    "MAX_RATE",
+    "MIN_RATE",
+    "PCM_ENCODINGS",
+    "AudioFormat",
+    "ContainerFormat",
+    "Format",
+    "MediaFormat",
+    "check_container",
+    "check_format",
+]
 
 #: The sample rates that Voxgate converts, in Hz, both included; those of `ext/voxgate/_native/types.pxd`.
 MIN_RATE: Final = 4_000
@@ -27,6 +40,13 @@ PCM_ENCODINGS: Final = {
 
 #: The values of ``encoding``; both have 8 bits and no floats.
 COMPANDED: Final = ("mulaw", "alaw")
+
+
+#: The containers that a client may name.
+CONTAINERS: Final = ("webm", "ogg", "wav", "flac", "mp3", "mp4")
+
+#: In place of a container: the server tells by the first bytes.
+AUTO: Final = "auto"
 
 
 _SAMPLE_BYTES: Final = {"u8": 1, "s16": 2, "s24": 3, "s32": 4, "f32": 4, "f64": 8, "mulaw": 1, "alaw": 1}
@@ -82,6 +102,37 @@ class AudioFormat(Struct, frozen=True, gc=False, omit_defaults=True):
     def frame_bytes(self) -> int:
         """Bytes of one sample of every channel. Raises InvalidStart like :attr:`pcm_encoding`."""
         return self.channels * self.sample_bytes
+
+
+class ContainerFormat(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The format of a session's binary messages: a container, from its first byte on. The stream itself says the rate
+    and the channels.
+
+    A parsed format may name anything: :func:`check_container` says whether it is supported.
+    """
+
+    container: str
+    mono: bool = False
+    """The channels are mixed to one."""
+
+
+Format: TypeAlias = AudioFormat | ContainerFormat
+"""Of a session's binary messages."""
+
+
+class MediaFormat(Struct, frozen=True, gc=False):
+    """The format of the audio in a container, as the server found it. ``sample_rate`` in Hz."""
+
+    container: str
+    channels: int
+    sample_rate: int
+
+
+def check_container(format: ContainerFormat) -> None:
+    """Raise InvalidStart naming the field, its value and what is allowed, unless the container is a known one."""
+    if format.container not in (AUTO, *CONTAINERS):
+        allowed = ", ".join(f'"{name}"' for name in (AUTO, *CONTAINERS))
+        raise InvalidStart(f"format.container must be one of {allowed}, got {shown(format.container)}")
 
 
 def check_format(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -26,15 +26,17 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
+from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.output import Output, UnsendableOutput
-from voxgate.protocol.requests import Request, Start
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Segmentation, Start, Stop
 
 __all__ = ["encode_event", "encode_request", "parse_event", "parse_request"]
 
-_REQUESTS: Final = ("start", "stop", "flush", "keep_alive")
+_REQUESTS: Final = ("start", "stop", "flush", "clear", "keep_alive")
 
 
 # What a required field should have been, for the error that says it is missing.
@@ -44,13 +46,30 @@ _REQUIRED: Final = {
     "format.sample_rate": "int",
     "format.bit_depth": "int",
     "format.is_float": "bool",
+    "format.container": "str",
 }
+
+
+_CHOICES: Final = {"segmentation": get_args(Segmentation)}
 
 
 _SECRET: Final = frozenset({"token"})
 
 
-_request_decoder: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
+class PcmStart(Start, frozen=True, tag="start"):
+    """A start as JSON, with PCM. Two classes, because msgspec tells no two untagged structs apart."""
+
+    format: AudioFormat
+
+
+class ContainerStart(Start, frozen=True, tag="start"):
+    """A start as JSON, with a container."""
+
+    format: ContainerFormat
+
+
+_request_decoder: Final = msgspec.json.Decoder(PcmStart | Stop | Flush | Clear | KeepAlive)
+_container_decoder: Final = msgspec.json.Decoder(ContainerStart | Stop | Flush | Clear | KeepAlive)
 
 
 _EXPECTED_GOT = re.compile(r"Expected `(.+?)`(?:, got `(.+)`)?", re.DOTALL)
@@ -78,8 +97,11 @@ def parse_request(text: str | bytes) -> Request:
 
     The error quotes at most about 80 characters of the message, and never a token.
     """
+    # Only the value counts; looking for the name first spares all other messages a second parse.
+    names_container = ('"container"' if isinstance(text, str) else b'"container"') in text  # type: ignore[operator]
+    decoder = _container_decoder if names_container and _has_container(text) else _request_decoder
     try:
-        return _request_decoder.decode(text)
+        request: Request = decoder.decode(text)
     except msgspec.ValidationError as error:
         raise InvalidMessage(_explain(str(error), text)) from None
     except msgspec.DecodeError as error:
@@ -88,6 +110,14 @@ def parse_request(text: str | bytes) -> Request:
         raise InvalidMessage("message: expected UTF-8 text, got bytes that are not UTF-8") from None
     except RecursionError:
         raise InvalidMessage("message: expected a flat JSON object, got one nested too deep") from None
+    if isinstance(request, Start):
+        return Start(*(getattr(request, name) for name in Start.__struct_fields__))
+    return request
+
+
+def _has_container(text: str | bytes) -> bool:
+    format = _value_at(text, "format")
+    return isinstance(format, dict) and "container" in format
 
 
 def encode_request(request: Request) -> str:
@@ -108,6 +138,12 @@ def encode_request(request: Request) -> str:
         fields["token"] = request.token
     if request.probabilities:
         fields["probabilities"] = True
+    if request.segmentation != "auto":
+        fields["segmentation"] = request.segmentation
+    if request.stability:
+        fields["stability"] = True
+    if request.eager:
+        fields["eager"] = True
     if request.options is not None:
         fields["options"] = request.options
     return _encoder.encode(fields).decode()
@@ -133,6 +169,9 @@ def _explain(problem: str, text: str | bytes) -> str:
         if value in _REQUESTS:
             return "request: expected once, got several"
         return _must_be_request(shown(value) if isinstance(value, str) else _describe(value, path))
+    if path in _CHOICES:
+        choices = " or ".join(f'"{choice}"' for choice in _CHOICES[path])
+        return f"{path}: expected {choices}, got {_describe(_value_at(text, path), path)}"
     if match := _EXPECTED_GOT.fullmatch(problem):
         expected, got = match[1].replace(" | ", " or "), match[2]
         value = _value_at(text, path)
@@ -198,19 +237,21 @@ def _spliced(head: object, output: Mapping[str, Any], tail: dict[str, Any]) -> s
     """One object of the fields of all three, in this order. The output may be large: it is only copied."""
     if type(output) is not Output:
         output = _encoded(output)
-    if output.session_keys and not output.session_keys.isdisjoint(tail):
-        raise InternalError(f'model output: the key "{min(output.session_keys & tail.keys())}" is reserved')
+    if output.session_keys:
+        used = output.session_keys & {*tail, *(() if getattr(head, "eager", UNSET) is UNSET else ("eager",))}
+        if used:
+            raise InternalError(f'model output: the key "{min(used)}" is reserved')
     start, end = _encoder.encode(head)[:-1], _encoder.encode(tail)[1:]
     members = (start, output.json, end) if output.json else (start, end)
     return b",".join(members).decode()
 
 
-def _encode_active(event: Active | Inactive) -> str:
+def _encode_active(event: Active | Inactive | SpeechResumed) -> str:
     fields: dict[str, Any] = {"type": event.type, "time": _seconds(event.time)}
     return _encoder.encode(_identified(fields, event)).decode()
 
 
-def _identified(fields: dict[str, Any], event: Active | Inactive | Error | Segment) -> dict[str, Any]:
+def _identified(fields: dict[str, Any], event: Active | Inactive | SpeechResumed | Error | Segment) -> dict[str, Any]:
     """`fields`, with those that come last."""
     if event.segment_id is not UNSET:
         fields["segment_id"] = event.segment_id
@@ -228,8 +269,9 @@ def _encode_error(event: Error) -> str:
 
 
 def _encode_segment(event: Segment) -> str:
-    head = _SegmentStart(_seconds(event.start_time), _seconds(event.end_time), event.is_final)
-    return _spliced(head, event.output, _identified({}, event))
+    head = _SegmentStart(_seconds(event.start_time), _seconds(event.end_time), event.is_final, event.eager)
+    stable = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
+    return _spliced(head, event.output, _identified(stable, event))
 
 
 def _encode_data(event: Data) -> str:
@@ -242,6 +284,7 @@ class _SegmentStart(Struct, frozen=True, gc=False, tag_field="type", tag="segmen
     start_time: float
     end_time: float
     is_final: bool | UnsetType
+    eager: bool | UnsetType
 
 
 def _encode_probabilities(event: Probabilities) -> str:
@@ -265,6 +308,8 @@ def _encode_started(event: Started) -> str:
     }
     if event.trace_id is not None:
         fields["trace_id"] = event.trace_id
+    if event.format is not None:
+        fields["format"] = event.format
     if event.options_schema is not None:
         fields["options_schema"] = event.options_schema
     return _encoder.encode({**fields, "channel": event.channel}).decode()
@@ -307,6 +352,7 @@ def _encode_unknown(event: UnknownEvent) -> str:
 _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
     Active: _encode_active,
     Inactive: _encode_active,
+    SpeechResumed: _encode_active,
     Error: _encode_error,
     Segment: _encode_segment,
     Data: _encode_data,
@@ -320,7 +366,8 @@ _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
 
 
 _PLAIN_EVENTS: Final[dict[str, type[Any]]] = {
-    event.type: event for event in (Active, Inactive, Error, Probabilities, Started, Progress, Finished, Draining)
+    event.type: event
+    for event in (Active, Inactive, SpeechResumed, Error, Probabilities, Started, Progress, Finished, Draining)
 }
 
 
@@ -361,7 +408,14 @@ def parse_event(text: str | bytes) -> Event:
         output = {key: value for key, value in fields.items() if key not in _SEGMENT_FIELDS}
         id = output.get("segment_id")  # of a server that knows no ids, it may be anything that its model returned
         id = output.pop("segment_id") if type(id) is int else UNSET
-        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id)
+        stable: str | UnsetType = UNSET
+        eager: bool | UnsetType = UNSET
+        if segment.is_final is False:
+            stable = output.pop("stable_text") if type(output.get("stable_text")) is str else UNSET
+            eager = output.pop("eager") if output.get("eager") is True else UNSET
+        return Segment(
+            segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable, eager
+        )
     if kind == "data":
         channel = _convert(fields, _DataHead).channel
         return Data({key: value for key, value in fields.items() if key not in ("type", "channel")}, channel)

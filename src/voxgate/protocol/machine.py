@@ -11,14 +11,16 @@ order, and carries out the actions in the order they are returned::
         runner.feed(data)           # the common case: audio of an open session
 
 The states before the end are: no start yet (the machine may wait for a token first, or for its verdict), a session is
-open, and stopped (no session, but a format is known). The actions are:
+open, stopped (no session, but a format is known), and spoiled (the container of the last session could not be decoded:
+audio is dropped until the next request). The actions are:
 
 =============== ========================================================================================
 CheckToken      check the token, and call ``receive_verdict`` before anything else
 OpenSession     open a session; its times start at 0
 Audio           feed these bytes to the open session
 Flush           close the open segment now; the session goes on
-FinishSession   end the session: send all its results before the next action
+Clear           drop the open segment now; the session goes on
+FinishSession   end the session: send all its results, and its error if it has one, before the next action
 Reply           send this event
 Close           send everything that waits, then close the stream; an open session is abandoned
 =============== ========================================================================================
@@ -30,6 +32,9 @@ The shell owns the timers. ``timeout_kind`` names the one that runs: ``"start"``
 start (nothing else resets it), then ``"idle"``, which every message resets. The idle timer must stand still while the
 shell does not read (back-pressure) and while a finishing session waits for results: a client that waits is never closed
 for waiting. When a timer fires, the shell calls ``receive_timeout``; a timer that fires too late does nothing.
+
+When the format of a start is a container, the shell decodes it. It gives the format of the PCM to ``check_media``
+before the first audio, and an error of the container to ``receive_media_error``.
 
 One machine belongs to one client and is used by one thread at a time.
 """
@@ -46,7 +51,8 @@ from msgspec import Struct
 from voxgate.errors import InvalidStart, NotStarted, StreamTimeout, Unauthorized, VoxgateError, shown
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Error, Event
-from voxgate.protocol.formats import check_format
+from voxgate.protocol.formats import AudioFormat, ContainerFormat, Format, check_container, check_format
+from voxgate.protocol.requests import Clear as ClearRequest
 from voxgate.protocol.requests import KeepAlive, Request, Start, Stop, VadOptions
 
 __all__ = [
@@ -54,6 +60,7 @@ __all__ = [
     "Action",
     "Audio",
     "CheckToken",
+    "Clear",
     "Close",
     "FinishSession",
     "Flush",
@@ -80,8 +87,8 @@ class CheckToken(Struct, frozen=True, gc=False):
 
 
 class OpenSession(Struct, frozen=True):
-    """Open a session. The format of `start` is supported and its options are in range; `options` are those of the
-    model, as `OptionsCheck` returned them.
+    """Open a session. The format of `start` is supported and its options are in range; of a container, the format of
+    the PCM is yet to be known. `options` are those of the model, as `OptionsCheck` returned them.
     """
 
     start: Start
@@ -98,8 +105,14 @@ class Flush(Struct, frozen=True, gc=False):
     """Close the open segment of the open session now."""
 
 
-class FinishSession(Struct, frozen=True, gc=False):
-    """End the open session: send all its results, then go on to the next action."""
+class Clear(Struct, frozen=True, gc=False):
+    """Drop the open segment of the open session now."""
+
+
+class FinishSession(Struct, frozen=True):
+    """End the open session: send all its results and then `error`, and go on to the next action."""
+
+    error: Error | None = None
 
 
 class Reply(Struct, frozen=True):
@@ -108,9 +121,10 @@ class Reply(Struct, frozen=True):
     event: Event
 
 
-Action: TypeAlias = CheckToken | OpenSession | Audio | Flush | FinishSession | Reply | Close
+Action: TypeAlias = CheckToken | OpenSession | Audio | Flush | Clear | FinishSession | Reply | Close
 
 _FLUSH: Final = Flush()
+_CLEAR: Final = Clear()
 _FINISH: Final = FinishSession()
 
 
@@ -159,6 +173,7 @@ class _State(Enum):
     NO_START = auto()
     OPEN = auto()
     STOPPED = auto()
+    SPOILED = auto()
     CLOSED = auto()
 
 
@@ -232,7 +247,7 @@ class SessionMachine:
         """
         if self._state is _State.OPEN:
             return None
-        if not data or self._state is _State.CLOSED:
+        if not data or self._state in (_State.CLOSED, _State.SPOILED):
             return ()
         if not self._authorized:
             return self._fail(Unauthorized("audio before any token: expected a start with a token first"))
@@ -254,6 +269,20 @@ class SessionMachine:
         if self._n_invalid < self._limits.invalid_messages or self.closed:
             return actions
         return (*actions, self._close(CloseReason.INVALID, "too many invalid messages"))
+
+    def check_media(self, format: Format) -> None:
+        """The format of the PCM in the container of the open session. Raises InvalidStart naming what is allowed."""
+        assert self._start is not None
+        assert isinstance(format, AudioFormat)
+        self._check_pcm(format, self._start.vad)
+
+    def receive_media_error(self, error: VoxgateError) -> tuple[Action, ...]:
+        """The container of the open session cannot be decoded, or not any further."""
+        if self._state is not _State.OPEN:
+            return ()
+        self._state = _State.SPOILED
+        finish = FinishSession(Error(str(error), error.code))
+        return (finish, self._close(CloseReason(error.code), error.code)) if error.is_fatal else (finish,)
 
     def receive_close(self, close: Close) -> tuple[Action, ...]:
         """The wire refuses the client, for example for a message that is too large."""
@@ -292,11 +321,13 @@ class SessionMachine:
         if isinstance(request, KeepAlive):
             return ()
         if self._state is _State.NO_START and not (isinstance(request, Stop) and request.disconnect):
-            name = "stop" if isinstance(request, Stop) else "flush"
+            name = request.__struct_config__.tag
             raise NotStarted(f"{name} before any start: expected a start message first")
         if isinstance(request, Stop):
             return self._receive_stop(request)
-        return (_FLUSH,) if self._state is _State.OPEN else ()
+        if self._state is not _State.OPEN:
+            return ()
+        return (_CLEAR if isinstance(request, ClearRequest) else _FLUSH,)
 
     def _receive_credentials(self, request: Request) -> tuple[Action, ...]:
         if self._unchecked is not None:
@@ -310,23 +341,31 @@ class SessionMachine:
 
     def _receive_start(self, start: Start) -> tuple[Action, ...]:
         # Every check comes first: a bad start changes neither the open session nor the format that audio resumes with.
-        limits = self._limits
-        check_format(start.format, limits.channels, limits.min_sample_rate, limits.max_sample_rate)
-        if start.vad is not None:
-            self._vad.merged(start.vad)
-            longest_s = longest_segment_s(limits, start.format.channels)
-            asked_s = start.vad.max_segment_s
-            if asked_s is not None and asked_s > longest_s:
-                n_channels = start.format.channels
-                raise InvalidStart(
-                    f"vad.max_segment_s must be 1..{longest_s:g} s with {n_channels} channels, got {asked_s:g}"
-                )
+        if isinstance(start.format, ContainerFormat):
+            check_container(start.format)
+            if start.vad is not None:
+                self._vad.merged(start.vad)
+        else:
+            self._check_pcm(start.format, start.vad)
         options = self._check_options(start.options)
         was_open = self.open
         self._start, self._options = start, options
         self._state = _State.OPEN
         opening = OpenSession(start, options)
         return (_FINISH, opening) if was_open else (opening,)
+
+    def _check_pcm(self, format: AudioFormat, vad: VadOptions | None) -> None:
+        limits = self._limits
+        check_format(format, limits.channels, limits.min_sample_rate, limits.max_sample_rate)
+        if vad is None:
+            return
+        self._vad.merged(vad)
+        longest_s = longest_segment_s(limits, format.channels)
+        if vad.max_segment_s is not None and vad.max_segment_s > longest_s:
+            raise InvalidStart(
+                f"vad.max_segment_s must be 1..{longest_s:g} s with {format.channels} channels, "
+                f"got {vad.max_segment_s:g}"
+            )
 
     def _receive_stop(self, stop: Stop) -> tuple[Action, ...]:
         actions: tuple[Action, ...] = (_FINISH,) if self._state is _State.OPEN else ()

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
+from voxgate.audio.containers import Decoders, MediaLimits
 from voxgate.config import Config
 from voxgate.inference.engine.factory import EngineSettings, make_engine
 from voxgate.inference.scheduler import Scheduler
@@ -81,6 +82,7 @@ class Service:
         self.vad.check()
         self.gate = Gate(config.auth, config.server)
         self.audio_budget = AudioBudget(config.limits.total_buffered_audio_s)
+        self.decoders = Decoders(_media_limits(config))
         self.admission = Admission(config.limits, config.auth, self)
         self.detector = load_detector(config.vad.detector, config.vad.weights)
         if model is None:
@@ -171,6 +173,7 @@ class Service:
     async def stop(self, timeout_s: float) -> None:
         """Accepts no more work, and waits at most `timeout_s` seconds for running model calls. Works in every phase."""
         self._enter(Phase.STOPPING)
+        await self.decoders.close()
         if self.started is None:  # the engine may have worker processes all the same
             stopped = await run_in_thread(lambda: self.engine.stop(timeout_s), "voxgate-engine-stop", "service")
         else:
@@ -235,6 +238,10 @@ def _with_chosen_model(config: Config) -> Config:
     choice = choose()
     logger.info("serving model %r, because %s", choice.name, choice.reason)
     return replace(config, model=replace(config.model, name=choice.name))
+
+
+def _media_limits(config: Config) -> MediaLimits:
+    return MediaLimits(**{name: getattr(config.media, name) for name in MediaLimits.__dataclass_fields__})
 
 
 def _engine_settings(config: Config) -> EngineSettings:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from voxgate.audio.containers import Decoders
     from voxgate.config import Config
     from voxgate.inference.scheduler import Scheduler
     from voxgate.models.session_options import SessionOptions
@@ -44,6 +45,7 @@ class SessionContext:
     vad: VadConfig
     vad_batcher: VadBatcher
     audio_budget: AudioBudget
+    decoders: Decoders
     tally: Tally
     tracing: Tracing | None
     public_limits: Mapping[str, Any]
@@ -65,6 +67,7 @@ class SessionContext:
             vad=service.vad,
             vad_batcher=service.vad_batcher,
             audio_budget=service.audio_budget,
+            decoders=service.decoders,
             tally=service.tally,
             tracing=service.tracing,
             public_limits=service.public_limits,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from voxgate.observe.tracing import parse_traceparent
 from voxgate.protocol.closing import CloseReason
+from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
 from voxgate.runtime.logs import LogContext
 
@@ -46,7 +47,7 @@ class SessionRecord:
         handler: RouteHandler,
         log_context: LogContext,
     ) -> None:
-        self.session_id: Final = uuid.uuid4().hex
+        self.session_id: Final = client.request_id or uuid.uuid4().hex
         self._route = route
         self._client = client
         self._handler = handler
@@ -55,10 +56,12 @@ class SessionRecord:
         # The start wins: a browser cannot set headers, and a proxy's header describes the connection.
         parent = parse_traceparent(start.trace_id) or parse_traceparent(client.traceparent, client.tracestate)
         self._trace = None
+        assert isinstance(start.format, AudioFormat)
         if context.tracing is not None:
             attributes: dict[str, Any] = {
                 "voxgate.session.id": self.session_id,
                 "voxgate.route": route,
+                "voxgate.wire": client.wire,
                 "voxgate.model": context.model.name,
                 "voxgate.audio.encoding": start.format.pcm_encoding,
                 "voxgate.audio.sample_rate": start.format.sample_rate,
@@ -91,6 +94,7 @@ class SessionRecord:
         }
         fields = {
             "route": self._route,
+            "wire": self._client.wire,
             "outcome": outcome,
             **({} if close_code is None else {"close_code": close_code}),
             "duration_s": round(time.monotonic() - self._opened_s, 3),

@@ -2,7 +2,8 @@
 
 Live audio is handled where it is read: no task and no queue stands between the wire and the detector. Only messages
 that have to wait go through the inbox: those that start or finish a session (which waits for results), audio while the
-model is behind, and messages too long for one turn of the event loop.
+model is behind, and messages too long for one turn of the event loop. Audio in a container passes a decoder first
+(`decoding`).
 """
 
 from __future__ import annotations
@@ -12,28 +13,32 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
+from voxgate.audio.containers import MediaError
 from voxgate.errors import INTERNAL_ERROR, InternalError, StreamTimeout, VoxgateError
 from voxgate.observe.metrics import outcome_of
 from voxgate.protocol.closing import Close, CloseReason
-from voxgate.protocol.events import Draining, Error, Event, Segment
+from voxgate.protocol.events import Draining, Error, Event, Finished, Segment
+from voxgate.protocol.formats import ContainerFormat, MediaFormat
 from voxgate.protocol.machine import (
     Action,
     Audio,
     CheckToken,
+    Clear,
     FinishSession,
     Flush,
     OpenSession,
     Reply,
     SessionMachine,
 )
-from voxgate.protocol.requests import Start
+from voxgate.protocol.requests import Request, Start
 from voxgate.runtime import logs, tasks
 from voxgate.runtime.logs import LogContext
 from voxgate.service.client_info import UNKNOWN_CLIENT, ClientInfo
 from voxgate.session.context import SessionContext
-from voxgate.session.endpoint import Endpoint, Received, Rejected
+from voxgate.session.decoding import Decoding, Undecoded
+from voxgate.session.endpoint import Answer, Endpoint, Received, Rejected
 from voxgate.session.inbox import Inbox
 from voxgate.session.record import Outcome
 from voxgate.session.routes import LiveListener, Route, RouteHandler
@@ -58,13 +63,17 @@ class Ending(NamedTuple):
     error: VoxgateError | None = None
 
 
+InboxItem: TypeAlias = Ending | Undecoded | MediaError
+"""Beside the messages of the client. An error is that of a container."""
+
+
 class Session:
     """Serves one client from its acceptance to its end: ``await Session(...).run()``. Belongs to the loop's thread."""
 
     __slots__ = (
-        *("_changed", "_check_token", "_client", "_closing", "_context", "_direct", "_endpoint", "_inbox"),
+        *("_changed", "_check_token", "_client", "_closing", "_context", "_decoding", "_direct", "_endpoint", "_inbox"),
         *("_is_draining", "_last_audio_s", "_last_message_s", "_live", "_log_context", "_loop", "_machine"),
-        *("_n_finished", "_route", "_send_queue", "_slice_bytes", "_tally", "_timers", "_work"),
+        *("_n_finished", "_options", "_route", "_send_queue", "_slice_bytes", "_start", "_tally", "_timers", "_work"),
     )
 
     def __init__(
@@ -90,7 +99,10 @@ class Session:
             authorized=check_token is None,
             check_options=context.session_options.parse,
         )
-        self._work: Work | None = None  # of the open session
+        self._start: Start | None = None  # of the open session
+        self._options: Any = None  # of the model, for the open session
+        self._decoding: Decoding | None = None  # its container; None: it has PCM
+        self._work: Work | None = None  # None also until the format of a container is known
         self._direct: RouteHandler | None = None  # its handler, while audio may go to it past the inbox
         self._live: LiveListener | None = None  # takes audio for it past this object
         self._log_context = LogContext()
@@ -103,7 +115,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._last_message_s = self._last_audio_s = self._loop.time()
         self._send_queue = SendQueue(endpoint, config.limits, self._tally, self._on_sent)
-        self._inbox: Inbox[Received | Ending] = Inbox(self._handle, self._on_idle, self._fail, self._log_context)
+        self._inbox: Inbox[Received | InboxItem] = Inbox(self._handle, self._on_idle, self._fail, self._log_context)
         stall_s = config.vad.stall_flush_ms / 1000 if route == "segmented" else 0.0
         self._timers = Timers(self, config.limits, stall_s)
 
@@ -113,7 +125,7 @@ class Session:
         """
         logs.current.set((self._log_context,))  # for this task, and all that it starts
         writer = tasks.spawn_task(self._send_queue.write(), "connection-writer", "connection")
-        self._tally.stream_began(self._route)
+        self._tally.stream_began(self._route, self._client.wire)
         is_gone = False
         self._context.streams.add(self)
         if self._context.is_draining():
@@ -131,7 +143,7 @@ class Session:
                     await self._inbox.wait_for_room()
             is_gone = True
         finally:
-            self._tally.stream_ended(self._route, *self._how_it_ended(is_gone))
+            self._tally.stream_ended(self._route, self._client.wire, *self._how_it_ended(is_gone))
             self._context.streams.discard(self)
             self._timers.close()
             self._inbox.close()
@@ -153,7 +165,7 @@ class Session:
             self._tally.limit_hits.add(departure.limit)
         if isinstance(departure.reason, CloseReason):
             return outcome_of(departure.reason), departure.reason, departure.code
-        is_done = self._n_finished and self._work is None and self._inbox.task is None and not self._send_queue
+        is_done = self._n_finished and self._start is None and self._inbox.task is None and not self._send_queue
         return "completed" if is_done else "left", departure.reason, departure.code
 
     # In
@@ -185,13 +197,20 @@ class Session:
         if self._closing is not None:
             self._count(data)
             return True  # the session takes nothing any more
-        handler, work = self._direct, self._work
-        if handler is None or work is None or not 0 < len(data) <= self._slice_bytes or work.backlog.is_behind:
+        handler, work, decoding = self._direct, self._work, self._decoding
+        if handler is None or work is None or work.backlog.is_behind:
+            return False
+        if not (0 < len(data) <= self._slice_bytes if decoding is None else decoding.can_push_now):
             return False
         self._last_audio_s = self._last_message_s
         self._count(data)
         try:
-            handler.feed(data)
+            if decoding is None:
+                handler.feed(data)
+            elif (rest := decoding.push_now(data, handler.feed)) is not None:
+                self._put(rest)
+        except MediaError as error:
+            self._put(error)
         except Exception:
             self._fail()
         return True
@@ -200,7 +219,7 @@ class Session:
         self._tally.binary[0] += 1
         self._tally.binary[1] += len(data)
 
-    def _put(self, message: Received | Ending) -> None:
+    def _put(self, message: Received | InboxItem) -> None:
         if self._closing is None:
             self._direct = None
             if self._live is not None:
@@ -213,23 +232,31 @@ class Session:
         if self._live is not None:
             self._live.is_open = self._direct is not None
 
-    async def _handle(self, message: Received | Ending) -> bool:
+    async def _handle(self, message: Received | InboxItem) -> bool:
         """A message of the inbox. Returns whether the next may follow."""
         if isinstance(message, Ending):
             await self._end(message)
             return False
         if self._send_queue.is_full:
             await self._until(lambda: self._send_queue.has_room)
-        if self._closing is None:
-            for action in self._actions_of(message):
-                await self._perform(action)
-                if self._closing is not None:
-                    break
-            if self._is_draining and self._work is None:
+        if isinstance(message, Answer):
+            if self._closing is None:
+                answer = message.messages() if callable(message.messages) else message.messages
+                if answer:
+                    self._send_queue.put(answer)
+        elif self._closing is None:
+            if isinstance(message, Undecoded):
+                assert self._decoding is not None
+                await self._decode(self._decoding.go_on(message))
+            else:
+                await self._perform_all(self._actions_of(message))
+            if self._is_draining and self._start is None:
                 self.leave()
         return self._closing is None
 
-    def _actions_of(self, message: Received) -> tuple[Action, ...]:
+    def _actions_of(self, message: Request | bytes | Rejected | MediaError) -> tuple[Action, ...]:
+        if isinstance(message, MediaError):
+            return self._machine.receive_media_error(message)
         if isinstance(message, bytes):
             actions = self._machine.receive_audio(message)
             return (Audio(message),) if actions is None else actions
@@ -240,8 +267,16 @@ class Session:
 
     # The machine's actions
 
+    async def _perform_all(self, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            if self._closing is not None:
+                return
+            await self._perform(action)
+
     async def _perform(self, action: Action) -> None:
         match action:
+            case Audio(data) if self._decoding is not None:
+                await self._decode(self._decoding.push(data))
             case Audio(data):
                 await self._feed(data)
             case CheckToken(token):
@@ -250,10 +285,9 @@ class Session:
                 error = checked if isinstance(checked, VoxgateError) else None
                 if not isinstance(checked, VoxgateError):
                     self._client = checked
-                for next_action in self._machine.receive_verdict(error):
-                    await self._perform(next_action)
-            case FinishSession():
-                await self._finish_session()
+                await self._perform_all(self._machine.receive_verdict(error))
+            case FinishSession(error):
+                await self._finish_session(error)
             case _:
                 self._perform_now(action)
 
@@ -262,8 +296,12 @@ class Session:
             case OpenSession(start, options):
                 self._open_session(start, options)
             case Flush():
-                assert self._work is not None
-                self._work.handler.flush()
+                if self._work is not None:
+                    self._work.handler.flush()
+                    self._work.handler.emit_flushed()
+            case Clear():
+                if self._work is not None:
+                    self._work.handler.clear()
             case Reply(event):
                 self._emit(event)
             case Close():
@@ -271,30 +309,59 @@ class Session:
             case _:
                 raise AssertionError(f"{action!r} has to be awaited")
 
-    async def _feed(self, data: bytes) -> None:
+    async def _decode(self, step: Awaitable[None]) -> None:
+        """`step`: of the decoding."""
+        try:
+            await step
+        except VoxgateError as error:
+            await self._perform_all(self._machine.receive_media_error(error))
+
+    async def _feed(self, data: bytes) -> bool:
+        """Feeds PCM, with pauses. False: the stream closed meanwhile."""
         work = self._work
         assert work is not None
         handler, backlog = work.handler, work.backlog
         view = memoryview(data)
-        for offset in range(0, len(data), self._slice_bytes):
+        for offset in range(0, len(data), work.slice_bytes):
             if offset:
                 await asyncio.sleep(0)  # other sessions first
             if self._closing is None and backlog.is_behind:
                 self._tally.limit_hits.add(backlog.limit)
                 await self._until(lambda: backlog.has_caught_up)
             if self._closing is not None:
-                return
+                return False
             self._last_audio_s = self._loop.time()
-            handler.feed(view[offset : offset + self._slice_bytes])
+            handler.feed(view[offset : offset + work.slice_bytes])
+        return True
 
     def _open_session(self, start: Start, options: Any) -> None:
         if self._is_draining:
             self.leave()
             return
+        self._start, self._options = start, options
+        if isinstance(start.format, ContainerFormat):
+            stream = self._context.decoders.open(start.format.container, self._context.model.sample_rate)
+            self._decoding = Decoding(start, stream, self._open_decoded, self._feed)
+        else:
+            self._open_work(start)
+
+    def _open_decoded(self, start: Start, media: MediaFormat) -> None:
+        """The container of the open session has told its format, which is that of `start`."""
+        self._machine.check_media(start.format)
+        self._open_work(start, media)
+
+    def _open_work(self, start: Start, media: MediaFormat | None = None) -> None:
         self._work = work = Work(
-            *(self._context, self._route, start, options, self._client, self._log_context, self._send_queue),
+            *(self._context, self._route, start, self._options, self._client, self._log_context, self._send_queue),
             *(self._emit, self._on_progressed, self._fail),
+            media=media,
         )
+        self._timers.open_session(start.notices, may_stall=start.segmentation == "auto")
+        if start.notices:
+            self._emit(work.started)
+        if media is not None:
+            self._slice_bytes = 0  # no message is PCM: the shortcuts are for that alone
+            return
         self._slice_bytes = work.slice_bytes
         self._live = work.handler.listener(
             max_bytes=work.slice_bytes,
@@ -304,26 +371,32 @@ class Session:
             on_failure=self._fail_here,
         )
         self._endpoint.listen(self._live or self._take_audio)
-        self._timers.open_session(start.notices)
-        if start.notices:
-            self._emit(work.started)
 
-    async def _finish_session(self, close: Close | None = None) -> None:
-        """`close`: the stream ends with the session."""
-        work = self._work
-        assert work is not None
-        work.handler.finish()
-        await self._until(lambda: work.handler.pending == 0)
+    async def _finish_session(self, error: Error | None = None, close: Close | None = None) -> None:
+        """`error`: of its container. `close`: the stream ends with the session."""
+        start = self._start
+        assert start is not None
+        if self._decoding is not None and error is None:
+            try:
+                await self._decoding.finish(is_cut=close is not None)
+            except VoxgateError as late:
+                error = Error(str(late), late.code)
+        if (work := self._work) is not None and self._closing is None:
+            work.handler.finish()
+            await self._until(lambda: work.handler.pending == 0)
         if self._closing is not None:
             return
-        if work.start.notices:
-            self._emit(work.finished)
+        if error is not None:
+            self._emit(error)
+        if start.notices:
+            finished = Finished(0.0, 0.0, 0, 0) if work is None else work.finished
+            self._emit(finished if error is None else structs.replace(finished, errors=finished.errors + 1))
         self._end_session("finished" if close is None else "closed", close)
         self._n_finished += 1
 
     async def _end(self, ending: Ending) -> None:
-        if self._work is not None:
-            await self._finish_session(ending.close)
+        if self._start is not None:
+            await self._finish_session(close=ending.close)
         if ending.error is not None and self._closing is None:
             self._emit(Error(str(ending.error), ending.error.code))
         self._close(ending.close)
@@ -336,6 +409,9 @@ class Session:
             self._last_message_s = self.last_message_s
             self._live = None
             self._endpoint.listen(self._take_audio)
+        if self._decoding is not None:
+            self._decoding.close()
+        self._start = self._decoding = None
         work, self._work = self._work, None
         if work is not None:
             close = close or self._closing
@@ -419,10 +495,10 @@ class Session:
 
     def drain(self, grace_s: float) -> bool:
         self._is_draining = True
-        if self._inbox.task is None and self._work is None:
+        if self._inbox.task is None and self._start is None:
             self.leave()
             return False
-        if self._work is not None and self._work.start.notices:
+        if self._start is not None and self._start.notices:
             self._emit(Draining(grace_s))
         return True
 

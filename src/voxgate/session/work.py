@@ -9,6 +9,7 @@ from typing import Any, Final
 from voxgate.models.request import Request
 from voxgate.protocol.closing import Close
 from voxgate.protocol.events import Finished, Progress, Started
+from voxgate.protocol.formats import MediaFormat
 from voxgate.protocol.requests import Start
 from voxgate.runtime import logs
 from voxgate.runtime.logs import LogContext
@@ -28,6 +29,7 @@ class Work:
     __slots__ = (
         "_context",
         "_log_context",
+        "_media",
         "_opened_s",
         "_record",
         "_route",
@@ -49,12 +51,14 @@ class Work:
         emit: Emit,
         on_progress: Callable[[], None],
         on_failure: Callable[[], None],
+        media: MediaFormat | None = None,
     ) -> None:
         """`options`: the model's, as `SessionOptions` returned them. `emit`, `on_progress` and `on_failure` are those
-        of the handler.
+        of the handler. `start`: with the format of PCM; `media`: what it was decoded from.
         """
-        audio_format, inference = start.format, context.config.inference
+        audio_format, inference = start.pcm, context.config.inference
         self._context = context
+        self._media = media
         self._route = route
         self._log_context = log_context
         self._opened_s = asyncio.get_running_loop().time()
@@ -89,6 +93,7 @@ class Work:
             context.model.name,
             context.public_limits,
             trace_id=record.trace_id,
+            format=self._media,
             options_schema=context.session_options.schema,
         )
 

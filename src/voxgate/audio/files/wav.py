@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from voxgate.audio.files.errors import SoundFileError
 
-__all__ = ["WavHeader", "read_header"]
+__all__ = ["WavHeader", "header_steps", "read_header"]
 
 # (format tag, bytes of a sample) -> the subtype that libsndfile knows it by.
 _SUBTYPES: Final = {
@@ -34,12 +34,14 @@ _SKIP_BYTES: Final = 65_536
 class WavHeader:
     """Everything before the samples.
 
-    ``subtype``: libsndfile's name of the format of linear samples; None for other codecs. ``claimed_bytes``: the length
+    ``subtype``: libsndfile's name of the format of linear samples; None for other codecs. ``tag``: the number of the
+    codec. ``claimed_bytes``: the length
     of the samples in the header; None when its writer did not know it. ``head_bytes``: the length of the header, which
     is the position of the samples.
     """
 
     subtype: str | None
+    tag: int
     channels: int
     sample_rate: int
     frame_bytes: int
@@ -54,7 +56,23 @@ def read_header(read: Callable[[int], bytes], file_bytes: int | None) -> WavHead
     ``read``: returns exactly that many bytes, fewer only at the end of the file. ``file_bytes``: the length of the
     file, None for a pipe. Raises SoundFileError when the samples or the format before them are missing.
     """
-    magic = _all(read, 12)
+    steps = header_steps(file_bytes)
+    n_bytes = next(steps)
+    while True:
+        data = read(n_bytes)
+        if len(data) < n_bytes:
+            raise SoundFileError("a WAV file that ends before its first sample")
+        try:
+            n_bytes = steps.send(data)
+        except StopIteration as end:
+            return cast(WavHeader, end.value)
+
+
+def header_steps(file_bytes: int | None) -> Generator[int, bytes, WavHeader]:
+    """Parses the header: yields how many bytes it needs next, 1 to 65536, gets exactly these, and returns the header.
+    ``file_bytes``: None for a stream. Raises SoundFileError when the format is missing.
+    """
+    magic = yield 12
     if magic[8:] != b"WAVE":
         raise SoundFileError("a RIFF file that holds no WAVE")
     order = ">" if magic[:4] == b"RIFX" else "<"
@@ -63,17 +81,17 @@ def read_header(read: Callable[[int], bytes], file_bytes: int | None) -> WavHead
     fields: tuple[int, int, int, int] | None = None
     wide_bytes: int | None = None
     while True:
-        chunk = _all(read, 8)
+        chunk = yield 8
         at += 8
         name, n_bytes = chunk[:4], struct.unpack(order + "I", chunk[4:])[0]
         if name == b"data":
             break
         kept_bytes = min(n_bytes, _FORMAT_BYTES) if name in (b"fmt ", b"ds64") else 0
-        body = _all(read, kept_bytes)
+        body = (yield kept_bytes) if kept_bytes else b""
         n_left = n_bytes + n_bytes % 2 - kept_bytes
         at += kept_bytes + n_left
         while n_left:
-            n_left -= len(_all(read, min(n_left, _SKIP_BYTES)))
+            n_left -= len((yield min(n_left, _SKIP_BYTES)))
         if name == b"fmt ":
             fields = _fields(body, order)
         elif name == b"ds64" and len(body) >= 16:
@@ -92,7 +110,7 @@ def read_header(read: Callable[[int], bytes], file_bytes: int | None) -> WavHead
         claimed_bytes = None
     else:
         claimed_bytes = n_bytes
-    return WavHeader(subtype, channels, sample_rate, frame_bytes, order == ">", claimed_bytes, at)
+    return WavHeader(subtype, tag, channels, sample_rate, frame_bytes, order == ">", claimed_bytes, at)
 
 
 def _fields(body: bytes, order: str) -> tuple[int, int, int, int]:
@@ -103,10 +121,3 @@ def _fields(body: bytes, order: str) -> tuple[int, int, int, int]:
     if tag == _EXTENSIBLE and len(body) >= 26:
         tag = struct.unpack(order + "H", body[24:26])[0]
     return tag, channels, sample_rate, frame_bytes
-
-
-def _all(read: Callable[[int], bytes], n_bytes: int) -> bytes:
-    data = read(n_bytes)
-    if len(data) < n_bytes:
-        raise SoundFileError("a WAV file that ends before its first sample")
-    return data

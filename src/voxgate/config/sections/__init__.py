@@ -2,8 +2,10 @@
 
 from .audio import AudioSettings
 from .auth import AuthSettings
+from .endpoints import EndpointsSettings
 from .inference import InferenceSettings
 from .limits import LimitsSettings
+from .media import MediaSettings
 from .metrics import MetricsSettings
 from .model import ModelSettings
 from .server import ServerSettings
@@ -13,8 +15,10 @@ from .vad import VadSettings
 __all__ = [
     "AudioSettings",
     "AuthSettings",
+    "EndpointsSettings",
     "InferenceSettings",
     "LimitsSettings",
+    "MediaSettings",
     "MetricsSettings",
     "ModelSettings",
     "ServerSettings",

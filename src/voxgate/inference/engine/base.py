@@ -104,6 +104,9 @@ class Job:
     """Any object, if the job is traced."""
     request: Request | None = None
     """What the model may know about the call; None: the default one."""
+    speculative: bool = False
+    """A final that may not be needed: it runs after finals and before interims, and its failure is nobody's.
+    `Scheduler.promote` sets it to False."""
     group: object | None = None
     """Jobs share a batch only with jobs of the same group, by identity."""
 

@@ -185,28 +185,48 @@ class ModelCalls:
         segment_id: int | UnsetType = UNSET,
     ) -> ModelCall:
         """A call with `audio`; reserves the place of its answer among the channel's replies. `_submit` must follow."""
-        common, rate, is_interim = self.request, self._rate, is_final is False
-        request = Request(
-            options=common.options,
-            channel=channel,
-            final=not is_interim,
-            start_s=start_pos / rate,
-            end_s=end_pos / rate,
-            session_id=common.session_id,
-            identity=common.identity,
-            sample_rate=common.sample_rate,
+        is_interim = is_final is False
+        request = self._request_of(channel, start_pos, end_pos, is_final=not is_interim)
+        job = Job(
+            audio, self._rate, not is_interim, self, self._on_done, method, state, self.log_context, None, request
         )
-        job = Job(audio, rate, not is_interim, self, self._on_done, method, state, self.log_context, None, request)
         job.group = self.options_group
-        reply = self._replies[channel].reserve()
-        call = ModelCall(channel, start_pos, end_pos, is_final, reply, job, self._scheduler.clock(), segment_id)
+        call = self._call_of(job, channel, start_pos, end_pos, is_final, segment_id)
         if self.trace is not None:
             job.trace = call.trace = self.trace.asked(
                 channel, start_pos / self._rate, end_pos / self._rate, is_final, method
             )
+        return call
+
+    def _request_of(self, channel: int, start_pos: int, end_pos: int, is_final: bool) -> Request:
+        """What the model may know about a call of this session."""
+        common = self.request
+        return Request(
+            options=common.options,
+            channel=channel,
+            final=is_final,
+            start_s=start_pos / self._rate,
+            end_s=end_pos / self._rate,
+            session_id=common.session_id,
+            identity=common.identity,
+            sample_rate=common.sample_rate,
+        )
+
+    def _call_of(
+        self,
+        job: Job,
+        channel: int,
+        start_pos: int,
+        end_pos: int,
+        is_final: bool | None,
+        segment_id: int | UnsetType,
+    ) -> ModelCall:
+        """The call that `job` is for, among those that are not over."""
+        reply = self._replies[channel].reserve()
+        call = ModelCall(channel, start_pos, end_pos, is_final, reply, job, self._scheduler.clock(), segment_id)
         self.calls[job] = call
         if is_final is not False:
-            self._in_calls_samples[channel] += len(audio)
+            self._in_calls_samples[channel] += len(job.audio)
         return call
 
     def _submit(self, call: ModelCall) -> None:
@@ -267,17 +287,21 @@ class ModelCalls:
         if error is None:
             if result is None and call.is_final is False:
                 return None
-            return Segment(
-                start_time=call.start_pos / self._rate,
-                end_time=call.end_pos / self._rate,
-                is_final=UNSET if call.is_final is None else call.is_final,
-                output=NO_OUTPUT if result is None else result,
-                channel=call.channel,
-                segment_id=call.segment_id,
-            )
+            return self._segment_of(call, NO_OUTPUT if result is None else result)
         if call.is_final is False:
             return None  # An interim may be dropped; the client would take its error for that of the final.
         return Error(message=str(error), code=error.code, channel=call.channel, segment_id=call.segment_id)
+
+    def _segment_of(self, call: ModelCall, output: Output) -> Segment:
+        """A result of the call, which may still run: then it is an interim one."""
+        return Segment(
+            start_time=call.start_pos / self._rate,
+            end_time=call.end_pos / self._rate,
+            is_final=UNSET if call.is_final is None else call.is_final,
+            output=output,
+            channel=call.channel,
+            segment_id=call.segment_id,
+        )
 
     def _reserved(self, result: Output) -> InternalError:
         """The error in place of a result with a key that the events of this session use."""
@@ -310,7 +334,7 @@ class ModelCalls:
         if call.is_final is not False:
             self._in_calls_samples[call.channel] -= len(job.audio)
             self._n_submitted -= call.is_submitted
-        self._model_s += job.run_s / max(1, job.batch_size)
+        self._add_model_time(job)
         if call.trace is not None:
             call.trace.answered(job, "superseded" if call.is_dropped else None)
         try:
@@ -320,6 +344,9 @@ class ModelCalls:
             self.submit_deferred()
         finally:
             self._on_progress()
+
+    def _add_model_time(self, job: Job) -> None:
+        self._model_s += job.run_s / max(1, job.batch_size)
 
     def _settle(self, call: ModelCall) -> None:
         event = self._event_of(call)

@@ -1,0 +1,70 @@
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+
+
+cdef extern from "flac.h" nogil:
+    enum:
+        FLAC_MAX_CHANNELS
+        FLAC_NEEDS_MORE
+        FLAC_BROKEN
+        FLAC_UNSUPPORTED
+
+    ctypedef struct flac_info:
+        int32_t rate
+        int32_t channels
+        int32_t bits
+        int32_t block
+
+    ctypedef struct flac_head:
+        int32_t head_bytes
+        int32_t samples
+        int32_t rate
+        int32_t channels
+        int32_t bits
+        int32_t is_variable
+        uint64_t number
+
+    void flac_fill_tables()
+    uint16_t flac_crc16(uint16_t crc, uint8_t byte)
+    int flac_read_head(const uint8_t *data, int64_t n, const flac_info *info, flac_head *head)
+    int64_t flac_decode(const uint8_t *data, int64_t n, const flac_head *head, int32_t *planes)
+    void flac_interleave(const flac_head *head, const int32_t *planes, void *out)
+
+
+cdef class FlacDecoder:
+    cdef bytes _input                    # what `read` parses, from `_data` on
+    cdef const uint8_t *_data
+    cdef Py_ssize_t _left
+    cdef uint64_t _at                    # position in the stream
+
+    cdef int _state
+    cdef Py_ssize_t _wanted              # bytes of what is read now
+    cdef Py_ssize_t _skip_left
+    cdef bint _is_last                   # of the blocks before the frames
+    cdef int _n_blocks
+
+    cdef uint8_t *_buffer
+    cdef Py_ssize_t _buffer_bytes
+    cdef Py_ssize_t _buffer_capacity
+    cdef int32_t *_planes
+    cdef Py_ssize_t _planes_capacity
+
+    cdef flac_info _info
+    cdef flac_head _head
+    cdef uint16_t _crc
+    cdef bint _has_head
+    cdef int _n_tries
+
+    cdef bint _is_placed
+    cdef readonly long long pos
+    cdef readonly long long total
+    cdef readonly long long gap
+    cdef readonly object error
+
+    cdef bint _collect(self, Py_ssize_t wanted) except -1
+    cdef int _reserve(self, Py_ssize_t needed) except -1
+    cdef int _step(self) except -1
+    cdef object _frame(self)
+    cdef int _read_info(self, const uint8_t *data) except -1
+    cdef object _emit(self, const uint8_t *data, Py_ssize_t n)
+    cdef Py_ssize_t _most_bytes(self) noexcept
+    cdef int _fail(self, str kind, str text) except -1

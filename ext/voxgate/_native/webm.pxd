@@ -1,0 +1,88 @@
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+cdef enum:
+    WEBM_MOST_DEPTH = 8
+    WEBM_MOST_FRAMES = 256
+
+
+# A track while its entry is read.
+cdef struct Track:
+    uint64_t number
+    uint64_t type
+    uint64_t codec_delay_ns
+    uint64_t channels
+    double sample_rate
+    bint is_encoded
+
+
+cdef class WebmDemuxer:
+    cdef bytes _input                    # what `read` parses, from `_data` on
+    cdef const uint8_t *_data
+    cdef Py_ssize_t _left
+    cdef uint64_t _at                    # position in the stream
+
+    cdef uint8_t _head[12]               # the head of an element: id and size
+    cdef int _n_head
+    cdef uint64_t _id                    # of the element that is read
+    cdef uint64_t _size_left             # bytes of it that are still to come
+    cdef bint _is_skipped
+    cdef bint _is_kept                   # its bytes go into `_buffer`
+    cdef bint _is_number                 # its bytes go into `_number`
+
+    cdef uint64_t _masters[WEBM_MOST_DEPTH]    # the elements around
+    cdef uint64_t _ends[WEBM_MOST_DEPTH]       # and where they end
+    cdef bint _is_open[WEBM_MOST_DEPTH]        # its size is not known: it ends with what is outside of it
+    cdef int _depth
+
+    cdef uint8_t *_buffer
+    cdef Py_ssize_t _buffer_bytes
+    cdef Py_ssize_t _buffer_capacity
+    cdef uint64_t _number
+    cdef int _number_bytes
+
+    cdef Track _track
+    cdef str _codec
+    cdef bytes _private
+    cdef tuple _chosen                   # the HEAD event
+    cdef str _codecs                     # of the other tracks, for the error
+    cdef int _n_tracks
+    cdef uint64_t _chosen_number
+    cdef bint _is_opus
+    cdef bint _has_tracks
+    cdef bint _is_begun                  # an EBML head has been read
+
+    cdef uint64_t _scale_ns
+    cdef uint64_t _cluster_time
+    cdef bint _has_block                 # of this group
+    cdef int64_t _discard_ns
+
+    cdef const uint8_t *_frame           # the frames of the block that is returned
+    cdef Py_ssize_t _frame_bytes[WEBM_MOST_FRAMES]
+    cdef int _n_frames
+    cdef int _next_frame
+    cdef int64_t _pos
+    cdef int64_t _block_end
+    cdef int64_t _gap
+    cdef int64_t _trim_begin
+    cdef int64_t _trim_end
+
+    cdef bint _is_placed                 # blocks came before
+    cdef int64_t _last_pos               # where the last one was, and how long
+    cdef int64_t _last_samples
+    cdef int _last_duration              # of its last packet
+    cdef int64_t _ahead                  # audio that came before its time
+
+    cdef readonly object error
+
+    cdef object _step(self)
+    cdef object _close(self)
+    cdef object _begin(self)
+    cdef int _take(self) except -1
+    cdef object _end_element(self)
+    cdef int _keep(self, const uint8_t *data, Py_ssize_t n) except -1
+    cdef int _choose(self) except -1
+    cdef int _open_block(self, const uint8_t *data, Py_ssize_t n) except -1
+    cdef int _lace(self, const uint8_t *data, Py_ssize_t n, int lacing) except -1
+    cdef int _place(self, int64_t pos) except -1
+    cdef object _next_frame_event(self)
+    cdef int _fail(self, str kind, str text) except -1

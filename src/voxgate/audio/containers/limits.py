@@ -1,0 +1,20 @@
+"""The limits of compressed audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MediaLimits"]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLimits:
+    """Those of the settings below ``media``, which describe them."""
+
+    processes: int = 2
+    streams: int = 64
+    decoded_s: float = 86_400.0
+    header_bytes: int = 16 * 1024 * 1024
+    spool_bytes: int = 256 * 1024 * 1024
+    tracks: int = 16
+    timeout_s: float = 10.0

@@ -1,0 +1,44 @@
+"""WebM and Matroska with Opus or FLAC, as browsers record and FFmpeg writes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from voxgate._native.webm import WebmDemuxer
+from voxgate.audio.containers.base import MediaLimit
+from voxgate.audio.containers.flac_packets import FlacStream
+from voxgate.audio.containers.opus import OPUS_HZ, OpusStream
+from voxgate.audio.containers.opus_head import OpusHead, parse_opus_head
+from voxgate.audio.containers.packets import PacketContainer
+
+__all__ = ["WebmContainer"]
+
+_MOST_DELAY_S = 1
+
+
+class WebmContainer(PacketContainer):
+    """A `Container`: the first audio track with Opus, else the first with FLAC.
+
+    ``sample_rate``: of the model, in Hz; Opus is decoded at the lowest of its rates that is not below it (None: 48000).
+    """
+
+    label = "WebM"
+
+    def __init__(self, sample_rate: int | None = None) -> None:
+        super().__init__(WebmDemuxer(), sample_rate)
+
+    def open_stream(self, event: Any) -> OpusStream | FlacStream:
+        _, codec, private, codec_delay_ns, _, channels = event
+        if codec == "flac":
+            return FlacStream(private)
+        if private:
+            head = parse_opus_head(private)
+        elif channels <= 2:
+            head = OpusHead(channels, n_coupled=channels - 1, mapping=tuple(range(channels)))
+        else:
+            raise MediaLimit(f"Opus without a head has at most 2 channels, got {channels}")
+        if not head.pre_skip and 0 < codec_delay_ns < _MOST_DELAY_S * 10**9:
+            # FFmpeg 5 writes a wrong CodecDelay beside the right pre-skip; others write one of them only.
+            head = replace(head, pre_skip=round(codec_delay_ns * OPUS_HZ / 10**9))
+        return OpusStream(head, self._sample_rate)
