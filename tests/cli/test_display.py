@@ -28,6 +28,7 @@ from voxgate.protocol.events import (
     Inactive,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
@@ -36,6 +37,8 @@ from voxgate.protocol.json_codec import parse_event
 EVENTS: tuple[Event, ...] = (
     Active(0.7, 1),
     Segment(0.7, 1.25, False, {"text": "good", "loudness_dbfs": -20.123456}, 1),
+    Segment(0.7, 1.25, False, {"text": "good"}, eager=True),
+    SpeechResumed(1.9),
     Inactive(3.1, 1),
     Segment(0.7, 3.1, True, {"text": "good morning"}, 1),
     Segment(0.0, 1.5, UNSET, {"count": 24_000}, 0),
@@ -70,6 +73,8 @@ def test_pretty_lines_at_a_glance() -> None:
     assert [pretty(event) for event in EVENTS] == [
         "   0.70 s           active",
         "   0.70 –   1.25 s  interim   “good”  loudness_dbfs -20.12",
+        "   0.70 –   1.25 s  eager     “good”",
+        "   1.90 s           resumed",
         "   3.10 s           inactive",
         "   0.70 –   3.10 s  final     “good morning”",
         "   0.00 –   1.50 s  segment   count 24000",

@@ -28,7 +28,8 @@ async (events) => {
   return events.map((event) => {
     session.receive({ channel: 0, ...event }, 0);
     const one = session.entries[0].at(-1);
-    return [...splitStable(textOf(one.output) ?? "", one.stable), factsOf(one.output).length];
+    const facts = factsOf(one.output).length;
+    return [...splitStable(textOf(one.output) ?? "", one.stable), one.isEager ? facts + 100 : facts];
   });
 }
 """
@@ -116,6 +117,8 @@ def test_the_words_that_have_settled_are_set_apart_until_the_final(serve, visit)
             interim("good evening", "good morning"),
             interim("早上好 every", "早上好"),
             interim("an earlier server"),
+            {**interim("an early result"), "eager": True},
+            {"type": "resumed", "time": 1.5, "segment_id": 0},
             inactive(2, 0),
             {**segment(0, 2, 0, "Good morning."), "stable_text": "good"},
         ],
@@ -127,6 +130,8 @@ def test_the_words_that_have_settled_are_set_apart_until_the_final(serve, visit)
         ["", "good evening", 0],
         ["早上好", " every", 0],
         ["", "an earlier server", 0],
-        ["", "an earlier server", 0],
+        ["", "an early result", 100],
+        ["", "an early result", 0],
+        ["", "an early result", 0],
         ["", "Good morning.", 0],
     ]

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from voxgate.cli.display import PrettyRenderer, Style, n_settled, printable
 from voxgate.cli.live import columns_of, cut
-from voxgate.protocol.events import Active, Event, Inactive, Segment
+from voxgate.protocol.events import Active, Event, Inactive, Segment, SpeechResumed
 from voxgate.recordings import Utterance
 from voxgate.recordings.word_errors import WordErrors, count_word_errors
 
@@ -33,7 +33,7 @@ class Captions:
         self._drawn = False
 
     def line(self, event: Event) -> str | None:
-        if isinstance(event, Active | Inactive):
+        if isinstance(event, Active | Inactive | SpeechResumed):
             return None
         if not isinstance(event, Segment) or not isinstance(event.output.get("text"), str):
             self._erase()

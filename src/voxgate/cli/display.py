@@ -24,6 +24,7 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
@@ -209,8 +210,11 @@ class PrettyRenderer:
                 return self._row(event, style.point(time_s), "active", style.green)
             case Inactive(time=time_s):
                 return self._row(event, style.point(time_s), "inactive", style.green)
+            case SpeechResumed(time=time_s):
+                return self._row(event, style.point(time_s), "resumed", style.green)
             case Segment(start_time=start_s, end_time=end_s, is_final=is_final, output=output):
                 name = "segment" if is_final is UNSET else "final" if is_final else "interim"
+                name = "eager" if event.eager is True else name
                 paint = style.grey if is_final is False else style.bold
                 return self._row(
                     event, style.range(start_s, end_s), name, paint, format_output(output, style), n_settled(event)

@@ -125,13 +125,11 @@ class LiveHttpRoute:
             await self._refuse(permit, client, scope, receive, send)
             return
         try:
-            await self._serve(scope, receive, send, client)
+            await self._serve(scope, receive, send, client._replace(identity=permit.identity))
         finally:
             permit.release()
 
-    async def _refuse(
-        self, refusal: Refusal, client: ClientInfo, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _refuse(self, refusal: Refusal, client: ClientInfo, scope: Scope, receive: Receive, send: Send) -> None:
         self._service.admission.record(refusal)
         response = respond(answer_of(refusal))
         response.headers.update(cors_headers(self._service.gate, client))
@@ -161,7 +159,9 @@ class LiveHttpRoute:
 
     def _check(self, context: SessionContext, start: Start) -> None:
         """Raises InvalidStart for a start that the session would refuse: then the status can still say so."""
-        for action in SessionMachine(context.config.limits, context.vad, self._route).receive(start):
+        for action in SessionMachine(
+            context.config.limits, context.vad, self._route, check_options=context.session_options.parse
+        ).receive(start):
             if isinstance(action, Reply) and isinstance(action.event, Error):
                 raise InvalidStart(action.event.message)
 

@@ -110,12 +110,14 @@ def describe(service: Service, routes: Mapping[str, str | None]) -> dict[str, An
         "ready": service.not_ready is None,
         "routes": {route: {"served": why is None, "reason": why} for route, why in routes.items()},
         "wires": wires_of(service),
+        "containers": list(service.decoders.containers),
         "streams": {"open": service.streams, "max": service.config.limits.streams},
         "limits": {
             **service.public_limits,
             "min_sample_rate": service.config.limits.min_sample_rate,
             "max_sample_rate": service.config.limits.max_sample_rate,
         },
+        "options": service.session_options.schema,
         "vad": {"detector": service.config.vad.detector, "options": _vad_options(service)},
     }
 

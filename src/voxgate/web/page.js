@@ -1,12 +1,15 @@
 // The page: puts the parts together and says in words what is going on.
 
 import { Controls } from "./controls.js";
+import { ModelOptions } from "./options.js";
 import { SoundFile } from "./file.js";
 import { clock, duration } from "./format.js";
 import { Listening } from "./listening.js";
 import { Microphone, listMicrophones, whyNoMicrophone } from "./microphone.js";
 import { Picture } from "./picture.js";
 import { explain } from "./problems.js";
+import { RawFile, containerOf } from "./rawfile.js";
+import { recordedKind } from "./recorder.js";
 import { Player } from "./recording.js";
 import { Results } from "./results.js";
 import { Token, askInfo } from "./server.js";
@@ -32,6 +35,7 @@ const player = new Player();
 const picture = new Picture(at("picture"), timeline, { select: hear, view: showView });
 const results = new Results({ list: at("results"), older: at("older"), said: at("said") }, hear);
 const controls = new Controls(at("vad-controls"), at("vad-reset"), showControls);
+const modelOptions = new ModelOptions(at("model-options"), showControls);
 const listening = new Listening(timeline, token, {
   phase: showPhase,
   event: receive,
@@ -70,7 +74,7 @@ function showPhase() {
   at("start").classList.toggle("is-running", isRunning);
   at("start-label").textContent = !isRunning ? "Start" : phase === "finishing" ? "Finishing" : "Stop";
   showStart();
-  for (const input of document.querySelectorAll('#source-kind input, input[name="pace"], #device, #processing, #file')) {
+  for (const input of document.querySelectorAll('#source-kind input, input[name="pace"], #device, #processing, #compress, #file')) {
     input.disabled = isRunning;
   }
   if (source) isLiveSource = source.isLive;
@@ -200,9 +204,13 @@ function hear(entry) {
   results.select(entry);
   if (isThis) return;
   const { session } = entry;
-  const samples = session.recording.slice(entry.channel, entry.start_s, entry.end_s ?? session.duration_s);
+  const samples = session.isUnheard ? null : session.recording.slice(entry.channel, entry.start_s, entry.end_s ?? session.duration_s);
   if (samples === null) {
-    notify({ title: "This audio is no longer kept.", help: "The page holds the last hour or so." });
+    notify(
+      session.isUnheard
+        ? { title: "This page has no audio of it.", help: "The browser could not decode the file." }
+        : { title: "This audio is no longer kept.", help: "The page holds the last hour or so." },
+    );
     return;
   }
   const playing = { entry, began_ms: performance.now() };
@@ -225,9 +233,12 @@ const chosenKind = () => document.querySelector('input[name="source"]:checked').
 async function start() {
   hideNotice();
   const route = at("route").value;
-  const problem = route === "segmented" ? controls.problem : null;
-  if (problem !== null) {
-    at("vad").open = true;
+  for (const [id, problem] of [
+    ["options", modelOptions.problem],
+    ["vad", route === "segmented" ? controls.problem : null],
+  ]) {
+    if (problem === null) continue;
+    at(id).open = true;
     notify({ title: "A value is out of its range.", help: problem });
     return;
   }
@@ -243,12 +254,14 @@ async function start() {
   if (source === null) return;
   lags = { lag_s: null, factor: null };
   const vad = controls.changed;
+  const options = modelOptions.given;
   const { threshold, negative_threshold } = controls.values;
   thresholds = [threshold, negative_threshold];
   listening.start(source, route, {
     interim_results: at("interim").checked,
-    ...(at("interim").checked ? { stability: true } : {}),
+    ...(at("interim").checked ? { stability: true, eager: true } : {}),
     ...(Object.keys(vad).length > 0 ? { vad } : {}),
+    ...(Object.keys(options).length > 0 ? { options } : {}),
   });
 }
 
@@ -259,7 +272,11 @@ async function openMicrophone() {
     return null;
   }
   try {
-    const microphone = await Microphone.open({ deviceId: at("device").value, processing: at("processing").checked });
+    const microphone = await Microphone.open({
+      deviceId: at("device").value,
+      processing: at("processing").checked,
+      recorded: at("compress").checked ? recordedKind(info?.containers ?? []) : null,
+    });
     void showMicrophones(); // the browser reveals their names only now
     return microphone;
   } catch (error) {
@@ -284,9 +301,25 @@ async function openFile() {
     }
     return file;
   } catch (error) {
+    const raw = error.name === "EncodingError" ? await rawFile() : null;
+    if (raw !== null) return raw;
     notify(explain(error.name === "EncodingError" ? "EncodingError" : "NotFoundFile", chosenFile.name));
     return null;
   }
+}
+
+// The chosen file as it is, when the server decodes what it looks like; else null.
+async function rawFile() {
+  const bytes = await chosenFile.arrayBuffer();
+  if (!(info?.containers ?? []).includes(containerOf(bytes))) return null;
+  notify(
+    {
+      title: `The browser cannot decode ${chosenFile.name}: the server does.`,
+      help: "It is sent as it is, at full speed. The picture has no wave, and results cannot be heard.",
+    },
+    "good",
+  );
+  return new RawFile(chosenFile.name, bytes);
 }
 
 function chooseFile(file) {
@@ -353,7 +386,9 @@ function showServer() {
   }
   const isServed = (route) => info.routes[route]?.served;
   select.value = isServed(chosen) ? chosen : (routes.find(([route]) => isServed(route))?.[0] ?? "");
+  at("compress-label").hidden = recordedKind(info.containers ?? []) === null;
   controls.describe(info.vad.options);
+  modelOptions.describe(info.options ?? null);
   showControls();
 }
 
@@ -361,6 +396,7 @@ function showControls() {
   const route = at("route").value;
   at("route-about").textContent = ROUTES[route] ?? "";
   at("vad").hidden = route !== "segmented";
+  at("options").hidden = modelOptions.isEmpty;
   at("interim").closest("label").hidden = route !== "segmented";
   const n = Object.keys(controls.changed).length;
   at("vad-changed").hidden = n === 0;

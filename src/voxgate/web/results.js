@@ -119,7 +119,7 @@ export class Results {
     }
     if (entry.state === "failed") parts.push(element("span", "error", entry.error));
     const text = textOf(entry.output);
-    if (text !== undefined) parts.push(words(text, entry.stable));
+    if (text !== undefined) parts.push(words(text, entry.isEager ? text : entry.stable));
     const facts = factsOf(entry.output);
     if (facts.length > 0) {
       const list = element("span", "facts");
@@ -134,7 +134,7 @@ export class Results {
     if (word !== undefined && (parts.length === 0 || entry.state === "lost" || entry.output === null)) {
       parts.push(element("span", "none", word));
     } else if (word !== undefined) {
-      parts.push(element("span", "badge", "so far"));
+      parts.push(element("span", "badge", entry.isEager ? "if nothing follows" : "so far"));
     } else if (parts.length === 0) {
       parts.push(element("span", "none", "an empty answer"));
     }

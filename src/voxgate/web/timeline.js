@@ -27,6 +27,7 @@ class Entry {
     this.state = state;
     this.output = null;
     this.stable = ""; // of an interim: the words that have settled
+    this.isEager = false; // the interim is the final, unless speech goes on
     this.error = null;
     this.answer_s = null; // from the end of speech to the answer, as this page saw it
   }
@@ -44,13 +45,18 @@ export class Session {
   constructor(offset_s, route, sampleRate, nChannels, source) {
     this.offset_s = offset_s; // where it begins on the axis of the whole timeline
     this.route = route;
-    this.nChannels = nChannels;
     this.source = source;
     this.began = new Date();
     this.id = null; // as the server calls it
     this.model = null;
-    this.recording = new Recording(sampleRate, nChannels);
     this.events = [];
+    this.isUnheard = false; // whether the page has none of its audio
+    this.#shape(sampleRate, nChannels);
+  }
+
+  #shape(sampleRate, nChannels) {
+    this.nChannels = nChannels;
+    this.recording = new Recording(sampleRate, nChannels);
     this.waves = Array.from({ length: nChannels }, () => new Pyramid(WAVE_STEP_S));
     this.probabilities = Array.from({ length: nChannels }, () => null);
     this.entries = Array.from({ length: nChannels }, () => []); // by channel, in order of time
@@ -74,6 +80,18 @@ export class Session {
   // computer's.
   since_s(time_s, now_ms) {
     return Math.max(0, this.duration_s - time_s) + (now_ms - this.#sent_ms) / 1000;
+  }
+
+  // How many channels a container has, which the server tells before anything else about it.
+  setChannels(nChannels) {
+    if (nChannels !== this.nChannels) this.#shape(this.recording.sampleRate, nChannels);
+  }
+
+  // The server has received so much of audio that this page cannot decode: the axis of time grows, without a wave.
+  addUnheard(until_s, now_ms) {
+    const n_frames = Math.round((until_s - this.duration_s) * this.recording.sampleRate);
+    this.isUnheard = true;
+    if (n_frames > 0) this.addAudio(new Int16Array(n_frames * this.nChannels), now_ms);
   }
 
   isSpeaking(channel) {
@@ -129,6 +147,12 @@ export class Session {
         entry.lastSegment = event.segment_id ?? null;
         return [entry];
       }
+      case "resumed": {
+        const entry = open.find((one) => one.isEager);
+        if (entry === undefined) return [];
+        entry.isEager = false;
+        return [entry];
+      }
       case "segment":
         return this.#result(event, now_ms);
       case "error":
@@ -179,7 +203,7 @@ export class Session {
 
   // Answers may come after the next utterance has begun: never is one about the last that did.
   #result(event, now_ms) {
-    const { type, start_time, end_time, is_final, channel, segment_id, stable_text, ...output } = event;
+    const { type, start_time, end_time, is_final, channel, segment_id, stable_text, eager, ...output } = event;
     const open = this.#open[channel];
     const isMeant = (one) =>
       segment_id === undefined ? Math.abs(one.start_s - start_time) < 0.002 : one.segment === segment_id;
@@ -194,6 +218,7 @@ export class Session {
       if (found === undefined) return [];
       found.output = output;
       found.stable = stable_text ?? "";
+      found.isEager = eager === true;
       return [...changed, found];
     }
     const entry = found ?? new Entry(this, channel, start_time, "final", segment_id);
@@ -209,6 +234,7 @@ export class Session {
     entry.state = "final";
     entry.output = output;
     entry.stable = "";
+    entry.isEager = false;
     entry.end_s = end_time;
     return [entry, ...changed];
   }

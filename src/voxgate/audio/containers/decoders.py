@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from voxgate.audio.containers.base import Container, DecoderFailed, UnsupportedMedia
 from voxgate.audio.containers.limits import MediaLimits
+from voxgate.audio.containers.opus import has_opus
 from voxgate.audio.containers.process import DecoderProcess, ProcessContainer
 from voxgate.audio.containers.stream import MediaStream
 from voxgate.errors import Overloaded
@@ -54,9 +55,9 @@ class Decoders:
     @property
     def containers(self) -> tuple[str, ...]:
         """The containers that can be decoded here, in the order of CONTAINERS."""
-        if not has_pyav():
-            return ("wav", "flac")
-        return CONTAINERS if self.limits.processes else tuple(name for name in CONTAINERS if name in LOCAL)
+        if self._why_no_processes() is None:
+            return CONTAINERS
+        return tuple(name for name in CONTAINERS if name in (("wav", "flac", "webm", "ogg") if has_opus() else ("wav", "flac")))
 
     @property
     def pids(self) -> list[int]:

@@ -57,6 +57,7 @@ class Recording:
         self._n_channels = audio_format.channels if isinstance(audio_format, AudioFormat) else 1
         self._duration_s = 0.0
         self._failure: HttpAnswer | None = None
+        self._is_over = False  # all that matters was received
         self.headers: dict[str, str] = {}
         """Of the response, besides its own."""
         self.departure = Departure(LOST)
@@ -67,25 +68,34 @@ class Recording:
     async def receive(self) -> Received | None:
         if self._waiting:
             return self._waiting.pop(0)
-        if self._failure is not None:
-            return Rejected(close=Close(CloseReason.INVALID))
+        if self._failure is not None and not self._is_over:
+            return self._end(CloseReason.INVALID)
         while True:
             message = await self._receive()
             if message["type"] != "http.request":
                 self.departure = Departure(LEFT)
                 return None
+            if self._is_over:
+                continue
             if not message.get("more_body", False):
+                self._is_over = True
                 self._waiting.append(Stop(disconnect=True))
             body: bytes = message.get("body", b"")
             self._left_bytes -= len(body)
             if self._left_bytes < 0:
                 self._fail("too_large", "the recording is larger than limits.upload_bytes allows")
-                return Rejected(close=Close(CloseReason.TOO_LARGE))
+                return self._end(CloseReason.TOO_LARGE)
             if body:
                 self._sha256.update(body)
                 return body
             if self._waiting:
                 return self._waiting.pop(0)
+
+    def _end(self, reason: CloseReason) -> Rejected:
+        """The rest of the body does not matter."""
+        self._is_over = True
+        self._waiting.clear()
+        return Rejected(close=Close(reason))
 
     def listen(self, listener: Listener | None) -> None:
         pass
