@@ -50,7 +50,18 @@ def test_verbose_json():
     )
     first, second = found["segments"]
     assert sorted(first) == sorted(
-        ["id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"]
+        [
+            "id",
+            "seek",
+            "start",
+            "end",
+            "text",
+            "tokens",
+            "temperature",
+            "avg_logprob",
+            "compression_ratio",
+            "no_speech_prob",
+        ]
     )
     assert (first["id"], first["start"], first["end"], first["text"]) == (0, 0.5, 1.5, "Hello")
     assert (second["id"], first["avg_logprob"], second["avg_logprob"]) == (1, -0.6931, 0.0)
