@@ -73,7 +73,7 @@ class Session:
     __slots__ = (
         *("_changed", "_check_token", "_client", "_closing", "_context", "_decoding", "_direct", "_endpoint", "_inbox"),
         *("_is_draining", "_last_audio_s", "_last_message_s", "_live", "_log_context", "_loop", "_machine"),
-        *("_n_finished", "_route", "_send_queue", "_slice_bytes", "_start", "_tally", "_timers", "_work"),
+        *("_n_finished", "_options", "_route", "_send_queue", "_slice_bytes", "_start", "_tally", "_timers", "_work"),
     )
 
     def __init__(
