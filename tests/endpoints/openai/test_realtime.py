@@ -230,7 +230,7 @@ def test_errors_name_the_message_and_the_stream_goes_on(serve):
 
 
 def test_too_many_errors_end_the_stream(serve):
-    with Client(url(serve(**{"limits.invalid_messages": 3}))) as client:
+    with Client(url(serve(words_of_length, **{"limits.invalid_messages": 3}))) as client:
         client.send(*['{"type":"x"}'] * 3)
         assert kinds(client.rest()) == ["session.created", *["error"] * 3]
         assert client.close_code == 1008
