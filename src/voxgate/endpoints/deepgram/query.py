@@ -8,11 +8,14 @@ from msgspec import Struct
 
 from voxgate.endpoints.parameters import Parameters
 from voxgate.errors import InvalidStart, shown
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import AUTO, AudioFormat, ContainerFormat, Format
 from voxgate.protocol.requests import Start, VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
 
-__all__ = ["Listen", "parse_listen"]
+__all__ = ["SCHEMES", "Listen", "parse_listen"]
+
+SCHEMES: Final = ("token", "bearer")
+"""Of the `Authorization` header, and of browsers' subprotocols."""
 
 #: The value of `encoding`: bits of a sample, whether it is a float, and the encoding of the format.
 ENCODINGS: Final = {
@@ -21,7 +24,9 @@ ENCODINGS: Final = {
     "mulaw": (8, False, "mulaw"),
     "alaw": (8, False, "alaw"),
 }
-COMPRESSED: Final = ("flac", "amr-nb", "amr-wb", "opus", "ogg-opus", "speex", "g729")
+#: Encodings that are containers: the bytes say what they are.
+CONTAINERS: Final = ("flac", "ogg-opus")
+COMPRESSED: Final = ("amr-nb", "amr-wb", "opus", "speex", "g729")
 
 #: Parameters that the server must not ignore: without them the client gets something that it asked not to get.
 REFUSED: Final = {
@@ -41,6 +46,8 @@ class Listen(Struct, frozen=True):
     """`vad_events`."""
     utterance_end_s: float | None
     """`utterance_end_ms`, in seconds; None: no such events."""
+    utterances: bool = False
+    """Of a recording: the result lists its utterances too."""
 
 
 def parse_listen(query: bytes, *, min_silence_ms: int) -> Listen:
@@ -67,15 +74,14 @@ def parse_listen(query: bytes, *, min_silence_ms: int) -> Listen:
         ends_speech,
         values.flag("vad_events"),
         None if utterance_end_ms is None else utterance_end_ms / 1000,
+        values.flag("utterances"),
     )
 
 
-def _format(values: Parameters) -> AudioFormat:
+def _format(values: Parameters) -> Format:
     encoding = values.text("encoding")
-    if encoding is None:
-        raise InvalidStart(
-            "encoding: expected one of " + ", ".join(ENCODINGS) + " with sample_rate: containers are not supported yet"
-        )
+    if encoding is None or encoding in CONTAINERS:
+        return ContainerFormat(AUTO)
     if encoding in COMPRESSED:
         raise InvalidStart(f"encoding {encoding} is not supported as raw packets; expected " + ", ".join(ENCODINGS))
     if encoding not in ENCODINGS:
