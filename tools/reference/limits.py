@@ -79,6 +79,12 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
               counted=("unsent_events",)),
         Limit(("server.send_timeout_s",), "the client took in nothing of what was sent for so long: cut"),
     ),
+    "Uploads": (
+        Limit(("limits.upload_bytes",), "a larger body of a request with a whole file: HTTP 413"),
+        Limit(("limits.upload_field_bytes",), "more bytes of fields beside the file, headers included: HTTP 413"),
+        Limit(("limits.upload_spool_bytes",), "more bytes on the disk, of all uploads together: HTTP 503 with"
+              " `Retry-After`"),
+    ),
     "What a start may ask for": (
         Limit(("limits.channels",), "more channels: no session opens", error="invalid_start",
               told="format.channels must be 1..{}, got 9"),
