@@ -1,10 +1,10 @@
-"""100 live streams of WebM/Opus: ours, a PyAV thread each, an ffmpeg process each; also beside a model that holds the GIL:
-python bench/media_streams.py [--streams 100] [--seconds 12] [--ways ours ...]
+"""100 live streams of WebM/Opus: ours, a PyAV thread each, an ffmpeg process each; also beside a model that holds the
+GIL: python bench/media_streams.py [--streams 100] [--seconds 12] [--ways ours ...]
 
 Every stream is the bundled speech as a browser records it, in chunks of --chunk-ms, sent when they are due, the streams
-spread evenly over the time of a chunk. Measured per way, in a process of its own: CPU (of the threads or processes that
-decode) per second of audio, how long after the sending of a chunk the PCM of its last packet is there (p50, p99), and
-memory per stream.
+spread evenly over the time of a chunk. Measured per way, in a process of its own: CPU of what decodes per second of
+audio; how long after a chunk is due its PCM is there (p50, p99; with PyAV's threads and ffmpeg without its last packet,
+which they hold back until the next chunk); memory per stream.
 
 ours, libopus   our demuxer, libopus called with the GIL held, to 16 kHz
 ours, PyAV      our demuxer, PyAV's CodecContext, to 48 kHz
@@ -38,6 +38,7 @@ from voxgate.audio.containers.encoding import encode_live
 from voxgate.audio.files.read import read_audio
 from voxgate.recordings import path
 
+PACKET_S = 0.0201
 WAYS = ("ours, libopus", "ours, PyAV", "threads", "ffmpeg")
 
 
@@ -143,6 +144,17 @@ class Ffmpeg:
         self.process.wait()
 
 
+def audio_ends_s(chunks: list[bytes]) -> list[float]:
+    """How much audio has arrived with each chunk."""
+    from voxgate.audio.containers.webm import WebmContainer
+
+    container, n_bytes, ends_s = WebmContainer(16_000), 0, []
+    for chunk in chunks:
+        n_bytes += sum(map(len, container.push(chunk)))
+        ends_s.append(n_bytes / 64_000)
+    return ends_s
+
+
 def make(way: str) -> Any:
     if way.startswith("ours"):
         return Ours("libopus" in way)
@@ -156,6 +168,7 @@ def measure(way: str, n_streams: int, seconds: float, chunk_ms: int, gil_ms: flo
     for chunk in chunks[:3]:
         warm.send(chunk)
     warm.close()
+    ends_s = audio_ends_s(chunks)
     before_bytes, cpu = rss_bytes(), resource.getrusage
     streams = [make(way) for _ in range(n_streams)]
     stop = threading.Event()
@@ -185,10 +198,8 @@ def measure(way: str, n_streams: int, seconds: float, chunk_ms: int, gil_ms: flo
             delays += [done - due for done, due in zip(stream.done_s, times, strict=True)]
             continue
         ends = np.array([end for _, end in stream.frames])
-        for index, due_s in enumerate(times[:-1]):
-            # The chunk's audio, less what the recorder still holds, is there when so much has been decoded.
-            audio_s = (index + 1) * chunk_ms / 1000 - 0.06
-            at = int(np.searchsorted(ends, audio_s))
+        for due_s, end_s in zip(times[:-1], ends_s, strict=False):
+            at = int(np.searchsorted(ends, end_s - PACKET_S))
             if at < len(ends):
                 delays.append(stream.frames[at][0] - due_s)
     audio_s = n_streams * seconds
