@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from voxgate._native import ogg, webm
+from voxgate.audio.containers.wav import MAX_HEADER_BYTES
 from voxgate.config import SETTINGS
 from voxgate.errors import VoxgateError
 from voxgate.protocol.tokens import MAX_TOKEN_BYTES
@@ -120,6 +122,13 @@ _FIXED: Final = (
     ("messages that wait to be decoded", INBOX_BYTES, " bytes",
      f"held back, but for a little every few seconds, up to {INBOX_MAX_BYTES // 2**20} MiB: a socket that nobody reads"
      " answers no pings"),
+    ("a block of a WebM track, a packet of Ogg", max(webm.MAX_BLOCK_BYTES, ogg.MAX_PACKET_BYTES) // 2**20, " MiB",
+     "error `media_limit`"),
+    ("an element of WebM that is skipped", webm.MAX_SKIPPED_BYTES // 2**20, " MiB", "error `media_limit`"),
+    ("tracks of a WebM stream", webm.MAX_TRACKS, "", "error `media_limit`"),
+    ("bytes without a valid page of Ogg", ogg.MAX_SKIPPED_BYTES // 2**20, " MiB", "error `invalid_media`"),
+    ("the header of a WAV stream", MAX_HEADER_BYTES // 2**20, " MiB", "error `media_limit`"),
+    ("a gap in the times of WebM, Ogg or FLAC", 60, " s", "error `invalid_media`; a shorter one is concealed"),
 )  # fmt: skip
 
 _HEAD: Final = """\
