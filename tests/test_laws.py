@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-import time
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.handlers import DETECTORS, InstantScheduler, Turns
 from helpers.wire import STOP, Client, bursts, encode, pieces, start, story, stream
 from voxgate.audio.files.read import read_audio
 from voxgate.audio.soxr import resample
 from voxgate.config import load_config
-from voxgate.errors import Overloaded
-from voxgate.inference.engine.base import Job
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Active, Error, Event, Inactive, Probabilities, Segment
 from voxgate.protocol.formats import AudioFormat
@@ -30,63 +28,7 @@ from voxgate.session.routes import open_route
 from voxgate.session.routes.reorder import ReorderBuffer
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
-from voxgate.vad.detectors import load_detector
 from voxgate.vad.offline import speech_probabilities
-
-
-class Turns:
-    """The turns of an event loop, which end when a test says so."""
-
-    def __init__(self) -> None:
-        self._soon: list[Any] = []
-        self.vad_batcher = VadBatcher(self._soon.append)
-
-    def end(self) -> None:
-        soon, self._soon[:] = self._soon[:], []
-        for callback in soon:
-            callback()
-
-
-class InstantScheduler:
-    """Answers when told to, in the order it is told; keeps every audio it was given."""
-
-    room = 1 << 30  # how many jobs it takes at once
-    clock = staticmethod(time.monotonic)
-
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-        self.running: set[Job] = set()
-        self.audio: list[np.ndarray] = []
-
-    def submit(self, job: Job) -> None:
-        if len(self.jobs) >= self.room:
-            raise Overloaded("full")
-        self.jobs.append(job)
-        self.audio.append(job.audio)
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()
-
-    def withdraw(self, job: Job) -> bool:
-        if job not in self.jobs or job in self.running:
-            return False
-        self.jobs.remove(job)
-        job.cancelled = True
-        return True
-
-    def cancel(self, job: Job) -> bool:
-        job.cancelled = True
-        return self.withdraw(job)
-
-    def answer(self, index: int = 0) -> None:
-        job = self.jobs.pop(index)
-        job.result = {"count": len(job.audio), "sum": float(np.float64(job.audio).sum())}
-        job.batch_size = 1
-        job.on_done(job)
-
-
-DETECTORS = {name: load_detector(name) for name in ("energy", "silero")}
 
 
 def run(
@@ -99,9 +41,10 @@ def run(
     **overrides: Any,
 ) -> tuple[list[Event], list[np.ndarray]]:
     """One session without a socket: the events in audio order, and every piece of audio the model was given.
-    `turn_pieces`: so many come in one turn of the event loop.
+    `turn_pieces`: so many come in one turn of the event loop. Without speculation, unless the test wants it: a call
+    that is made early and not needed has audio that no result has.
     """
-    config = load_config(environ={}, overrides=overrides)
+    config = load_config(environ={}, overrides={"vad.speculate_ms": 0, **overrides})
     scheduler, turns = InstantScheduler(), Turns()
     events: list[Event] = []
     service = SimpleNamespace(
@@ -194,6 +137,31 @@ def test_any_cutting_gives_the_same(sizes, route):
         assert told(events) == told(expected)
     # On the simple route calls are what has arrived: the groups differ, the samples do not.
     np.testing.assert_array_equal(np.concatenate(audio), np.concatenate(expected_audio))
+
+
+PAUSES = encode(bursts((0.6, 1.2), (1.5, 1.9), (2.3, 2.7), (3.6, 4.0), length_s=5.0))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 12_000), max_size=60), st.sampled_from([1, 100, 200, 400, 599]), st.integers(0, 400))
+def test_with_and_without_speculation_the_events_are_the_same(sizes, speculate_ms, suffix_ms):
+    """All but the moment at which finals come, however the audio is cut."""
+
+    def cuts(data):
+        offset = 0
+        for size in itertools.chain(sizes, [len(data)]):
+            yield data[offset : offset + size]
+            offset += size
+
+    message = a_format(16_000, "s16", 1)
+    settings = {"vad.suffix_padding_ms": suffix_ms}
+    events, audio = run("segmented", PAUSES, cuts, message, **settings, **{"vad.speculate_ms": speculate_ms})
+    expected, expected_audio = run("segmented", PAUSES, cuts, message, **settings)
+    assert told(events) == told(expected)
+    # The model gets the audio of every final, and perhaps some that were not needed.
+    given = [one.tobytes() for one in audio]
+    for one in expected_audio:
+        given.remove(one.tobytes())
 
 
 @settings(max_examples=50, deadline=None)

@@ -17,12 +17,18 @@ from voxgate.runtime import moved
 if TYPE_CHECKING:
     from voxgate.errors import InferenceError
     from voxgate.models.base import Batch, Model
+    from voxgate.models.request import Request
 
-__all__ = ["Batch", "InferenceError", "Model", "__version__"]
+__all__ = ["Batch", "InferenceError", "Model", "Request", "__version__"]
 
 __version__ = "0.1.0"
 
-_HOMES = {"Batch": "voxgate.models.base", "InferenceError": "voxgate.errors", "Model": "voxgate.models.base"}
+_HOMES = {
+    "Batch": "voxgate.models.base",
+    "InferenceError": "voxgate.errors",
+    "Model": "voxgate.models.base",
+    "Request": "voxgate.models.request",
+}
 
 moved.install()
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -320,3 +321,21 @@ def test_without_a_second_of_all_streams_there_is_nothing_to_report(
     assert "streams      2 of 2 complete" in out
     assert "All streams were never live for a second" in out
     assert "added latency" not in out
+
+
+@pytest.mark.parametrize("route", ["segmented", "simple"])
+def test_streams_may_send_a_container(serve: Any, wav: str, tmp_path: Path, route: str) -> None:
+    pytest.importorskip("av")
+    server, path = serve(), tmp_path / "load.json"
+    arguments = ("-n", "3", "-i", wav, *AUDIO, "--container", "mp3", "--chunk-ms", "100", "--json", str(path))
+    assert run(host(server.url()), "--route", route, *arguments) == 0
+    counts = json.loads(path.read_text())["counts"]
+    assert (counts["completed"], counts["errors"], counts["differences"]) == (3, {}, [])
+
+
+def test_a_container_needs_the_extra(
+    serve: Any, wav: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert run(host(serve().url()), "-i", wav, *AUDIO, "--container", "webm") == 2
+    assert "--container encodes with PyAV: install voxgate[media]" in capsys.readouterr().err

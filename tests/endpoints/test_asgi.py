@@ -92,8 +92,20 @@ def test_a_path_with_a_line_feed_is_one_like_others(serve):
 
 
 def test_a_stream_asked_for_by_http_says_what_it_is(serve):
-    status, _, body = get(serve().http("/api/v1/simple"))
-    assert (status, body) == (404, {"error": "nothing at /api/v1/simple: it is a websocket", "code": "not_found"})
+    status, headers, body = get(serve().http("/api/v1/simple"))
+    error = "expected POST or PUT at /api/v1/simple, or a websocket, got GET"
+    assert (status, body) == (405, {"error": error, "code": "method_not_allowed"})
+    assert headers["allow"] == "POST, PUT, OPTIONS"
+
+
+def test_a_wrong_method_of_a_known_path(serve):
+    request = urllib.request.Request(serve().http("/api/v1/health"), b"", method="POST")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=30)
+    with caught.value as error:
+        assert (error.code, error.headers["allow"]) == (405, "GET, HEAD")
+        body = json.load(error)
+    assert body == {"error": "expected GET, HEAD at /api/v1/health, got POST", "code": "method_not_allowed"}
 
 
 class OnlyStateful(Model):

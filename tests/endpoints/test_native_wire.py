@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from voxgate.endpoints.websocket import CLOSE_CODES, WebSocket
+from voxgate.endpoints.native import NativeWire
+from voxgate.endpoints.websocket import WebSocket
+from voxgate.endpoints.wire import CLOSE_CODES
 from voxgate.errors import InvalidMessage
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
@@ -29,7 +31,7 @@ class Asgi:
         self.sent: list[dict[str, Any]] = []
         self.failure = failure
         self.tally = Tally()
-        self.endpoint = WebSocket({"extensions": extensions}, self.receive, self.send, 1024, self.tally)
+        self.endpoint = WebSocket(NativeWire(), {"extensions": extensions}, self.receive, self.send, 1024, self.tally)
 
     async def receive(self) -> dict[str, Any]:
         return self.messages.pop(0)
@@ -151,3 +153,16 @@ def test_the_shortcut_is_the_servers() -> None:
     endpoint.listen(None)
     assert listeners == [listener, None]
     Asgi().endpoint.listen(listener)  # other servers have none
+
+
+def test_messages_leave_at_once_where_the_server_can() -> None:
+    written: list[str | bytes] = []
+
+    def write(message: str | bytes) -> bool:
+        written.append(message)
+        return len(written) < 3
+
+    endpoint = Asgi(**{"voxgate.write": write}).endpoint
+    assert [endpoint.write(message) for message in ("a", b"b", "c")] == [True, True, False]
+    assert written == ["a", b"b", "c"]
+    assert not Asgi().endpoint.write("a")  # other servers cannot

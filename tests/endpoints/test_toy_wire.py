@@ -73,6 +73,9 @@ class LineEndpoint:
             words = {"problem": event.code}  # type: ignore[union-attr]
         return () if words is None else (json.dumps(words),)
 
+    def write(self, message: Message) -> bool:
+        return False
+
     async def send(self, message: Message) -> None:
         assert isinstance(message, str)
         with contextlib.suppress(OSError):
@@ -147,7 +150,7 @@ def test_a_session(path: Path) -> None:
             assert sum(int(words["text"].split()[0]) for words in texts) == 50 * 320
             assert closed == {"closed": "completed"}
             tally = lines.service.tally
-            assert {reason: n for reason, n in tally.ends["simple"].items() if n} == {"completed": 1}
+            assert {reason: n for reason, n in tally.ends["simple", "native"].items() if n} == {"completed": 1}
             assert sum(tally.closes.values()) == 0
 
     asyncio.run(asyncio.wait_for(main(), 30))

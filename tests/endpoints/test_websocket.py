@@ -326,7 +326,11 @@ def test_an_error_without_a_text_is_answered_too(serve, caplog):
 
 WRONG = [
     ("{", "invalid_message", "message: expected JSON"),
-    ('{"request":"begin"}', "invalid_message", 'request must be one of start, stop, flush, keep_alive, got "begin"'),
+    (
+        '{"request":"begin"}',
+        "invalid_message",
+        'request must be one of start, stop, flush, clear, keep_alive, got "begin"',
+    ),
     ('{"request":"start"}', "invalid_message", "format: expected object, got nothing"),
     ('["start"]', "invalid_message", "expected object, got array"),
     (b"\0\0", "not_started", "audio before any start"),

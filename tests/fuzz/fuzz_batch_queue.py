@@ -34,13 +34,14 @@ def fuzz(data: bytes) -> None:
         if what <= 3:
             n = source.size(2500)
             job, stream = Job(len(alive), n), source.pick(streams)
-            final, alone, front = source.flag(), source.integer(0, 7) == 0, source.integer(0, 15) == 0
+            lane, alone, front = source.integer(0, 2), source.integer(0, 7) == 0, source.integer(0, 15) == 0
+            final, speculative = lane == 0, lane == 1
             audio = None if source.integer(0, 3) == 0 else np.full(n, job.number + 1, np.float32)
             if audio is not None and source.integer(0, 3) == 0:
                 audio = np.repeat(audio, 2)[::2]
-            fits = oracle.put(job, n, stream, final, alone, front)
+            fits = oracle.put(job, n, stream, final, alone, front, speculative)
             try:
-                queue.put(job, audio, stream, final, n if audio is None else -1, alone, front)
+                queue.put(job, audio, stream, final, n if audio is None else -1, alone, front, speculative)
                 assert fits
             except BufferError:
                 assert not fits

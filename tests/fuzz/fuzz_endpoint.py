@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from fuzz.source import Source
 from reference import endpoint_ref as ref
-from voxgate._native.endpoint import INTERIM, SPEECH_CUT, SPEECH_END, SPEECH_START, EndpointConfig, Endpointer
+from voxgate._native.endpoint import (
+    INTERIM,
+    RESUMED,
+    SPECULATE,
+    SPEECH_CUT,
+    SPEECH_END,
+    SPEECH_START,
+    EndpointConfig,
+    Endpointer,
+)
 
-KINDS = {SPEECH_START: ref.START, SPEECH_END: ref.END, SPEECH_CUT: ref.CUT, INTERIM: ref.INTERIM}
+KINDS = {
+    SPEECH_START: ref.START,
+    SPEECH_END: ref.END,
+    SPEECH_CUT: ref.CUT,
+    INTERIM: ref.INTERIM,
+    SPECULATE: ref.SPECULATE,
+    RESUMED: ref.RESUMED,
+}
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MAX_STEPS = 200
 
@@ -15,11 +31,12 @@ def fuzz(data: bytes) -> None:
     source = Source(data)
     low, high = sorted((source.pick(LEVELS), source.pick(LEVELS)))
     names = ("prefix_samples", "suffix_samples", "silence_samples", "min_speech_samples", "interim_samples")
+    names += ("speculate_samples",)
     settings = {name: source.size(200) for name in names}
     settings |= {"frame_samples": 1 + source.size(40), "max_segment_samples": 1 + source.size(500)}
     endpointer = Endpointer(EndpointConfig(threshold=high, negative_threshold=low, **settings))
     rules = ref.Rules(threshold=high, negative_threshold=low, **settings)
-    happenings: list[ref.Frame | ref.Flush] = []
+    happenings: list[ref.Happening] = []
     told = []
     pos = least = keep = 0
     while source.left and len(happenings) < MAX_STEPS:
@@ -29,6 +46,11 @@ def fuzz(data: bytes) -> None:
             least = max(least, pos + source.integer(0, rules.frame_samples))
             happenings.append(ref.Flush(least))
             events = endpointer.flush(least)
+        elif what == 2:
+            least = max(least, pos + source.integer(0, rules.frame_samples))
+            happenings.append(ref.Clear(least))
+            endpointer.clear(least)
+            events = []
         else:
             probability = float("nan") if what == 1 else source.integer(0, 8) / 8
             end = max(pos + (rules.frame_samples if source.integer(0, 7) else 1 + source.size(50)), least)

@@ -62,18 +62,19 @@ async def decoded(stream: MediaStream, parts: Iterable[bytes]) -> tuple[bytes, M
     return bytes(pcm), None
 
 
-def decode_file(data: bytes, container: str) -> tuple[bytes, AudioFormat]:
-    """The PCM of a good container, by a decoder process of its own."""
+def decode_file(data: bytes, container: str, sample_rate: int | None = None) -> tuple[bytes, AudioFormat]:
+    """The PCM of a good container. `sample_rate`: of the model, in Hz."""
 
     async def main() -> tuple[bytes, AudioFormat]:
         decoders = Decoders(MediaLimits(processes=1))
         try:
-            pcm, format, error = await decode_all(data, decoders, container)
+            stream = decoders.open(container, sample_rate)
+            pcm, error = await decoded(stream, [data])
         finally:
             await decoders.close()
         assert error is None
-        assert format is not None
-        return pcm, format
+        assert stream.format is not None
+        return pcm, stream.format
 
     return asyncio.run(main())
 

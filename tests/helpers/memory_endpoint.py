@@ -68,6 +68,9 @@ class MemoryEndpoint:
         self._encoded[message] = event
         return (message,)
 
+    def write(self, message: Message) -> bool:
+        return False
+
     async def send(self, message: Message) -> None:
         await self.reads.wait()
         assert isinstance(message, str)

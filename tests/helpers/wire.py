@@ -84,6 +84,7 @@ def start(sample_rate: int = 16_000, channels: int = 1, encoding: str = "s16", *
 STOP: dict[str, Any] = {"request": "stop", "disconnect": True}
 PAUSE: dict[str, Any] = {"request": "stop", "disconnect": False}
 FLUSH: dict[str, Any] = {"request": "flush"}
+CLEAR: dict[str, Any] = {"request": "clear"}
 KEEP_ALIVE: dict[str, Any] = {"request": "keep_alive"}
 
 

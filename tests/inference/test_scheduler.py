@@ -30,10 +30,10 @@ def test_finals_before_interims_and_first_come_first_served() -> None:
     jobs = [bench.job(final) for final in (False, True, False, True, True)]
     for job in jobs:
         bench.scheduler.submit(job)
-    assert bench.scheduler.depths() == {"final": 3, "interim": 2, "running": 0}
+    assert bench.scheduler.depths() == {"final": 3, "speculative": 0, "interim": 2, "running": 0}
     taken = [bench.take(1)[0] for _ in jobs]
     assert taken == [jobs[1], jobs[3], jobs[4], jobs[0], jobs[2]]
-    assert bench.scheduler.depths() == {"final": 0, "interim": 0, "running": 5}
+    assert bench.scheduler.depths() == {"final": 0, "speculative": 0, "interim": 0, "running": 5}
 
 
 @pytest.mark.parametrize(("waiting", "wanted", "taken"), [(5, 3, 3), (3, 3, 3), (2, 3, 2), (1, 16, 1)])
@@ -141,7 +141,7 @@ def test_a_batch_is_written_into_an_arena_as_far_as_it_fits() -> None:
     assert np.frombuffer(arena, np.float32, 800).tolist() == 2 * list(range(400))
     assert bench.turn() == too_long
     assert str(too_long[0].error) == "0.1 s of audio is too long for a worker"
-    assert bench.scheduler.depths() == {"final": 1, "interim": 0, "running": 2}
+    assert bench.scheduler.depths() == {"final": 1, "speculative": 0, "interim": 0, "running": 2}
 
 
 def test_stateful_calls_come_alone() -> None:
@@ -418,6 +418,88 @@ def test_progress_is_judged_by_the_deadline() -> None:
     assert not bench.scheduler.making_progress
 
 
+# --- speculative calls ---
+
+
+def test_speculative_calls_run_after_finals_and_before_interims() -> None:
+    bench = Bench()
+    (interim,), (speculative,), (final,) = (
+        bench.submit(final=False),
+        bench.submit(speculative=True),
+        bench.submit(),
+    )
+    assert bench.scheduler.depths() == {"final": 1, "speculative": 1, "interim": 1, "running": 0}
+    assert bench.take(8) == [final, speculative, interim]
+    times = bench.scheduler.times
+    assert [times.final_wait_s.count, times.speculative_wait_s.count, times.interim_wait_s.count] == [1, 1, 1]
+
+
+def test_a_speculative_call_that_is_promoted_has_the_deadline_of_a_final() -> None:
+    bench = Bench(deadline_s=10.0)
+    (job,) = bench.submit(speculative=True)
+    bench.take(1)
+    bench.wait(15)
+    assert bench.turn() == []  # as an interim, it is answered when it returns
+    bench.scheduler.promote(job)
+    assert not job.speculative
+    assert job.deadline_s == 125.0
+    bench.wait(9)
+    assert bench.turn() == []
+    bench.wait(1)
+    assert bench.turn() == [job]
+    assert str(job.error) == "The model gave no answer within 10 s"
+    assert bench.scheduler.pending == 0
+
+
+def test_a_promoted_call_expires_after_those_that_came_before() -> None:
+    bench = Bench(deadline_s=10.0)
+    (early,) = bench.submit(speculative=True)
+    (final,) = bench.submit()
+    taken = bench.take(2)
+    bench.wait(5)
+    bench.scheduler.promote(early)
+    bench.wait(5)
+    assert bench.turn() == [final]
+    bench.scheduler.finish(taken, results(taken))
+    assert bench.turn() == [early]
+    assert early.error is None
+
+
+def test_promoting_what_was_answered_or_cancelled_has_no_effect() -> None:
+    bench = Bench()
+    answered, cancelled = bench.submit(2, speculative=True)
+    bench.scheduler.cancel(cancelled)
+    bench.work()
+    bench.turn()
+    for job in (answered, cancelled):
+        bench.scheduler.promote(job)
+    assert bench.scheduler.pending == 0
+    assert (answered.speculative, cancelled.speculative) == (True, True)
+
+
+@pytest.mark.parametrize("is_promoted", [False, True])
+def test_a_speculative_call_of_a_dead_worker_runs_once_more_only_when_it_is_needed(is_promoted: bool) -> None:
+    bench = Bench()
+    (job,) = bench.submit(speculative=True)
+    taken = bench.take(1)
+    if is_promoted:
+        bench.scheduler.promote(job)
+    bench.scheduler.requeue(taken)
+    depths = bench.scheduler.depths()
+    assert (depths["final"], depths["speculative"]) == (int(is_promoted), 0)
+    assert bench.turn() == ([] if is_promoted else [job])
+
+
+def test_speculative_calls_do_not_count_as_queue_delay() -> None:
+    bench = Bench()
+    bench.submit(speculative=True)
+    bench.wait(5)
+    assert bench.scheduler.queue_wait_s == 0
+    bench.take(1)
+    bench.wait(0.1)
+    assert bench.scheduler.queue_wait_s == 0
+
+
 # --- workers that die ---
 
 
@@ -427,7 +509,7 @@ def test_finals_of_a_dead_worker_run_once_more_before_all_others() -> None:
     waiting = bench.submit(2)
     taken = bench.take(2)
     bench.scheduler.requeue(taken)
-    assert bench.scheduler.depths() == {"final": 4, "interim": 0, "running": 0}
+    assert bench.scheduler.depths() == {"final": 4, "speculative": 0, "interim": 0, "running": 0}
     assert bench.take(16) == [*finals, *waiting]
     assert [job.attempts for job in (*finals, *waiting)] == [2, 2, 1, 1]
     bench.scheduler.requeue(finals)
@@ -459,7 +541,7 @@ def test_what_nobody_waits_for_is_not_run_again() -> None:
     bench.wait(10)
     assert bench.turn() == [late]
     bench.scheduler.requeue(taken)
-    assert bench.scheduler.depths() == {"final": 0, "interim": 0, "running": 0}
+    assert bench.scheduler.depths() == {"final": 0, "speculative": 0, "interim": 0, "running": 0}
     assert bench.turn() == []
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from voxgate.load import Material, make_material
+from voxgate.load import Material, encode_material, make_material
 from voxgate.protocol.formats import AudioFormat
 
 
@@ -68,3 +68,20 @@ def test_the_start_frame_says_the_format():
 def test_what_cannot_be_cut_is_refused(planes, rate, complaint):
     with pytest.raises(ValueError, match=complaint):
         make_material(planes, 16_000, rate, 1, "s16", 20)
+
+
+@pytest.mark.parametrize("container", ["webm", "mp3", "wav"])
+def test_a_container_is_encoded_for_the_whole_stream_of_each_offset(container):
+    pytest.importorskip("av")
+    material = encode_material(ramp(16_000)[None], 16_000, container, 100, 25, 2)
+    assert material.offset(1, 2) == 5
+    streams = []
+    for offset in (0, 5):
+        frames, begin = material.played_from(offset)
+        assert (begin, len(frames)) == (0, 25)
+        streams.append(b"".join(map(unmasked, frames)))
+    assert streams[0] != streams[1]
+    assert json.loads(unmasked(material.start_frame(False, False, None)))["format"] == {"container": container}
+    if container == "wav":  # half a second into the recording, and round it
+        samples = np.frombuffer(streams[1][-80_000:], "<i2") / 32_768
+        assert np.allclose(samples, np.resize(np.roll(ramp(16_000), -8000), 40_000), atol=1 / 32_768)

@@ -24,7 +24,7 @@ static void *produce(void *argument) {
         entry->node.key = &ends[id];
         entry->samples = samples;
         entry->n = i % 64;
-        entry->lane = i % 3 == 0 ? VG_INTERIM : VG_FINAL;
+        entry->lane = i % VG_LANES;
         entry->alone = i % 50 == 0;
         if (vg_queue_put(&queue, entry, (const void *)(uintptr_t)(1 + i % 97), i % 41 == 0) != VG_OK) {
             n_refused[number]++;

@@ -177,8 +177,21 @@ def test_finals_before_interims() -> None:
     q = queue()
     interims = put(q, 2, final=False)
     finals = put(q, 2)
-    assert q.depths() == (2, 2, 32)
+    assert q.depths() == (2, 2, 32, 0)
     assert [taken(q)[0] for _ in range(4)] == finals + interims
+
+
+def test_speculative_jobs_come_after_finals_and_before_interims() -> None:
+    q = queue()
+    interims, speculative, finals = put(q, 1, final=False), put(q, 2, speculative=True), put(q, 2)
+    assert len(q) == 5
+    assert q.depths() == (2, 1, 40, 2)
+    assert taken(q, 3) == [*finals, speculative[0]]
+    assert q.cancel(speculative[1])
+    assert taken(q) == interims
+    speculative = put(q, 1, final=False, speculative=True)
+    interims = put(q, 1, final=False)
+    assert q.close() == speculative + interims
 
 
 def test_a_batch_of_finals_is_filled_up_with_interims() -> None:
@@ -307,7 +320,7 @@ OPERATIONS = st.lists(
             st.just("put"),
             st.integers(0, 5),
             st.sampled_from([0, 1, 500, 1024, 2000, 5000]),
-            st.booleans(),
+            st.sampled_from(["final", "speculative", "interim"]),
             st.sampled_from([False, False, False, True]),
         ),
         st.tuples(st.just("front"), st.integers(0, 5), st.sampled_from([0, 2000])),
@@ -335,14 +348,15 @@ def test_it_decides_as_the_textbook_does(operations: list[Any], bounds: dict[str
     jobs: list[Job] = []
     for operation in operations:
         match operation:
-            case ("put", stream, n_samples, final, alone):
+            case ("put", stream, n_samples, lane, alone):
+                final, speculative = lane == "final", lane == "speculative"
                 jobs.append(Job(len(jobs)))
                 try:
-                    q.put(jobs[-1], noise(n_samples), streams[stream], final, -1, alone)
+                    q.put(jobs[-1], noise(n_samples), streams[stream], final, -1, alone, False, speculative)
                     accepted = True
                 except BufferError:
                     accepted = False
-                assert accepted == reference.put(jobs[-1], n_samples, streams[stream], final, alone)
+                assert accepted == reference.put(jobs[-1], n_samples, streams[stream], final, alone, False, speculative)
             case ("front", stream, n_samples):
                 jobs.append(Job(len(jobs)))
                 q.put(jobs[-1], None, streams[stream], True, n_samples, False, True)
@@ -353,9 +367,11 @@ def test_it_decides_as_the_textbook_does(operations: list[Any], bounds: dict[str
             case ("take", max_items, max_samples, room) if len(q):
                 arena = None if room is None else np.zeros(room, np.float32)
                 assert taken(q, max_items, max_samples, 0.0, arena) == reference.take(max_items, max_samples, room)
-        finals = sum(waiting.final for waiting in reference.waiting)
+        finals, speculative, interims = (
+            sum(waiting.lane == lane for waiting in reference.waiting) for lane in range(3)
+        )
         n_samples = sum(waiting.n_samples for waiting in reference.waiting)
-        assert q.depths() == (finals, len(reference.waiting) - finals, n_samples)
+        assert q.depths() == (finals, interims, n_samples, speculative)
     drained = []
     while reference.waiting:
         drained += reference.take(1)

@@ -12,9 +12,25 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reference import endpoint_ref as ref
-from voxgate._native.endpoint import INTERIM, SPEECH_CUT, SPEECH_END, SPEECH_START, EndpointConfig, Endpointer
+from voxgate._native.endpoint import (
+    INTERIM,
+    RESUMED,
+    SPECULATE,
+    SPEECH_CUT,
+    SPEECH_END,
+    SPEECH_START,
+    EndpointConfig,
+    Endpointer,
+)
 
-KINDS = {SPEECH_START: ref.START, SPEECH_END: ref.END, SPEECH_CUT: ref.CUT, INTERIM: ref.INTERIM}
+KINDS = {
+    SPEECH_START: ref.START,
+    SPEECH_END: ref.END,
+    SPEECH_CUT: ref.CUT,
+    INTERIM: ref.INTERIM,
+    SPECULATE: ref.SPECULATE,
+    RESUMED: ref.RESUMED,
+}
 F = 10  # samples of a frame in the tests by hand
 
 # One character a frame: speech, silence, in between.
@@ -158,6 +174,71 @@ class TestInterim:
         assert run("S" * 100)[1:] == []
 
 
+class TestSpeculate:
+    @pytest.mark.parametrize(("speculate", "frames"), [(1, 1), (10, 1), (11, 2), (20, 2)])
+    def test_once_the_silence_is_that_long(self, speculate: int, frames: int) -> None:
+        assert run("SS" + "." * (frames - 1), speculate_samples=speculate)[1:] == []
+        assert run("SS" + "." * frames, speculate_samples=speculate)[1:] == [("speculate", 0, 20)]
+        assert run("SS...", speculate_samples=speculate)[1:] == [("speculate", 0, 20), ("end", 0, 20)]
+
+    @pytest.mark.parametrize(("suffix", "frames"), [(0, 1), (10, 1), (11, 2), (20, 2)])
+    def test_not_before_the_suffix_is_heard(self, suffix: int, frames: int) -> None:
+        changes = {"speculate_samples": 5, "suffix_samples": suffix}
+        assert run("SS" + "." * (frames - 1), **changes)[1:] == []
+        assert run("SS" + "." * frames, **changes)[1:] == [("speculate", 0, 20 + suffix)]
+        assert run("SS...", **changes)[2:] == [("end", 0, 20 + suffix)]
+
+    @pytest.mark.parametrize("changes", [{"speculate_samples": 30}, {"speculate_samples": 5, "suffix_samples": 30}])
+    def test_not_at_all_when_the_silence_is_over_then(self, changes: dict[str, int]) -> None:
+        assert [kind for kind, *_ in run("SS...", **changes)] == ["start", "end"]
+
+    def test_speech_takes_it_back_and_the_next_pause_has_its_own(self) -> None:
+        assert run("SS..S..S", speculate_samples=20)[1:] == [
+            ("speculate", 0, 20), ("resumed", 0, 40), ("speculate", 0, 50), ("resumed", 0, 70),
+        ]  # fmt: skip
+
+    def test_a_probability_in_between_takes_nothing_back(self) -> None:
+        assert run("SS.~~", speculate_samples=20)[1:] == [("speculate", 0, 20), ("end", 0, 20)]
+
+    def test_none_before_the_longest_length_closes_the_segment(self) -> None:
+        assert run("SS..", speculate_samples=20, max_segment_samples=40)[1:] == [("end", 0, 20)]
+        assert run("SS...", speculate_samples=20, max_segment_samples=50, silence_samples=99)[1:] == [
+            ("speculate", 0, 20), ("end", 0, 20),
+        ]  # fmt: skip
+
+    def test_a_flush_ends_what_was_speculated(self) -> None:
+        assert run("SS..", flush_at=43, speculate_samples=20)[1:] == [("speculate", 0, 20), ("end", 0, 20)]
+
+    def test_the_next_segment_begins_anew(self) -> None:
+        assert run("S...S..", speculate_samples=20)[1:] == [
+            ("speculate", 0, 10), ("end", 0, 10), ("start", 40, 50), ("speculate", 40, 50),
+        ]  # fmt: skip
+
+
+class TestClear:
+    def test_drops_the_open_segment_without_an_event(self) -> None:
+        endpointer = Endpointer(config(speculate_samples=10))
+        endpointer.step(1.0)
+        endpointer.step(0.0)
+        endpointer.clear(23)
+        assert not endpointer.speaking
+        assert endpointer.flush(25) == []
+        assert endpointer.step(1.0) == [(SPEECH_START, 23, 30)]
+
+    def test_drops_a_candidate(self) -> None:
+        endpointer = Endpointer(config(min_speech_samples=20, prefix_samples=100))
+        endpointer.step(1.0)
+        endpointer.clear(10)
+        assert endpointer.step(1.0) == []
+        assert endpointer.step(1.0) == [(SPEECH_START, 10, 30)]
+
+    def test_position_before_the_last_frame_is_refused(self) -> None:
+        endpointer = Endpointer(config())
+        endpointer.step(1.0)
+        with pytest.raises(ValueError, match="received_pos must be at least 10, got 9"):
+            endpointer.clear(9)
+
+
 class TestFlush:
     def test_closes_amid_a_frame(self) -> None:
         assert run("SS", flush_at=27)[1:] == [("end", 0, 27)]
@@ -253,7 +334,7 @@ def test_config_wants_integers(value: Any) -> None:
 
 
 def test_config_tells_what_it_was_given() -> None:
-    rules = ref.Rules(7, 0.75, 0.25, 1, 2, 3, 4, 5, 6)
+    rules = ref.Rules(7, 0.75, 0.25, 1, 2, 3, 4, 5, 6, 7)
     made = EndpointConfig(**asdict(rules))
     assert {name: getattr(made, name) for name in asdict(rules)} == asdict(rules)
     assert "prefix_samples=1" in repr(made)
@@ -274,10 +355,12 @@ rules_strategy = st.builds(
     min_speech_samples=small,
     max_segment_samples=st.integers(1, 60),
     interim_samples=st.integers(0, 30),
+    speculate_samples=small,
 )
 level = st.sampled_from([0.0, 0.2, 0.3, float(np.float32(0.35)), 0.4, 0.5, 0.9, 1.0])
-# Runs of one level, so that long speech and long silence come about, and flushes at an offset into the frame.
-happening = st.one_of(st.tuples(level, st.integers(1, 12)), st.integers(0, 8))
+# Runs of one level, so that long speech and long silence come about, and flushes and clears amid a frame.
+between = st.tuples(st.sampled_from([ref.Flush, ref.Flush, ref.Clear]), st.integers(0, 8))
+happening = st.one_of(st.tuples(level, st.integers(1, 12)), st.integers(0, 8), between)
 
 
 @settings(max_examples=400, deadline=None)
@@ -285,12 +368,13 @@ happening = st.one_of(st.tuples(level, st.integers(1, 12)), st.integers(0, 8))
 @example(ref.Rules(4, silence_samples=4, max_segment_samples=1, prefix_samples=9), [(1.0, 3), 2, (1.0, 1), (0.0, 3)])
 def test_like_the_textbook_and_by_the_laws(rules: ref.Rules, script: list[Any]) -> None:
     size = rules.frame_samples
-    happenings: list[ref.Frame | ref.Flush] = []
+    happenings: list[ref.Happening] = []
     heard = received = 0
     for item in script:
-        if isinstance(item, int):
-            received = max(received, heard + item % size)
-            happenings.append(ref.Flush(received))
+        kind, offset = (ref.Flush, item) if isinstance(item, int) else item
+        if not isinstance(kind, float):
+            received = max(received, heard + offset % size)
+            happenings.append(kind(received))
             continue
         for _ in range(item[1]):
             happenings.append(ref.Frame(heard, heard + size, item[0]))
@@ -302,30 +386,38 @@ def test_like_the_textbook_and_by_the_laws(rules: ref.Rules, script: list[Any]) 
         keep = endpointer.keep_pos
         assert keep >= kept
         kept = keep
-        events = (
-            endpointer.flush(one.received) if isinstance(one, ref.Flush) else endpointer.step(one.probability, one.end)
-        )
+        if isinstance(one, ref.Clear):
+            endpointer.clear(one.received)
+            events = []
+        elif isinstance(one, ref.Flush):
+            events = endpointer.flush(one.received)
+        else:
+            events = endpointer.step(one.probability, one.end)
         assert all(start >= kept for _, start, _ in events)
         got.append([(KINDS[kind], start, end) for kind, start, end in events])
-        assert endpointer.speaking == follow(got)
+        assert endpointer.speaking == follow(happenings, got)
     assert got == ref.endpoint_events(rules, happenings)
     check_laws(rules, happenings, got)
 
 
-def follow(told: list[list[tuple[str, int, int]]]) -> bool:
+def follow(happenings: list[ref.Happening], told: list[list[tuple[str, int, int]]]) -> bool:
     speaking = False
-    for kind, _, _ in (event for events in told for event in events):
-        speaking = {"start": True, "end": False}.get(kind, speaking)
+    for one, events in zip(happenings, told, strict=False):
+        if isinstance(one, ref.Clear):
+            speaking = False
+        for kind, _, _ in events:
+            speaking = {"start": True, "end": False}.get(kind, speaking)
     return speaking
 
 
-def check_laws(
-    rules: ref.Rules, happenings: list[ref.Frame | ref.Flush], told: list[list[tuple[str, int, int]]]
-) -> None:
+def check_laws(rules: ref.Rules, happenings: list[ref.Happening], told: list[list[tuple[str, int, int]]]) -> None:
     speaking, end_before, open_start, last_interim = False, 0, 0, -1
     after_cut = False
+    speculated: tuple[int, int] | None = None
     for one, events in zip(happenings, told, strict=True):
-        now = one.received if isinstance(one, ref.Flush) else one.end
+        now = one.end if isinstance(one, ref.Frame) else one.received
+        if isinstance(one, ref.Clear):
+            speaking, speculated, end_before = False, None, now
         for kind, start, end in events:
             assert speaking == (kind != "start")
             assert 0 <= end_before <= start <= end <= now
@@ -334,6 +426,16 @@ def check_laws(
                 assert end == now
                 continue
             assert start == open_start
+            if kind == "speculate":
+                assert speculated is None
+                speculated = (start, end)
+                continue
+            if kind == "resumed":
+                assert speculated is not None
+                speculated = None
+                continue
+            # What was speculated is exactly what comes, unless speech went on.
+            assert speculated is None or (kind == "end" and speculated == (start, end))
             if kind == "interim":
                 assert end == now > last_interim
                 last_interim = now
@@ -345,7 +447,7 @@ def check_laws(
                 assert end - start == rules.max_segment_samples
                 after_cut = True
             else:
-                speaking = False
+                speaking, speculated = False, None
         if isinstance(one, ref.Flush):
             assert not speaking
 

@@ -23,11 +23,18 @@ from reference import endpoint_ref as ref
 from voxgate._native.detector import CallableDetector
 from voxgate._native.endpoint import EndpointConfig
 from voxgate._native.energy import EnergyDetector
-from voxgate._native.event import INTERIM, SPEECH_CUT, SPEECH_END, SPEECH_START, VadEvent
+from voxgate._native.event import INTERIM, RESUMED, SPECULATE, SPEECH_CUT, SPEECH_END, SPEECH_START, VadEvent
 from voxgate._native.session import VadSession
 
 Audio = npt.NDArray[np.float32]
-KINDS = {SPEECH_START: ref.START, SPEECH_END: ref.END, SPEECH_CUT: ref.CUT, INTERIM: ref.INTERIM}
+KINDS = {
+    SPEECH_START: ref.START,
+    SPEECH_END: ref.END,
+    SPEECH_CUT: ref.CUT,
+    INTERIM: ref.INTERIM,
+    SPECULATE: ref.SPECULATE,
+    RESUMED: ref.RESUMED,
+}
 F = 10
 
 
@@ -531,6 +538,7 @@ rules_strategy = st.builds(
     min_speech_samples=small,
     max_segment_samples=st.integers(1, 60),
     interim_samples=st.integers(0, 30),
+    speculate_samples=small,
 )
 
 
@@ -539,18 +547,22 @@ rules_strategy = st.builds(
     rules_strategy,
     st.lists(st.tuples(st.sampled_from([0.0, 0.4, 1.0]), st.integers(1, 60)), min_size=1, max_size=14),
     st.integers(1, 3),
-    st.lists(st.integers(0, 300), max_size=3),
+    st.lists(st.tuples(st.integers(0, 300), st.sampled_from(["flush", "flush", "clear"])), max_size=3),
     st.data(),
 )
 def test_like_the_textbook(
-    rules: ref.Rules, runs: list[tuple[float, int]], channels: int, flushes: list[int], data: st.DataObject
+    rules: ref.Rules,
+    runs: list[tuple[float, int]],
+    channels: int,
+    flushes: list[tuple[int, str]],
+    data: st.DataObject,
 ) -> None:
     # Levels change anywhere, not at frame edges; every sample has its own tiny part, so that a shifted copy is seen.
     levels = np.concatenate([np.full(n, level, np.float32) for level, n in runs])
     n = len(levels)
     audio = np.stack([np.roll(levels, 7 * c) for c in range(channels)])
     audio = np.minimum(audio + np.arange(n, dtype=np.float32) * 1e-6, 1.0).astype(np.float32)
-    flush_positions = sorted({min(position, n) for position in flushes})
+    flushes = sorted((min(position, n), what) for position, what in flushes)
     cuts = data.draw(st.one_of(st.just(list(range(n))), st.lists(st.integers(0, n), max_size=12)), label="cuts")
 
     twin = ref.Session(channels, rules, lambda _channel, frame: float(frame[0]))
@@ -558,10 +570,10 @@ def test_like_the_textbook(
         CallableDetector(FirstSample, channels, rules.frame_samples, 16000), EndpointConfig(**asdict(rules))
     )
     expected, got, at = [], [], 0
-    for position in flush_positions:
-        expected += twin.feed(audio[:, at:position]) + twin.flush()
+    for position, what in flushes:
+        expected += twin.feed(audio[:, at:position]) + getattr(twin, what)()
         inner = [cut - at for cut in cuts if at < cut < position]
-        got += feed_cut(vad, audio[:, at:position], inner) + vad.flush()
+        got += feed_cut(vad, audio[:, at:position], inner) + getattr(vad, what)()
         at = position
     expected += twin.feed(audio[:, at:]) + twin.finish()
     got += feed_cut(vad, audio[:, at:], [cut - at for cut in cuts if at < cut]) + vad.finish()

@@ -18,6 +18,7 @@ from voxgate.protocol.machine import (
     Action,
     Audio,
     CheckToken,
+    Clear,
     FinishSession,
     Flush,
     OpenSession,
@@ -52,14 +53,16 @@ def start(format: AudioFormat = S16, **fields: Any) -> str:
 STOP = '{"request":"stop","disconnect":false}'
 DISCONNECT = '{"request":"stop","disconnect":true}'
 FLUSH = '{"request":"flush"}'
+CLEAR = '{"request":"clear"}'
 KEEP_ALIVE = '{"request":"keep_alive"}'
 JUNK = '{"request":"foo"}'
 OPEN = OpenSession(Start(S16))
 
 AUDIO_FIRST = Reply(Error("audio before any start: expected a start message first", "not_started"))
 STOP_FIRST = Reply(Error("stop before any start: expected a start message first", "not_started"))
+CLEAR_FIRST = Reply(Error("clear before any start: expected a start message first", "not_started"))
 FLUSH_FIRST = Reply(Error("flush before any start: expected a start message first", "not_started"))
-INVALID = Reply(Error('request must be one of start, stop, flush, keep_alive, got "foo"', "invalid_message"))
+INVALID = Reply(Error('request must be one of start, stop, flush, clear, keep_alive, got "foo"', "invalid_message"))
 TOO_MANY = Close(CloseReason.INVALID, "too many invalid messages")
 BAD_START = start(AudioFormat(9, 16000, 16, False))
 BAD_START_REPLY = Reply(Error("format.channels must be 1..8, got 9", "invalid_start"))
@@ -90,6 +93,7 @@ CONVERSATIONS: dict[str, list[tuple[str | bytes, list[Action]]]] = {
         (b"a", [AUDIO_FIRST]),
         (STOP, [STOP_FIRST]),
         (FLUSH, [FLUSH_FIRST]),
+        (CLEAR, [CLEAR_FIRST]),
         (KEEP_ALIVE, []),
         (b"", []),
         (start(), [OPEN]),
@@ -107,6 +111,7 @@ CONVERSATIONS: dict[str, list[tuple[str | bytes, list[Action]]]] = {
         *[(start(), [OPEN]), (b"a", [Audio(b"a")])],
     ],
     "flush": [(start(), [OPEN]), (FLUSH, [Flush()]), (FLUSH, [Flush()]), (STOP, [FinishSession()]), (FLUSH, [])],
+    "clear": [(start(), [OPEN]), (CLEAR, [Clear()]), (STOP, [FinishSession()]), (CLEAR, [])],
     "stop twice": [
         (start(), [OPEN]),
         (STOP, [FinishSession()]),
@@ -358,6 +363,14 @@ class Conversation(RuleBasedStateMachine):
             self.expect(actual, FLUSH_FIRST)
         else:
             self.expect(actual, *([Flush()] if self.open else []))
+
+    @rule()
+    def clear(self) -> None:
+        actual = self.say(CLEAR)
+        if self.last is None:
+            self.expect(actual, CLEAR_FIRST)
+        else:
+            self.expect(actual, *([Clear()] if self.open else []))
 
     @rule()
     def keep_alive(self) -> None:

@@ -30,7 +30,7 @@ from voxgate.protocol.events import (
 )
 from voxgate.protocol.formats import AudioFormat, check_format
 from voxgate.protocol.json_codec import encode_event, encode_request, parse_event, parse_request
-from voxgate.protocol.requests import Flush, KeepAlive, Request, Start, Stop, VadOptions
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Start, Stop, VadOptions
 
 S16 = AudioFormat(channels=1, sample_rate=16000, bit_depth=16, is_float=False)
 FORMAT = '{"channels":1,"sample_rate":16000,"bit_depth":16,"is_float":false}'
@@ -65,7 +65,10 @@ GOOD: list[tuple[str | bytes, Request]] = [
     ('{"request":"stop","disconnect":true}', Stop(True)),
     ('{"request":"stop"}', Stop()),
     ('{"request":"flush"}', Flush()),
+    ('{"request":"clear"}', Clear()),
     ('{"request":"keep_alive"}', KeepAlive()),
+    (start(segmentation="manual", stability=True), Start(S16, segmentation="manual", stability=True)),
+    (start(segmentation="auto"), Start(S16)),
     (b' {"request" : "flush", "why": "\xc3\xa9"} ', Flush()),
 ]
 
@@ -78,7 +81,7 @@ def test_parse_request(text: str | bytes, request_: Request) -> None:
 
 # ------------------------------------------------------------------------------------------------- requests, bad
 
-KNOWN = "start, stop, flush, keep_alive"
+KNOWN = "start, stop, flush, clear, keep_alive"
 MALFORMED: list[tuple[str | bytes, str]] = [
     ("", "message: expected JSON, got text that ends too early"),
     ('{"request":"stop"', "message: expected JSON, got text that ends too early"),
@@ -127,6 +130,9 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     (start(trace_id=5), "trace_id: expected str or null, got int 5"),
     (start(notices="on"), 'notices: expected bool, got str "on"'),
     (start(probabilities=1), "probabilities: expected bool, got int 1"),
+    (start(segmentation="semi"), 'segmentation: expected "auto" or "manual", got str "semi"'),
+    (start(segmentation=None), 'segmentation: expected "auto" or "manual", got null'),
+    (start(stability="yes"), 'stability: expected bool, got str "yes"'),
     (start(vad=[]), "vad: expected object or null, got array"),
     (start(vad={"threshold": "high"}), 'vad.threshold: expected float or null, got str "high"'),
     (start(vad={"threshold": True}), "vad.threshold: expected float or null, got bool true"),
@@ -208,7 +214,7 @@ names = st.sampled_from(
 requests = st.fixed_dictionaries(
     {},
     optional={
-        "request": st.sampled_from(["start", "stop", "flush", "keep_alive", "begin"]) | json_values,
+        "request": st.sampled_from(["start", "stop", "flush", "clear", "keep_alive", "begin"]) | json_values,
         "format": st.fixed_dictionaries(
             {},
             optional={
@@ -236,7 +242,7 @@ def parses_or_says_why(text: str | bytes) -> None:
     except InvalidMessage as error:
         reason = str(error)
     if reason is None:
-        assert isinstance(request, Start | Stop | Flush | KeepAlive)
+        assert isinstance(request, Start | Stop | Flush | Clear | KeepAlive)
     else:
         assert 0 < len(reason.encode()) < 500
 
@@ -286,9 +292,12 @@ valid_requests = st.one_of(
         notices=st.booleans(),
         token=st.none() | st.text(max_size=20),
         probabilities=st.booleans(),
+        segmentation=st.sampled_from(["auto", "manual"]),
+        stability=st.booleans(),
     ),
     st.builds(Stop, st.booleans()),
     st.just(Flush()),
+    st.just(Clear()),
     st.just(KeepAlive()),
 )
 
@@ -308,6 +317,10 @@ def test_encoded_requests_are_those_of_the_original() -> None:
     assert encode_request(
         Start(S16, vad=VadOptions(min_speech_ms=5), notices=True, token="t", probabilities=True)
     ).endswith('"trace_id":null,"vad":{"min_speech_ms":5},"notices":true,"token":"t","probabilities":true}')
+    assert encode_request(Start(S16, segmentation="manual", stability=True)).endswith(
+        '"trace_id":null,"segmentation":"manual","stability":true}'
+    )
+    assert encode_request(Clear()) == '{"request":"clear"}'
 
 
 # -------------------------------------------------------------------------------------------------------- formats
@@ -397,6 +410,19 @@ ENCODED: list[tuple[Event, str]] = [
     (
         Error("what", "code", segment_id=4),
         '{"type":"error","message":"what","code":"code","segment_id":4,"channel":0}',
+    ),
+    (
+        Segment(0, 1, False, {"text": "a b"}, segment_id=3, stable_text="a"),
+        '{"type":"segment","start_time":0.0,"end_time":1.0,"is_final":false,"text":"a b","stable_text":"a",'
+        '"segment_id":3,"channel":0}',
+    ),
+    (
+        Segment(0, 1, True, {"stable_text": "mine"}),
+        '{"type":"segment","start_time":0.0,"end_time":1.0,"is_final":true,"stable_text":"mine","channel":0}',
+    ),
+    (
+        Segment(0, 1, False, {"stable_text": 5}),
+        '{"type":"segment","start_time":0.0,"end_time":1.0,"is_final":false,"stable_text":5,"channel":0}',
     ),
     (
         Segment(0, 1, UNSET, {"segment_id": "mine"}),
@@ -523,6 +549,11 @@ def test_segment_id_is_reserved_in_a_segment_that_has_one() -> None:
         encode_event(Segment(0, 1, True, {"segment_id": 2}, segment_id=0))
 
 
+def test_stable_text_is_reserved_in_a_segment_that_has_one() -> None:
+    with pytest.raises(InternalError, match=r'^model output: key "stable_text" is reserved$'):
+        encode_event(Segment(0, 1, False, {"stable_text": "a"}, stable_text=""))
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [
@@ -605,7 +636,7 @@ def test_every_example_of_the_reference_is_a_message(text: str) -> None:
 
 def test_the_reference_shows_every_message() -> None:
     shown = "\n".join(documented())
-    for name in ("start", "stop", "flush", "keep_alive"):
+    for name in ("start", "stop", "flush", "clear", "keep_alive"):
         assert f'"request":"{name}"' in shown
     for event, _ in ENCODED[:-1]:
         assert f'"type":"{event.type}"' in shown

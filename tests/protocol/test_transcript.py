@@ -58,7 +58,9 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*TEXT_KEYS, "words", "x"]), json_values | st.lists(st.just(WORD) | json_values)))
+@given(
+    st.dictionaries(st.sampled_from([*TEXT_KEYS, "words", "x"]), json_values | st.lists(st.just(WORD) | json_values))
+)
 def test_any_result_has_a_transcript_or_none(output):
     transcript = Transcript.of(output)
     assert transcript is None or isinstance(transcript.text, str)

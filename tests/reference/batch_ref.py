@@ -17,7 +17,7 @@ class Waiting:
     job: Any
     stream: Any
     n_samples: int
-    final: bool
+    lane: int
     alone: bool
     ticket: int
 
@@ -27,11 +27,20 @@ class ReferenceQueue:
         self.max_jobs, self.max_samples = max_jobs, max_samples
         self.stream_jobs, self.stream_samples = stream_jobs or max_jobs, stream_samples or max_samples
         self.waiting: list[Waiting] = []
-        self.present = {True: 0, False: 0}
-        self.ends: dict[tuple[bool, Any], int] = {}
+        self.present = [0, 0, 0]
+        self.ends: dict[tuple[int, Any], int] = {}
         self.n_put = 0
 
-    def put(self, job: Any, n_samples: int, stream: Any, final: bool, alone: bool = False, front: bool = False) -> bool:
+    def put(
+        self,
+        job: Any,
+        n_samples: int,
+        stream: Any,
+        final: bool,
+        alone: bool = False,
+        front: bool = False,
+        speculative: bool = False,
+    ) -> bool:
         mine = [waiting for waiting in self.waiting if waiting.stream is stream]
         if not front and (
             len(self.waiting) >= self.max_jobs
@@ -42,7 +51,8 @@ class ReferenceQueue:
             return False
         self.n_put += 1
         ticket = -self.n_put if front else self.n_put
-        self.waiting.append(Waiting(job, stream, n_samples, final, alone, ticket))
+        lane = 1 if speculative else 0 if final else 2
+        self.waiting.append(Waiting(job, stream, n_samples, lane, alone, ticket))
         return True
 
     def cancel(self, job: Any) -> bool:
@@ -66,28 +76,29 @@ class ReferenceQueue:
         return [waiting.job for waiting in batch]
 
     def first(self) -> Waiting:
-        lane = [waiting for waiting in self.waiting if waiting.final] or self.waiting
+        first = min(waiting.lane for waiting in self.waiting)
+        lane = [waiting for waiting in self.waiting if waiting.lane == first]
         heads: dict[Any, Waiting] = {}
         for waiting in sorted(lane, key=lambda waiting: waiting.ticket):
             heads.setdefault(waiting.stream, waiting)
         return min(heads.values(), key=lambda head: (self.start(head), head.ticket))
 
     def start(self, waiting: Waiting) -> int:
-        present = self.present[waiting.final]
-        return present if waiting.ticket < 0 else max(present, self.ends.get((waiting.final, waiting.stream), 0))
+        present = self.present[waiting.lane]
+        return present if waiting.ticket < 0 else max(present, self.ends.get((waiting.lane, waiting.stream), 0))
 
     def serve(self, waiting: Waiting) -> None:
         start = self.start(waiting)
-        self.present[waiting.final] = max(self.present[waiting.final], start)
+        self.present[waiting.lane] = max(self.present[waiting.lane], start)
         if waiting.ticket >= 0:
-            self.ends[waiting.final, waiting.stream] = start + max(waiting.n_samples, MIN_COST)
+            self.ends[waiting.lane, waiting.stream] = start + max(waiting.n_samples, MIN_COST)
         self.remove(waiting)
 
     def remove(self, waiting: Waiting) -> None:
         self.waiting.remove(waiting)
-        if not any(other.final == waiting.final for other in self.waiting):  # The lane's busy period is over.
-            ends = [end for (final, _), end in self.ends.items() if final == waiting.final]
-            self.present[waiting.final] = max([self.present[waiting.final], *ends])
+        if not any(other.lane == waiting.lane for other in self.waiting):  # The lane's busy period is over.
+            ends = [end for (lane, _), end in self.ends.items() if lane == waiting.lane]
+            self.present[waiting.lane] = max([self.present[waiting.lane], *ends])
 
 
 def samples(waiting: list[Waiting]) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-START, END, CUT, INTERIM = "start", "end", "cut", "interim"
+START, END, CUT, INTERIM, SPECULATE, RESUMED = "start", "end", "cut", "interim", "speculate", "resumed"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Rules:
     min_speech_samples: int = 1440
     max_segment_samples: int = 480_000
     interim_samples: int = 0
+    speculate_samples: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,22 +44,32 @@ class Flush:
     received: int
 
 
+@dataclass(frozen=True)
+class Clear:
+    received: int
+
+
+Happening = Frame | Flush | Clear
 Event = tuple[str, int, int]
 
 
-def endpoint_events(rules: Rules, happenings: Iterable[Frame | Flush]) -> list[list[Event]]:
+def endpoint_events(rules: Rules, happenings: Iterable[Happening]) -> list[list[Event]]:
     """For each happening, in order, the events it causes."""
     speaking = False
     floor = 0  # end of the last segment
     candidate: int | None = None
     start = 0
     run: int | None = None  # where the silence run starts
+    speculated = False  # in this silence run
     interim_since = 0
     result: list[list[Event]] = []
 
     for happening in happenings:
         events: list[Event] = []
         result.append(events)
+        if isinstance(happening, Clear):
+            speaking, candidate, run, speculated, floor = False, None, None, False, happening.received
+            continue
         flushing = isinstance(happening, Flush)
         if isinstance(happening, Flush):
             now = happening.received
@@ -69,7 +80,9 @@ def endpoint_events(rules: Rules, happenings: Iterable[Frame | Flush]) -> list[l
             is_silence = probability < np.float32(rules.negative_threshold)
             if speaking:
                 if is_speech:
-                    run = None
+                    if speculated:
+                        events.append((RESUMED, start, happening.start))
+                    run, speculated = None, False
                 if is_silence and run is None:
                     run = happening.start
             else:
@@ -103,7 +116,14 @@ def endpoint_events(rules: Rules, happenings: Iterable[Frame | Flush]) -> list[l
         elif flushing or now - run >= rules.silence_samples or now - start >= longest:
             end = min(run + rules.suffix_samples, now, start + longest)
             events.append((END, start, end))
-            speaking, run, floor = False, None, end
+            speaking, run, speculated, floor = False, None, False, end
+        elif (
+            rules.speculate_samples
+            and not speculated
+            and now - run >= max(rules.speculate_samples, rules.suffix_samples)
+        ):
+            events.append((SPECULATE, start, run + rules.suffix_samples))
+            speculated = True
     return result
 
 
@@ -119,7 +139,7 @@ class Session:
         self._rules = rules
         self._probability = probability
         self._audio = np.zeros((channels, 0), dtype=np.float32)
-        self._flushes: list[tuple[int, int]] = []  # (whole frames before it, position)
+        self._between: list[tuple[int, Flush | Clear]] = []  # (whole frames before it, what)
         self._n_told = 0
 
     def feed(self, planes: npt.NDArray[np.float32]) -> list[SessionEvent]:
@@ -128,20 +148,25 @@ class Session:
 
     def flush(self) -> list[SessionEvent]:
         n = self._audio.shape[1]
-        self._flushes.append((n // self._rules.frame_samples, n))
+        self._between.append((n // self._rules.frame_samples, Flush(n)))
+        return self._news(last_frame_too=False)
+
+    def clear(self) -> list[SessionEvent]:
+        n = self._audio.shape[1]
+        self._between.append((n // self._rules.frame_samples, Clear(n)))
         return self._news(last_frame_too=False)
 
     def finish(self) -> list[SessionEvent]:
         n = self._audio.shape[1]
-        self._flushes.append((-(-n // self._rules.frame_samples), n))
+        self._between.append((-(-n // self._rules.frame_samples), Flush(n)))
         return self._news(last_frame_too=True)
 
-    def _happenings(self, channel: int, last_frame_too: bool) -> Sequence[Frame | Flush]:
+    def _happenings(self, channel: int, last_frame_too: bool) -> Sequence[Happening]:
         size, samples = self._rules.frame_samples, self._audio[channel]
         n_frames = -(-len(samples) // size) if last_frame_too else len(samples) // size
-        happenings: list[Frame | Flush] = []
+        happenings: list[Happening] = []
         for index in range(n_frames + 1):
-            happenings += [Flush(received) for frames_before, received in self._flushes if frames_before == index]
+            happenings += [what for frames_before, what in self._between if frames_before == index]
             if index < n_frames:
                 frame = np.zeros(size, dtype=np.float32)
                 piece = samples[index * size : (index + 1) * size]
@@ -161,7 +186,7 @@ class Session:
         for of_all_channels in zip(*per_channel, strict=True):
             for channel, events in enumerate(of_all_channels):
                 for kind, start, end in events:
-                    has_audio = kind in (END, CUT) and end > start
+                    has_audio = kind in (END, CUT, SPECULATE) and end > start
                     told.append(
                         (kind, channel, start, end, self._audio[channel, start:end].copy() if has_audio else None)
                     )

@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from helpers.http_client import HttpClient, chunk, until
 from helpers.raw import BINARY, PING, PONG, Raw, frame, text, upgrade
 from helpers.wire import STOP, refused, start
 from voxgate.server import handshake, http, websocket
@@ -109,8 +110,65 @@ def test_a_body_has_a_size(serve):
     with Raw(serve().port) as raw:
         raw.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n" + bytes(70_000))
         answers = raw.wait_for_end()
-        assert answers.startswith((b"HTTP/1.1 404", b"HTTP/1.1 413"))  # the application may be faster
+        assert answers.startswith((b"HTTP/1.1 405", b"HTTP/1.1 413"))  # the application may be faster
         assert answers.count(b"HTTP/1.1") == 1
+
+
+LIVE = b"POST /api/v1/simple HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_a_body_that_is_read_has_no_size(serve):
+    """In the packet of the headers, and in chunks of any length."""
+    for n_bytes in (2, 65_536, 200_000, 5_000_000):
+        with HttpClient(serve().port) as client:
+            client.send(LIVE + chunk(bytes(n_bytes)) + b"0\r\n\r\n")
+            assert client.head()[0] == 200
+            assert sum(event["count"] for event in client.events()) == n_bytes // 2
+
+
+def test_the_framing_of_a_body_is_small_however_long_it_is(serve):
+    """A chunk for each sample: the framing takes far more than a request may."""
+    with HttpClient(serve().port) as client:
+        client.send(LIVE + chunk(b"\0\0") * 20_000 + b"0\r\n\r\n")
+        assert client.head()[0] == 200
+        assert sum(event["count"] for event in client.events()) == 20_000
+
+
+@pytest.mark.parametrize("framing", [b"0\r\nx-trailer: ", b"1;"], ids=["trailer", "chunk extension"])
+def test_framing_without_end_is_cut_off(serve, framing):
+    with HttpClient(serve().port) as client:
+        client.send(LIVE + chunk(bytes(3200)) + framing)
+        while client.send(b"x" * 100_000):
+            pass
+        assert client.wait_for_end().startswith((b"HTTP/1.1 200", b"HTTP/1.1 413"))
+
+
+def test_trailers_are_no_headers(serve):
+    with HttpClient(serve().port) as client:
+        client.send(LIVE + chunk(bytes(3200)) + b"0\r\nx-first: 1\r\nexpect: 100-continue\r\n\r\n" + HEALTH)
+        assert client.head()[0] == 200
+        assert sum(event["count"] for event in client.events()) == 1600
+        assert client.response()[0] == 200
+
+
+def test_an_answer_that_ends_before_the_body_ends_the_connection(serve):
+    server = serve(**{"limits.idle_timeout_s": 0.1})
+    with HttpClient(server.port) as client:
+        client.send(LIVE)
+        assert client.head()[0] == 200
+        assert client.event()["code"] == "timeout"
+        assert client.event() is None
+        assert client.wait_for_end() == b""
+    until(lambda: server.service.streams == 0)
+
+
+def test_requests_behind_a_stream_wait_for_their_turn(serve):
+    with HttpClient(serve().port) as client:
+        client.send((LIVE + chunk(bytes(100_000)) + b"0\r\n\r\n") * 3 + HEALTH)
+        for _ in range(3):
+            assert client.head()[0] == 200
+            assert sum(event["count"] for event in client.events()) == 50_000
+        assert client.response()[0] == 200
 
 
 def test_a_token_of_the_greatest_length_opens_a_websocket(serve):
@@ -320,6 +378,6 @@ def test_what_an_http_connection_of_uvicorn_has():
     config.load()
     connection = HttpToolsProtocol(config, ServerState(), {}, asyncio.new_event_loop())
     connection.loop.close()
-    names = "app_state config connections cycle headers loop parser pipeline server_state transport ws_protocol_class"
+    names = "app_state config connections cycle flow headers loop parser pipeline server_state transport ws_protocol_class"
     assert [name for name in names.split() if not hasattr(connection, name)] == []
     assert (connection.cycle, list(connection.pipeline)) == (None, [])

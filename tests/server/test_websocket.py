@@ -132,6 +132,7 @@ class Transport:
 
     def __init__(self) -> None:
         self.n_writes = 0
+        self.written = bytearray()
         self.paused = False
 
     def get_extra_info(self, name, default=None):
@@ -145,6 +146,7 @@ class Transport:
 
     def write(self, data):
         self.n_writes += 1
+        self.written += data
 
     def pause_reading(self):
         self.paused = True
@@ -351,6 +353,49 @@ def run_protocol(reads: list[bytes], takes: Callable[[bytes], bool] | None, **li
 
     asyncio.run(main())
     return heard
+
+
+def test_write_sends_at_once_only_while_the_websocket_is_open_and_the_client_reads() -> None:
+    written: dict[str, bool] = {}
+
+    async def app(scope, receive, send):
+        write = scope["extensions"][websocket.WRITE]
+        await receive()
+        written["before the acceptance"] = write("a")
+        await send({"type": "websocket.accept"})
+        protocol = write.__self__
+        written["open"] = write("text") and write(b"bytes")
+        protocol.pause_writing()
+        written["while the client does not read"] = write("b")
+        protocol.resume_writing()
+        written["when it reads again"] = write("c")
+        await send({"type": "websocket.close"})
+        written["behind the close frame"] = write("d")
+        assert (await receive())["type"] == "websocket.disconnect"
+
+    async def main() -> bytes:
+        config = uvicorn.Config(app, ws_per_message_deflate=False, lifespan="off", log_config=None)
+        config.load()
+        kind = type("Protocol", (websocket.WebSocketProtocol,), {"settings": load_config(environ={})})
+        protocol = kind(config=config, server_state=ServerState(), app_state={})
+        transport = Transport()
+        protocol.connection_made(transport)
+        open_websocket(protocol)
+        await asyncio.gather(*protocol.tasks)
+        protocol.connection_lost(None)
+        assert websocket.WRITE not in protocol.scope["extensions"]
+        return bytes(transport.written)
+
+    sent = asyncio.run(main())
+    frames = sent[sent.index(b"\r\n\r\n") + 4 :]
+    assert frames == b"\x81\x04text" + b"\x82\x05bytes" + b"\x81\x01c" + b"\x88\x02\x03\xe8"
+    assert written == {
+        "before the acceptance": False,
+        "open": True,
+        "while the client does not read": False,
+        "when it reads again": True,
+        "behind the close frame": False,
+    }
 
 
 @pytest.mark.parametrize("size", [16, 126, 70_000])

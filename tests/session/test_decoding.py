@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
-from helpers.media import RATE, SPEECH, live_speech, speech
+from helpers.media import RATE, SPEECH, decode_file, live_speech, speech
 from helpers.wire import FLUSH, PAUSE, STOP, Client, encode, of_type, pieces, start, story, stream
+from voxgate.audio.containers.encoding import encode as encode_file
 from voxgate.models import Model
+from voxgate.protocol.formats import CONTAINERS
 
 pytest.importorskip("av")
 
@@ -40,37 +43,67 @@ def server(serve):
 
 
 @pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("container", ["mp3", "mp4"])
+@pytest.mark.parametrize("container", CONTAINERS)
 def test_the_stream_tells_its_format(server, route, container):
-    events = stream(server.url(route), media(container, notices=True), *pieces(live_speech(container), 1000))
+    events = stream(server.url(route), media(notices=True), *pieces(live_speech(container), 1000))
     (started,) = of_type(events, "started")
     assert events[0] == started
     assert started["format"] == {"container": container, "channels": 1, "sample_rate": RATE}
     (finished,) = of_type(events, "finished")
     assert finished["errors"] == 0
-    assert 2.0 <= finished["received_s"] < 2.2
+    assert 1.99 <= finished["received_s"] < 2.2
     assert finished["results"] == len(of_type(events, "segment")) > 0
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_results_are_those_of_the_same_audio_as_pcm(server, route, tmp_path):
-    from helpers.media import decode_file
-
-    pcm, format = decode_file(live_speech("mp3"), "mp3")
-    wanted = stream(server.url(route), start(format.sample_rate, encoding="f32"), pcm)
-    for cut_bytes in (1 << 20, 4096, 333):
-        got = stream(server.url(route), media("mp3"), *pieces(live_speech("mp3"), cut_bytes))
+@pytest.mark.parametrize("container", ["mp3", "webm", "flac", "mp4"])
+def test_results_are_those_of_the_same_audio_as_pcm_however_it_is_cut(server, route, container):
+    data = live_speech(container)
+    pcm, format = decode_file(data, container, RATE)
+    encoding = {"f32": "f32", "s16": "s16"}[format.pcm_encoding]
+    wanted = stream(server.url(route), start(format.sample_rate, encoding=encoding), pcm)
+    for cut in (1 << 20, 4096, 333, *((17, 1) if len(data) < 20_000 else ())):
+        parts = list(pieces(data, cut))
+        got = stream(server.url(route), media(container), *parts[:5], b"", *parts[5:])
         if route == "segmented":
-            assert story(got) == story(wanted)
-        assert covered(got) == covered(wanted)
+            assert story(got) == story(wanted), cut
+        assert covered(got, route) == covered(wanted, route), cut
 
 
-def covered(events: list[dict[str, Any]]) -> tuple[float, float, int]:
-    """Where results begin and end, and for how many samples."""
+def test_what_one_turn_of_the_loop_does_not_take_follows_in_order(serve):
+    """Opus packs minutes into a message, and the model is slow: the rest waits behind the limits that PCM has."""
+    gate = threading.Event()
+    gate.set()  # for the warm-up
+
+    def slow(audio):
+        assert gate.wait(30)
+        return {"count": len(audio)}
+
+    server = serve(slow, **{"limits.buffered_audio_s": 2, "simple.min_chunk_ms": 500, "inference.per_stream": 1})
+    gate.clear()
+    data = encode_file(np.tile(SPEECH, 4), RATE, "webm")
+    with Client(server.url("simple")) as client:
+        client.send(media(notices=True), data[:5000])
+        client.until("started")
+        client.send(data[5000:])  # 50 s, past the inbox while nothing waits there
+        lags = [client.until("progress")[-1] for _ in range(2)]
+        assert max(lag["lag_s"] for lag in lags) <= 4
+        assert lags[-1]["received_s"] <= 5
+        gate.set()
+        client.send(STOP)
+        events = client.rest()
+        assert client.close_code == 1000
+    segments = of_type(events, "segment")
+    assert [segment["start_time"] for segment in segments[1:]] == [segment["end_time"] for segment in segments[:-1]]
+    assert events[-1]["received_s"] == pytest.approx(4 * SPEECH.shape[1] / RATE, abs=0.01)
+    assert sum(segment["count"] for segment in segments) == round(events[-1]["received_s"] * RATE)
+
+
+def covered(events: list[dict[str, Any]], route: str) -> tuple[float, float, int]:
+    """Where results begin and end, and how many samples the model got."""
     segments = of_type(events, "segment")
     counts = [segment["count"] for segment in segments]
-    total = max(counts) if segments and counts == sorted(counts) else sum(counts)
-    return segments[0]["start_time"], segments[-1]["end_time"], total
+    return segments[0]["start_time"], segments[-1]["end_time"], counts[-1] if route == "stateful" else sum(counts)
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -88,7 +121,7 @@ def test_each_session_begins_a_new_container(server, route):
         assert started["format"]["container"] == container
         assert of_type(events, "error") == []
     assert first[-1]["received_s"] == second[-1]["received_s"]
-    assert covered(first) == covered(second)
+    assert covered(first, route) == covered(second, route)
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -132,7 +165,10 @@ def test_after_an_error_audio_is_dropped_until_the_next_request_for_a_session(se
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"container": "avi"}, 'format.container must be one of "auto", "webm", "ogg", "wav", "flac", "mp3", "mp4", got "avi"'),
+        (
+            {"container": "avi"},
+            'format.container must be one of "auto", "webm", "ogg", "wav", "flac", "mp3", "mp4", got "avi"',
+        ),
         ({"container": 7}, "format.container: expected str, got int 7"),
         ({"container": None}, "format.container: expected str, got null"),
         ({}, "format.channels: expected int, got nothing"),
@@ -148,12 +184,14 @@ def test_a_start_says_what_is_allowed(server, options, message):
     [
         ({"limits.channels": 1}, {}, "format.channels must be 1..1, got 2"),
         ({"limits.min_sample_rate": 32_000}, {}, "format.sample_rate must be 32000..192000 Hz, got 16000"),
-        ({"limits.segment_audio_s": 10}, {"max_segment_s": 8}, "vad.max_segment_s must be 1..5 s with 2 channels, got 8"),
+        (
+            {"limits.segment_audio_s": 10},
+            {"max_segment_s": 8},
+            "vad.max_segment_s must be 1..5 s with 2 channels, got 8",
+        ),
     ],
 )
 def test_the_limits_are_those_of_pcm(serve, settings, vad, message):
-    from voxgate.audio.containers.encoding import encode as encode_file
-
     stereo = encode_file(np.concatenate([SPEECH, SPEECH]), RATE, "mp3")
     server = serve(Both(), **settings)
     with Client(server.url()) as client:
@@ -173,7 +211,7 @@ def test_a_flush_inside_of_a_container_ends_the_segment(server):
         assert flushed["is_final"]
         client.send(data[len(data) // 2 :], STOP)
         rest = client.rest()
-    assert rest[0]["start_time"] if rest[0]["type"] == "segment" else rest[0]["time"] >= flushed["end_time"]
+    assert all(segment["start_time"] >= flushed["end_time"] for segment in of_type(rest, "segment"))
     assert of_type(rest, "error") == []
 
 
@@ -212,15 +250,13 @@ def test_a_server_that_drains_answers_what_it_has(serve):
 
 def test_a_compressed_hour_holds_neither_the_loop_nor_memory(serve):
     """A megabyte of it is minutes of audio: it waits in the client, as PCM does."""
-    from voxgate.audio.containers.encoding import encode as encode_file
-
     silence = encode_file(np.zeros((1, 600 * RATE), np.float32), RATE, "mp3")
     server = serve(Both(), **{"limits.buffered_audio_s": 5, "limits.message_bytes": 1 << 24})
     events = stream(server.url("simple"), media("mp3", notices=True), silence)
     assert events[-1]["type"] == "finished"
     assert 600 <= events[-1]["received_s"] < 601
     assert max(event["end_time"] - event["start_time"] for event in of_type(events, "segment")) <= 7
-    assert max(event["lag_s"] for event in of_type(events, "progress")) <= 7 if of_type(events, "progress") else True
+    assert all(event["lag_s"] <= 7 for event in of_type(events, "progress"))
 
 
 def test_pcm_is_as_before_beside_a_container(server):

@@ -13,11 +13,19 @@ TIMEOUT = Close(CloseReason.TIMEOUT, "timeout")
 
 
 class Slow:
-    """A client that takes one message each time that the test lets it."""
+    """A client that takes one message each time that the test lets it, and `n_at_once` without being asked to wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_at_once: int = 0) -> None:
         self.taken: list[str | bytes | Close] = []
         self.reads = asyncio.Semaphore(0)
+        self.n_at_once = n_at_once
+
+    def write(self, message: str | bytes) -> bool:
+        if self.n_at_once == 0:
+            return False
+        self.n_at_once -= 1
+        self.taken.append(message)
+        return True
 
     async def send(self, message: str | bytes) -> None:
         await self.reads.acquire()
@@ -136,3 +144,39 @@ def test_an_event_of_several_messages_counts_once():
 
 def test_bytes_on_the_wire():
     assert [utf8_bytes(text) for text in ("", "abc", "ü", "\ud800")] == [0, 3, 2, 3]
+
+
+def test_a_client_that_reads_gets_events_at_once_and_in_order() -> None:
+    async def main() -> None:
+        n_sent: list[int] = []
+        sink, tally = Slow(n_at_once=3), Tally()
+        queue = SendQueue(sink, LimitsSettings(), tally, lambda: n_sent.append(len(sink.taken)))
+        queue.put(("a",))
+        queue.put((b"bb", "c", "d"))  # its third message has to wait
+        assert sink.taken == ["a", b"bb", "c"]
+        assert (len(queue), n_sent) == (1, [])
+        sink.n_at_once = 9
+        queue.put(("e",))  # not past the event that waits
+        assert sink.taken == ["a", b"bb", "c"]
+        writing = asyncio.create_task(queue.write())
+        await turns()
+        queue.put(("f",))  # nor past one that the sink is taking
+        sink.n_at_once, n_left = 0, sink.n_at_once
+        for _ in range(3):
+            sink.reads.release()
+        await turns()
+        assert sink.taken == ["a", b"bb", "c", "d", "e", "f"]
+        assert n_left == 9
+        sink.n_at_once = 1
+        queue.put(("g",))
+        assert sink.taken[-1] == "g"
+        queue.close(TIMEOUT)
+        sink.n_at_once = 1
+        queue.put(("h",))  # behind the close it would be lost: it goes through the queue, in front of it
+        sink.reads.release()
+        await writing
+        assert sink.taken == ["a", b"bb", "c", "d", "e", "f", "g", "h", TIMEOUT]
+        assert len(n_sent) == 4
+        assert (tally.text_out, tally.binary_out, tally.text_out_bytes, tally.binary_out_bytes) == (7, 1, 7, 2)
+
+    asyncio.run(main())

@@ -58,11 +58,11 @@ class Gated:
 
 
 def ends(stage: Stage, route: str = "simple") -> dict[str, int]:
-    return {reason: n for reason, n in stage.tally.ends[route].items() if n}
+    return {reason: n for reason, n in stage.tally.ends[route, "native"].items() if n}
 
 
 def outcomes(stage: Stage, route: str = "simple") -> dict[str, int]:
-    return {outcome: n for outcome, n in stage.tally.ended[route].items() if n}
+    return {outcome: n for outcome, n in stage.tally.ended[route, "native"].items() if n}
 
 
 def test_a_session_of_the_segmented_route() -> None:

@@ -672,3 +672,65 @@ def test_everything_that_can_be_used_has_a_name(serve, visit):
         }"""
     )
     assert nameless == []
+
+
+def test_the_microphone_may_save_bandwidth(serve, visit):
+    pytest.importorskip("av")
+    server = serve(words, **{"vad.detector": "silero", "vad.silence_duration_ms": 200})
+    page = visit(server)
+    record(page)
+    page.get_by_role("checkbox", name="Save bandwidth").check()
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#connection")).to_have_text("connected")
+    await_history(page, "rows.filter((row) => row.at(-1).state === 'final').length > 1")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#state")).to_have_text("Press Start and speak.")
+    (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
+    (started,) = of_type(session["events"], "started")
+    assert started["format"] == {"container": "webm", "channels": 1, "sample_rate": 16_000}
+    (finished,) = of_type(session["events"], "finished")
+    assert of_type(session["events"], "error") == []
+    n_bytes = server.service.tally.binary[1]
+    assert 1000 * finished["received_s"] < n_bytes < 10_000 * finished["received_s"]  # of 96 000 a second
+    values = [value for event in of_type(session["events"], "probabilities") for value in event["values"]]
+    assert max(values) > 0.95
+    assert min(values) < 0.05
+    # A second Start begins a new container.
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#connection")).to_have_text("connected")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#state")).to_have_text("Press Start and speak.")
+    sessions = json.loads(downloaded(page, "JSON"))["sessions"]
+    assert [of_type(session["events"], "error") for session in sessions] == [[], []]
+
+
+def test_a_file_that_only_the_server_decodes(serve, visit):
+    pytest.importorskip("av")
+    from helpers.media import RATE, SPEECH
+    from voxgate.audio.containers.encoding import encode
+
+    planes = np.concatenate([SPEECH, np.zeros_like(SPEECH)])
+    data = encode(planes, RATE, "mp4", codec="alac")  # Apple's lossless codec, which Chromium does not decode
+    server = serve(words, **{"vad.detector": "silero"})
+    page = visit(server)
+    expect(page.locator("#connection")).to_have_text("server ready")
+    drop(page, "talk.m4a", data)
+    expect(page.get_by_role("alert")).to_contain_text("The browser cannot decode talk.m4a: the server does.")
+    expect(page.locator("#state")).to_have_text("Press Start to send the file.")
+    (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
+    (started,) = of_type(session["events"], "started")
+    assert started["format"] == {"container": "mp4", "channels": 2, "sample_rate": RATE}
+    assert session["channels"] == 2
+    expected = results_of(as_told_to_a_plain_client(server, "demo"))
+    assert results_of(session["events"]) == expected
+    expect(page.locator(FINALS)).to_have_count(len(expected))
+
+
+def test_a_server_without_decoders_offers_nothing_compressed(serve, visit, monkeypatch):
+    monkeypatch.setattr("voxgate.audio.containers.decoders.has_pyav", lambda: False)
+    monkeypatch.setattr("voxgate.audio.containers.decoders.has_opus", lambda: False)
+    page = visit(serve())
+    expect(page.locator("#connection")).to_have_text("server ready")
+    expect(page.locator("#compress-label")).to_be_hidden()
+    drop(page, "talk.m4a", b"\0\0\0\x18ftypM4A " + bytes(1000))
+    expect(page.get_by_role("alert")).to_contain_text("The browser cannot decode talk.m4a.")

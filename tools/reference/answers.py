@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from voxgate import errors
-from voxgate.endpoints.websocket import CLOSE_CODES
+from voxgate.endpoints.wire import CLOSE_CODES
 from voxgate.errors import VoxgateError
 from voxgate.protocol.closing import CloseReason
 from voxgate.service.admission import RETRY_S
@@ -91,4 +91,5 @@ def close_code_of(kind: type[VoxgateError]) -> int | None:
 def wire_errors() -> list[type[VoxgateError]]:
     """The errors that may reach a client, in the order of their definition."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, VoxgateError)]
-    return [kind for kind in kinds if kind is not VoxgateError and not issubclass(kind, errors.ConfigError)]
+    groups = (VoxgateError, errors.MediaError)
+    return [kind for kind in kinds if kind not in groups and not issubclass(kind, errors.ConfigError)]

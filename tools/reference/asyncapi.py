@@ -29,6 +29,7 @@ _EXAMPLE: Final[dict[str, dict[str, Any]]] = {
     },
     "Stop": {"request": "stop", "disconnect": True},
     "Flush": {"request": "flush"},
+    "Clear": {"request": "clear"},
     "KeepAlive": {"request": "keep_alive"},
     "Utterance": {
         "type": "segment", "start_time": 0.3, "end_time": 1.5, "is_final": True, "text": "good morning", "channel": 0,

@@ -97,6 +97,19 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
         Limit(("vad.stall_flush_ms",), "the audio of an open utterance has stopped coming: its final is sent"),
         Limit(("simple.max_chunk_s",), "more audio goes into further calls, on the simple and the stateful route"),
     ),
+    "Compressed audio": (
+        Limit(("media.header_bytes",), "no audio within so many bytes of the container: the session ends",
+              error="media_limit", told="no audio within {} bytes (media.header_bytes)"),
+        Limit(("media.tracks",), "more tracks in a container that a decoder process reads: the session ends",
+              error="media_limit"),
+        Limit(("media.decoded_s",), "more audio in one container: the session ends after the results of so much",
+              error="media_limit", told="more than {} s of audio (media.decoded_s)"),
+        Limit(("media.spool_bytes",), "a larger MP4 file with its index at the end: the session ends",
+              error="media_limit"),
+        Limit(("media.timeout_s",), "a decoder process gave no answer for so long: it is killed, and the sessions of its"
+              " streams end", error="decoder_failed", told="the decoder gave no answer within {} s"),
+        Limit(("media.processes", "media.streams"), "no further stream that needs a decoder process", error="overloaded"),
+    ),
     "Calls of the model": (
         Limit(("inference.deadline_s",), "the call waited and ran longer: an error in place of its result",
               error="inference_failed", told="The model gave no answer within {} s"),

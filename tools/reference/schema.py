@@ -26,8 +26,9 @@ from voxgate.protocol.events import (
     Segment,
     Started,
 )
-from voxgate.protocol.formats import COMPANDED, PCM_ENCODINGS
-from voxgate.protocol.requests import Flush, KeepAlive, Start, Stop, VadOptions
+from voxgate.protocol.formats import AUTO, COMPANDED, CONTAINERS, PCM_ENCODINGS, ContainerFormat
+from voxgate.protocol.json_codec import PcmStart
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Start, Stop, VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
 
 __all__ = ["EVENTS", "REQUESTS", "ROUTE_SEGMENTS", "definitions", "events", "requests"]
@@ -35,7 +36,7 @@ __all__ = ["EVENTS", "REQUESTS", "ROUTE_SEGMENTS", "definitions", "events", "req
 Schema = dict[str, Any]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-REQUESTS: Final = (Start, Stop, Flush, KeepAlive)
+REQUESTS: Final = (Start, Stop, Flush, Clear, KeepAlive)
 EVENTS: Final = (Segment, Data, Active, Inactive, Error, Started, Progress, Finished, Draining, Probabilities)
 
 ROUTE_SEGMENTS: Final = {"simple": "Result", "segmented": "Utterance", "stateful": "Result"}
@@ -51,17 +52,24 @@ _ABOUT: Final[Mapping[str, str]] = {
     "AudioFormat.bit_depth": "Bits of one sample of one channel.",
     "AudioFormat.is_float": "Whether samples are floats of -1..1.",
     "AudioFormat.encoding": "null for linear PCM, or a law of G.711.",
-    "Start.format": "Of the binary messages that follow.",
+    "ContainerFormat.container": "Which one; auto: the server tells by the first bytes.",
+    "MediaFormat.container": "Which one it is.",
+    "MediaFormat.channels": "Of the audio in it.",
+    "MediaFormat.sample_rate": "Of the audio in it, as the server decodes it, in Hz.",
+    "Start.format": "Of the binary messages that follow: PCM, or one container.",
     "Start.interim_results": "On the segmented route: also results while somebody is still speaking.",
     "Start.trace_id": "A W3C traceparent, to join the client's trace. One that is none is ignored.",
     "Start.vad": "Voice-activity detection of this session, where it is not to be as the server has it.",
     "Start.notices": "Also the events `started`, `progress`, `finished` and `draining`.",
     "Start.token": "Credentials, for clients that cannot set headers.",
     "Start.probabilities": "On the segmented route: also how probable speech was, frame by frame.",
+    "Start.segmentation": "On the segmented route: whether segments end where speech ends, or only at a flush.",
+    "Start.stability": "On the segmented route: interims that hold a text say how much of it is stable.",
     "Stop.disconnect": "Whether the server closes with 1000 when everything has been sent.",
     "Segment.start_time": f"Where its audio begins, {_SESSION_S}.",
     "Segment.end_time": f"Where its audio ends, {_SESSION_S}.",
     "Segment.is_final": "false: an interim, which a later event supersedes.",
+    "Segment.stable_text": "Of an interim: the words that later interims repeat; only in sessions with stability.",
     "Active.time": f"Where the speech begins, {_SESSION_S}: the `start_time` of the segment.",
     "Inactive.time": f"Where the speech ends, {_SESSION_S}: the `end_time` of the final.",
     **dict.fromkeys(
@@ -74,6 +82,7 @@ _ABOUT: Final[Mapping[str, str]] = {
     "Started.session_id": "The name of the session in the server's log.",
     "Started.model": "The name of the model.",
     "Started.limits": "Those of this server that concern a client, by the name of their setting.",
+    "Started.format": "Of the audio in a container; missing for PCM.",
     "Started.trace_id": "Of the W3C trace that the session belongs to; missing when it belongs to none.",
     "Progress.received_s": "Audio received, in seconds.",
     "Progress.processed_s": "Audio done with, in seconds: answered, or found to hold no speech.",
@@ -93,6 +102,7 @@ _OUTPUT: Final = "Every other field is what the model returned, flattened: any n
 _NARROWED: Final[Mapping[str, Schema]] = {
     "Segment.is_final": {"type": "boolean"},
     **{f"{name}.segment_id": {"type": "integer", "minimum": 0} for name in ("Active", "Inactive", "Segment", "Error")},
+    "Segment.stable_text": {"type": "string"},
     "Started.trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "Started.limits": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
     "Probabilities.step_s": {"type": "number", "exclusiveMinimum": 0},
@@ -100,7 +110,7 @@ _NARROWED: Final[Mapping[str, Schema]] = {
 }
 # The fields that are left out when there is nothing to say; the server sends all others, also those with a default.
 _SOMETIMES: Final = (
-    "Segment.is_final", "Started.trace_id",
+    "Segment.is_final", "Segment.stable_text", "Started.trace_id", "Started.format",
     "Active.segment_id", "Inactive.segment_id", "Segment.segment_id", "Error.segment_id",
 )  # fmt: skip
 
@@ -120,9 +130,19 @@ def definitions(prefix: str = "#/$defs/") -> dict[str, Schema]:
 
     Beside the types: ``Result`` and ``Utterance``, the two forms that a ``Segment`` has on the routes.
     """
-    _, parts = msgspec.json.schema_components([*REQUESTS, *EVENTS], ref_template=prefix + "{name}")
+    # msgspec knows no union of two structs without tags: a start is described with PCM, and gets the other format after.
+    kinds = [PcmStart if kind is Start else kind for kind in REQUESTS]
+    _, parts = msgspec.json.schema_components([*kinds, ContainerFormat, *EVENTS], ref_template=prefix + "{name}")
+    parts = {"Start" if name == "PcmStart" else name: part for name, part in parts.items()}
+    parts["Start"] = {**parts["Start"], "title": "Start", "description": Start.__doc__}
     found = {name: _described(name, part) for name, part in parts.items()}
     _narrow_format(found["AudioFormat"])
+    found["ContainerFormat"]["properties"]["container"]["enum"] = [AUTO, *CONTAINERS]
+    form = found["Start"]["properties"]["format"]
+    found["Start"]["properties"]["format"] = {
+        "anyOf": [{"$ref": f"{prefix}AudioFormat"}, {"$ref": f"{prefix}ContainerFormat"}],
+        "description": form["description"],
+    }
     _narrow_vad(found["VadOptions"])
     for request in REQUESTS:
         found[request.__name__]["properties"]["request"] = {
@@ -131,6 +151,8 @@ def definitions(prefix: str = "#/$defs/") -> dict[str, Schema]:
         }
     for event in EVENTS:
         found[event.__name__] = _event(event, found[event.__name__])
+    about = _ABOUT["Started.format"]
+    found["Started"]["properties"]["format"] = {"$ref": f"{prefix}MediaFormat", "description": about}
     found["Error"]["properties"]["code"]["enum"] = _error_codes()
     segment = found["Segment"]
     found["Utterance"] = {
@@ -154,7 +176,9 @@ def _document(side: str, about: str, names: list[str]) -> Schema:
     needed = dict.fromkeys(names)
     for name in names:
         if name == "Start":
-            needed |= dict.fromkeys(("AudioFormat", "VadOptions"))
+            needed |= dict.fromkeys(("AudioFormat", "ContainerFormat", "VadOptions"))
+        if name == "Started":
+            needed |= dict.fromkeys(("MediaFormat",))
     return {
         "$schema": DIALECT,
         "$id": f"urn:voxgate:protocol:1:{side}",

@@ -2,7 +2,7 @@
  * microseconds and never while anything is copied; nobody who holds it waits for Python's lock, so it may be taken with
  * or without that. Jobs and streams are pointers that are compared and handed back, never looked into.
  *
- * Two lanes, finals before interims. Within a lane start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair
+ * Three lanes: finals before speculative calls before interims. Within a lane start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair
  * Queueing", SIGCOMM 1996) over the streams, in samples: a stream's next job starts, in virtual time, where its last one
  * ended, or at the present of its lane when that is later; the earliest start is served, and its start becomes the
  * present. So a stream that was away returns at the present: it has saved up nothing, and owes nothing but its last
@@ -33,7 +33,7 @@
 /* With nothing to do for this long, they are given back. */
 #define VG_IDLE_NS 1000000000LL
 
-enum { VG_FINAL = 0, VG_INTERIM = 1, VG_LANES = 2 };
+enum { VG_FINAL = 0, VG_SPECULATIVE = 1, VG_INTERIM = 2, VG_LANES = 3 }; /* in the order of service */
 
 enum {
     VG_OK = 0,
@@ -300,8 +300,10 @@ static inline int vg_heap_reserve(vg_lane *heap) {
 /* --- streams without work --- */
 
 static inline int vg_caught_up(const vg_queue *q, const vg_stream *stream) {
-    return stream->end[VG_FINAL] <= q->lanes[VG_FINAL].present
-        && stream->end[VG_INTERIM] <= q->lanes[VG_INTERIM].present;
+    int which;
+    for (which = 0; which < VG_LANES; which++)
+        if (stream->end[which] > q->lanes[which].present) return 0;
+    return 1;
 }
 
 static inline void vg_unpark(vg_queue *q, vg_stream *stream) {
@@ -360,8 +362,10 @@ static inline void vg_unlink(vg_queue *q, vg_entry *entry) {
 }
 
 static inline vg_entry *vg_first(const vg_queue *q) {
-    int which = q->lanes[VG_FINAL].n > 0 ? VG_FINAL : VG_INTERIM;
-    return q->lanes[which].n > 0 ? q->lanes[which].heap[0]->head[which] : NULL;
+    int which;
+    for (which = 0; which < VG_LANES; which++)
+        if (q->lanes[which].n > 0) return q->lanes[which].heap[0]->head[which];
+    return NULL;
 }
 
 static inline void vg_serve(vg_queue *q, vg_entry *entry) {
@@ -627,18 +631,22 @@ static inline void vg_queue_destroy(vg_queue *q) {
 }
 
 typedef struct {
-    int64_t n_finals, n_interims, n_samples, n_bytes;
+    int64_t n_finals, n_speculative, n_interims, n_samples, n_bytes;
 } vg_depths;
 
 static inline vg_depths vg_queue_depths(vg_queue *q) {
     vg_depths depths;
+    size_t heaps = 0;
+    int which;
     pthread_mutex_lock(&q->mutex);
     depths.n_finals = q->lanes[VG_FINAL].n_jobs;
+    depths.n_speculative = q->lanes[VG_SPECULATIVE].n_jobs;
     depths.n_interims = q->lanes[VG_INTERIM].n_jobs;
     depths.n_samples = q->n_samples;
+    for (which = 0; which < VG_LANES; which++) heaps += q->lanes[which].size;
     depths.n_bytes = (int64_t)(q->jobs.n * sizeof(vg_entry) + q->streams.n * sizeof(vg_stream)
         + (q->jobs.size + q->streams.size) * sizeof(vg_node *)
-        + (q->lanes[VG_FINAL].size + q->lanes[VG_INTERIM].size) * sizeof(vg_stream *) + q->cached_bytes);
+        + heaps * sizeof(vg_stream *) + q->cached_bytes);
     pthread_mutex_unlock(&q->mutex);
     return depths;
 }

@@ -29,11 +29,12 @@ cdef extern from "batch.h" nogil:
 
     ctypedef struct vg_depths:
         int64_t n_finals
+        int64_t n_speculative
         int64_t n_interims
         int64_t n_samples
         int64_t n_bytes
 
-    int VG_FINAL, VG_INTERIM
+    int VG_FINAL, VG_SPECULATIVE, VG_INTERIM
     int VG_OK, VG_EMPTY, VG_CLOSED, VG_INTERRUPTED, VG_DUPLICATE, VG_NO_MEMORY
     int VG_FULL_JOBS, VG_FULL_SAMPLES, VG_FULL_STREAM_JOBS, VG_FULL_STREAM_SAMPLES
 

@@ -89,7 +89,7 @@ cdef class Interrupt:
 
 @cython.final
 cdef class BatchQueue:
-    """A bounded queue of jobs with audio, taken out in padded batches: finals before interims, and within each the
+    """A bounded queue of jobs with audio, taken out in padded batches: finals, then speculative jobs, then interims, and within each the
     stream first that was served least.
 
     ``max_jobs``, ``max_samples``: bounds of all that waits. ``stream_jobs``, ``stream_samples``: of what waits of one
@@ -138,7 +138,7 @@ cdef class BatchQueue:
     def __len__(self) -> int:
         """How many jobs wait."""
         cdef vg_depths depths = vg_queue_depths(&self._queue)
-        return depths.n_finals + depths.n_interims
+        return depths.n_finals + depths.n_speculative + depths.n_interims
 
     @property
     def nbytes(self) -> int:
@@ -146,15 +146,16 @@ cdef class BatchQueue:
         return vg_queue_depths(&self._queue).n_bytes
 
     def depths(self):
-        """How many finals, interims, and samples of both, wait."""
+        """How many finals, interims, samples of all, and speculative jobs, wait."""
         cdef vg_depths depths = vg_queue_depths(&self._queue)
-        return depths.n_finals, depths.n_interims, depths.n_samples
+        return depths.n_finals, depths.n_interims, depths.n_samples, depths.n_speculative
 
-    def put(self, job, audio, stream, bint final=True, Py_ssize_t n_samples=-1, bint alone=False, bint front=False):
+    def put(self, job, audio, stream, bint final=True, Py_ssize_t n_samples=-1, bint alone=False, bint front=False,
+            bint speculative=False):
         """Adds ``job``, which must not be here already (ValueError).
 
         ``audio``: float32, shape (n,); it must not change while it waits. None: the taker fills the row in, of
-        ``n_samples``. ``stream``: whose job it is. ``final``: the lane. ``alone``: it is never batched. ``front``: it
+        ``n_samples``. ``stream``: whose job it is. ``final``: the lane, unless it is ``speculative``. ``alone``: it is never batched. ``front``: it
         was taken before, and is served again before everything else of its lane, within no bounds and at no cost.
 
         BufferError, saying which bound was reached, when there is no room; RuntimeError after ``close``. TypeError or
@@ -185,7 +186,7 @@ cdef class BatchQueue:
             entry.owner = <void *>samples
             Py_INCREF(samples)
         entry.n = n_samples
-        entry.lane = VG_FINAL if final else VG_INTERIM
+        entry.lane = VG_SPECULATIVE if speculative else VG_FINAL if final else VG_INTERIM
         entry.alone = alone
         result = vg_queue_put(&self._queue, entry, <const void *>stream, front)
         if result != VG_OK:

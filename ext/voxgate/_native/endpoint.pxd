@@ -7,6 +7,8 @@ cdef enum:
     ENDPOINT_SPEECH_END = 2
     ENDPOINT_SPEECH_CUT = 3
     ENDPOINT_INTERIM = 4
+    ENDPOINT_SPECULATE = 5
+    ENDPOINT_RESUMED = 6
 
 
 cdef struct endpoint_rules_t:
@@ -18,6 +20,7 @@ cdef struct endpoint_rules_t:
     pos_t min_speech_samples
     pos_t max_segment_samples
     pos_t interim_samples       # 0: no interims
+    pos_t speculate_samples     # 0: no speculation
 
 
 cdef struct endpoint_event_t:
@@ -30,6 +33,8 @@ cdef struct endpoint_event_t:
 cdef struct endpoint_t:
     int state
     bint in_silence
+    bint speculated             # in silence: this run has had its SPECULATE
+    bint resumed                # speech has just ended such a run, at silence_pos
     pos_t heard_pos             # end of the last frame stepped
     pos_t floor_pos             # end of the last segment: no later one starts before it
     pos_t candidate_pos         # pending: where the first speech frame starts
@@ -47,6 +52,8 @@ cdef class Endpointer:
     cdef readonly EndpointConfig config
     cdef endpoint_t _endpoint
 
+    cdef pos_t _checked(self, object received_pos) except -1
+
 
 # A frame ends at end_pos (> heard_pos) with this probability. Then ask endpoint_next until it returns 0.
 cdef void endpoint_step(
@@ -57,6 +64,8 @@ cdef bint endpoint_next(endpoint_t *self, const endpoint_rules_t *rules, endpoin
 cdef bint endpoint_flush(
     endpoint_t *self, const endpoint_rules_t *rules, pos_t received_pos, endpoint_event_t *event
 ) noexcept nogil
+# Drop the open segment or the candidate; nothing before received_pos (>= heard_pos) becomes part of a later segment.
+cdef void endpoint_clear(endpoint_t *self, pos_t received_pos) noexcept nogil
 # The oldest sample an open or a later segment may begin with.
 cdef pos_t endpoint_keep_pos(const endpoint_t *self, const endpoint_rules_t *rules) noexcept nogil
 cdef bint endpoint_speaking(const endpoint_t *self) noexcept nogil

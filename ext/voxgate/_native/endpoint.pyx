@@ -28,7 +28,13 @@ last segment, 0 at first.
    then flushed. So no position ever lies beyond the audio received. A candidate still pending was too short, and is
    dropped.
 
-Hence, per channel: events read (START (INTERIM | CUT)* END)*; the segments (each CUT and each END) do not overlap, and
+9. With speculation wanted, SPECULATE [start, run + suffix) when ``f1 - run`` reaches the later of ``speculate`` and
+   ``suffix``, once a run, unless the run closes the segment in this frame. If the run lasts, this is the segment: the
+   END of 4, 5 and 7 then has the same bounds. RESUMED [start, f0) when speech ends such a run at f0.
+10. Clear at ``received`` (as in 7) drops the open segment, or the candidate, without an event; the floor is then
+   ``received``: nothing that came before is part of a later segment.
+
+Hence, per channel and without a clear: events read (START (INTERIM | CUT | SPECULATE RESUMED)* SPECULATE? END)*; the segments (each CUT and each END) do not overlap, and
 do not reach before 0 or beyond the audio received; none is longer than max_segment. Only the END after a CUT can be
 empty (``start == end``).
 
@@ -44,6 +50,8 @@ SPEECH_START = ENDPOINT_SPEECH_START
 SPEECH_END = ENDPOINT_SPEECH_END
 SPEECH_CUT = ENDPOINT_SPEECH_CUT
 INTERIM = ENDPOINT_INTERIM
+SPECULATE = ENDPOINT_SPECULATE
+RESUMED = ENDPOINT_RESUMED
 
 cdef enum:
     _IDLE = 0
@@ -73,7 +81,10 @@ cdef void endpoint_step(
     self.heard_pos = end_pos
     if self.state == _SPEAKING:
         if speech:
-            self.in_silence = False
+            if self.speculated:
+                self.resumed = True
+                self.silence_pos = frame_pos
+            self.in_silence = self.speculated = False
         elif silence and not self.in_silence:
             self.in_silence = True
             self.silence_pos = frame_pos
@@ -94,7 +105,7 @@ cdef bint _emit(endpoint_event_t *event, int kind, pos_t start_pos, pos_t end_po
 
 cdef bint _end(endpoint_t *self, pos_t end_pos, endpoint_event_t *event) noexcept nogil:
     self.state = _IDLE
-    self.in_silence = False
+    self.in_silence = self.speculated = False
     self.floor_pos = end_pos
     return _emit(event, ENDPOINT_SPEECH_END, self.start_pos, end_pos)
 
@@ -115,10 +126,19 @@ cdef bint endpoint_next(endpoint_t *self, const endpoint_rules_t *rules, endpoin
         return _emit(event, ENDPOINT_SPEECH_START, self.start_pos, heard)
     if self.state != _SPEAKING:
         return False
+    if self.resumed:
+        self.resumed = False
+        return _emit(event, ENDPOINT_RESUMED, self.start_pos, self.silence_pos)
     cut_pos = self.start_pos + rules.max_segment_samples
     if self.in_silence:
         if heard - self.silence_pos >= rules.silence_samples or heard >= cut_pos:
             return _end(self, _min(_min(self.silence_pos + rules.suffix_samples, heard), cut_pos), event)
+        if (
+            rules.speculate_samples > 0 and not self.speculated
+            and heard - self.silence_pos >= _max(rules.speculate_samples, rules.suffix_samples)
+        ):
+            self.speculated = True
+            return _emit(event, ENDPOINT_SPECULATE, self.start_pos, self.silence_pos + rules.suffix_samples)
         return False
     if heard >= cut_pos:
         return _cut(self, cut_pos, event)
@@ -141,6 +161,12 @@ cdef bint endpoint_flush(
     return _end(self, received_pos, event)
 
 
+cdef void endpoint_clear(endpoint_t *self, pos_t received_pos) noexcept nogil:
+    self.state = _IDLE
+    self.in_silence = self.speculated = False
+    self.floor_pos = received_pos
+
+
 cdef pos_t endpoint_keep_pos(const endpoint_t *self, const endpoint_rules_t *rules) noexcept nogil:
     if self.state == _SPEAKING:
         return self.start_pos
@@ -158,7 +184,8 @@ cdef class EndpointConfig:
     """The settings of the rules, immutable. All in samples at the detector's rate, but for the two thresholds.
 
     ``0 <= negative_threshold <= threshold <= 1``; ``frame_samples`` and ``max_segment_samples`` at least 1, the others
-    at least 0; ``interim_samples`` 0 means no interims. ValueError names the field, the value and the range.
+    at least 0; ``interim_samples`` 0 means no interims, ``speculate_samples`` 0 no
+    speculation. ValueError names the field, the value and the range.
     """
 
     def __cinit__(
@@ -172,6 +199,7 @@ cdef class EndpointConfig:
         min_speech_samples=1440,
         max_segment_samples=480000,
         interim_samples=0,
+        speculate_samples=0,
     ):
         self.frame_samples = _samples("frame_samples", frame_samples, 1)
         self.rules.prefix_samples = _samples("prefix_samples", prefix_samples, 0)
@@ -180,6 +208,7 @@ cdef class EndpointConfig:
         self.rules.min_speech_samples = _samples("min_speech_samples", min_speech_samples, 0)
         self.rules.max_segment_samples = _samples("max_segment_samples", max_segment_samples, 1)
         self.rules.interim_samples = _samples("interim_samples", interim_samples, 0)
+        self.rules.speculate_samples = _samples("speculate_samples", speculate_samples, 0)
         self.rules.threshold = _level("threshold", threshold, 1.0)
         self.rules.negative_threshold = _level("negative_threshold", negative_threshold, threshold)
 
@@ -187,6 +216,7 @@ cdef class EndpointConfig:
         return EndpointConfig, (
             self.frame_samples, self.threshold, self.negative_threshold, self.prefix_samples, self.suffix_samples,
             self.silence_samples, self.min_speech_samples, self.max_segment_samples, self.interim_samples,
+            self.speculate_samples,
         )
 
     @property
@@ -221,13 +251,17 @@ cdef class EndpointConfig:
     def interim_samples(self):
         return self.rules.interim_samples
 
+    @property
+    def speculate_samples(self):
+        return self.rules.speculate_samples
+
     def __repr__(self):
         return (
             f"EndpointConfig(frame_samples={self.frame_samples}, threshold={self.threshold}, "
             f"negative_threshold={self.negative_threshold}, prefix_samples={self.prefix_samples}, "
             f"suffix_samples={self.suffix_samples}, silence_samples={self.silence_samples}, "
             f"min_speech_samples={self.min_speech_samples}, max_segment_samples={self.max_segment_samples}, "
-            f"interim_samples={self.interim_samples})"
+            f"interim_samples={self.interim_samples}, speculate_samples={self.speculate_samples})"
         )
 
 
@@ -256,7 +290,7 @@ cdef class Endpointer:
     """The rules of this module for one channel, one frame a call. VadSession has them built in; this is for tests and
     other uses.
 
-    An event is ``(kind, start_pos, end_pos)``, kind one of SPEECH_START, SPEECH_END, SPEECH_CUT, INTERIM; the
+    An event is ``(kind, start_pos, end_pos)``, kind one of SPEECH_START, SPEECH_END, SPEECH_CUT, INTERIM, SPECULATE, RESUMED; the
     ``end_pos`` of SPEECH_START is the position at which it was decided. Threads: one caller at a time; the GIL is kept.
     """
 
@@ -286,16 +320,24 @@ cdef class Endpointer:
     def flush(self, received_pos):
         """Close the open segment at ``received_pos``, not before the last frame's end (ValueError). Returns its
         events."""
-        cdef pos_t received = _position(received_pos)
+        cdef pos_t received = self._checked(received_pos)
         cdef endpoint_event_t event
-        if received < self._endpoint.heard_pos:
-            raise ValueError(f"received_pos must be at least {self._endpoint.heard_pos}, got {received}")
-        if received > _MAX_POS:
-            raise ValueError(f"received_pos must be at most {_MAX_POS}, got {received}")
         events = []
         while endpoint_flush(&self._endpoint, &self.config.rules, received, &event):
             events.append((event.kind, event.start_pos, event.end_pos))
         return events
+
+    def clear(self, received_pos):
+        """Drop the open segment at ``received_pos``, with the errors of ``flush``. There is no event."""
+        endpoint_clear(&self._endpoint, self._checked(received_pos))
+
+    cdef pos_t _checked(self, object received_pos) except -1:
+        cdef pos_t received = _position(received_pos)
+        if received < self._endpoint.heard_pos:
+            raise ValueError(f"received_pos must be at least {self._endpoint.heard_pos}, got {received}")
+        if received > _MAX_POS:
+            raise ValueError(f"received_pos must be at most {_MAX_POS}, got {received}")
+        return received
 
     def reset(self):
         """Begin a new stream at 0."""

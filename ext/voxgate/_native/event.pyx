@@ -5,7 +5,14 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 
 cimport numpy as cnp
 
-from .endpoint cimport ENDPOINT_INTERIM, ENDPOINT_SPEECH_CUT, ENDPOINT_SPEECH_END, ENDPOINT_SPEECH_START
+from .endpoint cimport (
+    ENDPOINT_INTERIM,
+    ENDPOINT_RESUMED,
+    ENDPOINT_SPECULATE,
+    ENDPOINT_SPEECH_CUT,
+    ENDPOINT_SPEECH_END,
+    ENDPOINT_SPEECH_START,
+)
 
 cnp.import_array()
 
@@ -13,8 +20,10 @@ SPEECH_START = ENDPOINT_SPEECH_START
 SPEECH_END = ENDPOINT_SPEECH_END
 SPEECH_CUT = ENDPOINT_SPEECH_CUT
 INTERIM = ENDPOINT_INTERIM
+SPECULATE = ENDPOINT_SPECULATE
+RESUMED = ENDPOINT_RESUMED
 
-cdef tuple _KIND_NAMES = ("?", "SPEECH_START", "SPEECH_END", "SPEECH_CUT", "INTERIM")
+cdef tuple _KIND_NAMES = ("?", "SPEECH_START", "SPEECH_END", "SPEECH_CUT", "INTERIM", "SPECULATE", "RESUMED")
 
 # An empty buffer keeps room for at most this many events; a whole file in one call may need far more.
 cdef Py_ssize_t _KEPT_EVENTS = 64
@@ -24,10 +33,10 @@ cdef Py_ssize_t _KEPT_EVENTS = 64
 cdef class VadEvent:
     """Something that happened in a channel.
 
-    ``kind``: SPEECH_START, SPEECH_END, SPEECH_CUT or INTERIM. ``channel``: 0-based. ``start_pos``, ``end_pos``: samples
+    ``kind``: SPEECH_START, SPEECH_END, SPEECH_CUT, INTERIM, SPECULATE or RESUMED. ``channel``: 0-based. ``start_pos``, ``end_pos``: samples
     since the start of the session at the detector's rate; for SPEECH_START, ``start_pos`` is the start of the segment
-    and ``end_pos`` the position of the decision. ``audio``: for SPEECH_END and SPEECH_CUT, the segment [start_pos,
-    end_pos), float32, shape (samples,), owned by the event; None if the segment is empty, and for the other kinds.
+    and ``end_pos`` the position of the decision. ``audio``: for SPEECH_END, SPEECH_CUT and SPECULATE, the segment
+    [start_pos, end_pos), float32, shape (samples,), owned by the event; None if the segment is empty, and for the other kinds.
     Immutable; any thread.
     """
 
@@ -42,7 +51,7 @@ cdef class VadEvent:
         return VadEvent, (self.kind, self.channel, self.start_pos, self.end_pos, self.audio)
 
     def __repr__(self):
-        name = _KIND_NAMES[self.kind] if 0 < self.kind < 5 else str(self.kind)
+        name = _KIND_NAMES[self.kind] if 0 < self.kind < len(_KIND_NAMES) else str(self.kind)
         return f"VadEvent({name}, channel={self.channel}, start_pos={self.start_pos}, end_pos={self.end_pos})"
 
 
@@ -88,7 +97,9 @@ cdef class EventBuffer:
         record.end_pos = event.end_pos
         record.audio = NULL
         self.n_events += 1
-        if event.end_pos > event.start_pos and event.kind in (ENDPOINT_SPEECH_END, ENDPOINT_SPEECH_CUT):
+        if event.end_pos > event.start_pos and event.kind in (
+            ENDPOINT_SPEECH_END, ENDPOINT_SPEECH_CUT, ENDPOINT_SPECULATE
+        ):
             record.audio = <sample_t *>PyMem_RawMalloc((event.end_pos - event.start_pos) * sizeof(sample_t))
             if record.audio == NULL:
                 with gil:

@@ -7,6 +7,7 @@ from libc.string cimport memset
 cimport numpy as cnp
 
 from .endpoint cimport (
+    endpoint_clear,
     endpoint_event_t,
     endpoint_flush,
     endpoint_keep_pos,
@@ -168,6 +169,23 @@ cdef class VadSession:
             if not self._failed:
                 self._catch_up()
             self._close()
+            return self._events.take()
+        finally:
+            self._busy = False
+
+    def clear(self):
+        """Drop the open segments: nothing that was received so far becomes part of a later one. The stream continues.
+
+        Returns the events of frames that waited; for the segments that it drops there is none. RuntimeError when in
+        use.
+        """
+        cdef Py_ssize_t channel
+        self._enter()
+        try:
+            if not self._failed:
+                self._catch_up()
+            for channel in range(self.channels):
+                endpoint_clear(&self._endpoints[channel], self.received_pos)
             return self._events.take()
         finally:
             self._busy = False

@@ -7,6 +7,8 @@ SPEECH_START: Final[int]
 SPEECH_END: Final[int]
 SPEECH_CUT: Final[int]
 INTERIM: Final[int]
+SPECULATE: Final[int]
+RESUMED: Final[int]
 
 @final
 class VadEvent:

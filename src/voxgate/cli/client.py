@@ -24,7 +24,7 @@ from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, 
 from voxgate.client.source import MAX_CHANNELS
 from voxgate.errors import ConfigError
 from voxgate.observe.tracing import Tracing, parse_traceparent
-from voxgate.protocol.formats import MAX_RATE
+from voxgate.protocol.formats import MAX_RATE, ContainerFormat
 
 __all__ = ["explain", "recording", "register", "run"]
 
@@ -51,6 +51,8 @@ examples:
   voxgate client -i talk.wav --real-time --vad prefix_padding_ms=0 silence_duration_ms=400
   voxgate client -i talk.wav --format jsonl | jq 'select(.is_final)'
   voxgate client -i talk.mp3 --format srt -o talk.srt --plot talk.png
+  voxgate client -i recording.m4a
+  voxgate client -i talk.flac --as-is
   voxgate client -i mic --interim-results
   arecord -q -f S16_LE -r 16000 -c 1 | voxgate client -i -
   arecord -q -f S16_LE -r 16000 -c 1 -t raw | voxgate client -i - --rate 16000
@@ -94,6 +96,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=256,
         metavar="BYTES",
         help="length of an audio message (%(default)s)",
+    )
+    parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="send the file as it is: the server decodes it (the default for files that soundfile does not read, such"
+        " as M4A and WebM)",
     )
     parser.add_argument("--real-time", action="store_true", help="send at the pace of a microphone")
     parser.add_argument("--interim-results", action="store_true", help="request results during speech")
@@ -170,6 +178,8 @@ def run(args: argparse.Namespace) -> int:
             options = _options(args, source, shown)
             options["tracing"] = tracing
             stream = client.stream(source, **options)
+            if args.plot and isinstance(stream.format, ContainerFormat):
+                raise _UsageError("--plot draws the waveform, and a file that is sent as it is is not decoded here")
             outputs = [args.output] if args.output else []
             picture = stack.enter_context(Output(plot.place_of(args.plot), inputs, outputs)) if args.plot else None
         except (_UsageError, ConfigError, ValueError, OSError, client.SourceError) as error:
@@ -214,6 +224,8 @@ def _name(args: argparse.Namespace) -> str:
 def _source(args: argparse.Namespace) -> Source:
     if args.input == "mic" or args.input.startswith("mic:"):
         return _microphone(args)
+    if args.as_is and args.rate is not None:
+        raise _UsageError("--as-is sends a file, and --rate says that stdin is raw PCM")
     if args.input != "-":
         for option in ("rate", "channels", "encoding"):
             if getattr(args, option) is not None:
@@ -237,7 +249,7 @@ def _is_undecoded_stdin(args: argparse.Namespace, error: Exception) -> bool:
 
 
 def _microphone(args: argparse.Namespace) -> Microphone:
-    for option, wanted in (("encoding", args.encoding), ("real-time", args.real_time)):
+    for option, wanted in (("encoding", args.encoding), ("real-time", args.real_time), ("as-is", args.as_is)):
         if wanted:
             raise _UsageError(f"--{option} is not supported for a microphone")
     _, _, device = args.input.partition(":")
@@ -279,6 +291,7 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
         token_in=args.token_in,
         reconnect=Reconnect(on_notice=shown.show_notice) if reconnect else False,
         on_audio=shown.on_audio,
+        as_is=args.as_is,
         result_timeout_s=args.timeout,
     )
     if args.input == "-" and args.rate is not None:

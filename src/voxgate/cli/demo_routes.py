@@ -65,7 +65,7 @@ class Demo:
             ),
         )
         self._print(f"\n{self._title('segmented', stream, self.speed)} (vad: prefix_padding_ms 0)")
-        channels = stream.format.channels
+        channels = stream.channels
         renderer: Captions | PrettyRenderer = PrettyRenderer(self.style, channels)
         if self.with_captions:
             renderer = Captions(self.style, self.out, self.truth, channels)
@@ -82,7 +82,7 @@ class Demo:
         speed = max(self.speed, _CONTINUOUS_SPEED) if self.speed else 0.0
         stream = client.stream(self.path, addr=f"{self.url}/api/v1/{route}", real_time=speed)
         self._print(f"\n{self._title(route, stream, speed)}, one line shown per second")
-        renderer = _OnePerSecond(PrettyRenderer(self.style, stream.format.channels), self.truth, self.style)
+        renderer = _OnePerSecond(PrettyRenderer(self.style, stream.channels), self.truth, self.style)
         events, is_good = await self._show(stream, renderer)
         if route == "stateful":
             for line in renderer.last():
@@ -90,8 +90,8 @@ class Demo:
         if is_good:
             n_results = sum(isinstance(event, Segment) for event in events)
             text = f"{n_results} results cover all {stream.sent_s:.2f} s"
-            if stream.format.channels > 1:
-                text += f" of {stream.format.channels} channels"
+            if stream.channels > 1:
+                text += f" of {stream.channels} channels"
             self._print(f"  {self.style.tick(True)} {text}")
         return is_good
 

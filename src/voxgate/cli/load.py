@@ -47,6 +47,7 @@ examples:
   voxgate load -n 200
   voxgate load -n 500 --addr wss://voice.example.com --duration 60 --json load.json
   voxgate load -n 50 --rate 48000 --channels 2 --chunk-ms 100 -i talk.flac
+  voxgate load -n 100 --container webm --chunk-ms 100
 
 exit code: 0 every stream got the results of the idle server; 1 some did not, or were refused; 2 wrong usage; 3 this
 program was late, and the numbers include its own delays; 130 and 143 Ctrl-C or SIGTERM ended it
@@ -101,6 +102,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     audio.add_argument("--channels", type=whole(1, 64), default=1, help="interleaved channels (%(default)s)")
     audio.add_argument("--encoding", choices=tuple(load.ENCODINGS), default="s16", help="of a sample (%(default)s)")
+    audio.add_argument(
+        "--container",
+        choices=tuple(load.ENCODERS),
+        help="encode the recording beforehand, and send it in this container as a live recorder does, at its own rate and"
+        " channels; needs voxgate[media]",
+    )
     measures = parser.add_argument_group("measures")
     measures.add_argument(
         "--json", metavar="FILE", help="write the complete report as JSON; - is stdout, in place of the table"
@@ -140,7 +147,12 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
         if args.token is not None:
             args.token = clean_token(args.token)
         target = load.Target.of(args.addr, args.route, args.token)
-        material = prepare(args.input, args.rate, args.channels, args.encoding, args.chunk_ms)
+        if args.container is None:
+            material = prepare(args.input, args.rate, args.channels, args.encoding, args.chunk_ms)
+        else:
+            material = _encoded(args)
+    except ImportError:
+        return _complain("--container encodes with PyAV: install voxgate[media]", EXIT_USAGE)
     except (_UsageError, ValueError, OSError) as error:
         return _complain(error, EXIT_USAGE)
     notes = sys.stderr if args.json == "-" else sys.stdout
@@ -194,6 +206,16 @@ def prepare(source: str, rate: int, channels: int, encoding: str, chunk_ms: int)
     return load.make_material(planes, from_rate, rate, channels, encoding, chunk_ms)
 
 
+def _encoded(args: argparse.Namespace) -> load.Material:
+    planes, from_rate = read_audio(recording(args.input))
+    n_offsets = min(args.streams, N_OFFSETS)
+    return load.encode_material(planes, from_rate, args.container, args.chunk_ms, _n_messages(args), n_offsets)
+
+
+def _n_messages(args: argparse.Namespace) -> int:
+    return math.ceil(1000 * args.duration / args.chunk_ms)
+
+
 async def execute(
     args: argparse.Namespace,
     target: load.Target,
@@ -205,7 +227,7 @@ async def execute(
 
     Raises ReferenceFailed when the idle server gives no usable results.
     """
-    n_messages = math.ceil(1000 * args.duration / material.chunk_ms)
+    n_messages = _n_messages(args)
     n_offsets = min(args.streams, N_OFFSETS)
     references: list[load.Reference] = []
     is_segmented = route_of(target.url) == "segmented"

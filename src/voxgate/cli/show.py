@@ -19,6 +19,7 @@ from voxgate.cli.subtitles import Subtitles
 from voxgate.client import ClientError, ClosedError, Lost, Microphone, RefusedError, Resumed, Stream
 from voxgate.client.redaction import public_url
 from voxgate.protocol.events import Active, Draining, Error, Event, Finished, Inactive, Progress, Segment, Started
+from voxgate.protocol.formats import AUTO, AudioFormat, ContainerFormat
 from voxgate.runtime import tasks
 
 __all__ = ["FORMATS", "Shown", "complain", "explain", "show"]
@@ -74,6 +75,7 @@ class Shown:
         self._out, self._err = out, err
         self._own_notices = own_notices
         self._plots = plots
+        self._n_channels = 0
         # The status shows the interim, so that no line among the results is needed.
         self._in_place = self.live.enabled and out.isatty()
         self.stream: Stream | None = None
@@ -95,11 +97,18 @@ class Shown:
 
     def begin(self, stream: Stream) -> None:
         self.stream = stream
-        channels = stream.format.channels
+        self._learn_channels()
+        if (self.live.enabled or self._plots) and isinstance(stream.format, AudioFormat):
+            self._meter = Meter(stream.format, plot.POINTS if self._plots else 0)
+
+    def _learn_channels(self) -> None:
+        """How many there are; of a container, only the server knows, and tells it before any result."""
+        assert self.stream is not None
+        if (channels := self.stream.channels) == self._n_channels:
+            return
+        self._n_channels = channels
         self._renderer = PrettyRenderer(Style.of(self._out), channels) if self.format == "pretty" else JsonlRenderer()
         self._subtitles = Subtitles(channels)
-        if self.live.enabled or self._plots:
-            self._meter = Meter(stream.format, plot.POINTS if self._plots else 0)
 
     def on_audio(self, data: memoryview) -> None:
         if self._meter is not None:
@@ -107,6 +116,7 @@ class Shown:
 
     def take(self, event: Event) -> None:
         """Shows an event."""
+        self._learn_channels()
         self.n_events += 1
         channel = event.channel
         match event:
@@ -180,7 +190,7 @@ class Shown:
     def _view(self) -> View:
         stream = self.stream
         assert stream is not None
-        channels = stream.format.channels
+        channels = stream.channels
         says_who = not stream.check.covering
         return View(
             sent_s=stream.sent_s,
@@ -208,8 +218,9 @@ class Shown:
         assert self.stream is not None
         assert self._meter is not None
         self._meter.levels_dbfs()  # processes pending audio
+        assert isinstance(self.stream.format, AudioFormat)
         picture = plot.Picture(title, self._meter.envelopes, self.stream.format.sample_rate)
-        for channel in range(self.stream.format.channels):
+        for channel in range(self.stream.channels):
             open_since = self._open.get(channel)
             spans = self._bands.get(channel, [])
             spans = [*spans, (open_since, self.stream.sent_s)] if open_since is not None else spans
@@ -323,6 +334,9 @@ def _lost_audio(microphone: Microphone) -> str:
 
 def _header(stream: Stream, name: str, style: Style) -> str:
     format = stream.format
+    if isinstance(format, ContainerFormat):
+        kind = "a container" if format.container == AUTO else format.container
+        return f"{printable(name)}: {kind}, sent as it is, to {public_url(stream.addr)}"
     length = "" if stream.duration_s is None else f"{stream.duration_s:.1f} s, "
     channels = "1 channel" if format.channels == 1 else f"{format.channels} channels"
     audio = f"{length}{format.sample_rate} Hz, {channels}, {format.pcm_encoding}"

@@ -13,6 +13,7 @@ from voxgate.cli import plot
 from voxgate.cli.client import INPUT_HELP, explain, recording
 from voxgate.config.catalogue import SETTINGS, Setting, plain
 from voxgate.errors import ConfigError
+from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import VadOptions
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ def run(args: argparse.Namespace) -> int:
     failure: SourceError | None = None
     try:
         source = open_source(path, None, 1)
-        planes, failure = _samples(source)
+        if not isinstance(source.format, AudioFormat):
+            raise SourceError(f"{args.file}: soundfile does not read this container, which a server may decode")
+        planes, failure = _samples(source, source.format)
         sample_rate = source.format.sample_rate
         segments = segments_of_channels(planes, sample_rate, config, detector)
     except (OSError, ValueError, SourceError) as exc:  # ValueError: an unsupported rate
@@ -117,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _samples(source: AudioSource) -> tuple[Planes, SourceError | None]:
+def _samples(source: AudioSource, format: AudioFormat) -> tuple[Planes, SourceError | None]:
     """The samples that `voxgate client` would send, shape (channels, samples), and why they ended early."""
     import numpy as np
 
@@ -130,8 +133,8 @@ def _samples(source: AudioSource) -> tuple[Planes, SourceError | None]:
         blocks.extend(source.blocks)
     except SourceError as error:
         failure = error
-    samples = np.frombuffer(b"".join(blocks), "<f4" if source.format.is_float else "<i2")
-    return samples.reshape(-1, source.format.channels).T, failure
+    samples = np.frombuffer(b"".join(blocks), "<f4" if format.is_float else "<i2")
+    return samples.reshape(-1, format.channels).T, failure
 
 
 def _print_jsonl(segments: Sequence[Sequence[tuple[float, float]]]) -> None:

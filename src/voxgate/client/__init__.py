@@ -9,7 +9,7 @@
 It works with Voxgate and, without `vad`, `notices` and `token`, with streamer-template.
 """
 
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.requests import VadOptions
 
 from .blocking import collect, stream_blocking
@@ -42,6 +42,7 @@ __all__ = [
     "Source",
     "Microphone",
     "AudioFormat",
+    "ContainerFormat",
     "VadOptions",
     "DEFAULT_ADDR",
     "normalize_addr",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, TypedDict
 
 from voxgate.observe.tracing import Tracing
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import Format
 from voxgate.protocol.requests import VadOptions
 
 from .clock import Clock
@@ -28,7 +28,8 @@ class Options(TypedDict, total=False):
     tracing: Tracing | None
     token: str | None
     token_in: Literal["header", "start"]
-    format: AudioFormat | None
+    format: Format | None
+    as_is: bool
     result_timeout_s: float | None
     reconnect: bool | Reconnect
     on_audio: Callable[[memoryview], None] | None

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 
 from websockets.asyncio.client import ClientConnection
 
-from voxgate.protocol.formats import AudioFormat
-
 from .clock import Clock
 from .feed import Feed
 
@@ -20,14 +18,16 @@ _MESSAGES_PER_TURN = 32  # then other tasks run: send() does not yield while the
 class Sender:
     """Sends what a feed gives. It belongs to the event loop; one connection at a time.
 
-    `chunk_bytes`: the longest message. `speed`: relative to real time, by an absolute schedule; 0 sends as fast as the
+    `bytes_per_s`: of the audio, on average. `sample_bytes`: of one sample of PCM; 1 for a container. `chunk_bytes`: the
+    longest message. `speed`: relative to real time, by an absolute schedule; 0 sends as fast as the
     connection accepts audio. `on_audio` gets the bytes of each message after they were sent, each byte once, in order.
     """
 
     def __init__(
         self,
         feed: Feed,
-        format: AudioFormat,
+        bytes_per_s: float,
+        sample_bytes: int,
         chunk_bytes: int,
         speed: float,
         clock: Clock,
@@ -39,9 +39,9 @@ class Sender:
         """Whether a message since the last `rewind` ended inside a sample."""
         self.source_failure: Exception | None = None
         """What the source raised. The audio before it is still answered."""
-        self.bytes_per_s = format.frame_bytes * format.sample_rate
+        self.bytes_per_s = bytes_per_s
         self._feed = feed
-        self._sample_bytes = format.frame_bytes // format.channels
+        self._sample_bytes = sample_bytes
         self._chunk_bytes = chunk_bytes
         self._speed = speed
         self._clock = clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable
 from typing import Literal, Unpack
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from voxgate.errors import InvalidMessage
 from voxgate.observe.tracing import ClientTrace, Tracing, parse_traceparent
 from voxgate.protocol.events import Draining, Error, Event, Finished, Progress, Started
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import AudioFormat, Format, MediaFormat
 from voxgate.protocol.json_codec import encode_request, parse_event
 from voxgate.protocol.requests import Start, Stop, VadOptions
 from voxgate.protocol.tokens import clean_token
@@ -38,6 +39,8 @@ __all__ = ["Stream", "stream"]
 
 # The client sends one start, audio and one stop: after any of these errors no session is open, and nothing follows.
 _FATAL_CODES = ("invalid_message", "invalid_start", "not_started")
+# After these, no session is open either, but results came before them. The rest of the container would be dropped.
+_MEDIA_CODES = ("unsupported_media", "invalid_media", "truncated_media", "media_limit", "decoder_failed")
 
 
 def stream(source: Source, **options: Unpack[Options]) -> Stream:
@@ -45,7 +48,8 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
 
     `source`: a path or open binary file that soundfile reads, `(samples, rate)` with samples float -1..1 or int16 of
     shape (n,) or (channels, n), a Microphone, or raw PCM (bytes, an iterable or async iterable of bytes) together with
-    `format`. Each block of an iterable is sent as soon as it is available.
+    `format`. Each block of an iterable is sent as soon as it is available. Files that soundfile does not read, but a
+    server may (WebM, MP4), are sent as they are: then the server tells rate and channels (`Stream.media`).
 
     - `addr`: the server (DEFAULT_ADDR); see `normalize_addr`
     - `chunk_size`: the longest audio message, in bytes (256)
@@ -57,12 +61,15 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
       message instead, for a network in which something strips that header
     - `trace_id`: a W3C traceparent (None)
     - `tracing`: begins a trace, or a span below `trace_id`, and sends its id to the server (None); see docs/tracing.md
-    - `format`: of raw PCM; for files and arrays it may choose between s16 and f32
+    - `format`: of raw PCM; for files and arrays it may choose between s16 and f32. A ContainerFormat says that the
+      source is a container, to be sent as it is
+    - `as_is`: sends any file as it is, without decoding it here (False)
     - `result_timeout_s`: the longest wait for the next message once everything is sent (None: no limit)
     - `reconnect`: True, or a Reconnect with the details, continues after a lost connection and after refusals that may
       be temporary (False). Unanswered audio is sent again, so that no result is lost or repeated, and times continue;
       an utterance that was open is announced again, by a second `active`, and a stateful model begins anew. To find out
-      how far silence was processed, it requests notices even when the caller does not get them
+      how far silence was processed, it requests notices even when the caller does not get them. Of a container, all is
+      sent again, as nobody can begin in the middle of it; results that came before do not come twice
     - `on_audio`: is called with the bytes of each message after they were sent, each byte once and in order (None)
     - `clock`: for tests
 
@@ -95,7 +102,8 @@ class Stream:
         tracing: Tracing | None = None,
         token: str | None = None,
         token_in: Literal["header", "start"] = "header",
-        format: AudioFormat | None = None,
+        format: Format | None = None,
+        as_is: bool = False,
         result_timeout_s: float | None = None,
         reconnect: bool | Reconnect = False,
         on_audio: Callable[[memoryview], None] | None = None,
@@ -112,9 +120,13 @@ class Stream:
         self.addr = normalize_addr(addr)
         """The server, as a websocket URL."""
         self._microphone = source if isinstance(source, Microphone) else None
-        self._source = open_source(source, format, chunk_size)
-        self.format = self._source.format
-        """Of the sent audio (:class:`voxgate.protocol.formats.AudioFormat`)."""
+        self._source = open_source(source, format, chunk_size, as_is)
+        self.format: Format = self._source.format
+        """Of the sent audio: an `AudioFormat`, or the `ContainerFormat` of a file that is sent as it is."""
+        self.media: MediaFormat | None = None
+        """Of the audio in a container; None until the server has told it."""
+        if real_time and self._source.bytes_per_s is None:
+            raise ValueError("real_time: the length of this container is not known before a server has decoded it")
         self.duration_s = self._source.duration_s
         """Seconds of audio; None when unknown."""
         self.stop_sent = False
@@ -124,19 +136,25 @@ class Stream:
         self.total_s: float | None = None
         """From the start message to the end of the connection, in seconds."""
         route = urlsplit(self.addr).path.rstrip("/").rpartition("/")[2]
-        self.check = ResultCheck(self.format.channels, covering=route in ("simple", "stateful"))
+        self.check = ResultCheck(self.channels, covering=route in ("simple", "stateful"))
         """The results of the current session so far (:class:`ResultCheck`)."""
         self._reconnect = (Reconnect() if reconnect else None) if isinstance(reconnect, bool) else reconnect
         self._notices = notices
-        asks_notices = notices or self._reconnect is not None
+        self._is_pcm = isinstance(self.format, AudioFormat)
+        asks_notices = notices or self._reconnect is not None or not self._is_pcm
         in_start = token if token_in == "start" else None
         self._tracing = tracing
         self._start = Start(self.format, interim_results, trace_id, vad, asks_notices, in_start)
         self._header_token = token if token_in == "header" else None
         self._feed = Feed(self._source.blocks, self._reconnect.backlog_bytes if self._reconnect else 0)
         self._clock = LoopClock() if clock is None else clock
-        self._sender = Sender(self._feed, self.format, chunk_size, float(real_time), self._clock, on_audio)
-        self._timeline = Timeline(self.format.channels)
+        sample_bytes = self.format.sample_bytes if isinstance(self.format, AudioFormat) else 1
+        bytes_per_s = self._source.bytes_per_s or math.inf
+        self._sender = Sender(
+            self._feed, bytes_per_s, sample_bytes, chunk_size, float(real_time), self._clock, on_audio
+        )
+        self._decoded_s = 0.0  # of a container: what the server has received of this session, by its notices
+        self._timeline = Timeline(self.channels)
         self._last_event: Event | None = None
         self._recent = RecentEvents()
         self._result_timeout_s = result_timeout_s
@@ -167,8 +185,17 @@ class Stream:
 
     @property
     def sent_s(self) -> float:
-        """Seconds of audio sent so far."""
+        """Seconds of audio sent so far; of a container, those that the server has decoded."""
+        if not self._is_pcm:
+            return self._timeline.offset_s + self._decoded_s
         return self._sender.sent_bytes / self._sender.bytes_per_s
+
+    @property
+    def channels(self) -> int:
+        """Of the sent audio; of a container 1, until the server has told it."""
+        if isinstance(self.format, AudioFormat):
+            return self.format.channels
+        return 1 if self.media is None else self.media.channels
 
     def __aiter__(self) -> AsyncGenerator[Event, None]:
         if self._used:
@@ -207,6 +234,8 @@ class Stream:
                                 yield one
                             if isinstance(event, Error) and event.code in _FATAL_CODES:
                                 raise RejectedError(event.message, event.code)
+                            if isinstance(event, Error) and event.code in _MEDIA_CODES:
+                                self._sender.stop()
                     finally:
                         await _end_session(websocket, sender)
                     if self._failure is not None:
@@ -215,6 +244,8 @@ class Stream:
                 except (ClosedError, ConnectError) as error:
                     if self._reconnect is None or not is_worth_another_try(error, self._started_at is not None):
                         raise
+                    if not self._is_pcm and self._feed.oldest_bytes > 0:
+                        raise  # the beginning of the container is not kept any more
                     n_failed = 1 if self._answered_s > answered_s else n_failed + 1
                     if n_failed > self._reconnect.attempts:
                         raise
@@ -249,6 +280,8 @@ class Stream:
         sent_s = self.sent_s - self._timeline.offset_s
         if not self._ended_without_code:
             return self.check.problems(sent_s)
+        if not isinstance(self.format, AudioFormat):
+            return self.check.problems(sent_s)
         problems = self.check.problems(sent_s, self.format.sample_rate)
         if self.check.covering or problems:
             return problems
@@ -258,17 +291,20 @@ class Stream:
     def _resume(self, away_s: float) -> None:
         """Prepares a session that begins at the end of the answered audio."""
         assert self._reconnect is not None
-        frame_bytes, answered_s = self.format.frame_bytes, self._answered_s
-        answered_bytes = int(answered_s * self.format.sample_rate + 0.5) * frame_bytes
-        kept_bytes = -(-self._feed.oldest_bytes // frame_bytes) * frame_bytes
-        at_bytes = min(max(answered_bytes, kept_bytes), self._feed.end_bytes)
-        gap_s = (at_bytes - answered_bytes) / self._sender.bytes_per_s
+        if isinstance(self.format, AudioFormat):
+            frame_bytes, answered_s = self.format.frame_bytes, self._answered_s
+            answered_bytes = int(answered_s * self.format.sample_rate + 0.5) * frame_bytes
+            kept_bytes = -(-self._feed.oldest_bytes // frame_bytes) * frame_bytes
+            at_bytes = min(max(answered_bytes, kept_bytes), self._feed.end_bytes)
+            gap_s = (at_bytes - answered_bytes) / self._sender.bytes_per_s
+        else:
+            at_bytes, gap_s, self._decoded_s = 0, 0.0, 0.0  # `_events` has seen that all of it is kept
         before, last = self.check, self._last_event
         if isinstance(last, Error) and last.code == "overloaded":
             before.n_errors -= 1  # it announced the close, in place of no result
         at_s = at_bytes / self._sender.bytes_per_s
         self._timeline.resume(before, at_s)
-        self.check = ResultCheck(self.format.channels, before.covering)
+        self.check = ResultCheck(self.channels, before.covering)
         self.check.n_results, self.check.n_interims = before.n_results, before.n_interims
         self.check.n_errors, self._last_event = before.n_errors, None
         self._sender.rewind(at_bytes)
@@ -306,15 +342,17 @@ class Stream:
 
     def _take(self, event: Event) -> list[Event]:
         """The events that the caller gets for an event of the server."""
+        if not self._is_pcm:
+            self._learn(event)
         self.check.receive(event)
         self._last_event = event
         left_out = self._timeline.n_left_out
         placed = self._timeline.place(event)
         self.check.n_results -= self._timeline.n_left_out - left_out
-        if self._reconnect is not None:
+        if self._reconnect is not None and isinstance(self.format, AudioFormat):
             answered_frames = int(self._answered_s * self.format.sample_rate)
             self._feed.forget(answered_frames * self.format.frame_bytes)
-        if not self._notices:  # requested for the reconnect alone
+        if not self._notices:  # requested for ourselves alone
             if isinstance(event, Started | Progress | Finished | Draining):
                 return []
             if self._start.notices:
@@ -322,6 +360,15 @@ class Stream:
         if self.first_event_s is None and self._started_at is not None:
             self.first_event_s = self._clock.time() - self._started_at
         return placed
+
+    def _learn(self, event: Event) -> None:
+        """What the server tells about the container, before any result."""
+        if isinstance(event, Started) and event.format is not None and self.media is None:
+            self.media = event.format
+            self.check = ResultCheck(self.channels, self.check.covering)
+            self._timeline = Timeline(self.channels)
+        elif isinstance(event, Progress | Finished):
+            self._decoded_s = event.received_s
 
     async def _send(self, websocket: ClientConnection) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import queue
@@ -15,9 +16,10 @@ import numpy.typing as npt
 
 from voxgate.audio.files import SoundFileError, open_sound_file
 from voxgate.errors import InvalidStart
-from voxgate.protocol.formats import MAX_RATE, AudioFormat, check_format
+from voxgate.protocol.formats import AUTO, MAX_RATE, AudioFormat, ContainerFormat, Format, check_container, check_format
 from voxgate.runtime import tasks
 
+from .as_is import HEAD_BYTES, FileBlocks, PrefixedFile, head_of, is_for_the_server
 from .errors import SourceError
 from .microphone import Microphone
 
@@ -35,8 +37,8 @@ Source: TypeAlias = (
     | AsyncIterable[bytes]
     | Microphone
 )
-"""A sound file (path or open binary file), an array and its rate, a microphone, or raw PCM: bytes, an iterable or async
-iterable.
+"""A sound file (path or open binary file), an array and its rate, a microphone, or raw PCM or a container: bytes, an
+iterable or async iterable.
 """
 
 logger = logging.getLogger(__name__)
@@ -49,21 +51,40 @@ MAX_CHANNELS = 256
 
 @dataclass
 class AudioSource:
-    """The input of `stream`: `blocks` of PCM bytes of any length; `duration_s` is None when unknown."""
+    """The input of `stream`: `blocks` of bytes of any length, PCM or a container; `duration_s` is None when unknown."""
 
-    format: AudioFormat
+    format: Format
     duration_s: float | None
     blocks: Iterator[bytes | memoryview] | AsyncIterator[bytes | memoryview]
+    n_bytes: int | None = None
+    """Of a container; None when unknown."""
+
+    @property
+    def bytes_per_s(self) -> float | None:
+        """Of a container, on average. None: unknown."""
+        if isinstance(self.format, AudioFormat):
+            return self.format.frame_bytes * self.format.sample_rate
+        return self.n_bytes / self.duration_s if self.n_bytes and self.duration_s else None
 
 
-def open_source(source: Source, format: AudioFormat | None, chunk_bytes: int) -> AudioSource:
-    """The source with its format. Files and arrays are sent as s16 (floats as f32) unless `format` is given.
+def open_source(source: Source, format: Format | None, chunk_bytes: int, as_is: bool = False) -> AudioSource:
+    """The source with its format. Files and arrays are sent as s16 (floats as f32) unless `format` is given. Files that
+    only a server can decode are sent as they are, and so are others with `as_is` or a ContainerFormat.
 
     Files are read in blocks while they are sent, at least `chunk_bytes` at a time. Raises FileNotFoundError or another
     OSError, SourceError (not a sound file), ValueError or TypeError (wrong or missing arguments).
     """
+    if as_is and format is None:
+        format = ContainerFormat(AUTO)
+    if isinstance(format, ContainerFormat):
+        return _container(source, format)
+    if as_is:
+        raise ValueError("as_is: expected no format of PCM with it")
     if isinstance(source, str | os.PathLike):
-        return _sound_file(os.fspath(source), format, chunk_bytes)
+        path = os.fspath(source)
+        if format is None and is_for_the_server(head_of(path)):
+            return _container(path, ContainerFormat(AUTO))
+        return _sound_file(path, format, chunk_bytes)
     if isinstance(source, tuple):
         samples, sample_rate = source
         return _array(samples, sample_rate, format, chunk_bytes)
@@ -77,7 +98,7 @@ def open_source(source: Source, format: AudioFormat | None, chunk_bytes: int) ->
         return AudioSource(format, len(whole) / (format.frame_bytes * format.sample_rate), iter([whole]))
     if hasattr(source, "read"):
         if format is None:
-            return _sound_file(source, None, chunk_bytes)
+            return _file(source, chunk_bytes)
         return AudioSource(_raw_format(format), None, _raw_file(source))
     if isinstance(source, AsyncIterable):
         return AudioSource(_raw_format(format), None, aiter(source))
@@ -85,6 +106,46 @@ def open_source(source: Source, format: AudioFormat | None, chunk_bytes: int) ->
         return AudioSource(_raw_format(format), None, iter(source))
     kind = type(source).__name__
     raise TypeError(f"source: expected a path, (samples, rate), bytes or an iterable of bytes, got {kind}")
+
+
+def _file(file: Any, chunk_bytes: int) -> AudioSource:
+    """An open file, which soundfile reads, or else a server."""
+    is_pipe = not file.seekable()
+    head = b""
+    while len(head) < HEAD_BYTES and (more := file.read(HEAD_BYTES - len(head))):
+        head += more
+    if is_pipe:
+        file = PrefixedFile(head, file)
+    else:
+        file.seek(-len(head), os.SEEK_CUR)
+    if is_for_the_server(head):
+        return _container(file, ContainerFormat(AUTO))
+    return _sound_file(file, None, chunk_bytes)
+
+
+def _container(source: Source, format: ContainerFormat) -> AudioSource:
+    """A file, or the bytes of one, as it is."""
+    try:
+        check_container(format)
+    except InvalidStart as error:
+        raise ValueError(str(error)) from None
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        duration_s = None
+        if os.path.isfile(path):  # nothing may be taken from a pipe
+            with contextlib.suppress(SoundFileError):
+                duration_s = (sound := open_sound_file(path)).duration_s
+                sound.close()
+        blocks = FileBlocks(path)
+        return AudioSource(format, duration_s, blocks, blocks.n_bytes)
+    if isinstance(source, bytes | bytearray | memoryview):
+        whole = memoryview(source).cast("B")
+        return AudioSource(format, None, iter([whole]), len(whole))
+    if hasattr(source, "read"):
+        return AudioSource(format, None, _raw_file(source))
+    if isinstance(source, tuple | Microphone):
+        raise ValueError("format: a container is for files and their bytes; arrays and microphones are PCM")
+    return AudioSource(format, None, aiter(source) if isinstance(source, AsyncIterable) else iter(source))
 
 
 def _raw_format(format: AudioFormat | None) -> AudioFormat:

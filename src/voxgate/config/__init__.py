@@ -12,6 +12,7 @@ from .loader import load_config
 from .sections import (
     AudioSettings,
     AuthSettings,
+    EndpointsSettings,
     InferenceSettings,
     LimitsSettings,
     MetricsSettings,
@@ -27,6 +28,7 @@ __all__ = [
     "AudioSettings",
     "AuthSettings",
     "Config",
+    "EndpointsSettings",
     "InferenceSettings",
     "LimitsSettings",
     "MetricsSettings",

@@ -7,6 +7,7 @@ from msgspec import Struct
 from .sections import (
     AudioSettings,
     AuthSettings,
+    EndpointsSettings,
     InferenceSettings,
     LimitsSettings,
     MediaSettings,
@@ -26,6 +27,7 @@ class Config(Struct, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     limits: LimitsSettings = LimitsSettings()
     auth: AuthSettings = AuthSettings()
+    endpoints: EndpointsSettings = EndpointsSettings()
     metrics: MetricsSettings = MetricsSettings()
     audio: AudioSettings = AudioSettings()
     media: MediaSettings = MediaSettings()

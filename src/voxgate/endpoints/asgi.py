@@ -8,16 +8,19 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as HttpRoute
 from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from voxgate.endpoints.apis import APIS
 from voxgate.endpoints.health import HEALTH_PATH, METRICS_PATH, PROBE_PATHS, READY_PATH, Guard, Health
+from voxgate.endpoints.native import NativeWire
 from voxgate.endpoints.page import Page
-from voxgate.endpoints.refusals import refuse, respond
-from voxgate.endpoints.websocket import StreamRoute
+from voxgate.endpoints.refusals import answer_of, refuse, respond
+from voxgate.endpoints.stream_route import StreamRoute
 from voxgate.protocol.machine import ROUTES, Route
 from voxgate.runtime import tasks
 from voxgate.service.access import host_of
@@ -50,10 +53,14 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
             HttpRoute("/api/v1/info", Guard(entry, gate, page.info).respond),
             HttpRoute("/", page.asset),
             HttpRoute("/web/{file}", page.asset),
-            *(WebSocketRoute(path, StreamRoute(service, entry, route)) for path, route in STREAM_PATHS.items()),
+            *(
+                WebSocketRoute(path, StreamRoute(service, entry, route, NativeWire))
+                for path, route in STREAM_PATHS.items()
+            ),
+            *(route for api in APIS if api.is_on(service.config.endpoints) for route in api.routes(service, entry)),
         ],
         lifespan=Lifespan(service, on_started),
-        exception_handlers={404: not_found.respond, 405: not_found.respond},
+        exception_handlers={404: not_found.respond, 405: wrong_method},
         middleware=[Middleware(HostCheck, service), Middleware(MetricsPortMiddleware, service, not_found)],
     )
     app.router.default = not_found
@@ -130,7 +137,7 @@ class MetricsPortMiddleware:
 
 
 class NotFound:
-    """Any other path or method: 404, for websockets before the upgrade."""
+    """Any other path: 404, for websockets before the upgrade."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -139,12 +146,19 @@ class NotFound:
         await refuse(self._admission, _not_found_at(scope["path"]), scope, receive, send)
 
     async def respond(self, request: Request, error: Exception) -> Response:
-        return respond(_not_found_at(request.url.path))
+        return respond(answer_of(_not_found_at(request.url.path)))
+
+
+async def wrong_method(request: Request, error: Exception) -> Response:
+    """Another method than those of the path: 405."""
+    assert isinstance(error, HTTPException) and error.headers is not None
+    allowed = ", ".join(sorted(error.headers["Allow"].split(", ")))
+    text = f"expected {allowed} at {request.url.path}, got {request.method:.20}"
+    return JSONResponse({"error": text, "code": "method_not_allowed"}, 405, {"Allow": allowed})
 
 
 def _not_found_at(path: str) -> Refusal:
-    hint = ": it is a websocket" if path in STREAM_PATHS else ""
-    return Refusal(RefusalKind.NOT_FOUND, "not_found", f"nothing at {path}{hint}")
+    return Refusal(RefusalKind.NOT_FOUND, "not_found", f"nothing at {path}")
 
 
 def _wrong_host(headers: Iterable[tuple[bytes, bytes]]) -> Refusal:

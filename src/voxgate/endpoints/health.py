@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from voxgate.endpoints.peer import client_of
-from voxgate.endpoints.refusals import respond
+from voxgate.endpoints.refusals import answer_of, respond
 from voxgate.service.access import Gate
 from voxgate.service.entry import Entry
 from voxgate.service.service import Service
@@ -60,4 +60,4 @@ class Guard:
 
     async def respond(self, request: Request) -> Response:
         refusal = await self._entry.authorize(client_of(request.scope, self._gate))
-        return await self._respond(request) if refusal is None else respond(refusal)
+        return await self._respond(request) if refusal is None else respond(answer_of(refusal))

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from voxgate import __version__
 from voxgate.config import SETTINGS
+from voxgate.endpoints.apis import wires_of
 from voxgate.protocol.machine import ROUTES
 from voxgate.protocol.requests import VadOptions
 from voxgate.service.entry import Entry
@@ -108,6 +109,8 @@ def describe(service: Service, routes: Mapping[str, str | None]) -> dict[str, An
         "model": service.model.name,
         "ready": service.not_ready is None,
         "routes": {route: {"served": why is None, "reason": why} for route, why in routes.items()},
+        "wires": wires_of(service),
+        "containers": list(service.decoders.containers),
         "streams": {"open": service.streams, "max": service.config.limits.streams},
         "limits": {
             **service.public_limits,

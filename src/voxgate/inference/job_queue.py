@@ -54,9 +54,11 @@ class JobQueue:
         """Raises Overloaded when a bound is reached, RuntimeError after `close`, and MemoryError."""
         try:
             if job.sample_rate == self._rate:
-                self._queue.put(job, job.audio, job.stream, job.final, -1, job.state is not None)
+                audio, n_samples = job.audio, -1
             else:
-                self._queue.put(job, None, job.stream, job.final, self._length(job), job.state is not None)
+                audio, n_samples = None, self._length(job)
+            alone = job.state is not None
+            self._queue.put(job, audio, job.stream, job.final, n_samples, alone, False, job.speculative)
         except BufferError as error:
             raise Overloaded(f"The server is overloaded: {self._bounds} wait for the model") from error
 
@@ -82,10 +84,10 @@ class JobQueue:
                 resampled = resample(job.audio, job.sample_rate, self._rate)
                 row[: len(resampled)] = resampled
 
-    def depths(self) -> tuple[int, int]:
-        """How many finals and how many interims wait."""
-        finals, interims, _ = self._queue.depths()
-        return finals, interims
+    def depths(self) -> tuple[int, int, int]:
+        """How many finals, speculative calls and interims wait."""
+        finals, interims, _, speculative = self._queue.depths()
+        return finals, speculative, interims
 
     @property
     def queued_s(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from voxgate.inference.engine.base import Job
 from voxgate.runtime.histogram import BATCH_SIZES, FACTORS, LATENCIES_S, STAGES_S, Histogram
 
 __all__ = ["SchedulerCounts", "SchedulerTimes"]
@@ -31,13 +32,20 @@ class SchedulerCounts:
 class SchedulerTimes:
     """Observed once per call that a worker took, or once per batch. Any thread, with the scheduler's lock held."""
 
-    __slots__ = ("batch_size", "factor", "final_wait_s", "interim_wait_s", "run_s")
+    __slots__ = ("batch_size", "factor", "final_wait_s", "interim_wait_s", "run_s", "speculative_wait_s")
 
     def __init__(self) -> None:
         self.final_wait_s = Histogram(LATENCIES_S)
+        self.speculative_wait_s = Histogram(LATENCIES_S)
         self.interim_wait_s = Histogram(LATENCIES_S)
         self.batch_size = Histogram(BATCH_SIZES)
         self.run_s = Histogram(STAGES_S)
         """Of a batch, from the `take` to the `finish`."""
         self.factor = Histogram(FACTORS)
         """Of a batch: seconds of run time per second of audio, without padding."""
+
+    def wait_s(self, job: Job) -> Histogram:
+        """The waiting times of the lane of `job`."""
+        if job.speculative:
+            return self.speculative_wait_s
+        return self.final_wait_s if job.final else self.interim_wait_s

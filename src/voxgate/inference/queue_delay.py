@@ -61,7 +61,7 @@ class QueueDelay:
             load = job.load
             if load is None:
                 continue
-            if job.final and not load.n_running:
+            if job.final and not job.speculative and not load.n_running:
                 self._recent.append((now_s, now_s - max(job.submitted_s, load.free_s)))
             load.n_running += 1
 
@@ -87,7 +87,7 @@ class QueueDelay:
         wait_s = waits_s[int(QUANTILE * len(waits_s))] if waits_s else 0.0
         for job in pending:
             load = job.load
-            if job.final and not job.taken_s and load is not None and not load.n_running:
+            if job.final and not job.speculative and not job.taken_s and load is not None and not load.n_running:
                 wait_s = max(wait_s, now_s - max(job.submitted_s, load.free_s))
         self._measured_s, self._wait_s = now_s, wait_s
         return wait_s

@@ -4,8 +4,8 @@ Between the loop's thread and the workers lie one compiled queue and one list of
 (:mod:`voxgate.inference.delivery`). The loop submits and never waits; workers wait in :meth:`Scheduler.take`, without
 the GIL, until the queue has a batch for them.
 
-The queue (:mod:`voxgate.inference.job_queue`) decides the order: finals before interims, and in each lane the stream
-that was served least. :mod:`voxgate.inference.deadlines` limits the time of each job.
+The queue (:mod:`voxgate.inference.job_queue`) decides the order: finals, then speculative calls, then interims, and in
+each lane the stream that was served least. :mod:`voxgate.inference.deadlines` limits the time of each job.
 """
 
 from __future__ import annotations
@@ -148,6 +148,16 @@ class Scheduler:
         self._cancelled(job)
         return True
 
+    def promote(self, job: Job) -> None:
+        """The answer of a speculative job that runs is needed now: from here on it has the deadline of a final, and
+        runs once more when its worker dies. Without effect on a job that was answered, cancelled or refused before.
+        """
+        if job.pending:
+            job.speculative = False
+            self._deadlines.discard(job)
+            job.deadline_s = self._clock() + self._deadline_s
+            self._deadlines.add(job)
+
     def cancel(self, job: Job) -> bool:
         """Gives up `job`: `on_done` will not be called. True when the model need not run it.
 
@@ -230,7 +240,7 @@ class Scheduler:
                     job.queue_s = now_s - job.submitted_s
                 job.batch_size = len(jobs)
                 job.attempts += 1
-                (times.final_wait_s if job.final else times.interim_wait_s).observe(job.queue_s)
+                times.wait_s(job).observe(job.queue_s)
             self._queue_delay.on_take(jobs, now_s)
         traced = [job.trace for job in jobs if job.trace is not None]
         if traced:
@@ -275,7 +285,8 @@ class Scheduler:
         for job in jobs:
             if job.state is not None:
                 job.state.lost = True
-            is_first_try = job.final and job.state is None and job.attempts < _MAX_ATTEMPTS
+            is_needed = job.final and not job.speculative
+            is_first_try = is_needed and job.state is None and job.attempts < _MAX_ATTEMPTS
             (again if is_first_try and job.pending and not job.settled else lost).append(job)
         with self._lock:
             self._n_running -= len(again)
@@ -297,8 +308,9 @@ class Scheduler:
 
     def _expire(self, late: list[Job], now_s: float) -> None:
         running = {job for job in late if not self._queue.cancel(job)}
-        # A running interim is answered when it returns: no other interim of its channel may run before.
-        late = [job for job in late if job.final or job not in running]
+        # A running interim is answered when it returns: no other interim of its channel may run before. The same holds
+        # for speculative calls.
+        late = [job for job in late if (job.final and not job.speculative) or job not in running]
 
         def timed_out(job: Job) -> InferenceError:
             if job.state is not None and job in running:
@@ -364,9 +376,11 @@ class Scheduler:
         return len(self._deadlines)
 
     def depths(self) -> Mapping[str, int]:
-        """The number of jobs that wait (``final``, ``interim``) and that run (``running``). Any thread."""
-        finals, interims = self._queue.depths()
-        return {"final": finals, "interim": interims, "running": self._n_running}
+        """The number of jobs that wait (``final``, ``speculative``, ``interim``) and that run (``running``). Any
+        thread.
+        """
+        finals, speculative, interims = self._queue.depths()
+        return {"final": finals, "speculative": speculative, "interim": interims, "running": self._n_running}
 
     @property
     def queued_s(self) -> float:

@@ -2,13 +2,14 @@
 
 from .cost import Cost, from_metrics, from_pid
 from .generator import Generator, Plan, no_garbage_collection
-from .material import ENCODINGS, Material, make_material
+from .material import ENCODERS, ENCODINGS, Material, encode_material, make_material
 from .quantiles import Quantiles, quantiles
 from .reference import Reference, ReferenceFailed, record_references
 from .run import LATE_MS, Counts, Outcome, ServerCost, cost_between, counts_of, run, sample
 from .websocket import Clock, Target
 
 __all__ = [
+    "ENCODERS",
     "ENCODINGS",
     "LATE_MS",
     "Clock",
@@ -25,6 +26,7 @@ __all__ = [
     "Target",
     "cost_between",
     "counts_of",
+    "encode_material",
     "from_metrics",
     "from_pid",
     "make_material",

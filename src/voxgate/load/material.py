@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxgate.audio.containers.encoding import ENCODERS, encode_live
 from voxgate.audio.soxr import resample
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.json_codec import encode_request
 from voxgate.protocol.requests import Start, Stop
 
 from .frames import BINARY, TEXT, client_frame
 
-__all__ = ["ENCODINGS", "STOP_FRAME", "Material", "make_material"]
+__all__ = ["ENCODERS", "ENCODINGS", "STOP_FRAME", "Material", "encode_material", "make_material"]
 
 ENCODINGS = {"s16": (16, False), "f32": (32, True)}
 STOP_FRAME = client_frame(TEXT, encode_request(Stop(disconnect=True)).encode())
@@ -27,18 +29,28 @@ class Material:
     frames: tuple[bytes, ...]
     chunk_ms: int
     format: AudioFormat
+    """Of the frames, or of the audio that was encoded."""
+    container: str | None = None
+    """In which streams send it; None: as PCM."""
+    encoded: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)
+    """The frames of a whole stream in the container, by its first frame: it can neither begin in the middle nor loop."""
 
     @property
     def duration_s(self) -> float:
         return len(self.frames) * self.chunk_ms / 1000
 
     def start_frame(self, interim_results: bool, notices: bool, token: str | None) -> bytes:
-        start = Start(self.format, interim_results=interim_results, notices=notices, token=token)
+        format = self.format if self.container is None else ContainerFormat(self.container)
+        start = Start(format, interim_results=interim_results, notices=notices, token=token)
         return client_frame(TEXT, encode_request(start).encode())
 
     def offset(self, number: int, n_offsets: int) -> int:
         """The first frame of the streams of the `number`-th of `n_offsets` kinds."""
         return number * len(self.frames) // n_offsets
+
+    def played_from(self, offset: int) -> tuple[tuple[bytes, ...], int]:
+        """The frames that a stream of this offset sends, in a loop, and the first of them."""
+        return (self.frames, offset) if self.container is None else (self.encoded[offset], 0)
 
 
 def make_material(
@@ -70,3 +82,26 @@ def make_material(
         chunk_ms,
         AudioFormat(channels, rate, bit_depth, is_float),
     )
+
+
+def encode_material(
+    planes: NDArray[np.float32], from_rate: int, container: str, chunk_ms: int, n_messages: int, n_offsets: int
+) -> Material:
+    """The recording `planes`, float32 (channels, samples) at `from_rate` Hz, as a live recorder sends it: encoded in
+    `container`, one of ENCODERS, a stream of `n_messages` for each of the offsets.
+
+    Raises ValueError for an empty recording and for a `chunk_ms` that is not a whole number of samples, and ImportError
+    without the extra `media`.
+    """
+    rate = ENCODERS[container].sample_rate or from_rate
+    plain = make_material(planes, from_rate, rate, len(planes), "f32", chunk_ms)
+    audio = resample(planes, from_rate, rate)
+    chunk = rate * chunk_ms // 1000
+    audio = np.pad(audio, [(0, 0), (0, -audio.shape[1] % chunk)])
+    encoded = {}
+    for offset in {plain.offset(number, n_offsets) for number in range(n_offsets)}:
+        looped = np.resize(np.roll(audio, -offset * chunk, axis=1).T, (n_messages * chunk, len(audio))).T
+        encoded[offset] = tuple(
+            client_frame(BINARY, piece) for piece in encode_live(np.ascontiguousarray(looped), rate, container, chunk_ms)
+        )
+    return Material(plain.frames, chunk_ms, plain.format, container, encoded)

@@ -231,13 +231,14 @@ class _Playback:
             waiting = [] if known is None else _ends(known)
             self.is_exact = True
             leads_ms: list[float] = []
+            frames, first = material.played_from(self._offset)
             slow_from: int | None = None  # the first of the messages that are sent one by one
             for number in range(self._n_messages):
                 end_ms = (number + 1) * material.chunk_ms
                 if slow_from is None and waiting and waiting[0][0] + self.lead_ms <= end_ms:
                     await self._settle(recorder)
                     slow_from = number
-                recorder.write(material.frames[(self._offset + number) % len(material.frames)])
+                recorder.write(frames[(first + number) % len(frames)])
                 recorder.n_sent = number + 1
                 if slow_from is None:
                     if number % 64 == 0:

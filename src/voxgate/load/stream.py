@@ -72,11 +72,10 @@ class LiveStream(WebSocket):
         super().__init__(target, clock)
         self._generator = generator
         self._sample_rate = material.format.sample_rate
-        self._frames = material.frames
+        self._frames, self._place = material.played_from(offset)
         self._chunk_ms = material.chunk_ms
         self._sent_s_of_audio = n_messages * material.chunk_ms / 1000
         self._start_frame = start_frame
-        self._place = offset
         self._n_messages = n_messages
         self.n_sent = 0
         self.stop_s: float | None = None

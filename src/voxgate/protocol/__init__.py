@@ -11,6 +11,7 @@ from voxgate.protocol.events import (
     Error,
     Event,
     Finished,
+    Flushed,
     Inactive,
     Probabilities,
     Progress,
@@ -20,13 +21,14 @@ from voxgate.protocol.events import (
 )
 from voxgate.protocol.formats import COMPANDED, PCM_ENCODINGS, AudioFormat, check_format
 from voxgate.protocol.json_codec import check_output, encode_event, encode_request, parse_event, parse_request
-from voxgate.protocol.requests import Flush, KeepAlive, Request, Start, Stop, VadOptions
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Start, Stop, VadOptions
 
 __all__ = [
     "AudioFormat",
     "COMPANDED",
     "PCM_ENCODINGS",
     "check_format",
+    "Clear",
     "Flush",
     "KeepAlive",
     "Request",
@@ -39,6 +41,7 @@ __all__ = [
     "Error",
     "Event",
     "Finished",
+    "Flushed",
     "Inactive",
     "Probabilities",
     "Progress",

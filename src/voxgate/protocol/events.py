@@ -16,6 +16,7 @@ __all__ = [
     "Error",
     "Event",
     "Finished",
+    "Flushed",
     "Inactive",
     "Probabilities",
     "Progress",
@@ -56,10 +57,20 @@ class Error(Struct, frozen=True, gc=False):
     segment_id: int | UnsetType = UNSET
 
 
+class Flushed(Struct, frozen=True, gc=False):
+    """A flush of the client is complete: every result for audio before it was sent. Once for each channel, in the order
+    of its results. The native wire has no message for it.
+    """
+
+    type: ClassVar[str] = "flushed"
+    channel: int = 0
+
+
 class Segment(Struct, frozen=True):
     """A result for the audio from ``start_time`` to ``end_time`` (seconds since the start of the session).
 
-    ``is_final`` is UNSET on routes that know no interims. ``output`` is what the model returned.
+    ``is_final`` is UNSET on routes that know no interims. ``output`` is what the model returned. ``stable_text``: of an
+    interim, the beginning of its text that later interims repeat; UNSET unless the client asked for it.
     """
 
     type: ClassVar[str] = "segment"
@@ -69,6 +80,7 @@ class Segment(Struct, frozen=True):
     output: Mapping[str, Any]
     channel: int = 0
     segment_id: int | UnsetType = UNSET
+    stable_text: str | UnsetType = UNSET
 
 
 class Data(Struct, frozen=True):
@@ -153,5 +165,16 @@ class UnknownEvent(Struct, frozen=True):
 
 #: What a server sends.
 Event: TypeAlias = (
-    Active | Inactive | Error | Segment | Data | Probabilities | Started | Progress | Finished | Draining | UnknownEvent
+    Active
+    | Inactive
+    | Error
+    | Segment
+    | Data
+    | Probabilities
+    | Flushed
+    | Started
+    | Progress
+    | Finished
+    | Draining
+    | UnknownEvent
 )

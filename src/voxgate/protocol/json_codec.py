@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -30,11 +30,11 @@ from voxgate.protocol.events import (
     UnknownEvent,
 )
 from voxgate.protocol.formats import AudioFormat, ContainerFormat
-from voxgate.protocol.requests import Flush, KeepAlive, Request, Start, Stop
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Segmentation, Start, Stop
 
 __all__ = ["check_output", "encode_event", "encode_request", "parse_event", "parse_request"]
 
-_REQUESTS: Final = ("start", "stop", "flush", "keep_alive")
+_REQUESTS: Final = ("start", "stop", "flush", "clear", "keep_alive")
 
 
 # What a required field should have been, for the error that says it is missing.
@@ -46,6 +46,9 @@ _REQUIRED: Final = {
     "format.is_float": "bool",
     "format.container": "str",
 }
+
+
+_CHOICES: Final = {"segmentation": get_args(Segmentation)}
 
 
 _SECRET: Final = frozenset({"token"})
@@ -63,8 +66,8 @@ class ContainerStart(Start, frozen=True, tag="start"):
     format: ContainerFormat
 
 
-_request_decoder: Final = msgspec.json.Decoder(PcmStart | Stop | Flush | KeepAlive)
-_container_decoder: Final = msgspec.json.Decoder(ContainerStart | Stop | Flush | KeepAlive)
+_request_decoder: Final = msgspec.json.Decoder(PcmStart | Stop | Flush | Clear | KeepAlive)
+_container_decoder: Final = msgspec.json.Decoder(ContainerStart | Stop | Flush | Clear | KeepAlive)
 
 
 _EXPECTED_GOT = re.compile(r"Expected `(.+?)`(?:, got `(.+)`)?", re.DOTALL)
@@ -133,6 +136,10 @@ def encode_request(request: Request) -> str:
         fields["token"] = request.token
     if request.probabilities:
         fields["probabilities"] = True
+    if request.segmentation != "auto":
+        fields["segmentation"] = request.segmentation
+    if request.stability:
+        fields["stability"] = True
     return _encoder.encode(fields).decode()
 
 
@@ -156,6 +163,9 @@ def _explain(problem: str, text: str | bytes) -> str:
         if value in _REQUESTS:
             return "request: expected once, got several"
         return _must_be_request(shown(value) if isinstance(value, str) else _describe(value, path))
+    if path in _CHOICES:
+        choices = " or ".join(f'"{choice}"' for choice in _CHOICES[path])
+        return f"{path}: expected {choices}, got {_describe(_value_at(text, path), path)}"
     if match := _EXPECTED_GOT.fullmatch(problem):
         expected, got = match[1].replace(" | ", " or "), match[2]
         value = _value_at(text, path)
@@ -197,7 +207,8 @@ def encode_event(event: Event) -> str:
 
     Times are rounded to 3 decimals. A model's output may hold NumPy scalars and arrays (anything with ``tolist``);
     non-finite floats become null. Raises InternalError naming the key when the output uses a reserved key (type,
-    channel, start_time, end_time, is_final, and segment_id in a segment that has one) or holds what JSON cannot say.
+    channel, start_time, end_time, is_final; segment_id and stable_text in a segment that has one) or holds what JSON
+    cannot say.
     """
     return _ENCODE[type(event)](event)
 
@@ -278,8 +289,11 @@ def _encode_segment(event: Segment) -> str:
     if event.is_final is not UNSET:
         fields["is_final"] = event.is_final
     fields.update(output)
-    if event.segment_id is not UNSET and "segment_id" in output:
-        raise InternalError('model output: key "segment_id" is reserved')
+    for name, value in (("segment_id", event.segment_id), ("stable_text", event.stable_text)):
+        if value is not UNSET and name in output:
+            raise InternalError(f'model output: key "{name}" is reserved')
+    if event.stable_text is not UNSET:
+        fields["stable_text"] = event.stable_text
     return _encode_output(_identified(fields, event), output)
 
 
@@ -404,7 +418,9 @@ def parse_event(text: str | bytes) -> Event:
         output = {key: value for key, value in fields.items() if key not in _SEGMENT_FIELDS}
         id = output.get("segment_id")  # of a server that knows no ids, it may be anything that its model returned
         id = output.pop("segment_id") if type(id) is int else UNSET
-        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id)
+        stable = output.get("stable_text") if segment.is_final is False else None
+        stable = output.pop("stable_text") if type(stable) is str else UNSET
+        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable)
     if kind == "data":
         channel = _convert(fields, _DataHead).channel
         return Data({key: value for key, value in fields.items() if key not in ("type", "channel")}, channel)

@@ -19,6 +19,7 @@ CheckToken      check the token, and call ``receive_verdict`` before anything el
 OpenSession     open a session; its times start at 0
 Audio           feed these bytes to the open session
 Flush           close the open segment now; the session goes on
+Clear           drop the open segment now; the session goes on
 FinishSession   end the session: send all its results, and its error if it has one, before the next action
 Reply           send this event
 Close           send everything that waits, then close the stream; an open session is abandoned
@@ -32,8 +33,8 @@ start (nothing else resets it), then ``"idle"``, which every message resets. The
 shell does not read (back-pressure) and while a finishing session waits for results: a client that waits is never closed
 for waiting. When a timer fires, the shell calls ``receive_timeout``; a timer that fires too late does nothing.
 
-When the format of a start is a container, the shell decodes it. It gives the format of the PCM to ``check_media`` before
-the first audio, and an error of the container to ``receive_media_error``.
+When the format of a start is a container, the shell decodes it. It gives the format of the PCM to ``check_media``
+before the first audio, and an error of the container to ``receive_media_error``.
 
 One machine belongs to one client and is used by one thread at a time.
 """
@@ -50,6 +51,7 @@ from voxgate.errors import InvalidStart, NotStarted, StreamTimeout, Unauthorized
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Error, Event
 from voxgate.protocol.formats import AudioFormat, ContainerFormat, Format, check_container, check_format
+from voxgate.protocol.requests import Clear as ClearRequest
 from voxgate.protocol.requests import KeepAlive, Request, Start, Stop, VadOptions
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "Action",
     "Audio",
     "CheckToken",
+    "Clear",
     "Close",
     "FinishSession",
     "Flush",
@@ -100,6 +103,10 @@ class Flush(Struct, frozen=True, gc=False):
     """Close the open segment of the open session now."""
 
 
+class Clear(Struct, frozen=True, gc=False):
+    """Drop the open segment of the open session now."""
+
+
 class FinishSession(Struct, frozen=True):
     """End the open session: send all its results and then `error`, and go on to the next action."""
 
@@ -112,9 +119,10 @@ class Reply(Struct, frozen=True):
     event: Event
 
 
-Action: TypeAlias = CheckToken | OpenSession | Audio | Flush | FinishSession | Reply | Close
+Action: TypeAlias = CheckToken | OpenSession | Audio | Flush | Clear | FinishSession | Reply | Close
 
 _FLUSH: Final = Flush()
+_CLEAR: Final = Clear()
 _FINISH: Final = FinishSession()
 
 
@@ -293,11 +301,13 @@ class SessionMachine:
         if isinstance(request, KeepAlive):
             return ()
         if self._state is _State.NO_START and not (isinstance(request, Stop) and request.disconnect):
-            name = "stop" if isinstance(request, Stop) else "flush"
+            name = request.__struct_config__.tag
             raise NotStarted(f"{name} before any start: expected a start message first")
         if isinstance(request, Stop):
             return self._receive_stop(request)
-        return (_FLUSH,) if self._state is _State.OPEN else ()
+        if self._state is not _State.OPEN:
+            return ()
+        return (_CLEAR if isinstance(request, ClearRequest) else _FLUSH,)
 
     def _receive_credentials(self, request: Request) -> tuple[Action, ...]:
         if self._unchecked is not None:
@@ -331,7 +341,8 @@ class SessionMachine:
         longest_s = longest_segment_s(limits, format.channels)
         if vad.max_segment_s is not None and vad.max_segment_s > longest_s:
             raise InvalidStart(
-                f"vad.max_segment_s must be 1..{longest_s:g} s with {format.channels} channels, got {vad.max_segment_s:g}"
+                f"vad.max_segment_s must be 1..{longest_s:g} s with {format.channels} channels, "
+                f"got {vad.max_segment_s:g}"
             )
 
     def _receive_stop(self, stop: Stop) -> tuple[Action, ...]:

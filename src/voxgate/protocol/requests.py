@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from voxgate.protocol.formats import Format
+from voxgate.protocol.formats import AudioFormat, Format
 
-__all__ = ["Flush", "KeepAlive", "Request", "Start", "Stop", "VadOptions"]
+__all__ = ["Clear", "Flush", "KeepAlive", "Request", "Segmentation", "Start", "Stop", "VadOptions"]
+
+Segmentation: TypeAlias = Literal["auto", "manual"]
+"""Where the segmented route ends a segment: where speech ends ("auto"), or where the client says so ("manual")."""
 
 
 class VadOptions(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -36,12 +39,21 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
     notices: bool = False
     token: str | None = None
     probabilities: bool = False
+    segmentation: Segmentation = "auto"
+    stability: bool = False
+
+    @property
+    def pcm(self) -> AudioFormat:
+        """`format`, in a session whose audio is PCM or has been decoded."""
+        if not isinstance(self.format, AudioFormat):
+            raise AssertionError("the container is not decoded")
+        return self.format
 
     def __repr__(self) -> str:
         return (
             f"Start(format={self.format!r}, interim_results={self.interim_results!r}, trace_id={self.trace_id!r}, "
             f"vad={self.vad!r}, notices={self.notices!r}, token={None if self.token is None else '***'}, "
-            f"probabilities={self.probabilities!r})"
+            f"probabilities={self.probabilities!r}, segmentation={self.segmentation!r}, stability={self.stability!r})"
         )
 
 
@@ -55,9 +67,13 @@ class Flush(Struct, frozen=True, gc=False, tag_field="request", tag="flush"):
     """Closes the open segment now and keeps the session."""
 
 
+class Clear(Struct, frozen=True, gc=False, tag_field="request", tag="clear"):
+    """Drops the audio of the open segment, and keeps the session. The segment gets no final."""
+
+
 class KeepAlive(Struct, frozen=True, gc=False, tag_field="request", tag="keep_alive"):
     """Resets the idle timer."""
 
 
 #: What a client sends.
-Request: TypeAlias = Start | Stop | Flush | KeepAlive
+Request: TypeAlias = Start | Stop | Flush | Clear | KeepAlive

@@ -1,4 +1,7 @@
-"""HTTP before the upgrade: limits for the time and size of a request, and for an answer that a client does not read.
+"""HTTP: limits for the time and size of a request, and for an answer that a client does not read.
+
+A body of any length passes as soon as the application asks for it (`receive`), and no faster than the application
+takes it, also while it answers already. A body that nobody asks for has the limits of the headers.
 
 Requests that the application cannot answer are refused here, in JSON like all other refusals.
 """
@@ -16,7 +19,7 @@ from voxgate.server import handshake
 from voxgate.server.closing import Closing
 from voxgate.server.handshake import Refused
 
-# Of one request. No route needs a body, so that these are headers above all.
+# Of the headers and a body that the application does not read; between the bytes of one that it reads, of the framing.
 REQUEST_BYTES = 65_536
 # Requests that a client may send before it has their answers.
 PIPELINED_REQUESTS = 16
@@ -24,6 +27,7 @@ PIPELINED_REQUESTS = 16
 NO_REQUEST = Refused(400, "bad_request", "expected an HTTP request")
 TOO_LARGE = Refused(431, "request_too_large", f"expected at most {REQUEST_BYTES} bytes of headers")
 BODY_TOO_LARGE = Refused(413, "request_too_large", f"expected at most {REQUEST_BYTES} bytes of headers and body")
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TOO_MANY = Refused(400, "bad_request", f"expected at most {PIPELINED_REQUESTS} requests ahead of their answers")
 NOT_ANSWERED = Refused(400, "bad_request", "expected the upgrade after the answer to the request before it")
 BODY = Refused(400, "bad_handshake", "expected no body in the request for a websocket")
@@ -36,7 +40,8 @@ class HttpProtocol(HttpToolsProtocol):
     """One connection, until it becomes a websocket. Each server has a subclass with its own `settings`.
 
     From its beginning, and after each answer, a connection has `limits.handshake_timeout_s` to complete the next
-    request; then it is aborted.
+    request; then it is aborted. The time of a body that the application reads is the application's to bound. An answer
+    that is not read has `limits.handshake_timeout_s` too, and `server.send_timeout_s` beside a body that is read.
     """
 
     settings: Config
@@ -45,9 +50,14 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._n_request_bytes = 0
         self._has_headers = False  # of the incomplete request
-        self._n_unsent_bytes = 0
+        self._n_unsent_bytes = 0  # when the wait for a request began
+        self._n_unread_bytes = 0  # when the application was last stopped from writing
         self._timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
+        self._has_sent = False  # since the look before
         self._answering: RequestResponseCycle | None = None
+        self._reading: RequestResponseCycle | None = None  # the application has asked for its body
+        self._held = b""  # of a body that the application has not asked for
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -55,6 +65,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_send_timer()
+        self._held = b""
         if self._answering is not None:  # uvicorn notifies the newest request, which may not have begun
             self._answering.disconnected = True
             self._answering.message_event.set()
@@ -63,9 +75,36 @@ class HttpProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
 
+        def receive_body(receive: Any) -> Any:
+            async def receive_piece() -> Any:
+                if self._reading is not cycle:
+                    self._read_body(cycle)
+                return await receive()
+
+            return receive_piece
+
+        def send_beside_body(send: Any) -> Any:
+            async def send_piece(message: Any) -> None:
+                if not cycle.more_body:
+                    await send(message)
+                elif message["type"] == "http.response.start":
+                    if cycle.waiting_for_100_continue and message["status"] < 300 and not self.transport.is_closing():
+                        self.transport.write(CONTINUE)  # the answer begins before the body is read
+                    await send(message)
+                else:
+                    is_last = not message.get("more_body", False)
+                    ends = is_last and not cycle.keep_alive
+                    if ends:
+                        cycle.keep_alive = True  # uvicorn would close; see `closing`
+                    await send(message)
+                    if is_last and (ends or self._held or self._reading is cycle) and not cycle.disconnected:
+                        self._end()
+
+            return send_piece
+
         async def answer(scope: Any, receive: Any, send: Any) -> None:
             try:
-                await app(scope, receive, send)
+                await app(scope, receive_body(receive), send_beside_body(send))
             except asyncio.CancelledError:
                 # The server ends and its loop cancels a request whose connection is closed already. uvicorn would log
                 # the stack as an error of the application.
@@ -76,11 +115,21 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        if self._held:
+            self._held += data
+        else:
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         pos = 0
         while pos < len(data):
             room = REQUEST_BYTES - self._n_request_bytes
             if room <= 0:
-                self._refuse(BODY_TOO_LARGE if self._has_headers else TOO_LARGE)
+                if self._may_be_asked_for:
+                    self._held = data[pos:]
+                    self.flow.pause_reading()
+                else:
+                    self._refuse(BODY_TOO_LARGE if self._has_headers else TOO_LARGE)
                 return
             piece = data[pos : pos + room]
             pos += len(piece)
@@ -96,6 +145,32 @@ class HttpProtocol(HttpToolsProtocol):
             except httptools.HttpParserError:
                 self._refuse(TOO_MANY if len(self.pipeline) > PIPELINED_REQUESTS else NO_REQUEST)
                 return
+
+    @property
+    def _may_be_asked_for(self) -> bool:
+        """The body that arrives has no reader yet, but may get one."""
+        cycle = self.cycle
+        return self._has_headers and not cycle.response_complete and self._reading is not cycle
+
+    def _read_body(self, cycle: RequestResponseCycle) -> None:
+        """The application asks for the body for the first time."""
+        self._reading = cycle
+        if cycle is not self.cycle or not self._has_headers:
+            return  # it is complete
+        self._stop_timer()
+        self._n_request_bytes = 0
+        held, self._held = self._held, b""
+        if held and not self.transport.is_closing():
+            self._parse(held)
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if self._reading is self.cycle and not self.cycle.response_complete:
+            self._n_request_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._has_headers:  # otherwise it is a trailer
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._has_headers = True
@@ -144,6 +219,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _refuse(self, refused: Refused) -> None:
         """Answers in place of the application, and closes the connection."""
         self._stop_timer()
+        self._stop_send_timer()
+        self._held = b""
         if self.transport.is_closing():
             return
         is_answered = self._has_headers and self.cycle is not None and self.cycle.response_started
@@ -155,6 +232,15 @@ class HttpProtocol(HttpToolsProtocol):
         if not is_answered:  # with a body that is still arriving
             self.transport.write(handshake.encode_refusal(refused))
         Closing(self.loop, self.transport, self)
+
+    def _end(self) -> None:
+        """Closes the connection behind an answer whose request has not arrived in full."""
+        self._stop_timer()
+        self._stop_send_timer()
+        self._unset_keepalive_if_required()
+        self._held = b""
+        if not self.transport.is_closing():
+            Closing(self.loop, self.transport, self)
 
     def _wait_for_request(self) -> None:
         self._stop_timer()
@@ -174,4 +260,32 @@ class HttpProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._wait_for_request()  # an unread answer has the same time limit as a request
+        self._has_sent = False
+        if self._send_timer is None:
+            self._watch_sending()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._has_sent = True
+
+    def _watch_sending(self) -> None:
+        settings, answering = self.settings, self._answering
+        is_stream = answering is not None and answering is self._reading
+        timeout_s = settings.server.send_timeout_s if is_stream else settings.limits.handshake_timeout_s
+        self._has_sent = False
+        self._n_unread_bytes = self.transport.get_write_buffer_size()
+        self._send_timer = self.loop.call_later(timeout_s, self._check_sending)
+
+    def _check_sending(self) -> None:
+        self._send_timer = None
+        if not self.flow.write_paused:
+            return
+        if self._has_sent or self.transport.get_write_buffer_size() < self._n_unread_bytes:
+            self._watch_sending()
+        else:
+            self.transport.abort()
+
+    def _stop_send_timer(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None

@@ -16,7 +16,7 @@ Until the application has accepted the client, the bytes behind its request are 
 Live audio does not wake Python: a binary message goes from the read buffer straight to the listener (`LiveAudio`) that
 the application has set with the extension `SHORTCUT` of its scope (see `endpoints.websocket`). A message is offered
 only when the application has received everything in front of it. Without a listener, messages come by `receive`, as
-ASGI says.
+ASGI says. With the extension `WRITE`, messages leave without a task that awaits `send`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from voxgate.protocol.json_codec import encode_event
 from voxgate.server import handshake
 from voxgate.server.closing import Closing, FrameSkipper
 
-__all__ = ["SHORTCUT", "TURN_FRAMES", "ClientGone", "WebSocketProtocol"]
+__all__ = ["SHORTCUT", "TURN_FRAMES", "WRITE", "ClientGone", "WebSocketProtocol"]
 
 NORMAL = 1000
 GOING_AWAY = 1001
@@ -59,6 +59,7 @@ POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
 
 SHORTCUT = "voxgate.shortcut"
+WRITE = "voxgate.write"
 FORBIDDEN = handshake.Refused(403, "forbidden", "the application did not accept the websocket")
 FAILED = handshake.Refused(500, "internal", "the application failed")
 
@@ -153,7 +154,8 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         self.handshake_complete = self.disconnected = True
         self.writable.set()
         if (scope := getattr(self, "scope", None)) is not None:  # the request was one for a websocket
-            scope["extensions"].pop(SHORTCUT, None)  # a cycle, which would live until the next garbage collection
+            for name in (SHORTCUT, WRITE):  # cycles, which would live until the next garbage collection
+                scope["extensions"].pop(name, None)
         if exc is None:
             self.transport.close()
 
@@ -166,6 +168,7 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         """Asks the application about a client whose request was good. `answer`: 101, for when it is accepted."""
         self._response = answer
         scope["extensions"][SHORTCUT] = self.listen
+        scope["extensions"][WRITE] = self.write_now
         self.scope = scope
         self._put({"type": "websocket.connect"})
         task = self.loop.create_task(self._run_application())
@@ -322,6 +325,21 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         self.writable.set()
         if self._going_on is None and self.handshake_complete:
             self._going_on = self.loop.call_soon(self._go_on)
+
+    def write_now(self, data: str | bytes) -> bool:
+        """Sends a message without the way through `send`, if the websocket is open and the client reads. The extension
+        `WRITE` of the scope.
+        """
+        if (
+            not self.writable.is_set()
+            or not self.handshake_complete
+            or self.close_sent
+            or self.disconnected
+            or self.transport.is_closing()
+        ):
+            return False
+        self._write(build_frame(TEXT if isinstance(data, str) else BINARY, data))
+        return True
 
     async def send(self, message: Message) -> None:
         if not self.writable.is_set():

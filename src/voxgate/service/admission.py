@@ -43,6 +43,8 @@ REPORT_EVERY_S: Final = 5.0
 class RefusalKind(Enum):
     """What a client can do about a refusal. Each wire has a status for each kind."""
 
+    INVALID = auto()
+    """Change the request."""
     UNAUTHENTICATED = auto()
     """Send a valid token."""
     FORBIDDEN = auto()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from voxgate.protocol.wires import WireName
+
 __all__ = ["UNKNOWN_CLIENT", "ClientInfo"]
 
 
@@ -23,6 +25,10 @@ class ClientInfo(NamedTuple):
     traceparent: str | None = None
     """As it came, valid or not."""
     tracestate: str | None = None
+    wire: WireName = "native"
+    """The API that it uses."""
+    request_id: str | None = None
+    """The server's name for the request, on wires that answer one; it is the id of the session too."""
 
     def __repr__(self) -> str:
         return f"ClientInfo(address={self.address!r}, is_secure={self.is_secure}, host={self.host!r})"

@@ -48,7 +48,8 @@ class Entry:
         verdict = Verdict.GOOD
         if gate.asks_for_token:
             if token is None:
-                verdict = Verdict.UNKNOWN if self._allows_token_in_start else Verdict.BAD
+                in_start = self._allows_token_in_start and client.wire == "native"
+                verdict = Verdict.UNKNOWN if in_start else Verdict.BAD
             else:
                 verdict = gate.judge(token)
             if verdict is Verdict.BAD:

@@ -26,8 +26,8 @@ class Undecoded(NamedTuple):
 class Decoding:
     """Stands before the work of a session whose start names a container. Belongs to the loop's thread.
 
-    All methods that decode raise what `MediaStream` raises, and InvalidStart for a format that the server does not take;
-    in every case, after all audio before it was fed.
+    All methods that decode raise what `MediaStream` raises, and InvalidStart for a format that the server does not
+    take; in every case, after all audio before it was fed.
     """
 
     def __init__(
@@ -77,8 +77,7 @@ class Decoding:
                 return
 
     async def finish(self, is_cut: bool) -> None:
-        """Feeds what the decoder still holds. `is_cut`: the server ends the session, and the container may end anywhere.
-        """
+        """Feeds what the decoder still holds. `is_cut`: the server ends the session, wherever the container is."""
         try:
             await self._take(self._stream.finish())
         except TruncatedMedia:

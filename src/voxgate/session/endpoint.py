@@ -10,7 +10,11 @@ from voxgate.protocol.closing import Close, EndReason
 from voxgate.protocol.events import Event
 from voxgate.protocol.requests import Request
 
-__all__ = ["Departure", "Endpoint", "Listener", "Message", "Received", "Rejected"]
+__all__ = ["Answer", "Departure", "Endpoint", "Listener", "Message", "Received", "Rejected"]
+
+
+Message: TypeAlias = str | bytes
+"""What a wire sends at once: text and binary are counted apart."""
 
 
 class Rejected(NamedTuple):
@@ -33,11 +37,16 @@ class Departure(NamedTuple):
     """The setting below `limits` that made the wire close the stream; None: no limit did."""
 
 
-Received: TypeAlias = Request | bytes | Rejected
-"""Bytes are audio, of any length and cut anywhere."""
+class Answer(NamedTuple):
+    """A message that the wire answers itself. The answer is sent when everything received before it was carried out; a
+    function makes it only then.
+    """
 
-Message: TypeAlias = str | bytes
-"""What a wire sends at once: text and binary are counted apart."""
+    messages: Sequence[Message] | Callable[[], Sequence[Message]]
+
+
+Received: TypeAlias = Request | bytes | Rejected | Answer
+"""Bytes are audio, of any length and cut anywhere."""
 
 Listener: TypeAlias = Callable[[bytes], bool]
 """Takes a message of audio at once, or returns False: then the endpoint delivers it with `receive`. Never blocks."""
@@ -69,6 +78,11 @@ class Endpoint(Protocol):
     def encode(self, event: Event) -> Sequence[Message]:
         """`event` in the words of the wire; empty when the wire has none for it. Called once, when the event is queued,
         so that the limits count what waits. Raises VoxgateError for a result that cannot be encoded.
+        """
+
+    def write(self, message: Message) -> bool:
+        """Sends at once, if the client reads and nothing stands in front of the message. False: it was not sent, and
+        `send` has to. A wire without such a way always returns False.
         """
 
     async def send(self, message: Message) -> None:

@@ -47,7 +47,7 @@ class SessionRecord:
         handler: RouteHandler,
         log_context: LogContext,
     ) -> None:
-        self.session_id: Final = uuid.uuid4().hex
+        self.session_id: Final = client.request_id or uuid.uuid4().hex
         self._route = route
         self._client = client
         self._handler = handler
@@ -61,6 +61,7 @@ class SessionRecord:
             attributes: dict[str, Any] = {
                 "voxgate.session.id": self.session_id,
                 "voxgate.route": route,
+                "voxgate.wire": client.wire,
                 "voxgate.model": context.model.name,
                 "voxgate.audio.encoding": start.format.pcm_encoding,
                 "voxgate.audio.sample_rate": start.format.sample_rate,
@@ -93,6 +94,7 @@ class SessionRecord:
         }
         fields = {
             "route": self._route,
+            "wire": self._client.wire,
             "outcome": outcome,
             **({} if close_code is None else {"close_code": close_code}),
             "duration_s": round(time.monotonic() - self._opened_s, 3),

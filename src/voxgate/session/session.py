@@ -25,19 +25,20 @@ from voxgate.protocol.machine import (
     Action,
     Audio,
     CheckToken,
+    Clear,
     FinishSession,
     Flush,
     OpenSession,
     Reply,
     SessionMachine,
 )
-from voxgate.protocol.requests import Start
+from voxgate.protocol.requests import Request, Start
 from voxgate.runtime import logs, tasks
 from voxgate.runtime.logs import LogContext
 from voxgate.service.client_info import UNKNOWN_CLIENT, ClientInfo
 from voxgate.session.context import SessionContext
 from voxgate.session.decoding import Decoding, Undecoded
-from voxgate.session.endpoint import Endpoint, Received, Rejected
+from voxgate.session.endpoint import Answer, Endpoint, Received, Rejected
 from voxgate.session.inbox import Inbox
 from voxgate.session.record import Outcome
 from voxgate.session.routes import LiveListener, Route, RouteHandler
@@ -117,7 +118,7 @@ class Session:
         """
         logs.current.set((self._log_context,))  # for this task, and all that it starts
         writer = tasks.spawn_task(self._send_queue.write(), "connection-writer", "connection")
-        self._tally.stream_began(self._route)
+        self._tally.stream_began(self._route, self._client.wire)
         is_gone = False
         self._context.streams.add(self)
         if self._context.is_draining():
@@ -135,7 +136,7 @@ class Session:
                     await self._inbox.wait_for_room()
             is_gone = True
         finally:
-            self._tally.stream_ended(self._route, *self._how_it_ended(is_gone))
+            self._tally.stream_ended(self._route, self._client.wire, *self._how_it_ended(is_gone))
             self._context.streams.discard(self)
             self._timers.close()
             self._inbox.close()
@@ -231,7 +232,12 @@ class Session:
             return False
         if self._send_queue.is_full:
             await self._until(lambda: self._send_queue.has_room)
-        if self._closing is None:
+        if isinstance(message, Answer):
+            if self._closing is None:
+                answer = message.messages() if callable(message.messages) else message.messages
+                if answer:
+                    self._send_queue.put(answer)
+        elif self._closing is None:
             if isinstance(message, Undecoded):
                 assert self._decoding is not None
                 await self._decode(self._decoding.go_on(message))
@@ -241,7 +247,7 @@ class Session:
                 self.leave()
         return self._closing is None
 
-    def _actions_of(self, message: Received | MediaError) -> tuple[Action, ...]:
+    def _actions_of(self, message: Request | bytes | Rejected | MediaError) -> tuple[Action, ...]:
         if isinstance(message, MediaError):
             return self._machine.receive_media_error(message)
         if isinstance(message, bytes):
@@ -281,6 +287,10 @@ class Session:
             case Flush():
                 if self._work is not None:
                     self._work.handler.flush()
+                    self._work.handler.emit_flushed()
+            case Clear():
+                if self._work is not None:
+                    self._work.handler.clear()
             case Reply(event):
                 self._emit(event)
             case Close():
@@ -335,7 +345,7 @@ class Session:
             *(self._emit, self._on_progressed, self._fail),
             media=media,
         )
-        self._timers.open_session(start.notices)
+        self._timers.open_session(start.notices, may_stall=start.segmentation == "auto")
         if start.notices:
             self._emit(work.started)
         if media is not None:

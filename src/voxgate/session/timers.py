@@ -81,11 +81,13 @@ class Timers:
         self._stall: asyncio.TimerHandle | None = None
         self._progress: asyncio.TimerHandle | None = None
 
-    def open_session(self, with_progress: bool) -> None:
-        """A session opened: starts the idle timer, and those of the session."""
+    def open_session(self, with_progress: bool, may_stall: bool = True) -> None:
+        """A session opened: starts the idle timer, and those of the session. `may_stall`: an open utterance whose audio
+        stops coming is closed.
+        """
         self._silence.cancel()
         self._silence = self._loop.call_later(self._limits.idle_timeout_s, self._check_silence)
-        if self._stall_s:
+        if self._stall_s and may_stall:
             self._stall = self._loop.call_later(self._stall_s, self._check_stall)
         if with_progress:
             self._progress = self._loop.call_later(PROGRESS_S, self._send_progress)

@@ -8,7 +8,7 @@ from typing import Final
 
 from voxgate.protocol.closing import Close
 from voxgate.protocol.events import Finished, Progress, Started
-from voxgate.protocol.formats import AudioFormat, MediaFormat
+from voxgate.protocol.formats import MediaFormat
 from voxgate.protocol.requests import Start
 from voxgate.runtime import logs
 from voxgate.runtime.logs import LogContext
@@ -51,11 +51,10 @@ class Work:
         on_failure: Callable[[], None],
         media: MediaFormat | None = None,
     ) -> None:
-        """`emit`, `on_progress` and `on_failure` are those of the handler. `start`: with the format of PCM; `media`: what
-        it was decoded from.
+        """`emit`, `on_progress` and `on_failure` are those of the handler. `start`: with the format of PCM; `media`:
+        what it was decoded from.
         """
-        audio_format, inference = start.format, context.config.inference
-        assert isinstance(audio_format, AudioFormat)
+        audio_format, inference = start.pcm, context.config.inference
         self._context = context
         self._media = media
         self._route = route

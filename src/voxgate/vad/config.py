@@ -73,11 +73,13 @@ class VadConfig:
         except ValueError as exc:
             raise InvalidStart(f"vad.{exc}") from None
 
-    def to_endpoint(self, frame_samples: int, sample_rate: int, interims: bool = False) -> EndpointConfig:
+    def to_endpoint(
+        self, frame_samples: int, sample_rate: int, interims: bool = False, speculate_ms: float = 0
+    ) -> EndpointConfig:
         """The rules in samples, for frames of ``frame_samples`` samples at ``sample_rate`` Hz.
 
-        Each duration is rounded to the nearest sample. Without ``interims`` the endpointer makes no interims. Raises
-        ValueError like :meth:`check`.
+        Each duration is rounded to the nearest sample. Without ``interims`` the endpointer makes no interims,
+        and with ``speculate_ms`` 0 it does not speculate. Raises ValueError like :meth:`check`.
         """
         self.check()
 
@@ -94,6 +96,7 @@ class VadConfig:
             min_speech_samples=samples(self.min_speech_ms),
             max_segment_samples=samples(self.max_segment_s * 1000),
             interim_samples=max(1, samples(self.interim_interval_ms)) if interims else 0,
+            speculate_samples=samples(speculate_ms),
         )
 
 

@@ -45,8 +45,13 @@ export class Listening {
   // Ends the audio and waits for outstanding results. A second call does not wait.
   stop() {
     if (this.phase === "listening") {
-      this.source.pause();
-      this.#connection.stop();
+      const [source, connection] = [this.source, this.#connection];
+      if (source.finish) {
+        void source.finish().then(() => connection.stop()); // its last piece comes a moment later
+      } else {
+        source.pause();
+        connection.stop();
+      }
       this.#enter("finishing");
     } else {
       this.#end();
@@ -55,7 +60,8 @@ export class Listening {
 
   get unsent_s() {
     if (this.#connection === null || this.source === null) return 0;
-    return this.#connection.waiting_bytes / (2 * this.source.channels * this.source.sampleRate);
+    const { bytesPerSecond, channels, sampleRate } = this.source;
+    return this.#connection.waiting_bytes / (bytesPerSecond ?? 2 * channels * sampleRate);
   }
 
   #enter(phase) {
@@ -68,7 +74,9 @@ export class Listening {
     const { source } = this;
     const start = {
       request: "start",
-      format: { channels: source.channels, sample_rate: source.sampleRate, bit_depth: 16, is_float: false },
+      format: source.container
+        ? { container: source.container }
+        : { channels: source.channels, sample_rate: source.sampleRate, bit_depth: 16, is_float: false },
       notices: true,
       probabilities: true,
       ...options,
@@ -84,6 +92,7 @@ export class Listening {
         source.start(this.#sink(this.#connection, this.session));
       },
       event: (event) => {
+        if (source.isHidden) this.#learn(event, session.current);
         const changed = session.current.receive(event, performance.now());
         this.#on.event(event, changed, session.current);
         if (event.type === "progress") this.#n_tries = 0; // it is really back
@@ -99,18 +108,32 @@ export class Listening {
     });
   }
 
+  // What the server tells of a file that this page cannot decode.
+  #learn(event, session) {
+    if (event.type === "started") session.setChannels(event.format?.channels ?? 1);
+    else if (event.type === "progress" || event.type === "finished") {
+      session.addUnheard(event.received_s, performance.now());
+    }
+  }
+
+  // push: samples, which are drawn, and sent unless the source has a container; send: a piece of that.
   #sink(connection, session) {
     return {
       isFull: () => !connection.isTaking || connection.waiting_bytes > FULL_BYTES,
       push: (samples) => {
         if (!connection.isTaking) return;
         this.#timeline.addAudio(session, samples, performance.now());
-        connection.send(samples);
-        if (connection.waiting_bytes > LOST_BYTES) this.#giveUp("behind");
+        if (!this.source.container) this.#send(connection, samples);
       },
+      send: (piece) => this.#send(connection, piece),
       end: () => this.stop(),
       fail: (kind) => this.#giveUp(kind),
     };
+  }
+
+  #send(connection, data) {
+    connection.send(data);
+    if (connection.waiting_bytes > LOST_BYTES) this.#giveUp("behind");
   }
 
   // Ends in good order, and says why.

@@ -1,6 +1,9 @@
 // A microphone as a source of audio, at the rate of the device: the server resamples.
 
+import { Recorder } from "./recorder.js";
 import { address } from "./server.js";
+
+const BYTES_PER_S = 4000; // about, when it is compressed
 
 // Why the browser gives no microphone to this page at all; null when it may.
 export function whyNoMicrophone() {
@@ -21,8 +24,9 @@ export class Microphone {
   isLive = true;
   duration_s = null;
 
-  // Opens the device; the person is asked. Throws what getUserMedia throws.
-  static async open({ deviceId, processing }) {
+  // Opens the device; the person is asked. recorded: what is sent in place of samples (recordedKind of recorder.js); null:
+  // samples. Throws what getUserMedia throws.
+  static async open({ deviceId, processing, recorded = null }) {
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: {
         deviceId: deviceId ? { exact: deviceId } : undefined,
@@ -34,6 +38,12 @@ export class Microphone {
       },
     });
     const microphone = new Microphone();
+    if (recorded !== null) {
+      microphone.container = recorded.container;
+      microphone.bytesPerSecond = BYTES_PER_S;
+      microphone.#mimeType = recorded.mimeType;
+      microphone.finish = () => microphone.#recorder?.stop() ?? Promise.resolve();
+    }
     try {
       await microphone.#connect(stream);
     } catch (error) {
@@ -47,6 +57,9 @@ export class Microphone {
   #context;
   #node;
   #sink = null;
+  #mimeType = null;
+  #mono = null;
+  #recorder = null;
 
   async #connect(stream) {
     this.#stream = stream;
@@ -61,7 +74,13 @@ export class Microphone {
     this.#node.port.onmessage = ({ data }) => {
       if (data !== null && data.length > 0) this.#sink?.push(data);
     };
-    this.#context.createMediaStreamSource(stream).connect(this.#node);
+    const source = this.#context.createMediaStreamSource(stream);
+    source.connect(this.#node);
+    if (this.#mimeType !== null) {
+      // A device may give two channels although one was asked for, and a recorder would keep both.
+      this.#mono = new MediaStreamAudioDestinationNode(this.#context, { channelCount: 1, channelCountMode: "explicit" });
+      source.connect(this.#mono);
+    }
     track.onended = () => this.#sink?.fail("device-gone");
     await this.#context.resume();
   }
@@ -69,15 +88,19 @@ export class Microphone {
   // sink: { push(Int16Array), end(), fail(reason), isFull() }. Without a sink, audio is dropped.
   start(sink) {
     this.#sink = sink;
+    this.#recorder?.drop();
+    if (this.#mimeType !== null) this.#recorder = new Recorder(this.#mono.stream, this.#mimeType, sink.send);
   }
 
   // The sink gets no more; the device stays open.
   pause() {
     this.#sink = null;
+    this.#recorder?.drop();
+    this.#recorder = null;
   }
 
   close() {
-    this.#sink = null;
+    this.pause();
     this.#node?.port.postMessage("end");
     this.#stream?.getTracks().forEach((track) => {
       track.onended = null;

@@ -7,6 +7,8 @@ import { Listening } from "./listening.js";
 import { Microphone, listMicrophones, whyNoMicrophone } from "./microphone.js";
 import { Picture } from "./picture.js";
 import { explain } from "./problems.js";
+import { RawFile, containerOf } from "./rawfile.js";
+import { recordedKind } from "./recorder.js";
 import { Player } from "./recording.js";
 import { Results } from "./results.js";
 import { Token, askInfo } from "./server.js";
@@ -70,7 +72,7 @@ function showPhase() {
   at("start").classList.toggle("is-running", isRunning);
   at("start-label").textContent = !isRunning ? "Start" : phase === "finishing" ? "Finishing" : "Stop";
   showStart();
-  for (const input of document.querySelectorAll('#source-kind input, input[name="pace"], #device, #processing, #file')) {
+  for (const input of document.querySelectorAll('#source-kind input, input[name="pace"], #device, #processing, #compress, #file')) {
     input.disabled = isRunning;
   }
   if (source) isLiveSource = source.isLive;
@@ -200,9 +202,13 @@ function hear(entry) {
   results.select(entry);
   if (isThis) return;
   const { session } = entry;
-  const samples = session.recording.slice(entry.channel, entry.start_s, entry.end_s ?? session.duration_s);
+  const samples = session.isUnheard ? null : session.recording.slice(entry.channel, entry.start_s, entry.end_s ?? session.duration_s);
   if (samples === null) {
-    notify({ title: "This audio is no longer kept.", help: "The page holds the last hour or so." });
+    notify(
+      session.isUnheard
+        ? { title: "This page has no audio of it.", help: "The browser could not decode the file." }
+        : { title: "This audio is no longer kept.", help: "The page holds the last hour or so." },
+    );
     return;
   }
   const playing = { entry, began_ms: performance.now() };
@@ -258,7 +264,11 @@ async function openMicrophone() {
     return null;
   }
   try {
-    const microphone = await Microphone.open({ deviceId: at("device").value, processing: at("processing").checked });
+    const microphone = await Microphone.open({
+      deviceId: at("device").value,
+      processing: at("processing").checked,
+      recorded: at("compress").checked ? recordedKind(info?.containers ?? []) : null,
+    });
     void showMicrophones(); // the browser reveals their names only now
     return microphone;
   } catch (error) {
@@ -283,9 +293,25 @@ async function openFile() {
     }
     return file;
   } catch (error) {
+    const raw = error.name === "EncodingError" ? await rawFile() : null;
+    if (raw !== null) return raw;
     notify(explain(error.name === "EncodingError" ? "EncodingError" : "NotFoundFile", chosenFile.name));
     return null;
   }
+}
+
+// The chosen file as it is, when the server decodes what it looks like; else null.
+async function rawFile() {
+  const bytes = await chosenFile.arrayBuffer();
+  if (!(info?.containers ?? []).includes(containerOf(bytes))) return null;
+  notify(
+    {
+      title: `The browser cannot decode ${chosenFile.name}: the server does.`,
+      help: "It is sent as it is, at full speed. The picture has no wave, and results cannot be heard.",
+    },
+    "good",
+  );
+  return new RawFile(chosenFile.name, bytes);
 }
 
 function chooseFile(file) {
@@ -352,6 +378,7 @@ function showServer() {
   }
   const isServed = (route) => info.routes[route]?.served;
   select.value = isServed(chosen) ? chosen : (routes.find(([route]) => isServed(route))?.[0] ?? "");
+  at("compress-label").hidden = recordedKind(info.containers ?? []) === null;
   controls.describe(info.vad.options);
   showControls();
 }

@@ -43,13 +43,18 @@ export class Session {
   constructor(offset_s, route, sampleRate, nChannels, source) {
     this.offset_s = offset_s; // where it begins on the axis of the whole timeline
     this.route = route;
-    this.nChannels = nChannels;
     this.source = source;
     this.began = new Date();
     this.id = null; // as the server calls it
     this.model = null;
-    this.recording = new Recording(sampleRate, nChannels);
     this.events = [];
+    this.isUnheard = false; // whether the page has none of its audio
+    this.#shape(sampleRate, nChannels);
+  }
+
+  #shape(sampleRate, nChannels) {
+    this.nChannels = nChannels;
+    this.recording = new Recording(sampleRate, nChannels);
     this.waves = Array.from({ length: nChannels }, () => new Pyramid(WAVE_STEP_S));
     this.probabilities = Array.from({ length: nChannels }, () => null);
     this.entries = Array.from({ length: nChannels }, () => []); // by channel, in order of time
@@ -73,6 +78,18 @@ export class Session {
   // computer's.
   since_s(time_s, now_ms) {
     return Math.max(0, this.duration_s - time_s) + (now_ms - this.#sent_ms) / 1000;
+  }
+
+  // How many channels a container has, which the server tells before anything else about it.
+  setChannels(nChannels) {
+    if (nChannels !== this.nChannels) this.#shape(this.recording.sampleRate, nChannels);
+  }
+
+  // The server has received so much of audio that this page cannot decode: the axis of time grows, without a wave.
+  addUnheard(until_s, now_ms) {
+    const n_frames = Math.round((until_s - this.duration_s) * this.recording.sampleRate);
+    this.isUnheard = true;
+    if (n_frames > 0) this.addAudio(new Int16Array(n_frames * this.nChannels), now_ms);
   }
 
   isSpeaking(channel) {

@@ -155,7 +155,7 @@ async def test_the_header_is_bounded(decoders):
 async def test_streams_are_bounded_and_a_closed_one_makes_room(decoders):
     first, second, third = (decoders.open("mp3") for _ in range(3))
     for stream in (first, second):
-        assert [piece async for piece in stream.push(live_speech("mp3")[:3000])] != []
+        assert [piece async for piece in stream.push(live_speech("mp3")[:6000])] != []
     with pytest.raises(Overloaded, match=r"media\.streams"):
         await decoded(third, [speech("mp3")])
     second.close()
@@ -169,31 +169,31 @@ async def test_a_decoder_that_crashes_fails_its_own_streams_and_is_replaced(deco
     data = live_speech("mp3")
     streams = [decoders.open("mp3") for _ in range(4)]
     for stream in streams:
-        assert [piece async for piece in stream.push(data[:3000])] != []
+        assert [piece async for piece in stream.push(data[:6000])] != []
     victim, other = decoders.pids
     os.kill(victim, signal.SIGKILL)
     assert await asyncio.to_thread(gone, victim)
-    results = [await decoded(stream, [data[3000:]]) for stream in streams]
+    results = [await decoded(stream, [data[6000:]]) for stream in streams]
     errors = [error for _, error in results]
     assert [error.code for error in errors if error is not None] == ["decoder_failed"] * 2
     assert errors.count(None) == 2
     assert decoders.pids == [other]
     again = [decoders.open("mp3") for _ in range(2)]
     for stream in again:
-        assert [piece async for piece in stream.push(data[:3000])] != []
+        assert [piece async for piece in stream.push(data[:6000])] != []
     assert len(set(decoders.pids) - {victim}) == 2
     for stream in again:
-        assert (await decoded(stream, [data[3000:]]))[1] is None
+        assert (await decoded(stream, [data[6000:]]))[1] is None
 
 
 @with_decoders(processes=1, timeout_s=0.5)
 async def test_a_decoder_that_hangs_is_killed(decoders):
     data = live_speech("mp3")
     stream = decoders.open("mp3")
-    assert [piece async for piece in stream.push(data[:3000])] != []
+    assert [piece async for piece in stream.push(data[:6000])] != []
     (pid,) = decoders.pids
     os.kill(pid, signal.SIGSTOP)
-    _, error = await decoded(stream, [data[3000:]])
+    _, error = await decoded(stream, [data[6000:]])
     assert error is not None
     assert (error.code, str(error)) == ("decoder_failed", "the decoder gave no answer within 0.5 s")
     assert await asyncio.to_thread(gone, pid)
@@ -220,6 +220,8 @@ def test_without_pyav_the_error_names_the_extra(monkeypatch):
             "unsupported_media",
             "this looks like MP3; it needs PyAV on the server: install voxgate[media]",
         )
+        assert decoders.containers == ("webm", "ogg", "wav", "flac")
+        monkeypatch.setattr("voxgate.audio.containers.decoders.has_opus", lambda: False)
         assert decoders.containers == ("wav", "flac")
         await decoders.close()
 

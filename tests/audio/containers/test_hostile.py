@@ -1,4 +1,4 @@
-"""What must never be opened, and files that are wrong: no decoder reads a file or an address, and none takes another down."""
+"""What leads elsewhere, and files that are wrong: no decoder reads a file or an address, and none goes down."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tools.reference.answers import CLOSES, REFUSALS, close_code_of, wire_errors
 from tools.reference.limits import LIMITS, limits
 from voxgate.config import SETTINGS
 from voxgate.endpoints.refusals import STATUSES
-from voxgate.endpoints.websocket import CLOSE_CODES
+from voxgate.endpoints.wire import CLOSE_CODES
 from voxgate.observe.metrics import tally
 from voxgate.service.admission import RETRY_S, RefusalKind
 
@@ -53,11 +53,15 @@ def test_defaults_have_the_unit_of_their_setting():
     assert "| `limits.min_sample_rate` 4000 Hz, `limits.max_sample_rate` 192000 Hz |" in text
 
 
+FOREIGN = "invalid_request"
+"""A refusal on the APIs of other services alone (docs/wires.md); these pages are about the server's own."""
+
+
 def test_every_label_of_the_metrics_is_there():
     for key, row in ROWS.items():
         assert row.counted in ((), (key.partition(".")[2],))
     assert {label for row in ROWS.values() for label in row.counted} == set(tally.LIMITS) - {"other"}
-    assert {refusal.code for refusal in REFUSALS} == set(tally.REASONS) - {"other"}
+    assert {refusal.code for refusal in REFUSALS} == set(tally.REASONS) - {FOREIGN, "other"}
     assert {kind.code for kind in wire_errors()} == set(tally.ERRORS) - {"other"}
     assert {str(close.code) for close in CLOSES} <= set(tally.CODES)
 
@@ -67,6 +71,7 @@ def test_every_refusal_of_the_source_is_there():
     found = {(STATUSES[RefusalKind[kind]], code) for kind, code in kinds}
     found.add((503, "not_ready"))  # and `draining`: the reason stands in a variable there
     found.add((503, "draining"))
+    found.remove((400, FOREIGN))
     assert {(refusal.status, refusal.code) for refusal in REFUSALS} == found
     for status, code in found:
         assert re.search(rf"^\| {status} \| `{code}` \|", section("Every refusal"), re.MULTILINE)

@@ -22,7 +22,7 @@ ELSEWHERE = {
     "voxgate.models": {"Model", "Batch"},
     "voxgate.client": {"AudioFormat", "VadOptions"},
     "voxgate.config": {
-        "SETTINGS", "AudioSettings", "AuthSettings", "InferenceSettings", "LimitsSettings",
+        "SETTINGS", "AudioSettings", "AuthSettings", "EndpointsSettings", "InferenceSettings", "LimitsSettings",
         "MetricsSettings", "ModelSettings", "ServerSettings", "SimpleSettings", "VadSettings",
     },
     "voxgate.observe.tracing": {"CallTrace", "ClientTrace", "Parent", "SessionTrace", "parse_traceparent"},

@@ -193,9 +193,13 @@ starts = fields(
         "notices": st.booleans(),
         "token": st.none() | st.text("aZ", max_size=5),
         "probabilities": st.booleans(),
+        "segmentation": st.sampled_from(["auto", "manual", "semi"]),
+        "stability": st.booleans(),
     },
 )
-others = fields({"request": st.sampled_from(["stop", "flush", "keep_alive", "pause"])}, {"disconnect": st.booleans()})
+others = fields(
+    {"request": st.sampled_from(["stop", "flush", "clear", "keep_alive", "pause"])}, {"disconnect": st.booleans()}
+)
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=None)

@@ -23,6 +23,7 @@ from voxgate.audio.containers.av_decoder import Header, Source, decode
 from voxgate.audio.containers.base import PIECE_S, BrokenMedia, MediaError, MediaLimit, TruncatedMedia
 from voxgate.audio.containers.limits import MediaLimits
 from voxgate.audio.containers.messages import Kind, Message, MessageReader, encode
+from voxgate.audio.containers.mp3_head import Mp3Head
 from voxgate.audio.containers.mp4_boxes import BoxScanner
 from voxgate.runtime.tasks import spawn_thread
 
@@ -88,6 +89,7 @@ class _Stream:
         self._piece_bytes = 0
         self._left_header_bytes: int | None = limits.header_bytes  # None: the header is known, or a file is spooled
         self._boxes = BoxScanner() if container == "mp4" else None
+        self._head = Mp3Head() if container == "mp3" else None
         spawn_thread(self._run, f"voxgate-decoder-{number}", daemon=True, subsystem="media")
 
     def read(self, n_bytes: int, /) -> bytes:
@@ -105,8 +107,8 @@ class _Stream:
 
     @property
     def _ready_bytes(self) -> int:
-        """How much may be read. FFmpeg goes a few bytes back at the head of the media in an MP4 file, and can do so only
-        in what it got with one read: it gets the boxes before the media at once, however they arrived.
+        """How much may be read. At the head of the media in an MP4 file, FFmpeg goes a few bytes back, and can do so
+        only in what it got with one read: it gets the boxes before the media at once, however they arrived.
         """
         if self._boxes is None or self._is_ended or self._is_spooling:
             return len(self._input)
@@ -191,8 +193,9 @@ class _Stream:
     def _take(self, request: Message) -> None:
         if request.kind is Kind.END:
             self._is_ended = True
+            self._input += self._head.finish() if self._head is not None else b""
             return
-        self._input += request.data
+        self._input += request.data if self._head is None else self._head.push(request.data)
         if self._boxes is not None:
             self._boxes.push(request.data)
         if self._left_header_bytes is not None:

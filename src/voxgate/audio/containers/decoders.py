@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from voxgate.audio.containers.base import Container, DecoderFailed, UnsupportedMedia
 from voxgate.audio.containers.limits import MediaLimits
+from voxgate.audio.containers.opus import has_opus
 from voxgate.audio.containers.process import DecoderProcess, ProcessContainer
 from voxgate.audio.containers.stream import MediaStream
 from voxgate.errors import Overloaded
@@ -38,8 +39,8 @@ def has_pyav() -> bool:
 class Decoders:
     """All decoders of a server process. Belongs to the loop's thread.
 
-    Starts nothing until a stream needs a decoder process; starts at most `limits.processes`, which serve several streams
-    each. One that dies is replaced when the next stream needs it.
+    Starts nothing until a stream needs a decoder process; starts at most `limits.processes`, which serve several
+    streams each. One that dies is replaced when the next stream needs it.
     """
 
     def __init__(self, limits: MediaLimits) -> None:
@@ -54,8 +55,9 @@ class Decoders:
     @property
     def containers(self) -> tuple[str, ...]:
         """The containers that can be decoded here, in the order of CONTAINERS."""
-        has_processes = self._why_no_processes() is None
-        return tuple(name for name in CONTAINERS if name in ("wav", "flac") or has_pyav() and (name in LOCAL or has_processes))
+        if self._why_no_processes() is None:
+            return CONTAINERS
+        return tuple(name for name in CONTAINERS if name in (("wav", "flac", "webm", "ogg") if has_opus() else ("wav", "flac")))
 
     @property
     def pids(self) -> list[int]:
@@ -63,8 +65,8 @@ class Decoders:
         return [process.pid for process in self._processes if process.pid]
 
     def open(self, container: str, sample_rate: int | None = None) -> MediaStream:
-        """A stream of one of CONTAINERS, or "auto". It opens its decoder when it knows what it needs. `sample_rate`: see
-        `MediaStream`.
+        """A stream of one of CONTAINERS, or "auto". It opens its decoder when it knows what it needs. `sample_rate`: as
+        for `MediaStream`.
         """
         return MediaStream(container, self, sample_rate)
 
@@ -105,7 +107,9 @@ class Decoders:
     def _why_no_processes(self) -> str | None:
         if not has_pyav():
             return "it needs PyAV on the server: install voxgate[media]"
-        return None if self.limits.processes else "it needs a decoder process, and the server allows none (media.processes)"
+        if not self.limits.processes:
+            return "it needs a decoder process, and the server allows none (media.processes)"
+        return None
 
     def _on_closed(self) -> None:
         self._n_streams -= 1

@@ -49,7 +49,7 @@ def encode(planes: NDArray[np.float32], sample_rate: int, container: str, codec:
 
 
 def encode_live(planes: NDArray[np.float32], sample_rate: int, container: str, chunk_ms: int) -> list[bytes]:
-    """The same as a live recorder sends it: what it has written after each `chunk_ms` of audio, and the rest at the end.
+    """The same as a live recorder sends it: what it has written after each `chunk_ms` of audio, the rest with the last.
     Chunks may be empty. Raises ImportError without the extra `media`.
     """
     file = _Sink()

@@ -1,8 +1,8 @@
 """The messages between the server and a decoder process, over a socket.
 
 A message is its kind, the number of its stream, and bytes. For each stream, requests and answers alternate: the server
-sends Kind.DATA, Kind.MORE or Kind.END, and the decoder answers each with exactly one message. So neither side ever holds
-more than one message of a stream, and a decoder that does not answer hangs.
+sends Kind.DATA, Kind.MORE or Kind.END, and the decoder answers each with exactly one message. So neither side ever
+holds more than one message of a stream, and a decoder that does not answer hangs.
 """
 
 from __future__ import annotations

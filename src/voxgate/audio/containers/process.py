@@ -16,7 +16,6 @@ from typing import Final, cast
 from voxgate.audio.containers.base import (
     BrokenMedia,
     DecoderFailed,
-    MediaError,
     MediaLimit,
     TruncatedMedia,
     UnsupportedMedia,
@@ -75,7 +74,9 @@ class DecoderProcess(asyncio.Protocol):
                 arguments = {"socket_fd": theirs.fileno(), "parent_pid": os.getpid(), "limits": self._limits}
                 environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}  # a thread a stream: each would keep its own heap
                 self._popen = await run_in_thread(
-                    lambda: start_python(_WORKER, arguments, (theirs.fileno(),), env=environment, start_new_session=True),
+                    lambda: start_python(
+                        _WORKER, arguments, (theirs.fileno(),), env=environment, start_new_session=True
+                    ),
                     "voxgate-decoder-start",
                     "media",
                 )

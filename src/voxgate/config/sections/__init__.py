@@ -2,6 +2,7 @@
 
 from .audio import AudioSettings
 from .auth import AuthSettings
+from .endpoints import EndpointsSettings
 from .inference import InferenceSettings
 from .limits import LimitsSettings
 from .media import MediaSettings
@@ -14,6 +15,7 @@ from .vad import VadSettings
 __all__ = [
     "AudioSettings",
     "AuthSettings",
+    "EndpointsSettings",
     "InferenceSettings",
     "LimitsSettings",
     "MediaSettings",

@@ -137,3 +137,29 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
             "its calls pause.",
         ),
     ] = 1_048_576
+    upload_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=2**40,
+            description="Largest request with a whole file (`/v1/audio/transcriptions`, `/v1/listen`), in bytes; a larger "
+            "one gets HTTP 413. `media.decoded_s` bounds its audio.",
+        ),
+    ] = 536_870_912
+    upload_field_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=16_777_216,
+            description="Bytes of the fields beside the file in one upload, with their headers; more get HTTP 413.",
+        ),
+    ] = 65_536
+    upload_spool_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**50,
+            description="Bytes that all uploads together may have on the disk, in the system's temporary folder, while "
+            "they wait for the fields behind their file; an upload beyond it gets HTTP 503.",
+        ),
+    ] = 4_294_967_296

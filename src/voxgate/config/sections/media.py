@@ -10,8 +10,8 @@ __all__ = ["MediaSettings"]
 
 
 class MediaSettings(Struct, frozen=True, kw_only=True):
-    """Compressed audio. WebM, Ogg, FLAC and WAV are decoded in the server's process; MP3, MP4 and rare codecs in decoder
-    processes, which need the extra `media`.
+    """Compressed audio. WebM, Ogg, FLAC and WAV are decoded in the server's process; MP3, MP4 and rare codecs in
+    decoder processes, which need the extra `media`.
     """
 
     processes: Annotated[
@@ -66,7 +66,7 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0.1,
             le=600,
-            description="Time that a decoder process may take for at most a second of audio, in seconds; then it counts "
-            "as hung and is killed, and its streams get the error `decoder_failed`.",
+            description="Time that a decoder process may take for at most a second of audio, in seconds; then it "
+            "counts as hung and is killed, and its streams get the error `decoder_failed`.",
         ),
     ] = 10.0

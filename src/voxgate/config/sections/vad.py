@@ -63,6 +63,24 @@ class VadSettings(Struct, frozen=True, kw_only=True):
         int, _in_range("interim_interval_ms", "Audio between two interim results of a segment, in ms.")
     ] = 500
 
+    speculate_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000,
+            description="After this much silence, in ms, the model is called for the final that comes if the silence"
+            " goes on until `silence_duration_ms`; then the result is there already. Never before `suffix_padding_ms`;"
+            " not at all if that or this reaches `silence_duration_ms`. 0: never.",
+        ),
+    ] = 200
+    speculate_max_wait_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=60_000,
+            description="No such call begins while finals wait longer than this for the model, in ms.",
+        ),
+    ] = 200
     stall_flush_ms: Annotated[
         int,
         Meta(

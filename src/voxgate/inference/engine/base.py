@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from voxgate._native.batch import Interrupt
 from voxgate.errors import InferenceError, VoxgateError
 from voxgate.models.base import Batch, Model, Samples
+from voxgate.models.request import Request
+from voxgate.protocol.output import Output
 from voxgate.runtime.logs import LogContext
 
 __all__ = [
@@ -26,8 +28,8 @@ __all__ = [
     "Work",
 ]
 
-JobOutcome: TypeAlias = Mapping[str, Any] | VoxgateError | None
-"""How one job ended: with the model's result, or with an error. None: a stateful call returned no result."""
+JobOutcome: TypeAlias = Output | VoxgateError | None
+"""How one job ended: with the model's result, or with an error. None: the model has nothing to say."""
 
 Arena: TypeAlias = bytearray | memoryview
 """Writable memory of an engine, aligned to 4 bytes, into which a batch is written."""
@@ -78,7 +80,7 @@ class TracedBatch:
 class Job:
     """One model call. A route makes it, the scheduler accepts it and answers it through `on_done`.
 
-    The maker sets the first nine fields, which then stay as they are; the scheduler writes the others, and they are
+    The maker sets the first ten fields, which then stay as they are; the scheduler writes the others, and they are
     final when `on_done` is called. Two jobs are never equal: a job is its own identity.
     """
 
@@ -91,8 +93,8 @@ class Job:
     stream: object
     """The stream of the job, by identity; the jobs of one stream share one place in the fair order."""
     on_done: Callable[[Job], None]
-    """Called once, on the loop's thread, with one of `result` and `error` set (neither, when a stateful call returned
-    no result); never after the job was cancelled or withdrawn."""
+    """Called once, on the loop's thread, with one of `result` and `error` set (neither, when the model has nothing
+    to say); never after the job was cancelled or withdrawn."""
     method: CallMethod = "infer"
     """`step` and `finish` need `state`; such a job always runs alone."""
     state: State | None = None
@@ -100,8 +102,13 @@ class Job:
     """The log context of the lines that a worker writes while it runs this job."""
     trace: object | None = None
     """Any object, if the job is traced."""
+    request: Request | None = None
+    """What the model may know about the call; None: the default one."""
+    speculative: bool = False
+    """A final that may not be needed: it runs after finals and before interims, and its failure is nobody's.
+    `Scheduler.promote` sets it to False."""
 
-    result: Mapping[str, Any] | None = None
+    result: Output | None = None
     error: VoxgateError | None = None
     queue_s: float = 0.0
     """Seconds from submit until an engine took the job."""

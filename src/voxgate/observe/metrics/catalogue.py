@@ -32,11 +32,11 @@ CATALOGUE: Final = (
     Spec("voxgate_ready", "gauge", (),
          "1 when the server accepts new streams, 0 while the model warms up or makes no progress.",
          "At 0: `GET /api/v1/ready` says why."),
-    Spec("voxgate_streams_active", "gauge", ("route",), "Connections that are open.",
+    Spec("voxgate_streams_active", "gauge", ("route", "wire"), "Connections that are open.",
          "Compare with `limits.streams`; `--workers` or more servers increase the capacity."),
-    Spec("voxgate_streams_accepted_total", "counter", ("route",),
+    Spec("voxgate_streams_accepted_total", "counter", ("route", "wire"),
          "Accepted connections. Always the sum of those that ended and those that are open."),
-    Spec("voxgate_streams_total", "counter", ("route", "outcome"),
+    Spec("voxgate_streams_total", "counter", ("route", "wire", "outcome"),
          "Connections that ended, by outcome: `completed` (all results were sent), `left` (the client closed the"
          " connection before that), `timeout`, `invalid`, `unauthorized`, `overloaded`, `drained` (the server"
          " ended), `failed` (a bug in the server).",
@@ -46,7 +46,7 @@ CATALOGUE: Final = (
          "`streams`, `streams_per_address`: raise the limits of these names, or add servers. `queue_wait`,"
          " `buffered_audio`: the model is too slow for the load. `unauthorized`, `origin`, `host`: somebody knocks"
          " without credentials."),
-    Spec("voxgate_stream_ends_total", "counter", ("route", "reason"),
+    Spec("voxgate_stream_ends_total", "counter", ("route", "wire", "reason"),
          "Streams that ended, on any wire, by reason. Closed by the server: `completed`, `invalid`, `too_large`,"
          " `timeout`, `unauthorized`, `overloaded`, `draining`, `internal`. Otherwise: `left` (the client closed),"
          " `lost` (the connection broke).",
@@ -89,6 +89,12 @@ CATALOGUE: Final = (
     Spec("voxgate_interims_superseded_total", "counter", (),
          "Interim results that were not sent because a newer one or the final replaced them.",
          "The model is slower than the interim interval (`vad.interim_interval_ms`)."),
+    Spec("voxgate_speculations_total", "counter", ("outcome",),
+         "Calls for finals before the silence that ends the utterance was over (`vad.speculate_ms`): `made`, and of"
+         " these `used` as the final, `wasted` (speech went on, or the call failed) and `withdrawn` from the queue"
+         " before they ran.",
+         "`wasted` near `used`: the pauses of these speakers are longer than `vad.speculate_ms`; raise it if the model"
+         " has no time to spare."),
     Spec("voxgate_first_interim_seconds", "histogram", (),
          "From the detection of an utterance (`active`) to its first interim result."),
     Spec("voxgate_final_seconds", "histogram", (),
@@ -103,7 +109,7 @@ CATALOGUE: Final = (
          "Duration of one run of a stage: `decode` and `vad` of one message a second, `model` of every batch.",
          "`decode` or `vad` above a few ms hold the event loop: are messages too long, or the machine too busy?"),
     Spec("voxgate_queue_wait_seconds", "histogram", ("lane",),
-         "Time that a call waited for a worker, `final` or `interim`.",
+         "Time that a call waited for a worker, `final`, `speculative` or `interim`.",
          "The model is too slow for the load: more workers, batching (`inference.max_batch_size`), more servers."),
     Spec("voxgate_queue_jobs", "gauge", ("lane",), "Calls that wait for a worker.", "As for the queue wait."),
     Spec("voxgate_queued_audio_seconds", "gauge", (), "Audio of the calls that wait.", "As for the queue wait."),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from voxgate.protocol.closing import END_REASONS, CloseReason
-from voxgate.protocol.machine import ROUTES
+from voxgate.protocol.machine import ROUTES, Route
+from voxgate.protocol.wires import STREAMS, WireName
 from voxgate.runtime.histogram import FACTORS, LATENCIES_S, LENGTHS_S, STAGES_S, Histogram
 
 __all__ = [
@@ -30,7 +31,7 @@ OUTCOMES: Final = (
 REASONS: Final = (
     *("not_ready", "draining", "streams", "streams_per_address", "pending_streams", "queue_wait"),
     *("buffered_audio",),
-    *("unauthorized", "auth_unavailable", "origin", "host", "not_served", "not_found", "other"),
+    *("unauthorized", "auth_unavailable", "origin", "host", "not_served", "not_found", "invalid_request", "other"),
 )
 CODES: Final = (
     *("1000", "1001", "1002", "1003", "1005", "1006", "1007", "1008", "1009", "1010", "1011", "1012", "1013", "1014"),
@@ -43,12 +44,17 @@ LIMITS: Final = (
 )
 ERRORS: Final = (
     *("invalid_message", "not_started", "invalid_start", "timeout", "overloaded", "unauthorized"),
-    *("inference_failed", "internal", "other"),
+    *("inference_failed", "internal"),
+    *("invalid_media", "unsupported_media", "truncated_media", "media_limit", "decoder_failed", "other"),
 )
 STAGES: Final = ("decode", "vad")
 KINDS: Final = ("final", "interim")
+SPECULATIONS: Final = ("made", "used", "wasted", "withdrawn")
 
 NS_PER_S: Final = 1_000_000_000
+
+
+Stream: TypeAlias = tuple[Route, WireName]
 
 
 class LabelCounts(dict[str, int]):
@@ -92,10 +98,11 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.accepted: dict[str, int] = dict.fromkeys(ROUTES, 0)
-        self.active: dict[str, int] = dict.fromkeys(ROUTES, 0)
-        self.ended: dict[str, LabelCounts] = {route: LabelCounts(OUTCOMES) for route in ROUTES}
-        self.ends: dict[str, LabelCounts] = {route: LabelCounts((*END_REASONS, "other")) for route in ROUTES}
+        # By route and wire.
+        self.accepted: dict[Stream, int] = dict.fromkeys(STREAMS, 0)
+        self.active: dict[Stream, int] = dict.fromkeys(STREAMS, 0)
+        self.ended: dict[Stream, LabelCounts] = {stream: LabelCounts(OUTCOMES) for stream in STREAMS}
+        self.ends: dict[Stream, LabelCounts] = {stream: LabelCounts((*END_REASONS, "other")) for stream in STREAMS}
         self.closes = LabelCounts(CODES)
         self.limit_hits = LabelCounts(LIMITS)
         self.errors = LabelCounts(ERRORS)
@@ -113,6 +120,7 @@ class Tally:
         self.audio: dict[str, RouteAudio] = {route: RouteAudio() for route in ROUTES}
         self.segments: dict[tuple[str, str], int] = {(route, kind): 0 for route in ROUTES for kind in KINDS}
         self.interims_superseded = 0
+        self.speculations: dict[str, int] = dict.fromkeys(SPECULATIONS, 0)
 
         self.factors = {stage: Histogram(FACTORS) for stage in STAGES}
         self.stages_s = {stage: Histogram(STAGES_S) for stage in STAGES}
@@ -129,17 +137,17 @@ class Tally:
     def binary_in_bytes(self) -> int:
         return self.binary[1]
 
-    def stream_began(self, route: str) -> None:
-        self.accepted[route] += 1
-        self.active[route] += 1
+    def stream_began(self, route: Route, wire: WireName) -> None:
+        self.accepted[route, wire] += 1
+        self.active[route, wire] += 1
 
-    def stream_ended(self, route: str, outcome: str, reason: str, code: int | None) -> None:
+    def stream_ended(self, route: Route, wire: WireName, outcome: str, reason: str, code: int | None) -> None:
         """`reason`: an EndReason. `code`: of the close frame, the server's or the client's; 1006 when there was none;
         None: the stream was no websocket.
         """
-        self.active[route] -= 1
-        self.ended[route].add(outcome)
-        self.ends[route].add(reason)
+        self.active[route, wire] -= 1
+        self.ended[route, wire].add(outcome)
+        self.ends[route, wire].add(reason)
         if code is not None:
             self.closes.add(str(code))
 

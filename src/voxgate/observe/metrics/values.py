@@ -10,6 +10,7 @@ import voxgate
 from voxgate.inference.engine.base import Engine
 from voxgate.inference.scheduler import Scheduler
 from voxgate.observe.metrics.tally import KINDS, NS_PER_S, REASONS, LabelCounts, Tally
+from voxgate.protocol.wires import STREAMS
 from voxgate.runtime import tasks
 from voxgate.runtime.histogram import Histogram
 from voxgate.runtime.watchdog import Watchdog
@@ -21,7 +22,7 @@ Labels = tuple[str, ...]
 Values = Mapping[Labels, "float | Histogram"]
 """All series of one metric."""
 
-LANES = ("final", "interim")
+LANES = ("final", "speculative", "interim")
 
 
 class Admission(Protocol):
@@ -74,18 +75,20 @@ def read_values(source: Source) -> dict[str, Values]:
 
 
 def _of_streams(tally: Tally, refused: Mapping[str, int]) -> dict[str, Values]:
+    # A wire has series from its first stream on: few servers are used by all of them.
+    streams = [stream for stream in STREAMS if stream[1] == "native" or tally.accepted[stream]]
     rejected = LabelCounts(REASONS)
     for reason, n in refused.items():
         rejected.add(reason, n)
     return {
-        "voxgate_streams_active": _by_one(tally.active),
-        "voxgate_streams_accepted_total": _by_one(tally.accepted),
+        "voxgate_streams_active": {stream: tally.active[stream] for stream in streams},
+        "voxgate_streams_accepted_total": {stream: tally.accepted[stream] for stream in streams},
         "voxgate_streams_total": {
-            (route, outcome): n for route, ended in tally.ended.items() for outcome, n in ended.items()
+            (*stream, outcome): n for stream in streams for outcome, n in tally.ended[stream].items()
         },
         "voxgate_rejected_total": _by_one(rejected),
         "voxgate_stream_ends_total": {
-            (route, reason): n for route, ends in tally.ends.items() for reason, n in ends.items()
+            (*stream, reason): n for stream in streams for reason, n in tally.ends[stream].items()
         },
         "voxgate_closes_total": _by_one(tally.closes),
         "voxgate_sessions_active": {(route,): len(audio.sessions) for route, audio in tally.audio.items()},
@@ -129,6 +132,7 @@ def _of_audio(tally: Tally) -> dict[str, Values]:
             (route, kind): n for (route, kind), n in tally.segments.items() if route == "segmented" or kind == KINDS[0]
         },
         "voxgate_interims_superseded_total": {(): tally.interims_superseded},
+        "voxgate_speculations_total": _by_one(tally.speculations),
         "voxgate_first_interim_seconds": {(): tally.first_interim_s},
         "voxgate_final_seconds": {(): tally.final_s},
     }
@@ -156,7 +160,11 @@ def _of_inference(tally: Tally, model: str, scheduler: Scheduler | None) -> dict
     return {
         "voxgate_real_time_factor": {**_by_one(tally.factors), ("model",): times.factor},
         "voxgate_stage_seconds": {**_by_one(tally.stages_s), ("model",): times.run_s},
-        "voxgate_queue_wait_seconds": {("final",): times.final_wait_s, ("interim",): times.interim_wait_s},
+        "voxgate_queue_wait_seconds": {
+            ("final",): times.final_wait_s,
+            ("speculative",): times.speculative_wait_s,
+            ("interim",): times.interim_wait_s,
+        },
         "voxgate_queue_jobs": {(lane,): depths[lane] for lane in LANES},
         "voxgate_queued_audio_seconds": {(): scheduler.queued_s},
         "voxgate_running_jobs": {(): depths["running"]},

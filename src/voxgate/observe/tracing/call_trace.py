@@ -19,11 +19,12 @@ class CallTrace:
     (`queue`) and the model's (`run`).
     """
 
-    __slots__ = ("_created_ns", "_session", "_utterance", "span")
+    __slots__ = ("_created_ns", "_session", "span", "utterance")
 
     def __init__(self, session: SessionTrace, span: Span, utterance: Span | None) -> None:
         self._session = session
-        self._utterance = utterance
+        self.utterance = utterance
+        """Ends with this call; None: the call is not its final."""
         self._created_ns = time.time_ns()
         self.span = span
 
@@ -50,7 +51,7 @@ class CallTrace:
         span.set_attribute("voxgate.outcome", outcome or ("ok" if error is None else error.code))
         if error is not None:
             tracing.failed(span, error, error.code)
-            if self._utterance is not None:
-                tracing.failed(self._utterance, error, error.code)
+            if self.utterance is not None:
+                tracing.failed(self.utterance, error, error.code)
         session.end_span(span)
-        session.end_span(self._utterance)
+        session.end_span(self.utterance)

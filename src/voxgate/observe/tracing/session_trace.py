@@ -61,6 +61,31 @@ class SessionTrace:
         self._open[span] = None
         return CallTrace(self, span, utterance if is_final else None)
 
+    def speculated(self, channel: int, start_s: float, end_s: float) -> CallTrace:
+        """Begins the trace of a call for a final that may not be needed; `became_final` follows if it is."""
+        attributes = {
+            "voxgate.channel": channel,
+            "voxgate.audio.start_s": start_s,
+            "voxgate.audio.end_s": end_s,
+            "voxgate.method": "infer",
+            "voxgate.final": True,
+            "voxgate.speculative": True,
+        }
+        span = self.tracing.begin("inference", self._utterances.get(channel) or self.span, attributes)
+        self._open[span] = None
+        return CallTrace(self, span, None)
+
+    def became_final(self, channel: int, end_s: float, call: CallTrace) -> None:
+        """The utterance is over, and the answer of a speculative call is its final."""
+        utterance = self._utterances.pop(channel, None)
+        if utterance is None:
+            return
+        utterance.set_attribute("voxgate.audio.end_s", end_s)
+        if call.span in self._open:
+            call.utterance = utterance
+        else:
+            self.end_span(utterance)
+
     def end(self, outcome: str, attributes: Mapping[str, Any], failed: bool = False) -> None:
         """Ends the session and all its spans that are still open. `failed`: the server has a bug."""
         for span in list(reversed(self._open)):  # the innermost first

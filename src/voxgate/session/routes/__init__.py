@@ -1,6 +1,7 @@
 """The routes: how the audio of a session becomes model calls, and their results become replies in audio order.
 
-A handler for each route: :mod:`.simple`, :mod:`.segmented`, :mod:`.stateful`. They share :mod:`.base` (audio in),
+A handler for each route: :mod:`.simple`, :mod:`.segmented` (:mod:`.manual` when the client ends the segments itself),
+:mod:`.stateful`. They share :mod:`.base` (audio in),
 :mod:`.calls` (model calls) and :mod:`.reorder` (replies out).
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from voxgate.protocol.machine import Route
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.base import FEED_SLICE_S, LiveListener, RouteHandler
+from voxgate.session.routes.manual import ManualHandler
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit
 from voxgate.session.routes.segmented import SegmentedHandler
@@ -32,4 +34,6 @@ def open_route(
     """Opens a session on `route`. `emit` gets every event at once and must not block; `on_progress` is called after
     each result. On the loop's thread.
     """
+    if route == "segmented" and start.segmentation == "manual":
+        return ManualHandler(parts, start, emit, on_progress)
     return HANDLERS[route](parts, start, emit, on_progress)

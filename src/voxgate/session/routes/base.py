@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import UNSET, UnsetType
 
 from voxgate.audio.decoder import StreamDecoder
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.events import Flushed
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.calls import ModelCalls, Samples
 from voxgate.session.routes.parts import RouteParts
@@ -55,15 +55,14 @@ class RouteHandler(ModelCalls):
         """`rate`: Hz, of all positions. `emit` gets every event at once and must not block; `on_progress` is called
         after each result.
         """
-        assert isinstance(start.format, AudioFormat)
-        n_channels = start.format.channels
+        n_channels = start.pcm.channels
         super().__init__(parts, rate, n_channels, emit, on_progress)
         audio = parts.config.audio
         self._emit = emit
-        self._decoder = StreamDecoder(start.format, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
+        self._decoder = StreamDecoder(start.pcm, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
         self._has_ids = start.notices
         self._n_ids = [0] * n_channels
-        self._timing = Timing(parts.tally, n_channels, start.format.sample_rate)
+        self._timing = Timing(parts.tally, n_channels, start.pcm.sample_rate)
 
     # --- for the session ---
 
@@ -85,6 +84,14 @@ class RouteHandler(ModelCalls):
     def flush(self) -> None:
         """Runs the model on the audio received so far instead of waiting for more; the session goes on."""
         raise NotImplementedError
+
+    def emit_flushed(self) -> None:
+        """Emits Flushed on each channel, behind the results of all audio before it."""
+        for channel, replies in enumerate(self._replies):
+            replies.settle(replies.reserve(), Flushed(channel))
+
+    def clear(self) -> None:
+        """Drops the audio of the open segment, if the route has one; the session goes on."""
 
     def finish(self) -> None:
         """The audio is complete: closes everything that is still open. Replies follow until `pending` is 0."""

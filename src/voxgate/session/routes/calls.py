@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -172,15 +172,28 @@ class ModelCalls:
     ) -> ModelCall:
         """A call with `audio`; reserves the place of its answer among the channel's replies. `_submit` must follow."""
         job = Job(audio, self._rate, is_final is not False, self, self._on_done, method, state, self.log_context)
-        reply = self._replies[channel].reserve()
-        call = ModelCall(channel, start_pos, end_pos, is_final, reply, job, self._scheduler.clock(), segment_id)
+        call = self._call_of(job, channel, start_pos, end_pos, is_final, segment_id)
         if self.trace is not None:
             job.trace = call.trace = self.trace.asked(
                 channel, start_pos / self._rate, end_pos / self._rate, is_final, method
             )
+        return call
+
+    def _call_of(
+        self,
+        job: Job,
+        channel: int,
+        start_pos: int,
+        end_pos: int,
+        is_final: bool | None,
+        segment_id: int | UnsetType,
+    ) -> ModelCall:
+        """The call that `job` is for, among those that are not over."""
+        reply = self._replies[channel].reserve()
+        call = ModelCall(channel, start_pos, end_pos, is_final, reply, job, self._scheduler.clock(), segment_id)
         self.calls[job] = call
         if is_final is not False:
-            self._in_calls_samples[channel] += len(audio)
+            self._in_calls_samples[channel] += len(job.audio)
         return call
 
     def _submit(self, call: ModelCall) -> None:
@@ -237,17 +250,21 @@ class ModelCalls:
         """The answer to a call that is over; None: no answer."""
         error = call.job.error
         if error is None:
-            return Segment(
-                start_time=call.start_pos / self._rate,
-                end_time=call.end_pos / self._rate,
-                is_final=UNSET if call.is_final is None else call.is_final,
-                output=call.job.result or {},
-                channel=call.channel,
-                segment_id=call.segment_id,
-            )
+            return self._segment_of(call, call.job.result or {})
         if call.is_final is False:
             return None  # An interim may be dropped; the client would take its error for that of the final.
         return Error(message=str(error), code=error.code, channel=call.channel, segment_id=call.segment_id)
+
+    def _segment_of(self, call: ModelCall, output: Mapping[str, Any]) -> Segment:
+        """A result of the call, which may still run: then it is an interim one."""
+        return Segment(
+            start_time=call.start_pos / self._rate,
+            end_time=call.end_pos / self._rate,
+            is_final=UNSET if call.is_final is None else call.is_final,
+            output=output,
+            channel=call.channel,
+            segment_id=call.segment_id,
+        )
 
     # --- the end of a call ---
 
@@ -272,7 +289,7 @@ class ModelCalls:
         if call.is_final is not False:
             self._in_calls_samples[call.channel] -= len(job.audio)
             self._n_submitted -= call.is_submitted
-        self._model_s += job.run_s / max(1, job.batch_size)
+        self._add_model_time(job)
         if call.trace is not None:
             call.trace.answered(job, "superseded" if call.is_dropped else None)
         try:
@@ -282,6 +299,9 @@ class ModelCalls:
             self.submit_deferred()
         finally:
             self._on_progress()
+
+    def _add_model_time(self, job: Job) -> None:
+        self._model_s += job.run_s / max(1, job.batch_size)
 
     def _settle(self, call: ModelCall) -> None:
         event = self._event_of(call)

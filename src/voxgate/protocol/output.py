@@ -1,0 +1,149 @@
+"""A model's result as the server keeps it: encoded once, on the worker, and never changed after."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from voxgate.errors import shown, text_of
+from voxgate.protocol.transcript import TEXT_KEYS, Transcript
+
+__all__ = ["RESERVED_KEYS", "SESSION_KEYS", "Output", "UnsendableOutput"]
+
+RESERVED_KEYS: Final = frozenset({"type", "channel", "start_time", "end_time", "is_final"})
+"""The keys of an event: no result may use them."""
+
+SESSION_KEYS: Final = frozenset({"segment_id", "stable_text", "eager"})
+"""Keys of an event in the sessions that asked for them: only there, no result may use them."""
+
+_TRANSCRIPT_KEYS: Final = (*TEXT_KEYS, "words")
+
+
+class UnsendableOutput(ValueError):
+    """A result that no client can be sent. The text names the key, and a type, but never the value."""
+
+
+class Output(Mapping[str, Any]):
+    """The result of one model call. Reading it as a mapping gives plain data, decoded from :attr:`json` at the first
+    access; it equals any mapping with the same items. It holds nothing that the model could still change, so any thread
+    may read it.
+    """
+
+    # `__dict__` holds the decoded data, once somebody asks for it.
+    __slots__ = ("__dict__", "json", "session_keys", "transcript")
+
+    json: bytes
+    """The members of the JSON object, without its braces; empty when the result has none."""
+    transcript: Transcript | None
+    """The text and the words of the result; None: it holds neither."""
+    session_keys: frozenset[str]
+    """Those of `SESSION_KEYS` that the result uses."""
+
+    def __init__(
+        self, json: bytes, transcript: Transcript | None = None, session_keys: frozenset[str] = frozenset()
+    ) -> None:
+        """For a result that was encoded before; see :meth:`of`."""
+        self.json = json
+        self.transcript = transcript
+        self.session_keys = session_keys
+
+    @classmethod
+    def of(cls, result: object) -> Output:
+        """Validates, encodes and detaches a mapping with string keys, a msgspec Struct or a dataclass. Any thread.
+
+        Its values may be NumPy scalars and arrays (anything with ``tolist``); non-finite floats become null. Raises
+        UnsendableOutput for a key of `RESERVED_KEYS`, a key that is no string, or a value without a JSON form.
+        """
+        if not isinstance(result, Mapping):
+            return cls._of_object(result)
+        items = dict(result)
+        for key in items:
+            if not isinstance(key, str):
+                raise UnsendableOutput(f"expected str keys, got {type(key).__name__}")
+        if not RESERVED_KEYS.isdisjoint(items):
+            raise _reserved(items)
+        try:
+            json = _encoder.encode(items)
+        except Exception as error:
+            raise UnsendableOutput(_blame(items)) from error
+        used = frozenset() if SESSION_KEYS.isdisjoint(items) else SESSION_KEYS.intersection(items)
+        return cls(json[1:-1], _transcript(items), used)
+
+    @classmethod
+    def _of_object(cls, result: object) -> Output:
+        if not isinstance(result, Struct) and (isinstance(result, type) or not dataclasses.is_dataclass(result)):
+            raise UnsendableOutput(f"expected an object with string keys, got {type(result).__name__}")
+        try:
+            # The encoder knows the names, the tags and the defaults of the class.
+            members = _raw_decoder.decode(_encoder.encode(result))
+        except Exception as error:
+            raise UnsendableOutput(
+                f"{type(result).__name__} cannot be sent as a JSON object: {_text(error)}"
+            ) from error
+        return cls.of(members)
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        data: dict[str, Any] = msgspec.json.decode(b"{%b}" % self.json)
+        return data
+
+    def __getitem__(self, key: str) -> Any:
+        return self._data[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __bool__(self) -> bool:
+        return bool(self.json)
+
+    def __repr__(self) -> str:
+        return f"Output({self._data!r})"
+
+
+def _tolist(value: Any) -> Any:
+    tolist = getattr(value, "tolist", None)
+    plain = tolist() if callable(tolist) else value
+    if type(plain) is type(value):
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+    return plain
+
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=_tolist)
+_raw_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
+
+
+def _reserved(items: Mapping[str, Any]) -> UnsendableOutput:
+    return UnsendableOutput(f'key "{next(key for key in items if key in RESERVED_KEYS)}" is reserved')
+
+
+def _blame(items: Mapping[str, Any]) -> str:
+    for key, value in items.items():
+        try:
+            _encoder.encode({key: value})
+        except Exception as error:
+            return f"key {shown(key)} cannot be sent as JSON: {_text(error)}"
+    return "it cannot be sent as JSON"
+
+
+def _text(error: BaseException) -> str:
+    """Never holds a value: the encoder's own texts name types, and other exceptions come from the model's classes."""
+    if isinstance(error, TypeError | RecursionError | msgspec.MsgspecError):
+        return text_of(error)
+    return "it contains text that UTF-8 cannot encode" if isinstance(error, UnicodeError) else type(error).__name__
+
+
+def _transcript(items: Mapping[str, Any]) -> Transcript | None:
+    found = {key: items[key] for key in _TRANSCRIPT_KEYS if key in items}
+    if not found:
+        return None
+    if all(type(value) is str for value in found.values()):
+        return Transcript.of(found)
+    return Transcript.of(msgspec.json.decode(_encoder.encode(found)))

@@ -1,0 +1,59 @@
+"""Which answers a web page of another origin may read."""
+
+from __future__ import annotations
+
+import pytest
+
+from voxgate.config import load_config
+from voxgate.endpoints.cors import cors_headers, preflight
+from voxgate.service.access import Gate
+from voxgate.service.client_info import ClientInfo
+
+APP = "https://app.example.com"
+
+
+def gate(origins: str) -> Gate:
+    config = load_config(environ={}, overrides={"auth.origins": origins})
+    return Gate(config.auth, config.server)
+
+
+def page(origin: str | None) -> ClientInfo:
+    return ClientInfo(origin=origin, host="voxgate.example.com")
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "allowed"),
+    [
+        ("same-origin", None, None),
+        ("same-origin", APP, None),
+        ("same-origin", "http://voxgate.example.com", "http://voxgate.example.com"),
+        (APP, APP, APP),
+        (APP, APP + ".evil.com", None),
+        ("*", APP, APP),
+        ("*", "null", "null"),
+        (APP, "null", None),
+        (APP, "", None),
+    ],
+)
+def test_the_origins_that_may_connect_may_read(origins, origin, allowed):
+    headers = cors_headers(gate(origins), page(origin))
+    assert headers.get("Access-Control-Allow-Origin") == allowed
+    assert headers.get("Vary") == (None if allowed is None else "Origin")
+
+
+def test_a_preflight():
+    response = preflight(gate(APP), page(APP), "POST, OPTIONS")
+    assert (response.status_code, response.headers["access-control-allow-methods"]) == (204, "POST, OPTIONS")
+    assert "authorization" in response.headers["access-control-allow-headers"]
+
+
+def test_a_preflight_of_another_origin_is_refused():
+    response = preflight(gate(APP), page("https://evil.com"), "POST, OPTIONS")
+    assert response.status_code == 403
+    assert not [name for name in response.headers if name.startswith("access-control")]
+
+
+def test_options_of_a_client_that_is_no_page():
+    response = preflight(gate(APP), page(None), "POST, OPTIONS")
+    assert (response.status_code, response.headers["allow"]) == (204, "POST, OPTIONS")
+    assert not [name for name in response.headers if name.startswith("access-control")]

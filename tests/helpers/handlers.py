@@ -1,0 +1,150 @@
+"""A route handler without a server: events and jobs are plain lists, and a test decides when the model answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from voxgate.config import load_config
+from voxgate.errors import Overloaded, VoxgateError
+from voxgate.inference.engine.base import Job
+from voxgate.observe.metrics import Tally
+from voxgate.protocol.events import Event
+from voxgate.protocol.requests import Start
+from voxgate.session.routes import Route, open_route
+from voxgate.vad.batcher import VadBatcher
+from voxgate.vad.config import VadConfig
+from voxgate.vad.detectors import load_detector
+
+__all__ = ["DETECTORS", "Handled", "InstantScheduler", "Turns", "count_and_sum", "open_handler"]
+
+DETECTORS = {name: load_detector(name) for name in ("energy", "silero")}
+
+
+class Turns:
+    """The turns of an event loop, which end when a test says so."""
+
+    def __init__(self) -> None:
+        self._soon: list[Any] = []
+        self.vad_batcher = VadBatcher(self._soon.append)
+
+    def end(self) -> None:
+        soon, self._soon[:] = self._soon[:], []
+        for callback in soon:
+            callback()
+
+
+def count_and_sum(job: Job) -> Mapping[str, Any] | VoxgateError:
+    """A result that depends on every sample."""
+    return {"count": len(job.audio), "sum": float(np.float64(job.audio).sum())}
+
+
+class InstantScheduler:
+    """Answers when told to, in the order it is told; keeps every audio it was given."""
+
+    room = 1 << 30  # how many jobs it takes at once
+    clock = staticmethod(time.monotonic)
+    queue_wait_s = 0.0
+
+    def __init__(self, model: Callable[[Job], Mapping[str, Any] | VoxgateError] = count_and_sum) -> None:
+        self.jobs: list[Job] = []
+        self.running: set[Job] = set()
+        self.audio: list[np.ndarray] = []
+        self.promoted: list[Job] = []
+        self._model = model
+
+    def submit(self, job: Job) -> None:
+        if len(self.jobs) >= self.room:
+            raise Overloaded("full")
+        self.jobs.append(job)
+        self.audio.append(job.audio)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def withdraw(self, job: Job) -> bool:
+        if job not in self.jobs or job in self.running:
+            return False
+        self.jobs.remove(job)
+        job.cancelled = True
+        return True
+
+    def promote(self, job: Job) -> None:
+        assert job in self.running
+        self.promoted.append(job)
+
+    def cancel(self, job: Job) -> bool:
+        job.cancelled = True
+        return self.withdraw(job)
+
+    def answer(self, index: int = 0) -> None:
+        job = self.jobs.pop(index)
+        self.running.discard(job)
+        outcome = self._model(job)
+        if isinstance(outcome, VoxgateError):
+            job.error = outcome
+        else:
+            job.result = outcome
+        job.batch_size = 1
+        job.on_done(job)
+
+
+class Handled:
+    """One session of a handler. Every message is a turn of the event loop."""
+
+    def __init__(self, route: Route, start: Start, detector: str, model: Any, overrides: dict[str, Any]) -> None:
+        self.config = load_config(environ={}, overrides=overrides)
+        self.events: list[Event] = []
+        self.scheduler = InstantScheduler(model)
+        self.tally = Tally()
+        self.n_detectors = 0
+        self._turns = Turns()
+        factory = DETECTORS[detector]
+
+        def create(channels: int) -> Any:
+            self.n_detectors += 1
+            return factory.create(channels)
+
+        parts: Any = SimpleNamespace(
+            config=self.config,
+            scheduler=self.scheduler,
+            vad_batcher=self._turns.vad_batcher,
+            detector=SimpleNamespace(
+                create=create, sample_rate=factory.sample_rate, frame_samples=factory.frame_samples
+            ),
+            vad=VadConfig(**self.config.vad.tunables()),
+            model=SimpleNamespace(sample_rate=16_000),
+            tally=self.tally,
+        )
+        self.handler = open_route(route, parts, start, self.events.append, lambda: None)
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Those that are not answered."""
+        return self.scheduler.jobs
+
+    @property
+    def audio(self) -> list[np.ndarray]:
+        """The audio of all jobs so far."""
+        return self.scheduler.audio
+
+    def feed(self, data: bytes) -> None:
+        self.handler.feed(data)
+        self._turns.end()
+
+    def answer_all(self) -> None:
+        while self.jobs:
+            self.scheduler.answer()
+
+
+def open_handler(
+    route: Route, start: Start, detector: str = "energy", *, model: Any = count_and_sum, **overrides: Any
+) -> Handled:
+    """`model`: what a job is answered with. `overrides`: settings, by name."""
+    return Handled(route, start, detector, model, overrides)

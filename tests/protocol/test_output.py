@@ -1,0 +1,129 @@
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voxgate.protocol.output import RESERVED_KEYS, SESSION_KEYS, Output, UnsendableOutput
+from voxgate.protocol.transcript import Transcript, Word
+
+
+class Point(msgspec.Struct, rename={"x_m": "x"}, omit_defaults=True):
+    x_m: float
+    text: str = ""
+
+
+@dataclasses.dataclass
+class Said:
+    text: str
+    scores: Any
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+keys = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda key: key not in RESERVED_KEYS)
+
+
+@given(st.dictionaries(keys, json_values, max_size=4))
+def test_an_output_is_the_mapping_that_it_was_made_of(result):
+    output = Output.of(result)
+    assert output == result
+    assert dict(output) == result
+    assert list(output) == list(result)
+    assert len(output) == len(result)
+    assert bool(output) == bool(result)
+    assert msgspec.json.decode(b"{" + output.json + b"}") == result
+    assert output.transcript == Transcript.of(result)
+    assert output.session_keys == SESSION_KEYS & result.keys()
+
+
+def test_it_is_no_longer_the_models_own():
+    scores, words = np.zeros(3), ["a"]
+    output = Output.of({"scores": scores, "words": words})
+    scores[:] = 7
+    words.append("b")
+    assert output == {"scores": [0.0, 0.0, 0.0], "words": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ({"x": np.float32(0.5), "y": np.arange(2), "z": np.str_("a")}, {"x": 0.5, "y": [0, 1], "z": "a"}),
+        ({"x": math.nan, "y": [math.inf]}, {"x": None, "y": [None]}),
+        (Point(1.5), {"x": 1.5}),
+        (Point(1.5, "hi"), {"x": 1.5, "text": "hi"}),
+        (Said("hi", np.ones(2)), {"text": "hi", "scores": [1.0, 1.0]}),
+        ({"inner": Point(2.0), "more": {1: (2, 3)}}, {"inner": {"x": 2.0}, "more": {"1": [2, 3]}}),
+        ({}, {}),
+    ],
+)
+def test_what_a_model_may_return(result, expected):
+    assert Output.of(result) == expected
+
+
+def test_the_transcript_is_made_of_plain_data():
+    word = {"word": "yes", "start": np.float32(0.5), "end": np.float64(0.75)}
+    assert Output.of({"text": "yes", "words": [word]}).transcript == Transcript("yes", (Word("yes", 0.5, 0.75),))
+    assert Output.of({"transcript": np.str_("no")}).transcript == Transcript("no")
+    assert Output.of(Said("hi", [])).transcript == Transcript("hi")
+    assert Output.of({"rms": 0.5}).transcript is None
+
+
+class Raising:
+    def tolist(self) -> Any:
+        raise RuntimeError("secret value")
+
+
+class Tagged(msgspec.Struct, tag="point"):
+    x: float
+
+
+class Listed(msgspec.Struct, array_like=True):
+    x: float
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        *(({key: 1}, f'key "{key}" is reserved') for key in sorted(RESERVED_KEYS)),
+        ({1: 2}, "expected str keys, got int"),
+        ({"a": 1, "x": object()}, 'key "x" cannot be sent as JSON: object has no JSON form'),
+        ({"x": "\ud800"}, 'key "x" cannot be sent as JSON: it contains text that UTF-8 cannot encode'),
+        ({"x": Raising()}, 'key "x" cannot be sent as JSON: RuntimeError'),
+        (Said("", object()), "Said cannot be sent as a JSON object: object has no JSON form"),
+        (Tagged(1.0), 'key "type" is reserved'),
+        (Listed(1.0), "Listed cannot be sent as a JSON object: Expected `object`, got `array`"),
+        ([1], "expected an object with string keys, got list"),
+        (Said, "expected an object with string keys, got type"),
+        (None, "expected an object with string keys, got NoneType"),
+    ],
+)
+def test_what_cannot_be_sent_is_named(result, text):
+    with pytest.raises(UnsendableOutput) as failure:
+        Output.of(result)
+    assert str(failure.value) == text
+
+
+def test_it_is_a_mapping():
+    output: Mapping[str, Any] = Output.of({"a": 1})
+    assert isinstance(output, Mapping)
+    assert output["a"] == 1
+    assert {**output} == {"a": 1}
+    assert repr(output) == "Output({'a': 1})"
+    with pytest.raises(KeyError):
+        output["b"]

@@ -1,0 +1,62 @@
+"""The same speech gives the same words and times, in whatever container it comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers.wire import STOP, Client, of_type, pieces, start
+from helpers.wire import encode as pcm_of
+from voxgate.audio.containers.encoding import encode, encode_live
+from voxgate.audio.files.read import read_audio
+from voxgate.models import moonshine
+from voxgate.models.loader import load_model
+from voxgate.recordings import path
+
+pytest.importorskip("av")
+
+SECONDS = 13
+MOST_DIFFERENCE_S = 0.03
+FILES = ("wav", "flac", "webm", "ogg", "mp3", "mp4")
+
+
+@pytest.fixture(scope="module")
+def reading() -> tuple[np.ndarray, int]:
+    planes, rate = read_audio(path("reading"))
+    return planes[:, : SECONDS * rate], rate
+
+
+def utterances(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    assert of_type(events, "error") == []
+    return [event for event in of_type(events, "segment") if event["is_final"]]
+
+
+@pytest.mark.skipif(moonshine.missing() is not None, reason="moonshine is not installed")
+def test_words_and_times_do_not_depend_on_the_container(serve, reading):
+    planes, rate = reading
+    server = serve(load_model("moonshine"), **{"vad.detector": "silero"})
+
+    def answers(format: dict[str, Any] | None, data: bytes, cut_bytes: int) -> list[dict[str, Any]]:
+        first = start(rate) if format is None else {"request": "start", "format": format}
+        with Client(server.url("segmented")) as client:
+            client.send(first, *pieces(data, cut_bytes), STOP)
+            return utterances(client.rest())
+
+    wanted = answers(None, pcm_of(planes), 100_000)
+    assert len(wanted) >= 2
+    assert all(event["text"] for event in wanted)
+    sources = {name: encode(planes, rate, name) for name in FILES}
+    sources["webm, live"] = b"".join(encode_live(planes, rate, "webm", 250))
+    sources["ogg, live"] = b"".join(encode_live(planes, rate, "ogg", 100))
+    for name, data in sources.items():
+        got = answers({"container": "auto"}, data, 3000)
+        assert [event["text"] for event in got] == [event["text"] for event in wanted], name
+        for mine, theirs in zip(got, wanted, strict=True):
+            for key in ("start_time", "end_time"):
+                assert abs(mine[key] - theirs[key]) <= MOST_DIFFERENCE_S, (name, key, mine, theirs)
+        if name in ("wav", "flac"):
+            assert got == wanted
+
+
