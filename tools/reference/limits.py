@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from voxgate._native import ogg, webm
+from voxgate.audio.containers.wav import MAX_HEADER_BYTES
 from voxgate.config import SETTINGS
 from voxgate.errors import VoxgateError
 from voxgate.protocol.tokens import MAX_TOKEN_BYTES
@@ -101,6 +103,19 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
         Limit(("vad.stall_flush_ms",), "the audio of an open utterance has stopped coming: its final is sent"),
         Limit(("simple.max_chunk_s",), "more audio goes into further calls, on the simple and the stateful route"),
     ),
+    "Compressed audio": (
+        Limit(("media.header_bytes",), "no audio within so many bytes of the container: the session ends",
+              error="media_limit", told="no audio within {} bytes (media.header_bytes)"),
+        Limit(("media.tracks",), "more tracks in a container that a decoder process reads: the session ends",
+              error="media_limit"),
+        Limit(("media.decoded_s",), "more audio in one container: the session ends after the results of so much",
+              error="media_limit", told="more than {} s of audio (media.decoded_s)"),
+        Limit(("media.spool_bytes",), "a larger MP4 file with its index at the end: the session ends",
+              error="media_limit"),
+        Limit(("media.timeout_s",), "a decoder process gave no answer for so long: it is killed, and the sessions of its"
+              " streams end", error="decoder_failed", told="the decoder gave no answer within {} s"),
+        Limit(("media.processes", "media.streams"), "no further stream that needs a decoder process", error="overloaded"),
+    ),
     "Calls of the model": (
         Limit(("inference.deadline_s",), "the call waited and ran longer: an error in place of its result",
               error="inference_failed", told="The model gave no answer within {} s"),
@@ -126,6 +141,13 @@ _FIXED: Final = (
     ("messages that wait to be decoded", INBOX_BYTES, " bytes",
      f"held back, but for a little every few seconds, up to {INBOX_MAX_BYTES // 2**20} MiB: a socket that nobody reads"
      " answers no pings"),
+    ("a block of a WebM track, a packet of Ogg", max(webm.MAX_BLOCK_BYTES, ogg.MAX_PACKET_BYTES) // 2**20, " MiB",
+     "error `media_limit`"),
+    ("an element of WebM that is skipped", webm.MAX_SKIPPED_BYTES // 2**20, " MiB", "error `media_limit`"),
+    ("tracks of a WebM stream", webm.MAX_TRACKS, "", "error `media_limit`"),
+    ("bytes without a valid page of Ogg", ogg.MAX_SKIPPED_BYTES // 2**20, " MiB", "error `invalid_media`"),
+    ("the header of a WAV stream", MAX_HEADER_BYTES // 2**20, " MiB", "error `media_limit`"),
+    ("a gap in the times of WebM, Ogg or FLAC", 60, " s", "error `invalid_media`; a shorter one is concealed"),
 )  # fmt: skip
 
 _HEAD: Final = """\
