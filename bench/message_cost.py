@@ -1,11 +1,12 @@
 """What a 20 ms message of live audio costs the server's thread with many streams open, on a machine that is not idle.
 
-    python bench/message_cost.py [--streams 850] [--group 32] [--seconds 4]
+    python bench/message_cost.py [--streams 850] [--group 32] [--seconds 4] [--wires native,deepgram,assemblyai]
 
 Everything is real, in one process: TCP sockets, uvloop, the protocols, the application, Silero, and the bundled speech,
 each stream at a place of its own. Only the pace is not: the messages of a group of streams are written, and then the
 loop runs until they are taken; its CPU time alone is counted, and so nothing that other processes do (but for what they
-leave of the caches). Prints microseconds per message; `perf record` of it shows what they are made of.
+leave of the caches). Prints microseconds per message; `perf record` of it shows what they are made of. Of several wires,
+the rounds alternate, and the best of each counts.
 """
 
 from __future__ import annotations
@@ -32,10 +33,17 @@ from voxgate.models import FunctionModel
 from voxgate.server.server import uvicorn_config
 from voxgate.service.service import Service
 
-REQUEST = (
-    b"GET /api/v1/segmented HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+HEADERS = (
+    b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
+PATHS = {
+    "native": "/api/v1/segmented",
+    "native-interims": "/api/v1/segmented",
+    "deepgram": "/v1/listen?encoding=linear16&sample_rate=16000",
+    "deepgram-interims": "/v1/listen?encoding=linear16&sample_rate=16000&interim_results=true",
+    "assemblyai": "/v3/ws?sample_rate=16000",
+}
 START = {"request": "start", "format": {"channels": 1, "sample_rate": 16_000, "bit_depth": 16, "is_float": False}}
 
 
@@ -48,7 +56,7 @@ def frame(first_byte: int, data: bytes) -> bytes:
     return head + mask + (np.frombuffer(data, np.uint8) ^ keys).tobytes()
 
 
-async def open_streams(n_streams: int) -> tuple[Service, list[socket.socket], Any]:
+async def open_streams(n_streams: int, wire: str) -> tuple[Service, list[socket.socket], Any]:
     overrides = {"limits.streams": 100_000, "limits.streams_per_address": 100_000, "server.port": 0}
     service = Service(load_config(environ={}, overrides=overrides), FunctionModel(lambda audio: {"count": len(audio)}))
     started = asyncio.Event()
@@ -65,19 +73,21 @@ async def open_streams(n_streams: int) -> tuple[Service, list[socket.socket], An
     for _ in range(n_streams):
         client = socket.create_connection(listener.getsockname())
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.send(REQUEST)
+        client.send(f"GET {PATHS[wire]} HTTP/1.1\r\n".encode() + HEADERS)
         await asyncio.sleep(0)
         client.setblocking(False)
         await loop.sock_recv(client, 1000)
-        client.send(frame(0x81, json.dumps(START).encode()))
+        if wire.startswith("native"):
+            interims = wire == "native-interims"  # which AssemblyAI's API always has
+            client.send(frame(0x81, json.dumps({**START, "interim_results": interims}).encode()))
         clients.append(client)
     while len(service.tally.audio["segmented"].sessions) < n_streams:
         await asyncio.sleep(0.01)
     return service, clients, lifespan
 
 
-async def measure(n_streams: int, group: int, seconds: float) -> float:
-    service, clients, lifespan = await open_streams(n_streams)
+async def measure(n_streams: int, group: int, seconds: float, wire: str) -> float:
+    service, clients, lifespan = await open_streams(n_streams, wire)
     planes, rate = read_audio(recordings.path("demo"))
     assert rate == 16_000
     samples = (planes[0] * 32767).astype("<i2")
@@ -111,12 +121,21 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=850)
     parser.add_argument("--group", type=int, default=32, help="streams whose messages one turn of the loop finds")
     parser.add_argument("--seconds", type=float, default=4.0, help="of audio of each stream")
+    parser.add_argument("--wires", default="native", help=f"of {', '.join(PATHS)}, separated by commas")
+    parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        cost_us = runner.run(measure(args.streams, args.group, args.seconds))
-    print(f"{args.streams} streams, {args.group} at a time: {cost_us:.1f} us of CPU per message")
+    wires = args.wires.split(",")
+    costs_us: dict[str, list[float]] = {wire: [] for wire in wires}
+    for _ in range(args.rounds):
+        for wire in wires:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                costs_us[wire].append(runner.run(measure(args.streams, args.group, args.seconds, wire)))
+    for wire in wires:
+        cost_us, first_us = min(costs_us[wire]), min(costs_us[wires[0]])
+        ratio = "" if wire == wires[0] else f", {cost_us / first_us:.2f} times {wires[0]}"
+        print(f"{wire}: {args.streams} streams, {args.group} at a time: {cost_us:.1f} us of CPU per message{ratio}")
 
 
 if __name__ == "__main__":

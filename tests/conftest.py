@@ -117,12 +117,16 @@ def levels_of_logging() -> Iterator[None]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., LiveServer]]:
-    """``serve(model, **{"limits.channels": 2})``: a running server; `model` may be a plain function."""
+    """``serve(model, **{"limits.channels": 2})``: a running server; `model` may be a plain function, or the name of a
+    model for the settings.
+    """
     servers: list[LiveServer] = []
 
     def start(model: Any = None, *, wait: bool = True, **settings: Any) -> LiveServer:
         if model is None:
             model = FunctionModel(count)
+        elif isinstance(model, str):
+            model, settings = None, {"model": model, **settings}
         elif not isinstance(model, Model):
             model = FunctionModel(model)
         server = LiveServer(model, settings)

@@ -143,8 +143,13 @@ PAUSES = encode(bursts((0.6, 1.2), (1.5, 1.9), (2.3, 2.7), (3.6, 4.0), length_s=
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(1, 12_000), max_size=60), st.sampled_from([1, 100, 200, 400, 599]), st.integers(0, 400))
-def test_with_and_without_speculation_the_events_are_the_same(sizes, speculate_ms, suffix_ms):
+@given(
+    st.lists(st.integers(1, 12_000), max_size=60),
+    st.sampled_from([1, 100, 200, 400, 599]),
+    st.integers(0, 400),
+    st.sampled_from([1.0, 1.3, 30.0]),
+)
+def test_with_and_without_speculation_the_events_are_the_same(sizes, speculate_ms, suffix_ms, longest_s):
     """All but the moment at which finals come, however the audio is cut."""
 
     def cuts(data):
@@ -154,7 +159,7 @@ def test_with_and_without_speculation_the_events_are_the_same(sizes, speculate_m
             offset += size
 
     message = a_format(16_000, "s16", 1)
-    settings = {"vad.suffix_padding_ms": suffix_ms}
+    settings = {"vad.suffix_padding_ms": suffix_ms, "vad.max_segment_s": longest_s}
     events, audio = run("segmented", PAUSES, cuts, message, **settings, **{"vad.speculate_ms": speculate_ms})
     expected, expected_audio = run("segmented", PAUSES, cuts, message, **settings)
     assert told(events) == told(expected)

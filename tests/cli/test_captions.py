@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pyte
 import pytest
+from msgspec.structs import replace
 
 from voxgate import recordings
 from voxgate.cli.captions import Captions, print_word_errors, word_errors
@@ -83,6 +85,15 @@ def test_interims_are_lines_where_there_is_no_terminal() -> None:
     captions = Captions(Style(), Text(), TRUTH)
     assert captions.line(interim(1.0, 2.0, "Good mor")) == "   1.00 –   2.00 s  Good mor ..."
     assert captions.line(interim(1.0, 1.1, "")) is None
+
+
+def test_the_settled_words_of_an_interim_are_solid() -> None:
+    for width, solid in ((60, "Good morning"), (40, " morning")):
+        out = Terminal()
+        captions = Captions(Style(width=width, colour=True), out, TRUTH)
+        event = interim(1.0, 2.5, "Good morning my very go")
+        assert captions.line(replace(event, stable_text="Good morning")) is None
+        assert "".join(re.split(r"\x1b\[90m.*?\x1b\[0m", out.getvalue())) == solid
 
 
 def test_interims_are_drawn_in_place_on_a_terminal() -> None:

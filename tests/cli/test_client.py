@@ -69,14 +69,17 @@ def test_defaults_and_options_reach_the_server(wav: str, monkeypatch: pytest.Mon
         assert run(
             *("-i", wav, "--addr", addr, "--chunk-size", "1000", "--interim-results", "--notices"),
             *("--vad", "threshold=0.6", "prefix_padding_ms=0", "--vad", "max_segment_s=5"),
+            *("--option", "language=de", "--option", "beam=5", "--option", 'hotwords=["a", "b"]', "--option", "x="),
             *("--trace-id", TRACEPARENT, "--token", "secret"),
         ) == 0  # fmt: skip
     plain, full = sessions
     assert set(plain.lengths) == {256}
     assert set(plain.start) == {"request", "format", "interim_results", "trace_id"}
     assert set(full.lengths) == {1000}
-    assert full.start["interim_results"] is True
+    assert "stability" not in plain.start
+    assert full.start["interim_results"] is full.start["stability"] is True
     assert full.start["vad"] == {"threshold": 0.6, "prefix_padding_ms": 0, "max_segment_s": 5}
+    assert full.start["options"] == {"language": "de", "beam": 5, "hotwords": ["a", "b"], "x": ""}
     assert full.start["notices"] is True
     assert full.start["trace_id"] == full.headers["traceparent"] == TRACEPARENT
     assert "token" not in full.start
@@ -126,6 +129,8 @@ def test_no_server_exits_with_1_and_one_line(wav: str, capsys: pytest.CaptureFix
         (["-i", "WAV", "--vad", "threshold=high"], "expected threshold=NUMBER, got 'high'"),
         (["-i", "WAV", "--vad", "threshold=nan"], "expected threshold=NUMBER, got 'nan'"),
         (["-i", "WAV", "--vad", "prefix_padding_ms=0.5"], "prefix_padding_ms"),
+        (["-i", "WAV", "--option", "language"], "--option: expected KEY=VALUE, got 'language'"),
+        (["-i", "WAV", "--option", "=de"], "--option: expected KEY=VALUE, got '=de'"),
         (["-i", "WAV", "--trace-id", "00-ab-cd-01"], "--trace-id: expected a W3C traceparent, 00-TRACE-SPAN-FLAGS"),
         (["-i", "WAV", "--trace-id", ""], "got ''"),
         (["-i", "WAV", "--trace-id", f"00-{'0' * 32}-{'1' * 16}-01"], "not all zeros"),

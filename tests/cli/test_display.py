@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from voxgate.cli import subtitles
-from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Style, format_output, printable, wants_colour
+from voxgate.cli.display import JsonlRenderer, PrettyRenderer, Style, format_output, n_settled, printable, wants_colour
 from voxgate.cli.show import explain
 from voxgate.client import ClosedError, RefusedError
 from voxgate.protocol.events import (
@@ -27,6 +28,7 @@ from voxgate.protocol.events import (
     Inactive,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
@@ -35,6 +37,8 @@ from voxgate.protocol.json_codec import parse_event
 EVENTS: tuple[Event, ...] = (
     Active(0.7, 1),
     Segment(0.7, 1.25, False, {"text": "good", "loudness_dbfs": -20.123456}, 1),
+    Segment(0.7, 1.25, False, {"text": "good"}, eager=True),
+    SpeechResumed(1.9),
     Inactive(3.1, 1),
     Segment(0.7, 3.1, True, {"text": "good morning"}, 1),
     Segment(0.0, 1.5, UNSET, {"count": 24_000}, 0),
@@ -69,6 +73,8 @@ def test_pretty_lines_at_a_glance() -> None:
     assert [pretty(event) for event in EVENTS] == [
         "   0.70 s           active",
         "   0.70 –   1.25 s  interim   “good”  loudness_dbfs -20.12",
+        "   0.70 –   1.25 s  eager     “good”",
+        "   1.90 s           resumed",
         "   3.10 s           inactive",
         "   0.70 –   3.10 s  final     “good morning”",
         "   0.00 –   1.50 s  segment   count 24000",
@@ -117,6 +123,30 @@ def test_colours_interims_grey_finals_bold_errors_red() -> None:
         painted = pretty(event, colour)
         assert painted.endswith("\x1b[0m")
         assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == pretty(event)
+
+
+@pytest.mark.parametrize(
+    ("text", "stable_text", "solid"),
+    [
+        ("good morning every", "good morning", "good morning"),
+        (" good  morning every", "good morning", " good  morning"),
+        ("the 東京 tower is", "the 東京 tower", "the 東京 tower"),
+        ("good evening", "good morning", ""),  # the text has changed
+        ("good", "good morning", ""),
+        ("good morning", "", ""),
+        ("good morning", UNSET, ""),
+        ("a\x07b c", "a\x07b", "a b"),
+    ],
+)
+def test_the_settled_part_of_an_interim(text: str, stable_text: Any, solid: str) -> None:
+    event = Segment(0, 1, False, {"text": text}, stable_text=stable_text)
+    n = n_settled(event)
+    assert printable(text)[:n] == solid
+    painted = pretty(event, Style(colour=True))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == pretty(event)
+    solid_parts = re.split(r"\x1b\[90m.*?\x1b\[0m", painted)
+    assert "".join(solid_parts) == solid
+    assert n_settled(Segment(0, 1, False, {"count": 1}, stable_text="a")) == 0
 
 
 @pytest.mark.parametrize(

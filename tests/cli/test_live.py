@@ -87,6 +87,16 @@ def test_colours_never_change_the_width() -> None:
     assert "\x1b[33m  lag 2.0 s" in painted[0]
 
 
+@pytest.mark.parametrize(
+    ("columns", "solid"), [(80, "good morning"), (40, "good morning"), (36, "ood morning"), (31, "orning"), (26, "g")]
+)
+def test_the_settled_part_of_an_interim_is_solid(columns: int, solid: str) -> None:
+    event = Segment(1.0, 2.5, False, {"text": "good morning everybody"}, stable_text="good morning")
+    _, line = status_lines(View(interim=event), Style(colour=True), columns)
+    assert "".join(re.split(r"\x1b\[90m.*?\x1b\[0m", line)) == solid
+    assert re.sub(r"\x1b\[[0-9;]*m", "", line) == status_lines(View(interim=event), Style(), columns)[1]
+
+
 @given(st.integers(1, 120), st.text(max_size=60), st.integers(1, 8), st.floats(-90, 0), st.booleans())
 def test_never_wider_than_the_terminal(columns: int, text: str, channels: int, level: float, plain: bool) -> None:
     view = View(

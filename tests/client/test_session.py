@@ -90,6 +90,7 @@ def test_options_reach_the_start_message() -> None:
         interim_results=True,
         trace_id="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         vad=VadOptions(threshold=0.6, prefix_padding_ms=0),
+        options={"language": "de"},
         notices=True,
         token="secret",
     )
@@ -97,6 +98,7 @@ def test_options_reach_the_start_message() -> None:
     assert start["interim_results"] is True
     assert start["trace_id"] == "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     assert start["vad"] == {"threshold": 0.6, "prefix_padding_ms": 0}
+    assert start["options"] == {"language": "de"}
     assert start["notices"] is True
     assert "token" not in start
     assert received.headers["authorization"] == "Bearer secret"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from voxgate.client.check import ResultCheck
 from voxgate.client.timeline import Timeline
-from voxgate.protocol.events import Active, Error, Inactive, Probabilities, Segment
+from voxgate.protocol.events import Active, Error, Inactive, Probabilities, Segment, SpeechResumed
 
 
 def test_an_utterance_that_goes_on_beyond_what_was_answered_is_given_whole() -> None:
@@ -18,6 +18,7 @@ def test_an_utterance_that_goes_on_beyond_what_was_answered_is_given_whole() -> 
     assert timeline.answered_s(ResultCheck(2)) == [30.0, 5.0]  # should this session be lost at once
     assert timeline.place(Active(0.0, 0)) == []
     assert timeline.place(Segment(0.0, 30.0, True, {}, 0)) == [Active(5.0, 0), Segment(5.0, 35.0, True, {}, 0)]
+    assert timeline.place(SpeechResumed(30.5, 0)) == [SpeechResumed(35.5, 0)]
     assert timeline.place(Inactive(31.0, 0)) == [Inactive(36.0, 0)]
     assert timeline.place(Probabilities(1.0, 0.032, [0.5], 0)) == [Probabilities(6.0, 0.032, [0.5], 0)]
     assert timeline.n_left_out == 0

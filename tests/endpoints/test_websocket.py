@@ -293,7 +293,7 @@ def test_a_failing_inference_sends_its_error_and_the_stream_goes_on(serve):
     assert len(replies) == 2
 
 
-@pytest.mark.parametrize("answer", [ZeroDivisionError("secret"), None, {"type": "mine"}, {"what": object()}])
+@pytest.mark.parametrize("answer", [ZeroDivisionError("secret"), 7, {"type": "mine"}, {"what": object()}])
 def test_a_broken_model_reaches_the_client_as_an_internal_error(serve, answer, caplog):
     def model(audio):
         if isinstance(answer, Exception):

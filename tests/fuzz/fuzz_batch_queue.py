@@ -23,7 +23,7 @@ def fuzz(data: bytes) -> None:
     bounds = (1 + source.size(12), 1 + source.size(6000), source.size(6), source.size(3000))
     queue: BatchQueue[Job] = BatchQueue(*bounds)
     oracle = ReferenceQueue(*bounds)
-    streams = [object() for _ in range(4)]
+    streams, groups = [object() for _ in range(4)], [None, None, object(), object()]
     references = [sys.getrefcount(stream) for stream in streams]  # the queue holds none to a stream
     alive: list[weakref.ref[Job]] = []
     here: list[Job] = []
@@ -39,9 +39,11 @@ def fuzz(data: bytes) -> None:
             audio = None if source.integer(0, 3) == 0 else np.full(n, job.number + 1, np.float32)
             if audio is not None and source.integer(0, 3) == 0:
                 audio = np.repeat(audio, 2)[::2]
-            fits = oracle.put(job, n, stream, final, alone, front, speculative)
+            group = source.pick(groups)
+            fits = oracle.put(job, n, stream, final, alone, front, group, speculative)
             try:
-                queue.put(job, audio, stream, final, n if audio is None else -1, alone, front, speculative)
+                n_samples = n if audio is None else -1
+                queue.put(job, audio, stream, final, n_samples, alone, front, group, speculative)
                 assert fits
             except BufferError:
                 assert not fits

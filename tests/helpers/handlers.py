@@ -15,6 +15,7 @@ from voxgate.errors import Overloaded, VoxgateError
 from voxgate.inference.engine.base import Job
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Event
+from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
 from voxgate.session.routes import Route, open_route
 from voxgate.vad.batcher import VadBatcher
@@ -90,7 +91,7 @@ class InstantScheduler:
         if isinstance(outcome, VoxgateError):
             job.error = outcome
         else:
-            job.result = outcome
+            job.result = Output.of(outcome)
         job.batch_size = 1
         job.on_done(job)
 

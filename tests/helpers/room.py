@@ -16,6 +16,7 @@ from voxgate.inference.engine.base import BatchLimits, Job, JobOutcome
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.events import Error, Event, Inactive, Segment
 from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
 from voxgate.session.routes import Route, open_route
 from voxgate.vad.batcher import VadBatcher
@@ -47,7 +48,7 @@ class Room(Bench):
     value of a sample is its position.
     """
 
-    def __init__(self, route: Route, n_channels: int = 1, **overrides: Any) -> None:
+    def __init__(self, route: Route, n_channels: int = 1, eager: bool = False, **overrides: Any) -> None:
         super().__init__(max_jobs=MAX_JOBS, deadline_s=DEADLINE_S)
         self.route = route
         self.n_channels = n_channels
@@ -83,7 +84,7 @@ class Room(Bench):
             submit(job)
 
         self.scheduler.submit = offered  # type: ignore[method-assign]
-        start = Start(AudioFormat(n_channels, RATE, 32, True), interim_results=True)
+        start = Start(AudioFormat(n_channels, RATE, 32, True), interim_results=True, eager=eager)
         self.runner = open_route(route, service, start, self.events.append, lambda: None)
 
     def feed(self, n_frames: int, is_heard: bool = True) -> None:
@@ -128,7 +129,8 @@ class Room(Bench):
             elif job.state is not None and says_nothing:
                 outcomes.append(None)
             else:
-                outcomes.append({"first": float(job.audio[0]) if len(job.audio) else None, "count": len(job.audio)})
+                first = float(job.audio[0]) if len(job.audio) else None
+                outcomes.append(Output.of({"first": first, "count": len(job.audio)}))
         self.scheduler.finish(jobs, outcomes)
 
     def settle(self) -> None:

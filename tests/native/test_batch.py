@@ -322,6 +322,7 @@ OPERATIONS = st.lists(
             st.sampled_from([0, 1, 500, 1024, 2000, 5000]),
             st.sampled_from(["final", "speculative", "interim"]),
             st.sampled_from([False, False, False, True]),
+            st.integers(0, 2),
         ),
         st.tuples(st.just("front"), st.integers(0, 5), st.sampled_from([0, 2000])),
         st.tuples(st.just("cancel"), st.integers(0, 200)),
@@ -345,18 +346,20 @@ def test_it_decides_as_the_textbook_does(operations: list[Any], bounds: dict[str
     bounds = {"max_jobs": 1000, "max_samples": 1 << 40} | bounds
     q, reference = BatchQueue(**bounds), ReferenceQueue(**bounds)
     streams = [object() for _ in range(6)]
+    groups = [None, object(), object()]
     jobs: list[Job] = []
     for operation in operations:
         match operation:
-            case ("put", stream, n_samples, lane, alone):
+            case ("put", stream, n_samples, lane, alone, group):
                 final, speculative = lane == "final", lane == "speculative"
+                how = (alone, False, groups[group], speculative)
                 jobs.append(Job(len(jobs)))
                 try:
-                    q.put(jobs[-1], noise(n_samples), streams[stream], final, -1, alone, False, speculative)
+                    q.put(jobs[-1], noise(n_samples), streams[stream], final, -1, *how)
                     accepted = True
                 except BufferError:
                     accepted = False
-                assert accepted == reference.put(jobs[-1], n_samples, streams[stream], final, alone, False, speculative)
+                assert accepted == reference.put(jobs[-1], n_samples, streams[stream], final, *how)
             case ("front", stream, n_samples):
                 jobs.append(Job(len(jobs)))
                 q.put(jobs[-1], None, streams[stream], True, n_samples, False, True)
@@ -376,6 +379,56 @@ def test_it_decides_as_the_textbook_does(operations: list[Any], bounds: dict[str
     while reference.waiting:
         drained += reference.take(1)
     assert q.close() == drained
+
+
+# --- groups ---
+
+
+def test_a_batch_has_jobs_of_one_group_and_the_others_come_next() -> None:
+    q, groups, streams = queue(), [object(), object(), None], [object() for _ in range(9)]
+    for i, stream in enumerate(streams):
+        q.put(i, noise(10), stream, group=groups[i % 3])
+    assert [taken(q, 16) for _ in range(3)] == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
+
+
+def test_within_a_stream_jobs_of_different_groups_keep_their_order() -> None:
+    q, german, english, stream = queue(), object(), object(), object()
+    for i, group in enumerate([german, english, german, german]):
+        q.put(i, noise(10), stream, group=group)
+    assert [taken(q, 16) for _ in range(3)] == [[0], [1], [2, 3]]
+
+
+def test_what_was_passed_over_is_served_before_later_jobs_of_the_group() -> None:
+    q, german, english = queue(), object(), object()
+    q.put("de 0", noise(10), 1, group=german)
+    q.put("en 0", noise(10), 2, group=english)
+    assert taken(q, 16) == ["de 0"]
+    q.put("de 1", noise(10), 3, group=german)
+    assert taken(q, 16) == ["en 0"]
+
+
+def test_no_interim_goes_before_a_final_that_was_passed_over() -> None:
+    q, german, english = queue(), object(), object()
+    q.put("de", noise(10), 1, group=german)
+    q.put("en", noise(10), 2, group=english)
+    q.put("interim", noise(10), 3, False, group=german)
+    assert [taken(q, 16) for _ in range(3)] == [["de"], ["en"], ["interim"]]
+
+
+def test_a_search_for_jobs_of_the_group_ends_after_128_streams() -> None:
+    q, german, english, others = queue(), object(), object(), [object() for _ in range(129)]
+    q.put("first", noise(10), 1, group=german)
+    for stream in others[:128]:
+        q.put(Job(), noise(10), stream, group=english)
+    q.put("near", noise(10), 2, group=german)
+    assert taken(q, 16) == ["first", "near"]
+    q.put(Job(), noise(10), others[128], group=english)
+    assert len(taken(q, 200)) == 129
+    q.put("first", noise(10), 1, group=german)
+    for stream in others:
+        q.put(Job(), noise(10), stream, group=english)
+    q.put("far", noise(10), 2, group=german)
+    assert taken(q, 16) == ["first"]
 
 
 # --- fairness, on a clock of its own ---

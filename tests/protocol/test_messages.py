@@ -25,6 +25,7 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
@@ -132,6 +133,7 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     (start(probabilities=1), "probabilities: expected bool, got int 1"),
     (start(segmentation="semi"), 'segmentation: expected "auto" or "manual", got str "semi"'),
     (start(segmentation=None), 'segmentation: expected "auto" or "manual", got null'),
+    (start(eager=1), "eager: expected bool, got int 1"),
     (start(stability="yes"), 'stability: expected bool, got str "yes"'),
     (start(vad=[]), "vad: expected object or null, got array"),
     (start(vad={"threshold": "high"}), 'vad.threshold: expected float or null, got str "high"'),
@@ -294,6 +296,7 @@ valid_requests = st.one_of(
         probabilities=st.booleans(),
         segmentation=st.sampled_from(["auto", "manual"]),
         stability=st.booleans(),
+        eager=st.booleans(),
     ),
     st.builds(Stop, st.booleans()),
     st.just(Flush()),
@@ -317,8 +320,8 @@ def test_encoded_requests_are_those_of_the_original() -> None:
     assert encode_request(
         Start(S16, vad=VadOptions(min_speech_ms=5), notices=True, token="t", probabilities=True)
     ).endswith('"trace_id":null,"vad":{"min_speech_ms":5},"notices":true,"token":"t","probabilities":true}')
-    assert encode_request(Start(S16, segmentation="manual", stability=True)).endswith(
-        '"trace_id":null,"segmentation":"manual","stability":true}'
+    assert encode_request(Start(S16, segmentation="manual", stability=True, eager=True)).endswith(
+        '"trace_id":null,"segmentation":"manual","stability":true,"eager":true}'
     )
     assert encode_request(Clear()) == '{"request":"clear"}'
 
@@ -415,6 +418,16 @@ ENCODED: list[tuple[Event, str]] = [
         Segment(0, 1, False, {"text": "a b"}, segment_id=3, stable_text="a"),
         '{"type":"segment","start_time":0.0,"end_time":1.0,"is_final":false,"text":"a b","stable_text":"a",'
         '"segment_id":3,"channel":0}',
+    ),
+    (
+        Segment(0, 1, False, {"text": "a b"}, eager=True),
+        '{"type":"segment","start_time":0.0,"end_time":1.0,"is_final":false,"eager":true,"text":"a b","channel":0}',
+    ),
+    (SpeechResumed(1.8), '{"type":"resumed","time":1.8,"channel":0}'),
+    (SpeechResumed(1.8, 1, 4), '{"type":"resumed","time":1.8,"segment_id":4,"channel":1}'),
+    (
+        Segment(0, 1, False, {"eager": "mine"}),
+        '{"type":"segment","start_time":0.0,"end_time":1.0,"is_final":false,"eager":"mine","channel":0}',
     ),
     (
         Segment(0, 1, True, {"stable_text": "mine"}),
@@ -540,18 +553,20 @@ def test_reserved_keys_are_refused(key: str) -> None:
         Segment(0, 1, True, {"count": 1, key: 2}),
         Segment(0, 1, UNSET, {key: 2}),
     ):
-        with pytest.raises(InternalError, match=f'^model output: key "{key}" is reserved$'):
+        with pytest.raises(InternalError, match=f'^model output: the key "{key}" of the result is reserved$'):
             encode_event(event)
 
 
 def test_segment_id_is_reserved_in_a_segment_that_has_one() -> None:
-    with pytest.raises(InternalError, match=r'^model output: key "segment_id" is reserved$'):
+    with pytest.raises(InternalError, match=r'^model output: the key "segment_id" is reserved$'):
         encode_event(Segment(0, 1, True, {"segment_id": 2}, segment_id=0))
 
 
 def test_stable_text_is_reserved_in_a_segment_that_has_one() -> None:
-    with pytest.raises(InternalError, match=r'^model output: key "stable_text" is reserved$'):
+    with pytest.raises(InternalError, match=r'^model output: the key "stable_text" is reserved$'):
         encode_event(Segment(0, 1, False, {"stable_text": "a"}, stable_text=""))
+    with pytest.raises(InternalError, match=r'^model output: the key "eager" is reserved$'):
+        encode_event(Segment(0, 1, False, {"eager": "a"}, eager=True))
 
 
 @pytest.mark.parametrize(
@@ -561,16 +576,20 @@ def test_stable_text_is_reserved_in_a_segment_that_has_one() -> None:
         (1j, "complex has no JSON form"),
         (np.complex64(1j), "complex has no JSON form"),
         ([{"b": object()}], "object has no JSON form"),
-        ("\ud800", "surrogates not allowed"),
+        ("\ud800", "it contains text that UTF-8 cannot encode"),
     ],
 )
 def test_output_that_json_cannot_say_is_blamed_on_its_key(value: object, why: str) -> None:
-    with pytest.raises(InternalError, match=rf'^model output: key "bad" cannot be sent as JSON: .*{why}$'):
+    with pytest.raises(
+        InternalError, match=rf'^model output: the key "bad" of the result cannot be sent as JSON: .*{why}$'
+    ):
         encode_event(Data({"good": 1, "bad": value}))
 
 
 def test_output_keys_must_be_strings() -> None:
-    with pytest.raises(InternalError, match=r"^model output: expected str keys, got NoneType$"):
+    with pytest.raises(
+        InternalError, match=r"^model output: expected a result with string keys, but a key is of type 'NoneType'$"
+    ):
         encode_event(Data({None: 1}))  # type: ignore[dict-item]
 
 

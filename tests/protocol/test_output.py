@@ -97,20 +97,24 @@ class Listed(msgspec.Struct, array_like=True):
     x: float
 
 
+UNSENT = 'the key "x" of the result cannot be sent as JSON: '
+NO_MAPPING = "expected a mapping with string keys, a msgspec Struct, a dataclass, a str or None, not an object of type "
+
+
 @pytest.mark.parametrize(
     ("result", "text"),
     [
-        *(({key: 1}, f'key "{key}" is reserved') for key in sorted(RESERVED_KEYS)),
-        ({1: 2}, "expected str keys, got int"),
-        ({"a": 1, "x": object()}, 'key "x" cannot be sent as JSON: object has no JSON form'),
-        ({"x": "\ud800"}, 'key "x" cannot be sent as JSON: it contains text that UTF-8 cannot encode'),
-        ({"x": Raising()}, 'key "x" cannot be sent as JSON: RuntimeError'),
-        (Said("", object()), "Said cannot be sent as a JSON object: object has no JSON form"),
-        (Tagged(1.0), 'key "type" is reserved'),
-        (Listed(1.0), "Listed cannot be sent as a JSON object: Expected `object`, got `array`"),
-        ([1], "expected an object with string keys, got list"),
-        (Said, "expected an object with string keys, got type"),
-        (None, "expected an object with string keys, got NoneType"),
+        *(({key: 1}, f'the key "{key}" of the result is reserved') for key in sorted(RESERVED_KEYS)),
+        ({1: 2}, "expected a result with string keys, but a key is of type 'int'"),
+        ({"a": 1, "x": object()}, UNSENT + "object has no JSON form"),
+        ({"x": "\ud800"}, UNSENT + "it contains text that UTF-8 cannot encode"),
+        ({"x": Raising()}, UNSENT + "RuntimeError"),
+        (Said("", object()), "'Said' cannot be sent as a JSON object: object has no JSON form"),
+        (Tagged(1.0), 'the key "type" of the result is reserved'),
+        (Listed(1.0), "'Listed' cannot be sent as a JSON object: Expected `object`, got `array`"),
+        ([1], NO_MAPPING + "'list'"),
+        (Said, NO_MAPPING + "'type'"),
+        (None, NO_MAPPING + "'NoneType'"),
     ],
 )
 def test_what_cannot_be_sent_is_named(result, text):

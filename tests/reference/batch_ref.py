@@ -6,6 +6,7 @@ that is later; the earliest start is served, and becomes the present.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ class Waiting:
     lane: int
     alone: bool
     ticket: int
+    group: Any
 
 
 class ReferenceQueue:
@@ -39,6 +41,7 @@ class ReferenceQueue:
         final: bool,
         alone: bool = False,
         front: bool = False,
+        group: Any = None,
         speculative: bool = False,
     ) -> bool:
         mine = [waiting for waiting in self.waiting if waiting.stream is stream]
@@ -52,7 +55,7 @@ class ReferenceQueue:
         self.n_put += 1
         ticket = -self.n_put if front else self.n_put
         lane = 1 if speculative else 0 if final else 2
-        self.waiting.append(Waiting(job, stream, n_samples, lane, alone, ticket))
+        self.waiting.append(Waiting(job, stream, n_samples, lane, alone, ticket, group))
         return True
 
     def cancel(self, job: Any) -> bool:
@@ -63,8 +66,13 @@ class ReferenceQueue:
 
     def take(self, max_items: int, max_samples: int = 0, room: int | None = None) -> list[Any]:
         batch: list[Waiting] = []
-        while self.waiting and len(batch) < max_items:
-            following = self.first()
+        passed: list[Waiting] = []  # the heads of streams with jobs of another group
+        while len(batch) < max_items and (following := self.first([waiting.stream for waiting in passed])):
+            if passed and following.lane != passed[0].lane:
+                break
+            if batch and following.group is not batch[0].group:
+                passed.append(following)
+                continue
             size = max(waiting.n_samples for waiting in [*batch, following]) * (len(batch) + 1)
             too_large = (max_samples and size > max_samples) or (room is not None and size > room)
             if batch and (following.alone or too_large):
@@ -75,13 +83,14 @@ class ReferenceQueue:
                 break
         return [waiting.job for waiting in batch]
 
-    def first(self) -> Waiting:
-        first = min(waiting.lane for waiting in self.waiting)
-        lane = [waiting for waiting in self.waiting if waiting.lane == first]
+    def first(self, without: Sequence[Any] = ()) -> Waiting | None:
+        waiting = [one for one in self.waiting if one.stream not in without]
+        first = min((one.lane for one in waiting), default=0)
+        lane = [one for one in waiting if one.lane == first]
         heads: dict[Any, Waiting] = {}
         for waiting in sorted(lane, key=lambda waiting: waiting.ticket):
             heads.setdefault(waiting.stream, waiting)
-        return min(heads.values(), key=lambda head: (self.start(head), head.ticket))
+        return min(heads.values(), key=lambda head: (self.start(head), head.ticket), default=None)
 
     def start(self, waiting: Waiting) -> int:
         present = self.present[waiting.lane]

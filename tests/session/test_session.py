@@ -16,6 +16,7 @@ from voxgate.errors import InvalidMessage, StreamTimeout, Unauthorized
 from voxgate.protocol.closing import LOST, Close, CloseReason
 from voxgate.protocol.events import Active, Draining, Error, Finished, Inactive, Segment, Started
 from voxgate.protocol.requests import Flush, KeepAlive, Stop
+from voxgate.service.client_info import UNKNOWN_CLIENT, ClientInfo
 from voxgate.session.endpoint import Departure, Rejected
 from voxgate.session.inbox import INBOX_MAX_BYTES
 from voxgate.session.routes.base import RouteHandler
@@ -382,9 +383,9 @@ def test_the_end_of_the_server() -> None:
 def test_a_token_in_the_start(is_good: bool) -> None:
     checked: list[str] = []
 
-    async def check(token: str) -> Unauthorized | None:
+    async def check(token: str) -> ClientInfo | Unauthorized:
         checked.append(token)
-        return None if is_good else Unauthorized("bad")
+        return UNKNOWN_CLIENT if is_good else Unauthorized("bad")
 
     async def main() -> None:
         async with Stage() as stage:

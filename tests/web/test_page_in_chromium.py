@@ -14,15 +14,17 @@ import threading
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
+from msgspec import Meta, Struct
 
 from helpers.ports import held_port
 from helpers.wire import Client, of_type, start, stream
-from voxgate import InferenceError, Model, recordings
+from voxgate import InferenceError, Model, Request, recordings
 
 if os.environ.get("REQUIRE_CHROMIUM") != "1":
     pytest.importorskip("playwright.sync_api")
@@ -480,6 +482,65 @@ def test_values_for_the_next_session(serve, visit):
     expect(page.locator("#vad-changed")).to_be_hidden()
 
 
+class Choosy(Model):
+    """Answers with its options."""
+
+    class Options(Struct):
+        language: Annotated[Literal["de", "en"] | None, Meta(description="Spoken.")] = None
+        beam: Annotated[int, Meta(ge=1, le=10)] = 5
+        prompt: Annotated[str, Meta(max_length=20)] = ""
+        hotwords: list[str] = []
+        punctuate: bool = True
+        table: dict[str, int] = {}
+        speaker: str = "nobody"
+
+    def infer(self, audio: np.ndarray, request: Request) -> dict[str, Any]:
+        return {"options": msgspec.structs.asdict(request.options)}
+
+
+def test_the_options_of_the_model_are_a_form(serve, visit):
+    page = visit(serve(Choosy()))
+    expect(page.get_by_text("Model options")).to_be_visible()
+    language = page.get_by_label("language", exact=True)
+    expect(language).to_have_accessible_description("Spoken.")
+    language.select_option("en")
+    beam = page.get_by_label("beam", exact=True)
+    expect(beam).to_have_accessible_description("The model has 5.")
+    beam.fill("11")
+    choose(page, "telephone")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("alert")).to_contain_text("A value is out of its range.")
+    expect(page.get_by_role("alert")).to_contain_text("beam")
+    beam.fill("2")
+    page.get_by_label("hotwords", exact=True).fill("Voxgate\nlive audio")
+    page.get_by_label("punctuate", exact=True).select_option("false")
+    table = page.get_by_label("table", exact=True)
+    table.fill('{"a": 1')
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("alert")).to_contain_text("expected JSON")
+    expect(table).to_have_attribute("aria-invalid", "true")
+    table.fill('{"a": 1}')
+    page.get_by_label("speaker", exact=True).fill("Anna")
+    send_file(page, "telephone")
+    session = json.loads(downloaded(page, "JSON"))["sessions"][-1]
+    (options,) = {json.dumps(event["options"]) for event in session["events"] if event["type"] == "segment"}
+    assert json.loads(options) == {
+        "language": "en",
+        "beam": 2,
+        "prompt": "",
+        "hotwords": ["Voxgate", "live audio"],
+        "punctuate": False,
+        "table": {"a": 1},
+        "speaker": "Anna",
+    }
+
+
+def test_a_model_without_options_has_no_form(serve, visit):
+    page = visit(serve(words))
+    expect(page.locator("#vad-controls input")).not_to_have_count(0)
+    expect(page.locator("#options")).to_be_hidden()
+
+
 def test_results_can_be_taken_along(serve, visit):
     page = visit(serve(words))
     expect(page.get_by_role("button", name="Copy")).to_be_disabled()
@@ -660,11 +721,12 @@ def test_starting_and_stopping_by_keyboard(serve, visit):
 
 
 def test_everything_that_can_be_used_has_a_name(serve, visit):
-    page = visit(serve())
+    page = visit(serve(Choosy()))
     expect(page.locator("#vad-controls input")).not_to_have_count(0)
+    expect(page.locator("#model-options textarea")).to_have_count(2)
     nameless = page.evaluate(
         """() => {
-          const usable = document.querySelectorAll("button, input:not([aria-hidden]), select, canvas");
+          const usable = document.querySelectorAll("button, input:not([aria-hidden]), select, textarea, canvas");
           return [...usable].filter((element) => {
             const labels = [...(element.labels ?? [])].map((label) => label.textContent.trim()).join("");
             return !(element.getAttribute("aria-label") || labels || element.textContent.trim());

@@ -19,6 +19,22 @@ async (events) => {
 """
 
 
+SETTLED = """
+async (events) => {
+  const { Timeline } = await import("/web/timeline.js");
+  const { factsOf, splitStable, textOf } = await import("/web/format.js");
+  const session = new Timeline().open("segmented", 16000, 1, "test");
+  session.addAudio(new Int16Array(16000 * 10));
+  return events.map((event) => {
+    session.receive({ channel: 0, ...event }, 0);
+    const one = session.entries[0].at(-1);
+    const facts = factsOf(one.output).length;
+    return [...splitStable(textOf(one.output) ?? "", one.stable), one.isEager ? facts + 100 : facts];
+  });
+}
+"""
+
+
 def active(time: float, id: int) -> dict[str, Any]:
     return {"type": "active", "time": time, "segment_id": id}
 
@@ -85,3 +101,37 @@ def check(page: Any, events: list[dict[str, Any]], expected: list[list[Any]]) ->
     entries, owed_s = page.evaluate(RECEIVE, events)
     assert entries == expected
     assert owed_s == expected[-1][1]
+
+
+def test_the_words_that_have_settled_are_set_apart_until_the_final(serve, visit):
+    def interim(text: str, stable_text: str | None = None) -> dict[str, Any]:
+        event = segment(0, 1, 0, text, False)
+        return event if stable_text is None else {**event, "stable_text": stable_text}
+
+    told = visit(serve()).evaluate(
+        SETTLED,
+        [
+            active(0, 0),
+            interim("good mourning", ""),
+            interim("good  morning every", "good morning"),
+            interim("good evening", "good morning"),
+            interim("早上好 every", "早上好"),
+            interim("an earlier server"),
+            {**interim("an early result"), "eager": True},
+            {"type": "resumed", "time": 1.5, "segment_id": 0},
+            inactive(2, 0),
+            {**segment(0, 2, 0, "Good morning."), "stable_text": "good"},
+        ],
+    )
+    assert told == [
+        ["", "", 0],
+        ["", "good mourning", 0],
+        ["good  morning", " every", 0],
+        ["", "good evening", 0],
+        ["早上好", " every", 0],
+        ["", "an earlier server", 0],
+        ["", "an early result", 100],
+        ["", "an early result", 0],
+        ["", "an early result", 0],
+        ["", "Good morning.", 0],
+    ]

@@ -19,7 +19,7 @@ _ROUTES: Final[dict[Route, str]] = {
     "segmented": "Only speech reaches the model, cut into utterances by voice-activity detection.",
     "stateful": "All audio reaches the model, in order; the state left by one call goes into the next.",
 }
-_ONLY_SEGMENTED: Final = ("Active", "Inactive", "Probabilities")
+_ONLY_SEGMENTED: Final = ("Active", "Inactive", "SpeechResumed", "Probabilities")
 _NEVER_SENT: Final = ("Data",)  # it is in the contract, and none of the routes has a use for it
 _EXAMPLE: Final[dict[str, dict[str, Any]]] = {
     "Start": {
@@ -37,6 +37,7 @@ _EXAMPLE: Final[dict[str, dict[str, Any]]] = {
     "Result": {"type": "segment", "start_time": 0.0, "end_time": 1.5, "count": 24000, "channel": 0},
     "Active": {"type": "active", "time": 0.3, "channel": 0},
     "Inactive": {"type": "inactive", "time": 1.5, "channel": 0},
+    "SpeechResumed": {"type": "resumed", "time": 1.9, "channel": 0},
     "Error": {
         "type": "error", "message": "format.channels must be 1..8, got 9", "code": "invalid_start", "channel": 0,
     },

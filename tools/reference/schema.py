@@ -24,6 +24,7 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
 )
 from voxgate.protocol.formats import AUTO, COMPANDED, CONTAINERS, PCM_ENCODINGS, ContainerFormat
@@ -37,7 +38,9 @@ Schema = dict[str, Any]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 REQUESTS: Final = (Start, Stop, Flush, Clear, KeepAlive)
-EVENTS: Final = (Segment, Data, Active, Inactive, Error, Started, Progress, Finished, Draining, Probabilities)
+EVENTS: Final = (
+    Segment, Data, Active, Inactive, SpeechResumed, Error, Started, Progress, Finished, Draining, Probabilities,
+)  # fmt: skip
 
 ROUTE_SEGMENTS: Final = {"simple": "Result", "segmented": "Utterance", "stateful": "Result"}
 """What a `segment` is on each route, by the name of its definition: with ``is_final``, or without."""
@@ -65,15 +68,18 @@ _ABOUT: Final[Mapping[str, str]] = {
     "Start.probabilities": "On the segmented route: also how probable speech was, frame by frame.",
     "Start.segmentation": "On the segmented route: whether segments end where speech ends, or only at a flush.",
     "Start.stability": "On the segmented route: interims that hold a text say how much of it is stable.",
+    "Start.eager": "On the segmented route: a result that will be the final if the silence lasts is sent at once.",
     "Stop.disconnect": "Whether the server closes with 1000 when everything has been sent.",
     "Segment.start_time": f"Where its audio begins, {_SESSION_S}.",
     "Segment.end_time": f"Where its audio ends, {_SESSION_S}.",
     "Segment.is_final": "false: an interim, which a later event supersedes.",
     "Segment.stable_text": "Of an interim: the words that later interims repeat; only in sessions with stability.",
+    "Segment.eager": "true: the final is equal to this, unless a `resumed` comes; only in sessions with eager.",
+    "SpeechResumed.time": f"Where speech went on, {_SESSION_S}.",
     "Active.time": f"Where the speech begins, {_SESSION_S}: the `start_time` of the segment.",
     "Inactive.time": f"Where the speech ends, {_SESSION_S}: the `end_time` of the final.",
     **dict.fromkeys(
-        ("Active.segment_id", "Inactive.segment_id", "Segment.segment_id"),
+        ("Active.segment_id", "Inactive.segment_id", "SpeechResumed.segment_id", "Segment.segment_id"),
         "The number of the segment, from 0 within its channel and session; only in sessions with notices.",
     ),
     "Error.segment_id": "The number of the segment whose result it stands for; only in sessions with notices.",
@@ -101,8 +107,12 @@ _OUTPUT: Final = "Every other field is what the model returned, flattened: any n
 # What a value may be beyond its type. Numbers of events are never negative, whatever they count.
 _NARROWED: Final[Mapping[str, Schema]] = {
     "Segment.is_final": {"type": "boolean"},
-    **{f"{name}.segment_id": {"type": "integer", "minimum": 0} for name in ("Active", "Inactive", "Segment", "Error")},
+    **{
+        f"{name}.segment_id": {"type": "integer", "minimum": 0}
+        for name in ("Active", "Inactive", "SpeechResumed", "Segment", "Error")
+    },
     "Segment.stable_text": {"type": "string"},
+    "Segment.eager": {"const": True},
     "Started.trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "Started.limits": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
     "Probabilities.step_s": {"type": "number", "exclusiveMinimum": 0},
@@ -110,8 +120,8 @@ _NARROWED: Final[Mapping[str, Schema]] = {
 }
 # The fields that are left out when there is nothing to say; the server sends all others, also those with a default.
 _SOMETIMES: Final = (
-    "Segment.is_final", "Segment.stable_text", "Started.trace_id", "Started.format",
-    "Active.segment_id", "Inactive.segment_id", "Segment.segment_id", "Error.segment_id",
+    "Segment.is_final", "Segment.stable_text", "Segment.eager", "Started.trace_id", "Started.format",
+    "Active.segment_id", "Inactive.segment_id", "SpeechResumed.segment_id", "Segment.segment_id", "Error.segment_id",
 )  # fmt: skip
 
 

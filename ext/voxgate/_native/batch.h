@@ -22,6 +22,8 @@
 #define VG_MIN_COST 1024
 /* After a job of another stream, this many of one stream are still believed to have company to wait for. */
 #define VG_COMPANY 8
+/* Streams that a batch passes over, at most, in its search for jobs of its group. */
+#define VG_MAX_ASIDE 128
 /* Streams without work of which the last job is remembered, at most. */
 #define VG_MAX_PARKED 4096
 #define VG_TABLE_MIN 64
@@ -126,6 +128,7 @@ typedef struct vg_entry {
     int64_t ticket;               /* order of arrival; below 0: put in front */
     int lane;
     int alone;
+    const void *group; /* only jobs of one group are batched */
 } vg_entry;
 
 struct vg_stream {
@@ -144,6 +147,7 @@ typedef struct {
     int64_t present;  /* virtual */
     int64_t last_end; /* virtual, of all jobs taken */
     int64_t n_jobs;
+    int64_t n_aside; /* streams with work that are not in the heap while a batch is picked */
 } vg_lane;
 
 typedef struct {
@@ -270,14 +274,18 @@ static inline void vg_heap_add(vg_lane *heap, vg_stream *stream, int lane) {
     vg_heap_up(heap, heap->n - 1, lane);
 }
 
-static inline void vg_heap_remove(vg_lane *heap, vg_stream *stream, int lane) {
+static inline void vg_heap_take_out(vg_lane *heap, vg_stream *stream, int lane) {
     size_t i = stream->at[lane];
     vg_stream *last = heap->heap[--heap->n];
     if (last != stream) {
         vg_heap_set(heap, i, last, lane);
         vg_heap_fix(heap, i, lane);
     }
-    if (heap->size > VG_TABLE_MIN && heap->n < heap->size / 8) {
+}
+
+static inline void vg_heap_remove(vg_lane *heap, vg_stream *stream, int lane) {
+    vg_heap_take_out(heap, stream, lane);
+    if (heap->n_aside == 0 && heap->size > VG_TABLE_MIN && heap->n < heap->size / 8) {
         vg_stream **less = (vg_stream **)realloc(heap->heap, heap->size / 4 * sizeof *less);
         if (less != NULL) {
             heap->heap = less;
@@ -352,7 +360,7 @@ static inline void vg_unlink(vg_queue *q, vg_entry *entry) {
     if (stream->head[which] == NULL) {
         vg_heap_remove(lane, stream, which);
         /* The end of a busy period: nobody is left to compare with. */
-        if (lane->n == 0 && lane->present < lane->last_end) lane->present = lane->last_end;
+        if (lane->n + lane->n_aside == 0 && lane->present < lane->last_end) lane->present = lane->last_end;
     } else if (was_head) {
         stream->start[which] = vg_head_start(lane, stream, which);
         vg_heap_fix(lane, stream->at[which], which);
@@ -526,6 +534,8 @@ static inline void vg_wait_for_work(vg_queue *q) {
 static inline int vg_queue_take(
     vg_queue *q, const vg_limits *limits, int may_wait, vg_entry **batch, int64_t *n_items, int64_t *width) {
     vg_entry *entry, **last = batch;
+    vg_stream *aside[VG_MAX_ASIDE];
+    int n_aside = 0, aside_lane = VG_FINAL;
     *batch = NULL, *n_items = 0, *width = 0;
     pthread_mutex_lock(&q->mutex);
     for (;;) {
@@ -553,6 +563,16 @@ static inline int vg_queue_take(
         int64_t wider = entry->n > *width ? entry->n : *width;
         if (*n_items > 0) {
             int64_t most = limits->max_samples < limits->room_samples ? limits->max_samples : limits->room_samples;
+            /* No interim goes before a final that was passed over. */
+            if (n_aside > 0 && entry->lane != aside_lane) break;
+            if (entry->group != (*batch)->group) {
+                if (n_aside == VG_MAX_ASIDE) break;
+                aside_lane = entry->lane;
+                vg_heap_take_out(&q->lanes[aside_lane], entry->stream, aside_lane);
+                q->lanes[aside_lane].n_aside++;
+                aside[n_aside++] = entry->stream;
+                continue;
+            }
             if (entry->alone || wider > most / (*n_items + 1)) break;
         }
         vg_serve(q, entry);
@@ -561,6 +581,11 @@ static inline int vg_queue_take(
         *width = wider;
         ++*n_items;
         if (entry->alone) break;
+    }
+    /* They are the first in line for the next batch. */
+    while (n_aside > 0) {
+        q->lanes[aside_lane].n_aside--;
+        vg_heap_add(&q->lanes[aside_lane], aside[--n_aside], aside_lane);
     }
     if (q->n_jobs > 0 && q->n_idle > 0) pthread_cond_signal(&q->work);
     pthread_mutex_unlock(&q->mutex);

@@ -13,6 +13,7 @@ cdef extern from "batch.h" nogil:
         vg_entry *next
         int lane
         int alone
+        const void *group
 
     ctypedef struct vg_queue:
         int64_t max_jobs

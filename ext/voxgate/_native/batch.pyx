@@ -150,13 +150,18 @@ cdef class BatchQueue:
         cdef vg_depths depths = vg_queue_depths(&self._queue)
         return depths.n_finals, depths.n_interims, depths.n_samples, depths.n_speculative
 
-    def put(self, job, audio, stream, bint final=True, Py_ssize_t n_samples=-1, bint alone=False, bint front=False,
-            bint speculative=False):
+    def put(
+        self, job, audio, stream, bint final=True, Py_ssize_t n_samples=-1, bint alone=False, bint front=False,
+        group=None, bint speculative=False
+    ):
         """Adds ``job``, which must not be here already (ValueError).
 
         ``audio``: float32, shape (n,); it must not change while it waits. None: the taker fills the row in, of
         ``n_samples``. ``stream``: whose job it is. ``final``: the lane, unless it is ``speculative``. ``alone``: it is never batched. ``front``: it
         was taken before, and is served again before everything else of its lane, within no bounds and at no cost.
+        ``group``: any object, compared by identity and held by the caller as long as the job is here; a batch has jobs
+        of one group only. It begins with the job that is served next in any case, and goes on with the next ones of
+        its group, in the fair order; those that it passes over (up to 128 streams) keep their place.
 
         BufferError, saying which bound was reached, when there is no room; RuntimeError after ``close``. TypeError or
         ValueError for audio of another form.
@@ -188,6 +193,7 @@ cdef class BatchQueue:
         entry.n = n_samples
         entry.lane = VG_SPECULATIVE if speculative else VG_FINAL if final else VG_INTERIM
         entry.alone = alone
+        entry.group = <const void *>group
         result = vg_queue_put(&self._queue, entry, <const void *>stream, front)
         if result != VG_OK:
             _release(entry)

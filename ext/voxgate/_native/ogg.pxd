@@ -12,6 +12,8 @@ cdef class OggDemuxer:
     cdef bint _in_page                   # a whole, valid page of the selected stream is being read
     cdef Py_ssize_t _page_size
     cdef Py_ssize_t _n_skipped           # bytes since the last valid page
+    cdef bint _is_over
+    cdef bint _is_cut                    # the last page is not complete
 
     cdef int _segment                    # of the page: the next lacing value, and where its bytes are
     cdef Py_ssize_t _at

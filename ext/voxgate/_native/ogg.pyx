@@ -117,10 +117,17 @@ cdef class OggDemuxer:
         self._left = 0
         return None
 
+    def end(self):
+        """No more bytes follow: `read` returns the pages that a damaged one seemed to contain."""
+        self._is_over = True
+
     @property
     def is_truncated(self):
         """If the stream ends here, it ends inside of a page or a packet, or before the headers are complete."""
-        return self._page_bytes > 0 or self._in_packet or not self._is_selected or self._n_headers_left > 0
+        return (
+            self._page_bytes > 0 or self._is_cut or self._in_packet
+            or not self._is_selected or self._n_headers_left > 0
+        )
 
     # Whether a whole page with a good CRC lies at the beginning of `_page`.
     cdef bint _fill(self) except -1:
@@ -150,12 +157,17 @@ cdef class OggDemuxer:
                             continue
                         self._page_size = needed
                         self._n_skipped = 0
+                        self._is_cut = False
                         return True
             elif self._page_bytes < 4:
                 needed = 4
             take = min(needed - self._page_bytes, self._left)
             if take == 0:
-                return False
+                if not self._is_over or self._page_bytes == 0:
+                    return False
+                self._is_cut = True
+                self._resync()
+                continue
             if needed > self._page_capacity:
                 # Memory grows with what has come, not with what a header announces.
                 capacity = max(self._page_bytes + take, min(needed, 2 * self._page_capacity))

@@ -145,6 +145,13 @@ cdef class WebmDemuxer:
         self._left = 0
         return None
 
+    def end(self):
+        """No more bytes follow: `read` returns the block of a group that is not complete."""
+        if self.error is None and self._depth > 0 and self._masters[self._depth - 1] == _GROUP and self._has_block:
+            self._has_block = False
+            if self._id == 0 or not self._is_kept:
+                self._open_block(self._buffer, self._buffer_bytes)
+
     @property
     def is_truncated(self):
         """If the stream ends here, it ends inside of an element whose size is known, or before there is a track."""
@@ -492,12 +499,14 @@ cdef class WebmDemuxer:
             samples += duration
             if duration > 0:
                 last = duration
+        if samples == 0:
+            return 0
         if self._is_placed:
             jump = pos - self._last_pos - self._last_samples
             if jump < -_MOST_BACK or jump > OPUS_MOST_GAP:
                 self._n_frames = self._next_frame = 0
                 return self._fail(
-                    "broken", f"the time of the audio jumps by {jump / 48_000:.3f} s before byte {self._at}"
+                    "broken", f"the time of the audio jumps by {<double>jump / 48_000:.3f} s before byte {self._at}"
                 )
             if jump < 0:
                 self._ahead = min(self._ahead - jump, <int64_t>_MOST_AHEAD)
@@ -517,8 +526,7 @@ cdef class WebmDemuxer:
         self._is_placed = True
         self._last_pos = pos
         self._last_samples = samples
-        if last > 0:
-            self._last_duration = last
+        self._last_duration = last
         # In ns to samples at 48 kHz.
         used = max(-(<int64_t>10_000_000_000), min(self._discard_ns, <int64_t>10_000_000_000))
         if used > 0:

@@ -30,6 +30,7 @@ class BatchQueue(Generic[_Job]):
         n_samples: int = -1,
         alone: bool = False,
         front: bool = False,
+        group: object | None = None,
         speculative: bool = False,
     ) -> None: ...
     def cancel(self, job: _Job) -> bool: ...

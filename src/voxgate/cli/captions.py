@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
-from voxgate.cli.display import PrettyRenderer, Style, printable
+from voxgate.cli.display import PrettyRenderer, Style, n_settled, printable
 from voxgate.cli.live import columns_of, cut
-from voxgate.protocol.events import Active, Event, Inactive, Segment
+from voxgate.protocol.events import Active, Event, Inactive, Segment, SpeechResumed
 from voxgate.recordings import Utterance
 from voxgate.recordings.word_errors import WordErrors, count_word_errors
 
@@ -33,7 +33,7 @@ class Captions:
         self._drawn = False
 
     def line(self, event: Event) -> str | None:
-        if isinstance(event, Active | Inactive):
+        if isinstance(event, Active | Inactive | SpeechResumed):
             return None
         if not isinstance(event, Segment) or not isinstance(event.output.get("text"), str):
             self._erase()
@@ -65,9 +65,11 @@ class Captions:
         # One column stays free: a line that fills the last one makes some terminals begin another.
         columns = (self._style.width or 80) - 1
         room = columns - columns_of(head)
-        line = cut(head, columns) if room < 12 else head + cut(text, room, keep_end=True)
+        shown = cut(text, room, keep_end=True)
+        line = cut(head, columns) if room < 12 else head + shown
+        end = len(line) - len(text) + n_settled(event)
         self._erase()
-        self._out.write(self._style.grey(line))
+        self._out.write(self._style.faded(line, len(head), end))
         self._out.flush()
         self._drawn = True
         return None

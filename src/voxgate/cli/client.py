@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -49,6 +50,7 @@ examples:
   voxgate client -i demo --interim-results
   voxgate client -i talk.flac --notices
   voxgate client -i talk.wav --real-time --vad prefix_padding_ms=0 silence_duration_ms=400
+  voxgate client -i talk.wav --option language=de --option 'hotwords=["Voxgate"]'
   voxgate client -i talk.wav --format jsonl | jq 'select(.is_final)'
   voxgate client -i talk.mp3 --format srt -o talk.srt --plot talk.png
   voxgate client -i recording.m4a
@@ -106,6 +108,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--real-time", action="store_true", help="send at the pace of a microphone")
     parser.add_argument("--interim-results", action="store_true", help="request results during speech")
     parser.add_argument(
+        "--stability",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="with --interim-results: show the words that have settled brighter than the rest (default: yes)",
+    )
+    parser.add_argument(
         "--format", choices=FORMATS, default="pretty", help="of the output; srt and vtt are subtitles (%(default)s)"
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write the output there (stdout)")
@@ -127,9 +135,21 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="tune the voice-activity detection: " + ", ".join(VadOptions.__struct_fields__),
     )
     session.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the model, such as language=de; VALUE is JSON or else text; may be repeated",
+    )
+    session.add_argument(
         "--notices",
         action=argparse.BooleanOptionalAction,
         help="show started, progress and finished notices (the status on a terminal requests them as well)",
+    )
+    session.add_argument(
+        "--eager",
+        action="store_true",
+        help="show a result that will be the final, unless speech goes on, before the silence is over",
     )
     session.add_argument("--trace-id", metavar="TRACEPARENT", help="W3C traceparent of the session")
     add_token_option(session)
@@ -284,7 +304,10 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
         chunk_size=args.chunk_size,
         real_time=args.real_time,
         interim_results=args.interim_results,
+        stability=args.interim_results and args.stability,
+        eager=args.eager,
         vad=_vad_options(args.vad),
+        options=_model_options(args.option),
         notices=shown.wants_notices if args.notices is None else args.notices,
         trace_id=args.trace_id,
         token=args.token,
@@ -298,6 +321,19 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
         bit_depth, is_float, encoding = _ENCODINGS[args.encoding or "s16"]
         options["format"] = AudioFormat(args.channels or 1, args.rate, bit_depth, is_float, encoding)
     return options
+
+
+def _model_options(pairs: Sequence[str]) -> dict[str, Any] | None:
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise _UsageError(f"--option: expected KEY=VALUE, got {pair!r}")
+        try:
+            options[key] = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            options[key] = text
+    return options or None
 
 
 def _vad_options(pairs: Sequence[str]) -> VadOptions | None:

@@ -61,6 +61,7 @@ class Demo:
                 addr=f"{self.url}/api/v1/segmented",
                 real_time=self.speed,
                 interim_results=True,
+                stability=True,
                 vad=VadOptions(prefix_padding_ms=0, suffix_padding_ms=0),
             ),
         )

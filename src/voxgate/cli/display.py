@@ -24,6 +24,7 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Style",
     "count",
     "format_output",
+    "n_settled",
     "printable",
     "show_value",
     "wants_colour",
@@ -85,6 +87,12 @@ class Style:
 
     def grey(self, text: str) -> str:
         return self._paint("90", text)
+
+    def faded(self, text: str, begin: int, end: int) -> str:
+        """`text` in grey, but for its characters from `begin` to `end`."""
+        end = max(begin, end)
+        before, solid, after = text[:begin], text[begin:end], text[end:]
+        return (self.grey(before) if before else "") + solid + (self.grey(after) if after else "")
 
     def red(self, text: str) -> str:
         return self._paint("1;31", text)
@@ -162,6 +170,18 @@ def _wrapped(head: str, text: str, width: int | None) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
+def n_settled(event: Segment) -> int:
+    """How many characters at the beginning of the printed text of an interim have settled; 0 also when the text has
+    changed there.
+    """
+    text = event.output.get("text")
+    if event.stable_text is UNSET or not event.stable_text or not isinstance(text, str):
+        return 0
+    # Stable words are joined by single spaces, whatever stands between them in the text.
+    beginning = re.match("".join(rf"\s*{re.escape(one)}" for one in event.stable_text.replace(" ", "")), text)
+    return 0 if beginning is None else len(printable(beginning[0]))
+
+
 class Renderer(Protocol):
     """Turns an event into a line, or into None when it is not shown."""
 
@@ -190,10 +210,15 @@ class PrettyRenderer:
                 return self._row(event, style.point(time_s), "active", style.green)
             case Inactive(time=time_s):
                 return self._row(event, style.point(time_s), "inactive", style.green)
+            case SpeechResumed(time=time_s):
+                return self._row(event, style.point(time_s), "resumed", style.green)
             case Segment(start_time=start_s, end_time=end_s, is_final=is_final, output=output):
                 name = "segment" if is_final is UNSET else "final" if is_final else "interim"
+                name = "eager" if event.eager is True else name
                 paint = style.grey if is_final is False else style.bold
-                return self._row(event, style.range(start_s, end_s), name, paint, format_output(output, style))
+                return self._row(
+                    event, style.range(start_s, end_s), name, paint, format_output(output, style), n_settled(event)
+                )
             case Data(output=output):
                 return self._row(event, blank, "data", style.bold, format_output(output, style))
             case Error(message=message, code=code):
@@ -220,8 +245,14 @@ class PrettyRenderer:
                 rest = {key: value for key, value in fields.items() if key not in ("type", "channel")}
                 return self._row(event, blank, printable(kind), style.grey, format_output(rest, style))
 
-    def _row(self, event: Event, times: str, name: str, paint: Callable[[str], str], text: str = "") -> str:
+    def _row(
+        self, event: Event, times: str, name: str, paint: Callable[[str], str], text: str = "", n_solid: int = 0
+    ) -> str:
+        """`n_solid`: so many characters of the text behind its quotation mark are not painted."""
         channel = f"ch {event.channel}  " if self._channels > 1 else ""
         head = f"{channel}{times}  {name:<8}  "
         lines = _wrapped(head, text, self._style.width)
-        return "\n".join(paint(line) for line in lines)
+        painted = [paint(line) for line in lines]
+        if n_solid:
+            painted[0] = self._style.faded(lines[0], len(head) + 1, len(head) + 1 + n_solid)
+        return "\n".join(painted)

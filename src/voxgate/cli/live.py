@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from voxgate.cli.display import Style, count, format_output, printable
+from voxgate.cli.display import Style, count, format_output, n_settled, printable
 from voxgate.protocol.events import Segment
 
 __all__ = ["LiveStatus", "View", "cut", "status_lines"]
@@ -141,7 +141,9 @@ def _interim_line(interim: Segment, channels: int, style: Style, columns: int) -
     if room < 12:
         head, room = " ", columns - 1
     body = style.quote(printable(text)) if isinstance(text, str) else format_output(interim.output, style)
-    return style.grey(cut(head + cut(body, room, keep_end=isinstance(text, str)), columns))
+    shown = cut(body, room, keep_end=isinstance(text, str))
+    begin = len(head) - (len(body) - len(shown)) + 1  # where the text would begin, behind its quotation mark
+    return style.faded(cut(head + shown, columns), max(len(head), begin), begin + n_settled(interim))
 
 
 def _size(stream: TextIO) -> os.terminal_size:

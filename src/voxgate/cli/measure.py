@@ -22,10 +22,13 @@ from voxgate.audio.files.read import read_audio
 from voxgate.audio.soxr import resample
 from voxgate.cli.behaviour import Answer, BatchGain, Behaviour, Speed
 from voxgate.cli.concurrency import N_ROUNDS, measure_gil, measure_two_at_once, timed
+from voxgate.errors import InvalidStart
 from voxgate.models import Batch, Model
+from voxgate.models.adapter import ModelAdapter
 from voxgate.models.loader import explained
-from voxgate.models.result import BadResult, check_batch, result_of
-from voxgate.protocol.json_codec import check_output
+from voxgate.models.request import Request
+from voxgate.models.result import BadResult, check_batch, output_of
+from voxgate.models.session_options import SessionOptions
 
 __all__ = ["CheckFailed", "Piece", "measure", "pieces"]
 
@@ -76,11 +79,12 @@ def measure(model: Model, seconds: float = 1.0) -> Behaviour:
     Raises CheckFailed when a call fails or returns a result that cannot be sent to a client.
     """
     found = pieces(model.sample_rate)
-    call = _caller(model)
+    request = _request(model)
+    call = _caller(model, request)
     calls = [functools.partial(call, piece) for piece in found]
     warm_up_s = timed(lambda: _guarded("warm_up", model.warm_up))
     first_call_s = timed(calls[0])
-    answers = [Answer(piece.text, _sendable(piece, call(piece))) for piece in found]
+    answers = [Answer(piece.text, _plain(call(piece))) for piece in found]
     speed = _speed(call, found, model.sample_rate, seconds)
     gil = measure_gil(calls, seconds)
     two_at_once, two_at_best = measure_two_at_once(calls, seconds) if model.threads != 1 else (None, None)
@@ -91,27 +95,40 @@ def measure(model: Model, seconds: float = 1.0) -> Behaviour:
         said=answers,
         speed=speed,
         gil=gil,
-        batches=[_batch_gain(model, call, found, n, seconds) for n in _BATCH_SIZES] if takes_batches else (),
+        batches=[_batch_gain(model, call, found, request, n, seconds) for n in _BATCH_SIZES] if takes_batches else (),
         two_at_once=two_at_once,
         two_at_best=two_at_best,
     )
 
 
-def _caller(model: Model) -> Call:
+def _request(model: Model) -> Request:
+    """That of a client which chooses no options."""
+    try:
+        return Request(options=SessionOptions(model).parse(None), session_id="check", sample_rate=model.sample_rate)
+    except InvalidStart as error:
+        raise CheckFailed(f"cannot be called without options of a client: {error}") from None
+
+
+def _caller(model: Model, request: Request) -> Call:
     """Passes a piece to the model as the server would: in one call, or in steps when the model is only stateful."""
+    adapter = ModelAdapter(model)
     if model.stateless:
-        return lambda piece: _guarded("infer", lambda: result_of(model.infer(piece.audio.copy())), piece)
+        return lambda piece: _guarded("infer", lambda: output_of(adapter.infer(piece.audio.copy(), request)), piece)
     step_samples = max(1, round(_STEP_S * model.sample_rate))
 
     def steps(piece: Piece) -> Result:
-        state = model.open()
+        state = adapter.open(request)
         starts = range(0, len(piece.audio), step_samples)
         answers = [model.step(piece.audio[start : start + step_samples].copy(), state) for start in starts]
         answers.append(model.finish(state))
-        results = [result_of(answer) for answer in answers if answer is not None]
+        results = [output for answer in answers if (output := output_of(answer)) is not None]
         return results[-1] if results else None
 
     return lambda piece: _guarded("step", lambda: steps(piece), piece)
+
+
+def _plain(result: Result) -> dict[str, Any] | None:
+    return None if result is None else dict(result)
 
 
 def _guarded(what: str, function: Callable[[], Any], piece: Piece | None = None) -> Any:
@@ -123,11 +140,6 @@ def _guarded(what: str, function: Callable[[], Any], piece: Piece | None = None)
     except (Exception, SystemExit) as error:
         logger.debug("%s failed", what, exc_info=error)
         raise CheckFailed(f"{what} failed{where}: {explained(error)}") from error
-
-
-def _sendable(piece: Piece, result: Result) -> Result:
-    _guarded("sending the answer", lambda: check_output(result or {}), piece)
-    return result
 
 
 def _speed(call: Call, found: Sequence[Piece], sample_rate: int, seconds: float) -> Speed:
@@ -144,17 +156,19 @@ def _speed(call: Call, found: Sequence[Piece], sample_rate: int, seconds: float)
     )
 
 
-def _batch_gain(model: Model, call: Call, found: Sequence[Piece], size: int, seconds: float) -> BatchGain:
+def _batch_gain(
+    model: Model, call: Call, found: Sequence[Piece], request: Request, size: int, seconds: float
+) -> BatchGain:
     items = [found[i % len(found)] for i in range(size)]
 
-    def infer_batch() -> list[Mapping[str, Any]]:
-        answers = model.infer_batch(Batch.gather([item.audio for item in items]))
+    def infer_batch() -> None:
+        answers = model.infer_batch(Batch.gather([item.audio for item in items], [request] * size))
         check_batch(answers, size)
-        return [result_of(answer) for answer in answers]
+        for answer in answers:
+            output_of(answer)
 
     def one_batch() -> None:
-        for item, result in zip(items, _guarded(f"infer_batch of {size}", infer_batch), strict=True):
-            _sendable(item, result)
+        _guarded(f"infer_batch of {size}", infer_batch)
 
     singles_s: list[float] = []
     batches_s: list[float] = []

@@ -6,7 +6,8 @@
         ...
     events = voxgate.client.collect("talk.wav")
 
-It works with Voxgate and, without `vad`, `notices` and `token`, with streamer-template.
+It works with Voxgate and, without `stability`, `eager`, `vad`, `options`, `notices` and `token`, with
+streamer-template.
 """
 
 from voxgate.protocol.formats import AudioFormat, ContainerFormat

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypedDict
 
 from voxgate.observe.tracing import Tracing
 from voxgate.protocol.formats import Format
@@ -22,7 +22,10 @@ class Options(TypedDict, total=False):
     chunk_size: int
     real_time: bool | float
     interim_results: bool
+    stability: bool
+    eager: bool
     vad: VadOptions | None
+    options: Mapping[str, Any] | None
     notices: bool
     trace_id: str | None
     tracing: Tracing | None

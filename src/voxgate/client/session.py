@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable
-from typing import Literal, Unpack
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, Literal, Unpack
 from urllib.parse import urlsplit
 
 from msgspec import structs
@@ -56,6 +56,10 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
     - `real_time`: True paces the audio like a microphone, by an absolute schedule; a number is a factor, 2 is twice as
       fast. False (default) sends as fast as the server accepts audio
     - `interim_results`: request results during speech (False)
+    - `stability`: interims also have the part of their text that has settled, `Segment.stable_text` (False)
+    - `eager`: a result that will be the final, unless speech goes on, comes at once: `Segment.eager` (False)
+    - `options`: of the model, by name, such as ``{"language": "de"}``; a server that cannot use them answers with the
+      error `invalid_start`, which names the option (None)
     - `vad`, `notices`, `token`: the additive parts of the protocol (None, False, None). The token goes into the
       Authorization header, so that a server can refuse before the upgrade; with `token_in="start"` into the start
       message instead, for a network in which something strips that header
@@ -96,7 +100,10 @@ class Stream:
         chunk_size: int = 256,
         real_time: bool | float = False,
         interim_results: bool = False,
+        stability: bool = False,
+        eager: bool = False,
         vad: VadOptions | None = None,
+        options: Mapping[str, Any] | None = None,
         notices: bool = False,
         trace_id: str | None = None,
         tracing: Tracing | None = None,
@@ -144,7 +151,17 @@ class Stream:
         asks_notices = notices or self._reconnect is not None or not self._is_pcm
         in_start = token if token_in == "start" else None
         self._tracing = tracing
-        self._start = Start(self.format, interim_results, trace_id, vad, asks_notices, in_start)
+        self._start = Start(
+            self.format,
+            interim_results,
+            trace_id,
+            vad,
+            asks_notices,
+            in_start,
+            stability=stability,
+            eager=eager,
+            options=None if options is None else dict(options),
+        )
         self._header_token = token if token_in == "header" else None
         self._feed = Feed(self._source.blocks, self._reconnect.backlog_bytes if self._reconnect else 0)
         self._clock = LoopClock() if clock is None else clock

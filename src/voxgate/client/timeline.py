@@ -7,7 +7,17 @@ from collections import Counter
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from voxgate.protocol.events import Active, Error, Event, Finished, Inactive, Probabilities, Progress, Segment
+from voxgate.protocol.events import (
+    Active,
+    Error,
+    Event,
+    Finished,
+    Inactive,
+    Probabilities,
+    Progress,
+    Segment,
+    SpeechResumed,
+)
 
 from .check import ResultCheck
 
@@ -73,13 +83,13 @@ class Timeline:
             case Inactive(time=time_s) if channel in self._deferred and time_s <= answered_s + _OVERLAP_S:
                 del self._deferred[channel]
                 return []
-            case Inactive() | Segment() if channel in self._deferred:
+            case Inactive() | SpeechResumed() | Segment() if channel in self._deferred:
                 return [self._deferred.pop(channel), event]
         return [event]
 
     def _numbered(self, event: Event) -> Event:
         """The event with a `segment_id` that no earlier session has used."""
-        if not isinstance(event, Active | Inactive | Segment | Error) or event.segment_id is UNSET:
+        if not isinstance(event, Active | Inactive | SpeechResumed | Segment | Error) or event.segment_id is UNSET:
             return event
         id = event.segment_id + self._first_ids[event.channel]
         self._next_ids[event.channel] = max(self._next_ids[event.channel], id + 1)
@@ -88,7 +98,7 @@ class Timeline:
     def _moved(self, event: Event) -> Event:
         by_s = self.offset_s
         match event:
-            case Active() | Inactive():
+            case Active() | Inactive() | SpeechResumed():
                 return replace(event, time=event.time + by_s)
             case Segment():
                 return replace(event, start_time=event.start_time + by_s, end_time=event.end_time + by_s)
@@ -109,6 +119,6 @@ class Timeline:
 
 def without_id(event: Event) -> Event:
     """`event` without its `segment_id`."""
-    if isinstance(event, Active | Inactive | Segment | Error) and event.segment_id is not UNSET:
+    if isinstance(event, Active | Inactive | SpeechResumed | Segment | Error) and event.segment_id is not UNSET:
         return replace(event, segment_id=UNSET)
     return event

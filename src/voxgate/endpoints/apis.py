@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.routing import Route as HttpRoute
 
 from voxgate.config import EndpointsSettings
+from voxgate.endpoints.assemblyai.live import AssemblyAiWire
 from voxgate.endpoints.deepgram.live import DeepgramWire
 from voxgate.endpoints.live_http import LiveHttpRoute
 from voxgate.endpoints.openai.models import Models
@@ -68,6 +69,7 @@ def _openai(service: Service, entry: Entry) -> Sequence[BaseRoute]:
 
 APIS: Final[tuple[Api, ...]] = (
     Api("deepgram", ("/v1/listen",), _websocket("/v1/listen", DeepgramWire)),
+    Api("assemblyai", ("/v3/ws",), _websocket("/v3/ws", AssemblyAiWire)),
     Api("openai", ("/v1/realtime", "/v1/audio/transcriptions", "/v1/models"), _openai),
     Api("http", tuple(LIVE_PATHS), _live_http, carries_words=False),
 )

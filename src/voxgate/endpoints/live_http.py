@@ -125,7 +125,7 @@ class LiveHttpRoute:
             await self._refuse(permit, client, scope, receive, send)
             return
         try:
-            await self._serve(scope, receive, send, client)
+            await self._serve(scope, receive, send, client._replace(identity=permit.identity))
         finally:
             permit.release()
 
@@ -161,7 +161,9 @@ class LiveHttpRoute:
 
     def _check(self, context: SessionContext, start: Start) -> None:
         """Raises InvalidStart for a start that the session would refuse: then the status can still say so."""
-        for action in SessionMachine(context.config.limits, context.vad, self._route).receive(start):
+        for action in SessionMachine(
+            context.config.limits, context.vad, self._route, check_options=context.session_options.parse
+        ).receive(start):
             if isinstance(action, Reply) and isinstance(action.event, Error):
                 raise InvalidStart(action.event.message)
 

@@ -117,6 +117,7 @@ def describe(service: Service, routes: Mapping[str, str | None]) -> dict[str, An
             "min_sample_rate": service.config.limits.min_sample_rate,
             "max_sample_rate": service.config.limits.max_sample_rate,
         },
+        "options": service.session_options.schema,
         "vad": {"detector": service.config.vad.detector, "options": _vad_options(service)},
     }
 

@@ -50,6 +50,7 @@ class StreamRoute:
             await refuse_upgrade(self._wire.refuse(opened, request_id), scope, send)
             return
         wire, permit = opened
+        client = client._replace(identity=permit.identity)
         try:
             accept = {"type": "websocket.accept", "headers": list(wire.headers)}
             if credentials.subprotocol is not None:
@@ -85,7 +86,7 @@ class StreamRoute:
         if context is None:
             context = self._context = SessionContext.of(self._service)
 
-        async def check_token(token: str) -> VoxgateError | None:
+        async def check_token(token: str) -> ClientInfo | VoxgateError:
             return await self._entry.check_token(token, client, permit)
 
         websocket = WebSocket(wire, scope, receive, send, context.config.limits.message_bytes, context.tally)

@@ -58,16 +58,16 @@ class JobQueue:
             else:
                 audio, n_samples = None, self._length(job)
             alone = job.state is not None
-            self._queue.put(job, audio, job.stream, job.final, n_samples, alone, False, job.speculative)
+            self._queue.put(job, audio, job.stream, job.final, n_samples, alone, False, job.group, job.speculative)
         except BufferError as error:
             raise Overloaded(f"The server is overloaded: {self._bounds} wait for the model") from error
 
     def put_front(self, job: Job) -> None:
         """Before all others and whatever the bounds. Raises RuntimeError after `close`, and MemoryError."""
         if job.sample_rate == self._rate:
-            self._queue.put(job, job.audio, job.stream, job.final, -1, False, True)
+            self._queue.put(job, job.audio, job.stream, job.final, -1, False, True, job.group)
         else:
-            self._queue.put(job, None, job.stream, job.final, self._length(job), False, True)
+            self._queue.put(job, None, job.stream, job.final, self._length(job), False, True, job.group)
 
     def _length(self, job: Job) -> int:
         return resampled_length(len(job.audio), job.sample_rate, self._rate)

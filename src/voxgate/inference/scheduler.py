@@ -29,6 +29,7 @@ from voxgate.inference.outcomes import CALL_OUTCOMES, SHUTTING_DOWN, ShuttingDow
 from voxgate.inference.queue_delay import QueueDelay
 from voxgate.inference.stall_log import StallLog
 from voxgate.models.base import Batch
+from voxgate.models.request import Request
 from voxgate.runtime import logs
 from voxgate.runtime.tasks import run_in_thread
 
@@ -37,6 +38,8 @@ __all__ = ["Scheduler"]
 logger = logging.getLogger("voxgate.inference.scheduler")
 
 _SUBSYSTEM = "scheduler"
+
+_NO_REQUEST = Request()
 
 _MAX_ATTEMPTS = 2
 """How often a final runs when its worker dies."""
@@ -226,6 +229,7 @@ class Scheduler:
                 continue
             batch = Batch.__new__(Batch)  # The queue returns arrays of the right form: they need no check.
             batch.audio, batch.lengths = audio, lengths
+            batch.requests = [_NO_REQUEST if job.request is None else job.request for job in jobs]
             return Work(jobs, batch)
         return None
 

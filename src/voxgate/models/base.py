@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from voxgate.models.request import Request
 
 __all__ = ["Batch", "Lengths", "Model", "Samples"]
 
@@ -22,17 +24,23 @@ class Batch:
     ``lengths``
         int64, shape (items,): the samples of audio in each row, 0..samples.
 
+    ``requests``
+        one :class:`voxgate.Request` per item: what the client asked for.
+
     ``len(batch)`` is the number of items; ``batch[i]`` and iteration give the rows without their padding, as views
     (float32, C-contiguous). The call may change both arrays; copy what you keep longer.
     """
 
-    __slots__ = ("audio", "lengths")
+    __slots__ = ("audio", "lengths", "requests")
 
     audio: Samples
     lengths: Lengths
+    requests: Sequence[Request]
 
-    def __init__(self, audio: Samples, lengths: Lengths) -> None:
-        """Wraps arrays of the form described above; raises ValueError, naming the actual form, for any other."""
+    def __init__(self, audio: Samples, lengths: Lengths, requests: Sequence[Request] | None = None) -> None:
+        """Wraps arrays of the form described above; raises ValueError, naming the actual form, for any other.
+        `requests`: None for requests with the default of every field.
+        """
         if audio.ndim != 2 or audio.dtype != np.float32 or not audio.flags.c_contiguous:
             raise ValueError(
                 "audio must be a C-contiguous float32 array of shape (items, samples), "
@@ -47,11 +55,16 @@ class Batch:
             raise ValueError(
                 f"lengths must be 0..{audio.shape[1]}, the width of audio, not {lengths.min()}..{lengths.max()}"
             )
+        if requests is None:
+            requests = [Request()] * len(lengths)
+        elif len(requests) != len(lengths):
+            raise ValueError(f"expected {len(lengths)} requests, one per item, not {len(requests)}")
         self.audio = audio
         self.lengths = lengths
+        self.requests = requests
 
     @classmethod
-    def gather(cls, items: Sequence[Samples]) -> Batch:
+    def gather(cls, items: Sequence[Samples], requests: Sequence[Request] | None = None) -> Batch:
         """Copies one-dimensional float32 arrays of any lengths (also 0) into one padded batch. Any thread."""
         lengths = np.fromiter((len(item) for item in items), np.int64, len(items))
         width = int(lengths.max()) if len(items) else 0
@@ -59,7 +72,7 @@ class Batch:
         for row, item in zip(audio, items, strict=True):
             row[: len(item)] = item
             row[len(item) :] = 0.0
-        return cls(audio, lengths)
+        return cls(audio, lengths, requests)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -96,10 +109,17 @@ class Model:
     exception is logged with its stack (the same one at most once a minute), counted, and sent as "Internal server
     error". In both cases the stream and the server continue.
 
-    **Results** are mappings with string keys, flattened into the client's event next to ``start_time`` and the other
-    fields: strings, numbers, booleans, None, lists and mappings of these, NumPy scalars and arrays. The keys
-    ``type``, ``channel``, ``start_time``, ``end_time`` and ``is_final`` belong to the protocol. Voxgate copies the
-    mapping (one level deep) when the call returns.
+    **Results** are mappings with string keys, msgspec Structs, dataclasses, or a str, which stands for ``{"text":
+    ...}``. Their fields appear in the client's event next to ``start_time`` and the others: strings, numbers, booleans,
+    None, lists and mappings of these, NumPy scalars and arrays. The keys ``type``, ``channel``, ``start_time``,
+    ``end_time`` and ``is_final`` belong to the protocol. None means that there is nothing to say: the segment then
+    has no result, and an interim is not sent. Voxgate encodes the result on the thread that called the model, before
+    its next call there, so a model with ``threads = 1`` may return the same buffer each time.
+
+    **Requests.** A method may take a second argument, a :class:`voxgate.Request`, with what the client asked for:
+    ``infer(self, audio, request)`` and ``open(self, request)``; :attr:`voxgate.Batch.requests` has those of a batch.
+    Voxgate reads the signatures once, when it loads the model; a parameter with a default counts only if it is named
+    ``request``.
     """
 
     name: str = "Model"
@@ -121,6 +141,19 @@ class Model:
     """None, or the reason why the model must not run in the server's process, as a clause after "because". Engines in
     the server's process refuse to start such a model."""
 
+    Options: Any = None
+    """None, or a class derived from ``msgspec.Struct``: what a client may choose for its session (a language, a prompt,
+    words to look for). Its fields, with their types, ranges and defaults, are the ``options`` of `start`; the model
+    reads them in :attr:`voxgate.Request.options`. Read once, after the model is made."""
+
+    mixes_options: bool = False
+    """True when :meth:`infer_batch` handles items with different options (``Batch.requests``); otherwise all items of
+    a batch have equal ones."""
+
+    gives_text: bool | None = None
+    """Whether results carry text: protocols of other services need it. None: Voxgate finds out, from ``-> str`` in
+    the signature of :meth:`infer` or from the result of the trial call."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
@@ -131,11 +164,17 @@ class Model:
 
         Do here what would slow down the first call: compile, move weights, fill caches. Afterwards Voxgate makes a
         trial call with a second of faint noise (and one with a batch of two, for a model that defines
-        :meth:`infer_batch`), and drops the answers. An exception here ends the start of the server.
+        :meth:`infer_batch`), and drops the answers. An exception here ends the start of the server, and so does an
+        answer of the trial call that cannot be sent (unless ``inference.start_anyway`` is set). An exception of the
+        trial call is only logged, because a model need not have an answer to noise.
         """
 
-    def infer(self, audio: Samples) -> Mapping[str, Any]:
-        """The result for one piece of audio.
+    if TYPE_CHECKING:  # Each may take one argument more.
+        infer: Callable[..., Any]
+        open: Callable[..., Any]
+
+    def infer(self, audio: Samples) -> Any:  # type: ignore[no-redef]
+        """The result for one piece of audio; or ``infer(self, audio, request)``.
 
         audio: float32, shape (samples,), C-contiguous, -1..1, finite, at :attr:`~voxgate.Model.sample_rate`; one
         channel. On the segmented route it is an utterance (with padding), on the simple route the audio that has
@@ -146,14 +185,16 @@ class Model:
         """
         raise NotImplementedError(f"{type(self).__qualname__} defines no infer(audio)")
 
-    def infer_batch(self, batch: Batch) -> Sequence[Mapping[str, Any]]:
+    def infer_batch(self, batch: Batch) -> Sequence[Any]:
         """The results for several pieces of audio. Define it when one call is cheaper than several.
 
-        Returns a sequence with one mapping per item, in the order of the items. A batch has 2 up to
+        Returns a sequence with one result per item, in the order of the items. A batch has 2 up to
         ``inference.max_batch_size`` items; a single item goes to :meth:`infer`. When the call raises, or returns
-        another number of mappings, every item is retried alone with :meth:`infer`, so that only the faulty item fails.
+        another number of results, every item is retried alone with :meth:`infer`, so that only the faulty item fails.
         """
-        return [self.infer(audio) for audio in batch]
+        from voxgate.models.adapter import ModelAdapter  # It imports this module.
+
+        return list(map(ModelAdapter(self).infer, batch, batch.requests))
 
     @property
     def batches(self) -> bool:
@@ -162,9 +203,9 @@ class Model:
 
     # --- the stateful route: audio in order, with a state between the calls ---
 
-    def open(self) -> Any:
+    def open(self) -> Any:  # type: ignore[no-redef]
         """The state of one channel of one session, for :meth:`step`. Called on a worker thread before the channel's
-        first step; when it raises, that step fails, and the next one tries again.
+        first step; when it raises, that step fails, and the next one tries again. It may be ``open(self, request)``.
 
         The state is never copied, and one call uses it at a time; the calls may come from different threads, so it must
         not contain anything bound to one thread. It is dropped after :meth:`finish`, or after the client disconnected
@@ -173,7 +214,7 @@ class Model:
         """
         return None
 
-    def step(self, audio: Samples, state: Any) -> Mapping[str, Any] | None:
+    def step(self, audio: Samples, state: Any) -> Any:
         """Processes the next audio of a channel with its state, which it changes in place.
 
         All audio of the session arrives, in order and without gaps: at least ``simple.min_chunk_ms`` of it (less before
@@ -185,7 +226,7 @@ class Model:
         """
         raise NotImplementedError(f"{type(self).__qualname__} defines no step(audio, state)")
 
-    def finish(self, state: Any) -> Mapping[str, Any] | None:
+    def finish(self, state: Any) -> Any:
         """The closing result of a channel, or None. The last call with this state.
 
         Not called for a channel without audio, nor after the client disconnected.

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from voxgate.models.adapter import takes_request
 from voxgate.models.base import Model, Samples
+from voxgate.models.request import Request
 
 __all__ = ["FunctionModel"]
 
+_NO_REQUEST = Request()
+
 
 class FunctionModel(Model):
-    """A :class:`voxgate.Model` that calls ``function(audio) -> mapping``: audio, result, errors and threads as in
-    :meth:`voxgate.Model.infer`.
+    """A :class:`voxgate.Model` that calls ``function(audio)``, or ``function(audio, request)`` if its second parameter
+    is named ``request``: audio, result, errors and threads as in :meth:`voxgate.Model.infer`.
 
-    The function may have the attributes ``sample_rate``, ``threads`` and ``holds_gil``, with their meaning on a
-    model::
+    The function may have the attributes ``sample_rate``, ``threads``, ``holds_gil``, ``gives_text`` and ``Options``,
+    with their meaning on a model::
 
         def loudness(audio):
             return {"rms": float(np.sqrt(np.mean(audio**2)))}
@@ -23,14 +27,19 @@ class FunctionModel(Model):
         loudness.sample_rate = 8000
     """
 
-    def __init__(self, function: Callable[..., Mapping[str, Any]], options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, function: Callable[..., Any], options: Mapping[str, Any] | None = None) -> None:
         """`options`: keyword arguments of every call."""
         self._function = function
         self._options = dict(options or {})
+        self._takes_request = takes_request(function)
         self.name = getattr(function, "__name__", type(function).__name__)
-        for attribute in ("sample_rate", "threads", "holds_gil"):
+        if getattr(function, "__annotations__", {}).get("return") in (str, "str"):
+            self.gives_text = True
+        for attribute in ("sample_rate", "threads", "holds_gil", "gives_text", "Options"):
             if hasattr(function, attribute):
                 setattr(self, attribute, getattr(function, attribute))
 
-    def infer(self, audio: Samples) -> Mapping[str, Any]:
+    def infer(self, audio: Samples, request: Request = _NO_REQUEST) -> Any:
+        if self._takes_request:
+            return self._function(audio, request, **self._options)
         return self._function(audio, **self._options)

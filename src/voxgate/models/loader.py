@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from voxgate.errors import ConfigError, ModelLoadError, text_of
+from voxgate.models.adapter import ModelAdapter, takes_request
 from voxgate.models.base import Model
 from voxgate.models.default import AUTO, choose
 from voxgate.models.function import FunctionModel
 from voxgate.models.options import convert
+from voxgate.models.session_options import SessionOptions
 from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 from voxgate.runtime.import_name import ImportNameError, explained, failed_at, import_name
 
@@ -54,9 +56,9 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
     - ``"auto"``: ``"moonshine"`` where its extra is installed, else ``"features"``,
     - ``"name:ARG"``: the same, with ARG as the first argument of its constructor, as in ``"onnx:speech.onnx"``,
     - ``"pkg.module:attribute"``: anything importable; the current directory is searched first. The attribute (dots
-      reach into classes) is a :class:`voxgate.Model` subclass or instance, a function ``f(audio) -> dict``, or a
-      factory: a callable or class that takes only the options and returns a Model or such a function. A callable with
-      a required positional argument that no option fills is a function of the audio.
+      reach into classes) is a :class:`voxgate.Model` subclass or instance, a function ``f(audio)`` or
+      ``f(audio, request)``, or a factory: a callable or class that takes only the options and returns a Model or such
+      a function. A callable with a required positional argument that no option fills is a function of the audio.
 
     `options` are keyword arguments of the constructor or factory, or of every call of a function; each is converted to
     the type of its annotation (see `voxgate.models.options`).
@@ -133,7 +135,7 @@ def _construct(spec: str, found: Any, arguments: tuple[str, ...], options: dict[
     if not inspect.isclass(found) and _takes_audio(found, arguments, options):
         parameters = _parameters(found)
         if parameters is not None:
-            parameters = dict(list(parameters.items())[1:])
+            parameters = dict(list(parameters.items())[2 if takes_request(found) else 1 :])
         return FunctionModel(found, _options(spec, found, parameters, (), options)[1])
     return _call_factory(spec, found, arguments, options)
 
@@ -248,6 +250,8 @@ def _check(spec: str, model: Model) -> None:
                 f"model {spec!r}: expected {cls.__qualname__}.{method.__name__} to be a plain method, but it is"
                 " an async one; models run on threads of their own, where waiting is allowed"
             )
+    ModelAdapter(model, spec)
+    SessionOptions(model, spec)
     rate, threads = model.sample_rate, model.threads
     if isinstance(rate, bool) or not isinstance(rate, int) or not MIN_RATE <= rate <= MAX_RATE:
         raise ModelLoadError(

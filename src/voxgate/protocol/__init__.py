@@ -16,11 +16,12 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
 from voxgate.protocol.formats import COMPANDED, PCM_ENCODINGS, AudioFormat, check_format
-from voxgate.protocol.json_codec import check_output, encode_event, encode_request, parse_event, parse_request
+from voxgate.protocol.json_codec import encode_event, encode_request, parse_event, parse_request
 from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Start, Stop, VadOptions
 
 __all__ = [
@@ -46,9 +47,9 @@ __all__ = [
     "Probabilities",
     "Progress",
     "Segment",
+    "SpeechResumed",
     "Started",
     "UnknownEvent",
-    "check_output",
     "encode_event",
     "encode_request",
     "parse_event",

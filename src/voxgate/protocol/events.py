@@ -21,6 +21,7 @@ __all__ = [
     "Probabilities",
     "Progress",
     "Segment",
+    "SpeechResumed",
     "Started",
     "UnknownEvent",
 ]
@@ -39,6 +40,15 @@ class Inactive(Struct, frozen=True, gc=False):
     """Speech ended. ``time`` in seconds since the session began; ``segment_id`` of the segment that it ends."""
 
     type: ClassVar[str] = "inactive"
+    time: float
+    channel: int = 0
+    segment_id: int | UnsetType = UNSET
+
+
+class SpeechResumed(Struct, frozen=True, gc=False):
+    """Speech went on after an eager result, which is therefore void. ``time`` in seconds since the session began."""
+
+    type: ClassVar[str] = "resumed"
     time: float
     channel: int = 0
     segment_id: int | UnsetType = UNSET
@@ -71,6 +81,8 @@ class Segment(Struct, frozen=True):
 
     ``is_final`` is UNSET on routes that know no interims. ``output`` is what the model returned. ``stable_text``: of an
     interim, the beginning of its text that later interims repeat; UNSET unless the client asked for it.
+    ``eager``: True in the result of a segment that has probably ended, which its final or a SpeechResumed follows;
+    otherwise UNSET.
     """
 
     type: ClassVar[str] = "segment"
@@ -81,6 +93,7 @@ class Segment(Struct, frozen=True):
     channel: int = 0
     segment_id: int | UnsetType = UNSET
     stable_text: str | UnsetType = UNSET
+    eager: bool | UnsetType = UNSET
 
 
 class Data(Struct, frozen=True):
@@ -108,7 +121,7 @@ class Probabilities(Struct, frozen=True):
 class Started(Struct, frozen=True):
     """Notice: the session is open. ``limits`` are those of the server that concern the client, by name. ``trace_id`` is
     that of the W3C trace the session belongs to, None when it belongs to none. ``format``: of the audio in a container;
-    None for PCM.
+    None for PCM. ``options_schema`` is the JSON Schema of the model's options, None when it takes none.
     """
 
     type: ClassVar[str] = "started"
@@ -118,6 +131,7 @@ class Started(Struct, frozen=True):
     channel: int = 0
     trace_id: str | None = None
     format: MediaFormat | None = None
+    options_schema: Mapping[str, Any] | None = None
 
 
 class Progress(Struct, frozen=True, gc=False):
@@ -167,6 +181,7 @@ class UnknownEvent(Struct, frozen=True):
 Event: TypeAlias = (
     Active
     | Inactive
+    | SpeechResumed
     | Error
     | Segment
     | Data

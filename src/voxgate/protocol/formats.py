@@ -104,7 +104,7 @@ class AudioFormat(Struct, frozen=True, gc=False, omit_defaults=True):
         return self.channels * self.sample_bytes
 
 
-class ContainerFormat(Struct, frozen=True, gc=False):
+class ContainerFormat(Struct, frozen=True, gc=False, omit_defaults=True):
     """The format of a session's binary messages: a container, from its first byte on. The stream itself says the rate
     and the channels.
 
@@ -112,6 +112,8 @@ class ContainerFormat(Struct, frozen=True, gc=False):
     """
 
     container: str
+    mono: bool = False
+    """The channels are mixed to one."""
 
 
 Format: TypeAlias = AudioFormat | ContainerFormat

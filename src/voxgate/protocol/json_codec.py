@@ -26,13 +26,15 @@ from voxgate.protocol.events import (
     Probabilities,
     Progress,
     Segment,
+    SpeechResumed,
     Started,
     UnknownEvent,
 )
 from voxgate.protocol.formats import AudioFormat, ContainerFormat
+from voxgate.protocol.output import Output, UnsendableOutput
 from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Segmentation, Start, Stop
 
-__all__ = ["check_output", "encode_event", "encode_request", "parse_event", "parse_request"]
+__all__ = ["encode_event", "encode_request", "parse_event", "parse_request"]
 
 _REQUESTS: Final = ("start", "stop", "flush", "clear", "keep_alive")
 
@@ -140,6 +142,10 @@ def encode_request(request: Request) -> str:
         fields["segmentation"] = request.segmentation
     if request.stability:
         fields["stability"] = True
+    if request.eager:
+        fields["eager"] = True
+    if request.options is not None:
+        fields["options"] = request.options
     return _encoder.encode(fields).decode()
 
 
@@ -199,16 +205,11 @@ def _describe(value: Any, path: str) -> str:
     return f"{name} {shown(value)}"
 
 
-_RESERVED: Final = frozenset({"type", "channel", "start_time", "end_time", "is_final"})
-
-
 def encode_event(event: Event) -> str:
     """An event as the text message the server sends. The order of the fields is that of the contract.
 
-    Times are rounded to 3 decimals. A model's output may hold NumPy scalars and arrays (anything with ``tolist``);
-    non-finite floats become null. Raises InternalError naming the key when the output uses a reserved key (type,
-    channel, start_time, end_time, is_final; segment_id and stable_text in a segment that has one) or holds what JSON
-    cannot say.
+    Times are rounded to 3 decimals. The output of a model should be an `Output`, which is encoded already; any other
+    mapping becomes one here. Raises InternalError, with the key, for a mapping that cannot.
     """
     return _ENCODE[type(event)](event)
 
@@ -220,49 +221,33 @@ def _seconds(time: float) -> float:
         return float(time)  # infinite or no number: becomes null
 
 
-def _tolist(value: Any) -> Any:
-    tolist = getattr(value, "tolist", None)
-    plain = tolist() if callable(tolist) else UNSET
-    if plain is UNSET or type(plain) is type(value):
-        raise TypeError(f"{type(value).__name__} has no JSON form")
-    return plain
+_encoder: Final = msgspec.json.Encoder()
 
 
-_encoder: Final = msgspec.json.Encoder(enc_hook=_tolist)
-
-
-def check_output(output: Mapping[str, Any]) -> None:
-    """Raises InternalError, as `encode_event` does, for a model's output that no client could be sent."""
-    encode_event(Segment(0.0, 1.0, True, output, 0))
-
-
-def _encode_output(fields: dict[str, Any], output: Mapping[str, Any]) -> str:
-    if not _RESERVED.isdisjoint(output):
-        key = next(key for key in output if key in _RESERVED)
-        raise InternalError(f'model output: key "{key}" is reserved')
+def _encoded(output: Mapping[str, Any]) -> Output:
+    if isinstance(output, Output):
+        return output
     try:
-        return _encoder.encode(fields).decode()
-    except Exception as error:
-        raise InternalError(_blame(output)) from error
+        return Output.of(output)
+    except UnsendableOutput as error:
+        raise InternalError(f"model output: {error}") from error
 
 
-def _blame(output: Mapping[str, Any]) -> str:
-    for key, value in output.items():
-        if not isinstance(key, str):
-            return f"model output: expected str keys, got {type(key).__name__}"
-        try:
-            _encoder.encode({key: value})
-        except Exception as error:
-            return f"model output: key {shown(key)} cannot be sent as JSON: {error}"
-    return "model output cannot be sent as JSON"
+def _spliced(head: dict[str, Any], output: Mapping[str, Any], tail: dict[str, Any]) -> str:
+    """One object of the fields of all three, in this order. The output may be large: it is only copied."""
+    output = _encoded(output)
+    if not output.session_keys.isdisjoint(tail):
+        raise InternalError(f'model output: the key "{min(output.session_keys & tail.keys())}" is reserved')
+    members = (_encoder.encode(head)[:-1], output.json, _encoder.encode(tail)[1:])
+    return b",".join(members if output.json else members[::2]).decode()
 
 
-def _encode_active(event: Active | Inactive) -> str:
+def _encode_active(event: Active | Inactive | SpeechResumed) -> str:
     fields: dict[str, Any] = {"type": event.type, "time": _seconds(event.time)}
     return _encoder.encode(_identified(fields, event)).decode()
 
 
-def _identified(fields: dict[str, Any], event: Active | Inactive | Error | Segment) -> dict[str, Any]:
+def _identified(fields: dict[str, Any], event: Active | Inactive | SpeechResumed | Error | Segment) -> dict[str, Any]:
     """`fields`, with those that come last."""
     if event.segment_id is not UNSET:
         fields["segment_id"] = event.segment_id
@@ -280,7 +265,6 @@ def _encode_error(event: Error) -> str:
 
 
 def _encode_segment(event: Segment) -> str:
-    output = event.output
     fields: dict[str, Any] = {
         "type": "segment",
         "start_time": _seconds(event.start_time),
@@ -288,17 +272,14 @@ def _encode_segment(event: Segment) -> str:
     }
     if event.is_final is not UNSET:
         fields["is_final"] = event.is_final
-    fields.update(output)
-    for name, value in (("segment_id", event.segment_id), ("stable_text", event.stable_text)):
-        if value is not UNSET and name in output:
-            raise InternalError(f'model output: key "{name}" is reserved')
-    if event.stable_text is not UNSET:
-        fields["stable_text"] = event.stable_text
-    return _encode_output(_identified(fields, event), output)
+    if event.eager is not UNSET:
+        fields["eager"] = event.eager
+    stable = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
+    return _spliced(fields, event.output, _identified(stable, event))
 
 
 def _encode_data(event: Data) -> str:
-    return _encode_output({"type": "data", **event.output, "channel": event.channel}, event.output)
+    return _spliced({"type": "data"}, event.output, {"channel": event.channel})
 
 
 def _encode_probabilities(event: Probabilities) -> str:
@@ -324,6 +305,8 @@ def _encode_started(event: Started) -> str:
         fields["trace_id"] = event.trace_id
     if event.format is not None:
         fields["format"] = event.format
+    if event.options_schema is not None:
+        fields["options_schema"] = event.options_schema
     return _encoder.encode({**fields, "channel": event.channel}).decode()
 
 
@@ -364,6 +347,7 @@ def _encode_unknown(event: UnknownEvent) -> str:
 _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
     Active: _encode_active,
     Inactive: _encode_active,
+    SpeechResumed: _encode_active,
     Error: _encode_error,
     Segment: _encode_segment,
     Data: _encode_data,
@@ -377,7 +361,8 @@ _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
 
 
 _PLAIN_EVENTS: Final[dict[str, type[Any]]] = {
-    event.type: event for event in (Active, Inactive, Error, Probabilities, Started, Progress, Finished, Draining)
+    event.type: event
+    for event in (Active, Inactive, SpeechResumed, Error, Probabilities, Started, Progress, Finished, Draining)
 }
 
 
@@ -418,9 +403,14 @@ def parse_event(text: str | bytes) -> Event:
         output = {key: value for key, value in fields.items() if key not in _SEGMENT_FIELDS}
         id = output.get("segment_id")  # of a server that knows no ids, it may be anything that its model returned
         id = output.pop("segment_id") if type(id) is int else UNSET
-        stable = output.get("stable_text") if segment.is_final is False else None
-        stable = output.pop("stable_text") if type(stable) is str else UNSET
-        return Segment(segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable)
+        stable: str | UnsetType = UNSET
+        eager: bool | UnsetType = UNSET
+        if segment.is_final is False:
+            stable = output.pop("stable_text") if type(output.get("stable_text")) is str else UNSET
+            eager = output.pop("eager") if output.get("eager") is True else UNSET
+        return Segment(
+            segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable, eager
+        )
     if kind == "data":
         channel = _convert(fields, _DataHead).channel
         return Data({key: value for key, value in fields.items() if key not in ("type", "channel")}, channel)

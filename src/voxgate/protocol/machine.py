@@ -42,12 +42,13 @@ One machine belongs to one client and is used by one thread at a time.
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from voxgate.errors import InvalidStart, NotStarted, StreamTimeout, Unauthorized, VoxgateError
+from voxgate.errors import InvalidStart, NotStarted, StreamTimeout, Unauthorized, VoxgateError, shown
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Error, Event
 from voxgate.protocol.formats import AudioFormat, ContainerFormat, Format, check_container, check_format
@@ -87,10 +88,11 @@ class CheckToken(Struct, frozen=True, gc=False):
 
 class OpenSession(Struct, frozen=True):
     """Open a session. The format of `start` is supported and its options are in range; of a container, the format of
-    the PCM is yet to be known.
+    the PCM is yet to be known. `options` are those of the model, as `OptionsCheck` returned them.
     """
 
     start: Start
+    options: Any = None
 
 
 class Audio(Struct, frozen=True, gc=False):
@@ -157,6 +159,16 @@ class VadDefaults(typing.Protocol):
         """The settings with a client's options over them. Raises InvalidStart for an option out of range."""
 
 
+OptionsCheck: TypeAlias = Callable[[Mapping[str, Any] | None], Any]
+"""Returns a client's options for the model as the model wants them. Raises InvalidStart for wrong ones."""
+
+
+def no_options(options: Mapping[str, Any] | None) -> None:
+    """The OptionsCheck of a model without options. Raises InvalidStart for any."""
+    if options:
+        raise InvalidStart(f"options: the model takes none, got {', '.join(map(shown, list(options)[:8]))}")
+
+
 class _State(Enum):
     NO_START = auto()
     OPEN = auto()
@@ -169,7 +181,13 @@ class SessionMachine:
     """The state of one client. The module's text says how to drive it."""
 
     def __init__(
-        self, limits: Limits, vad: VadDefaults, route: Route = "segmented", *, authorized: bool = True
+        self,
+        limits: Limits,
+        vad: VadDefaults,
+        route: Route = "segmented",
+        *,
+        authorized: bool = True,
+        check_options: OptionsCheck = no_options,
     ) -> None:
         """`authorized`: the client needs no token any more. ValueError for an unknown route."""
         if route not in ROUTES:
@@ -178,7 +196,9 @@ class SessionMachine:
         self._limits = limits
         self._vad = vad
         self._state = _State.NO_START
+        self._check_options = check_options
         self._start: Start | None = None
+        self._options: Any = None  # of that start
         self._n_invalid = 0
         self._audio_refused = False  # since the last request
         self._authorized = authorized
@@ -237,7 +257,7 @@ class SessionMachine:
             self._audio_refused = True
             return self._fail(NotStarted("audio before any start: expected a start message first"))
         self._state = _State.OPEN
-        return (OpenSession(self._start), Audio(data))
+        return (OpenSession(self._start, self._options), Audio(data))
 
     def receive_invalid(self, error: VoxgateError) -> tuple[Action, ...]:
         """A message that the wire could not parse. It counts toward `limits.invalid_messages`."""
@@ -327,10 +347,12 @@ class SessionMachine:
                 self._vad.merged(start.vad)
         else:
             self._check_pcm(start.format, start.vad)
+        options = self._check_options(start.options)
         was_open = self.open
-        self._start = start
+        self._start, self._options = start, options
         self._state = _State.OPEN
-        return (_FINISH, OpenSession(start)) if was_open else (OpenSession(start),)
+        opening = OpenSession(start, options)
+        return (_FINISH, opening) if was_open else (opening,)
 
     def _check_pcm(self, format: AudioFormat, vad: VadOptions | None) -> None:
         limits = self._limits

@@ -25,7 +25,7 @@ _TRANSCRIPT_KEYS: Final = (*TEXT_KEYS, "words")
 
 
 class UnsendableOutput(ValueError):
-    """A result that no client can be sent. The text names the key, and a type, but never the value."""
+    """A result that cannot be sent to a client. The text names the key, and a type, but never the value."""
 
 
 class Output(Mapping[str, Any]):
@@ -64,7 +64,7 @@ class Output(Mapping[str, Any]):
         items = dict(result)
         for key in items:
             if not isinstance(key, str):
-                raise UnsendableOutput(f"expected str keys, got {type(key).__name__}")
+                raise UnsendableOutput(f"expected a result with string keys, but a key is of type {_type_of(key)}")
         if not RESERVED_KEYS.isdisjoint(items):
             raise _reserved(items)
         try:
@@ -77,14 +77,15 @@ class Output(Mapping[str, Any]):
     @classmethod
     def _of_object(cls, result: object) -> Output:
         if not isinstance(result, Struct) and (isinstance(result, type) or not dataclasses.is_dataclass(result)):
-            raise UnsendableOutput(f"expected an object with string keys, got {type(result).__name__}")
+            raise UnsendableOutput(
+                "expected a mapping with string keys, a msgspec Struct, a dataclass, a str or None, not an object of"
+                f" type {_type_of(result)}"
+            )
         try:
             # The encoder knows the names, the tags and the defaults of the class.
             members = _raw_decoder.decode(_encoder.encode(result))
         except Exception as error:
-            raise UnsendableOutput(
-                f"{type(result).__name__} cannot be sent as a JSON object: {_text(error)}"
-            ) from error
+            raise UnsendableOutput(f"{_type_of(result)} cannot be sent as a JSON object: {_text(error)}") from error
         return cls.of(members)
 
     @cached_property
@@ -120,8 +121,12 @@ _encoder: Final = msgspec.json.Encoder(enc_hook=_tolist)
 _raw_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
+def _type_of(value: object) -> str:
+    return repr(type(value).__qualname__)
+
+
 def _reserved(items: Mapping[str, Any]) -> UnsendableOutput:
-    return UnsendableOutput(f'key "{next(key for key in items if key in RESERVED_KEYS)}" is reserved')
+    return UnsendableOutput(f'the key "{next(key for key in items if key in RESERVED_KEYS)}" of the result is reserved')
 
 
 def _blame(items: Mapping[str, Any]) -> str:
@@ -129,8 +134,8 @@ def _blame(items: Mapping[str, Any]) -> str:
         try:
             _encoder.encode({key: value})
         except Exception as error:
-            return f"key {shown(key)} cannot be sent as JSON: {_text(error)}"
-    return "it cannot be sent as JSON"
+            return f"the key {shown(key)} of the result cannot be sent as JSON: {_text(error)}"
+    return "the result cannot be sent as JSON"
 
 
 def _text(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -30,7 +30,9 @@ class VadOptions(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Start(Struct, frozen=True, tag_field="request", tag="start"):
-    """Opens a session. ``trace_id`` is a W3C traceparent. ``token`` never shows in the repr."""
+    """Opens a session. ``trace_id`` is a W3C traceparent. ``options`` are those of the model. Neither ``token`` nor the
+    values of ``options`` ever show in the repr.
+    """
 
     format: Format
     interim_results: bool = False
@@ -41,6 +43,8 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
     probabilities: bool = False
     segmentation: Segmentation = "auto"
     stability: bool = False
+    eager: bool = False
+    options: dict[str, Any] | None = None
 
     @property
     def pcm(self) -> AudioFormat:
@@ -53,7 +57,8 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
         return (
             f"Start(format={self.format!r}, interim_results={self.interim_results!r}, trace_id={self.trace_id!r}, "
             f"vad={self.vad!r}, notices={self.notices!r}, token={None if self.token is None else '***'}, "
-            f"probabilities={self.probabilities!r}, segmentation={self.segmentation!r}, stability={self.stability!r})"
+            f"probabilities={self.probabilities!r}, segmentation={self.segmentation!r}, stability={self.stability!r}, "
+            f"eager={self.eager!r}, options={None if self.options is None else list(self.options)!r})"
         )
 
 

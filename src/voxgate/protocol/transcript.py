@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from msgspec import Struct
 
@@ -32,7 +32,7 @@ class Transcript(Struct, frozen=True):
     """The text of a result and, if the model gives any, its words with their times."""
 
     text: str
-    words: Sequence[Word] = ()
+    words: tuple[Word, ...] = ()
 
     @classmethod
     def of(cls, output: Mapping[str, Any]) -> Transcript | None:
@@ -68,7 +68,7 @@ class Transcript(Struct, frozen=True):
         return words
 
 
-def _is_list(value: object) -> bool:
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 

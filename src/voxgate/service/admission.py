@@ -93,20 +93,23 @@ class Load(Protocol):
 class Permit:
     """The place of an accepted client. `release` must be called exactly once."""
 
-    __slots__ = ("_address", "_admission", "_is_pending")
+    __slots__ = ("_address", "_admission", "_is_pending", "identity")
 
     def __init__(self, admission: Admission, address: str | None, is_pending: bool) -> None:
         self._admission = admission
         self._address = address
         self._is_pending = is_pending
+        self.identity: str | None = None
+        """The name that the access hook gave to the client."""
 
     @property
     def is_pending(self) -> bool:
         """The client needs a token, and none is known to be valid yet."""
         return self._is_pending
 
-    def confirm(self) -> None:
+    def confirm(self, identity: str | None = None) -> None:
         """The token of the client is valid. Does nothing when that was known before."""
+        self.identity = self.identity or identity
         if self._is_pending:
             self._is_pending = False
             self._admission._count_pending(self._address, -1)

@@ -29,6 +29,8 @@ class ClientInfo(NamedTuple):
     """The API that it uses."""
     request_id: str | None = None
     """The server's name for the request, on wires that answer one; it is the id of the session too."""
+    identity: str | None = None
+    """The name that the access hook gave to the client; None: it gave none, or was not asked yet."""
 
     def __repr__(self) -> str:
         return f"ClientInfo(address={self.address!r}, is_secure={self.is_secure}, host={self.host!r})"

@@ -39,8 +39,8 @@ class Entry:
         return None if model.stateless else f"model {model.name!r} answers no audio on its own: it has no infer()"
 
     async def admit(self, client: ClientInfo) -> Permit | Refusal:
-        """In the order that tells strangers least and costs least: the hook, which may take its time, comes last.
-        Refusals are not counted yet.
+        """In the order that tells strangers least and costs least: the hook, which may take its time, comes last; the
+        permit then has the identity of the client. Refusals are not counted yet.
         """
         gate, token = self._gate, client.token
         if not gate.allows_origin(client):
@@ -58,9 +58,9 @@ class Entry:
         if token is None or verdict is Verdict.GOOD or isinstance(permit, Refusal):
             return permit
         try:
-            verdict = await gate.check(token, client.address)
+            verdict, identity = await gate.check(token, client.address)
             if verdict is Verdict.GOOD:
-                permit.confirm()
+                permit.confirm(identity)
         finally:
             if permit.is_pending:
                 permit.release()
@@ -70,19 +70,24 @@ class Entry:
         """Checks the token alone, for a request that opens no stream. None: the client may go on. Counts refusals."""
         if not self._gate.asks_for_token:
             return None
-        verdict = Verdict.BAD if client.token is None else await self._gate.check(client.token, client.address)
+        verdict = (
+            Verdict.BAD if client.token is None else (await self._gate.check(client.token, client.address)).verdict
+        )
         if verdict is Verdict.GOOD:
             return None
         refusal = UNAUTHORIZED if verdict is Verdict.BAD else AUTH_UNAVAILABLE
         self._admission.record(refusal)
         return refusal
 
-    async def check_token(self, token: str, client: ClientInfo, permit: Permit) -> VoxgateError | None:
-        """Checks the token of a start, and confirms the permit. Returns why the token is refused. Counts refusals."""
-        match await self._gate.check(token, client.address):
+    async def check_token(self, token: str, client: ClientInfo, permit: Permit) -> ClientInfo | VoxgateError:
+        """Checks the token of a start, and confirms the permit. Returns the client with its identity, or why the token
+        is refused. Counts refusals.
+        """
+        verdict, identity = await self._gate.check(token, client.address)
+        match verdict:
             case Verdict.GOOD:
-                permit.confirm()
-                return None
+                permit.confirm(identity)
+                return client._replace(identity=identity)
             case Verdict.BAD:
                 self._admission.record(UNAUTHORIZED)
                 return Unauthorized("the token of the start is not good")

@@ -17,6 +17,7 @@ from voxgate.inference.engine.factory import EngineSettings, make_engine
 from voxgate.inference.scheduler import Scheduler
 from voxgate.models import Model
 from voxgate.models.default import AUTO, choose
+from voxgate.models.session_options import SessionOptions
 from voxgate.observe.metrics import Metrics, Tally
 from voxgate.observe.tracing import Tracing
 from voxgate.runtime.tasks import run_in_thread
@@ -89,6 +90,7 @@ class Service:
             logger.info("loading model %r ...", config.model.name)
         self.engine = make_engine(_engine_settings(config), model)
         self.model = self.engine.model
+        self.session_options = SessionOptions(self.model)
         self.tally = Tally()
         self.metrics = Metrics(self, max_age_s=config.metrics.max_age_s)
         self.tracing = Tracing.from_environment()
@@ -111,6 +113,11 @@ class Service:
     def vad_batcher(self) -> VadBatcher:
         """RuntimeError before `start`."""
         return self._parts.vad_batcher
+
+    @property
+    def gives_text(self) -> bool | None:
+        """Whether the results of the model carry text; None: unknown."""
+        return self.engine.gives_text
 
     @property
     def streams(self) -> int:
@@ -252,4 +259,5 @@ def _engine_settings(config: Config) -> EngineSettings:
         deadline_s=inference.deadline_s,
         restart_backoff_s=inference.restart_backoff_s,
         warm_up=inference.warm_up,
+        start_anyway=inference.start_anyway,
     )

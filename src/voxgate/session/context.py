@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from voxgate.audio.containers import Decoders
     from voxgate.config import Config
     from voxgate.inference.scheduler import Scheduler
+    from voxgate.models.session_options import SessionOptions
     from voxgate.observe.metrics import Tally
     from voxgate.observe.tracing import Tracing
     from voxgate.service.audio_budget import AudioBudget
@@ -38,6 +39,7 @@ class SessionContext:
 
     config: Config
     model: ServedModel
+    session_options: SessionOptions
     scheduler: Scheduler
     detector: DetectorFactory
     vad: VadConfig
@@ -59,6 +61,7 @@ class SessionContext:
         return cls(
             config=service.config,
             model=service.model,
+            session_options=service.session_options,
             scheduler=service.scheduler,
             detector=service.detector,
             vad=service.vad,

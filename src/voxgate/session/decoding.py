@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 from msgspec import structs
 
 from voxgate.audio.containers import MediaStream, TruncatedMedia
-from voxgate.protocol.formats import MediaFormat
+from voxgate.audio.mixing import Mixer
+from voxgate.protocol.formats import ContainerFormat, MediaFormat
 from voxgate.protocol.requests import Start
 from voxgate.session.routes import FEED_SLICE_S
 
@@ -45,6 +46,7 @@ class Decoding:
         self._open_work = open_work
         self._feed = feed
         self._is_open = False
+        self._mixer: Mixer | None = None
         self._turn_bytes = 0
         self._fed_bytes = 0  # in this turn of the loop, at most
 
@@ -59,7 +61,7 @@ class Decoding:
         pieces = self._stream.push_now(data)
         fed_bytes = 0
         for piece in pieces:
-            feed(piece)
+            feed(piece if self._mixer is None else self._mixer.mix(piece))
             fed_bytes += len(piece)
             if fed_bytes >= self._turn_bytes:
                 return Undecoded(pieces)
@@ -102,7 +104,7 @@ class Decoding:
             self._fed_bytes = 0
             await asyncio.sleep(0)
         self._fed_bytes += len(piece)
-        return await self._feed(piece)
+        return await self._feed(piece if self._mixer is None else self._mixer.mix(piece))
 
     def _know_format(self) -> None:
         format, container = self._stream.format, self._stream.container
@@ -110,6 +112,11 @@ class Decoding:
             return
         assert container is not None
         self._turn_bytes = int(FEED_SLICE_S * format.sample_rate / format.channels) * format.frame_bytes
-        start = structs.replace(self._start, format=format)
-        self._open_work(start, MediaFormat(container, format.channels, format.sample_rate))
+        media = MediaFormat(container, format.channels, format.sample_rate)
+        wish = self._start.format
+        assert isinstance(wish, ContainerFormat)
+        if wish.mono and format.channels > 1:
+            self._mixer = Mixer(format)
+            format = self._mixer.format
+        self._open_work(structs.replace(self._start, format=format), media)
         self._is_open = True

@@ -100,6 +100,7 @@ class SessionRecord:
             "duration_s": round(time.monotonic() - self._opened_s, 3),
             **totals,
             **({} if self._client.address is None else {"client": self._client.address}),
+            **({} if self._client.identity is None else {"identity": self._client.identity}),
         }
         logger.info("session over", extra={"fields": fields, "burst": SESSION_LINES})
         if self._trace is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import UNSET, structs
 
@@ -52,8 +52,8 @@ logger = logging.getLogger(__name__)
 
 LIMIT_OF: Final = {CloseReason.INVALID: "invalid_messages", CloseReason.TOO_LARGE: "message_bytes"}
 
-TokenCheck: TypeAlias = Callable[[str], Awaitable[VoxgateError | None]]
-"""Returns why a token is refused; None: it is valid."""
+TokenCheck: TypeAlias = Callable[[str], Awaitable[ClientInfo | VoxgateError]]
+"""Returns why a token is refused, or the client as its valid token shows it."""
 
 
 class Ending(NamedTuple):
@@ -73,7 +73,7 @@ class Session:
     __slots__ = (
         *("_changed", "_check_token", "_client", "_closing", "_context", "_decoding", "_direct", "_endpoint", "_inbox"),
         *("_is_draining", "_last_audio_s", "_last_message_s", "_live", "_log_context", "_loop", "_machine"),
-        *("_n_finished", "_route", "_send_queue", "_slice_bytes", "_start", "_tally", "_timers", "_work"),
+        *("_n_finished", "_options", "_route", "_send_queue", "_slice_bytes", "_start", "_tally", "_timers", "_work"),
     )
 
     def __init__(
@@ -92,8 +92,15 @@ class Session:
         self._tally = context.tally
         self._client = client
         self._check_token = check_token
-        self._machine = SessionMachine(config.limits, context.vad, route, authorized=check_token is None)
+        self._machine = SessionMachine(
+            config.limits,
+            context.vad,
+            route,
+            authorized=check_token is None,
+            check_options=context.session_options.parse,
+        )
         self._start: Start | None = None  # of the open session
+        self._options: Any = None  # of the model, for the open session
         self._decoding: Decoding | None = None  # its container; None: it has PCM
         self._work: Work | None = None  # None also until the format of a container is known
         self._direct: RouteHandler | None = None  # its handler, while audio may go to it past the inbox
@@ -274,7 +281,11 @@ class Session:
                 await self._feed(data)
             case CheckToken(token):
                 assert self._check_token is not None
-                await self._perform_all(self._machine.receive_verdict(await self._check_token(token)))
+                checked = await self._check_token(token)
+                error = checked if isinstance(checked, VoxgateError) else None
+                if not isinstance(checked, VoxgateError):
+                    self._client = checked
+                await self._perform_all(self._machine.receive_verdict(error))
             case FinishSession(error):
                 await self._finish_session(error)
             case _:
@@ -282,8 +293,8 @@ class Session:
 
     def _perform_now(self, action: Action) -> None:
         match action:
-            case OpenSession(start):
-                self._open_session(start)
+            case OpenSession(start, options):
+                self._open_session(start, options)
             case Flush():
                 if self._work is not None:
                     self._work.handler.flush()
@@ -323,11 +334,11 @@ class Session:
             handler.feed(view[offset : offset + work.slice_bytes])
         return True
 
-    def _open_session(self, start: Start) -> None:
+    def _open_session(self, start: Start, options: Any) -> None:
         if self._is_draining:
             self.leave()
             return
-        self._start = start
+        self._start, self._options = start, options
         if isinstance(start.format, ContainerFormat):
             stream = self._context.decoders.open(start.format.container, self._context.model.sample_rate)
             self._decoding = Decoding(start, stream, self._open_decoded, self._feed)
@@ -341,7 +352,7 @@ class Session:
 
     def _open_work(self, start: Start, media: MediaFormat | None = None) -> None:
         self._work = work = Work(
-            *(self._context, self._route, start, self._client, self._log_context, self._send_queue),
+            *(self._context, self._route, start, self._options, self._client, self._log_context, self._send_queue),
             *(self._emit, self._on_progressed, self._fail),
             media=media,
         )

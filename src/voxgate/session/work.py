@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from voxgate.models.request import Request
 from voxgate.protocol.closing import Close
 from voxgate.protocol.events import Finished, Progress, Started
 from voxgate.protocol.formats import MediaFormat
@@ -43,6 +44,7 @@ class Work:
         context: SessionContext,
         route: Route,
         start: Start,
+        options: Any,
         client: ClientInfo,
         log_context: LogContext,
         send_queue: SendQueue,
@@ -51,8 +53,8 @@ class Work:
         on_failure: Callable[[], None],
         media: MediaFormat | None = None,
     ) -> None:
-        """`emit`, `on_progress` and `on_failure` are those of the handler. `start`: with the format of PCM; `media`:
-        what it was decoded from.
+        """`options`: the model's, as `SessionOptions` returned them. `emit`, `on_progress` and `on_failure` are those
+        of the handler. `start`: with the format of PCM; `media`: what it was decoded from.
         """
         audio_format, inference = start.pcm, context.config.inference
         self._context = context
@@ -69,6 +71,13 @@ class Work:
         )
         """The most audio that the handler should take in one turn of the loop."""
         self._record = SessionRecord(context, route, start, client, self.handler, log_context)
+        self.handler.request = Request(
+            options=options,
+            session_id=self._record.session_id,
+            identity=client.identity,
+            sample_rate=audio_format.sample_rate,
+        )
+        self.handler.options_group = context.session_options.group_of(options)
         # Well below the scheduler's own limit: one slice of audio may end several segments of every channel.
         max_pending = max(1, inference.stream_jobs // 2)
         allowance = context.audio_budget.open(audio_format.channels)
@@ -80,7 +89,12 @@ class Work:
         """The notice that it opened."""
         record, context = self._record, self._context
         return Started(
-            record.session_id, context.model.name, context.public_limits, trace_id=record.trace_id, format=self._media
+            record.session_id,
+            context.model.name,
+            context.public_limits,
+            trace_id=record.trace_id,
+            format=self._media,
+            options_schema=context.session_options.schema,
         )
 
     @property

@@ -53,6 +53,19 @@ export function textOf(output) {
   return key === undefined ? undefined : output[key].trim();
 }
 
+// The beginning of a text that has settled, and the rest: stable words are joined by single spaces, whatever stands
+// between them in the text. Nothing has settled where the text has changed.
+export function splitStable(text, stable) {
+  let at = 0;
+  for (const character of stable ?? "") {
+    if (/\s/.test(character)) continue;
+    while (at < text.length && /\s/.test(text[at])) at++;
+    if (!text.startsWith(character, at)) return ["", text];
+    at += character.length;
+  }
+  return [text.slice(0, at), text.slice(at)];
+}
+
 // What a model said beside its words: [name, value with unit] each. Beside words, lists and objects (of the same words,
 // mostly, with their times) are left to the JSON.
 export function factsOf(output) {

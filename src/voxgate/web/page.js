@@ -1,6 +1,7 @@
 // The page: puts the parts together and says in words what is going on.
 
 import { Controls } from "./controls.js";
+import { ModelOptions } from "./options.js";
 import { SoundFile } from "./file.js";
 import { clock, duration } from "./format.js";
 import { Listening } from "./listening.js";
@@ -34,6 +35,7 @@ const player = new Player();
 const picture = new Picture(at("picture"), timeline, { select: hear, view: showView });
 const results = new Results({ list: at("results"), older: at("older"), said: at("said") }, hear);
 const controls = new Controls(at("vad-controls"), at("vad-reset"), showControls);
+const modelOptions = new ModelOptions(at("model-options"), showControls);
 const listening = new Listening(timeline, token, {
   phase: showPhase,
   event: receive,
@@ -231,9 +233,12 @@ const chosenKind = () => document.querySelector('input[name="source"]:checked').
 async function start() {
   hideNotice();
   const route = at("route").value;
-  const problem = route === "segmented" ? controls.problem : null;
-  if (problem !== null) {
-    at("vad").open = true;
+  for (const [id, problem] of [
+    ["options", modelOptions.problem],
+    ["vad", route === "segmented" ? controls.problem : null],
+  ]) {
+    if (problem === null) continue;
+    at(id).open = true;
     notify({ title: "A value is out of its range.", help: problem });
     return;
   }
@@ -249,11 +254,14 @@ async function start() {
   if (source === null) return;
   lags = { lag_s: null, factor: null };
   const vad = controls.changed;
+  const options = modelOptions.given;
   const { threshold, negative_threshold } = controls.values;
   thresholds = [threshold, negative_threshold];
   listening.start(source, route, {
     interim_results: at("interim").checked,
+    ...(at("interim").checked ? { stability: true, eager: true } : {}),
     ...(Object.keys(vad).length > 0 ? { vad } : {}),
+    ...(Object.keys(options).length > 0 ? { options } : {}),
   });
 }
 
@@ -380,6 +388,7 @@ function showServer() {
   select.value = isServed(chosen) ? chosen : (routes.find(([route]) => isServed(route))?.[0] ?? "");
   at("compress-label").hidden = recordedKind(info.containers ?? []) === null;
   controls.describe(info.vad.options);
+  modelOptions.describe(info.options ?? null);
   showControls();
 }
 
@@ -387,6 +396,7 @@ function showControls() {
   const route = at("route").value;
   at("route-about").textContent = ROUTES[route] ?? "";
   at("vad").hidden = route !== "segmented";
+  at("options").hidden = modelOptions.isEmpty;
   at("interim").closest("label").hidden = route !== "segmented";
   const n = Object.keys(controls.changed).length;
   at("vad-changed").hidden = n === 0;

@@ -1,6 +1,6 @@
 // The results as a list that reads like a transcript: one row for each entry of the timeline.
 
-import { brief, clock, duration, factsOf, textOf } from "./format.js";
+import { brief, clock, duration, factsOf, splitStable, textOf } from "./format.js";
 
 const MAX_ROWS = 400; // that are on the page; the download has all
 
@@ -119,7 +119,7 @@ export class Results {
     }
     if (entry.state === "failed") parts.push(element("span", "error", entry.error));
     const text = textOf(entry.output);
-    if (text !== undefined) parts.push(element("span", text ? "text" : "none", text || "(no words)"));
+    if (text !== undefined) parts.push(words(text, entry.isEager ? text : entry.stable));
     const facts = factsOf(entry.output);
     if (facts.length > 0) {
       const list = element("span", "facts");
@@ -134,7 +134,7 @@ export class Results {
     if (word !== undefined && (parts.length === 0 || entry.state === "lost" || entry.output === null)) {
       parts.push(element("span", "none", word));
     } else if (word !== undefined) {
-      parts.push(element("span", "badge", "so far"));
+      parts.push(element("span", "badge", entry.isEager ? "if nothing follows" : "so far"));
     } else if (parts.length === 0) {
       parts.push(element("span", "none", "an empty answer"));
     }
@@ -142,6 +142,15 @@ export class Results {
     took.textContent = entry.answer_s === null ? "" : duration(entry.answer_s);
     took.title = entry.answer_s === null ? "" : "from the end of speech to the answer";
   }
+}
+
+// The text, and in it the words that have settled.
+function words(text, stable) {
+  if (!text) return element("span", "none", "(no words)");
+  const [solid, rest] = splitStable(text, stable);
+  const made = element("span", "text", rest);
+  if (solid) made.prepend(element("span", "stable", solid));
+  return made;
 }
 
 function element(name, className, text) {

@@ -26,6 +26,8 @@ class Entry {
     this.end_s = null; // null: still open
     this.state = state;
     this.output = null;
+    this.stable = ""; // of an interim: the words that have settled
+    this.isEager = false; // the interim is the final, unless speech goes on
     this.error = null;
     this.answer_s = null; // from the end of speech to the answer, as this page saw it
   }
@@ -145,6 +147,12 @@ export class Session {
         entry.lastSegment = event.segment_id ?? null;
         return [entry];
       }
+      case "resumed": {
+        const entry = open.find((one) => one.isEager);
+        if (entry === undefined) return [];
+        entry.isEager = false;
+        return [entry];
+      }
       case "segment":
         return this.#result(event, now_ms);
       case "error":
@@ -195,7 +203,7 @@ export class Session {
 
   // Answers may come after the next utterance has begun: never is one about the last that did.
   #result(event, now_ms) {
-    const { type, start_time, end_time, is_final, channel, segment_id, ...output } = event;
+    const { type, start_time, end_time, is_final, channel, segment_id, stable_text, eager, ...output } = event;
     const open = this.#open[channel];
     const isMeant = (one) =>
       segment_id === undefined ? Math.abs(one.start_s - start_time) < 0.002 : one.segment === segment_id;
@@ -209,6 +217,8 @@ export class Session {
     if (is_final === false) {
       if (found === undefined) return [];
       found.output = output;
+      found.stable = stable_text ?? "";
+      found.isEager = eager === true;
       return [...changed, found];
     }
     const entry = found ?? new Entry(this, channel, start_time, "final", segment_id);
@@ -223,6 +233,8 @@ export class Session {
     }
     entry.state = "final";
     entry.output = output;
+    entry.stable = "";
+    entry.isEager = false;
     entry.end_s = end_time;
     return [entry, ...changed];
   }

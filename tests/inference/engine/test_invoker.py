@@ -2,17 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from voxgate.errors import InferenceError, InternalError, Overloaded
+from voxgate.inference.engine.base import State
 from voxgate.inference.engine.invoker import Invoker
 from voxgate.models.base import Batch, Model
+from voxgate.models.request import Request
+from voxgate.protocol.output import Output
+from voxgate.protocol.transcript import Transcript
 
 INTERNAL = "Internal server error"
 
@@ -151,9 +157,8 @@ def test_anything_else_is_internal_and_logged_with_its_stack(
 @pytest.mark.parametrize(
     ("answer", "type_name"),
     [
-        (None, "NoneType"),
         (["secret"], "list"),
-        ("secret", "str"),
+        (b"secret", "bytes"),
         (3, "int"),
         (np.zeros(3), "ndarray"),
         ([("secret", 1)], "list"),
@@ -167,7 +172,8 @@ def test_a_result_that_is_no_mapping_is_internal_and_the_log_names_its_type(
     assert str(outcome) == INTERNAL
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"model 'scripted' failed: expected a mapping with string keys, not an object of type {type_name!r}"
+        "model 'scripted' failed: expected a mapping with string keys, a msgspec Struct, a dataclass, a str or None,"
+        f" not an object of type {type_name!r}"
     )
     assert "secret" not in caplog.text
 
@@ -194,15 +200,107 @@ def test_any_mapping_is_a_result(make: Callable[[dict[str, int]], Mapping[str, i
     assert Invoker(Scripted(lambda i: make({"i": i}))).invoke(batch(1)).outcomes == [{"i": 0}]
 
 
-def test_results_are_copies() -> None:
-    shared = {"i": 0}
+@dataclasses.dataclass
+class Said:
+    text: str
 
-    def answer(i: int) -> dict[str, int]:
+
+class Heard(msgspec.Struct):
+    text: str
+
+
+@pytest.mark.parametrize(
+    "answer", ["ja", Said("ja"), Heard("ja"), {"text": "ja"}], ids=lambda answer: type(answer).__name__
+)
+def test_a_text_a_struct_and_a_dataclass_are_results(answer: object) -> None:
+    for n in (1, 2):
+        outcomes = Invoker(Scripted(lambda i: answer, lambda ids: [answer] * len(ids))).invoke(batch(n)).outcomes
+        assert outcomes == [{"text": "ja"}] * n
+        assert isinstance(outcomes[0], Output)
+        assert outcomes[0].transcript == Transcript("ja")
+
+
+def test_none_is_nothing_to_say() -> None:
+    assert Invoker(Scripted(lambda i: None)).invoke(batch(1)).outcomes == [None]
+    assert Invoker(Scripted(number, lambda ids: [None, number(1)])).invoke(batch(2)).outcomes == [None, {"i": 1}]
+
+
+def test_results_are_no_longer_the_models_own() -> None:
+    shared = {"i": 0, "scores": np.zeros(2)}
+
+    def answer(i: int) -> dict[str, Any]:
         shared["i"] += 1
+        shared["scores"] += 1
         return shared
 
-    invoker = Invoker(Scripted(answer))
-    assert [invoker.invoke(batch(1)).outcomes[0] for _ in range(3)] == [{"i": 1}, {"i": 2}, {"i": 3}]
+    invoker = Invoker(Scripted(answer, lambda ids: [answer(i) for i in ids][:1] * len(ids)))
+    outcomes = [invoker.invoke(batch(1)).outcomes[0] for _ in range(3)]
+    outcomes += invoker.invoke(batch(2)).outcomes
+    shared["scores"] += 1
+    assert outcomes == [{"i": i, "scores": [i, i]} for i in (1, 2, 3, 5, 5)]
+
+
+def test_a_value_that_raises_whatever_it_likes_is_an_internal_error(caplog: pytest.LogCaptureFixture) -> None:
+    class Exits:
+        def tolist(self) -> Any:
+            raise SystemExit("no list")
+
+    assert type(Invoker(Scripted(lambda i: {"x": Exits()})).invoke(batch(1)).outcomes[0]) is InternalError
+    assert "model 'scripted' failed" in caplog.text
+
+
+def test_a_result_that_cannot_be_sent_is_logged_once_with_its_key(caplog: pytest.LogCaptureFixture) -> None:
+    invoker = Invoker(Scripted(lambda i: {"type": 1}))
+    assert [type(invoker.invoke(batch(1)).outcomes[0]) for _ in range(5)] == [InternalError] * 5
+    (record,) = caplog.records
+    assert record.getMessage() == "model 'scripted' failed: the key \"type\" of the result is reserved"
+
+
+def test_bad_results_can_be_told_to_somebody_instead_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    Invoker(Scripted(lambda i: 7, lambda ids: 7), on_bad_result=told.append).invoke(batch(2))
+    assert [text[:40] for text in told] == [
+        "expected infer_batch to return a sequenc",
+        *["expected a mapping with string keys, a m"] * 2,
+    ]
+    assert not caplog.records
+
+
+# --- requests ---
+
+
+class Asked(Model):
+    """Answers what it was asked for."""
+
+    def infer(self, audio: np.ndarray, request: Request) -> Any:
+        return {"options": request.options, "of": request.channel}
+
+    def open(self, request: Request) -> Any:
+        return request.session_id
+
+    def step(self, audio: np.ndarray, state: Any) -> Any:
+        return {"session": state}
+
+
+def test_a_model_gets_the_request_of_its_call() -> None:
+    invoker = Invoker(Asked())
+    request = Request(options="de", channel=1, session_id="s")
+    one = Batch.gather(audios(1), [request])
+    assert invoker.invoke(one).outcomes == [{"options": "de", "of": 1}]
+    state = State()
+    assert invoker.call("step", audios(1)[0], state, request) == {"session": "s"}
+    assert invoker.call("step", audios(1)[0], state, Request(session_id="other")) == {"session": "s"}
+
+
+def test_a_second_try_item_by_item_has_the_requests_of_the_batch() -> None:
+    class Failing(Asked):
+        def infer_batch(self, batch: Batch) -> Any:
+            assert [request.channel for request in batch.requests] == [0, 1, 2]
+            raise ValueError
+
+    batch = Batch.gather(audios(3), [Request(channel=i) for i in range(3)])
+    outcomes = Invoker(Failing()).invoke(batch, lambda i: None if i == 1 else batch[i]).outcomes
+    assert outcomes[0::2] == [{"options": None, "of": 0}, {"options": None, "of": 2}]
 
 
 # --- batches that fail ---
@@ -219,7 +317,7 @@ def test_only_the_poisoned_item_fails(caplog: pytest.LogCaptureFixture) -> None:
 
     model = Scripted(infer, infer_batch)
     invocation = Invoker(model).invoke(batch(4))
-    assert [type(outcome) for outcome in invocation.outcomes] == [dict, InternalError, dict, dict]
+    assert [type(outcome) for outcome in invocation.outcomes] == [Output, InternalError, Output, Output]
     assert invocation.outcomes[3] == {"i": 3}
     assert invocation.retried
     assert model.calls == [[0, 1, 2, 3], [0], [1], [2], [3]]  # Once together, once each, and no more.
@@ -255,10 +353,10 @@ def test_a_batch_survives_what_is_no_exception(error: BaseException) -> None:
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
-        ([], "to return 2 mappings, one per item, not 0"),
-        ([{"i": 9}], "to return 2 mappings, one per item, not 1"),
-        ([{"i": 9}] * 3, "to return 2 mappings, one per item, not 3"),
-        (None, "a sequence of 2 mappings, not an object of type 'NoneType'"),
+        ([], "to return 2 results, one per item, not 0"),
+        ([{"i": 9}], "to return 2 results, one per item, not 1"),
+        ([{"i": 9}] * 3, "to return 2 results, one per item, not 3"),
+        (None, "a sequence of 2 results, not an object of type 'NoneType'"),
         ({"i": 9, "j": 9}, "not an object of type 'dict'"),
         ("ab", "not an object of type 'str'"),
         (({"i": 9} for _ in range(2)), "not an object of type 'generator'"),
@@ -278,11 +376,11 @@ def test_a_batch_answer_of_another_form_is_logged_clearly_and_retried(
 
 
 def test_one_entry_that_is_no_mapping_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
-    model = Scripted(raising(AssertionError), lambda ids: ({"i": 0}, None, {"i": 2}))
+    model = Scripted(raising(AssertionError), lambda ids: ({"i": 0}, 7, {"i": 2}))
     invocation = Invoker(model).invoke(batch(3))
     assert invocation.outcomes[0::2] == [{"i": 0}, {"i": 2}]
     assert type(invocation.outcomes[1]) is InternalError
-    assert "not an object of type 'NoneType'" in caplog.text
+    assert "not an object of type 'int'" in caplog.text
 
 
 def test_a_model_that_changes_a_batch_cannot_spoil_the_second_try() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import queue
 import threading
@@ -335,19 +336,22 @@ def test_a_trial_call_that_fails_does_not(error: Exception, caplog: pytest.LogCa
     assert "secret" not in caplog.text
 
 
+NO_RESULT = "expected a mapping with string keys, a msgspec Struct, a dataclass, a str or None, not an object of type "
 ANSWERS: list[tuple[Any, str]] = [
-    (None, "internal"),
-    ([1], "internal"),
-    ({1: 2}, "internal"),
-    ({"type": 1}, 'model output: key "type" is reserved'),
-    ({"x": object()}, 'model output: key "x" cannot be sent as JSON: object has no JSON form'),
+    ([1], NO_RESULT + "'list'"),
+    (7, NO_RESULT + "'int'"),
+    ({1: 2}, "expected a result with string keys, but a key is of type 'int'"),
+    ({"type": 1}, 'the key "type" of the result is reserved'),
+    ({"x": object()}, 'the key "x" of the result cannot be sent as JSON: object has no JSON form'),
     ({}, ""),
+    (None, ""),
+    ("text", ""),
     ({"x": np.float32(0.5)}, ""),
 ]
 
 
 @pytest.mark.parametrize(("answer", "reason"), ANSWERS, ids=range(len(ANSWERS)))
-def test_the_trial_call_and_the_check_agree_on_what_can_be_sent(
+def test_a_result_that_cannot_be_sent_ends_the_start_and_the_check(
     answer: Any, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Answering(Recorder):
@@ -356,13 +360,15 @@ def test_the_trial_call_and_the_check_agree_on_what_can_be_sent(
         def infer(self, audio: np.ndarray) -> Any:
             return answer
 
-    ThreadEngine(Answering()).warm_up()
-    trials = [record.getMessage() for record in caplog.records if "trial call" in record.getMessage()]
-    assert trials == (
-        [f"the trial call of model 'Answering' with a second of noise failed ({reason}): starting all the same"]
-        if reason
-        else []
-    )
+    text = f"model 'Answering': the trial call with a second of noise gave a bad result: {reason}"
+    with pytest.raises(ModelLoadError) if reason else contextlib.nullcontext() as refused:
+        ThreadEngine(Answering()).warm_up()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    if refused is not None:
+        assert str(refused.value) == f"{text}; correct the model, or start the server with inference.start_anyway"
+    ThreadEngine(Answering(), start_anyway=True).warm_up()
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warnings == ([f"{text}; starting all the same (inference.start_anyway)"] if reason else [])
     expected = pytest.raises(measure.CheckFailed) if reason else contextlib.nullcontext()
     with expected:
         measure.measure(Answering(), 0.0)

@@ -12,7 +12,7 @@ import pytest
 
 from voxgate.config import AuthSettings, ServerSettings, load_config
 from voxgate.errors import ConfigError
-from voxgate.service.access import Gate, Hook, Tokens, Verdict, credentials_of
+from voxgate.service.access import Gate, Hook, Judgement, Tokens, Verdict, credentials_of
 from voxgate.service.access.credentials import read_tokens
 
 SECRET = "s3cr3t-t0ken-%"
@@ -158,10 +158,10 @@ def test_white_space_around_a_token_is_none_of_it(tmp_path, around):
 # The hook
 
 
-def ask(function, *tokens: str, timeout_s: float = 30.0, n_calls: int = 4) -> list[Verdict]:
+def ask(function, *tokens: str, timeout_s: float = 30.0, n_calls: int = 4) -> list[Judgement]:
     hook = Hook(function, "mine:check", timeout_s, n_calls)
 
-    async def main() -> list[Verdict]:
+    async def main() -> list[Judgement]:
         return [await hook.ask(token) for token in tokens]
 
     return asyncio.run(main())
@@ -179,7 +179,7 @@ async def coroutine(token: str) -> bool:
 
 @pytest.mark.parametrize("function", [lambda token: token == "good", coroutine, Checker(), lambda t: coroutine(t)])
 def test_plain_and_async_hooks(function):
-    assert ask(function, "good", "bad") == [Verdict.GOOD, Verdict.BAD]
+    assert ask(function, "good", "bad") == [Judgement(Verdict.GOOD), Judgement(Verdict.BAD)]
 
 
 def test_a_plain_hook_does_not_run_on_the_loop():
@@ -226,20 +226,31 @@ async def no_arguments() -> bool:
         (leaves_async, "failed with SystemExit"),
         (gives_up, "failed with CancelledError"),
         (no_arguments, "failed with TypeError"),
-        (lambda token: token, "answered str, not a bool"),
-        (lambda token: {"user": token}, "answered dict, not a bool"),
-        (lambda token: None, "answered NoneType, not a bool"),
-        (lambda token: 1, "answered int, not a bool"),
+        (lambda token: token, "answered the token, not the name of a client"),
+        (lambda token: "", "answered a name of 0 characters, not of 1..256"),
+        (lambda token: "n" * 257, "answered a name of 257 characters, not of 1..256"),
+        (lambda token: {"user": token}, "answered dict, not a bool or a str"),
+        (lambda token: None, "answered NoneType, not a bool or a str"),
+        (lambda token: 1, "answered int, not a bool or a str"),
     ],
 )
 def test_a_hook_that_fails_lets_nobody_in_and_its_error_shows_no_token(function, problem, caplog):
     caplog.set_level(logging.DEBUG)
-    assert ask(function, SECRET, SECRET) == [Verdict.UNKNOWN] * 2
+    assert ask(function, SECRET, SECRET) == [Judgement(Verdict.UNKNOWN)] * 2
     messages = [record.getMessage() for record in caplog.records if record.name == "voxgate.service.access"]
     assert len(messages) == 1  # not for each
     assert problem in messages[0]
     assert "1 failures so far" in messages[0]
     assert SECRET not in caplog.text
+
+
+def test_a_hook_may_name_the_client():
+    names = {"a": "Anna", "b": True, "c": False}
+    assert ask(names.get, "a", "b", "c") == [
+        Judgement(Verdict.GOOD, "Anna"),
+        Judgement(Verdict.GOOD),
+        Judgement(Verdict.BAD),
+    ]
 
 
 def test_a_hook_that_hangs_keeps_its_place_until_it_returns(caplog):
@@ -250,15 +261,15 @@ def test_a_hook_that_hangs_keeps_its_place_until_it_returns(caplog):
             return token == "quick" or released.wait(30)
 
         hook = Hook(check, "mine:check", timeout_s=0.01, n_calls=2)
-        assert await hook.ask("slow") is Verdict.UNKNOWN
-        assert await hook.ask("slow") is Verdict.UNKNOWN
+        assert await hook.ask("slow") == Judgement(Verdict.UNKNOWN)
+        assert await hook.ask("slow") == Judgement(Verdict.UNKNOWN)
         assert "gave no answer within 0.01 s" in caplog.text
         hook._timeout_s = 30
         n_threads = threading.active_count()
-        assert [await hook.ask("quick") for _ in range(20)] == [Verdict.UNKNOWN] * 20
+        assert [await hook.ask("quick") for _ in range(20)] == [Judgement(Verdict.UNKNOWN)] * 20
         assert threading.active_count() == n_threads
         released.set()
-        while await hook.ask("quick") is not Verdict.GOOD:
+        while await hook.ask("quick") != Judgement(Verdict.GOOD):
             await asyncio.sleep(0)
         assert hook.failures >= 22
 
@@ -277,11 +288,11 @@ def test_one_address_has_a_quarter_of_the_places():
         hook = Hook(check, "mine:check", timeout_s=30, n_calls=8)
         first = [asyncio.create_task(hook.ask("a", "192.0.2.1")) for _ in range(2)]
         await asked.wait()
-        assert await hook.ask("a", "192.0.2.1") is Verdict.UNKNOWN
+        assert await hook.ask("a", "192.0.2.1") == Judgement(Verdict.UNKNOWN)
         others = [asyncio.create_task(hook.ask("a", address)) for address in ("192.0.2.2", None, None, None)]
         released.set()
-        assert await asyncio.gather(*first, *others) == [Verdict.GOOD] * 6
-        assert await hook.ask("a", "192.0.2.1") is Verdict.GOOD
+        assert await asyncio.gather(*first, *others) == [Judgement(Verdict.GOOD)] * 6
+        assert await hook.ask("a", "192.0.2.1") == Judgement(Verdict.GOOD)
         assert not hook._of_address
 
     asyncio.run(main())
@@ -298,7 +309,7 @@ def test_an_async_hook_that_hangs_is_cancelled():
                 cancelled.set()
             return True
 
-        assert await Hook(check, "mine:check", timeout_s=0.01, n_calls=1).ask("a") is Verdict.UNKNOWN
+        assert await Hook(check, "mine:check", timeout_s=0.01, n_calls=1).ask("a") == Judgement(Verdict.UNKNOWN)
         await cancelled.wait()
 
     asyncio.run(main())
@@ -312,7 +323,7 @@ def test_static_tokens_do_not_need_the_hook(monkeypatch, tmp_path):
     assert it.judge("static") is Verdict.GOOD
     assert it.judge("from-hook") is Verdict.UNKNOWN
     assert it.judge("") is Verdict.BAD
-    assert [asyncio.run(it.check(token)) for token in ("static", "from-hook", "x")] == [
+    assert [asyncio.run(it.check(token)).verdict for token in ("static", "from-hook", "x")] == [
         Verdict.GOOD,
         Verdict.GOOD,
         Verdict.BAD,

@@ -14,7 +14,7 @@ from helpers.room import DEADLINE_S, RATE, Room
 from helpers.wire import bursts, encode
 from voxgate.errors import InferenceError
 from voxgate.inference.engine.base import Job
-from voxgate.protocol.events import Active, Error, Inactive, Segment
+from voxgate.protocol.events import Active, Error, Inactive, Segment, SpeechResumed
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start, VadOptions
 
@@ -243,6 +243,15 @@ def test_it_waits_for_the_suffix():
     assert final.output["count"] == len(job.audio) == round((final.end_time - final.start_time) * RATE)
 
 
+def test_none_when_speech_ends_exactly_where_it_was_cut():
+    handled = open_handler("segmented", Start(S16, vad=VadOptions(max_segment_s=1)), **SETTINGS)
+    feed(handled, encode(bursts((0.5, 3.5), length_s=4.5)))
+    handled.answer_all()
+    handled.handler.finish()
+    assert [(final.start_time, final.end_time) for final in finals(handled)] == [(0.5, 1.5), (1.5, 2.5), (2.5, 3.5)]
+    assert speculations(handled) == {}
+
+
 def test_audio_that_comes_at_once_is_not_speculated_about():
     """What follows the pause is known already."""
     handled = open_handler("segmented", Start(S16), **SETTINGS)
@@ -290,6 +299,103 @@ def test_interims_are_the_same():
         told.append(handled.events)
     assert told[0] == told[1]
     assert sum(isinstance(event, Segment) and event.is_final is False for event in told[0]) > 2
+
+
+# Eager results: the client gets the answer when it is there
+
+EAGER = Start(S16, eager=True, notices=True)
+
+
+def told(handled: Handled) -> list[tuple[Any, ...]]:
+    names = []
+    for event in handled.events:
+        name = event.type
+        if isinstance(event, Segment):
+            name = "final" if event.is_final else "eager" if event.eager is True else "interim"
+        names.append((name, event.segment_id))
+    return names
+
+
+def test_an_eager_result_comes_at_once_and_the_final_is_equal_to_it():
+    handled = a_session(start=EAGER)
+    assert told(handled) == [("active", 0)]
+    handled.answer_all()
+    assert told(handled) == [("active", 0), ("eager", 0)]
+    feed(handled, ENDS[PAUSE:])
+    assert told(handled) == [("active", 0), ("eager", 0), ("inactive", 0), ("final", 0)]
+    eager, _, final = handled.events[1:]
+    assert (eager.start_time, eager.end_time, eager.output) == (final.start_time, final.end_time, final.output)
+    assert len(handled.audio) == 1
+    assert handled.handler.results == 2
+
+
+def test_speech_that_goes_on_takes_an_eager_result_back():
+    handled = a_session(GOES_ON, EAGER)
+    handled.answer_all()
+    for begin in range(PAUSE, len(GOES_ON), 640):
+        handled.feed(GOES_ON[begin : begin + 640])
+        handled.answer_all()
+    assert told(handled) == [
+        ("active", 0), ("eager", 0), ("resumed", 0), ("eager", 0), ("inactive", 0), ("final", 0),
+    ]  # fmt: skip
+    eager, resumed = handled.events[1:3]
+    assert eager.end_time < resumed.time == pytest.approx(1.9, abs=0.03)
+    assert handled.events[3].output == handled.events[5].output
+
+
+def test_what_was_not_told_is_not_taken_back():
+    handled = a_session(GOES_ON, EAGER)
+    feed(handled, GOES_ON[PAUSE : 2 * 33_000])
+    handled.answer_all()
+    assert told(handled) == [("active", 0)]
+    failing = a_session(GOES_ON, EAGER, model=lambda job: InferenceError("no"))
+    failing.answer_all()
+    feed(failing, GOES_ON[PAUSE : 2 * 33_000])
+    assert told(failing) == [("active", 0)]
+
+
+def test_an_answer_that_comes_after_the_end_is_only_the_final():
+    handled = a_session(start=EAGER)
+    handled.scheduler.running.update(handled.jobs)
+    feed(handled, ENDS[PAUSE:])
+    handled.answer_all()
+    assert told(handled) == [("active", 0), ("inactive", 0), ("final", 0)]
+
+
+def test_an_eager_result_supersedes_the_interim_that_runs():
+    handled = open_handler(
+        "segmented", Start(S16, eager=True, interim_results=True, stability=True), model=lambda job: {"text": "a b"},
+        **SETTINGS,
+    )  # fmt: skip
+    feed(handled, ENDS[: 2 * 20_000])
+    handled.answer_all()
+    feed(handled, ENDS[2 * 20_000 : PAUSE])
+    interim, early = handled.jobs
+    assert (interim.final, early.speculative) == (False, True)
+    handled.scheduler.running.update(handled.jobs)
+    handled.scheduler.answer(1)
+    handled.scheduler.answer(0)
+    assert [name for name, _ in told(handled)] == ["active", "interim", "eager"]
+    assert [event.stable_text for event in handled.events[1:]] == ["", "a"]
+    assert handled.handler.pending == 0
+
+
+def test_clear_ends_a_segment_with_an_eager_result():
+    handled = a_session(start=EAGER)
+    handled.answer_all()
+    handled.handler.clear()
+    feed(handled, ENDS[PAUSE:])
+    handled.answer_all()
+    assert told(handled) == [("active", 0), ("eager", 0), ("inactive", 0)]
+
+
+def test_nobody_who_did_not_ask_gets_eager_results():
+    handled = a_session(GOES_ON)
+    handled.answer_all()
+    feed(handled, GOES_ON[PAUSE:])
+    handled.answer_all()
+    assert [event.type for event in handled.events].count("segment") == 1
+    assert "resumed" not in [event.type for event in handled.events]
 
 
 # On a real scheduler
@@ -369,6 +475,27 @@ def test_a_final_whose_worker_died_while_it_became_one_is_asked_again():
     room.check_all_is_covered()
 
 
+def check_eager(room: Room, channel: int) -> None:
+    """Each eager result is followed by the equal final, by `resumed`, or by the `inactive` of a clear."""
+    eager: Segment | None = None
+    events = [event for event in room.events if event.channel == channel]
+    finals = {event.start_time: event for event in events if isinstance(event, Segment) and event.is_final}
+    for event in events:
+        if isinstance(event, Segment) and event.eager is True:
+            assert eager is None
+            eager = event
+        elif isinstance(event, SpeechResumed):
+            assert eager is not None
+            eager = None
+        elif isinstance(event, Inactive) and eager is not None:
+            final = finals.get(eager.start_time)
+            assert final is None or (final.end_time, final.output) == (eager.end_time, eager.output)
+            eager = None
+        elif isinstance(event, Segment) and event.is_final is False:
+            assert eager is None  # no interim between
+    assert eager is None
+
+
 steps = st.lists(
     st.tuples(st.just("feed"), st.sampled_from([1, 320, 333, 1600, 4000, 9000]))
     | st.tuples(st.just("begin"), st.integers(1, 3))
@@ -377,8 +504,10 @@ steps = st.lists(
 )
 
 
-def play(script: list[tuple[Any, ...]], n_channels: int, speculate_ms: int) -> Room:
-    room = Room("segmented", n_channels, **{"vad.silence_duration_ms": 200, "vad.speculate_ms": speculate_ms})
+def play(script: list[tuple[Any, ...]], n_channels: int, speculate_ms: int, eager: bool = False) -> Room:
+    room = Room(
+        "segmented", n_channels, eager=eager, **{"vad.silence_duration_ms": 200, "vad.speculate_ms": speculate_ms}
+    )
     for what, *arguments in script:
         match what:
             case "feed" if room.fed_frames < 8 * RATE:
@@ -399,10 +528,12 @@ def play(script: list[tuple[Any, ...]], n_channels: int, speculate_ms: int) -> R
 
 
 @settings(max_examples=150, deadline=None)
-@given(steps, st.integers(1, 2), st.sampled_from([20, 60, 120, 180]))
-def test_nothing_changes_but_when_finals_come(script, n_channels, speculate_ms):
+@given(steps, st.integers(1, 2), st.sampled_from([20, 60, 120, 180]), st.booleans())
+def test_nothing_changes_but_when_finals_come(script, n_channels, speculate_ms, eager):
     """Whatever the workers do and whenever: the same beginnings, ends and finals, with the same results."""
-    with_it, without = (play(script, n_channels, ms) for ms in (speculate_ms, 0))
+    with_it, without = (play(script, n_channels, ms, eager) for ms in (speculate_ms, 0))
+    for channel in range(n_channels):
+        check_eager(with_it, channel)
     assert without.n_speculative == 0
     for channel in range(n_channels):
         for kind in (Active, Inactive):
@@ -410,7 +541,6 @@ def test_nothing_changes_but_when_finals_come(script, n_channels, speculate_ms):
                 event for event in without.events if type(event) is kind and event.channel == channel
             ]
         assert with_it.replies(channel) == without.replies(channel)
-    assert with_it.runner.results - with_it.runner.errors >= 0
     assert with_it.runner.pending == 0
     assert with_it.runner.processed_s == without.runner.processed_s
 

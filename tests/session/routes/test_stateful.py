@@ -105,7 +105,8 @@ class Desk:
         """Runs a job and answers it."""
         job = self.jobs.pop(index)
         assert job.state is not None
-        outcome = self._invoker.call(job.method, job.audio.copy(), job.state)
+        assert job.request is not None
+        outcome = self._invoker.call(job.method, job.audio.copy(), job.state, job.request)
         self.n_run += 1
         if isinstance(outcome, VoxgateError):
             job.error = outcome

@@ -195,6 +195,7 @@ starts = fields(
         "probabilities": st.booleans(),
         "segmentation": st.sampled_from(["auto", "manual", "semi"]),
         "stability": st.booleans(),
+        "eager": st.booleans(),
     },
 )
 others = fields(
@@ -372,6 +373,24 @@ def test_a_session_yields_only_messages_that_are_valid_and_all_of_them(serve, ro
         assert sum(message.is_valid(event) for message in said) == 1, event
 
 
+def test_eager_and_stable_results_are_valid(serve):
+    server = serve(lambda audio: {"text": "a b c"})
+    audio = encode(bursts((0.5, 1.7), (2.2, 2.7), length_s=4.0))
+    with Client(server.url()) as client:
+        client.send(start(notices=True, interim_results=True, stability=True, eager=True))
+        client.send(audio[: 2 * 16_000 * 2])  # amid the pause
+        received = []
+        while not received or not received[-1].get("eager"):
+            received += client.until("segment")
+        client.send(audio[2 * 16_000 * 2 :], STOP)
+        received += client.until("resumed")
+        received += client.rest()
+    for event in received:
+        SERVER.validate(event)
+    assert {event.get("stable_text") for event in received if event.get("eager")} <= {"", "a b"}
+    assert sum(event.get("is_final") is True for event in received) == 1
+
+
 def test_the_routes_know_every_event_but_one():
-    told = set().union(*TOLD_BY.values())
+    told = set().union(*TOLD_BY.values(), {"resumed"})
     assert {kind.type for kind in EVENTS} == told | {"data"}

@@ -13,7 +13,7 @@ __all__ = ["AvOpusDecoder"]
 
 
 class AvOpusDecoder:
-    """Decodes the packets of one stream to interleaved float32 at ``rate``, 48000 Hz.
+    """Decodes the packets of one stream to interleaved float32 at ``rate``, 48000 Hz, channels in the order of WAV.
 
     FFmpeg offers no concealment of lost packets: a gap is silence. Threads: one caller at a time.
     """

@@ -87,7 +87,7 @@ class LibopusDecoder:
             size = library.opus_multistream_decoder_get_size(head.n_streams, head.n_coupled)
             self._state = ctypes.create_string_buffer(max(1, size))
             code = library.opus_multistream_decoder_init(
-                self._state, rate, head.channels, head.n_streams, head.n_coupled, bytes(head.mapping)
+                self._state, rate, head.channels, head.n_streams, head.n_coupled, bytes(head.wav_mapping)
             )
             self._decode = library.opus_multistream_decode_float
         if code != 0:

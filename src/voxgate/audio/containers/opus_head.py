@@ -23,7 +23,7 @@ _WAV_ORDER = {
 class OpusHead:
     """``pre_skip``: samples at 48 kHz at the beginning that are not part of the audio. ``gain``: factor of the output.
 
-    ``mapping``: for each channel, in the order of WAV, which decoded channel it is; of ``n_streams`` streams, the first
+    ``mapping``: for each channel, in the order of Vorbis, which decoded channel it is; of ``n_streams`` streams, the first
     ``n_coupled`` have two.
     """
 
@@ -33,6 +33,11 @@ class OpusHead:
     n_streams: int = 1
     n_coupled: int = 0
     mapping: tuple[int, ...] = (0,)
+
+    @property
+    def wav_mapping(self) -> tuple[int, ...]:
+        """``mapping`` in the order of WAV."""
+        return tuple(self.mapping[channel] for channel in _WAV_ORDER.get(self.channels, range(self.channels)))
 
     @property
     def is_simple(self) -> bool:
@@ -60,5 +65,4 @@ def parse_opus_head(data: bytes) -> OpusHead:
         raise BrokenMedia(f"the head of the Opus stream is damaged: {n_streams} streams for {channels} channels")
     if any(source >= n_streams + n_coupled and source != 255 for source in mapping):
         raise BrokenMedia("the head of the Opus stream is damaged: a channel of no stream")
-    order = _WAV_ORDER.get(channels, range(channels))
-    return OpusHead(channels, pre_skip, factor, n_streams, n_coupled, tuple(mapping[channel] for channel in order))
+    return OpusHead(channels, pre_skip, factor, n_streams, n_coupled, mapping)

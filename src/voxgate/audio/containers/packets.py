@@ -22,6 +22,8 @@ class Demuxer(Protocol):
 
     def feed(self, data: bytes) -> None: ...
 
+    def end(self) -> None: ...
+
     def read(self) -> Any: ...
 
     @property
@@ -51,6 +53,20 @@ class PacketContainer(ABC):
     def push(self, data: bytes) -> Iterator[bytes]:
         """See `Container.push`."""
         self._demuxer.feed(data)
+        yield from self._pieces()
+
+    def finish(self) -> Iterator[bytes]:
+        """See `Container.finish`."""
+        self._demuxer.end()
+        yield from self._pieces()
+        if self._demuxer.is_truncated:
+            raise TruncatedMedia(f"the {self.label} stream ends inside of the container")
+
+    def close(self) -> None:
+        """See `Container.close`."""
+        self._stream = None
+
+    def _pieces(self) -> Iterator[bytes]:
         decoded = self._decoded()
         parts: list[bytes] = []
         n_bytes = 0
@@ -66,22 +82,14 @@ class PacketContainer(ABC):
             parts.append(pcm)
             n_bytes += len(pcm)
             if n_bytes >= self._piece_bytes:
-                joined, parts, n_bytes = b"".join(parts), [], 0
-                yield from in_pieces(joined, self._format())
-        if parts:
-            yield from in_pieces(b"".join(parts), self._format())
+                joined = b"".join(parts)
+                n_whole = n_bytes // self._piece_bytes * self._piece_bytes
+                parts, n_bytes = [joined[n_whole:]], n_bytes - n_whole
+                yield from in_pieces(joined[:n_whole], self._format())
+        if n_bytes:
+            yield b"".join(parts)
         if failure is not None:
             raise failure
-
-    def finish(self) -> Iterator[bytes]:
-        """See `Container.finish`."""
-        yield from ()
-        if self._demuxer.is_truncated:
-            raise TruncatedMedia(f"the {self.label} stream ends inside of the container")
-
-    def close(self) -> None:
-        """See `Container.close`."""
-        self._stream = None
 
     def _decoded(self) -> Iterator[bytes]:
         while (event := self._demuxer.read()) is not None:

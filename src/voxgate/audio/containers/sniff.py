@@ -51,7 +51,7 @@ _RIFF: Final[dict[bytes, tuple[str | None, str]]] = {
 _IMAGES: Final = (b"avif", b"avis", b"heic", b"heix", b"mif1")
 # Boxes that an MP4 without "ftyp" begins with: QuickTime, and segments of a live stream.
 _BOXES: Final = (b"ftyp", b"moov", b"mdat", b"styp", b"moof", b"sidx", b"free", b"skip", b"wide", b"pnot")
-_LONGEST_MAGIC: Final = max(len(magic) for magic, _, _ in _MAGIC)
+_LONGEST_MAGIC: Final = max(12, *(len(magic) for magic, _, _ in _MAGIC))  # 12: RIFF, its size, and what it is
 _ADTS_RATES: Final = 13
 
 _MPEG_RATES: Final = ((11_025, 12_000, 8_000), None, (22_050, 24_000, 16_000), (44_100, 48_000, 32_000))

@@ -102,3 +102,7 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = 600.0
     warm_up: Annotated[bool, Meta(description="Run the model once before the server reports that it is ready.")] = True
+    start_anyway: Annotated[
+        bool,
+        Meta(description="Start although the trial call of `warm_up` gave a result that cannot be sent to a client."),
+    ] = False

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
-import msgspec
 from msgspec import UNSET
 
 from voxgate import __version__
 from voxgate.endpoints.credentials import credentials_in
 from voxgate.endpoints.deepgram.query import Listen, parse_listen
 from voxgate.endpoints.deepgram.results import Results
+from voxgate.endpoints.json_text import encode, parse
 from voxgate.endpoints.refusals import FOREIGN_STATUSES, HttpAnswer, answer_of
 from voxgate.endpoints.wire import CLOSE_CODES, Credentials, Upgrade, Wire, min_silence_ms
 from voxgate.errors import InvalidMessage, shown
@@ -87,7 +87,7 @@ class DeepgramWire(Wire):
         return ((b"dg-request-id", self._request_id.encode()),)
 
     def read(self, text: str) -> Sequence[Received]:
-        match _type_of(text):
+        match parse(text).get("type"):
             case "KeepAlive":
                 return (KeepAlive(),)
             case "Finalize":
@@ -166,15 +166,3 @@ class DeepgramWire(Wire):
     def reason_of(self, close: Close) -> str:
         code = CLOSE_TEXTS.get(close.reason)
         return close.text if code is None else f"{code}: {close.text}" if close.text else code
-
-
-def encode(message: Mapping[str, Any]) -> str:
-    return msgspec.json.encode(message).decode()
-
-
-def _type_of(text: str) -> Any:
-    try:
-        message = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise InvalidMessage("message: expected a JSON object with a type") from None
-    return message.get("type") if isinstance(message, dict) else None

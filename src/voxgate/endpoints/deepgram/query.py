@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
+from voxgate.endpoints.parameters import Parameters
 from voxgate.errors import InvalidStart, shown
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start, VadOptions
@@ -28,11 +28,7 @@ REFUSED: Final = {
     "callback": "the server fetches nothing and calls nobody that a client names",
     "redact": "this server removes nothing from transcripts",
 }
-MAX_PARAMETERS: Final = 1000
 UTTERANCE_END_MS: Final = (1000, 60_000)
-
-_TRUE: Final = ("true", "1", "")
-_FALSE: Final = ("false", "0")
 
 
 class Listen(Struct, frozen=True):
@@ -52,41 +48,30 @@ def parse_listen(query: bytes, *, min_silence_ms: int) -> Listen:
 
     `min_silence_ms`: a shorter `endpointing` counts as this. Unknown parameters are ignored, as Deepgram does.
     """
-    values = _values(query)
+    values = Parameters(query)
     for name, why in REFUSED.items():
-        if any(value.lower() not in _FALSE for value in values.get(name, ())):
+        if values.asks_for(name):
             raise InvalidStart(f"{name} is not supported: {why}")
     silence_ms, ends_speech = _endpointing(values, min_silence_ms)
     start = Start(
         _format(values),
-        interim_results=_flag(values, "interim_results"),
+        interim_results=values.flag("interim_results"),
         vad=None if silence_ms is None else VadOptions(silence_duration_ms=silence_ms),
         notices=True,
     )
-    utterance_end_ms = _number(values, "utterance_end_ms")
+    utterance_end_ms = values.number("utterance_end_ms")
     if utterance_end_ms is not None:
         utterance_end_ms = min(max(utterance_end_ms, UTTERANCE_END_MS[0]), UTTERANCE_END_MS[1])
     return Listen(
         start,
         ends_speech,
-        _flag(values, "vad_events"),
+        values.flag("vad_events"),
         None if utterance_end_ms is None else utterance_end_ms / 1000,
     )
 
 
-def _values(query: bytes) -> dict[str, list[str]]:
-    values: dict[str, list[str]] = {}
-    try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
-    except ValueError:
-        raise InvalidStart(f"query: expected at most {MAX_PARAMETERS} parameters in ASCII, percent-encoded") from None
-    for name, value in pairs:
-        values.setdefault(name, []).append(value)
-    return values
-
-
-def _format(values: dict[str, list[str]]) -> AudioFormat:
-    encoding = _last(values, "encoding")
+def _format(values: Parameters) -> AudioFormat:
+    encoding = values.text("encoding")
     if encoding is None:
         raise InvalidStart(
             "encoding: expected one of " + ", ".join(ENCODINGS) + " with sample_rate: containers are not supported yet"
@@ -95,11 +80,11 @@ def _format(values: dict[str, list[str]]) -> AudioFormat:
         raise InvalidStart(f"encoding {encoding} is not supported as raw packets; expected " + ", ".join(ENCODINGS))
     if encoding not in ENCODINGS:
         raise InvalidStart(f"encoding: expected one of {', '.join(ENCODINGS)}, got {shown(encoding)}")
-    rate = _number(values, "sample_rate")
+    rate = values.number("sample_rate")
     if rate is None:
         raise InvalidStart("sample_rate: expected a number of Hz with encoding, got nothing")
-    channels = _number(values, "channels")
-    if channels is not None and channels > 1 and not _flag(values, "multichannel"):
+    channels = values.number("channels")
+    if channels is not None and channels > 1 and not values.flag("multichannel"):
         raise InvalidStart(
             f"channels={channels} needs multichannel=true: the server does not mix channels, each has its own results"
         )
@@ -107,35 +92,13 @@ def _format(values: dict[str, list[str]]) -> AudioFormat:
     return AudioFormat(1 if channels is None else channels, rate, bits, is_float, companding)
 
 
-def _endpointing(values: dict[str, list[str]], min_silence_ms: int) -> tuple[int | None, bool]:
+def _endpointing(values: Parameters, min_silence_ms: int) -> tuple[int | None, bool]:
     """The silence that ends a segment (None: the server's), and whether the end of speech is told."""
-    text = (_last(values, "endpointing") or "true").lower()
+    text = (values.text("endpointing") or "true").lower()
     if text == "false":
         return None, False
     if text == "true":
         return None, True
-    silence_ms = _number(values, "endpointing")
+    silence_ms = values.number("endpointing")
     assert silence_ms is not None
     return min(max(silence_ms, min_silence_ms), int(VAD_RANGES["silence_duration_ms"].highest)), True
-
-
-def _last(values: dict[str, list[str]], name: str) -> str | None:
-    return values[name][-1] if name in values else None
-
-
-def _flag(values: dict[str, list[str]], name: str) -> bool:
-    text = _last(values, name)
-    if text is None or text.lower() in _FALSE:
-        return False
-    if text.lower() in _TRUE:
-        return True
-    raise InvalidStart(f"{name}: expected true or false, got {shown(text)}")
-
-
-def _number(values: dict[str, list[str]], name: str) -> int | None:
-    text = _last(values, name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise InvalidStart(f"{name}: expected a whole number, got {shown(text)}")
-    return int(text)

@@ -44,7 +44,7 @@ class Results:
         """`metadata`: of every result."""
         self._listen = listen
         self._metadata = metadata
-        self.n_channels = listen.start.format.channels
+        self.n_channels = listen.start.pcm.channels
         self._channels = [Channel() for _ in range(self.n_channels)]
 
     def expect_flush(self) -> None:

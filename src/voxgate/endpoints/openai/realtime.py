@@ -125,7 +125,7 @@ class RealtimeWire(Wire):
         try:
             settings = self._settings.updated(session, is_beta)
             start = settings.start(self._min_silence_ms)
-            check_format(start.format, limits.channels, limits.min_sample_rate, limits.max_sample_rate)
+            check_format(start.pcm, limits.channels, limits.min_sample_rate, limits.max_sample_rate)
         except InvalidRequest as error:
             error.event_id = event_id
             raise

@@ -147,7 +147,7 @@ def _format(value: Any, path: str) -> tuple[str, int]:
         fields = _mapping(value, f"{path}.format")
         name, rate = fields.get("type", "audio/pcm"), fields.get("rate")
         path = f"{path}.format.type"
-    if name in _G711:
+    if isinstance(name, str) and name in _G711:
         return name, G711_RATE
     if name != "audio/pcm":
         allowed = ", ".join(("audio/pcm", *_G711)) + f" ({', '.join(_BETA_FORMATS)} in the beta)"
@@ -165,7 +165,7 @@ def _detection(value: Any, path: str) -> dict[str, Any] | None:
     if kind not in ("server_vad", "semantic_vad"):
         raise InvalidRequest(f"{path}.type: expected server_vad, semantic_vad or null, got {shown(kind)}", path)
     eagerness = fields.get("eagerness")
-    if eagerness is not None and eagerness not in _EAGERNESS_MS:
+    if eagerness is not None and (not isinstance(eagerness, str) or eagerness not in _EAGERNESS_MS):
         expected = ", ".join(_EAGERNESS_MS)
         raise InvalidRequest(f"{path}.eagerness: expected one of {expected}, got {shown(eagerness)}", path)
     for name in _DETECTION:

@@ -25,9 +25,9 @@ from voxgate.endpoints.peer import client_of
 from voxgate.endpoints.wire import why_no_words
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
 from voxgate.protocol.events import Error, Event, Finished, Segment
-from voxgate.protocol.formats import ContainerFormat
+from voxgate.protocol.formats import AUTO, ContainerFormat
 from voxgate.protocol.requests import Start, Stop
-from voxgate.service.admission import Refusal, RefusalKind
+from voxgate.service.admission import Permit, Refusal, RefusalKind
 from voxgate.service.client_info import ClientInfo
 from voxgate.service.entry import Entry
 from voxgate.service.service import Service
@@ -184,6 +184,7 @@ class TranscriptionsRoute:
             await _respond(error, {**headers, "allow": METHODS})(scope, receive, send)
             return
         unserved = self._entry.why_unserved("segmented") or why_no_words(self._service)
+        permit: Permit | Refusal
         if unserved is not None:
             permit = Refusal(RefusalKind.NOT_SERVED, "not_served", f"{scope['path']} is not served: {unserved}")
         else:
@@ -196,7 +197,7 @@ class TranscriptionsRoute:
             await _json(body, status, headers)(scope, receive, send)
             return
         try:
-            await self._serve(scope, receive, send, client, headers)
+            await self._serve(scope, receive, send, client._replace(identity=permit.identity), headers)
         except ApiError as error:
             await _respond(error, headers)(scope, receive, send)
         except ClientGone:
@@ -248,7 +249,7 @@ class TranscriptionsRoute:
         context = self._context
         if context is None:
             context = self._context = SessionContext.of(self._service)
-        start = Start(ContainerFormat("auto"), notices=True)
+        start = Start(ContainerFormat(AUTO, mono=True), notices=True)
         endpoint = TranscriptionEndpoint(
             receive, send, start, audio, lambda: TranscriptionOptions.of(upload.fields), is_stream, headers
         )

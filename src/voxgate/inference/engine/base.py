@@ -80,7 +80,7 @@ class TracedBatch:
 class Job:
     """One model call. A route makes it, the scheduler accepts it and answers it through `on_done`.
 
-    The maker sets the first ten fields, which then stay as they are; the scheduler writes the others, and they are
+    The maker sets the first eleven fields, which then stay as they are; the scheduler writes the others, and they are
     final when `on_done` is called. Two jobs are never equal: a job is its own identity.
     """
 
@@ -107,6 +107,8 @@ class Job:
     speculative: bool = False
     """A final that may not be needed: it runs after finals and before interims, and its failure is nobody's.
     `Scheduler.promote` sets it to False."""
+    group: object | None = None
+    """Jobs share a batch only with jobs of the same group, by identity."""
 
     result: Output | None = None
     error: VoxgateError | None = None
@@ -269,6 +271,11 @@ class Engine(Protocol):
 
     def counts(self) -> EngineCounts:
         """A snapshot. Any thread."""
+        ...
+
+    @property
+    def gives_text(self) -> bool | None:
+        """Whether the results of the model carry text, as it declares or as the trial calls showed; None: unknown."""
         ...
 
     @property

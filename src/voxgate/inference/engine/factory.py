@@ -38,6 +38,7 @@ class EngineSettings:
     deadline_s: float
     restart_backoff_s: float
     warm_up: bool
+    start_anyway: bool = False
 
 
 def make_engine(settings: EngineSettings, model: Model | None = None) -> Engine:
@@ -74,6 +75,7 @@ def _threads(settings: EngineSettings, model: Model) -> ThreadEngine:
         max_batch_size=settings.max_batch_size,
         max_batch_seconds=settings.max_batch_seconds,
         batch_window_s=settings.batch_window_s,
+        start_anyway=settings.start_anyway,
     )
 
 
@@ -96,6 +98,7 @@ def _processes(settings: EngineSettings, is_automatic: bool = False) -> ProcessE
             deadline_s=settings.deadline_s,
             restart_backoff_s=settings.restart_backoff_s,
             warm_up=settings.warm_up,
+            start_anyway=settings.start_anyway,
         )
     )
     engine.load()

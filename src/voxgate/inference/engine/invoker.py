@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from voxgate.errors import InferenceError, InternalError, ModelLoadError
 from voxgate.inference.engine.base import CallMethod, JobOutcome, State
 from voxgate.inference.engine.failures import FailureLog
+from voxgate.models.adapter import ModelAdapter
 from voxgate.models.base import Batch, Model, Samples
 from voxgate.models.loader import explained
-from voxgate.models.result import BadResult, check_batch, result_of
+from voxgate.models.request import Request
+from voxgate.models.result import BadResult, check_batch, output_of
 
 __all__ = ["Invocation", "Invoker"]
 
@@ -33,12 +35,21 @@ class Invoker:
 
     No exception of the model leaves `invoke` and `call`, SystemExit and KeyboardInterrupt included: an InferenceError
     becomes a new one with the same text; any other exception is logged with its stack (repetitions are counted, not
-    logged) and becomes an InternalError that tells the client nothing.
+    logged) and becomes an InternalError that tells the client nothing. A result is validated, encoded and detached
+    before `invoke` or `call` returns, on the thread that called the model.
     """
 
-    def __init__(self, model: Model, failures: FailureLog | None = None) -> None:
+    def __init__(
+        self, model: Model, failures: FailureLog | None = None, on_bad_result: Callable[[str], None] | None = None
+    ) -> None:
+        """`on_bad_result`: called with the reason for each answer that cannot be used or sent, instead of logging it.
+
+        Raises ModelLoadError for a model whose methods cannot be called as the contract says.
+        """
         self._model = model
+        self._adapter = ModelAdapter(model)
         self._failures = failures or FailureLog(logger)
+        self._on_bad_result = on_bad_result
 
     def warm_up(self) -> None:
         """Calls `Model.warm_up`. Raises ModelLoadError when that fails."""
@@ -62,7 +73,7 @@ class Invoker:
         try uses the rows of the batch as the failed call left them.
         """
         if len(batch) == 1:
-            return Invocation([self._infer(batch[0])])
+            return Invocation([self._infer(batch[0], batch.requests[0])])
         try:
             answers = self._model.infer_batch(batch)
             check_batch(answers, len(batch))
@@ -72,11 +83,15 @@ class Invoker:
                 self._report(what, error)
             audios = map(original or batch.__getitem__, range(len(batch)))
             return Invocation(
-                [InferenceError("Cancelled") if audio is None else self._infer(audio) for audio in audios], True
+                [
+                    InferenceError("Cancelled") if audio is None else self._infer(audio, request)
+                    for audio, request in zip(audios, batch.requests, strict=True)
+                ],
+                True,
             )
         return Invocation([self._checked(answer) for answer in answers])
 
-    def call(self, method: CallMethod, audio: Samples, state: State) -> JobOutcome:
+    def call(self, method: CallMethod, audio: Samples, state: State, request: Request) -> JobOutcome:
         """Calls `step` or `finish` (which takes no audio) of a stateful model, and `open` first for a new state. None:
         the model returned no result.
         """
@@ -84,22 +99,22 @@ class Invoker:
             return InferenceError("An earlier call of this stream did not return: its state is lost")
         try:
             if not state.opened:
-                state.value = self._model.open()
+                state.value = self._adapter.open(request)
                 state.opened = True
             answer = self._model.step(audio, state.value) if method == "step" else self._model.finish(state.value)
-            return None if answer is None else result_of(answer)
+            return output_of(answer)
         except BaseException as error:
             return self._failure(error)
 
-    def _infer(self, audio: Samples) -> JobOutcome:
+    def _infer(self, audio: Samples, request: Request) -> JobOutcome:
         try:
-            return result_of(self._model.infer(audio))
+            return output_of(self._adapter.infer(audio, request))
         except BaseException as error:
             return self._failure(error)
 
     def _checked(self, answer: object) -> JobOutcome:
         try:
-            return result_of(answer)
+            return output_of(answer)
         except BaseException as error:
             self._report(f"model {self._model.name!r} failed", error)
             return InternalError()
@@ -122,6 +137,9 @@ class Invoker:
 
     def _report(self, what: str, error: BaseException) -> None:
         if isinstance(error, BadResult):  # Raised by our own check: its stack says nothing about the model.
-            self._failures.write(f"{what}: {error}")
+            if self._on_bad_result is not None:
+                self._on_bad_result(str(error))
+            else:
+                self._failures.write(f"{what}: {error}")
         else:
             self._failures.write(what, error)

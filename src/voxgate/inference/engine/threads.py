@@ -17,8 +17,17 @@ from voxgate.errors import ConfigError, InternalError
 from voxgate.inference.engine.base import BatchLimits, EngineCounts, Job, JobOutcome, JobSource, State, Work
 from voxgate.inference.engine.failures import FailureLog
 from voxgate.inference.engine.invoker import Invocation, Invoker
-from voxgate.inference.engine.trial import faint_noise, report_trial, trial_batch, trial_sizes
+from voxgate.inference.engine.trial import (
+    faint_noise,
+    judge_trial,
+    text_in,
+    trial_batch,
+    trial_request,
+    trial_sizes,
+)
+from voxgate.models.adapter import declares_text
 from voxgate.models.base import Model, Samples
+from voxgate.models.session_options import SessionOptions
 from voxgate.runtime.cpus import usable_cpus
 from voxgate.runtime.tasks import spawn_thread
 
@@ -48,9 +57,11 @@ class ThreadEngine:
         max_batch_size: int = 16,
         max_batch_seconds: float = 120.0,
         batch_window_s: float = 0.0,
+        start_anyway: bool = False,
     ) -> None:
         """threads: 1..1024; 0 = the model's own `threads`, or one per CPU that this process may use. max_batch_size: at
-        least 1. max_batch_seconds: above 0. batch_window_s: at least 0.
+        least 1. max_batch_seconds: above 0. batch_window_s: at least 0. start_anyway: also when the results of the
+        trial calls cannot be sent.
 
         Raises ConfigError for any other number, and for a model that must not run in the server's process.
         """
@@ -73,7 +84,10 @@ class ThreadEngine:
             self._limits = BatchLimits(max_batch_size, max_batch_seconds, batch_window_s)
         else:
             self._limits = BatchLimits(1)
-        self._invoker = Invoker(model, FailureLog(logger))
+        self._start_anyway = start_anyway
+        self._failures = FailureLog(logger)
+        self._invoker = Invoker(model, self._failures)
+        self._gives_text = declares_text(model)
         self._warming = threading.Lock()  # held during the warm-up
         self._stopping = False
         self._threads: list[threading.Thread] = []  # noqa: TID251 -- the type alone
@@ -88,6 +102,10 @@ class ThreadEngine:
     @property
     def kind(self) -> str:
         return "threads"
+
+    @property
+    def gives_text(self) -> bool | None:
+        return self._gives_text
 
     @property
     def concurrency(self) -> int:
@@ -128,8 +146,8 @@ class ThreadEngine:
         two if the model defines `infer_batch`, and a short session if it is stateful: so the first client does not pay
         for what only a first call costs.
 
-        Raises ModelLoadError when `model.warm_up()` fails. A trial call that fails is only logged, because a model need
-        not have an answer to noise. `counts()` leaves these calls out.
+        Raises ModelLoadError when `model.warm_up()` fails, and for results of the trial calls that cannot be sent (see
+        `judge_trial`). `counts()` leaves these calls out.
         """
         with self._warming:
             return self._warm_up()
@@ -137,23 +155,32 @@ class ThreadEngine:
     def _warm_up(self) -> float:
         started_s = time.perf_counter()
         self._invoker.warm_up()
-        for outcome in self._trial_outcomes():
+        outcomes: list[JobOutcome] = []
+        bad_results: list[str] = []
+        for outcome in self._trial_outcomes(bad_results):
+            outcomes.append(outcome)
             if self._stopping:
                 break
-            report_trial(self._model.name, outcome)
+        judge_trial(self._model.name, outcomes, bad_results, self._start_anyway)
+        if self._gives_text is None:
+            self._gives_text = text_in(outcomes)
         elapsed_s = time.perf_counter() - started_s
         logger.info("model %r is warm after %.2f s", self._model.name, elapsed_s)
         return elapsed_s
 
-    def _trial_outcomes(self) -> Iterator[JobOutcome]:
+    def _trial_outcomes(self, bad_results: list[str]) -> Iterator[JobOutcome]:
         model, rate = self._model, self._model.sample_rate
+        request = trial_request(SessionOptions(model), rate)
+        if request is None:
+            return
+        invoker = Invoker(model, self._failures, bad_results.append)
         if model.stateless:
             for n_items in trial_sizes(self._limits):
-                yield from self._invoker.invoke(trial_batch(n_items, rate)).outcomes
+                yield from invoker.invoke(trial_batch(n_items, rate, request)).outcomes
         if model.stateful:
             state = State()
-            yield self._invoker.call("step", faint_noise(rate), state)
-            yield self._invoker.call("finish", np.empty(0, np.float32), state)
+            yield invoker.call("step", faint_noise(rate), state, request)
+            yield invoker.call("finish", np.empty(0, np.float32), state, request)
 
     def stop(self, timeout_s: float | None = None) -> bool:
         self._stopping = True
@@ -189,7 +216,8 @@ class ThreadEngine:
         try:
             job = jobs[0]
             if job.state is not None:
-                invocation = Invocation([self._invoker.call(job.method, work.batch[0], job.state)])
+                outcome = self._invoker.call(job.method, work.batch[0], job.state, work.batch.requests[0])
+                invocation = Invocation([outcome])
             else:
                 invocation = self._invoker.invoke(work.batch, original)
             with self._lock:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
-from voxgate.errors import InternalError, VoxgateError
+from voxgate.errors import InvalidStart, ModelLoadError, VoxgateError
 from voxgate.inference.engine.base import BatchLimits, JobOutcome
 from voxgate.models.base import Batch, Samples
-from voxgate.protocol.json_codec import check_output
+from voxgate.models.request import Request
+from voxgate.models.session_options import SessionOptions
+from voxgate.protocol.output import Output
 
-__all__ = ["faint_noise", "report_trial", "trial_batch", "trial_sizes"]
+__all__ = ["faint_noise", "judge_trial", "text_in", "trial_batch", "trial_request", "trial_sizes"]
 
 logger = logging.getLogger("voxgate.inference.engine")
 
@@ -24,9 +27,20 @@ def faint_noise(sample_rate: int) -> Samples:
     return noise
 
 
-def trial_batch(n_items: int, sample_rate: int) -> Batch:
+def trial_request(options: SessionOptions, sample_rate: int) -> Request | None:
+    """The request of a trial call, with the model's default options; None, and no trial call can be made, for a model
+    with required options.
+    """
+    try:
+        return Request(options=options.parse(None), end_s=1.0, session_id="trial", sample_rate=sample_rate)
+    except InvalidStart as error:
+        logger.info("no trial call of the model: %s", error)
+        return None
+
+
+def trial_batch(n_items: int, sample_rate: int, request: Request) -> Batch:
     """A batch of `n_items` equal seconds of faint noise."""
-    return Batch.gather([faint_noise(sample_rate)] * n_items)
+    return Batch.gather([faint_noise(sample_rate)] * n_items, [request] * n_items)
 
 
 def trial_sizes(limits: BatchLimits) -> tuple[int, ...]:
@@ -34,17 +48,29 @@ def trial_sizes(limits: BatchLimits) -> tuple[int, ...]:
     return (1, 2) if limits.max_items > 1 else (1,)
 
 
-def report_trial(name: str, outcome: JobOutcome) -> None:
-    """Logs a trial call of the model `name` that failed, or whose result cannot be sent to a client. The server starts
-    all the same: a model need not have an answer to noise.
+def judge_trial(name: str, outcomes: Sequence[JobOutcome], bad_results: Sequence[str], start_anyway: bool) -> None:
+    """Raises ModelLoadError when trial calls of the model `name` gave results that cannot be sent, because every call
+    would; with `start_anyway`, logs them.
+
+    A call that raised is only logged: a model need not have an answer to noise, and what its call needs (another
+    server) may come later.
     """
-    if isinstance(outcome, VoxgateError):
-        reason = outcome.code
-    else:
-        try:
-            check_output(outcome or {})
-        except InternalError as error:
-            reason = str(error)
-        else:
-            return
-    logger.warning("the trial call of model %r with a second of noise failed (%s): starting all the same", name, reason)
+    if bad_results:
+        text = f"model {name!r}: the trial call with a second of noise gave a bad result: {bad_results[0]}"
+        if not start_anyway:
+            raise ModelLoadError(f"{text}; correct the model, or start the server with inference.start_anyway")
+        logger.warning("%s; starting all the same (inference.start_anyway)", text)
+        return
+    for outcome in outcomes:
+        if isinstance(outcome, VoxgateError):
+            logger.warning(
+                "the trial call of model %r with a second of noise failed (%s): starting all the same",
+                name,
+                outcome.code,
+            )
+
+
+def text_in(outcomes: Sequence[JobOutcome]) -> bool | None:
+    """Whether the results of trial calls carry text; None: they are all empty."""
+    results = [outcome for outcome in outcomes if isinstance(outcome, Output) and outcome.json]
+    return any(result.transcript is not None for result in results) if results else None

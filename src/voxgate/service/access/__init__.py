@@ -1,7 +1,7 @@
 """Access control: tokens, the origins of web pages, the names of the server, and the addresses of clients."""
 
 from voxgate.service.access.addresses import Peer, Proxies
-from voxgate.service.access.credentials import SUBPROTOCOL, Hook, Tokens, Verdict, credentials_of
+from voxgate.service.access.credentials import SUBPROTOCOL, Hook, Judgement, Tokens, Verdict, credentials_of
 from voxgate.service.access.gate import Gate
 from voxgate.service.access.hosts import Hosts, host_of
 from voxgate.service.access.origins import Origins, origin_of
@@ -10,6 +10,7 @@ __all__ = [
     "SUBPROTOCOL",
     "Gate",
     "Hook",
+    "Judgement",
     "Hosts",
     "Origins",
     "Peer",

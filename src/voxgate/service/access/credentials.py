@@ -26,7 +26,7 @@ from voxgate.runtime.import_name import ImportNameError, import_name
 from voxgate.runtime.throttle import Throttle
 from voxgate.service.access.addresses import Headers, values_of
 
-__all__ = ["SUBPROTOCOL", "Hook", "Tokens", "Verdict", "credentials_of"]
+__all__ = ["SUBPROTOCOL", "Hook", "Judgement", "Tokens", "Verdict", "credentials_of"]
 
 logger = logging.getLogger("voxgate.service.access")
 
@@ -42,6 +42,20 @@ class Verdict(enum.Enum):
     BAD = enum.auto()
     UNKNOWN = enum.auto()
     """Nobody could be asked: the hook failed, gave no answer in time, or has too many questions already."""
+
+
+class Judgement(NamedTuple):
+    """The verdict on one token."""
+
+    verdict: Verdict
+    identity: str | None = None
+    """The name of the client, if the hook returned one; only with GOOD."""
+
+
+MAX_IDENTITY: Final = 256
+"""The longest name of a client, in characters."""
+
+_UNKNOWN: Final = Judgement(Verdict.UNKNOWN)
 
 
 def credentials_of(headers: Headers, subprotocols: Sequence[str] = ()) -> str | None:
@@ -132,7 +146,8 @@ def _clean(text: str, where: str) -> str:
 
 
 class Hook:
-    """The operator's own check, ``function(token: str) -> bool``, plain or async.
+    """The operator's own check, ``function(token: str) -> bool | str``, plain or async. A str is a yes with the name of
+    the client: 1..256 characters, and not the token, because it appears in the log.
 
     A plain one runs on a thread of its own, off the event loop, and may block. At most `n_calls` run at once; one that
     does not return keeps its place until it does, so that a check that hangs cannot fill the process with threads.
@@ -164,13 +179,13 @@ class Hook:
             raise ConfigError(f"auth.hook: {name!r} cannot be called: it is of type {type(function).__name__}")
         return cls(function, name, timeout_s, n_calls)
 
-    async def ask(self, token: str, address: str | None = None) -> Verdict:
+    async def ask(self, token: str, address: str | None = None) -> Judgement:
         """Never raises for what the hook does, and returns within its time. `address`: who wants to know, None for
         somebody who is not known.
         """
         if self._n_free == 0 or (address is not None and self._of_address[address] >= self._max_of_address):
             self._report("has as many questions as it, or one address, may have at once (auth.hook_calls)")
-            return Verdict.UNKNOWN
+            return _UNKNOWN
         self._n_free -= 1
         self._of_address[address] += 1
         asking = tasks.spawn_task(self._ask(token, address), "access-hook", "access")
@@ -180,9 +195,9 @@ class Hook:
         if self._is_async:
             asking.cancel()
         self._report(f"gave no answer within {self._timeout_s:g} s (auth.hook_timeout_s)")
-        return Verdict.UNKNOWN
+        return _UNKNOWN
 
-    async def _ask(self, token: str, address: str | None) -> Verdict:
+    async def _ask(self, token: str, address: str | None) -> Judgement:
         try:
             if self._is_async:
                 answer = self._call(token)
@@ -198,9 +213,18 @@ class Hook:
             if not self._of_address[address]:
                 del self._of_address[address]
         if type(answer) is bool:
-            return Verdict.GOOD if answer else Verdict.BAD
-        self._report(answer.text if isinstance(answer, _Failure) else f"answered {type(answer).__name__}, not a bool")
-        return Verdict.UNKNOWN
+            return Judgement(Verdict.GOOD if answer else Verdict.BAD)
+        if type(answer) is str and 1 <= len(answer) <= MAX_IDENTITY and answer != token:
+            return Judgement(Verdict.GOOD, answer)
+        if isinstance(answer, _Failure):
+            self._report(answer.text)
+        elif answer == token:  # The identity appears in the log.
+            self._report("answered the token, not the name of a client")
+        elif type(answer) is str:
+            self._report(f"answered a name of {len(answer)} characters, not of 1..{MAX_IDENTITY}")
+        else:
+            self._report(f"answered {type(answer).__name__}, not a bool or a str")
+        return _UNKNOWN
 
     def _call(self, token: str) -> Any:
         try:

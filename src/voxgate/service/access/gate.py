@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from voxgate.config import AuthSettings, ServerSettings
 from voxgate.service.access.addresses import Headers, Proxies, values_of
-from voxgate.service.access.credentials import Hook, Tokens, Verdict, credentials_of, read_tokens
+from voxgate.service.access.credentials import Hook, Judgement, Tokens, Verdict, credentials_of, read_tokens
 from voxgate.service.access.hosts import Hosts, is_loopback
 from voxgate.service.access.origins import Origins, origin_of
 from voxgate.service.client_info import ClientInfo
@@ -64,12 +64,12 @@ class Gate:
             return Verdict.GOOD
         return Verdict.BAD if self.hook is None or not token else Verdict.UNKNOWN
 
-    async def check(self, token: str, address: str | None = None) -> Verdict:
+    async def check(self, token: str, address: str | None = None) -> Judgement:
         """The verdict for a client of this address, from the hook if need be; UNKNOWN when the hook failed."""
         verdict = self.judge(token)
         if verdict is Verdict.UNKNOWN and self.hook is not None:
-            verdict = await self.hook.ask(token, address)
-        return verdict
+            return await self.hook.ask(token, address)
+        return Judgement(verdict)
 
 
 def _first(headers: Headers, name: bytes) -> str | None:

@@ -61,6 +61,8 @@ class RouteHandler(ModelCalls):
         self._emit = emit
         self._decoder = StreamDecoder(start.pcm, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
         self._has_ids = start.notices
+        asked_for = {"segment_id": start.notices, "stable_text": start.stability, "eager": start.eager}
+        self._reserved_keys = frozenset(key for key, is_asked_for in asked_for.items() if is_asked_for)
         self._n_ids = [0] * n_channels
         self._timing = Timing(parts.tally, n_channels, start.pcm.sample_rate)
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from voxgate.errors import Overloaded, VoxgateError
+from voxgate.errors import InternalError, Overloaded, VoxgateError
 from voxgate.inference.engine.base import CallMethod, Job, State
+from voxgate.models.request import Request
 from voxgate.protocol.events import Error, Event, Segment
 from voxgate.protocol.machine import Route
+from voxgate.protocol.output import Output
 from voxgate.runtime import logs
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit, PendingReply, ReorderBuffer
@@ -31,7 +34,11 @@ __all__ = ["ModelCall", "ModelCalls", "Samples"]
 RETRY_S = 0.05
 """A call for which the scheduler had no room is submitted again after this time."""
 
+NO_OUTPUT = Output(b"")
+
 Samples = NDArray[np.float32]
+
+logger = logging.getLogger("voxgate.session")
 
 
 @dataclass(eq=False, slots=True)
@@ -93,7 +100,11 @@ class ModelCalls:
         self._retry: asyncio.TimerHandle | None = None
         self._model_s = 0.0
         self.log_context: logs.LogContext | None = None
-        """The log context of this session; set before the first audio, like `trace`."""
+        """The log context of this session; set before the first audio, like the next three."""
+        self.request = Request()
+        """What all calls of this session have in common."""
+        self.options_group: object | None = None
+        """See `Job.group`."""
         self.trace: SessionTrace | None = None
         self.on_failure: Callable[[], None] | None = None
         """Called, inside the `except` block, for an exception that no caller of this object can see: from answers,
@@ -105,6 +116,9 @@ class ModelCalls:
         """The largest `backlog_s` so far."""
         self.results = 0
         self.errors = 0
+        self._reserved_keys: frozenset[str] = frozenset()
+        """Those of `SESSION_KEYS` that the events of this session use."""
+        self._has_logged_key = False
 
     @property
     def pending(self) -> int:
@@ -171,13 +185,32 @@ class ModelCalls:
         segment_id: int | UnsetType = UNSET,
     ) -> ModelCall:
         """A call with `audio`; reserves the place of its answer among the channel's replies. `_submit` must follow."""
-        job = Job(audio, self._rate, is_final is not False, self, self._on_done, method, state, self.log_context)
+        is_interim = is_final is False
+        request = self._request_of(channel, start_pos, end_pos, is_final=not is_interim)
+        job = Job(
+            audio, self._rate, not is_interim, self, self._on_done, method, state, self.log_context, None, request
+        )
+        job.group = self.options_group
         call = self._call_of(job, channel, start_pos, end_pos, is_final, segment_id)
         if self.trace is not None:
             job.trace = call.trace = self.trace.asked(
                 channel, start_pos / self._rate, end_pos / self._rate, is_final, method
             )
         return call
+
+    def _request_of(self, channel: int, start_pos: int, end_pos: int, is_final: bool) -> Request:
+        """What the model may know about a call of this session."""
+        common = self.request
+        return Request(
+            options=common.options,
+            channel=channel,
+            final=is_final,
+            start_s=start_pos / self._rate,
+            end_s=end_pos / self._rate,
+            session_id=common.session_id,
+            identity=common.identity,
+            sample_rate=common.sample_rate,
+        )
 
     def _call_of(
         self,
@@ -248,14 +281,18 @@ class ModelCalls:
 
     def _event_of(self, call: ModelCall) -> Event | None:
         """The answer to a call that is over; None: no answer."""
-        error = call.job.error
+        error, result = call.job.error, call.job.result
+        if result is not None and not self._reserved_keys.isdisjoint(result.session_keys):
+            error = self._reserved(result)
         if error is None:
-            return self._segment_of(call, call.job.result or {})
+            if result is None and call.is_final is False:
+                return None
+            return self._segment_of(call, NO_OUTPUT if result is None else result)
         if call.is_final is False:
             return None  # An interim may be dropped; the client would take its error for that of the final.
         return Error(message=str(error), code=error.code, channel=call.channel, segment_id=call.segment_id)
 
-    def _segment_of(self, call: ModelCall, output: Mapping[str, Any]) -> Segment:
+    def _segment_of(self, call: ModelCall, output: Output) -> Segment:
         """A result of the call, which may still run: then it is an interim one."""
         return Segment(
             start_time=call.start_pos / self._rate,
@@ -265,6 +302,14 @@ class ModelCalls:
             channel=call.channel,
             segment_id=call.segment_id,
         )
+
+    def _reserved(self, result: Output) -> InternalError:
+        """The error in place of a result with a key that the events of this session use."""
+        if not self._has_logged_key:
+            self._has_logged_key = True
+            key = min(self._reserved_keys & result.session_keys)
+            logger.error("a result cannot be sent: in this session, the key %r is reserved", key)
+        return InternalError()
 
     # --- the end of a call ---
 

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import UnsetType
+from msgspec.structs import replace
 
 from voxgate._native.event import VadEvent
 from voxgate.errors import VoxgateError
 from voxgate.inference.engine.base import Job
 from voxgate.inference.outcomes import WorkerDied
+from voxgate.protocol.events import SpeechResumed
+from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.base import RouteHandler
 from voxgate.session.routes.calls import ModelCall
@@ -26,7 +29,7 @@ __all__ = ["SpeculatingHandler"]
 class Speculation:
     """A call for the final of a segment that may go on."""
 
-    __slots__ = ("channel", "end_pos", "is_dropped", "job", "start_pos", "trace")
+    __slots__ = ("channel", "end_pos", "is_dropped", "is_told", "job", "start_pos", "trace")
 
     def __init__(self, event: VadEvent, job: Job) -> None:
         self.channel: int = event.channel
@@ -35,6 +38,8 @@ class Speculation:
         self.job = job
         self.is_dropped = False
         """Speech goes on. The call still runs, and its answer is not needed."""
+        self.is_told = False
+        """The client has its answer, as an eager result."""
         self.trace: CallTrace | None = None
 
 
@@ -43,12 +48,15 @@ class SpeculatingHandler(RouteHandler):
 
     Speculation gives way: its calls run after all finals, and none begins while finals wait for the model, while an
     earlier final of the channel is due, or while this stream has as many calls as it may have. It changes no event but
-    the moment at which a final is emitted: a final takes the answer of a call with exactly its audio, and asks the model
-    itself when there is none, or only an error. Interims are not affected.
+    the moment at which a final is emitted: a final takes the answer of a call with exactly its audio, and asks the
+    model itself when there is none, or only an error. Interims are not affected.
+
+    A client that asked for eager results gets the answer when it comes, in place of an interim that still runs.
     """
 
     def __init__(self, parts: RouteParts, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int) -> None:
         super().__init__(parts, start, emit, on_progress, rate)
+        self._is_eager = start.eager
         self._max_wait_s = parts.config.vad.speculate_max_wait_ms / 1000
         # Of each channel: the call that is queued, runs, or was answered.
         self._speculations: list[Speculation | None] = [None] * self._n_channels
@@ -67,6 +75,8 @@ class SpeculatingHandler(RouteHandler):
     def _speculate(self, event: VadEvent) -> None:
         """Speech has paused: calls the model with the audio of `event`, if it has time."""
         channel = event.channel
+        if event.audio is None:
+            return  # Speech ended where it was cut: no final is due.
         # A final that is still due comes first, and shows that the model is behind, or the audio ahead of time.
         if self._in_calls_samples[channel] or self._n_submitted >= self._per_stream or not self.may_submit():
             return
@@ -75,7 +85,9 @@ class SpeculatingHandler(RouteHandler):
         if self._speculations[channel] is not None:
             self._next_speculations[channel] = event
             return
-        job = Job(event.audio, self._rate, True, self, self._on_speculated, context=self.log_context, speculative=True)
+        request = self._request_of(channel, event.start_pos, event.end_pos, is_final=True)
+        job = Job(event.audio, self._rate, True, self, self._on_speculated, context=self.log_context, request=request)
+        job.group, job.speculative = self.options_group, True
         speculation = Speculation(event, job)
         if self.trace is not None:
             job.trace = speculation.trace = self.trace.speculated(
@@ -90,6 +102,14 @@ class SpeculatingHandler(RouteHandler):
             return
         self._tally.speculations["made"] += 1
         self._speculations[channel] = self._speculative[job] = speculation
+
+    def _resume(self, event: VadEvent) -> None:
+        """Speech goes on after a pause."""
+        channel = event.channel
+        speculation = self._speculations[channel]
+        if speculation is not None and speculation.is_told:
+            self._emit(SpeechResumed(event.end_pos / self._rate, channel, self._open_id(channel)))
+        self._drop_speculation(channel)
 
     def _drop_speculation(self, channel: int) -> None:
         """The answer is not needed: speech goes on, or the segment was dropped."""
@@ -117,6 +137,7 @@ class SpeculatingHandler(RouteHandler):
     def _answer_segment(self, event: VadEvent, segment_id: int | UnsetType) -> None:
         """The segment of `event` is over: its final is the answer of the speculative call, or that of a new one."""
         channel = event.channel
+        assert event.audio is not None
         self._next_speculations[channel] = None
         speculation = self._speculations[channel]
         if speculation is not None and not speculation.is_dropped:
@@ -163,12 +184,30 @@ class SpeculatingHandler(RouteHandler):
         if speculation.trace is not None:
             speculation.trace.answered(job, "superseded" if speculation.is_dropped else None)
         if not speculation.is_dropped:
+            if self._is_eager and job.result is not None and self._reserved_keys.isdisjoint(job.result.session_keys):
+                self._tell_early(speculation, job.result)
             return
         self._waste(speculation)
         event = self._next_speculations[speculation.channel]
         if event is not None:
             self._next_speculations[speculation.channel] = None
             self._speculate(event)
+
+    def _tell_early(self, speculation: Speculation, result: Output) -> None:
+        channel = speculation.channel
+        speculation.is_told = True
+        self._drop_interim(channel)
+        reply = self._replies[channel].reserve()
+        segment_id = self._open_id(channel)
+        call = ModelCall(
+            channel, speculation.start_pos, speculation.end_pos, False, reply, speculation.job, 0.0, segment_id
+        )
+        self.results += 1
+        self._replies[channel].settle(reply, replace(self._segment_of(call, result), eager=True))
+
+    def _drop_interim(self, channel: int) -> None:
+        """The interim of a channel is no longer needed, queued or running."""
+        raise NotImplementedError
 
     def _waste(self, speculation: Speculation) -> None:
         """Its call is over, and nobody needs the answer."""
@@ -182,7 +221,9 @@ class SpeculatingHandler(RouteHandler):
         del self.calls[lost]
         self._n_submitted -= call.is_submitted
         call.is_submitted = False
-        call.job = Job(lost.audio, self._rate, True, self, self._on_done, context=self.log_context, trace=call.trace)
+        job = Job(lost.audio, self._rate, True, self, self._on_done, context=self.log_context, trace=call.trace)
+        job.request, job.group = lost.request, lost.group
+        call.job = job
         self.calls[call.job] = call
         self._deferred.appendleft(call)
         self.submit_deferred()

@@ -18,10 +18,10 @@ _WORD: Final = re.compile(rf" ?(?:[{_UNSPACED}\U00020000-\U0003ffff]|[^ {_UNSPAC
 class StableText:
     """Follows the interims of one utterance.
 
-    A word is stable when two interims in a row agree on it and on all words before it, and it is not the last word of
-    the newer one: that word may be half of a word, or be about to lose its full stop. What is stable only grows; an
-    interim that contradicts it leaves it as it is. Words are compared as they are written. They are what stands between
-    spaces, and in scripts without spaces single characters.
+    Stable are the words on which two interims in a row agree from the beginning on, less the last of them: that word
+    may be half of one, or be about to lose its full stop. What is stable only grows; an interim that contradicts it
+    leaves it as it is. Words are compared as they are written. They are what stands between spaces, and in scripts
+    without spaces single characters.
     """
 
     __slots__ = ("_before", "_stable")
@@ -33,11 +33,11 @@ class StableText:
     def update(self, text: str) -> str:
         """Takes the text of the next interim, and returns the stable text: words joined by single spaces."""
         words = _words(text)
-        both = zip(words[:-1], self._before, strict=False)
-        n_agreed = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
+        both = zip(words, self._before, strict=False)
+        n_sure = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both)) - 1
         n_stable = len(self._stable)
-        if n_agreed > n_stable and words[:n_stable] == self._stable:
-            self._stable = words[:n_agreed]
+        if n_sure > n_stable and words[:n_stable] == self._stable:
+            self._stable = words[:n_sure]
         self._before = words
         return "".join(self._stable)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable
+from typing import ClassVar, Protocol
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -15,7 +15,6 @@ from voxgate.protocol.events import Active, Inactive, Segment
 from voxgate.protocol.machine import Route
 from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
-from voxgate.protocol.transcript import Transcript
 from voxgate.session.routes.calls import ModelCall, Samples
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit
@@ -99,7 +98,7 @@ class UtteranceHandler(SpeculatingHandler):
                 speculations[channel] = event  # The same.
             elif event.kind == RESUMED:
                 speculations.pop(channel, None)
-                self._drop_speculation(channel)
+                self._resume(event)
             elif event.kind == SPEECH_START:
                 self._open_pos[channel], self._metrics.began_s[channel] = event.start_pos, time.perf_counter()
                 self._emit(Active(event.start_pos / self._rate, channel, self._open_id(channel)))
@@ -144,14 +143,13 @@ class UtteranceHandler(SpeculatingHandler):
         self._interims[channel] = call
         self._submit(call)
 
-    def _segment_of(self, call: ModelCall, output: Mapping[str, Any]) -> Segment:
+    def _segment_of(self, call: ModelCall, output: Output) -> Segment:
         segment = super()._segment_of(call, output)
         if call.is_final is not False or self._stable_texts is None:
             return segment
-        transcript = output.transcript if isinstance(output, Output) else Transcript.of(output)
-        if transcript is None:
+        if output.transcript is None:
             return segment
-        return replace(segment, stable_text=self._stable_texts[call.channel].update(transcript.text))
+        return replace(segment, stable_text=self._stable_texts[call.channel].update(output.transcript.text))
 
     def _on_over(self, call: ModelCall) -> None:
         channel = call.channel
@@ -172,10 +170,13 @@ class UtteranceHandler(SpeculatingHandler):
             self.trace.speech_ended(channel, end_pos / self._rate, has_final)
 
     def _close_segment(self, channel: int) -> None:
-        """The segment is over: its interim is no longer needed, queued or running."""
+        """The segment is over."""
         self._metrics.began_s[channel] = None
         if self._stable_texts is not None:
             self._stable_texts[channel].reset()
+        self._drop_interim(channel)
+
+    def _drop_interim(self, channel: int) -> None:
         self._tally.interims_superseded += self._newer[channel] is not None
         self._newer[channel] = None
         before = self._interims[channel]

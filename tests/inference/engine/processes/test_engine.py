@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -58,8 +57,9 @@ def test_a_batch_that_failed_after_changing_its_audio_is_tried_item_by_item_with
 def test_results_keep_what_they_hold(start: Started) -> None:
     _, source = start()
     result = source.one(does.NUMPY)
-    assert math.isnan(result.pop("nan"))
-    assert result == {"scalar": 0.5, "array": [0, 1, 2], "nested": [{"x": [1, None, True]}], "bytes": b"ab"}
+    assert result == {
+        "scalar": 0.5, "array": [0, 1, 2], "nested": [{"x": [1, None, True]}], "nan": None, "bytes": "YWI=",
+    }  # fmt: skip
     assert len(source.one(does.LONG)["text"]) == 3_000_000
 
 
@@ -116,7 +116,7 @@ def test_a_result_that_cannot_be_sent_fails_alone(start: Started, caplog: pytest
     outcomes = source.run(job(), job(does.UNSPEAKABLE))
     assert outcomes[0] == {"count": 4, "sum": 0.0, "of": 2}
     assert isinstance(outcomes[1], InternalError)
-    assert "'lock'" in caplog.text
+    assert "lock has no JSON form" in caplog.text
 
 
 def test_what_the_model_logs_is_in_our_log(start: Started, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,6 +26,7 @@ from voxgate.inference.engine.processes.messages import (
     Warm,
 )
 from voxgate.inference.engine.processes.outcomes import decode_outcome
+from voxgate.models.request import Request
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_a_conversation(channels: tuple[Channel, Channel]) -> None:
         target=worker._serve, args=(theirs, Quiet(), "helpers.worker_models:Together", {"directory": ""}, arena.fd)
     )
     thread.start()
-    assert ours.receive() == Loaded("together", 8_000, None, False, True, False)
+    assert ours.receive() == Loaded("together", 8_000, None, False, True, False, None, False, None)
     ours.send(Prepare(4096, True))
     assert ours.receive() == Warm()
     ours.send(Trial(2))
@@ -61,10 +62,10 @@ def test_a_conversation(channels: tuple[Channel, Channel]) -> None:
     assert isinstance(answer, Answer)
     assert len(answer.outcomes) == 2
     np.frombuffer(arena.memory, np.float32, 6)[:] = [0, 1, 1, 0, 2, 9]
-    ours.send(Run([3, 2]))
+    ours.send(Run([3, 2], [Request(), Request()]))
     answer = ours.receive()
     assert isinstance(answer, Answer)
-    assert [decode_outcome(raw) for raw in answer.outcomes] == [
+    assert [decode_outcome(sent) for sent in answer.outcomes] == [
         {"count": 3, "sum": 2.0, "of": 2},
         {"count": 2, "sum": 2.0, "of": 2},
     ]

@@ -48,6 +48,11 @@ class ProcessEngine:
         return "process"
 
     @property
+    def gives_text(self) -> bool | None:
+        with self.pool.changed:
+            return self.pool.gives_text
+
+    @property
     def concurrency(self) -> int:
         return self.settings.concurrency
 

@@ -5,9 +5,12 @@ Each is a MessagePack array. Audio does not travel in messages; see :mod:`.arena
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from msgspec import Raw, Struct
+from msgspec import Struct
+
+from voxgate.inference.engine.processes.outcomes import SentOutcome
+from voxgate.models.request import Request
 
 __all__ = ["Answer", "Loaded", "Message", "Prepare", "Quit", "Record", "Refused", "Run", "Trial", "Warm"]
 
@@ -29,9 +32,13 @@ class Trial(Struct, frozen=True, array_like=True, tag="trial"):
 
 
 class Run(Struct, frozen=True, array_like=True, tag="run"):
-    """Run the batch in the arena; `lengths`: samples of each row. The answer is an Answer."""
+    """Run the batch in the arena; `lengths`: samples of each row. The answer is an Answer.
+
+    `requests`: a `models.Request` for each row, whose options are a mapping here, for the worker knows their class.
+    """
 
     lengths: list[int]
+    requests: list[Request]
 
 
 class Quit(Struct, frozen=True, array_like=True, tag="quit"):
@@ -50,6 +57,9 @@ class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):
     holds_gil: bool
     batches: bool
     stateful: bool
+    options_schema: dict[str, Any] | None
+    mixes_options: bool
+    gives_text: bool | None
 
 
 class Refused(Struct, frozen=True, array_like=True, tag="refused"):
@@ -63,12 +73,13 @@ class Warm(Struct, frozen=True, array_like=True, tag="warm"):
 
 
 class Answer(Struct, frozen=True, array_like=True, tag="answer"):
-    """One encoded outcome for each row (:mod:`.outcomes`). `retried`: the batch failed as a whole, and the outcomes
-    come from a second try, item by item.
+    """One outcome for each row. `retried`: the batch failed as a whole, and the outcomes come from a second try, item
+    by item. `bad_results`: of a trial call, why results cannot be sent.
     """
 
-    outcomes: list[Raw]
+    outcomes: list[SentOutcome]
     retried: bool
+    bad_results: list[str] = []
 
 
 class Record(Struct, frozen=True, array_like=True, tag="record"):

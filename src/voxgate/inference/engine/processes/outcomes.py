@@ -1,50 +1,56 @@
-"""How the outcome of a job crosses from a worker process to the server: ``[kind, value]`` in MessagePack."""
+"""How the outcome of a job crosses from a worker process to the server: a result as the bytes that clients get."""
 
 from __future__ import annotations
 
-import logging
-from typing import Any, Literal
+from typing import TypeAlias
 
-import msgspec
-from msgspec import Raw
+from msgspec import Struct
 
-from voxgate.errors import InferenceError, InternalError, VoxgateError, text_of
+from voxgate.errors import InferenceError, InternalError, VoxgateError
 from voxgate.inference.engine.base import JobOutcome
-from voxgate.inference.engine.processes.channel import plain
+from voxgate.protocol.output import Output
+from voxgate.protocol.transcript import Transcript
 
-__all__ = ["decode_outcome", "encode_outcome"]
-
-logger = logging.getLogger("voxgate.inference.engine")
-
-_RESULT, _REFUSED, _FAILED = 0, 1, 2
-_encoder = msgspec.msgpack.Encoder(enc_hook=plain)
-_decoder: msgspec.msgpack.Decoder[tuple[Literal[0, 1, 2], Any]] = msgspec.msgpack.Decoder(tuple[Literal[0, 1, 2], Any])
+__all__ = ["FailedCall", "RefusedCall", "SentOutcome", "SentResult", "decode_outcome", "encode_outcome"]
 
 
-def encode_outcome(outcome: JobOutcome) -> Raw:
-    """Never raises: a result that MessagePack cannot encode becomes an internal error, and is logged. Any thread."""
+class SentResult(Struct, frozen=True, array_like=True, tag="result"):
+    """The fields of an Output."""
+
+    json: bytes
+    transcript: Transcript | None
+    session_keys: list[str]
+
+
+class RefusedCall(Struct, frozen=True, array_like=True, tag="refused"):
+    """An InferenceError."""
+
+    text: str
+
+
+class FailedCall(Struct, frozen=True, array_like=True, tag="failed"):
+    """Any other error."""
+
+    text: str
+
+
+SentOutcome: TypeAlias = SentResult | RefusedCall | FailedCall | None
+
+
+def encode_outcome(outcome: JobOutcome) -> SentOutcome:
+    """Any thread."""
     if isinstance(outcome, VoxgateError):
-        kind = _REFUSED if isinstance(outcome, InferenceError) else _FAILED
-        return Raw(_encoder.encode((kind, str(outcome))))
-    try:
-        return Raw(_encoder.encode((_RESULT, outcome)))
-    except BaseException as error:  # The encoder calls methods of the model's own classes, which may raise anything.
-        logger.error("a model's result cannot leave its worker process: %s", text_of(error))
-        return Raw(_encoder.encode((_FAILED, str(InternalError()))))
+        return (RefusedCall if isinstance(outcome, InferenceError) else FailedCall)(str(outcome))
+    return None if outcome is None else SentResult(outcome.json, outcome.transcript, list(outcome.session_keys))
 
 
-def decode_outcome(raw: Raw) -> JobOutcome:
-    """The reverse of `encode_outcome`. Never raises: an invalid outcome becomes an internal error, and is logged. Any
-    thread.
-    """
-    try:
-        kind, value = _decoder.decode(raw)
-        if kind == _RESULT and (value is None or isinstance(value, dict)):
-            return value
-        if kind == _REFUSED:
-            return InferenceError(value)
-        if kind == _FAILED:
-            return InternalError(value)
-    except Exception as error:
-        logger.error("the result of a worker process cannot be read: %s", error)
-    return InternalError()
+def decode_outcome(sent: SentOutcome) -> JobOutcome:
+    """The reverse of `encode_outcome`. Any thread."""
+    match sent:
+        case SentResult(json, transcript, session_keys):
+            return Output(json, transcript, frozenset(session_keys))
+        case RefusedCall(text):
+            return InferenceError(text)
+        case FailedCall(text):
+            return InternalError(text)
+    return None

@@ -25,6 +25,8 @@ class Pool:
         self.stopping = threading.Event()
         self.source: JobSource | None = None
         self.model: RemoteModel | None = None
+        self.gives_text: bool | None = None
+        """As the model declares, or as its trial calls showed."""
         self._spec = spec
         self._counts = EngineCounts()
 
@@ -38,8 +40,15 @@ class Pool:
         with self.changed:
             if self.model is None:
                 self.model = RemoteModel(loaded)
+                self.gives_text = loaded.gives_text
                 self.changed.notify_all()
             return self.model
+
+    def note_text(self, gives_text: bool | None) -> None:
+        """The result of a trial call."""
+        with self.changed:
+            if self.gives_text is None:
+                self.gives_text = gives_text
 
     def add(self, crashes: int = 0, kills: int = 0, restarts: int = 0) -> None:
         with self.changed:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from voxgate.inference.engine.processes.messages import Loaded
 from voxgate.models.base import Model, Samples
+from voxgate.models.options_schema import struct_of
 
 __all__ = ["RemoteModel"]
 
@@ -19,10 +19,14 @@ class RemoteModel(Model):
         self.sample_rate = loaded.sample_rate
         self.threads = loaded.threads
         self.holds_gil = loaded.holds_gil
+        self.mixes_options = loaded.mixes_options
+        self.gives_text = loaded.gives_text
+        self.options_schema = loaded.options_schema
+        self.Options = None if loaded.options_schema is None else struct_of(loaded.options_schema)
         self._batches = loaded.batches
         self._stateful = loaded.stateful
 
-    def infer(self, audio: Samples) -> Mapping[str, Any]:
+    def infer(self, audio: Samples) -> Any:
         raise AssertionError("the model runs in worker processes, not here")
 
     @property

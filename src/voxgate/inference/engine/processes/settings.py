@@ -41,6 +41,8 @@ class ProcessSettings:
     start_timeout_s: float = 600.0
     """For loading the model, and again for warming it up."""
     warm_up: bool = True
+    start_anyway: bool = False
+    """Also when the results of the trial calls cannot be sent."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.processes <= _MAX_PROCESSES:

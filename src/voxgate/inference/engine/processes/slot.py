@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from voxgate._native.batch import Interrupt
-from voxgate.errors import InferenceError, InternalError
+from voxgate.errors import InferenceError, InternalError, ModelLoadError
 from voxgate.inference.engine.base import Job, JobSource, Work
 from voxgate.inference.engine.processes.channel import ChannelClosed
 from voxgate.inference.engine.processes.messages import Answer, Loaded, Run, Trial, Warm
@@ -17,7 +17,7 @@ from voxgate.inference.engine.processes.outcomes import decode_outcome
 from voxgate.inference.engine.processes.pool import Pool
 from voxgate.inference.engine.processes.process import ModelRefused, WorkerProcess
 from voxgate.inference.engine.processes.settings import ProcessSettings
-from voxgate.inference.engine.trial import report_trial, trial_sizes
+from voxgate.inference.engine.trial import judge_trial, text_in, trial_sizes
 from voxgate.models.base import Model
 from voxgate.runtime.backoff import Backoff
 from voxgate.runtime.tasks import spawn_thread
@@ -200,8 +200,12 @@ class WorkerSlot:
     def _try(self, process: WorkerProcess, model: Model, n_items: int) -> None:
         process.send(Trial(n_items), "ran a trial call")
         answer = process.receive(Answer, self._pool.clock() + self._settings.deadline_s)
-        for outcome in map(decode_outcome, answer.outcomes):
-            report_trial(model.name, outcome)
+        outcomes = [decode_outcome(sent) for sent in answer.outcomes]
+        try:
+            judge_trial(model.name, outcomes, answer.bad_results, self._settings.start_anyway)
+        except ModelLoadError as error:
+            raise ModelRefused(str(error)) from None
+        self._pool.note_text(text_in(outcomes))
 
     def _serve(self, process: WorkerProcess, source: JobSource) -> None:
         """Runs batches until the source is closed. Returns all jobs to the source before it raises."""
@@ -218,19 +222,19 @@ class WorkerSlot:
                 return
             self._enter("busy")
             used_bytes = work.batch.audio.nbytes
-            jobs, lengths = _isolate_retries(source, work)
+            jobs, run = _isolate_retries(source, work)
             del work
-            self._call(process, source, jobs, lengths)
+            self._call(process, source, jobs, run)
             del jobs  # A slot that waits keeps no audio alive.
             arena.trim(used_bytes)
 
-    def _call(self, process: WorkerProcess, source: JobSource, jobs: list[Job], lengths: list[int]) -> None:
+    def _call(self, process: WorkerProcess, source: JobSource, jobs: list[Job], run: Run) -> None:
         if process.is_dead:  # It died while it waited: none of these jobs is to blame.
             _return_unrun(source, jobs)
             raise ChannelClosed
         now_s = self._pool.clock()
         try:
-            process.send(Run(lengths), f"ran {'a call' if len(jobs) == 1 else f'{len(jobs)} calls in a batch'}")
+            process.send(run, f"ran {'a call' if len(jobs) == 1 else f'{len(jobs)} calls in a batch'}")
             answer = process.receive(Answer, now_s + call_timeout_s(jobs, now_s))
         except TimeoutError:
             process.kill()
@@ -245,7 +249,7 @@ class WorkerSlot:
             source.requeue(jobs)
             raise
         process.activity = "waited for work"
-        outcomes = [decode_outcome(raw) for raw in answer.outcomes]
+        outcomes = [decode_outcome(sent) for sent in answer.outcomes]
         if len(outcomes) != len(jobs):
             logger.error("a bug of ours: a worker process answered %d calls with %d outcomes", len(jobs), len(outcomes))
             outcomes = [InternalError() for _ in jobs]
@@ -270,15 +274,15 @@ class WorkerSlot:
             self._pool.changed.notify_all()
 
 
-def _isolate_retries(source: JobSource, work: Work) -> tuple[list[Job], list[int]]:
-    """The jobs of `work` to run now. A job whose first worker died runs alone, so that the job that killed it cannot
-    take others with it again. The rest returns to the source.
+def _isolate_retries(source: JobSource, work: Work) -> tuple[list[Job], Run]:
+    """The jobs of `work` to run now, and the message that says so. A job whose first worker died runs alone, so that
+    the job that killed it cannot take others with it again. The rest returns to the source.
     """
-    jobs, lengths = work.jobs, work.batch.lengths.tolist()
+    jobs, lengths, requests = work.jobs, work.batch.lengths.tolist(), list(work.batch.requests)
     if len(jobs) > 1 and any(job.attempts > 1 for job in jobs):
         _return_unrun(source, jobs[1:])
-        return jobs[:1], lengths[:1]
-    return jobs, lengths
+        return jobs[:1], Run(lengths[:1], requests[:1])
+    return jobs, Run(lengths, requests)
 
 
 def _return_unrun(source: JobSource, jobs: Sequence[Job]) -> None:

@@ -18,20 +18,25 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from voxgate.errors import ConfigError, ModelLoadError, text_of
+from msgspec.structs import replace
+
+from voxgate.errors import ConfigError, InvalidStart, ModelLoadError, text_of
 from voxgate.inference.engine.failures import FailureLog
 from voxgate.inference.engine.invoker import Invoker
 from voxgate.inference.engine.processes.arena import map_batch
 from voxgate.inference.engine.processes.channel import Channel, ChannelClosed
 from voxgate.inference.engine.processes.messages import Answer, Loaded, Prepare, Quit, Refused, Run, Trial, Warm
-from voxgate.inference.engine.processes.outcomes import encode_outcome
+from voxgate.inference.engine.processes.outcomes import RefusedCall, encode_outcome
 from voxgate.inference.engine.processes.remote_log import RemoteLog
-from voxgate.inference.engine.trial import trial_batch
-from voxgate.models.base import Batch
+from voxgate.inference.engine.trial import trial_batch, trial_request
+from voxgate.models.adapter import declares_text
+from voxgate.models.base import Batch, Model
 from voxgate.models.loader import load_model
+from voxgate.models.request import Request
+from voxgate.models.session_options import SessionOptions
 from voxgate.runtime.tasks import spawn_thread
 
 __all__ = ["main"]
@@ -76,27 +81,39 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
     log.resume()
     try:
         model = load_model(spec, options)
+        session_options = SessionOptions(model)
     except ConfigError as error:
         channel.send(Refused(text_of(error)))
         return
     log.defer()
     channel.send(
-        Loaded(model.name, model.sample_rate, model.threads, bool(model.holds_gil), model.batches, model.stateful)
+        Loaded(
+            model.name,
+            model.sample_rate,
+            model.threads,
+            bool(model.holds_gil),
+            model.batches,
+            model.stateful,
+            session_options.schema,
+            bool(model.mixes_options),
+            declares_text(model),
+        )
     )
-    invoker = Invoker(model, FailureLog(logger))
+    failures = FailureLog(logger)
+    invoker = Invoker(model, failures)
     arena: mmap.mmap | None = None
     while True:
         message = channel.receive()
         log.resume()
         match message:
-            case Run(lengths):
+            case Run(lengths, requests):
                 if arena is None:
                     raise AssertionError("a batch came before the arena")
-                answer = _answer(invoker, map_batch(arena, lengths))
+                answer = _answer(invoker, map_batch(arena, lengths), requests, session_options)
                 log.defer()
                 channel.send(answer)
             case Trial(n_items):
-                answer = _answer(invoker, trial_batch(n_items, model.sample_rate))
+                answer = _try(model, failures, n_items, session_options)
                 log.defer()
                 channel.send(answer)
             case Prepare(arena_bytes, warm_up):
@@ -117,12 +134,35 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
                 raise AssertionError(f"{type(message).__name__} is no message of the server")
 
 
-def _answer(invoker: Invoker, batch: Batch) -> Answer:
+def _try(model: Model, failures: FailureLog, n_items: int, options: SessionOptions) -> Answer:
+    request = trial_request(options, model.sample_rate)
+    if request is None:
+        return Answer([], False)
+    bad_results: list[str] = []
+    invoker = Invoker(model, failures, bad_results.append)
+    invocation = invoker.invoke(trial_batch(n_items, model.sample_rate, request))
+    return Answer([encode_outcome(outcome) for outcome in invocation.outcomes], invocation.retried, bad_results)
+
+
+def _answer(invoker: Invoker, batch: Batch, requests: Sequence[Request], options: SessionOptions) -> Answer:
     """The model gets a copy of a batch of several: it may change that, and a second try needs the original."""
+    try:
+        batch.requests = [replace(request, options=options.parse(request.options)) for request in requests]
+    except InvalidStart as error:  # The class itself refuses what its schema, which the server checked, allows.
+        if len(batch) == 1:
+            return Answer([RefusedCall(str(error))], False)
+        alone = [
+            _answer(
+                invoker, Batch(batch.audio[i : i + 1, : batch.lengths[i]], batch.lengths[i : i + 1]), [one], options
+            )
+            for i, one in enumerate(requests)
+        ]
+        return Answer([answer.outcomes[0] for answer in alone], True)
     if len(batch) == 1:
         invocation = invoker.invoke(batch)
     else:
-        invocation = invoker.invoke(Batch(batch.audio.copy(), batch.lengths.copy()), batch.__getitem__)
+        copy = Batch(batch.audio.copy(), batch.lengths.copy(), batch.requests)
+        invocation = invoker.invoke(copy, batch.__getitem__)
     return Answer([encode_outcome(outcome) for outcome in invocation.outcomes], invocation.retried)
 
 

@@ -1,0 +1,62 @@
+"""The query of a request on the API of another service."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qsl
+
+from voxgate.errors import InvalidStart, shown
+
+__all__ = ["Parameters"]
+
+MAX_PARAMETERS: Final = 1000
+MAX_DIGITS: Final = 9
+
+_TRUE: Final = ("true", "1", "")
+_FALSE: Final = ("false", "0")
+
+
+class Parameters:
+    """The parameters by name. A parameter that is repeated has its last value, except for `all`."""
+
+    def __init__(self, query: bytes) -> None:
+        """Raises InvalidStart for a query that is no ASCII, or has too many parameters."""
+        self._values: dict[str, list[str]] = {}
+        try:
+            pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
+        except ValueError:
+            raise InvalidStart(
+                f"query: expected at most {MAX_PARAMETERS} parameters in ASCII, percent-encoded"
+            ) from None
+        for name, value in pairs:
+            self._values.setdefault(name, []).append(value)
+
+    def all(self, name: str) -> list[str]:
+        """Every value, in order."""
+        return self._values.get(name, [])
+
+    def text(self, name: str) -> str | None:
+        values = self._values.get(name)
+        return None if values is None else values[-1]
+
+    def asks_for(self, name: str) -> bool:
+        """Whether the parameter is there with a value other than `false`."""
+        return any(value.lower() not in _FALSE for value in self.all(name))
+
+    def flag(self, name: str) -> bool:
+        """Raises InvalidStart unless the value is `true` or `false`."""
+        text = self.text(name)
+        if text is None or text.lower() in _FALSE:
+            return False
+        if text.lower() in _TRUE:
+            return True
+        raise InvalidStart(f"{name}: expected true or false, got {shown(text)}")
+
+    def number(self, name: str) -> int | None:
+        """Raises InvalidStart unless the value is a whole number."""
+        text = self.text(name)
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+            raise InvalidStart(f"{name}: expected a whole number, got {shown(text)}")
+        return int(text)

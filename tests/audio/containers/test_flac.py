@@ -1,0 +1,64 @@
+"""FLAC as a container: formats, pieces, a stream that breaks off."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from helpers.demuxing import decode, every
+from voxgate.audio.containers.base import BrokenMedia, TruncatedMedia
+from voxgate.audio.containers.flac import FlacContainer
+from voxgate.protocol.formats import AudioFormat
+from voxgate.recordings import path
+
+
+@pytest.mark.parametrize("name", ["demo", "stereo", "telephone"])
+def test_the_bundled_recordings(name):
+    data = path(name).read_bytes()
+    container = FlacContainer()
+    pcm, error = decode(container, every(data, 1000))
+    assert error is None
+    samples, rate = soundfile.read(path(name), dtype="int16", always_2d=True)
+    assert pcm == samples.tobytes()
+    assert container.format == AudioFormat(samples.shape[1], rate, 16, False)
+    container.close()
+
+
+def test_24_bits_are_float():
+    file = io.BytesIO()
+    soundfile.write(file, np.linspace(-1, 1, 5000), 16_000, "PCM_24", format="FLAC")
+    container = FlacContainer()
+    pcm, _ = decode(container, [file.getvalue()])
+    file.seek(0)
+    np.testing.assert_array_equal(np.frombuffer(pcm, np.float32), soundfile.read(file, dtype="float32")[0])
+    assert container.format == AudioFormat(1, 16_000, 32, True)
+
+
+def test_long_frames_come_in_pieces():
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros((20_000, 8)), 4_000, format="FLAC")
+    pieces = list(FlacContainer().push(file.getvalue()))
+    assert max(map(len, pieces)) <= 4_000 // 8 * 16
+    assert sum(map(len, pieces)) == 20_000 * 16
+
+
+def test_a_stream_that_breaks_off_gives_what_it_had():
+    data = path("telephone").read_bytes()
+    whole, _ = decode(FlacContainer(), [data])
+    pcm, error = decode(FlacContainer(), [data[: len(data) // 2]])
+    assert isinstance(error, TruncatedMedia)
+    assert whole.startswith(pcm)
+    assert len(pcm) > len(whole) // 4
+    for n_bytes in (0, 3, 20):
+        assert isinstance(decode(FlacContainer(), [data[:n_bytes]])[1], TruncatedMedia)
+
+
+def test_damage_comes_after_what_was_before_it():
+    data = bytearray(path("telephone").read_bytes())
+    data[len(data) // 2] ^= 1
+    pcm, error = decode(FlacContainer(), [bytes(data)])
+    assert isinstance(error, BrokenMedia)
+    assert pcm

@@ -1,0 +1,213 @@
+"""What WebM and Ogg containers have in common: exact lengths, pieces, damage, memory."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import matroska, ogg_pages
+from helpers.demuxing import MEDIA, RECORDINGS, cut, decode, every, slices
+from helpers.matroska import cluster, group, opus_head, simple, track
+from helpers.media import RATE, SPEECH, lag_samples, live_speech, speech
+from voxgate.audio.containers.base import BrokenMedia, MediaError, TruncatedMedia, UnsupportedMedia
+from voxgate.audio.containers.ogg import OggContainer
+from voxgate.audio.containers.packets import PacketContainer
+from voxgate.audio.containers.webm import WebmContainer
+from voxgate.protocol.formats import AudioFormat
+
+CONTAINERS = {"webm": WebmContainer, "ogg": OggContainer}
+MUSIC_120_MS = b"\xff\x06"  # six frames of 20 ms without a byte
+
+
+def samples(container: PacketContainer, pcm: bytes) -> np.ndarray:
+    assert container.format is not None
+    return np.frombuffer(pcm, np.float32).reshape(-1, container.format.channels)
+
+
+@pytest.mark.parametrize("name", sorted(RECORDINGS))
+def test_recordings_of_browsers(name):
+    """As the page sends them; the speech is where it was, but for a constant offset."""
+    container = CONTAINERS[name.split(".")[1]](RATE)
+    pcm, error = decode(container, slices(name))
+    assert error is None
+    heard = samples(container, pcm).mean(axis=1)
+    said = SPEECH[0, : 6 * RATE]
+    offset = lag_samples(heard, said)
+    # Firefox is fed by Web Audio from the first sample on; Chromium's microphone plays before it records.
+    assert offset == 0 if "firefox" in name else -16 * 20 <= offset <= 16 * 20
+    begin, aligned = max(0, -offset), heard[max(0, offset) :]
+    for second in range(1, 5):  # no drift
+        part = slice(second * RATE, (second + 1) * RATE)
+        assert abs(lag_samples(aligned[part], said[begin:][part])) <= 1
+    n = min(len(aligned), len(said) - begin)
+    gain = aligned[:n] @ said[begin:][:n] / (said[begin:][:n] @ said[begin:][:n])
+    difference = aligned[:n] - gain * said[begin:][:n]
+    assert 10 * np.log10(np.sum((gain * said[begin:][:n]) ** 2) / np.sum(difference**2)) > 12
+    assert decode(CONTAINERS[name.split(".")[1]](RATE), every((MEDIA / name).read_bytes(), 1)) == (pcm, None)
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize("make", [speech, live_speech])
+def test_files_of_ffmpeg_are_exact(name, make):
+    container = CONTAINERS[name](RATE)
+    pcm, error = decode(container, [make(name)])
+    assert error is None
+    heard = samples(container, pcm)[:, 0]
+    assert container.format == AudioFormat(1, RATE, 32, True)
+    assert len(heard) == 2 * RATE
+    said = SPEECH[0, : 2 * RATE]
+    assert lag_samples(heard, said) == 0
+    assert 10 * np.log10(np.sum(said**2) / np.sum((heard - said) ** 2)) > 12
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(sorted(CONTAINERS)), st.lists(st.integers(0, 20_000), max_size=30))
+def test_cuts_change_nothing(name, places):
+    data = live_speech(name, 1.0)
+    assert decode(CONTAINERS[name](RATE), cut(data, places)) == decode(CONTAINERS[name](RATE), [data])
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_stream_that_breaks_off_gives_what_it_had(name):
+    data = speech(name)
+    whole, _ = decode(CONTAINERS[name](RATE), [data])
+    for n_bytes in (0, 3, 40, len(data) // 2, len(data) - 1):
+        pcm, error = decode(CONTAINERS[name](RATE), [data[:n_bytes]])
+        assert isinstance(error, TruncatedMedia)
+        assert whole.startswith(pcm)
+
+
+def test_pieces_are_at_most_a_second():
+    data = matroska.head() + cluster(0, *(simple([MUSIC_120_MS], 120 * k) for k in range(100)))
+    container = WebmContainer(RATE)
+    pieces = list(container.push(data))
+    assert sum(map(len, pieces)) == (12 * RATE - 104) * 4
+    assert {len(piece) for piece in pieces[:-1]} == {RATE * 4}
+
+
+def test_gaps_have_their_length():
+    blocks = [simple([MUSIC_120_MS], 0), simple([MUSIC_120_MS], 120 + 2400), simple([MUSIC_120_MS], 240 + 2400)]
+    container = WebmContainer(RATE)
+    pcm, error = decode(container, [matroska.head() + cluster(0, *blocks)])
+    assert error is None
+    assert len(pcm) // 4 == (120 * 3 + 2400) * 16 - 104
+
+
+def test_both_ends_are_trimmed():
+    ends = [group([MUSIC_120_MS], 0, discard_ns=-10_000_000), group([MUSIC_120_MS], 120, discard_ns=50_000_000)]
+    pcm, _ = decode(WebmContainer(48_000), [matroska.head(track(private=opus_head(1, 0))) + cluster(0, *ends)])
+    assert len(pcm) // 4 == (120 - 10 + 120 - 50) * 48
+
+
+def test_codec_delay_counts_without_a_pre_skip():
+    delay = matroska.number(0x56AA, 6_500_000)
+    for private, expected in ((opus_head(1, 0), 312), (opus_head(1, 480), 480), (b"", 312)):
+        data = matroska.head(track(private=private, extra=delay)) + cluster(0, simple([MUSIC_120_MS]))
+        pcm, _ = decode(WebmContainer(48_000), [data])
+        assert len(pcm) // 4 == 5760 - expected
+
+
+def test_chained_streams_with_another_format_are_refused():
+    one = ogg_pages.headers() + ogg_pages.page([MUSIC_120_MS], 5760, 2, ogg_pages.LAST)
+    two = ogg_pages.headers(8, 2) + ogg_pages.page([MUSIC_120_MS], 5760, 2, ogg_pages.LAST, 8)
+    pcm, error = decode(OggContainer(48_000), [one + one + two])
+    assert len(pcm) // 4 == 2 * (5760 - 312)
+    assert isinstance(error, UnsupportedMedia)
+    assert str(error) == "the Ogg stream changes from 1 channel at 48000 Hz to 2 channels at 48000 Hz"
+
+
+@pytest.mark.parametrize(
+    ("container", "data", "error", "text"),
+    [
+        (WebmContainer, matroska.head(track(codec=b"A_VORBIS")), UnsupportedMedia, "A_VORBIS"),
+        (WebmContainer, matroska.head(track(private=b"OpusHead")), BrokenMedia, "head of the Opus stream"),
+        (
+            WebmContainer,
+            matroska.head(track(private=b"", extra=matroska.element(0xE1, b"\x9f\x81\6"))),
+            MediaError,
+            "got 6",
+        ),
+        (
+            OggContainer,
+            ogg_pages.page([b"\1vorbis"], 0, 0, 2) + ogg_pages.page([b"x"], 0, 1),
+            UnsupportedMedia,
+            "Vorbis",
+        ),
+    ],
+)
+def test_errors_before_any_audio(container, data, error, text):
+    opened = container(RATE)
+    pcm, found = decode(opened, [data])
+    assert pcm == b""
+    assert opened.format is None
+    assert isinstance(found, error)
+    assert text in str(found)
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    kind = rng.choice(["flip", "cut", "drop", "double", "swap", "noise"])
+    a, b = sorted(rng.randrange(len(data)) for _ in range(2))
+    if kind == "flip":
+        changed = bytearray(data)
+        for _ in range(rng.randint(1, 20)):
+            changed[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        return bytes(changed)
+    if kind == "cut":
+        return data[:a]
+    if kind == "drop":
+        return data[:a] + data[b:]
+    if kind == "double":
+        return data[:b] + data[a:]
+    if kind == "swap":
+        middle = (a + b) // 2
+        return data[:a] + data[middle:b] + data[a:middle] + data[b:]
+    return data[:a] + rng.randbytes(b - a) + data[b:]
+
+
+@pytest.mark.parametrize("name", ["firefox-100ms.ogg", "firefox-100ms.webm", "chromium-100ms.webm"])
+def test_damaged_files_give_audio_or_an_error(name):
+    """As long as the file was, or shorter; gaps that damage makes are bounded; memory is flat."""
+    data, rng = (MEDIA / name).read_bytes(), random.Random(name)
+    make = CONTAINERS[name.split(".")[1]]
+    whole, _ = decode(make(RATE), [data])
+    for _ in range(60):
+        pieces = every(damaged(data, rng), 1000)
+        pcm, error = decode(make(RATE), pieces)
+        assert (
+            error is None
+            or type(error) in (BrokenMedia, TruncatedMedia, UnsupportedMedia)
+            or error.code == "media_limit"
+        )
+        n_channels = 2 if "chromium" in name else 1
+        assert len(pcm) <= 2 * len(whole) + 4 * n_channels * RATE * 120
+        assert len(pcm) % (4 * n_channels) == 0
+
+
+@pytest.mark.parametrize(
+    ("container", "head", "part"),
+    [
+        (WebmContainer, matroska.head(), cluster(0, *[simple([MUSIC_120_MS], 120 * k) for k in range(250)])),
+        (WebmContainer, matroska.head(), cluster(0, simple([MUSIC_120_MS] * 256, 0, 1, matroska.XIPH))),
+        (OggContainer, ogg_pages.headers(), ogg_pages.page([MUSIC_120_MS] * 250, -1, 2)),
+    ],
+)
+def test_decompression_bombs_are_decoded_piece_by_piece(container, head, part):
+    """A few bytes are minutes of audio: only what is asked for is decoded, and nothing of it is kept."""
+    opened = container(48_000)
+    pieces = opened.push(head + part * (1 if container is OggContainer else 20))
+    next(pieces)
+    tracemalloc.start()
+    try:
+        for _, piece in zip(range(20), pieces, strict=False):
+            assert len(piece) <= 48_000 * 4
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 2**20
+    opened.close()
+    pieces.close()

@@ -1,0 +1,112 @@
+"""pipecat: an STT service in a pipeline, as an application has it. `options.service` is its name."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from loguru import logger
+from pipecat.frames.frames import (
+    EndFrame,
+    ErrorFrame,
+    InputAudioRawFrame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.runner import PipelineRunner
+from pipecat.pipeline.task import PipelineParams, PipelineTask
+from pipecat.processors.frame_processor import FrameProcessor
+from task import Found, Task, report, the_task
+
+logger.remove()
+logger.add(sys.stderr, level="DEBUG")
+
+
+def service_of(task: Task):
+    name = task.options["service"]
+    if name == "deepgram":
+        from pipecat.services.deepgram.stt import DeepgramSTTService
+
+        return DeepgramSTTService(api_key=task.key, base_url=task.ws_url, sample_rate=task.rate)
+    if name == "assemblyai":
+        from pipecat.services.assemblyai.stt import AssemblyAISTTService
+
+        return AssemblyAISTTService(
+            api_key=task.key, api_endpoint_base_url=f"{task.ws_url}/v3/ws", sample_rate=task.rate
+        )
+    if name == "openai":
+        from pipecat.services.openai.stt import OpenAIRealtimeSTTService
+
+        return OpenAIRealtimeSTTService(api_key=task.key, base_url=f"{task.ws_url}/v1/realtime")
+    raise ValueError(name)
+
+
+class Collector(FrameProcessor):
+    def __init__(self, found: Found) -> None:
+        super().__init__()
+        self.found = found
+        self.n_finals = asyncio.Condition()
+
+    async def process_frame(self, frame, direction) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InterimTranscriptionFrame):
+            self.found.interims.append(frame.text)
+        elif isinstance(frame, TranscriptionFrame):
+            self.found.finals.append({"text": frame.text, "finalized": frame.finalized})
+            async with self.n_finals:
+                self.n_finals.notify_all()
+        elif isinstance(frame, ErrorFrame):
+            self.found.errors.append(frame.error)
+        await self.push_frame(frame, direction)
+
+
+class Errors(FrameProcessor):
+    """Error frames go upstream."""
+
+    def __init__(self, found: Found) -> None:
+        super().__init__()
+        self.found = found
+        self.seen = asyncio.Event()
+
+    async def process_frame(self, frame, direction) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, ErrorFrame):
+            self.found.errors.append(frame.error)
+            self.seen.set()
+        await self.push_frame(frame, direction)
+
+
+async def run(task: Task, found: Found) -> None:
+    errors, collector = Errors(found), Collector(found)
+    pipeline = Pipeline([errors, service_of(task), collector])
+    worker = PipelineTask(pipeline, params=PipelineParams(audio_in_sample_rate=task.rate), idle_timeout_secs=60)
+    runner = PipelineRunner(handle_sigint=False)
+
+    async def feed() -> None:
+        await asyncio.sleep(task.options.get("settle_s", 1.0))
+        await worker.queue_frame(VADUserStartedSpeakingFrame())
+        for chunk in task.chunks(20):
+            if errors.seen.is_set():
+                break
+            await worker.queue_frame(InputAudioRawFrame(audio=chunk, sample_rate=task.rate, num_channels=1))
+            await asyncio.sleep(0.005)
+        n_expected = task.options["n_finals"]
+        if not errors.seen.is_set():
+            await worker.queue_frame(VADUserStoppedSpeakingFrame())
+            try:
+                async with asyncio.timeout(60), collector.n_finals:
+                    await collector.n_finals.wait_for(lambda: len(found.finals) >= n_expected)
+            except TimeoutError:
+                found.errors.append(f"{len(found.finals)} finals instead of {n_expected}")
+        await worker.queue_frame(EndFrame())
+
+    await asyncio.gather(runner.run(worker), feed())
+
+
+if __name__ == "__main__":
+    found = Found()
+    asyncio.run(run(the_task(), found))
+    report(found)

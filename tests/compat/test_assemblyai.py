@@ -1,0 +1,63 @@
+"""The assemblyai SDK, unchanged, against a real server."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.wire import Client
+from helpers.wires import TALK, words_of_length
+from voxgate import InferenceError
+
+
+def test_transcripts_and_times(run_sdk, speech_server, speech):
+    for name in ("demo", "reading"):
+        spoken = speech(name)
+        found = run_sdk("assemblyai", "assemblyai_sdk", speech_server, spoken.path)
+        assert found["errors"] == []
+        assert [final["text"] for final in found["finals"]] == spoken.texts
+        assert [final["order"] for final in found["finals"]] == list(range(len(spoken.texts)))
+        for final, segment in zip(found["finals"], spoken.segments, strict=True):
+            assert " ".join(word for word, _, _ in final["words"]) == final["text"]
+            assert segment["start_time"] - 0.002 <= final["start"] <= final["end"] <= segment["end_time"] + 0.002
+        assert (found["events"][0], found["events"][-1]) == ("Begin", "Termination")
+        assert found["facts"]["duration"] == pytest.approx(spoken.duration_s, abs=1)
+
+
+def test_a_flush_is_answered(run_sdk, speech_server, speech, tmp_path):
+    spoken = speech("demo")
+    part = tmp_path / "part.raw"
+    part.write_bytes(spoken.path.read_bytes()[: 2 * 16_000 * 5])
+    found = run_sdk("assemblyai", "assemblyai_sdk", speech_server, part, flush=True)
+    assert found["errors"] == []
+    assert found["finals"][0]["text"] == spoken.texts[0]
+    assert len(found["finals"]) == 2
+
+
+def test_a_wrong_key(run_sdk, speech_server, speech):
+    found = run_sdk("assemblyai", "assemblyai_sdk", speech_server, speech("demo").path, key="another")
+    (error,) = found["errors"]
+    assert error.startswith("401:")
+
+
+def test_a_full_server(run_sdk, serve, tmp_path):
+    server = serve(words_of_length, **{"limits.streams": 1})
+    (tmp_path / "talk.raw").write_bytes(TALK)
+    with Client(server.url()):
+        found = run_sdk("assemblyai", "assemblyai_sdk", server, tmp_path / "talk.raw")
+    (error,) = found["errors"]
+    assert error.startswith("503:")
+
+
+def test_one_utterance_that_fails(run_sdk, serve, tmp_path):
+    calls = iter(range(100))
+
+    def model(audio):
+        if next(calls) == 0:
+            raise InferenceError("not this one")
+        return words_of_length(audio)
+
+    server = serve(model, **{"inference.warm_up": False, "vad.interim_interval_ms": 60_000})
+    (tmp_path / "talk.raw").write_bytes(TALK)
+    found = run_sdk("assemblyai", "assemblyai_sdk", server, tmp_path / "talk.raw")
+    assert found["errors"] == ["inference_failed: not this one"]
+    assert [bool(final["text"]) for final in found["finals"]] == [False, True]

@@ -1,0 +1,51 @@
+"""livekit's STT plugins, unchanged, against a real server."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helpers.wire import Client
+from helpers.wires import TALK, words_of_length
+
+SERVICES = ["deepgram", "assemblyai"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_transcripts_and_times(run_sdk, speech_server, speech, service):
+    spoken = speech("reading")
+    found = run_sdk("livekit", "livekit_stt", speech_server, spoken.path, service=service)
+    assert found["errors"] == []
+    assert [final["text"] for final in found["finals"]] == spoken.texts
+    spans = [(final["start"], final["end"]) for final in found["finals"]]
+    expected = [(segment["start_time"], segment["end_time"]) for segment in spoken.segments]
+    np.testing.assert_allclose(spans, expected, atol=0.01)
+    assert found["events"].count("start_of_speech") == found["events"].count("end_of_speech")
+    assert found["interims"]
+
+
+def test_a_flush_is_answered(run_sdk, speech_server, speech, tmp_path):
+    spoken = speech("demo")
+    part = tmp_path / "part.raw"
+    part.write_bytes(spoken.path.read_bytes()[: 2 * 16_000 * 5])
+    found = run_sdk("livekit", "livekit_stt", speech_server, part, flush=True, service="deepgram")
+    assert found["errors"] == []
+    assert found["finals"][0]["text"] == spoken.texts[0]
+    assert len(found["finals"]) == 2
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_wrong_key(run_sdk, speech_server, speech, service):
+    found = run_sdk("livekit", "livekit_stt", speech_server, speech("demo").path, key="another", service=service)
+    assert found["finals"] == []
+    assert len(found["errors"]) == 1
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_full_server(run_sdk, serve, tmp_path, service):
+    server = serve(words_of_length, **{"limits.streams": 1})
+    (tmp_path / "talk.raw").write_bytes(TALK)
+    with Client(server.url()):
+        found = run_sdk("livekit", "livekit_stt", server, tmp_path / "talk.raw", service=service)
+    assert found["finals"] == []
+    assert len(found["errors"]) == 1
