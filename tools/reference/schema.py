@@ -140,7 +140,7 @@ def definitions(prefix: str = "#/$defs/") -> dict[str, Schema]:
 
     Beside the types: ``Result`` and ``Utterance``, the two forms that a ``Segment`` has on the routes.
     """
-    # msgspec knows no union of two structs without tags: a start is described with PCM, and gets the other format after.
+    # msgspec knows no union of two structs without tags: a start is described with PCM, and gets the other one later.
     kinds = [PcmStart if kind is Start else kind for kind in REQUESTS]
     _, parts = msgspec.json.schema_components([*kinds, ContainerFormat, *EVENTS], ref_template=prefix + "{name}")
     parts = {"Start" if name == "PcmStart" else name: part for name, part in parts.items()}
