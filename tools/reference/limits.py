@@ -112,9 +112,10 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
               error="media_limit", told="more than {} s of audio (media.decoded_s)"),
         Limit(("media.spool_bytes",), "a larger MP4 file with its index at the end: the session ends",
               error="media_limit"),
-        Limit(("media.timeout_s",), "a decoder process gave no answer for so long: it is killed, and the sessions of its"
-              " streams end", error="decoder_failed", told="the decoder gave no answer within {} s"),
-        Limit(("media.processes", "media.streams"), "no further stream that needs a decoder process", error="overloaded"),
+        Limit(("media.timeout_s",), "a decoder process gave no answer for so long: it is killed, and the sessions of"
+              " its streams end", error="decoder_failed", told="the decoder gave no answer within {} s"),
+        Limit(("media.processes", "media.streams"), "no further stream that needs a decoder process",
+              error="overloaded"),
     ),
     "Calls of the model": (
         Limit(("inference.deadline_s",), "the call waited and ran longer: an error in place of its result",

@@ -123,7 +123,8 @@ _NARROWED: Final[Mapping[str, Schema]] = {
 }
 # The fields that are left out when there is nothing to say; the server sends all others, also those with a default.
 _SOMETIMES: Final = (
-    "Segment.is_final", "Segment.stable_text", "Segment.eager", "Started.trace_id", "Started.format", "Started.options_schema",
+    "Segment.is_final", "Segment.stable_text", "Segment.eager", "Started.trace_id", "Started.format",
+    "Started.options_schema",
     "Active.segment_id", "Inactive.segment_id", "SpeechResumed.segment_id", "Segment.segment_id", "Error.segment_id",
 )  # fmt: skip
 
@@ -143,7 +144,7 @@ def definitions(prefix: str = "#/$defs/") -> dict[str, Schema]:
 
     Beside the types: ``Result`` and ``Utterance``, the two forms that a ``Segment`` has on the routes.
     """
-    # msgspec knows no union of two structs without tags: a start is described with PCM, and gets the other format after.
+    # msgspec knows no union of two structs without tags: a start is described with PCM, and gets the other one later.
     kinds = [PcmStart if kind is Start else kind for kind in REQUESTS]
     _, parts = msgspec.json.schema_components([*kinds, ContainerFormat, *EVENTS], ref_template=prefix + "{name}")
     parts = {"Start" if name == "PcmStart" else name: part for name, part in parts.items()}
