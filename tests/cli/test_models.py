@@ -15,7 +15,17 @@ from voxgate import recordings
 from voxgate.cli import main
 from voxgate.cli.models import listed
 
-NAMES = ["dummy", "faster-whisper:SIZE", "features", "moonshine", "onnx:PATH", "pitch", "pocketsphinx"]
+NAMES = [
+    "dummy",
+    "faster-whisper:SIZE",
+    "features",
+    "moonshine",
+    "onnx:PATH",
+    "openai:URL",
+    "pitch",
+    "pocketsphinx",
+    "wakeword",
+]
 
 QUICK = ("--set", "model.delay=0.001", "--set", "model.constant_factor=0", "--set", "model.jitter=0")
 DUMMY = ("check", "dummy", *QUICK, "--set", "model.panic_rate=0", "--seconds", "0")
@@ -63,13 +73,15 @@ def test_the_list_as_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_missing_gets_its_install_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("onnxruntime", "pocketsphinx", "faster_whisper"):
+    for module in ("onnxruntime", "pocketsphinx", "faster_whisper", "httpx", "pymicro_wakeword"):
         monkeypatch.setitem(sys.modules, module, None)
     found = rows(capsys)
     assert {name: row["needs"] for name, row in found.items() if not row["available"]} == {
         "onnx:PATH": "pip install 'voxgate[onnx]'",
+        "openai:URL": "pip install 'voxgate[openai]'",
         "pocketsphinx": "pip install 'voxgate[pocketsphinx]'",
         "faster-whisper:SIZE": "pip install 'voxgate[whisper]'",
+        "wakeword": "pip install 'voxgate[wakeword]'",
     }
     assert "pip install 'voxgate[whisper]'" in run(capsys)[1]
 

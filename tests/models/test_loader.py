@@ -19,7 +19,7 @@ from voxgate.models.loader import available_models, load_model
 
 AUDIO = np.zeros(5, np.float32)
 
-BUILT_IN = ["dummy", "faster-whisper", "features", "moonshine", "onnx", "pitch", "pocketsphinx"]
+BUILT_IN = ["dummy", "faster-whisper", "features", "moonshine", "onnx", "openai", "pitch", "pocketsphinx", "wakeword"]
 
 Write = Callable[[str], str]
 

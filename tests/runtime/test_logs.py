@@ -163,6 +163,14 @@ def test_the_level_and_uvicorn_whose_lines_at_info_tell_queries(root: logging.Lo
     assert [json.loads(line)["logger"] for line in out.getvalue().splitlines()] == ["uvicorn.error"]
 
 
+@pytest.mark.parametrize("name", ["httpx", "httpcore", "httpcore.http11"])
+def test_a_model_that_calls_another_server_logs_no_request_and_no_header(root: logging.Logger, name: str):
+    logs.setup("debug", stream=io.StringIO())
+    logger = logging.getLogger(name)
+    assert not logger.isEnabledFor(logging.INFO)
+    assert logger.isEnabledFor(logging.WARNING)
+
+
 def test_setting_up_again_replaces(root: logging.Logger):
     first, second = io.StringIO(), io.StringIO()
     logs.setup("info", "json", first)

@@ -160,9 +160,8 @@ def test_batches_through_shared_memory_and_a_crash_among_them() -> None:
 def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LiveServer]:
     """A puppet in one worker process, behind a real socket; the parameter is the deadline in seconds."""
     live = LiveServer(
-        None,
+        "helpers.worker_models:Puppet",
         {
-            "model": "helpers.worker_models:Puppet",
             "model.directory": str(tmp_path),
             "inference.engine": "process",
             "inference.deadline_s": getattr(request, "param", 60.0),
@@ -170,6 +169,7 @@ def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LiveServe
         },
     )
     live.start()
+    live.wait_started()
     yield live
     live.stop()
     assert isinstance(live.service.engine, ProcessEngine)

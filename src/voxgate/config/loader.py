@@ -48,14 +48,15 @@ def load_config(
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     on_notice: Callable[[str], object] = logger.warning,
+    default_path: str | None = _DEFAULT_PATH,
 ) -> Config:
     """The effective settings: defaults < file < environment < overrides.
 
-    ``path`` is a .toml or .json file. Without it, ``VOXGATE_CONFIG`` names one; without that, ``voxgate.toml`` in the
-    current directory is read if it exists. ``environ``: None is the environment of the process. ``overrides`` are
-    values by dotted key (``"server.port"``), as flags give them: None means "not given", and a string is converted to
-    the type of the setting. ``"model"`` is short for ``"model.name"``, and any other ``"model.<name>"`` is an argument
-    of the model's constructor.
+    ``path`` is a .toml or .json file. Without it, ``VOXGATE_CONFIG`` names one; without that, `default_path` in the
+    current directory is read if it exists (None: no file). ``environ``: None is the environment of the process.
+    ``overrides`` are values by dotted key (``"server.port"``), as flags give them: None means "not given", and a string
+    is converted to the type of the setting. ``"model"`` is short for ``"model.name"``, and any other
+    ``"model.<name>"`` is an argument of the model's constructor.
 
     The options of the model are combined from all sources; those given as text are converted by the model (see
     OptionText). A source that names a different model than an earlier source drops the earlier options, because they
@@ -69,8 +70,8 @@ def load_config(
         path = environ.get("VOXGATE_CONFIG") or None
     if path is not None:
         loader.add_file(Path(path))
-    elif Path(_DEFAULT_PATH).is_file():
-        loader.add_file(Path(_DEFAULT_PATH))
+    elif default_path is not None and Path(default_path).is_file():
+        loader.add_file(Path(default_path))
     loader.add_environment(environ)
     loader.add_overrides(overrides or {})
     return loader.finish()

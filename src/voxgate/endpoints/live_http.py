@@ -129,9 +129,7 @@ class LiveHttpRoute:
         finally:
             permit.release()
 
-    async def _refuse(
-        self, refusal: Refusal, client: ClientInfo, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _refuse(self, refusal: Refusal, client: ClientInfo, scope: Scope, receive: Receive, send: Send) -> None:
         self._service.admission.record(refusal)
         response = respond(answer_of(refusal))
         response.headers.update(cors_headers(self._service.gate, client))

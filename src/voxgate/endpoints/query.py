@@ -20,7 +20,9 @@ DEFAULT_RATE: Final = 16_000
 
 _FORMAT: Final = ("sample_rate", "channels", "encoding", "bit_depth", "is_float")
 # Of a body whose type names a container; "audio/pcm" and unknown ones are raw samples.
-_CONTAINER_TYPES: Final = re.compile(r"\s*(audio|video)/(x-)?(wav|wave|webm|ogg|opus|flac|mpeg|mp3|mp4|m4a)\s*(;|$)", re.ASCII)
+_CONTAINER_TYPES: Final = re.compile(
+    r"\s*(audio|video)/(x-)?(wav|wave|webm|ogg|opus|flac|mpeg|mp3|mp4|m4a)\s*(;|$)", re.ASCII
+)
 _GROUPS: Final = ("vad", "option")
 # Of a start, but not for a query: a proxy logs it, and the trace has its own header.
 _HEADERS: Final = {"token": "Authorization: Bearer TOKEN", "trace_id": "traceparent"}
@@ -115,7 +117,13 @@ def _value(text: str) -> Any:
 def _unknown(name: str) -> str:
     if name in _HEADERS:
         return f"{name}: expected in the header {_HEADERS[name]}, not in the query"
-    known = (*_FORMAT, "container", *_START, *(f"vad.{option}" for option in VadOptions.__struct_fields__), "option.NAME")
+    known = (
+        *_FORMAT,
+        "container",
+        *_START,
+        *(f"vad.{option}" for option in VadOptions.__struct_fields__),
+        "option.NAME",
+    )
     return f"query: expected options among {', '.join(known)}, got {shown(name)}"
 
 

@@ -19,7 +19,7 @@ from voxgate.models.session_options import SessionOptions
 from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 from voxgate.runtime.import_name import ImportNameError, explained, failed_at, import_name
 
-__all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model"]
+__all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model", "make_model"]
 
 logger = logging.getLogger("voxgate.models")
 
@@ -31,8 +31,10 @@ _BUILT_IN = {
     "features": "voxgate.models.features:Features",
     "moonshine": "voxgate.models.moonshine:Moonshine",
     "onnx": "voxgate.models.onnx:Onnx",
+    "openai": "voxgate.models.openai:OpenAI",
     "pitch": "voxgate.models.pitch:Pitch",
     "pocketsphinx": "voxgate.models.pocketsphinx:PocketSphinx",
+    "wakeword": "voxgate.models.wakeword:WakeWord",
 }
 """Also in the metadata of the package; here for a source tree that is not installed. They take precedence over entry
 points of other packages, so that installing a package never changes the meaning of these names."""
@@ -69,6 +71,16 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
     options = dict(options or {})
     place, arguments = _place(spec)
     model = _construct(spec, _import(spec, place), arguments, options)
+    _check(spec, model)
+    return model
+
+
+def make_model(found: Any, options: Mapping[str, Any] | None = None) -> Model:
+    """The model of an object that was imported already: an instance, a class, a function or a factory, as the attribute
+    in :func:`load_model`, with the same `options` and errors.
+    """
+    spec = getattr(found, "__qualname__", type(found).__qualname__)
+    model = _construct(spec, found, (), dict(options or {}))
     _check(spec, model)
     return model
 

@@ -19,7 +19,7 @@ from voxgate.audio.containers import MediaError
 from voxgate.errors import INTERNAL_ERROR, InternalError, StreamTimeout, VoxgateError
 from voxgate.observe.metrics import outcome_of
 from voxgate.protocol.closing import Close, CloseReason
-from voxgate.protocol.events import Draining, Error, Event, Finished, Segment
+from voxgate.protocol.events import Draining, Error, Event, Finished, Flushed, Segment
 from voxgate.protocol.formats import ContainerFormat, MediaFormat
 from voxgate.protocol.machine import (
     Action,
@@ -296,7 +296,9 @@ class Session:
             case OpenSession(start, options):
                 self._open_session(start, options)
             case Flush():
-                if self._work is not None:
+                if self._work is None:  # the format of a container is not known
+                    self._emit(Flushed())
+                else:
                     self._work.handler.flush()
                     self._work.handler.emit_flushed()
             case Clear():

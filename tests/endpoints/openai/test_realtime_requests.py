@@ -55,7 +55,9 @@ def test_what_is_no_message(text, message, param, event_id):
     assert (caught.value.param, caught.value.event_id) == (param, event_id)
 
 
-@given(st.one_of(st.text(max_size=100), st.text(max_size=40).map(lambda text: f'{{"type":"{APPEND}","audio":"{text}"}}')))
+@given(
+    st.one_of(st.text(max_size=100), st.text(max_size=40).map(lambda text: f'{{"type":"{APPEND}","audio":"{text}"}}'))
+)
 def test_any_text_is_a_message_or_an_error(text):
     try:
         parse_realtime(text)

@@ -30,9 +30,7 @@ def encoded(response_format, **options):
 
 def test_texts():
     assert encoded("text") == "Hello wörld\n"
-    assert encoded("srt") == (
-        "1\n00:00:00,500 --> 00:00:01,500\nHello\n\n2\n00:00:03,000 --> 00:00:04,000\nwörld\n"
-    )
+    assert encoded("srt") == ("1\n00:00:00,500 --> 00:00:01,500\nHello\n\n2\n00:00:03,000 --> 00:00:04,000\nwörld\n")
     assert encoded("vtt") == (
         "WEBVTT\n\n00:00:00.500 --> 00:00:01.500\nHello\n\n00:00:03.000 --> 00:00:04.000\nwörld\n"
     )
@@ -52,7 +50,18 @@ def test_verbose_json():
     )
     first, second = found["segments"]
     assert sorted(first) == sorted(
-        "id seek start end text tokens temperature avg_logprob compression_ratio no_speech_prob".split()
+        [
+            "id",
+            "seek",
+            "start",
+            "end",
+            "text",
+            "tokens",
+            "temperature",
+            "avg_logprob",
+            "compression_ratio",
+            "no_speech_prob",
+        ]
     )
     assert (first["id"], first["start"], first["end"], first["text"]) == (0, 0.5, 1.5, "Hello")
     assert (second["id"], first["avg_logprob"], second["avg_logprob"]) == (1, -0.6931, 0.0)

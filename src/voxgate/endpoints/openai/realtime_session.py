@@ -125,7 +125,6 @@ class RealtimeSession(Struct, frozen=True):
         }
         return {"type": "transcription", **fields, "audio": {"input": audio_input}, "include": self.include}
 
-
     def _shown_detection(self) -> dict[str, Any] | None:
         if self.detection is None or self.detection["type"] != "server_vad":
             return self.detection

@@ -205,9 +205,7 @@ class TranscriptionsRoute:
         finally:
             permit.release()
 
-    async def _serve(
-        self, scope: Scope, receive: Receive, send: Send, client: ClientInfo, headers: Headers
-    ) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, client: ClientInfo, headers: Headers) -> None:
         limits = self._service.config.limits
         kind = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), "")
         parser = FormParser(kind, limits.upload_field_bytes)

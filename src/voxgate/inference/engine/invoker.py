@@ -74,6 +74,8 @@ class Invoker:
         """Calls `Model.warm_up`. Raises ModelLoadError when that fails."""
         try:
             self._model.warm_up()
+        except ModelLoadError:  # a bundled model says it all
+            raise
         except (Exception, SystemExit) as error:
             raise ModelLoadError(f"warm-up of model {self._model.name!r} failed: {explained(error)}") from error
 
