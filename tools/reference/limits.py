@@ -121,6 +121,8 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
         Limit(("inference.deadline_s",), "the call waited and ran longer: an error in place of its result",
               error="inference_failed", told="The model gave no answer within {} s"),
         Limit(("inference.per_stream",), "further calls of the stream wait"),
+        Limit(("inference.concurrency",), "further calls of an asynchronous model wait"),
+        Limit(("inference.interims_per_s",), "newer interim results of running calls replace those that wait"),
         Limit(("inference.max_jobs", "inference.max_seconds"), "further calls wait in their streams; one that has found"
               " no room for `inference.deadline_s` is answered by an error in place of its result", error="overloaded",
               counted=("max_jobs",)),
