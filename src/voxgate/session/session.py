@@ -18,7 +18,7 @@ from msgspec import structs
 from voxgate.audio.containers import MediaError
 from voxgate.errors import INTERNAL_ERROR, InternalError, StreamTimeout, VoxgateError
 from voxgate.protocol.closing import Close, CloseReason
-from voxgate.protocol.events import Draining, Error, Event, Finished, Flushed, Segment
+from voxgate.protocol.events import Draining, Error, Event, Finished, Flushed
 from voxgate.protocol.formats import ContainerFormat, MediaFormat
 from voxgate.protocol.machine import (
     Action,
