@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -34,10 +35,10 @@ class Scripted:
         self.close_code = code
 
 
-def events_of(*messages, start=Start(PCM, interim_results=True)):
+def events_of(*messages):
     async def main():
-        connection, events = OpenAiConnection(Scripted(*messages), start), []
-        with pytest.raises(ConnectionClosedOK):
+        connection, events = OpenAiConnection(Scripted(*messages), Start(PCM, interim_results=True)), []
+        with contextlib.suppress(ConnectionClosedOK):
             while True:
                 events.append(json.loads(await connection.recv()))
         return events
