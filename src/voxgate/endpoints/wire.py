@@ -134,18 +134,19 @@ def min_silence_ms(config: Config) -> int:
     return config.vad.silence_duration_ms if shortest_ms is None else shortest_ms
 
 
-def check_start(start: Start, config: Config) -> None:
-    """Raises InvalidStart for a format that the server does not take: on these APIs the request to connect says it, and
-    is refused. A container is checked when it comes.
+def check_start(start: Start, service: Service) -> None:
+    """Raises InvalidStart for a format that the server does not take, and for options that the model does not: on these
+    APIs the request to connect says them, and is refused. A container is checked when it comes.
     """
-    limits = config.limits
+    limits = service.config.limits
+    service.session_options.parse(start.options)
     if isinstance(start.format, AudioFormat):
         check_format(start.format, limits.channels, limits.min_sample_rate, limits.max_sample_rate)
 
 
 def why_no_words(service: Service) -> str | None:
     """Why an API that carries words cannot serve the model, for people; None: it can, as far as is known."""
-    if getattr(service, "gives_text", None) is False:
+    if service.gives_text is False:
         return f"model {service.model.name!r} answers without a text, and this API carries words"
     return None
 

@@ -177,8 +177,10 @@ def test_a_failed_utterance_is_an_error_and_an_empty_final(serve):
     assert [(text_of(answer), answer["speech_final"]) for answer in finals(answers)] == [("", True)] * 2
 
 
-def test_a_model_whose_results_have_no_words_gives_empty_finals(serve):
-    assert [text_of(answer) for answer in finals(listen(url(serve()), *pieces(TALK, 640)))] == ["", ""]
+def test_a_model_without_a_text_is_refused(serve):
+    status, _, body = refused(url(serve()))
+    assert (status, body["err_code"]) == (400, "Bad Request")
+    assert "answers without a text, and this API carries words" in body["err_msg"]
 
 
 def test_messages_that_nobody_means(serve):

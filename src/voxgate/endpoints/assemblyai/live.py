@@ -49,8 +49,12 @@ class AssemblyAiWire(Wire):
 
     @classmethod
     def open(cls, upgrade: Upgrade, service: Service) -> AssemblyAiWire:
-        streaming = parse_streaming(upgrade.query, min_silence_ms=min_silence_ms(service.config))
-        check_start(streaming.start, service.config)
+        streaming = parse_streaming(
+            upgrade.query,
+            min_silence_ms=min_silence_ms(service.config),
+            options_schema=service.session_options.schema,
+        )
+        check_start(streaming.start, service)
         return cls(streaming, upgrade.request_id, service.config.limits.session_s)
 
     @classmethod

@@ -51,8 +51,12 @@ class DeepgramWire(Wire):
 
     @classmethod
     def open(cls, upgrade: Upgrade, service: Service) -> DeepgramWire:
-        listen = parse_listen(upgrade.query, min_silence_ms=min_silence_ms(service.config))
-        check_start(listen.start, service.config)
+        listen = parse_listen(
+            upgrade.query,
+            min_silence_ms=min_silence_ms(service.config),
+            options_schema=service.session_options.schema,
+        )
+        check_start(listen.start, service)
         return cls(listen, upgrade.request_id, service.model.name)
 
     @classmethod

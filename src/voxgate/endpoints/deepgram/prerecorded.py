@@ -189,6 +189,7 @@ class PrerecordedRoute:
             return
         listen, permit = opened
         try:
+            client = client._replace(identity=permit.identity)
             await self._serve(listen, receive, send, client, request_id, cors)
         finally:
             permit.release()
@@ -208,8 +209,12 @@ class PrerecordedRoute:
         if isinstance(permit, Refusal):
             return permit
         try:
-            listen = parse_listen(scope["query_string"], min_silence_ms=min_silence_ms(service.config))
-            check_start(listen.start, service.config)
+            listen = parse_listen(
+                scope["query_string"],
+                min_silence_ms=min_silence_ms(service.config),
+                options_schema=service.session_options.schema,
+            )
+            check_start(listen.start, service)
             _check_body(scope)
         except VoxgateError as error:
             permit.release()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -33,6 +34,12 @@ REFUSED: Final = {
     "callback": "the server fetches nothing and calls nobody that a client names",
     "redact": "this server removes nothing from transcripts",
 }
+#: Options of models under Deepgram's name for them, and parameters that are never options.
+ALIASES: Final = {"keyterms": "keyterm", "hotwords": "keyterm"}
+OWN: Final = frozenset(
+    {"model", "version", "encoding", "sample_rate", "channels", "multichannel", "interim_results", "endpointing"}
+    | {"utterance_end_ms", "vad_events", "callback", "callback_method", "redact", "tag", "extra", "utterances"}
+)
 UTTERANCE_END_MS: Final = (1000, 60_000)
 
 
@@ -50,10 +57,11 @@ class Listen(Struct, frozen=True):
     """Of a recording: the result lists its utterances too."""
 
 
-def parse_listen(query: bytes, *, min_silence_ms: int) -> Listen:
+def parse_listen(query: bytes, *, min_silence_ms: int, options_schema: Mapping[str, Any] | None = None) -> Listen:
     """The query of the live API. Raises InvalidStart naming the parameter, what was expected, and what came.
 
-    `min_silence_ms`: a shorter `endpointing` counts as this. Unknown parameters are ignored, as Deepgram does.
+    `min_silence_ms`: a shorter `endpointing` counts as this. `options_schema`: of the model's options; parameters of
+    their names are options. Unknown parameters are ignored, as Deepgram does.
     """
     values = Parameters(query)
     for name, why in REFUSED.items():
@@ -65,6 +73,7 @@ def parse_listen(query: bytes, *, min_silence_ms: int) -> Listen:
         interim_results=values.flag("interim_results"),
         vad=None if silence_ms is None else VadOptions(silence_duration_ms=silence_ms),
         notices=True,
+        options=values.options(options_schema, ALIASES, OWN),
     )
     utterance_end_ms = values.number("utterance_end_ms")
     if utterance_end_ms is not None:
