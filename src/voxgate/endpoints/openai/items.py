@@ -20,7 +20,7 @@ class Item:
         self.is_committed = False
 
     def delta(self, text: str) -> str:
-        """What `text` adds to the deltas, which are never taken back: empty when it adds nothing, or contradicts them."""
+        """What `text` adds to the deltas, which are never taken back; empty when it adds nothing or contradicts."""
         if len(text) <= len(self.sent) or not text.startswith(self.sent):
             return ""
         delta = text[len(self.sent) :]

@@ -228,9 +228,7 @@ class TranscriptionsRoute:
         """Whether fields that are needed before the file is transcribed may follow it. Those of OpenAI's SDK precede
         it; curl keeps the order of its user.
         """
-        return "model" not in upload.fields or any(
-            name not in upload.fields for name in wanted_options(self._service)
-        )
+        return "model" not in upload.fields or any(name not in upload.fields for name in wanted_options(self._service))
 
     async def _run(
         self,
