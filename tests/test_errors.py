@@ -15,6 +15,12 @@ WIRE = [
     (errors.Overloaded, "overloaded", True),
     (errors.InferenceError, "inference_failed", False),
     (errors.InternalError, "internal", True),
+    (errors.MediaError, "invalid_media", False),
+    (errors.BrokenMedia, "invalid_media", False),
+    (errors.UnsupportedMedia, "unsupported_media", False),
+    (errors.TruncatedMedia, "truncated_media", False),
+    (errors.MediaLimit, "media_limit", False),
+    (errors.DecoderFailed, "decoder_failed", False),
 ]
 
 

@@ -10,16 +10,22 @@ import json
 from typing import ClassVar, Final
 
 __all__ = [
+    "BrokenMedia",
     "ConfigError",
+    "DecoderFailed",
     "InferenceError",
     "InternalError",
     "InvalidMessage",
     "InvalidStart",
+    "MediaError",
+    "MediaLimit",
     "ModelLoadError",
     "NotStarted",
     "Overloaded",
     "StreamTimeout",
+    "TruncatedMedia",
     "Unauthorized",
+    "UnsupportedMedia",
     "VoxgateError",
     "WeightsError",
 ]
@@ -98,6 +104,54 @@ class InternalError(VoxgateError):
 
     def __init__(self, text: str = INTERNAL_ERROR) -> None:
         super().__init__(text)
+
+
+class MediaError(VoxgateError):
+    """A container that cannot be decoded, or not any further. The session ends after the results of the audio before
+    it; the connection stays, and audio is dropped until the next `start` or `stop`.
+    """
+
+    code = "invalid_media"
+
+
+class BrokenMedia(MediaError):
+    """The bytes of a container contradict its format. Results of the audio before them come first. The session ends;
+    the connection stays.
+    """
+
+    code = "invalid_media"
+
+
+class UnsupportedMedia(MediaError):
+    """The bytes are no audio, or a container or codec that the server cannot decode. The text names what they appear to
+    be, what is supported, and the missing extra. The session ends; the connection stays.
+    """
+
+    code = "unsupported_media"
+
+
+class TruncatedMedia(MediaError):
+    """The session was stopped inside of the container. Results of all audio before come first. The session ends; the
+    connection stays.
+    """
+
+    code = "truncated_media"
+
+
+class MediaLimit(MediaError):
+    """The container exceeds a limit: its header, tracks, decoded seconds, bytes to be spooled. The text names the
+    setting. The session ends; the connection stays.
+    """
+
+    code = "media_limit"
+
+
+class DecoderFailed(MediaError):
+    """The process that decoded the container crashed, hung or could not be started, perhaps because of another stream.
+    The session ends; the connection stays.
+    """
+
+    code = "decoder_failed"
 
 
 class ConfigError(VoxgateError):

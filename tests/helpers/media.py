@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -86,3 +87,24 @@ async def decode_all(
     stream = decoders.open(container)
     pcm, error = await decoded(stream, (data[at : at + cut_bytes] for at in range(0, len(data), cut_bytes)))
     return pcm, stream.format, error
+
+
+def with_decoders(**limits: Any) -> Callable[[Callable[[Decoders], Awaitable[None]]], Callable[[], None]]:
+    """Runs an async test with decoders, which are closed afterwards."""
+
+    def wrap(test: Callable[[Decoders], Awaitable[None]]) -> Callable[[], None]:
+        @functools.wraps(test, assigned=("__name__", "__doc__", "__module__"), updated=())
+        def run() -> None:
+            async def main() -> None:
+                decoders = Decoders(MediaLimits(**limits))
+                try:
+                    await test(decoders)
+                finally:
+                    await decoders.close()
+
+            asyncio.run(main())
+
+        del run.__wrapped__  # type: ignore[attr-defined]  # pytest would look for a fixture `decoders`
+        return run
+
+    return wrap

@@ -91,4 +91,5 @@ def close_code_of(kind: type[VoxgateError]) -> int | None:
 def wire_errors() -> list[type[VoxgateError]]:
     """The errors that may reach a client, in the order of their definition."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, VoxgateError)]
-    return [kind for kind in kinds if kind is not VoxgateError and not issubclass(kind, errors.ConfigError)]
+    groups = (VoxgateError, errors.MediaError)
+    return [kind for kind in kinds if kind not in groups and not issubclass(kind, errors.ConfigError)]

@@ -27,7 +27,8 @@ from voxgate.protocol.events import (
     SpeechResumed,
     Started,
 )
-from voxgate.protocol.formats import COMPANDED, PCM_ENCODINGS
+from voxgate.protocol.formats import AUTO, COMPANDED, CONTAINERS, PCM_ENCODINGS, ContainerFormat
+from voxgate.protocol.json_codec import PcmStart
 from voxgate.protocol.requests import Clear, Flush, KeepAlive, Start, Stop, VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
 
@@ -54,7 +55,12 @@ _ABOUT: Final[Mapping[str, str]] = {
     "AudioFormat.bit_depth": "Bits of one sample of one channel.",
     "AudioFormat.is_float": "Whether samples are floats of -1..1.",
     "AudioFormat.encoding": "null for linear PCM, or a law of G.711.",
-    "Start.format": "Of the binary messages that follow.",
+    "ContainerFormat.container": "Which one; auto: the server tells by the first bytes.",
+    "ContainerFormat.mono": "Mix the channels to one.",
+    "MediaFormat.container": "Which one it is.",
+    "MediaFormat.channels": "Of the audio in it.",
+    "MediaFormat.sample_rate": "Of the audio in it, as the server decodes it, in Hz.",
+    "Start.format": "Of the binary messages that follow: PCM, or one container.",
     "Start.interim_results": "On the segmented route: also results while somebody is still speaking.",
     "Start.trace_id": "A W3C traceparent, to join the client's trace. One that is none is ignored.",
     "Start.vad": "Voice-activity detection of this session, where it is not to be as the server has it.",
@@ -84,6 +90,7 @@ _ABOUT: Final[Mapping[str, str]] = {
     "Started.session_id": "The name of the session in the server's log.",
     "Started.model": "The name of the model.",
     "Started.limits": "Those of this server that concern a client, by the name of their setting.",
+    "Started.format": "Of the audio in a container; missing for PCM.",
     "Started.trace_id": "Of the W3C trace that the session belongs to; missing when it belongs to none.",
     "Started.options_schema": "The JSON Schema of `options` in start; missing for a model without options.",
     "Progress.received_s": "Audio received, in seconds.",
@@ -117,7 +124,8 @@ _NARROWED: Final[Mapping[str, Schema]] = {
 }
 # The fields that are left out when there is nothing to say; the server sends all others, also those with a default.
 _SOMETIMES: Final = (
-    "Segment.is_final", "Segment.stable_text", "Segment.eager", "Started.trace_id", "Started.options_schema",
+    "Segment.is_final", "Segment.stable_text", "Segment.eager", "Started.trace_id", "Started.format",
+    "Started.options_schema",
     "Active.segment_id", "Inactive.segment_id", "SpeechResumed.segment_id", "Segment.segment_id", "Error.segment_id",
 )  # fmt: skip
 
@@ -137,9 +145,19 @@ def definitions(prefix: str = "#/$defs/") -> dict[str, Schema]:
 
     Beside the types: ``Result`` and ``Utterance``, the two forms that a ``Segment`` has on the routes.
     """
-    _, parts = msgspec.json.schema_components([*REQUESTS, *EVENTS], ref_template=prefix + "{name}")
+    # msgspec knows no union of two structs without tags: a start is described with PCM, and gets the other one later.
+    kinds = [PcmStart if kind is Start else kind for kind in REQUESTS]
+    _, parts = msgspec.json.schema_components([*kinds, ContainerFormat, *EVENTS], ref_template=prefix + "{name}")
+    parts = {"Start" if name == "PcmStart" else name: part for name, part in parts.items()}
+    parts["Start"] = {**parts["Start"], "title": "Start", "description": Start.__doc__}
     found = {name: _described(name, part) for name, part in parts.items()}
     _narrow_format(found["AudioFormat"])
+    found["ContainerFormat"]["properties"]["container"]["enum"] = [AUTO, *CONTAINERS]
+    form = found["Start"]["properties"]["format"]
+    found["Start"]["properties"]["format"] = {
+        "anyOf": [{"$ref": f"{prefix}AudioFormat"}, {"$ref": f"{prefix}ContainerFormat"}],
+        "description": form["description"],
+    }
     _narrow_vad(found["VadOptions"])
     for request in REQUESTS:
         found[request.__name__]["properties"]["request"] = {
@@ -148,6 +166,8 @@ def definitions(prefix: str = "#/$defs/") -> dict[str, Schema]:
         }
     for event in EVENTS:
         found[event.__name__] = _event(event, found[event.__name__])
+    about = _ABOUT["Started.format"]
+    found["Started"]["properties"]["format"] = {"$ref": f"{prefix}MediaFormat", "description": about}
     found["Error"]["properties"]["code"]["enum"] = _error_codes()
     segment = found["Segment"]
     found["Utterance"] = {
@@ -171,7 +191,9 @@ def _document(side: str, about: str, names: list[str]) -> Schema:
     needed = dict.fromkeys(names)
     for name in names:
         if name == "Start":
-            needed |= dict.fromkeys(("AudioFormat", "VadOptions"))
+            needed |= dict.fromkeys(("AudioFormat", "ContainerFormat", "VadOptions"))
+        if name == "Started":
+            needed |= dict.fromkeys(("MediaFormat",))
     return {
         "$schema": DIALECT,
         "$id": f"urn:voxgate:protocol:1:{side}",

@@ -20,6 +20,7 @@ from voxgate.protocol.events import (
     Error,
     Event,
     Finished,
+    Flushed,
     Inactive,
     Probabilities,
     Progress,
@@ -224,8 +225,8 @@ class PrettyRenderer:
             case Error(message=message, code=code):
                 text = printable(message) + (f" ({printable(code)})" if code else "")
                 return self._row(event, blank, "error", style.red, text)
-            case Probabilities():
-                return None  # only useful in a plot
+            case Probabilities() | Flushed():
+                return None  # useful in a plot; for a wire
             case Started(session_id=session_id, model=model, trace_id=trace_id):
                 text = f"session {printable(session_id)}, model {printable(model)}"
                 if trace_id is not None:

@@ -105,8 +105,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     audio.add_argument(
         "--container",
         choices=tuple(load.ENCODERS),
-        help="encode the recording beforehand, and send it in this container as a live recorder does, at its own rate and"
-        " channels; needs voxgate[media]",
+        help="encode the recording beforehand, and send it in this container as a live recorder does, at its own rate"
+        " and channels; needs voxgate[media]",
     )
     measures = parser.add_argument_group("measures")
     measures.add_argument(
@@ -213,7 +213,8 @@ def _encoded(args: argparse.Namespace) -> load.Material:
 
 
 def _n_messages(args: argparse.Namespace) -> int:
-    return math.ceil(1000 * args.duration / args.chunk_ms)
+    duration_s, chunk_ms = float(args.duration), int(args.chunk_ms)
+    return math.ceil(1000 * duration_s / chunk_ms)
 
 
 async def execute(

@@ -33,7 +33,7 @@ class Material:
     container: str | None = None
     """In which streams send it; None: as PCM."""
     encoded: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)
-    """The frames of a whole stream in the container, by its first frame: it can neither begin in the middle nor loop."""
+    """The frames of a whole stream in the container, by its offset: it can neither begin in the middle nor loop."""
 
     @property
     def duration_s(self) -> float:

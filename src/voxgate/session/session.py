@@ -11,15 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-from msgspec import UNSET, structs
+from msgspec import structs
 
 from voxgate.audio.containers import MediaError
 from voxgate.errors import INTERNAL_ERROR, InternalError, StreamTimeout, VoxgateError
-from voxgate.observe.metrics import outcome_of
 from voxgate.protocol.closing import Close, CloseReason
-from voxgate.protocol.events import Draining, Error, Event, Finished, Flushed, Segment
+from voxgate.protocol.events import Draining, Error, Event, Finished, Flushed
 from voxgate.protocol.formats import ContainerFormat, MediaFormat
 from voxgate.protocol.machine import (
     Action,
@@ -32,14 +31,17 @@ from voxgate.protocol.machine import (
     Reply,
     SessionMachine,
 )
-from voxgate.protocol.requests import Request, Start
+from voxgate.protocol.requests import Start
 from voxgate.runtime import logs, tasks
 from voxgate.runtime.logs import LogContext
 from voxgate.service.client_info import UNKNOWN_CLIENT, ClientInfo
 from voxgate.session.context import SessionContext
 from voxgate.session.decoding import Decoding, Undecoded
-from voxgate.session.endpoint import Answer, Endpoint, Received, Rejected
+from voxgate.session.ending import end_of
+from voxgate.session.endpoint import Answer, Endpoint
 from voxgate.session.inbox import Inbox
+from voxgate.session.incoming import Ending, Incoming, actions_of
+from voxgate.session.outgoing import messages_of
 from voxgate.session.record import Outcome
 from voxgate.session.routes import LiveListener, Route, RouteHandler
 from voxgate.session.send_queue import SendQueue
@@ -54,17 +56,6 @@ LIMIT_OF: Final = {CloseReason.INVALID: "invalid_messages", CloseReason.TOO_LARG
 
 TokenCheck: TypeAlias = Callable[[str], Awaitable[ClientInfo | VoxgateError]]
 """Returns why a token is refused, or the client as its valid token shows it."""
-
-
-class Ending(NamedTuple):
-    """A message that the server itself puts into the inbox: finish the session, send `error`, close the stream."""
-
-    close: Close
-    error: VoxgateError | None = None
-
-
-InboxItem: TypeAlias = Ending | Undecoded | MediaError
-"""Beside the messages of the client. An error is that of a container."""
 
 
 class Session:
@@ -115,7 +106,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._last_message_s = self._last_audio_s = self._loop.time()
         self._send_queue = SendQueue(endpoint, config.limits, self._tally, self._on_sent)
-        self._inbox: Inbox[Received | InboxItem] = Inbox(self._handle, self._on_idle, self._fail, self._log_context)
+        self._inbox: Inbox[Incoming] = Inbox(self._handle, self._on_idle, self._fail, self._log_context)
         stall_s = config.vad.stall_flush_ms / 1000 if route == "segmented" else 0.0
         self._timers = Timers(self, config.limits, stall_s)
 
@@ -143,7 +134,9 @@ class Session:
                     await self._inbox.wait_for_room()
             is_gone = True
         finally:
-            self._tally.stream_ended(self._route, self._client.wire, *self._how_it_ended(is_gone))
+            is_done = self._n_finished > 0 and self._start is None and self._inbox.task is None and not self._send_queue
+            end = end_of(self._endpoint, self._closing, is_gone, is_done, self._tally)
+            self._tally.stream_ended(self._route, self._client.wire, *end)
             self._context.streams.discard(self)
             self._timers.close()
             self._inbox.close()
@@ -153,20 +146,6 @@ class Session:
             if self._closing is None:
                 writer.cancel()
             # Otherwise the writer ends by itself: it has the close to send, or has sent it.
-
-    def _how_it_ended(self, is_gone: bool) -> tuple[str, str, int | None]:
-        """The outcome, the reason and the wire's code. `is_gone`: the client, with or without a goodbye."""
-        close, departure = self._closing, self._endpoint.departure
-        if close is not None:
-            return outcome_of(close.reason), close.reason, self._endpoint.code_of(close)
-        if not is_gone:
-            return "failed", CloseReason.INTERNAL, departure.code
-        if departure.limit is not None:
-            self._tally.limit_hits.add(departure.limit)
-        if isinstance(departure.reason, CloseReason):
-            return outcome_of(departure.reason), departure.reason, departure.code
-        is_done = self._n_finished and self._start is None and self._inbox.task is None and not self._send_queue
-        return "completed" if is_done else "left", departure.reason, departure.code
 
     # In
 
@@ -219,7 +198,7 @@ class Session:
         self._tally.binary[0] += 1
         self._tally.binary[1] += len(data)
 
-    def _put(self, message: Received | InboxItem) -> None:
+    def _put(self, message: Incoming) -> None:
         if self._closing is None:
             self._direct = None
             if self._live is not None:
@@ -232,7 +211,7 @@ class Session:
         if self._live is not None:
             self._live.is_open = self._direct is not None
 
-    async def _handle(self, message: Received | InboxItem) -> bool:
+    async def _handle(self, message: Incoming) -> bool:
         """A message of the inbox. Returns whether the next may follow."""
         if isinstance(message, Ending):
             await self._end(message)
@@ -249,21 +228,10 @@ class Session:
                 assert self._decoding is not None
                 await self._decode(self._decoding.go_on(message))
             else:
-                await self._perform_all(self._actions_of(message))
+                await self._perform_all(actions_of(message, self._machine))
             if self._is_draining and self._start is None:
                 self.leave()
         return self._closing is None
-
-    def _actions_of(self, message: Request | bytes | Rejected | MediaError) -> tuple[Action, ...]:
-        if isinstance(message, MediaError):
-            return self._machine.receive_media_error(message)
-        if isinstance(message, bytes):
-            actions = self._machine.receive_audio(message)
-            return (Audio(message),) if actions is None else actions
-        if not isinstance(message, Rejected):
-            return self._machine.receive(message)
-        actions = () if message.error is None else self._machine.receive_invalid(message.error)
-        return actions if message.close is None else (*actions, *self._machine.receive_close(message.close))
 
     # The machine's actions
 
@@ -296,7 +264,7 @@ class Session:
             case OpenSession(start, options):
                 self._open_session(start, options)
             case Flush():
-                if self._work is None:  # the format of a container is not known
+                if self._work is None:  # the container has not told its format yet: nothing is open
                     self._emit(Flushed())
                 else:
                     self._work.handler.flush()
@@ -513,17 +481,7 @@ class Session:
     # Out
 
     def _emit(self, event: Event) -> None:
-        try:
-            messages = self._endpoint.encode(event)
-        except VoxgateError as error:
-            logger.error("model %r: a result cannot be sent: %s", self._context.model.name, error)
-            if isinstance(event, Segment) and event.is_final is False:
-                return  # an error would be taken for that of the final
-            segment_id = event.segment_id if isinstance(event, Segment) else UNSET
-            event = Error(INTERNAL_ERROR, InternalError.code, event.channel, segment_id)
-            messages = self._endpoint.encode(event)
-        if isinstance(event, Error):
-            self._tally.errors.add(event.code)
+        messages = messages_of(event, self._endpoint, self._tally, self._context.model.name)
         if messages:
             self._send_queue.put(messages)
 

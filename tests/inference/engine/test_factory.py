@@ -95,7 +95,7 @@ def test_coroutines_run_on_an_event_loop(engine: str) -> None:
     ("name", "engine", "message"),
     [
         ("Waiting", "threads", r"model 'Waiting' is async def, .* expected inference.engine = 'async' or 'auto'"),
-        ("Waiting", "process", r"model '.*:Waiting': it is async def, .* expected inference.engine = 'async' or 'auto'"),
+        ("Waiting", "process", r": it is async def, .* expected inference.engine = 'async' or 'auto'"),
         ("Puppet", "async", r"model 'puppet' defines plain functions, .* expected async def"),
     ],
 )

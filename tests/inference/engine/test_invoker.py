@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
@@ -417,3 +418,131 @@ def test_a_model_that_always_fails_writes_one_record(caplog: pytest.LogCaptureFi
     for _ in range(50):
         invoker.invoke(batch(1))
     assert len(caplog.records) == 1
+
+
+# --- generators ---
+
+
+class Listener:
+    """Where interim results go; nobody needs the call after `n_needed` looks."""
+
+    def __init__(self, n_needed: int = 1000, is_wanted: bool = True) -> None:
+        self.n_needed = n_needed
+        self.is_wanted = is_wanted
+        self.sent: list[Output] = []
+
+    @property
+    def is_needed(self) -> bool:
+        self.n_needed -= 1
+        return self.n_needed >= 0
+
+    def send(self, output: Output) -> None:
+        self.sent.append(output)
+
+
+def yielding(*values: Any, result: Any = None, error: BaseException | None = None) -> Callable[[int], Any]:
+    def generator(_: int) -> Any:
+        yield from values
+        if error is not None:
+            raise error
+        return result
+
+    return generator
+
+
+@pytest.mark.parametrize(
+    ("infer", "sent", "outcome"),
+    [
+        (yielding({"n": 0}, {"n": 1}), [{"n": 0}, {"n": 1}], {"n": 1}),
+        (yielding("a", "a b"), [{"text": "a"}, {"text": "a b"}], {"text": "a b"}),
+        (yielding({"n": 0}, None), [{"n": 0}], None),
+        (yielding(), [], None),
+        (yielding({"n": 0}, result={"all": 1}), [{"n": 0}], {"all": 1}),
+        (yielding(result="all"), [], {"text": "all"}),
+    ],
+)
+def test_yields_are_interim_results_and_the_last_value_is_the_result(infer: Any, sent: Any, outcome: Any) -> None:
+    listener = Listener()
+    assert Invoker(Scripted(infer)).invoke(batch(1), None, listener).outcomes == [outcome]
+    assert listener.sent == sent
+    silent = Listener(is_wanted=False)
+    assert Invoker(Scripted(infer)).invoke(batch(1), None, silent).outcomes == [outcome]
+    assert silent.sent == []
+
+
+def test_a_yielded_buffer_may_be_used_again() -> None:
+    def reuses(_: int) -> Any:
+        answer = {"n": 0}
+        for n in range(3):
+            answer["n"] = n
+            yield answer
+
+    listener = Listener()
+    Invoker(Scripted(reuses)).invoke(batch(1), None, listener)
+    assert listener.sent == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize(
+    ("infer", "kind", "log"),
+    [
+        (yielding({"n": 0}, error=ValueError("half way")), InternalError, "half way"),
+        (yielding({"n": 0}, error=InferenceError("no more")), InferenceError, ""),
+        (yielding({"n": 0}, {3}), InternalError, "set"),
+        (yielding({"n": 0}, {"type": 3}), InternalError, 'key "type" of the result is reserved'),
+    ],
+)
+def test_a_generator_that_fails_half_way_is_an_error(
+    infer: Any, kind: type[Exception], log: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = Listener()
+    (outcome,) = Invoker(Scripted(infer)).invoke(batch(1), None, listener).outcomes
+    assert type(outcome) is kind
+    assert listener.sent == [{"n": 0}]
+    assert log in caplog.text
+
+
+def test_a_generator_that_nobody_needs_is_closed_at_its_next_yield() -> None:
+    ended: list[Any] = []
+
+    def generator(_: int) -> Any:
+        n = 0
+        try:
+            while True:
+                yield {"n": n}
+                n += 1
+        except GeneratorExit:
+            ended.append(n)
+            raise
+
+    listener = Listener(n_needed=2)
+    (outcome,) = Invoker(Scripted(generator)).invoke(batch(1), None, listener).outcomes
+    assert str(outcome) == "Cancelled"
+    assert listener.sent == [{"n": 0}, {"n": 1}]
+    assert ended == [2]
+
+
+def test_a_generator_that_does_not_let_itself_be_closed_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    def generator(_: int) -> Any:
+        with contextlib.suppress(GeneratorExit):
+            yield {}
+        yield {}
+
+    (outcome,) = Invoker(Scripted(generator)).invoke(batch(1), None, Listener(n_needed=0)).outcomes
+    assert type(outcome) is InternalError
+    assert "generator ignored GeneratorExit" in caplog.text
+
+
+def test_a_plain_method_that_returns_a_coroutine_is_a_bad_result(caplog: pytest.LogCaptureFixture) -> None:
+    made: list[Any] = []
+
+    async def answer() -> Any:
+        return {}
+
+    def forgot_to_await(_: int) -> Any:
+        made.append(answer())
+        return made[0]
+
+    (outcome,) = Invoker(Scripted(forgot_to_await)).invoke(batch(1)).outcomes
+    made[0].close()
+    assert type(outcome) is InternalError
+    assert "coroutine" in caplog.text

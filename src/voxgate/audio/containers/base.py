@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol
 
-from voxgate.errors import VoxgateError
+from voxgate.errors import BrokenMedia, DecoderFailed, MediaError, MediaLimit, TruncatedMedia, UnsupportedMedia
 from voxgate.protocol.formats import CONTAINERS, AudioFormat
 
 __all__ = [
@@ -23,46 +23,6 @@ __all__ = [
 
 #: The longest audio of one piece of PCM, in seconds, over all channels: the work that may hold the event loop.
 PIECE_S: Final = 1.0
-
-
-class MediaError(VoxgateError):
-    """A container that cannot be decoded, or not any further. Ends the session, not the stream: results of the audio
-    before it come first.
-    """
-
-    code = "invalid_media"
-
-
-class BrokenMedia(MediaError):
-    """The bytes contradict their format. What came before them was decoded."""
-
-    code = "invalid_media"
-
-
-class UnsupportedMedia(MediaError):
-    """The bytes are something else than audio, a container or a codec that the server cannot decode, or one whose extra
-    is not installed. The text names what they appear to be, what is supported, and the extra.
-    """
-
-    code = "unsupported_media"
-
-
-class TruncatedMedia(MediaError):
-    """The stream ended inside of the container. Raised by `Container.finish`, after everything that is owed."""
-
-    code = "truncated_media"
-
-
-class MediaLimit(MediaError):
-    """The stream exceeds a limit: channels, rates, tracks, decoded seconds, bytes. The text names the limit."""
-
-    code = "media_limit"
-
-
-class DecoderFailed(MediaError):
-    """The process that decoded the stream crashed, hung or could not be started. Not the fault of this stream alone."""
-
-    code = "decoder_failed"
 
 
 class Container(Protocol):

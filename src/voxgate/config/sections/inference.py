@@ -37,9 +37,7 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
     processes: Annotated[
         int, Meta(ge=0, le=1024, description="Worker processes that run the model; 0: one per CPU.")
     ] = 0
-    concurrency: Annotated[
-        int, Meta(ge=1, le=65_536, description="Calls that run at once on the engine `async`.")
-    ] = 64
+    concurrency: Annotated[int, Meta(ge=1, le=65_536, description="Calls that run at once on the engine `async`.")] = 64
     restart_backoff_s: Annotated[
         float,
         Meta(

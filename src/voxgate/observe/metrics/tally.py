@@ -44,7 +44,8 @@ LIMITS: Final = (
 )
 ERRORS: Final = (
     *("invalid_message", "not_started", "invalid_start", "timeout", "overloaded", "unauthorized"),
-    *("inference_failed", "internal", "other"),
+    *("inference_failed", "internal"),
+    *("invalid_media", "unsupported_media", "truncated_media", "media_limit", "decoder_failed", "other"),
 )
 STAGES: Final = ("decode", "vad")
 KINDS: Final = ("final", "interim")
