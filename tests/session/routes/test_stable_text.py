@@ -11,6 +11,7 @@ from helpers.handlers import open_handler
 from helpers.wire import bursts, encode
 from voxgate.protocol.events import Segment
 from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start, VadOptions
 from voxgate.session.routes.stable_text import StableText
 
@@ -95,13 +96,6 @@ def test_it_is_what_the_words_say(interims):
     assert stable(*texts) == expected
 
 
-def test_another_utterance_begins_anew():
-    text = StableText()
-    assert [text.update("a b c"), text.update("a b c")] == ["", "a b"]
-    text.reset()
-    assert [text.update("a b c"), text.update("a b c d")] == ["", "a b"]
-
-
 # In a session
 
 S16 = AudioFormat(1, 16_000, 16, False)
@@ -164,3 +158,23 @@ def test_each_utterance_begins_anew():
     assert told[: len(told) // 2] == told[len(told) // 2 :]
     assert told[0] == ""
     assert told[1] == "w0"
+
+
+def test_interim_results_of_a_final_go_on_with_its_own_text():
+    """A model that yields: the final of one utterance gives interim results while the next one is open."""
+    start = Start(S16, interim_results=True, stability=True, segmentation="manual")
+    handled = open_handler("segmented", start, model=Words())
+    for _ in range(4):
+        handled.feed(bytes(2 * 4000))
+        handled.answer_all()
+    handled.handler.flush()
+    (final,) = handled.jobs
+    handled.feed(bytes(2 * 8000))
+    call = handled.handler.calls[final]
+    interim = handled.handler._segment_of(call, Output.of({"text": "w0 w1 w2"}), is_final=False)
+    assert (interim.is_final, interim.stable_text) == (False, "w0 w1")
+    handled.answer_all()
+    assert [(one.is_final, one.stable_text) for one in handled.events if isinstance(one, Segment)] == [
+        (False, ""), (False, "w0"), (True, UNSET), (False, ""),
+    ]  # fmt: skip
+    assert not handled.handler._final_texts

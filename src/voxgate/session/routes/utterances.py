@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from voxgate._native.event import INTERIM, RESUMED, SPECULATE, SPEECH_END, SPEECH_START, VadEvent
+from voxgate.inference.engine.base import Job
 from voxgate.protocol.events import Active, Inactive, Segment
 from voxgate.protocol.machine import Route
 from voxgate.protocol.output import Output
@@ -63,7 +64,13 @@ class UtteranceHandler(SpeculatingHandler):
         self._open_pos: list[int | None] = [None] * self._n_channels
         """Where the open segment of each channel began."""
         self._stable_texts = [StableText() for _ in range(self._n_channels)] if start.stability else None
+        # Of finals that are not answered: their interim results go on where those of the open segment ended.
+        self._final_texts: dict[ModelCall, StableText] = {}
         self._no_audio: Samples = np.empty((self._n_channels, 0), np.float32)
+
+    def abandon(self) -> None:
+        super().abandon()
+        self._final_texts.clear()
 
     def flush(self) -> None:
         self._handle(self._segmenter.flush())
@@ -76,6 +83,8 @@ class UtteranceHandler(SpeculatingHandler):
             self._end_speech(channel, self._segmenter.received_pos, self._take_id(channel), has_final=False)
             self._close_segment(channel)
             self._drop_speculation(channel)
+            if self._stable_texts is not None:
+                self._stable_texts[channel] = StableText()
 
     @property
     def speaking(self) -> bool:
@@ -145,12 +154,20 @@ class UtteranceHandler(SpeculatingHandler):
 
     def _segment_of(self, call: ModelCall, output: Output, is_final: bool | UnsetType) -> Segment:
         segment = super()._segment_of(call, output, is_final)
-        if call.is_final is not False or self._stable_texts is None or output.transcript is None:
+        if is_final is not False or self._stable_texts is None or output.transcript is None:
             return segment
-        return replace(segment, stable_text=self._stable_texts[call.channel].update(output.transcript.text))
+        stable_text = self._final_texts[call] if call.is_final else self._stable_texts[call.channel]
+        return replace(segment, stable_text=stable_text.update(output.transcript.text))
+
+    def _call_of(self, job: Job, channel: int, *arguments: Any) -> ModelCall:
+        call = super()._call_of(job, channel, *arguments)
+        if call.is_final and self._stable_texts is not None:
+            self._final_texts[call], self._stable_texts[channel] = self._stable_texts[channel], StableText()
+        return call
 
     def _on_over(self, call: ModelCall) -> None:
         channel = call.channel
+        self._final_texts.pop(call, None)
         if call is not self._interims[channel]:
             return
         self._interims[channel] = None
@@ -170,8 +187,6 @@ class UtteranceHandler(SpeculatingHandler):
     def _close_segment(self, channel: int) -> None:
         """The segment is over."""
         self._metrics.began_s[channel] = None
-        if self._stable_texts is not None:
-            self._stable_texts[channel].reset()
         self._drop_interim(channel)
 
     def _drop_interim(self, channel: int) -> None:
