@@ -251,6 +251,7 @@ _OTHER_STATUSES: Final = f"""\
 |---|---|---|
 | 101 | a route | the upgrade: the stream is open |
 | 200 | `health`, `ready`, `info`, `/metrics`, the page | |
+| 204 | a path of an HTTP wire | the answer to `OPTIONS`, for web pages of other origins |
 | 304 | the page | the browser has it already |
 | 400 | anything | `bad_request`: what came is no HTTP, or too much was sent ahead of the answers |
 | 400, 405, 426, 505 | a route | `bad_handshake`: the request for a websocket is malformed, or has a body |
