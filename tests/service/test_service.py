@@ -109,7 +109,7 @@ def test_an_object_cannot_move_into_another_process() -> None:
 
 @pytest.mark.parametrize(
     ("model", "error", "text"),
-    [("Steps", ConfigError, "keeps state"), ("Fatal", ModelLoadError, "'where' is required")],
+    [("Waiting", ConfigError, "it is async def"), ("Fatal", ModelLoadError, "'where' is required")],
 )
 def test_what_cannot_run_in_worker_processes_is_found_out_at_once(
     model: str, error: type[ConfigError], text: str
