@@ -107,9 +107,15 @@ def test_an_object_cannot_move_into_another_process() -> None:
         Service(settings("Puppet", **{"inference.engine": "process"}), does.Puppet())
 
 
-def test_what_cannot_run_in_worker_processes_is_found_out_at_once() -> None:
-    with pytest.raises(ModelLoadError, match="'where' is required"):
-        Service(settings("Fatal", **{"inference.engine": "process"}))
+@pytest.mark.parametrize(
+    ("model", "error", "text"),
+    [("Waiting", ConfigError, "it is async def"), ("Fatal", ModelLoadError, "'where' is required")],
+)
+def test_what_cannot_run_in_worker_processes_is_found_out_at_once(
+    model: str, error: type[ConfigError], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        Service(settings(model, **{"inference.engine": "process"}))
 
 
 def test_a_dummy_that_crashes_is_refused_on_threads_and_runs_in_worker_processes() -> None:
