@@ -6,8 +6,8 @@ import pytest
 
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
-from voxgate.session.endpoint import Departure
 from voxgate.session.ending import end_of
+from voxgate.session.endpoint import Departure
 
 
 @pytest.mark.parametrize(
