@@ -12,7 +12,7 @@ ARGS ?=
 MODEL ?=
 FLAGS = $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 # What it needs beyond Voxgate: the extra of its name (onnx:FILE -> onnx, faster-whisper:SIZE -> whisper).
-EXTRA = $(filter moonshine onnx pocketsphinx whisper,$(patsubst faster-whisper,whisper,$(firstword $(subst :, ,$(MODEL)))))
+EXTRA = $(filter moonshine onnx openai pocketsphinx wakeword whisper,$(patsubst faster-whisper,whisper,$(firstword $(subst :, ,$(MODEL)))))
 # Without a model, moonshine: it understands words. Where it cannot be installed, the server says so and serves features.
 NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(if $(MODEL),$(EXTRA),moonshine))
 
@@ -21,11 +21,11 @@ QUICK ?=
 BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
-# compat-versions: a file of tests for each seam, in place of all server and client tests
+# compat-versions: a file of tests for each seam, in place of all server and client tests; compat: three SDKs of five
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
+.PHONY: help setup demo serve test compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -76,6 +76,16 @@ endif
 
 compat-versions: $(VENV)/.ready ## the server and client tests with the oldest and the newest uvicorn, websockets, starlette, msgspec; SMOKE=1
 	@cd $(ROOT) && $(BIN)/python tools/compat.py $(if $(SMOKE),--smoke) -- $(ARGS)
+
+# The SDKs of other services; each has an environment of its own, because they disagree about their dependencies.
+SDKS = $(if $(SMOKE),deepgram assemblyai openai,$(basename $(notdir $(wildcard $(ROOT)/tests/compat/requirements/*.txt))))
+
+compat: $(VENV)/.ready $(VENV)/.extra-moonshine $(SDKS:%=$(ROOT)/build/compat/%/.ready) ## the real clients of other services against a real server with a real model; SMOKE=1: the three SDKs alone
+	@cd $(ROOT) && $(BIN)/python -m pytest tests/compat $(ARGS)
+
+$(ROOT)/build/compat/%/.ready: $(ROOT)/tests/compat/requirements/%.txt
+	@echo "Installing the SDKs of $* ..."
+	@$(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet -r $< && touch $@
 
 bench: $(VENV)/.bench ## the benchmarks, each kernel beside what one would use instead; the ratios, and which of them fell below the baseline
 	@$(BENCH_RUN) $(ARGS)

@@ -24,6 +24,17 @@ def test_transcripts_and_times(run_sdk, speech_server, speech, service):
     assert found["interims"]
 
 
+def test_a_whole_recording(run_sdk, speech_server, speech):
+    """livekit sends a WAV file to Deepgram's prerecorded API."""
+    spoken = speech("reading")
+    found = run_sdk("livekit", "livekit_stt", speech_server, spoken.path, service="deepgram", whole=True)
+    assert found["errors"] == []
+    (final,) = found["finals"]
+    assert final["text"] == " ".join(spoken.texts)
+    assert final["start"] == pytest.approx(spoken.segments[0]["start_time"], abs=0.5)
+    assert final["end"] <= spoken.duration_s
+
+
 def test_a_flush_is_answered(run_sdk, speech_server, speech, tmp_path):
     spoken = speech("demo")
     part = tmp_path / "part.raw"

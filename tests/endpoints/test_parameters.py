@@ -39,6 +39,36 @@ def test_queries_that_nobody_means(query):
         Parameters(query)
 
 
+SCHEMA = {
+    "properties": {
+        "language": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "beams": {"type": "integer"},
+        "fast": {"type": "boolean"},
+        "keyterms": {"type": "array"},
+        "model": {"type": "string"},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        (b"", None),
+        (b"nobody=1&model=nova-3", None),
+        (b"language=en-US&beams=5&fast=true", {"language": "en-US", "beams": 5, "fast": True}),
+        (b"fast=false&beams=many", {"beams": "many", "fast": False}),
+        (b"keyterm=a&keyterm=b%20c", {"keyterms": ["a", "b c"]}),
+        (b"keyterms=%5B%22a%22%5D", {"keyterms": ["a"]}),
+        (b"keyterms=%5Ba", {"keyterms": ["[a"]}),
+        (b"language=1", {"language": "1"}),
+    ],
+)
+def test_options_of_the_model(query, options):
+    found = Parameters(query).options(SCHEMA, {"keyterms": "keyterm"}, {"model"})
+    assert found == options
+    assert Parameters(query).options(None, {}, ()) is None
+
+
 @given(st.binary(max_size=200))
 def test_any_query_is_read_or_refused(query):
     try:

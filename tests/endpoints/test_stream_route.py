@@ -6,9 +6,12 @@ import json
 import logging
 import re
 import urllib.request
+from typing import Annotated
 
+import msgspec
 import pytest
 
+import voxgate
 from helpers.wire import Client, bursts, encode, pieces, refused
 from helpers.wires import TALK, words_of_length
 
@@ -105,9 +108,30 @@ def test_info_lists_the_wires(serve):
 
 
 @pytest.mark.parametrize("wire", PATHS)
+def test_options_of_the_model_are_parameters(serve, wire):
+    class Options(msgspec.Struct):
+        language: str = "en"
+        beams: Annotated[int, msgspec.Meta(ge=1, le=5)] = 1
+
+    class Model(voxgate.Model):
+        def infer(self, audio, request):
+            return {"text": f"{request.options.language} {request.options.beams}"}
+
+    Model.Options = Options
+    server = serve(Model(), **{"vad.interim_interval_ms": 60_000})
+    with Client(url(server, wire) + "&language=de&beams=3&nobody=knows") as client:
+        client.send(*pieces(TALK, 640), ENDS[wire])
+        texts = re.findall(r'"transcript": "(.*?)"', json.dumps(client.rest()))
+    assert texts == ["de 3"] * 2
+    status, _, body = refused(url(server, wire) + "&beams=9")
+    assert status == 400
+    assert "options.beams: expected int of 1..5, got 9" in json.dumps(body)
+
+
+@pytest.mark.parametrize("wire", PATHS)
 def test_models_without_text_are_refused(serve, wire, monkeypatch):
     server = serve(words_of_length)
-    monkeypatch.setattr(type(server.service), "gives_text", False, raising=False)
+    monkeypatch.setattr(type(server.service), "gives_text", False)
     status, _, body = refused(url(server, wire))
     assert status == 400
     assert "answers without a text, and this API carries words" in json.dumps(body)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from voxgate._native import ogg, webm
+from voxgate.audio.containers.wav import MAX_HEADER_BYTES
 from voxgate.config import SETTINGS
 from voxgate.errors import VoxgateError
 from voxgate.protocol.tokens import MAX_TOKEN_BYTES
@@ -79,6 +81,12 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
               counted=("unsent_events",)),
         Limit(("server.send_timeout_s",), "the client took in nothing of what was sent for so long: cut"),
     ),
+    "Uploads": (
+        Limit(("limits.upload_bytes",), "a larger body of a request with a whole file: HTTP 413"),
+        Limit(("limits.upload_field_bytes",), "more bytes of fields beside the file, headers included: HTTP 413"),
+        Limit(("limits.upload_spool_bytes",), "more bytes on the disk, of all uploads together: HTTP 503 with"
+              " `Retry-After`"),
+    ),
     "What a start may ask for": (
         Limit(("limits.channels",), "more channels: no session opens", error="invalid_start",
               told="format.channels must be 1..{}, got 9"),
@@ -134,6 +142,13 @@ _FIXED: Final = (
     ("messages that wait to be decoded", INBOX_BYTES, " bytes",
      f"held back, but for a little every few seconds, up to {INBOX_MAX_BYTES // 2**20} MiB: a socket that nobody reads"
      " answers no pings"),
+    ("a block of a WebM track, a packet of Ogg", max(webm.MAX_BLOCK_BYTES, ogg.MAX_PACKET_BYTES) // 2**20, " MiB",
+     "error `media_limit`"),
+    ("an element of WebM that is skipped", webm.MAX_SKIPPED_BYTES // 2**20, " MiB", "error `media_limit`"),
+    ("tracks of a WebM stream", webm.MAX_TRACKS, "", "error `media_limit`"),
+    ("bytes without a valid page of Ogg", ogg.MAX_SKIPPED_BYTES // 2**20, " MiB", "error `invalid_media`"),
+    ("the header of a WAV stream", MAX_HEADER_BYTES // 2**20, " MiB", "error `media_limit`"),
+    ("a gap in the times of WebM, Ogg or FLAC", 60, " s", "error `invalid_media`; a shorter one is concealed"),
 )  # fmt: skip
 
 _HEAD: Final = """\
@@ -239,6 +254,7 @@ _OTHER_STATUSES: Final = f"""\
 | 400, 405, 426, 505 | a route | `bad_handshake`: the request for a websocket is malformed, or has a body |
 | 401, 503 | `info`, `/metrics` | as above, where they ask for a token |
 | 404 | anything else | as above |
+| 405 | a known path with another method | `method_not_allowed`, with `Allow` |
 | 413, 431 | anything | `request_too_large`: more than {REQUEST_BYTES} bytes of headers, or of headers and body |
 | 421 | anything but `health` and `ready` | as above |
 | 500 | anything | a bug of the server, whose log has the stack |

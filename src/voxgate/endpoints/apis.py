@@ -11,6 +11,7 @@ from starlette.routing import Route as HttpRoute
 from voxgate.config import EndpointsSettings
 from voxgate.endpoints.assemblyai.live import AssemblyAiWire
 from voxgate.endpoints.deepgram.live import DeepgramWire
+from voxgate.endpoints.deepgram.prerecorded import PrerecordedRoute
 from voxgate.endpoints.live_http import LiveHttpRoute
 from voxgate.endpoints.openai.models import Models
 from voxgate.endpoints.openai.realtime import RealtimeWire
@@ -57,6 +58,13 @@ def _live_http(service: Service, entry: Entry) -> Sequence[BaseRoute]:
     return [HttpRoute(path, LiveHttpRoute(service, entry, route)) for path, route in LIVE_PATHS.items()]
 
 
+def _deepgram(service: Service, entry: Entry) -> Sequence[BaseRoute]:
+    return [
+        WebSocketRoute("/v1/listen", StreamRoute(service, entry, "segmented", DeepgramWire)),
+        HttpRoute("/v1/listen", PrerecordedRoute(service, entry)),
+    ]
+
+
 def _openai(service: Service, entry: Entry) -> Sequence[BaseRoute]:
     models = Models(service, entry)
     return [
@@ -68,7 +76,7 @@ def _openai(service: Service, entry: Entry) -> Sequence[BaseRoute]:
 
 
 APIS: Final[tuple[Api, ...]] = (
-    Api("deepgram", ("/v1/listen",), _websocket("/v1/listen", DeepgramWire)),
+    Api("deepgram", ("/v1/listen",), _deepgram),
     Api("assemblyai", ("/v3/ws",), _websocket("/v3/ws", AssemblyAiWire)),
     Api("openai", ("/v1/realtime", "/v1/audio/transcriptions", "/v1/models"), _openai),
     Api("http", tuple(LIVE_PATHS), _live_http, carries_words=False),

@@ -1,4 +1,4 @@
-"""Live streams over plain HTTP: audio in the body of a POST or PUT, events in its answer while the body still arrives."""
+"""Live streams over plain HTTP: audio in the body of a request, events in its answer while the body still arrives."""
 
 from __future__ import annotations
 
@@ -129,9 +129,7 @@ class LiveHttpRoute:
         finally:
             permit.release()
 
-    async def _refuse(
-        self, refusal: Refusal, client: ClientInfo, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _refuse(self, refusal: Refusal, client: ClientInfo, scope: Scope, receive: Receive, send: Send) -> None:
         self._service.admission.record(refusal)
         response = respond(answer_of(refusal))
         response.headers.update(cors_headers(self._service.gate, client))

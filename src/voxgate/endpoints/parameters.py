@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from voxgate.errors import InvalidStart, shown
 
@@ -43,6 +46,22 @@ class Parameters:
         """Whether the parameter is there with a value other than `false`."""
         return any(value.lower() not in _FALSE for value in self.all(name))
 
+    def options(
+        self, schema: Mapping[str, Any] | None, aliases: Mapping[str, str], own: Collection[str]
+    ) -> dict[str, Any] | None:
+        """The options of the model that the query names, as plain data; None: none of them.
+
+        `schema`: of the model's options, None when it takes none. `aliases`: the API's names for options of another
+        name. `own`: parameters of the API that are never options of a model.
+        """
+        options: dict[str, Any] = {}
+        properties: Mapping[str, Any] = {} if schema is None else schema.get("properties", {})
+        for name, described in properties.items():
+            values = [] if name in own else self.all(name) or self.all(aliases.get(name, name))
+            if values:
+                options[name] = _value(values, _types_of(described))
+        return options or None
+
     def flag(self, name: str) -> bool:
         """Raises InvalidStart unless the value is `true` or `false`."""
         text = self.text(name)
@@ -60,3 +79,31 @@ class Parameters:
         if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
             raise InvalidStart(f"{name}: expected a whole number, got {shown(text)}")
         return int(text)
+
+
+def _types_of(described: Mapping[str, Any]) -> set[str]:
+    """The types that JSON Schema allows."""
+    parts = [described, *described.get("anyOf", ())]
+    return {part["type"] for part in parts if isinstance(part.get("type"), str)}
+
+
+def _value(values: Sequence[str], types: Collection[str]) -> Any:
+    """Text as the type that the model expects; the model's own check says what is wrong with any other."""
+    if "array" in types:
+        return _list(values[0]) if len(values) == 1 and values[0].startswith("[") else list(values)
+    text = values[-1]
+    if "string" in types:
+        return text
+    if "boolean" in types and text.lower() in (*_TRUE, *_FALSE):
+        return text.lower() in _TRUE
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return text
+
+
+def _list(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return [text]

@@ -20,7 +20,9 @@ DEFAULT_RATE: Final = 16_000
 
 _FORMAT: Final = ("sample_rate", "channels", "encoding", "bit_depth", "is_float")
 # Of a body whose type names a container; "audio/pcm" and unknown ones are raw samples.
-_CONTAINER_TYPES: Final = re.compile(r"\s*(audio|video)/(x-)?(wav|wave|webm|ogg|opus|flac|mpeg|mp3|mp4|m4a)\s*(;|$)", re.ASCII)
+_CONTAINER_TYPES: Final = re.compile(
+    r"\s*(audio|video)/(x-)?(wav|wave|webm|ogg|opus|flac|mpeg|mp3|mp4|m4a)\s*(;|$)", re.ASCII
+)
 _GROUPS: Final = ("vad", "option")
 # Of a start, but not for a query: a proxy logs it, and the trace has its own header.
 _HEADERS: Final = {"token": "Authorization: Bearer TOKEN", "trace_id": "traceparent"}
@@ -42,8 +44,9 @@ def start_of(query: bytes, content_type: str = "") -> Start:
     otherwise s16, mono, at 16 kHz.
 
     `encoding` is one of u8, s16, s24, s32, f32, f64, mulaw and alaw; `bit_depth` and `is_float` describe linear samples
-    as the native wire does; `container` is as on the native wire, `auto` above all. Raises InvalidStart, which names the option, for one that is unknown, comes twice, or has a
-    value of another type; ranges are checked later, like those of any start.
+    as the native wire does; `container` is as on the native wire, `auto` above all; `option.NAME` is an option of the
+    model. Raises InvalidStart, which names the option, for one that is unknown, comes twice, or has a value of another
+    type; ranges are checked later, like those of any start.
     """
     try:
         pairs = parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=MAX_OPTIONS, errors="strict")
@@ -115,7 +118,13 @@ def _value(text: str) -> Any:
 def _unknown(name: str) -> str:
     if name in _HEADERS:
         return f"{name}: expected in the header {_HEADERS[name]}, not in the query"
-    known = (*_FORMAT, "container", *_START, *(f"vad.{option}" for option in VadOptions.__struct_fields__), "option.NAME")
+    known = (
+        *_FORMAT,
+        "container",
+        *_START,
+        *(f"vad.{option}" for option in VadOptions.__struct_fields__),
+        "option.NAME",
+    )
     return f"query: expected options among {', '.join(known)}, got {shown(name)}"
 
 

@@ -58,6 +58,8 @@ class WebSocket:
             if message["type"] != "websocket.receive":
                 self.departure = self._departure_of(message.get("code") or NO_CODE, message.get("reason") or "")
                 return None
+            if self._wire.ending is not None:
+                return Rejected(close=self._wire.ending)
             data: bytes | None = message.get("bytes")
             if data is None:
                 self._waiting.extend(self._read(message["text"]))

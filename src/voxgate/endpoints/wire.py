@@ -11,6 +11,7 @@ from voxgate.endpoints.refusals import HttpAnswer, answer_of
 from voxgate.errors import VoxgateError
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Event
+from voxgate.protocol.formats import AudioFormat, check_format
 from voxgate.protocol.requests import Start
 from voxgate.protocol.wires import WireName
 from voxgate.service.access.addresses import Headers
@@ -18,7 +19,16 @@ from voxgate.service.admission import Refusal, RefusalKind
 from voxgate.service.service import Service
 from voxgate.session.endpoint import Message, Received
 
-__all__ = ["CLOSE_CODES", "Credentials", "Upgrade", "Wire", "invalid_request", "min_silence_ms", "why_no_words"]
+__all__ = [
+    "CLOSE_CODES",
+    "Credentials",
+    "Upgrade",
+    "Wire",
+    "check_start",
+    "invalid_request",
+    "min_silence_ms",
+    "why_no_words",
+]
 
 CLOSE_CODES: Mapping[CloseReason, int] = {
     CloseReason.COMPLETED: 1000,
@@ -82,6 +92,9 @@ class Wire(ABC):
     start: Start | None = None
     """Given to the session before the first message; None: a message brings it."""
 
+    ending: Close | None = None
+    """An event that the client got ends its stream: whatever it sends next is answered with this."""
+
     @property
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
         """Headers of the response that accepts the client."""
@@ -121,9 +134,19 @@ def min_silence_ms(config: Config) -> int:
     return config.vad.silence_duration_ms if shortest_ms is None else shortest_ms
 
 
+def check_start(start: Start, service: Service) -> None:
+    """Raises InvalidStart for a format that the server does not take, and for options that the model does not: on these
+    APIs the request to connect says them, and is refused. A container is checked when it comes.
+    """
+    limits = service.config.limits
+    service.session_options.parse(start.options)
+    if isinstance(start.format, AudioFormat):
+        check_format(start.format, limits.channels, limits.min_sample_rate, limits.max_sample_rate)
+
+
 def why_no_words(service: Service) -> str | None:
     """Why an API that carries words cannot serve the model, for people; None: it can, as far as is known."""
-    if getattr(service, "gives_text", None) is False:
+    if service.gives_text is False:
         return f"model {service.model.name!r} answers without a text, and this API carries words"
     return None
 

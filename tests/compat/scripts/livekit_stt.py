@@ -6,7 +6,7 @@ import asyncio
 
 import aiohttp
 from livekit import rtc
-from livekit.agents import APIConnectOptions, stt
+from livekit.agents import APIConnectOptions, stt, utils
 from task import Found, Task, report, the_task
 
 
@@ -25,7 +25,8 @@ def plugin_of(task: Task, session: aiohttp.ClientSession):
     if name == "openai":
         from livekit.plugins import openai
 
-        return openai.STT(api_key=task.key, base_url=f"{task.url}/v1", use_realtime=True)
+        is_live = not task.options.get("whole")
+        return openai.STT(api_key=task.key, base_url=f"{task.url}/v1", use_realtime=is_live)
     raise ValueError(name)
 
 
@@ -42,7 +43,7 @@ def see(event: stt.SpeechEvent, found: Found) -> None:
 
 
 async def run(task: Task, found: Found) -> None:
-    async with aiohttp.ClientSession() as session:
+    async with utils.http_context.open(), aiohttp.ClientSession() as session:
         plugin = plugin_of(task, session)
         if task.options.get("whole"):
             samples = b"".join(task.chunks())
@@ -63,6 +64,8 @@ async def run(task: Task, found: Found) -> None:
         try:
             async for event in stream:
                 see(event, found)
+                if len(found.finals) == task.options.get("n_finals"):
+                    break  # OpenAI's API has no end of a stream that the server could answer
         finally:
             feeding.cancel()
             await stream.aclose()

@@ -12,7 +12,9 @@ from task import Found, Task, report, the_task
 async def run(task: Task, found: Found) -> None:
     client = openai.AsyncOpenAI(api_key=task.key, base_url=f"{task.url}/v1", max_retries=0)
     manual = bool(task.options.get("manual"))
-    async with client.realtime.connect(model="gpt-4o-transcribe", extra_query={"intent": "transcription"}) as connection:
+    async with client.realtime.connect(
+        model="gpt-4o-transcribe", extra_query={"intent": "transcription"}
+    ) as connection:
         form = {"type": "audio/pcm", "rate": task.rate}
         audio_input = {"format": form, "transcription": {"model": "gpt-4o-transcribe"}}
         if manual:

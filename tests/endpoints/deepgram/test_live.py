@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import io
 import json
 import uuid
+import wave
 
 import numpy as np
 import pytest
@@ -91,8 +92,7 @@ def test_words_have_the_times_of_the_session(serve):
 
 def test_interims_and_revised_texts(serve):
     """Each interim replaces the one before it, whatever its text; one final ends them."""
-    calls = itertools.count()
-    server = serve(lambda audio: {"text": "A b" * (next(calls) % 2) + "c"}, **{"inference.warm_up": False})
+    server = serve(lambda audio: {"text": str(round(len(audio) / 16) * 7919)})
     audio = encode(bursts((0.5, 2.5), length_s=4.5))
     with Client(url(server, RAW + "&interim_results=true")) as client:
         answers = []
@@ -102,10 +102,12 @@ def test_interims_and_revised_texts(serve):
                 answers += client.until("Results")
         client.send(CLOSE)
         answers += client.rest()
-    *interims, final = of_type(answers, "Results")
-    assert len(interims) >= 1
-    texts = ["c", "A bc"] * len(interims)
-    assert [text_of(answer) for answer in (*interims, final)] == texts[: len(interims) + 1]
+    results = of_type(answers, "Results")
+    assert [text_of(answer) for answer in results] == [
+        str(round(answer["duration"] * 1000) * 7919) for answer in results
+    ]
+    *interims, final = results
+    assert len({text_of(answer) for answer in interims}) == len(interims) >= 1
     flags = [(answer["is_final"], answer["speech_final"], answer["start"]) for answer in interims]
     assert set(flags) == {(False, False, final["start"])}
     assert (final["is_final"], final["speech_final"]) == (True, True)
@@ -175,8 +177,10 @@ def test_a_failed_utterance_is_an_error_and_an_empty_final(serve):
     assert [(text_of(answer), answer["speech_final"]) for answer in finals(answers)] == [("", True)] * 2
 
 
-def test_a_model_whose_results_have_no_words_gives_empty_finals(serve):
-    assert [text_of(answer) for answer in finals(listen(url(serve()), *pieces(TALK, 640)))] == ["", ""]
+def test_a_model_without_a_text_is_refused(serve):
+    status, _, body = refused(url(serve()))
+    assert (status, body["err_code"]) == (400, "Bad Request")
+    assert "answers without a text, and this API carries words" in body["err_msg"]
 
 
 def test_messages_that_nobody_means(serve):
@@ -238,6 +242,60 @@ def test_a_page_of_another_origin(serve):
 def test_it_can_be_switched_off(serve):
     server = serve(words_of_length, **{"endpoints.deepgram": False})
     assert refused(url(server))[0] == 404
+
+
+@pytest.mark.parametrize(
+    "query", ["encoding=linear16&sample_rate=1", "encoding=linear16&sample_rate=16000&channels=99&multichannel=true"]
+)
+def test_formats_that_the_server_does_not_take_are_refused_before_the_upgrade(serve, query):
+    status, _, body = refused(url(serve(words_of_length), query))
+    assert status == 400
+    assert body["err_msg"].startswith("format.")
+
+
+def test_a_container_says_its_format_itself(serve):
+    server = serve(words_of_length)
+    answers = listen(url(server, "interim_results=false"), FINALIZE, *pieces(wav(TALK), 640))
+    raw = listen(url(server), *pieces(TALK, 640))
+    assert [text_of(answer) for answer in finals(answers)] == ["", *[text_of(answer) for answer in finals(raw)]]
+    assert finals(answers)[0]["from_finalize"]
+    assert answers[-1]["duration"] == 6.0
+
+
+def test_both_channels_of_a_container(serve):
+    server = serve(words_of_length)
+    with Client(url(server, "multichannel=true")) as client:
+        client.send(*pieces(wav(TWO, channels=2), 1280), FINALIZE, CLOSE)
+        answers = client.rest()
+    spoken = [(answer["channel_index"], bool(text_of(answer)), answer["from_finalize"]) for answer in finals(answers)]
+    assert sorted(spoken) == [
+        ([0, 2], False, True),
+        ([0, 2], True, False),
+        ([1, 2], False, True),
+        ([1, 2], True, False),
+    ]
+    assert answers[-1]["channels"] == 2
+
+
+def wav(data: bytes, channels: int = 1) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(data)
+    return buffer.getvalue()
+
+
+def test_what_is_no_container_ends_the_stream(serve):
+    with Client(url(serve(words_of_length), "")) as client:
+        client.send(bytes(range(256)) * 400)
+        (error,) = client.until("Error")
+        client.send(bytes(1000))
+        client.rest()
+        assert client.close_code == 1008
+        assert client.close_reason == f"DATA-0000: {error['variant']}"
+    assert error["variant"] in ("invalid_media", "unsupported_media")
 
 
 def test_a_large_message(serve):

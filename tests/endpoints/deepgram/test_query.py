@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from voxgate.endpoints.deepgram.query import Listen, parse_listen
 from voxgate.errors import InvalidStart
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.requests import Start, VadOptions
 
 RAW = b"encoding=linear16&sample_rate=16000"
@@ -34,6 +34,11 @@ def test_the_least_that_a_client_sends():
 )
 def test_encodings(encoding, audio_format):
     assert parse(b"sample_rate=8000&encoding=" + encoding).start.format == audio_format
+
+
+@pytest.mark.parametrize("query", [b"", b"model=nova-3", b"encoding=flac", b"encoding=ogg-opus&sample_rate=48000"])
+def test_containers_say_what_they_are(query):
+    assert parse(query).start.format == ContainerFormat("auto")
 
 
 def test_what_pipecat_and_livekit_ask_for():
@@ -74,6 +79,7 @@ def test_channels_have_their_own_results():
     ("query", "text"),
     [
         (b"encoding=linear16", "sample_rate: expected a number of Hz with encoding, got nothing"),
+        (b"encoding=speex&sample_rate=48000", "encoding speex is not supported as raw packets"),
         (b"encoding=opus&sample_rate=48000", "encoding opus is not supported as raw packets"),
         (b"encoding=mp9&sample_rate=48000", 'encoding: expected one of linear16, linear32, mulaw, alaw, got "mp9"'),
         (RAW + b"&callback=http://127.0.0.1/", "callback is not supported: the server fetches nothing"),
@@ -97,6 +103,6 @@ def test_any_query_is_read_or_refused(pairs):
         listen = parse("&".join(f"{name}={value}" for name, value in pairs).encode())
     except InvalidStart:
         return
-    assert listen.start.format.frame_bytes >= 0
+    assert isinstance(listen.start.format, AudioFormat | ContainerFormat)
     if listen.start.vad is not None:
         assert 300 <= listen.start.vad.silence_duration_ms <= 10_000

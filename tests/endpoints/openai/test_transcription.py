@@ -19,7 +19,8 @@ def transcription():
         result.add(Segment(3.0, 4.0, True, {"transcript": "wörld", "language": "de"})),
         result.add(Segment(5.0, 6.0, True, {"n": 1})),
     ]
-    assert deltas == ["Hello", "", " wörld", ""] and result.deltas() == ["Hello", " wörld"]
+    assert deltas == ["Hello", "", " wörld", ""]
+    assert result.deltas() == ["Hello", " wörld"]
     result.duration_s = 7.25
     return result
 
@@ -30,9 +31,7 @@ def encoded(response_format, **options):
 
 def test_texts():
     assert encoded("text") == "Hello wörld\n"
-    assert encoded("srt") == (
-        "1\n00:00:00,500 --> 00:00:01,500\nHello\n\n2\n00:00:03,000 --> 00:00:04,000\nwörld\n"
-    )
+    assert encoded("srt") == ("1\n00:00:00,500 --> 00:00:01,500\nHello\n\n2\n00:00:03,000 --> 00:00:04,000\nwörld\n")
     assert encoded("vtt") == (
         "WEBVTT\n\n00:00:00.500 --> 00:00:01.500\nHello\n\n00:00:03.000 --> 00:00:04.000\nwörld\n"
     )
@@ -51,9 +50,8 @@ def test_verbose_json():
         "Hello wörld",
     )
     first, second = found["segments"]
-    assert sorted(first) == sorted(
-        "id seek start end text tokens temperature avg_logprob compression_ratio no_speech_prob".split()
-    )
+    names = ["avg_logprob", "compression_ratio", "end", "id", "no_speech_prob"]
+    assert sorted(first) == [*names, "seek", "start", "temperature", "text", "tokens"]
     assert (first["id"], first["start"], first["end"], first["text"]) == (0, 0.5, 1.5, "Hello")
     assert (second["id"], first["avg_logprob"], second["avg_logprob"]) == (1, -0.6931, 0.0)
     assert found["words"] == [

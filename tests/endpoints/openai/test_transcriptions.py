@@ -42,7 +42,9 @@ def test_the_text_is_that_of_the_native_wire(serve, fields):
     until(lambda: server.service.streams == 0)
 
 
-@pytest.mark.parametrize(("response_format", "begins"), [("srt", "1\n00:00:0"), ("vtt", "WEBVTT\n\n"), ("text", "Some ")])
+@pytest.mark.parametrize(
+    ("response_format", "begins"), [("srt", "1\n00:00:0"), ("vtt", "WEBVTT\n\n"), ("text", "Some ")]
+)
 @pytest.mark.parametrize("is_first", [True, False])
 def test_plain_formats(serve, response_format, begins, is_first):
     fields = [("model", "x"), ("file", FILE)]

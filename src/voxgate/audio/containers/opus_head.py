@@ -23,8 +23,8 @@ _WAV_ORDER = {
 class OpusHead:
     """``pre_skip``: samples at 48 kHz at the beginning that are not part of the audio. ``gain``: factor of the output.
 
-    ``mapping``: for each channel, in the order of Vorbis, which decoded channel it is; of ``n_streams`` streams, the first
-    ``n_coupled`` have two.
+    ``mapping``: for each channel, in the order of Vorbis, which decoded channel it is; of ``n_streams`` streams, the
+    first ``n_coupled`` have two.
     """
 
     channels: int

@@ -13,7 +13,7 @@ from voxgate.endpoints.assemblyai.query import Streaming, parse_streaming
 from voxgate.endpoints.credentials import BARE, credentials_in
 from voxgate.endpoints.json_text import encode, parse
 from voxgate.endpoints.refusals import FOREIGN_STATUSES, HttpAnswer, answer_of
-from voxgate.endpoints.wire import Credentials, Upgrade, Wire, min_silence_ms
+from voxgate.endpoints.wire import Credentials, Upgrade, Wire, check_start, min_silence_ms
 from voxgate.endpoints.words import transcript_of, words_of
 from voxgate.errors import InvalidMessage, shown
 from voxgate.protocol.closing import Close, CloseReason
@@ -49,7 +49,12 @@ class AssemblyAiWire(Wire):
 
     @classmethod
     def open(cls, upgrade: Upgrade, service: Service) -> AssemblyAiWire:
-        streaming = parse_streaming(upgrade.query, min_silence_ms=min_silence_ms(service.config))
+        streaming = parse_streaming(
+            upgrade.query,
+            min_silence_ms=min_silence_ms(service.config),
+            options_schema=service.session_options.schema,
+        )
+        check_start(streaming.start, service)
         return cls(streaming, upgrade.request_id, service.config.limits.session_s)
 
     @classmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -23,6 +24,13 @@ REFUSED: Final = {
     "redact_pii": "this server removes nothing from transcripts",
 }
 
+#: Options of models under AssemblyAI's name for them, and parameters that are never options.
+ALIASES: Final = {"language": "language_code", "keyterms": "keyterms_prompt", "hotwords": "keyterms_prompt"}
+OWN: Final = frozenset(
+    {"speech_model", "model", "encoding", "sample_rate", "token", "webhook_url", "redact_pii"}
+    | {"min_turn_silence", "max_turn_silence", "min_end_of_turn_silence_when_confident"}
+)
+
 #: The models that announce speech before its first words; the others have no such event.
 SPEECH_MODELS: Final = ("u3", "universal-3")
 
@@ -34,10 +42,11 @@ class Streaming(Struct, frozen=True):
     speech_started: bool
 
 
-def parse_streaming(query: bytes, *, min_silence_ms: int) -> Streaming:
+def parse_streaming(query: bytes, *, min_silence_ms: int, options_schema: Mapping[str, Any] | None = None) -> Streaming:
     """Raises InvalidStart naming the parameter, what was expected, and what came.
 
-    `min_silence_ms`: a shorter silence that ends a turn counts as this. Unknown parameters are ignored.
+    `min_silence_ms`: a shorter silence that ends a turn counts as this. `options_schema`: of the model's options;
+    parameters of their names are options. Unknown parameters are ignored.
     """
     values = Parameters(query)
     for name, why in REFUSED.items():
@@ -49,6 +58,7 @@ def parse_streaming(query: bytes, *, min_silence_ms: int) -> Streaming:
         interim_results=True,
         vad=None if silence_ms is None else VadOptions(silence_duration_ms=silence_ms),
         notices=True,
+        options=values.options(options_schema, ALIASES, OWN),
     )
     return Streaming(start, (values.text("speech_model") or "").startswith(SPEECH_MODELS))
 

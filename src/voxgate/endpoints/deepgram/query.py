@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from msgspec import Struct
 
 from voxgate.endpoints.parameters import Parameters
 from voxgate.errors import InvalidStart, shown
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.formats import AUTO, AudioFormat, ContainerFormat, Format
 from voxgate.protocol.requests import Start, VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
 
-__all__ = ["Listen", "parse_listen"]
+__all__ = ["SCHEMES", "Listen", "parse_listen"]
+
+SCHEMES: Final = ("token", "bearer")
+"""Of the `Authorization` header, and of browsers' subprotocols."""
 
 #: The value of `encoding`: bits of a sample, whether it is a float, and the encoding of the format.
 ENCODINGS: Final = {
@@ -21,13 +25,21 @@ ENCODINGS: Final = {
     "mulaw": (8, False, "mulaw"),
     "alaw": (8, False, "alaw"),
 }
-COMPRESSED: Final = ("flac", "amr-nb", "amr-wb", "opus", "ogg-opus", "speex", "g729")
+#: Encodings that are containers: the bytes say what they are.
+CONTAINERS: Final = ("flac", "ogg-opus")
+COMPRESSED: Final = ("amr-nb", "amr-wb", "opus", "speex", "g729")
 
 #: Parameters that the server must not ignore: without them the client gets something that it asked not to get.
 REFUSED: Final = {
     "callback": "the server fetches nothing and calls nobody that a client names",
     "redact": "this server removes nothing from transcripts",
 }
+#: Options of models under Deepgram's name for them, and parameters that are never options.
+ALIASES: Final = {"keyterms": "keyterm", "hotwords": "keyterm"}
+OWN: Final = frozenset(
+    {"model", "version", "encoding", "sample_rate", "channels", "multichannel", "interim_results", "endpointing"}
+    | {"utterance_end_ms", "vad_events", "callback", "callback_method", "redact", "tag", "extra", "utterances"}
+)
 UTTERANCE_END_MS: Final = (1000, 60_000)
 
 
@@ -41,12 +53,15 @@ class Listen(Struct, frozen=True):
     """`vad_events`."""
     utterance_end_s: float | None
     """`utterance_end_ms`, in seconds; None: no such events."""
+    utterances: bool = False
+    """Of a recording: the result lists its utterances too."""
 
 
-def parse_listen(query: bytes, *, min_silence_ms: int) -> Listen:
+def parse_listen(query: bytes, *, min_silence_ms: int, options_schema: Mapping[str, Any] | None = None) -> Listen:
     """The query of the live API. Raises InvalidStart naming the parameter, what was expected, and what came.
 
-    `min_silence_ms`: a shorter `endpointing` counts as this. Unknown parameters are ignored, as Deepgram does.
+    `min_silence_ms`: a shorter `endpointing` counts as this. `options_schema`: of the model's options; parameters of
+    their names are options. Unknown parameters are ignored, as Deepgram does.
     """
     values = Parameters(query)
     for name, why in REFUSED.items():
@@ -58,6 +73,7 @@ def parse_listen(query: bytes, *, min_silence_ms: int) -> Listen:
         interim_results=values.flag("interim_results"),
         vad=None if silence_ms is None else VadOptions(silence_duration_ms=silence_ms),
         notices=True,
+        options=values.options(options_schema, ALIASES, OWN),
     )
     utterance_end_ms = values.number("utterance_end_ms")
     if utterance_end_ms is not None:
@@ -67,15 +83,14 @@ def parse_listen(query: bytes, *, min_silence_ms: int) -> Listen:
         ends_speech,
         values.flag("vad_events"),
         None if utterance_end_ms is None else utterance_end_ms / 1000,
+        values.flag("utterances"),
     )
 
 
-def _format(values: Parameters) -> AudioFormat:
+def _format(values: Parameters) -> Format:
     encoding = values.text("encoding")
-    if encoding is None:
-        raise InvalidStart(
-            "encoding: expected one of " + ", ".join(ENCODINGS) + " with sample_rate: containers are not supported yet"
-        )
+    if encoding is None or encoding in CONTAINERS:
+        return ContainerFormat(AUTO)
     if encoding in COMPRESSED:
         raise InvalidStart(f"encoding {encoding} is not supported as raw packets; expected " + ", ".join(ENCODINGS))
     if encoding not in ENCODINGS:

@@ -10,6 +10,7 @@ from msgspec import UnsetType
 from voxgate.endpoints.deepgram.query import Listen
 from voxgate.endpoints.words import confidence_of, transcript_of, words_of
 from voxgate.protocol.events import Active, Inactive, Segment
+from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.transcript import Word
 
 __all__ = ["Results", "alternative"]
@@ -44,8 +45,21 @@ class Results:
         """`metadata`: of every result."""
         self._listen = listen
         self._metadata = metadata
-        self.n_channels = listen.start.pcm.channels
-        self._channels = [Channel() for _ in range(self.n_channels)]
+        audio_format = listen.start.format
+        n_channels = audio_format.channels if isinstance(audio_format, AudioFormat) else 1
+        self._channels = [Channel() for _ in range(n_channels)]
+
+    @property
+    def n_channels(self) -> int:
+        """1 until a container says otherwise."""
+        return len(self._channels)
+
+    def set_channels(self, n_channels: int) -> None:
+        """The container is known. Flushes that are not complete are those of all channels."""
+        n_flushes = self._channels[0].n_flushes
+        while len(self._channels) < n_channels:
+            self._channels.append(channel := Channel())
+            channel.n_flushes = n_flushes
 
     def expect_flush(self) -> None:
         """The client asked for a flush: `flushed` follows once for each channel."""

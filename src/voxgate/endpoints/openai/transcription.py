@@ -56,7 +56,9 @@ class Transcription:
 
     def deltas(self) -> list[str]:
         """What `add` has returned, without the empty ones."""
-        return [f"{' ' * (number > 0)}{transcript.text.strip()}" for number, (_, transcript) in enumerate(self._segments)]
+        return [
+            f"{' ' * (number > 0)}{transcript.text.strip()}" for number, (_, transcript) in enumerate(self._segments)
+        ]
 
     def encode(self, options: TranscriptionOptions) -> str:
         """The body of the response, in the format that the client asked for."""
@@ -73,9 +75,7 @@ class Transcription:
                 return vtt(self._cues())
 
     def _cues(self) -> list[Cue]:
-        return [
-            Cue(segment.start_time, segment.end_time, transcript.text) for segment, transcript in self._segments
-        ]
+        return [Cue(segment.start_time, segment.end_time, transcript.text) for segment, transcript in self._segments]
 
     def _verbose(self, options: TranscriptionOptions) -> dict[str, Any]:
         fields: dict[str, Any] = {

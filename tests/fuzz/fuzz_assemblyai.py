@@ -1,0 +1,56 @@
+"""AssemblyAI's API: any query and any text are read or refused, and every turn has the fields that its clients need."""
+
+from __future__ import annotations
+
+import json
+
+from fuzz.fuzz_deepgram import event, query, text
+from fuzz.source import Source
+from voxgate.endpoints.assemblyai.live import AssemblyAiWire
+from voxgate.endpoints.assemblyai.query import parse_streaming
+from voxgate.errors import InvalidMessage, InvalidStart
+from voxgate.protocol.closing import Close, CloseReason
+
+TURN = {
+    "type": str,
+    "turn_order": int,
+    "turn_is_formatted": bool,
+    "end_of_turn": bool,
+    "transcript": str,
+    "end_of_turn_confidence": float,
+    "words": list,
+}
+WORD = {"text": str, "start": int, "end": int, "confidence": float, "word_is_final": bool}
+
+
+def fuzz(data: bytes) -> None:
+    source = Source(data)
+    try:
+        parse_streaming(query(source), min_silence_ms=300)
+    except InvalidStart as error:
+        assert str(error)
+    wire = AssemblyAiWire(parse_streaming(b"sample_rate=8000", min_silence_ms=300), "id", 10.0)
+    time_s = 0.0
+    while source.left:
+        if source.integer(0, 3) == 0:
+            try:
+                assert len(wire.read(text(source))) == 1
+            except InvalidMessage as error:
+                assert str(error)
+            continue
+        time_s += source.integer(0, 3)
+        try:
+            told = event(source, time_s)
+        except (ValueError, RecursionError):
+            continue  # the source made a JSON that is none
+        for message in map(json.loads, wire.encode(told)):
+            assert message["type"] in ("Turn", "Warning")
+            if message["type"] == "Turn":
+                assert {name: type(value) for name, value in message.items()} == TURN
+                for word in message["words"]:
+                    assert {name: type(value) for name, value in word.items()} == WORD
+    (termination,) = wire.farewell(Close(CloseReason.COMPLETED))
+    assert json.loads(termination)["type"] == "Termination"
+
+
+SEEDS = [bytes([0] * 30), bytes(range(256)), bytes([3, 2, 1, 0] * 30)]
