@@ -7,14 +7,17 @@ import json
 from fuzz.source import Source
 from helpers.json_machine import receive
 from voxgate.config import LimitsSettings
+from voxgate.errors import BrokenMedia
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Error
+from voxgate.protocol.formats import AUTO, CONTAINERS, ContainerFormat
 from voxgate.protocol.machine import Action, Audio, FinishSession, Flush, OpenSession, Reply, SessionMachine
 from voxgate.vad.config import VadConfig
 
 LIMITS = LimitsSettings(invalid_messages=3)
 CODES = {"invalid_message", "not_started", "invalid_start", "timeout"}
 STARTED = '{"request":"start","format":{"channels":2,"sample_rate":8000,"bit_depth":16,"is_float":false}}'
+IN_CONTAINER = '{"request":"start","format":{"container":"auto"}}'
 
 
 class Shell:
@@ -29,15 +32,19 @@ class Shell:
         match action:
             case OpenSession(start):
                 assert not self.open
-                assert 1 <= start.format.channels <= LIMITS.channels
-                assert start.format.frame_bytes >= 1
+                if isinstance(start.format, ContainerFormat):
+                    assert start.format.container in (AUTO, *CONTAINERS)
+                else:
+                    assert 1 <= start.format.channels <= LIMITS.channels
+                    assert start.format.frame_bytes >= 1
                 self.open = True
             case Audio():
                 assert self.open
             case Flush():
                 assert self.open
-            case FinishSession():
+            case FinishSession(error):
                 assert self.open
+                assert error is None or error.code == "invalid_media"
                 self.open = False
             case Reply(event):
                 assert isinstance(event, Error)
@@ -71,7 +78,7 @@ def message(source: Source) -> str | bytes:
     if kind == 4:
         return "é" * source.pick((511, 512, 513)) if source.flag() else " " * source.pick((1024, 1025))
     if kind in (5, 6):
-        return STARTED
+        return STARTED if source.flag() else IN_CONTAINER
     if kind == 7:
         return json.dumps({"request": "stop", "disconnect": source.integer(0, 7) == 0})
     return json.dumps({"request": source.pick(["flush", "keep_alive"])})
@@ -83,6 +90,8 @@ def fuzz(data: bytes) -> None:
     while source.left:
         if source.integer(0, 15) == 0:
             actions = machine.receive_timeout(source.pick(["start", "idle"]))
+        elif source.integer(0, 15) == 0:
+            actions = machine.receive_media_error(BrokenMedia("no sync"))
         else:
             came = message(source)
             fast = machine.receive_audio(came) if isinstance(came, bytes) and source.flag() else receive(machine, came)

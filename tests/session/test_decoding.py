@@ -274,3 +274,15 @@ def test_a_whole_file_with_its_index_at_the_end(server):
     assert events[0]["type"] == "started"
     assert of_type(events, "error") == []
     assert 2.0 <= events[-1]["received_s"] < 2.2
+
+
+@pytest.mark.parametrize("container", ["wav", "mp3"])
+def test_channels_may_be_mixed_to_one(server, container):
+    data = encode_file(np.concatenate([SPEECH, np.zeros_like(SPEECH)])[:, : 2 * RATE], RATE, container)
+    first = {"request": "start", "format": {"container": container, "mono": True}, "notices": True}
+    events = stream(server.url("simple"), first, *pieces(data, 3000))
+    assert events[0]["format"]["channels"] == 1  # as many as events are about
+    assert {event["channel"] for event in events} == {0}
+    assert of_type(events, "error") == []
+    wanted = stream(server.url("simple"), {**first, "format": {"container": container}}, *pieces(data, 3000))
+    assert {event["channel"] for event in of_type(wanted, "segment")} == {0, 1}

@@ -56,7 +56,7 @@ _ABOUT: Final[Mapping[str, str]] = {
     "AudioFormat.is_float": "Whether samples are floats of -1..1.",
     "AudioFormat.encoding": "null for linear PCM, or a law of G.711.",
     "ContainerFormat.container": "Which one; auto: the server tells by the first bytes.",
-    "ContainerFormat.mono": "Mix the channels to one.",
+    "ContainerFormat.mono": "Whether its channels are mixed to one.",
     "MediaFormat.container": "Which one it is.",
     "MediaFormat.channels": "Of the audio in it.",
     "MediaFormat.sample_rate": "Of the audio in it, as the server decodes it, in Hz.",

@@ -112,11 +112,11 @@ class Decoding:
             return
         assert container is not None
         self._turn_bytes = int(FEED_SLICE_S * format.sample_rate / format.channels) * format.frame_bytes
-        media = MediaFormat(container, format.channels, format.sample_rate)
         wish = self._start.format
         assert isinstance(wish, ContainerFormat)
         if wish.mono and format.channels > 1:
             self._mixer = Mixer(format)
             format = self._mixer.format
+        media = MediaFormat(container, format.channels, format.sample_rate)
         self._open_work(structs.replace(self._start, format=format), media)
         self._is_open = True
