@@ -108,10 +108,6 @@ cdef class WebmDemuxer:
     Memory: one block of at most MAX_BLOCK_BYTES. Threads: one caller at a time; the GIL is kept.
     """
 
-    def __cinit__(self):
-        self._scale_ns = 1_000_000
-        self._codecs = ""
-
     def __dealloc__(self):
         PyMem_RawFree(self._buffer)
 
