@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -65,26 +66,22 @@ def test_what_is_no_start(query, message):
 
 @pytest.mark.parametrize("name", ["sample_rat", "vad", "vad.", "vad.nothing", "option", "option.", "request", ""])
 def test_an_unknown_option_is_named(name):
-    with pytest.raises(InvalidStart, match="expected options among sample_rate, .*, option.NAME, got ") as caught:
+    with pytest.raises(InvalidStart, match=r"expected options among sample_rate, .*, option\.NAME, got ") as caught:
         start_of(f"{name}=1".encode())
     assert str(caught.value).endswith(f'got "{name}"')
 
 
 @given(st.dictionaries(st.sampled_from(["channels", "sample_rate", "encoding", "vad.threshold", "notices"]), st.text()))
 def test_any_query_is_a_start_or_an_error(pairs):
-    try:
+    with contextlib.suppress(InvalidStart):
         assert isinstance(start_of(urlencode(pairs).encode()), Start)
-    except InvalidStart as error:
-        assert len(str(error)) < 1000
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_start_or_an_error(query):
     for data in (query, quote(query).encode(), b"channels=" + query):
-        try:
+        with contextlib.suppress(InvalidStart):
             assert isinstance(start_of(data), Start)
-        except InvalidStart:
-            pass
 
 
 @pytest.mark.parametrize(

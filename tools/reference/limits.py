@@ -79,6 +79,12 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
               counted=("unsent_events",)),
         Limit(("server.send_timeout_s",), "the client took in nothing of what was sent for so long: cut"),
     ),
+    "Uploads": (
+        Limit(("limits.upload_bytes",), "a larger body of a request with a whole file: HTTP 413"),
+        Limit(("limits.upload_field_bytes",), "more bytes of fields beside the file, headers included: HTTP 413"),
+        Limit(("limits.upload_spool_bytes",), "more bytes on the disk, of all uploads together: HTTP 503 with"
+              " `Retry-After`"),
+    ),
     "What a start may ask for": (
         Limit(("limits.channels",), "more channels: no session opens", error="invalid_start",
               told="format.channels must be 1..{}, got 9"),
@@ -225,6 +231,7 @@ _OTHER_STATUSES: Final = f"""\
 | 400, 405, 426, 505 | a route | `bad_handshake`: the request for a websocket is malformed, or has a body |
 | 401, 503 | `info`, `/metrics` | as above, where they ask for a token |
 | 404 | anything else | as above |
+| 405 | a known path with another method | `method_not_allowed`, with `Allow` |
 | 413, 431 | anything | `request_too_large`: more than {REQUEST_BYTES} bytes of headers, or of headers and body |
 | 421 | anything but `health` and `ready` | as above |
 | 500 | anything | a bug of the server, whose log has the stack |

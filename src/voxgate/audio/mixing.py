@@ -25,4 +25,5 @@ class Mixer:
 
     def mix(self, data: bytes) -> bytes:
         """`data`: whole frames."""
-        return np.asarray(self._decoder.push(data)).mean(axis=0, dtype=np.float32).tobytes()
+        mixed: np.ndarray = np.asarray(self._decoder.push(data)).mean(axis=0, dtype=np.float32)
+        return mixed.tobytes()

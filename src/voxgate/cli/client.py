@@ -23,6 +23,7 @@ from voxgate.cli.show import FORMATS, Shown, complain, explain, show
 from voxgate.cli.token_option import add_token_option
 from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
 from voxgate.client.source import MAX_CHANNELS
+from voxgate.client.wires import WIRES
 from voxgate.errors import ConfigError
 from voxgate.observe.tracing import Tracing, parse_traceparent
 from voxgate.protocol.formats import MAX_RATE, ContainerFormat
@@ -91,6 +92,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=client.DEFAULT_ADDR,
         metavar="URL",
         help="server; HOST:PORT alone means the segmented route (%(default)s)",
+    )
+    parser.add_argument(
+        "--wire",
+        choices=WIRES,
+        default="native",
+        help="the API to speak: Voxgate's own, live audio over plain HTTP, or OpenAI's Realtime API (%(default)s)",
     )
     parser.add_argument(
         "--chunk-size",
@@ -301,6 +308,7 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
     reconnect = isinstance(source, Microphone) if args.reconnect is None else args.reconnect
     options = Options(
         addr=args.addr,
+        wire=args.wire,
         chunk_size=args.chunk_size,
         real_time=args.real_time,
         interim_results=args.interim_results,

@@ -11,6 +11,7 @@ from voxgate.protocol.requests import VadOptions
 
 from .clock import Clock
 from .reconnect import Reconnect
+from .wires import ClientWire
 
 __all__ = ["Options"]
 
@@ -37,3 +38,4 @@ class Options(TypedDict, total=False):
     reconnect: bool | Reconnect
     on_audio: Callable[[memoryview], None] | None
     clock: Clock | None
+    wire: ClientWire

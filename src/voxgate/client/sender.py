@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
-from websockets.asyncio.client import ClientConnection
-
 from .clock import Clock
 from .feed import Feed
+from .wires import Connection
 
 __all__ = ["Sender"]
 
@@ -51,7 +50,7 @@ class Sender:
         self._begin_s: float | None = None  # when the audio began, for its pace
         self._pace: asyncio.Timeout | None = None
 
-    async def send(self, websocket: ClientConnection) -> None:
+    async def send(self, websocket: Connection) -> None:
         """Sends audio from the current position on. Returns at the end of the feed, at its failure, or after `stop`.
 
         Raises ConnectionClosed, and what `on_audio` raises.

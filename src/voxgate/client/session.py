@@ -9,7 +9,6 @@ from typing import Any, Literal, Unpack
 from urllib.parse import urlsplit
 
 from msgspec import structs
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from voxgate.errors import InvalidMessage
@@ -23,7 +22,7 @@ from voxgate.runtime import tasks
 
 from .check import ResultCheck
 from .clock import Clock, LoopClock
-from .connection import DEFAULT_ADDR, normalize_addr, open_websocket
+from .connection import DEFAULT_ADDR, normalize_addr
 from .ending import NO_CODE, closed_error, dropped_audio
 from .errors import BadEvent, ClientError, ClosedError, ConnectError, MissingResults, RejectedError, SilentServer
 from .feed import Feed
@@ -34,6 +33,7 @@ from .reconnect import Lost, Reconnect, Resumed, is_worth_another_try, wait_s
 from .sender import Sender
 from .source import Source, open_source
 from .timeline import Timeline, without_id
+from .wires import ClientWire, Connection, check_wire, open_connection
 
 __all__ = ["Stream", "stream"]
 
@@ -75,6 +75,7 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
       how far silence was processed, it requests notices even when the caller does not get them. Of a container, all is
       sent again, as nobody can begin in the middle of it; results that came before do not come twice
     - `on_audio`: is called with the bytes of each message after they were sent, each byte once and in order (None)
+    - `wire`: the API to speak: "native", "http" (live audio in the body of a request) or "openai" (Realtime)
     - `clock`: for tests
 
     Opens files at once: FileNotFoundError, SourceError, ValueError and TypeError come from this call. While iterating:
@@ -115,6 +116,7 @@ class Stream:
         reconnect: bool | Reconnect = False,
         on_audio: Callable[[memoryview], None] | None = None,
         clock: Clock | None = None,
+        wire: ClientWire = "native",
     ) -> None:
         if chunk_size < 1:
             raise ValueError(f"chunk_size: expected at least 1 byte, got {chunk_size}")
@@ -163,6 +165,8 @@ class Stream:
             options=None if options is None else dict(options),
         )
         self._header_token = token if token_in == "header" else None
+        self._wire = wire
+        self.addr = check_wire(wire, self.addr, self._start)
         self._feed = Feed(self._source.blocks, self._reconnect.backlog_bytes if self._reconnect else 0)
         self._clock = LoopClock() if clock is None else clock
         sample_bytes = self.format.sample_bytes if isinstance(self.format, AudioFormat) else 1
@@ -236,7 +240,7 @@ class Stream:
             while True:
                 answered_s = self._answered_s
                 try:
-                    websocket = await open_websocket(self.addr, self._header_token, self._start.trace_id)
+                    websocket = await open_connection(self._wire, self.addr, self._header_token, self._start)
                     if lost_at is not None:
                         self._resume(self._clock.time() - lost_at)
                     if self._started_at is None:
@@ -328,7 +332,7 @@ class Stream:
         self.stop_sent = False
         self._reconnect.notify(Resumed(at_s, away_s, max(0.0, gap_s)))
 
-    async def _receive(self, websocket: ClientConnection) -> str | bytes | None:
+    async def _receive(self, websocket: Connection) -> str | bytes | None:
         """The next message; None at a good end of the connection. Raises ClosedError and SilentServer."""
         try:
             async with asyncio.timeout(None) as self._silence:
@@ -387,7 +391,7 @@ class Stream:
         elif isinstance(event, Progress | Finished):
             self._decoded_s = event.received_s
 
-    async def _send(self, websocket: ClientConnection) -> None:
+    async def _send(self, websocket: Connection) -> None:
         try:
             await websocket.send(encode_request(self._start))
             await self._sender.send(websocket)
@@ -410,7 +414,7 @@ class Stream:
             self._silence.reschedule(asyncio.get_running_loop().time() + self._result_timeout_s)
 
 
-async def _end_session(websocket: ClientConnection, sender: asyncio.Task[None]) -> None:
+async def _end_session(websocket: Connection, sender: asyncio.Task[None]) -> None:
     try:
         sender.cancel()
         await asyncio.wait((sender,))

@@ -151,7 +151,8 @@ class NotFound:
 
 async def wrong_method(request: Request, error: Exception) -> Response:
     """Another method than those of the path: 405."""
-    assert isinstance(error, HTTPException) and error.headers is not None
+    assert isinstance(error, HTTPException)
+    assert error.headers is not None
     allowed = ", ".join(sorted(error.headers["Allow"].split(", ")))
     text = f"expected {allowed} at {request.url.path}, got {request.method:.20}"
     return JSONResponse({"error": text, "code": "method_not_allowed"}, 405, {"Allow": allowed})

@@ -1,4 +1,4 @@
-"""Live streams over plain HTTP: audio in the body of a POST or PUT, events in its answer while the body still arrives."""
+"""Live streams over plain HTTP: audio in the body of a request, events in its answer while the body still arrives."""
 
 from __future__ import annotations
 

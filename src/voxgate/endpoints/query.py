@@ -44,8 +44,9 @@ def start_of(query: bytes, content_type: str = "") -> Start:
     otherwise s16, mono, at 16 kHz.
 
     `encoding` is one of u8, s16, s24, s32, f32, f64, mulaw and alaw; `bit_depth` and `is_float` describe linear samples
-    as the native wire does; `container` is as on the native wire, `auto` above all. Raises InvalidStart, which names the option, for one that is unknown, comes twice, or has a
-    value of another type; ranges are checked later, like those of any start.
+    as the native wire does; `container` is as on the native wire, `auto` above all; `option.NAME` is an option of the
+    model. Raises InvalidStart, which names the option, for one that is unknown, comes twice, or has a value of another
+    type; ranges are checked later, like those of any start.
     """
     try:
         pairs = parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=MAX_OPTIONS, errors="strict")

@@ -81,6 +81,11 @@ class SessionOptions:
             raise InvalidStart("options: the model failed to check them") from None
 
     @property
+    def names(self) -> Sequence[str]:
+        """The options that the model takes."""
+        return [] if self.schema is None else list(self.schema.get("properties", ()))
+
+    @property
     def required(self) -> Sequence[str]:
         """The options that a client must give."""
         return [] if self.schema is None else self.schema.get("required", [])

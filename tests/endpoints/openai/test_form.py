@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 
 import pytest
@@ -34,7 +36,7 @@ def merged(items):
 def parse(body, cuts=(), limit=10_000):
     parser = FormParser(TYPE, limit)
     edges = [0, *sorted(cuts), len(body)]
-    items = [item for begin, end in zip(edges, edges[1:], strict=False) for item in parser.feed(body[begin:end])]
+    items = [item for begin, end in itertools.pairwise(edges) for item in parser.feed(body[begin:end])]
     parser.finish()
     return merged(items)
 
@@ -109,13 +111,12 @@ def test_fields_have_a_size(part):
 
 
 def test_a_million_empty_parts():
-    parser, n_parts = FormParser(TYPE, 65_536), 0
+    parser = FormParser(TYPE, 65_536)
     part = b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
+    for _ in range(200):
+        parser.feed(part)
     with pytest.raises(ApiError, match="expected at most 65536 bytes of fields"):
-        while n_parts < 1_000_000:
-            parser.feed(part)
-            n_parts += 1
-    assert n_parts < 300
+        parser.feed(part * 100)
 
 
 def test_a_file_has_any_size_and_nothing_of_it_is_kept():
@@ -128,10 +129,8 @@ def test_a_file_has_any_size_and_nothing_of_it_is_kept():
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_any_bytes(body, cut):
     body = BODY[: len(BODY) // 2] + body
-    try:
+    with contextlib.suppress(ApiError):
         parse(body, [min(cut, len(body))])
-    except ApiError:
-        pass
 
 
 def test_the_library_logs_nothing():

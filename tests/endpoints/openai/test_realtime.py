@@ -179,12 +179,11 @@ def test_a_new_format_in_the_middle_goes_on_with_the_times(serve):
 
 
 def test_an_update_that_changes_nothing_for_the_audio_cuts_nothing(serve):
-    half = len(TALK) // 2 // 2 * 2
     plain = update()
     named = update(transcription={"model": "gpt-4o-transcribe"})
     events = said(serve(words_of_length), plain, append(TALK[:48_000]), named, append(TALK[48_000:]), n=2)
     assert len(of_type(events, "session.updated")) == 2
-    assert half and len(of_type(events, COMPLETED)) == 2
+    assert len(of_type(events, COMPLETED)) == 2
 
 
 def test_the_names_of_the_beta(serve):
@@ -223,7 +222,7 @@ def test_errors_name_the_message_and_the_stream_goes_on(serve):
         first, second = (client.until("error")[-1]["error"] for _ in range(2))
         assert (first["type"], first["param"], first["event_id"]) == ("invalid_request_error", "type", "mine")
         assert (second["param"], second["message"]) == (
-            "session.audio.input.format.rate",
+            "session.audio.input",
             "format.sample_rate must be 4000..192000 Hz, got 3",
         )
         client.send(MANUAL, append(SPEECH), COMMIT)
@@ -231,7 +230,7 @@ def test_errors_name_the_message_and_the_stream_goes_on(serve):
 
 
 def test_too_many_errors_end_the_stream(serve):
-    with Client(url(serve(**{"limits.invalid_messages": 3}))) as client:
+    with Client(url(serve(words_of_length, **{"limits.invalid_messages": 3}))) as client:
         client.send(*['{"type":"x"}'] * 3)
         assert kinds(client.rest()) == ["session.created", *["error"] * 3]
         assert client.close_code == 1008

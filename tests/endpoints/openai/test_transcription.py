@@ -19,7 +19,8 @@ def transcription():
         result.add(Segment(3.0, 4.0, True, {"transcript": "wörld", "language": "de"})),
         result.add(Segment(5.0, 6.0, True, {"n": 1})),
     ]
-    assert deltas == ["Hello", "", " wörld", ""] and result.deltas() == ["Hello", " wörld"]
+    assert deltas == ["Hello", "", " wörld", ""]
+    assert result.deltas() == ["Hello", " wörld"]
     result.duration_s = 7.25
     return result
 
@@ -49,20 +50,8 @@ def test_verbose_json():
         "Hello wörld",
     )
     first, second = found["segments"]
-    assert sorted(first) == sorted(
-        [
-            "id",
-            "seek",
-            "start",
-            "end",
-            "text",
-            "tokens",
-            "temperature",
-            "avg_logprob",
-            "compression_ratio",
-            "no_speech_prob",
-        ]
-    )
+    names = ["avg_logprob", "compression_ratio", "end", "id", "no_speech_prob"]
+    assert sorted(first) == [*names, "seek", "start", "temperature", "text", "tokens"]
     assert (first["id"], first["start"], first["end"], first["text"]) == (0, 0.5, 1.5, "Hello")
     assert (second["id"], first["avg_logprob"], second["avg_logprob"]) == (1, -0.6931, 0.0)
     assert found["words"] == [

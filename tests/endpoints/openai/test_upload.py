@@ -106,7 +106,7 @@ def test_all_spools_together_have_a_size():
         await first.take(upload)
         upload = upload_of(BODY)
         await upload.until_file()
-        with pytest.raises(ApiError, match="limits.upload_spool_bytes") as caught:
+        with pytest.raises(ApiError, match=r"limits\.upload_spool_bytes") as caught:
             await second.take(upload)
         assert caught.value.status == 503
         second.close()

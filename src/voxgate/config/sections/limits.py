@@ -142,8 +142,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1024,
             le=2**40,
-            description="Largest request with a whole file (`/v1/audio/transcriptions`, `/v1/listen`), in bytes; a larger "
-            "one gets HTTP 413. `media.decoded_s` bounds its audio.",
+            description="Largest request with a whole file (`/v1/audio/transcriptions`, `/v1/listen`), in bytes; a "
+            "larger one gets HTTP 413. `media.decoded_s` bounds its audio.",
         ),
     ] = 536_870_912
     upload_field_bytes: Annotated[

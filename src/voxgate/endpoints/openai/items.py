@@ -20,7 +20,7 @@ class Item:
         self.is_committed = False
 
     def delta(self, text: str) -> str:
-        """What `text` adds to the deltas; empty when it adds nothing, or contradicts them: deltas are never taken back."""
+        """What `text` adds to the deltas; empty when it adds nothing or contradicts them, which are never taken back."""
         if len(text) <= len(self.sent) or not text.startswith(self.sent):
             return ""
         delta = text[len(self.sent) :]

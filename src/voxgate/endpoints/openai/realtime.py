@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Final
 import msgspec
 from msgspec import UNSET
 
-from voxgate.config import Config
 from voxgate.endpoints.openai.errors import body_of, status_of, type_of
 from voxgate.endpoints.openai.items import Item, Items
+from voxgate.endpoints.openai.model_options import options_of
 from voxgate.endpoints.openai.realtime_requests import (
     Append,
     BetaUpdate,
@@ -52,13 +52,15 @@ class RealtimeWire(Wire):
 
     name: ClassVar[WireName] = "openai"
 
-    def __init__(self, request_id: str, config: Config) -> None:
+    def __init__(self, request_id: str, service: Service) -> None:
+        config = service.config
+        self._service = service
         self._request_id = request_id
         self._id = f"sess_{request_id.replace('-', '')}"
         self._limits = config.limits
         self._min_silence_ms = min_silence_ms(config)
         self._settings = RealtimeSession.of(config.vad)
-        self.start: Start = self._settings.start(self._min_silence_ms)
+        self.start: Start = self._start_with(self._settings)
         self._n_events = 0
         self._n_audio_bytes = 0  # received in the session that `start` opened
         self._received_ms = 0.0  # in all sessions before it
@@ -83,7 +85,7 @@ class RealtimeWire(Wire):
 
     @classmethod
     def open(cls, upgrade: Upgrade, service: Service) -> RealtimeWire:
-        return cls(upgrade.request_id, service.config)
+        return cls(upgrade.request_id, service)
 
     @classmethod
     def refuse(cls, refusal: Refusal, request_id: str) -> HttpAnswer:
@@ -124,13 +126,14 @@ class RealtimeWire(Wire):
         limits = self._limits
         try:
             settings = self._settings.updated(session, is_beta)
-            start = settings.start(self._min_silence_ms)
+            start = self._start_with(settings)
             check_format(start.pcm, limits.channels, limits.min_sample_rate, limits.max_sample_rate)
+            self._service.session_options.parse(start.options)
         except InvalidRequest as error:
             error.event_id = event_id
             raise
         except InvalidStart as error:
-            raise InvalidRequest(str(error), "session.audio.input.format.rate", event_id) from None
+            raise InvalidRequest(str(error), "session.audio.input", event_id) from None
         self._settings = settings
         name = "transcription_session.updated" if is_beta else "session.updated"
         answer = Answer(lambda: (self._event(name, session=settings.shown(self._id)),))
@@ -142,6 +145,10 @@ class RealtimeWire(Wire):
         self._coming.append((self._received_ms, start.segmentation == "manual"))
         self.start = start
         return (start, answer)
+
+    def _start_with(self, settings: RealtimeSession) -> Start:
+        options = options_of(settings.transcription or {}, self._service)
+        return settings.start(self._min_silence_ms, options)
 
     def _begin_commit(self) -> Sequence[Message]:
         self._n_committed = 0

@@ -86,8 +86,10 @@ class RealtimeSession(Struct, frozen=True):
             changes["include"] = include
         return msgspec.structs.replace(self, **changes)
 
-    def start(self, min_silence_ms: int) -> Start:
-        """The start of a session with these settings. `min_silence_ms`: a shorter silence counts as this."""
+    def start(self, min_silence_ms: int, options: dict[str, Any] | None = None) -> Start:
+        """The start of a session with these settings. `min_silence_ms`: a shorter silence counts as this. `options`:
+        of the model.
+        """
         form = (
             AudioFormat(1, self.rate, 16, False)
             if self.format not in _G711
@@ -100,6 +102,7 @@ class RealtimeSession(Struct, frozen=True):
             notices=True,
             segmentation="manual" if self.detection is None else "auto",
             stability=True,
+            options=options,
         )
 
     def shown(self, session_id: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from voxgate.endpoints.cors import cors_headers, preflight
 from voxgate.endpoints.openai.errors import ApiError, body_of, error_of, status_of
 from voxgate.endpoints.openai.form import FormParser
+from voxgate.endpoints.openai.model_options import options_of, wanted_options
 from voxgate.endpoints.openai.options import TranscriptionOptions
 from voxgate.endpoints.openai.transcription import CONTENT_TYPES, Transcription
 from voxgate.endpoints.openai.upload import ClientGone, Spool, SpoolBudget, Upload
@@ -227,12 +228,9 @@ class TranscriptionsRoute:
         """Whether fields that are needed before the file is transcribed may follow it. Those of OpenAI's SDK precede
         it; curl keeps the order of its user.
         """
-        return "model" not in upload.fields or any(name not in upload.fields for name in self._option_names)
-
-    @property
-    def _option_names(self) -> Sequence[str]:
-        """The fields that are options of the model."""
-        return ()
+        return "model" not in upload.fields or any(
+            name not in upload.fields for name in wanted_options(self._service)
+        )
 
     async def _run(
         self,
@@ -247,7 +245,8 @@ class TranscriptionsRoute:
         context = self._context
         if context is None:
             context = self._context = SessionContext.of(self._service)
-        start = Start(ContainerFormat(AUTO, mono=True), notices=True)
+        last = {name: values[-1] for name, values in upload.fields.items()}
+        start = Start(ContainerFormat(AUTO, mono=True), notices=True, options=options_of(last, self._service))
         endpoint = TranscriptionEndpoint(
             receive, send, start, audio, lambda: TranscriptionOptions.of(upload.fields), is_stream, headers
         )

@@ -173,7 +173,7 @@ class Spool:
             try:
                 with self._in_use:
                     if self._file is None:
-                        self._file = cast(BinaryIO, tempfile.TemporaryFile())
+                        self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - until `close`
                     return use(self._file)
             finally:
                 if self._is_closed:
