@@ -62,14 +62,18 @@ class AssemblyAiConnection:
 
     def _read(self, message: dict[str, Any]) -> None:
         match message["type"]:
-            case "SpeechStarted":
-                self._tell(type="active", time=message["timestamp"] / 1000)
             case "Turn":
                 self._read_turn(message)
             case "Error":
                 self._tell(type="error", message=message["error"], code=str(message.get("error_code") or ""))
             case "Warning":
-                self._tell(type="error", message=message["warning"], code="warning")
+                code, _, text = message["warning"].partition(": ")
+                is_ours = code.isidentifier()
+                self._tell(
+                    type="error",
+                    message=text if is_ours else message["warning"],
+                    code=code if is_ours else "warning",
+                )
 
     def _read_turn(self, turn: dict[str, Any]) -> None:
         # Without formatting, the end of a turn comes a second time, formatted.
@@ -87,6 +91,9 @@ class AssemblyAiConnection:
             }
             for word in spoken
         ]
+        if is_final:
+            self._tell(type="active", time=start_s)
+            self._tell(type="inactive", time=end_s)
         times = {"start_time": start_s, "end_time": end_s, "is_final": is_final}
         self._tell(type="segment", **times, text=turn["transcript"], words=words)
         if is_final:

@@ -31,7 +31,7 @@ def deepgram_query(start: Start) -> str:
     if isinstance(form, AudioFormat):
         fields += [("encoding", _ENCODINGS[form.pcm_encoding]), ("sample_rate", form.sample_rate)]
         fields += [("channels", form.channels)] + [("multichannel", "true")] * (form.channels > 1)
-    fields += [("interim_results", "true" if start.interim_results else "false"), ("vad_events", "true")]
+    fields += [("interim_results", "true" if start.interim_results else "false")]
     if start.vad is not None and start.vad.silence_duration_ms is not None:
         fields.append(("endpointing", start.vad.silence_duration_ms))
     for name, value in (start.options or {}).items():
@@ -63,8 +63,6 @@ class DeepgramConnection:
 
     def _read(self, message: dict[str, Any]) -> None:
         match message["type"]:
-            case "SpeechStarted":
-                self._tell(message["channel"][0], type="active", time=message["timestamp"])
             case "Results":
                 self._read_result(message)
             case "Error":
@@ -74,9 +72,11 @@ class DeepgramConnection:
     def _read_result(self, result: dict[str, Any]) -> None:
         best = result["channel"]["alternatives"][0]
         channel, start_s, end_s = result["channel_index"][0], result["start"], result["start"] + result["duration"]
-        if result.get("speech_final"):
-            self._tell(channel, type="inactive", time=end_s)
         if best["transcript"]:
+            # The API announces the next speech before the final of the one before, and not which it belongs to.
+            if result["is_final"]:
+                self._tell(channel, type="active", time=start_s)
+                self._tell(channel, type="inactive", time=end_s)
             words = [
                 {"word": word.get("punctuated_word") or word["word"], **_times(word, start_s)} for word in best["words"]
             ]
