@@ -12,7 +12,7 @@ ARGS ?=
 MODEL ?=
 FLAGS = $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 # What it needs beyond Voxgate: the extra of its name (onnx:FILE -> onnx, faster-whisper:SIZE -> whisper).
-EXTRA = $(filter moonshine onnx pocketsphinx whisper,$(patsubst faster-whisper,whisper,$(firstword $(subst :, ,$(MODEL)))))
+EXTRA = $(filter moonshine onnx openai pocketsphinx wakeword whisper,$(patsubst faster-whisper,whisper,$(firstword $(subst :, ,$(MODEL)))))
 # Without a model, moonshine: it understands words. Where it cannot be installed, the server says so and serves features.
 NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(if $(MODEL),$(EXTRA),moonshine))
 

@@ -178,7 +178,7 @@ def chaos(n_segments: int, n_streams: int) -> bool:
     server = Server(
         "dummy", model__delay=0.02, model__constant_factor=0, model__jitter=0, model__panic_rate=0,
         model__warmup_penalty=0, model__crash_rate=CRASH_RATE, model__hang_rate=HANG_RATE, vad__detector="energy",
-        inference__isolation="process", inference__processes=WORKERS, inference__deadline_s=DEADLINE_S,
+        inference__engine="process", inference__processes=WORKERS, inference__deadline_s=DEADLINE_S,
     )  # fmt: skip
     asyncio.run(speak_all(server.address, n_streams, 2))  # What only the first streams pay.
     log_before, rss_before, files_before = server.log, server.rss_mib, server.files

@@ -70,7 +70,7 @@ SERVERS = {
             "model.crash_rate": 0.004,
             "model.hang_rate": 0.001,
             "model.warmup_penalty": 0.0,
-            "inference.isolation": "process",
+            "inference.engine": "process",
             "inference.processes": 2,
             "inference.deadline_s": 2,
             "inference.restart_backoff_s": 0.1,

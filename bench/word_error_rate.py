@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import os
 import sys
 import time
@@ -21,14 +22,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import numpy as np
 from server_process import ServerProcess
 
 from voxgate import recordings
 from voxgate.audio import read_audio
 from voxgate.client import stream
 from voxgate.config import load_config
-from voxgate.models import Model, load_model
+from voxgate.errors import VoxgateError
+from voxgate.inference.engine.invoker import Invoker
+from voxgate.models import Batch, Model, load_model
 from voxgate.protocol.events import Error, Segment
 from voxgate.recordings.word_errors import WordErrors, count_word_errors
 
@@ -58,14 +60,25 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def offline(model: Model, finals: list[Segment]) -> tuple[list[str], float, float]:
+async def made_warm(model: Model) -> None:
+    answer = model.warm_up()
+    if inspect.isawaitable(answer):
+        await answer
+
+
+async def offline(model: Model, finals: list[Segment]) -> tuple[list[str], float, float]:
     """The texts of the same samples without a server, and the CPU time and the seconds of audio."""
     samples, rate = read_audio(recordings.path(RECORDING))
     if rate != model.sample_rate:
         raise SystemExit(f"the model wants {model.sample_rate} Hz and the recording has {rate} Hz")
     pieces = [samples[0, round(final.start_time * rate) : round(final.end_time * rate)].copy() for final in finals]
     began_s = time.process_time()
-    texts = [str(model.infer(np.ascontiguousarray(piece))["text"]) for piece in pieces]
+    invoker, texts = Invoker(model), []
+    for piece in pieces:
+        (outcome,) = (await invoker.invoke_async(Batch.gather([piece]))).outcomes
+        if isinstance(outcome, VoxgateError):
+            raise RuntimeError(str(outcome))
+        texts.append(str(outcome["text"]) if outcome else "")
     return texts, time.process_time() - began_s, sum(map(len, pieces)) / rate
 
 
@@ -83,7 +96,8 @@ def main() -> int:
     settings: dict[str, Any] = dict(text.split("=", 1) for text in args.set)
     config = load_config(environ={}, overrides={"model": args.model, **settings})
     model = load_model(config.model.name, config.model.options)
-    model.warm_up()
+    runner = asyncio.Runner()  # one loop for a model that is asynchronous
+    runner.run(made_warm(model))
     good = True
     print("| streams | segments | word error rate, live | offline | same texts | server CPU | offline, CPU per audio |")
     print("|---|---|---|---|---|---|---|")
@@ -96,7 +110,7 @@ def main() -> int:
             n_same, n_segments, used_s, audio_s = 0, 0, 0.0, 0.0
             for finals in found:
                 texts = [str(final.output["text"]) for final in finals]
-                expected, used, audio = offline(model, finals)
+                expected, used, audio = runner.run(offline(model, finals))
                 live, alone = live + errors_of(texts), alone + errors_of(expected)
                 n_same += sum(text == other for text, other in zip(texts, expected, strict=True))
                 n_segments, used_s, audio_s = n_segments + len(texts), used_s + used, audio_s + audio

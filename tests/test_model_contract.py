@@ -93,9 +93,9 @@ def test_a_key_of_the_protocol_is_free_in_sessions_that_did_not_ask_for_it(serve
 def test_a_server_whose_results_cannot_be_sent_does_not_start(serve, isolation):
     settings = {"inference.isolation": isolation, "inference.processes": 1}
     server = serve("helpers.contract_models:Wrong", wait=False, **settings)
-    assert server.ready.wait(60)
-    assert isinstance(server.failure, ModelLoadError)
-    assert str(server.failure) == (
+    with pytest.raises(ModelLoadError) as raised:
+        server.wait_started()
+    assert str(raised.value) == (
         "model 'Wrong': the trial call with a second of noise gave a bad result: the key \"channel\" of the result is"
         " reserved; correct the model, or start the server with inference.start_anyway"
     )
@@ -115,8 +115,8 @@ def test_wrong_results_of_infer_batch_end_the_start_too(serve):
             return []
 
     server = serve(Short(), wait=False)
-    assert server.ready.wait(60)
-    assert "expected infer_batch to return 2 results, one per item, not 0" in str(server.failure)
+    with pytest.raises(ModelLoadError, match="expected infer_batch to return 2 results, one per item, not 0"):
+        server.wait_started()
 
 
 # --- requests and options ---

@@ -20,7 +20,7 @@ DIAGRAM = ROOT / "docs" / "diagrams" / "house.dot"
 
 # Floor -> what it is for, and its rooms. "" is voxgate/__init__.py.
 FLOORS = {
-    "command line": ("what people type", ("cli", "__main__")),
+    "command line": ("what people type, and servers of tests", ("cli", "testing", "__main__")),
     "clients": ("the other end of the wire", ("client", "load")),
     "server": ("the process: sockets, uvicorn, workers", ("server",)),
     "endpoints": ("one shell a wire", ("endpoints",)),

@@ -13,3 +13,7 @@ from voxgate.cli.behaviour import Gil
 )
 def test_the_share_decides_the_verdict(share: float, verdict: str) -> None:
     assert Gil(share, 0.01).verdict == verdict
+
+
+def test_an_uncertain_share_decides_nothing() -> None:
+    assert Gil(0.0, 0.01, is_certain=False).verdict == "unknown"

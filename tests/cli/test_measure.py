@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import Struct
 
 from voxgate import recordings
 from voxgate.cli import measure
 from voxgate.cli.measure import CheckFailed, pieces
 from voxgate.errors import InferenceError
 from voxgate.models import Batch, Model
+from voxgate.models.request import Request
 
 
 class Counting(Model):
@@ -138,15 +140,18 @@ class Failing(Model):
         (Failing(SystemExit(3)), r"infer failed on .*: SystemExit: 3 \(test_measure.*\)$"),
         (
             Failing(answer=[1]),
-            r"infer failed on 'Good morning.*': expected a mapping with string keys, not an object of type 'list'$",
+            r"infer failed on 'Good morning.*': expected a mapping with string keys, .*, not an object of type 'list'$",
         ),
         (
-            Failing(answer=None),
-            r"infer failed on .*: expected a mapping with string keys, not an object of type 'NoneType'$",
+            Failing(answer=7),
+            r"infer failed on .*: expected a mapping with string keys, .*, not an object of type 'int'$",
         ),
-        (Failing(answer={1: 2}), r"infer failed on .*: expected a mapping .*, but a key is of type 'int'$"),
-        (Failing(answer={"type": 1}), r'sending the answer failed .*key "type" is reserved$'),
-        (Failing(answer={"x": object()}), r"sending the answer failed on .*object has no JSON form$"),
+        (
+            Failing(answer={1: 2}),
+            r"infer failed on .*: expected a result .*, but a key is of type 'int'$",
+        ),
+        (Failing(answer={"type": 1}), r'infer failed on .*: the key "type" of the result is reserved$'),
+        (Failing(answer={"x": object()}), r"infer failed on .*: the key .* object has no JSON form$"),
     ],
 )
 def test_failures_say_at_what(model: Model, message: str) -> None:
@@ -168,16 +173,16 @@ def test_a_failing_warm_up_and_batch() -> None:
         def infer_batch(self, batch: Batch) -> Sequence[Mapping[str, Any]]:
             return [{}]
 
-    with pytest.raises(CheckFailed, match=r"^infer_batch of 4 failed: .* return 4 mappings, one per item, not 1$"):
+    with pytest.raises(CheckFailed, match=r"^infer_batch of 4 failed: .* return 4 results, one per item, not 1$"):
         measure.measure(Short(), 0.0)
 
 
 def test_every_answer_of_a_batch_and_of_a_step_is_looked_at() -> None:
     class Holey(Batching):
         def infer_batch(self, batch: Batch) -> Any:
-            return [{}] * (len(batch) - 1) + [None]
+            return [{}] * (len(batch) - 1) + [7]
 
-    with pytest.raises(CheckFailed, match=r"^infer_batch of 4 failed: expected a mapping .* of type 'NoneType'$"):
+    with pytest.raises(CheckFailed, match=r"^infer_batch of 4 failed: expected a mapping .* of type 'int'$"):
         measure.measure(Holey(), 0.0)
 
     class Zero(Model):
@@ -203,3 +208,24 @@ def test_a_failure_on_a_thread_comes_back() -> None:
 
     with pytest.raises(CheckFailed, match="RuntimeError: not twice"):
         measure.measure(Second(), 0.0)
+
+
+def test_a_model_is_called_with_the_request_of_a_client_that_chooses_nothing() -> None:
+    class Asking(Model):
+        class Options(Struct):
+            language: str = "de"
+
+        def infer(self, audio: Any, request: Request) -> str:
+            return f"{request.options.language} {request.session_id}"
+
+        def infer_batch(self, batch: Batch) -> list[str]:
+            return [self.infer(audio, request) for audio, request in zip(batch, batch.requests, strict=True)]
+
+    assert measure.measure(Asking(), 0.0).said[0].answer == {"text": "de check"}
+
+    class Demanding(Asking):
+        class Options(Struct):
+            language: str
+
+    with pytest.raises(CheckFailed, match=r"^cannot be called without options of a client: options.language: expected"):
+        measure.measure(Demanding(), 0.0)

@@ -15,7 +15,17 @@ from voxgate import recordings
 from voxgate.cli import main
 from voxgate.cli.models import listed
 
-NAMES = ["dummy", "faster-whisper:SIZE", "features", "moonshine", "onnx:PATH", "pitch", "pocketsphinx"]
+NAMES = [
+    "dummy",
+    "faster-whisper:SIZE",
+    "features",
+    "moonshine",
+    "onnx:PATH",
+    "openai:URL",
+    "pitch",
+    "pocketsphinx",
+    "wakeword",
+]
 
 QUICK = ("--set", "model.delay=0.001", "--set", "model.constant_factor=0", "--set", "model.jitter=0")
 DUMMY = ("check", "dummy", *QUICK, "--set", "model.panic_rate=0", "--seconds", "0")
@@ -63,13 +73,15 @@ def test_the_list_as_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_missing_gets_its_install_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("onnxruntime", "pocketsphinx", "faster_whisper"):
+    for module in ("onnxruntime", "pocketsphinx", "faster_whisper", "httpx", "pymicro_wakeword"):
         monkeypatch.setitem(sys.modules, module, None)
     found = rows(capsys)
     assert {name: row["needs"] for name, row in found.items() if not row["available"]} == {
         "onnx:PATH": "pip install 'voxgate[onnx]'",
+        "openai:URL": "pip install 'voxgate[openai]'",
         "pocketsphinx": "pip install 'voxgate[pocketsphinx]'",
         "faster-whisper:SIZE": "pip install 'voxgate[whisper]'",
+        "wakeword": "pip install 'voxgate[wakeword]'",
     }
     assert "pip install 'voxgate[whisper]'" in run(capsys)[1]
 
@@ -133,7 +145,7 @@ def test_a_check_reads_like_a_report(capsys: pytest.CaptureFixture[str]) -> None
     marked = [line.split()[1] for line in lines if line.startswith(("  ✓ ", "  ! "))]
     assert marked == ["speed", "GIL", "batches", "two"]
     after = lines[lines.index("settings that suit it here") + 1 :]
-    assert [line.split(" = ")[0].strip() for line in after] == ["inference.isolation", "inference.threads"]
+    assert [line.split(" = ")[0].strip() for line in after] == ["inference.engine", "inference.threads"]
 
 
 def test_a_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,8 +155,8 @@ def test_a_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (found["model"], found["ok"], found["sample_rate"]) == ("dummy", True, 16_000)
     assert [said["text"] for said in found["said"]] == [said.text for said in recordings.truth("demo")[0]]
     assert found["said"][3]["answer"] == {"count": 25_440}
-    assert found["gil"]["verdict"] in ("releases", "shares", "holds")
-    assert found["settings"].keys() >= {"inference.isolation"}
+    assert found["gil"]["verdict"] in ("releases", "shares", "holds", "unknown")
+    assert found["settings"].keys() >= {"inference.engine"}
     assert found["speed"]["real_time_factor"] > 0
 
 

@@ -37,7 +37,7 @@ def settings(model: Model, found: Behaviour, n_cpus: int = 2) -> dict[str, Any]:
 def test_the_gil_decides_where_it_runs(share: float, verdict: str, isolation: str) -> None:
     found = behaviour(share)
     assert found.gil.verdict == verdict
-    assert settings(Model(), found)["inference.isolation"] == isolation
+    assert settings(Model(), found)["inference.engine"] == isolation
     assert ("inference.processes" in settings(Model(), found)) == (isolation == "process")
     assert ("inference.threads" in settings(Model(), found)) == (isolation == "threads")
 
@@ -45,7 +45,7 @@ def test_the_gil_decides_where_it_runs(share: float, verdict: str, isolation: st
 def test_a_model_that_declares_to_hold_the_gil_gets_processes() -> None:
     model = Model()
     model.holds_gil = True
-    assert settings(model, behaviour(1.0))["inference.isolation"] == "process"
+    assert settings(model, behaviour(1.0))["inference.engine"] == "process"
     assert "so this is the default" in suggest(model, behaviour(1.0))[0].reason
 
 

@@ -59,7 +59,9 @@ def finished(received_s: float) -> dict[str, Any]:
     }
 
 
-def run(handler: Any, source: Any, path: str = "/api/v1/segmented", **options: Any) -> tuple[list[Event], client.Stream]:
+def run(
+    handler: Any, source: Any, path: str = "/api/v1/segmented", **options: Any
+) -> tuple[list[Event], client.Stream]:
     async def main() -> tuple[list[Event], client.Stream]:
         async with serving(handler, path) as addr:
             stream = client.stream(source, addr=addr, **options)
@@ -230,7 +232,10 @@ def test_after_a_lost_connection_the_whole_container_is_sent_again():
 
     notices: list[Any] = []
     got, stream = run(
-        *(handler, data), format=ContainerFormat("mp3"), reconnect=Reconnect(on_notice=notices.append), clock=FakeClock()
+        *(handler, data),
+        format=ContainerFormat("mp3"),
+        reconnect=Reconnect(on_notice=notices.append),
+        clock=FakeClock(),
     )
     assert [session.audio for session in sessions] == [data, data]
     assert [event for event in got if isinstance(event, Segment)] == [

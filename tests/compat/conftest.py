@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import LiveServer
 from voxgate import recordings
 from voxgate.audio import read_audio
+from voxgate.testing import LocalServer, serving
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parents[1] / "build" / "compat"
@@ -43,15 +43,14 @@ class Recording:
 
 
 @pytest.fixture(scope="session")
-def speech_server() -> Iterator[LiveServer]:
+def speech_server() -> Iterator[LocalServer]:
     pytest.importorskip("moonshine_voice", reason="the extra moonshine is not installed")
-    server = LiveServer(None, {"model.name": "moonshine", "vad.detector": "silero", "auth.tokens": KEY}).start()
-    yield server
-    server.stop()
+    with serving("moonshine", {"auth.tokens": KEY}) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def speech(speech_server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Recording]:
+def speech(speech_server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Recording]:
     made: dict[str, Recording] = {}
 
     def get(name: str) -> Recording:
@@ -66,7 +65,7 @@ def speech(speech_server: LiveServer, tmp_path_factory: pytest.TempPathFactory) 
     return get
 
 
-def native_segments(server: LiveServer, path: Path, rate: int) -> list[dict[str, Any]]:
+def native_segments(server: LocalServer, path: Path, rate: int) -> list[dict[str, Any]]:
     """The finals that `voxgate client` prints for a file of PCM."""
     command = [sys.executable, "-m", "voxgate", "client", "-i", "-", "--rate", str(rate), "--addr"]
     command += [server.url(), "--token", KEY, "--format", "jsonl"]
@@ -83,7 +82,7 @@ def run_sdk() -> RunSdk:
     def run(
         environment: str,
         script: str,
-        server: LiveServer,
+        server: LocalServer,
         audio: Path,
         *,
         key: str = KEY,

@@ -481,3 +481,17 @@ def test_a_threshold_alone_takes_the_negative_one_down_with_it() -> None:
     assert (lowered.threshold, lowered.negative_threshold) == (0.2, 0.2)
     raised = load(overrides={"vad.threshold": 0.8}).vad
     assert (raised.threshold, raised.negative_threshold) == (0.8, 0.35)
+
+
+def test_a_synonym_sets_the_setting_and_must_agree_with_it() -> None:
+    old = load_config(environ={}, overrides={"inference.isolation": "process"})
+    assert old == load_config(environ={}, overrides={"inference.engine": "process"})
+    assert (old.inference.engine, old.inference.isolation) == ("process", None)
+    both = {"VOXGATE_INFERENCE_ISOLATION": "threads"}
+    assert load_config(environ=both, overrides={"inference.engine": "threads"}).inference.engine == "threads"
+    with pytest.raises(
+        ConfigError,
+        match=r"inference.engine and its older name inference.isolation must agree, got async and threads"
+        r" \(.*; environment VOXGATE_INFERENCE_ISOLATION\)",
+    ):
+        load_config(environ=both, overrides={"inference.engine": "async"})

@@ -62,7 +62,7 @@ def test_settings_are_frozen() -> None:
 
 def test_by_default_nothing_waits_for_company_and_every_queue_is_bounded() -> None:
     inference = load().inference
-    assert (inference.isolation, inference.threads, inference.processes) == ("threads", 0, 0)
+    assert (inference.engine, inference.threads, inference.processes) == ("auto", 0, 0)
     assert (inference.max_batch_size, inference.max_batch_seconds, inference.batch_window_ms) == (16, 120.0, 0.0)
     assert (inference.max_jobs, inference.max_seconds) == (4096, 3600.0)
     assert (inference.stream_jobs, inference.stream_seconds) == (512, 600.0)

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.wire import Client, refused, start, stream
 from voxgate import Model
+from voxgate.errors import ModelLoadError
 
 
 def get(url: str) -> tuple[int, dict[str, str], dict[str, str]]:
@@ -59,7 +60,7 @@ def test_until_the_model_is_warm_it_is_healthy_but_not_ready(serve):
     assert (status, body) == (503, {"error": "not ready: warming up the model", "code": "not_ready"})
     assert int(headers["retry-after"]) > 0
     model.warm.set()
-    assert server.ready.wait(30)
+    server.wait_started()
     assert get(server.http("/api/v1/ready"))[0] == 200
     assert stream(server.url("simple"), start(), bytes(3200))[0]["count"] == 1600
 
@@ -68,8 +69,8 @@ def test_a_model_that_cannot_warm_up_is_reported(serve):
     model = Slow(OSError("no weights"))
     server = serve(model, wait=False)
     model.warm.set()
-    assert server.ready.wait(30)
-    assert "no weights" in str(server.failure)
+    with pytest.raises(ModelLoadError, match="no weights"):
+        server.wait_started()
     assert get(server.http("/api/v1/ready"))[0] == 503
 
 
@@ -148,7 +149,7 @@ def test_a_route_that_will_never_be_served_is_not_said_to_be_busy(serve):
     assert refused(server.url("stateful"))[0] == 501
     assert refused(server.url("simple"))[0] == 503
     model.warm.set()
-    assert server.ready.wait(30)
+    server.wait_started()
 
 
 def test_a_full_server_refuses_before_the_upgrade(serve):

@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from voxgate.testing.pytest_plugin import model_server  # noqa: F401 -- a fixture of the tests here
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

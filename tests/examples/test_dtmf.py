@@ -27,24 +27,24 @@ def told(events: list[dict]) -> tuple[list[tuple[str, float]], str]:
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100])
-def test_every_key_is_heard_once_at_its_time(serve, example, rate):
+def test_every_key_is_heard_once_at_its_time(model_server, example, rate):
     module = example("dtmf")
     audio = module.dial(NUMBER)
     if rate != RATE:
         times_s = np.arange(round(len(audio) / RATE * rate)) / rate
         audio = np.interp(times_s, np.arange(len(audio)) / RATE, audio)
-    server = serve(module.Dtmf())
+    server = model_server(module.Dtmf())
     keys, number = told(stream(server.url("stateful"), start(rate), encode(audio)))
     assert number == NUMBER
     assert [key for key, _ in keys] == list(NUMBER)
     assert [at_s for _, at_s in keys] == pytest.approx([0.3 + 0.14 * i for i in range(len(NUMBER))], abs=0.010)
 
 
-def test_how_the_audio_is_cut_changes_nothing(serve, example):
+def test_how_the_audio_is_cut_changes_nothing(model_server, example):
     """With no least length of a call, pieces of any length reach the model, also less than a window."""
     module = example("dtmf")
     audio = encode(module.dial(NUMBER))
-    server = serve(module.Dtmf(), **{"simple.min_chunk_ms": 0})
+    server = model_server(module.Dtmf(), {"simple.min_chunk_ms": 0})
     whole = told(stream(server.url("stateful"), start(RATE), audio))
     assert whole[1] == NUMBER
     for size in (33, 158, 160, 162, 510, 512, 514, 4001):
@@ -67,10 +67,10 @@ def test_calls_that_meet_within_a_tone(example):
         assert heard(size) == whole
 
 
-def test_channels_and_sessions_have_numbers_of_their_own(serve, example):
+def test_channels_and_sessions_have_numbers_of_their_own(model_server, example):
     module = example("dtmf")
     planes = np.stack([module.dial("123"), module.dial("*0#")])
-    server = serve(module.Dtmf())
+    server = model_server(module.Dtmf())
     with Client(server.url("stateful")) as client:
         for _ in range(2):
             client.send(start(RATE, channels=2), encode(planes), {"request": "stop", "disconnect": False})
@@ -86,9 +86,9 @@ def test_channels_and_sessions_have_numbers_of_their_own(serve, example):
 
 
 @pytest.mark.parametrize("name", recordings.names())
-def test_voices_press_no_keys(serve, example, name):
+def test_voices_press_no_keys(model_server, example, name):
     planes, rate = read_audio(recordings.path(name))
-    server = serve(example("dtmf").Dtmf())
+    server = model_server(example("dtmf").Dtmf())
     events = stream(server.url("stateful"), start(rate, channels=len(planes)), *pieces(encode(planes), 65_536))
     assert [event["number"] for event in events] == [""] * len(planes)
 

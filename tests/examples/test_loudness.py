@@ -33,8 +33,8 @@ def filtered_lufs(module, audio: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("amplitude", "expected"), [(1.0, -3.0), (0.1, -23.0)])
-def test_a_tone_of_997_hz_has_the_loudness_that_the_standard_says(serve, example, amplitude, expected):
-    server = serve(example("loudness").loudness, **{"simple.min_chunk_ms": 1000})
+def test_a_tone_of_997_hz_has_the_loudness_that_the_standard_says(model_server, example, amplitude, expected):
+    server = model_server(example("loudness").loudness, {"simple.min_chunk_ms": 1000})
     events = stream(server.url("simple"), start(encoding="f32"), encode(sine(997, amplitude), "f32"))
     assert events == [
         {
@@ -50,10 +50,10 @@ def test_a_tone_of_997_hz_has_the_loudness_that_the_standard_says(serve, example
     ]
 
 
-def test_utterances_are_as_loud_as_a_filter_finds_them(serve, example):
+def test_utterances_are_as_loud_as_a_filter_finds_them(model_server, example):
     module = example("loudness")
     planes, rate = read_audio(recordings.path("demo"))
-    server = serve(module.loudness, **{"vad.detector": "silero"})
+    server = model_server(module.loudness, {"vad.detector": "silero"})
     results = of_type(stream(server.url(), start(rate), encode(planes)), "segment")
     bounds = vad.segments(planes[0], rate)
     assert [one["start_time"] for one in results] == pytest.approx([start_s for start_s, _ in bounds], abs=1e-3)
@@ -63,8 +63,8 @@ def test_utterances_are_as_loud_as_a_filter_finds_them(serve, example):
         assert result["rms_dbfs"] == pytest.approx(10 * np.log10(np.mean(audio**2)), abs=0.06)
 
 
-def test_what_is_too_short_is_refused_in_words_and_the_stream_goes_on(serve, example):
-    server = serve(example("loudness").loudness, **{"simple.min_chunk_ms": 1000})
+def test_what_is_too_short_is_refused_in_words_and_the_stream_goes_on(model_server, example):
+    server = model_server(example("loudness").loudness, {"simple.min_chunk_ms": 1000})
     audio = encode(sine(440, 0.5))
     with Client(server.url("simple")) as client:
         client.send(start(), audio[:1600], {"request": "flush"})

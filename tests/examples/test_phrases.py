@@ -27,9 +27,9 @@ def utterances(name: str = "noisy") -> list[np.ndarray]:
     return [audio[round((one.start_s - 0.6) * RATE) : round(one.end_s * RATE)] for one in recordings.truth(name)[0]]
 
 
-def test_every_phrase_is_known_again_under_noise(serve, example):
+def test_every_phrase_is_known_again_under_noise(model_server, example):
     planes, rate = read_audio(recordings.path("noisy"))
-    server = serve(example("phrases").Phrases(), **SETTINGS)
+    server = model_server(example("phrases").Phrases(), SETTINGS)
     results = of_type(stream(server.url(), start(rate), encode(planes)), "segment")
     assert [one["phrase"] for one in results] == [one.text for one in SAID]
 
@@ -62,13 +62,14 @@ def test_a_batch_says_what_single_calls_say(example):
     np.testing.assert_array_equal(together, exactly)
 
 
-def test_streams_that_share_a_batch_get_what_each_gets_alone(serve, example):
-    held, sizes = threading.Event(), []
+def test_streams_that_share_a_batch_get_what_each_gets_alone(model_server, example):
+    begun, held, sizes = threading.Event(), threading.Event(), []
 
     class Held(example("phrases").Phrases):
         """Its first call waits for `held`, so that what comes meanwhile shares a batch."""
 
         def infer(self, audio):
+            begun.set()
             assert held.wait(30)
             sizes.append(1)
             return super().infer(audio)
@@ -77,12 +78,13 @@ def test_streams_that_share_a_batch_get_what_each_gets_alone(serve, example):
             sizes.append(len(batch))
             return super().infer_batch(batch)
 
-    server = serve(Held(), **SETTINGS, **{"inference.threads": 1, "inference.warm_up": False})
+    server = model_server(Held(), {**SETTINGS, "inference.threads": 1, "inference.warm_up": False})
     items = utterances() * 2
     clients = [Client(server.url()).__enter__() for _ in items]
     for client, item in zip(clients, items, strict=True):
         client.send(start(), encode(item), FLUSH)
         client.until("inactive")  # and with it, its final waits for the model
+        assert begun.wait(30)
     held.set()
     results = [client.until("segment")[-1] for client in clients]
     for client in clients:

@@ -69,6 +69,9 @@ class InstantScheduler:
     def loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
 
+    def drop(self, job: Job) -> None:
+        job.dropped = True
+
     def withdraw(self, job: Job) -> bool:
         if job not in self.jobs or job in self.running:
             return False

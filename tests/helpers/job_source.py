@@ -14,8 +14,9 @@ import numpy as np
 from helpers import worker_models as does
 from voxgate._native.batch import Interrupt
 from voxgate.errors import InferenceError
-from voxgate.inference.engine.base import BatchLimits, Job, JobOutcome, Work
+from voxgate.inference.engine.base import BatchLimits, Job, JobOutcome, Pin, Work
 from voxgate.models.base import Batch
+from voxgate.protocol.output import Output
 
 WAIT_S = 60
 """How long a test waits before it gives up; nothing takes that long."""
@@ -43,14 +44,23 @@ class Source:
         self.outcomes: dict[Job, JobOutcome] = {}
         self.taken: list[list[Job]] = []
         self.limits: list[BatchLimits] = []
+        self.partials: list[tuple[Job, Output]] = []
 
-    def take(self, limits: BatchLimits, arena: Any = None, interrupt: Interrupt | None = None) -> Work | None:
+    def take(
+        self, limits: BatchLimits, arena: Any = None, interrupt: Interrupt | None = None, pin: Pin | None = None
+    ) -> Work | None:
+        assert interrupt is not None
+
+        def next_batch() -> list[Job] | None:
+            return next((jobs for jobs in self._batches if _pin_of(jobs) in (None, pin)), None)
+
         with self._changed:
             self.limits.append(limits)
-            self._changed.wait_for(lambda: self._batches or self._closed or interrupt.is_set)
-            if interrupt.is_set or not self._batches:
+            self._changed.wait_for(lambda: next_batch() or self._closed or interrupt.is_set)
+            jobs = next_batch()
+            if interrupt.is_set or not jobs:
                 return None
-            jobs = self._batches.popleft()
+            self._batches.remove(jobs)
             self.taken.append(jobs)
             self._changed.notify_all()
         for taken in jobs:
@@ -65,6 +75,20 @@ class Source:
             interrupt.set()
             self._changed.notify_all()
 
+    def unpin(self, pin: Pin) -> None:
+        with self._changed:
+            pin.is_lost = True
+            lost = [jobs for jobs in self._batches if _pin_of(jobs) is pin]
+            for jobs in lost:
+                self._batches.remove(jobs)
+        for jobs in lost:
+            self.finish(jobs, [InferenceError(DIED)])
+
+    def partial(self, job: Job, output: Output) -> None:
+        with self._changed:
+            self.partials.append((job, output))
+            self._changed.notify_all()
+
     def finish(self, jobs: Sequence[Job], outcomes: Sequence[JobOutcome]) -> None:
         with self._changed:
             for done, outcome in zip(jobs, outcomes, strict=True):
@@ -73,7 +97,14 @@ class Source:
             self._changed.notify_all()
 
     def requeue(self, jobs: Sequence[Job]) -> None:
-        again = [back for back in jobs if back.final and back.attempts < 2 and not self._closed]
+        for back in jobs:
+            if back.state is not None:
+                back.state.lost = back.state.pin is not None
+        again = [
+            back
+            for back in jobs
+            if back.final and back.attempts < 2 and not self._closed and not (back.state and back.state.lost)
+        ]
         lost = [back for back in jobs if back not in again]
         self.finish(lost, [InferenceError(DIED)] * len(lost))
         with self._changed:
@@ -97,6 +128,11 @@ class Source:
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.taken) >= n_batches, WAIT_S)
 
+    def wait_partials(self, n_partials: int) -> list[Output]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.partials) >= n_partials, WAIT_S)
+            return [output for _, output in self.partials]
+
     def run(self, *jobs: Job) -> list[JobOutcome]:
         self.put(*jobs)
         return self.wait(*jobs)
@@ -108,3 +144,7 @@ class Source:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def _pin_of(jobs: Sequence[Job]) -> Pin | None:
+    return jobs[0].state.pin if jobs[0].state is not None else None

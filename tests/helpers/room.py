@@ -48,7 +48,14 @@ class Room(Bench):
     value of a sample is its position.
     """
 
-    def __init__(self, route: Route, n_channels: int = 1, eager: bool = False, **overrides: Any) -> None:
+    def __init__(
+        self,
+        route: Route,
+        n_channels: int = 1,
+        eager: bool = False,
+        interim_results: bool = True,
+        **overrides: Any,
+    ) -> None:
         super().__init__(max_jobs=MAX_JOBS, deadline_s=DEADLINE_S)
         self.route = route
         self.n_channels = n_channels
@@ -84,7 +91,7 @@ class Room(Bench):
             submit(job)
 
         self.scheduler.submit = offered  # type: ignore[method-assign]
-        start = Start(AudioFormat(n_channels, RATE, 32, True), interim_results=True, eager=eager)
+        start = Start(AudioFormat(n_channels, RATE, 32, True), interim_results=interim_results, eager=eager)
         self.runner = open_route(route, service, start, self.events.append, lambda: None)
 
     def feed(self, n_frames: int, is_heard: bool = True) -> None:

@@ -142,6 +142,65 @@ class Steps(Model):
         return {}
 
 
+class Waiting(Model):
+    async def infer(self, audio: np.ndarray) -> Any:
+        return {"count": len(audio)}
+
+    async def infer_batch(self, batch: Batch) -> Any:
+        return [{"count": int(n)} for n in batch.lengths]
+
+
+class Adder(Puppet):
+    """Keeps state: answers what the samples of its stream add up to, and where. Otherwise as its first sample says."""
+
+    name = "adder"
+    holds_gil = True
+
+    def open(self) -> Any:
+        return Total(self.directory)
+
+    def step(self, audio: np.ndarray, state: Any) -> Any:
+        what = round(float(audio[0])) if len(audio) else COUNT
+        if what in (CRASH, HANG, REFUSE, FAIL):
+            self.infer(audio)
+        state.n_samples += len(audio)
+        return None if what == SPEECHLESS else {"total": state.n_samples, "pid": os.getpid()}
+
+    def finish(self, state: Any) -> Any:
+        return {"total": state.n_samples, "finished": True}
+
+
+class Total:
+    """Leaves a file behind when it is freed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.n_samples = 0
+
+    def __del__(self) -> None:
+        if self.directory.name:
+            (self.directory / f"dropped-{os.getpid()}-{self.n_samples}").touch()
+
+
+class Words(Puppet):
+    """Yields as many interim results as there are samples; FAIL: raises after two; HANG: yields until it is closed."""
+
+    name = "words"
+
+    def infer(self, audio: np.ndarray) -> Any:
+        what = round(float(audio[0])) if len(audio) else COUNT
+        n = 0
+        try:
+            while n < len(audio) or what == HANG:
+                if what == FAIL and n == 2:
+                    raise ValueError("a secret of the model")
+                yield {"n": n}
+                n += 1
+        finally:
+            if self.directory.name:
+                (self.directory / f"closed-after-{n >= len(audio)}").touch()
+
+
 class Fatal(Model):
     """Dies while it is made, or while it warms up."""
 

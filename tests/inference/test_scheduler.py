@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 
 from helpers.scheduler_bench import Bench, NoEngine, results
+from voxgate._native.batch import Interrupt
 from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError, Overloaded
 from voxgate.inference import delivery as delivery_module
 from voxgate.inference import job_queue as job_queue_module
-from voxgate.inference.engine.base import BatchLimits, Job, JobOutcome, State
+from voxgate.inference.engine.base import BatchLimits, Job, JobOutcome, Pin, State
 from voxgate.inference.engine.threads import ThreadEngine
+from voxgate.inference.outcomes import WorkerDied
 from voxgate.inference.scheduler import Scheduler
 from voxgate.models.base import Batch, Model
 from voxgate.models.dummy import Dummy
+from voxgate.protocol.output import Output
 
 WAIT_S = 30
 
@@ -1067,3 +1070,133 @@ def test_waits_sizes_and_factors_are_observed_per_batch() -> None:
     assert (times.batch_size.count, times.batch_size.total) == (1, 4)
     assert (times.run_s.count, times.run_s.total) == (1, 2.0)
     assert (times.factor.count, times.factor.total) == (1, 0.5)  # two seconds for four of audio
+
+
+# --- interim results of running calls, and calls that nobody needs any more ---
+
+
+def test_interim_results_come_in_order_before_the_answer_and_the_newest_replaces_the_waiting_one() -> None:
+    bench = Bench()
+    seen: list[Any] = []
+    (job,) = bench.submit(
+        on_partial=lambda job, output: seen.append((job, dict(output))), on_done=lambda job: seen.append(job)
+    )
+    bench.take(1)
+    wake_ups = bench.loop.n_wake_ups
+    for n in range(3):
+        bench.scheduler.partial(job, Output.of({"n": n}))
+    assert bench.loop.n_wake_ups == wake_ups + 1
+    bench.turn()
+    assert seen == [(job, {"n": 2})]
+    bench.scheduler.partial(job, Output.of({"n": 3}))
+    bench.turn()
+    bench.scheduler.partial(job, Output.of({"n": 4}))
+    bench.scheduler.finish([job], results([job]))
+    bench.turn()  # The result takes the place of an interim one that was not delivered yet.
+    assert seen == [(job, {"n": 2}), (job, {"n": 3}), job]
+    bench.scheduler.partial(job, Output.of({"n": 5}))
+    bench.turn()
+    assert len(seen) == 3
+
+
+def test_nobody_gets_interim_results_of_a_call_that_was_cancelled_or_did_not_ask() -> None:
+    bench = Bench()
+    seen: list[Output] = []
+    (cancelled,) = bench.submit(on_partial=lambda job, output: seen.append(output))
+    (silent,) = bench.submit()
+    bench.take(1)
+    bench.take(1)
+    bench.scheduler.partial(silent, Output.of({}))
+    bench.scheduler.partial(cancelled, Output.of({}))
+    bench.scheduler.cancel(cancelled)
+    bench.scheduler.partial(cancelled, Output.of({}))
+    bench.turn()
+    assert (seen, cancelled.partial) == ([], None)
+
+
+def test_a_failure_of_ours_with_an_interim_result_is_logged_and_its_call_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    (job,) = bench.submit(on_partial=lambda job, output: 1 / 0)
+    bench.take(1)
+    bench.scheduler.partial(job, Output.of({}))
+    bench.turn()
+    assert "a bug of ours" in caplog.text
+    assert bench.scheduler.counts().callback_failures == 1
+    bench.scheduler.finish([job], results([job]))
+    assert bench.turn() == [job]
+
+
+@pytest.mark.parametrize("how", ["cancel", "expire", "drop"])
+@pytest.mark.parametrize("final", [True, False])
+def test_the_engine_hears_that_a_running_call_is_not_needed(how: str, final: bool) -> None:
+    bench = Bench(deadline_s=5.0)
+    ended: list[Job] = []
+    (job,) = bench.submit(final=final)
+    bench.take(1)
+    job.on_cancel = lambda: ended.append(job)
+    assert job.is_needed
+    if how == "cancel":
+        assert not bench.scheduler.cancel(job)
+    elif how == "expire":
+        bench.wait(5.0)
+    else:
+        bench.scheduler.drop(job)
+    assert ended == [job]
+    assert not job.is_needed
+
+
+# --- states that a worker keeps ---
+
+
+def test_the_calls_of_a_pinned_state_go_to_its_worker_alone() -> None:
+    bench = Bench()
+    pin, other = Pin(), Pin()
+    (mine,) = bench.submit(method="step", state=State(opened=True, pin=pin), stream="a")
+    (fresh,) = bench.submit(method="step", state=State(), stream="b")
+    interrupt = Interrupt()
+    bench.scheduler.interrupt(interrupt)
+    work = bench.scheduler.take(BatchLimits(4), pin=other)
+    assert work is not None
+    assert work.jobs == [fresh]
+    assert bench.scheduler.take(BatchLimits(4), None, interrupt, other) is None
+    work = bench.scheduler.take(BatchLimits(4), pin=pin)
+    assert work is not None
+    assert work.jobs == [mine]
+
+
+def test_the_end_of_a_worker_is_an_error_for_its_states_and_for_no_other() -> None:
+    bench = Bench()
+    pin, other = Pin(), Pin()
+    lost, kept = State(opened=True, pin=pin), State(opened=True, pin=other)
+    (waiting,) = bench.submit(method="step", state=lost, stream="a")
+    (of_other,) = bench.submit(method="step", state=kept, stream="b")
+    (fresh,) = bench.submit(method="step", state=State(), stream="c")
+    bench.scheduler.unpin(pin)
+    assert bench.turn() == [waiting]
+    assert isinstance(waiting.error, WorkerDied)
+    assert (lost.lost, kept.lost) == (True, False)
+    # A session that was silent meanwhile gets its error with the next call.
+    (later,) = bench.submit(method="step", state=State(opened=True, pin=pin), stream="a")
+    assert bench.turn() == [later]
+    assert isinstance(later.error, WorkerDied)
+    work = bench.scheduler.take(BatchLimits(4), pin=other)
+    assert work is not None
+    assert {*work.jobs, *bench.take(1)} == {of_other, fresh}
+    assert bench.scheduler.outcomes()["died"] == 2
+
+
+def test_a_state_that_no_worker_has_seen_survives_the_death_of_the_one_that_took_its_first_call() -> None:
+    bench = Bench()
+    (job,) = bench.submit(method="step", state=State())
+    bench.take(1)
+    job.attempts -= 1  # As a slot does with calls that it did not run.
+    bench.scheduler.requeue([job])
+    assert bench.take(1) == [job]
+    assert job.state is not None
+    assert not job.state.lost
+    bench.scheduler.requeue([job])  # Now it ran.
+    assert bench.turn() == [job]
+    assert isinstance(job.error, WorkerDied)
+    assert job.state.lost

@@ -19,7 +19,7 @@ from voxgate.models.loader import available_models, load_model
 
 AUDIO = np.zeros(5, np.float32)
 
-BUILT_IN = ["dummy", "faster-whisper", "features", "moonshine", "onnx", "pitch", "pocketsphinx"]
+BUILT_IN = ["dummy", "faster-whisper", "features", "moonshine", "onnx", "openai", "pitch", "pocketsphinx", "wakeword"]
 
 Write = Callable[[str], str]
 
@@ -213,6 +213,27 @@ def test_a_name_alone_leaves_the_path_alone(module: Write) -> None:
     assert sys.path == before
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "async def X(audio): return {}",
+        "async def X(audio): yield {}",
+        "class X(voxgate.Model):\n async def infer(self, audio): return {}",
+        "class X(voxgate.Model):\n async def infer(self, audio): yield {}\n async def step(self, audio, state): pass",
+        "class F:\n async def __call__(self, audio): return {}\nX = F()",
+    ],
+)
+def test_coroutines_are_asynchronous(module: Write, source: str) -> None:
+    assert load_model(f"{module(source)}:X").asynchronous
+
+
+@pytest.mark.parametrize(
+    "source", ["def X(audio): yield {}", "class X(voxgate.Model):\n def infer(self, audio): return {}"]
+)
+def test_plain_functions_are_not(module: Write, source: str) -> None:
+    assert not load_model(f"{module(source)}:X").asynchronous
+
+
 # --- things that go wrong ---
 
 
@@ -221,9 +242,32 @@ def test_a_name_alone_leaves_the_path_alone(module: Write) -> None:
     [
         ("Xs = 1", {}, "has no attribute 'X'; did you mean 'Xs'?"),
         ("X = 1", {}, "expected a voxgate.Model, a function f(audio) or a factory, but it is of type 'int'"),
-        ("async def X(audio): return {}", {}, "expected a plain function, but it is an async one"),
         ("class X(voxgate.Model): pass", {}, "expected X to define infer(self, audio)"),
-        ("class X(voxgate.Model):\n async def infer(self, audio): pass", {}, "expected X.infer to be a plain method"),
+        (
+            "class X(voxgate.Model):\n async def infer(self, audio): pass\n def step(self, audio, state): pass",
+            {},
+            "expected all calls of X to be async def, or none, but infer is and step is not",
+        ),
+        (
+            "class X(voxgate.Model):\n def infer(self, audio): pass\n async def infer_batch(self, batch): pass",
+            {},
+            "but infer_batch is and infer is not: it would block the event loop",
+        ),
+        (
+            "class X(voxgate.Model):\n def infer(self, audio): pass\n def infer_batch(self, batch): yield",
+            {},
+            "expected X.infer_batch to return its result, but it is a generator; only infer may yield",
+        ),
+        (
+            "class X(voxgate.Model):\n def infer(self, audio): pass\n async def close(self): pass",
+            {},
+            "expected X.close to be a plain method, like infer, but it is async def",
+        ),
+        (
+            "class X(voxgate.Model):\n async def step(self, audio, state): yield",
+            {},
+            "expected X.step to return its result, but it is a generator",
+        ),
         ("class X: pass", {}, "made an object of type 'X'; derive the class from voxgate.Model"),
         ("def X(): return 3", {}, "but it made an object of type 'int'"),
         ("def X(audio, gain=1): return {}", {"gian": 1}, "unknown option 'gian': expected one of gain"),

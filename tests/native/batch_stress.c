@@ -36,7 +36,7 @@ static void *produce(void *argument) {
 
 static void *take(void *argument) {
     int number = (int)(intptr_t)argument;
-    vg_limits limits = {1 + 5 * number, 600, 2000, number == 2 ? 20000 : 0, NULL};
+    vg_limits limits = {1 + 5 * number, 600, 2000, number == 2 ? 20000 : 0, NULL, NULL};
     vg_entry *batch, *next;
     int64_t n_items, width;
     while (vg_queue_take(&queue, &limits, 1, &batch, &n_items, &width) == VG_OK) {

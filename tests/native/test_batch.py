@@ -323,7 +323,9 @@ OPERATIONS = st.lists(
             st.sampled_from(["final", "speculative", "interim"]),
             st.sampled_from([False, False, False, True]),
             st.integers(0, 2),
+            st.sampled_from([None, None, "a", "b"]),
         ),
+        st.tuples(st.just("unpin"), st.sampled_from(["a", "b"])),
         st.tuples(st.just("front"), st.integers(0, 5), st.sampled_from([0, 2000])),
         st.tuples(st.just("cancel"), st.integers(0, 200)),
         st.tuples(
@@ -331,6 +333,7 @@ OPERATIONS = st.lists(
             st.integers(1, 6),
             st.sampled_from([0, 2000, 8000]),
             st.sampled_from([None, 1500, 6000]),
+            st.sampled_from([None, "a", "b"]),
         ),
     ),
     max_size=80,
@@ -350,9 +353,11 @@ def test_it_decides_as_the_textbook_does(operations: list[Any], bounds: dict[str
     jobs: list[Job] = []
     for operation in operations:
         match operation:
-            case ("put", stream, n_samples, lane, alone, group):
+            case ("unpin", pin):
+                assert set(q.unpin(pin)) == set(reference.unpin(pin))
+            case ("put", stream, n_samples, lane, alone, group, pin):
                 final, speculative = lane == "final", lane == "speculative"
-                how = (alone, False, groups[group], speculative)
+                how = (alone, False, groups[group], speculative, pin)
                 jobs.append(Job(len(jobs)))
                 try:
                     q.put(jobs[-1], noise(n_samples), streams[stream], final, -1, *how)
@@ -367,18 +372,55 @@ def test_it_decides_as_the_textbook_does(operations: list[Any], bounds: dict[str
             case ("cancel", index) if jobs:
                 job = jobs[index % len(jobs)]
                 assert q.cancel(job) == reference.cancel(job)
-            case ("take", max_items, max_samples, room) if len(q):
+            case ("take", max_items, max_samples, room, pin) if reference.first(pin) is not None:
                 arena = None if room is None else np.zeros(room, np.float32)
-                assert taken(q, max_items, max_samples, 0.0, arena) == reference.take(max_items, max_samples, room)
+                expected = reference.take(max_items, max_samples, room, pin)
+                assert taken(q, max_items, max_samples, 0.0, arena, None, pin) == expected
         finals, speculative, interims = (
             sum(waiting.lane == lane for waiting in reference.waiting) for lane in range(3)
         )
         n_samples = sum(waiting.n_samples for waiting in reference.waiting)
         assert q.depths() == (finals, interims, n_samples, speculative)
+    for waiting in reference.waiting:
+        waiting.pin = None  # The end asks for none.
     drained = []
     while reference.waiting:
         drained += reference.take(1)
     assert q.close() == drained
+
+
+# --- pins ---
+
+
+def test_a_pinned_job_goes_to_its_taker_and_blocks_no_other() -> None:
+    q = queue()
+    (mine,) = put(q, stream="one", pin="a")
+    (behind,) = put(q, stream="one", pin="b")
+    (free,) = put(q, stream="two")
+    interrupt = Interrupt()
+    q.interrupt(interrupt)
+    assert taken(q, 9, 0, 0.0, None, None, "b") == [behind, free]
+    assert q.take(9, 0, 0.0, None, interrupt) is None
+    assert taken(q, 9, 0, 0.0, None, None, "a") == [mine]
+
+
+def test_the_jobs_of_a_pin_are_taken_out_together() -> None:
+    q = queue()
+    lost = put(q, 2, stream="one", pin="a") + put(q, stream="two", pin="a", final=False)
+    kept = put(q, stream="one", pin="b") + put(q, stream="one")
+    assert set(q.unpin("a")) == set(lost)
+    assert q.unpin("a") == []
+    assert q.close() == kept
+
+
+@pytest.mark.timeout(WAIT_S)
+def test_a_waiting_taker_wakes_for_its_pin_among_others() -> None:
+    q = queue()
+    waiting = {pin: in_thread(lambda pin=pin: taken(q, 1, 0, 0.0, None, None, pin)) for pin in "abcd"}  # type: ignore[misc]
+    for pin, (thread, results) in waiting.items():
+        (job,) = put(q, pin=pin)
+        thread.join()
+        assert results == [[job]]
 
 
 # --- groups ---

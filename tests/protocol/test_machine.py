@@ -25,7 +25,7 @@ from voxgate.protocol.machine import (
     Reply,
     SessionMachine,
 )
-from voxgate.protocol.requests import Start, VadOptions
+from voxgate.protocol.requests import Start, Stop, VadOptions
 
 LIMITS = LimitsSettings(invalid_messages=3)
 S16 = AudioFormat(1, 16000, 16, False)
@@ -485,3 +485,41 @@ def test_verdicts_and_questions_take_turns():
 
 def test_a_token_does_not_show():
     assert "abc" not in repr(CheckToken("abc"))
+
+
+# --- options of the model ---
+
+
+def options_of(options):
+    if options and "x" not in options:
+        raise InvalidStart("options: expected x")
+    return ("checked", dict(options or {}))
+
+
+def test_options_are_checked_before_a_session_opens_and_go_with_audio_that_resumes_it():
+    machine = SessionMachine(LIMITS, Vad(), check_options=options_of)
+    wrong = machine.receive(Start(S16, options={"y": 1}))
+    assert wrong == (Reply(Error("options: expected x", "invalid_start")),)
+    assert not machine.open
+    good = Start(S16, options={"x": 1})
+    opened = OpenSession(good, ("checked", {"x": 1}))
+    assert machine.receive(good) == (opened,)
+    assert machine.receive(Start(S16, options={"y": 1})) == wrong
+    assert machine.open
+    machine.receive(Stop())
+    assert machine.receive_audio(b"ab") == (opened, Audio(b"ab"))
+    assert machine.receive(Start(S16)) == (FinishSession(), OpenSession(Start(S16), ("checked", {})))
+
+
+def test_without_a_check_any_option_is_refused():
+    machine = SessionMachine(LIMITS, Vad())
+    (reply,) = machine.receive(Start(S16, options={"language": "de"}))
+    assert reply == Reply(Error('options: the model takes none, got "language"', "invalid_start"))
+    assert machine.receive(Start(S16, options={})) == (OpenSession(Start(S16, options={})),)
+
+
+def test_the_repr_of_a_start_shows_no_values_of_options():
+    text = repr(Start(S16, token="secret", options={"prompt": "private"}))
+    assert "secret" not in text
+    assert "private" not in text
+    assert "options=['prompt']" in text

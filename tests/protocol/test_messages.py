@@ -31,6 +31,7 @@ from voxgate.protocol.events import (
 )
 from voxgate.protocol.formats import AudioFormat, check_format
 from voxgate.protocol.json_codec import encode_event, encode_request, parse_event, parse_request
+from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Start, Stop, VadOptions
 
 S16 = AudioFormat(channels=1, sample_rate=16000, bit_depth=16, is_float=False)
@@ -697,3 +698,24 @@ channels = st.integers(0, 7)
 def test_any_event_round_trips(event: Event) -> None:
     assert parse_event(encode_event(event)) == event
     assert list(json.loads(encode_event(event)))[-1] == "channel"
+
+
+def test_an_encoded_output_is_spliced_as_it_is() -> None:
+    output = Output(b'"x":[1,  2]', None)
+    assert encode_event(Segment(0, 1.5, True, output, 2, 7)) == (
+        '{"type":"segment","start_time":0.0,"end_time":1.5,"is_final":true,"x":[1,  2],"segment_id":7,"channel":2}'
+    )
+    assert encode_event(Segment(0, 1.5, UNSET, Output(b""))) == (
+        '{"type":"segment","start_time":0.0,"end_time":1.5,"channel":0}'
+    )
+    assert encode_event(Data(output)) == '{"type":"data","x":[1,  2],"channel":0}'
+
+
+def test_options_go_to_the_server_and_their_schema_comes_back() -> None:
+    start = Start(AudioFormat(1, 16_000, 16, False), options={"language": "de"})
+    assert parse_request(encode_request(start)) == start
+    assert "options" not in encode_request(Start(start.format))
+    started = Started("s", "m", {}, options_schema={"type": "object"})
+    assert json.loads(encode_event(started))["options_schema"] == {"type": "object"}
+    assert parse_event(encode_event(started)) == started
+    assert "options_schema" not in encode_event(Started("s", "m", {}))

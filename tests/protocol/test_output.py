@@ -123,6 +123,37 @@ def test_what_cannot_be_sent_is_named(result, text):
     assert str(failure.value) == text
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.arange(10_000) / 3,
+        np.arange(4096, dtype=np.float32),
+        np.arange(4097),
+        np.arange(3 * 5000).reshape(3, 5000),
+        np.arange(5000 * 3).reshape(5000, 3),
+        np.arange(2 * 2 * 5000).reshape(2, 2, 5000),
+        np.arange(20_000)[::2],
+        np.full(5000, np.nan),
+        np.zeros((0, 5000)),
+        [{"a": i} for i in range(9000)],
+        [[i] * 10 for i in range(5000)],
+    ],
+    ids=range(11),
+)
+def test_a_large_value_is_encoded_in_pieces_to_the_same_json(value):
+    for result in ({"x": value}, {"a": 1, "x": value, "text": "ja"}, Said("ja", value)):
+        items = dataclasses.asdict(result) if isinstance(result, Said) else result
+        expected = msgspec.json.encode(items, enc_hook=lambda array: array.tolist())
+        output = Output.of(result)
+        assert b"{" + output.json + b"}" == expected
+        assert output.transcript == (None if "text" not in items else Transcript("ja"))
+
+
+def test_what_cannot_be_sent_is_named_in_a_large_value_too():
+    with pytest.raises(UnsendableOutput, match=r'^the key "x" of the result cannot be sent as JSON: object has no'):
+        Output.of({"x": [*range(5000), object()]})
+
+
 def test_it_is_a_mapping():
     output: Mapping[str, Any] = Output.of({"a": 1})
     assert isinstance(output, Mapping)

@@ -9,8 +9,7 @@ CUES = [Cue(3661.5, 3662.25, "second\n\nline --> x"), Cue(0.0, 0.0, "a < b & c",
 
 def test_srt():
     assert srt(CUES) == (
-        "1\n00:00:00,000 --> 00:00:00,001\nAnn: a < b & c\n\n"
-        "2\n01:01:01,500 --> 01:01:02,250\nsecond line -> x\n"
+        "1\n00:00:00,000 --> 00:00:00,001\nAnn: a < b & c\n\n2\n01:01:01,500 --> 01:01:02,250\nsecond line -> x\n"
     )
 
 

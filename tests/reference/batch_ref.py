@@ -22,6 +22,7 @@ class Waiting:
     alone: bool
     ticket: int
     group: Any
+    pin: Any
 
 
 class ReferenceQueue:
@@ -43,6 +44,7 @@ class ReferenceQueue:
         front: bool = False,
         group: Any = None,
         speculative: bool = False,
+        pin: Any = None,
     ) -> bool:
         mine = [waiting for waiting in self.waiting if waiting.stream is stream]
         if not front and (
@@ -55,8 +57,14 @@ class ReferenceQueue:
         self.n_put += 1
         ticket = -self.n_put if front else self.n_put
         lane = 1 if speculative else 0 if final else 2
-        self.waiting.append(Waiting(job, stream, n_samples, lane, alone, ticket, group))
+        self.waiting.append(Waiting(job, stream, n_samples, lane, alone, ticket, group, pin))
         return True
+
+    def unpin(self, pin: Any) -> list[Any]:
+        found = [waiting for waiting in self.waiting if waiting.pin is pin]
+        for waiting in found:
+            self.remove(waiting)
+        return [waiting.job for waiting in found]
 
     def cancel(self, job: Any) -> bool:
         found = [waiting for waiting in self.waiting if waiting.job is job]
@@ -64,10 +72,11 @@ class ReferenceQueue:
             self.remove(found[0])
         return bool(found)
 
-    def take(self, max_items: int, max_samples: int = 0, room: int | None = None) -> list[Any]:
+    def take(self, max_items: int, max_samples: int = 0, room: int | None = None, pin: Any = None) -> list[Any]:
         batch: list[Waiting] = []
         passed: list[Waiting] = []  # the heads of streams with jobs of another group
-        while len(batch) < max_items and (following := self.first([waiting.stream for waiting in passed])):
+        while len(batch) < max_items and (first := self.first(pin, [waiting.stream for waiting in passed])) is not None:
+            following, start = first
             if passed and following.lane != passed[0].lane:
                 break
             if batch and following.group is not batch[0].group:
@@ -77,27 +86,32 @@ class ReferenceQueue:
             too_large = (max_samples and size > max_samples) or (room is not None and size > room)
             if batch and (following.alone or too_large):
                 break
-            self.serve(following)
+            self.serve(following, start)
             batch.append(following)
             if following.alone:
                 break
         return [waiting.job for waiting in batch]
 
-    def first(self, without: Sequence[Any] = ()) -> Waiting | None:
-        waiting = [one for one in self.waiting if one.stream not in without]
-        first = min((one.lane for one in waiting), default=0)
-        lane = [one for one in waiting if one.lane == first]
-        heads: dict[Any, Waiting] = {}
-        for waiting in sorted(lane, key=lambda waiting: waiting.ticket):
-            heads.setdefault(waiting.stream, waiting)
-        return min(heads.values(), key=lambda head: (self.start(head), head.ticket), default=None)
+    def first(self, pin: Any = None, without: Sequence[Any] = ()) -> tuple[Waiting, int] | None:
+        """What a taker with this pin takes, and its start. What is pinned elsewhere keeps its place in its stream."""
+        for lane in range(3):
+            heads: dict[Any, Waiting] = {}
+            mine: dict[Any, Waiting] = {}
+            for waiting in sorted(self.waiting, key=lambda waiting: waiting.ticket):
+                if waiting.lane == lane and waiting.stream not in without:
+                    heads.setdefault(waiting.stream, waiting)
+                    if waiting.pin in (None, pin):
+                        mine.setdefault(waiting.stream, waiting)
+            if mine:
+                stream = min(mine, key=lambda stream: (self.start(heads[stream]), heads[stream].ticket))
+                return mine[stream], self.start(heads[stream])
+        return None
 
     def start(self, waiting: Waiting) -> int:
         present = self.present[waiting.lane]
         return present if waiting.ticket < 0 else max(present, self.ends.get((waiting.lane, waiting.stream), 0))
 
-    def serve(self, waiting: Waiting) -> None:
-        start = self.start(waiting)
+    def serve(self, waiting: Waiting, start: int) -> None:
         self.present[waiting.lane] = max(self.present[waiting.lane], start)
         if waiting.ticket >= 0:
             self.ends[waiting.lane, waiting.stream] = start + max(waiting.n_samples, MIN_COST)

@@ -163,6 +163,14 @@ def test_the_level_and_uvicorn_whose_lines_at_info_tell_queries(root: logging.Lo
     assert [json.loads(line)["logger"] for line in out.getvalue().splitlines()] == ["uvicorn.error"]
 
 
+@pytest.mark.parametrize("name", ["httpx", "httpcore", "httpcore.http11"])
+def test_a_model_that_calls_another_server_logs_no_request_and_no_header(root: logging.Logger, name: str):
+    logs.setup("debug", stream=io.StringIO())
+    logger = logging.getLogger(name)
+    assert not logger.isEnabledFor(logging.INFO)
+    assert logger.isEnabledFor(logging.WARNING)
+
+
 def test_setting_up_again_replaces(root: logging.Logger):
     first, second = io.StringIO(), io.StringIO()
     logs.setup("info", "json", first)
@@ -539,7 +547,7 @@ def test_voxgate_serve_logs_json_lines(isolation: str, tmp_path):
         "model.failure_rate": 0,
         "model.panic_rate": 1,
         "inference.warm_up": "false",
-        "inference.isolation": isolation,
+        "inference.engine": isolation,
         "inference.processes": 1,
     }
     command += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]

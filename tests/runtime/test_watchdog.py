@@ -11,7 +11,7 @@ import pytest
 
 from voxgate.runtime.watchdog import Beat, Hold, Starvation, Watchdog
 
-REMEDY = 'set inference.isolation = "process"'
+REMEDY = 'set inference.engine = "process"'
 
 # Half a second: both hearts stood still for 0.4 s, the process computed, the loop's thread did not, and a call ran.
 STALL = Beat(

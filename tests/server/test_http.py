@@ -378,7 +378,8 @@ def test_what_an_http_connection_of_uvicorn_has():
     config.load()
     connection = HttpToolsProtocol(config, ServerState(), {}, asyncio.new_event_loop())
     connection.loop.close()
-    names = "app_state config connections cycle flow headers loop parser pipeline server_state transport "
-    names += "ws_protocol_class"
+    names = (
+        "app_state config connections cycle flow headers loop parser pipeline server_state transport ws_protocol_class"
+    )
     assert [name for name in names.split() if not hasattr(connection, name)] == []
     assert (connection.cycle, list(connection.pipeline)) == (None, [])

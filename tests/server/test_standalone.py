@@ -104,7 +104,7 @@ libc.pthread_mutex_lock(mutex)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_the_model_loads(tmp_path, number, where, isolation, workers):
     (tmp_path / "mymodel.py").write_text(f"import time, voxgate\n{LOADING[where]}")
-    settings = ["--set", f"inference.isolation={isolation}", "--set", f"server.workers={workers}"]
+    settings = ["--set", f"inference.engine={isolation}", "--set", f"server.workers={workers}"]
     with subprocess.Popen(
         command("--model", "mymodel:Slow", *settings),
         cwd=tmp_path,

@@ -50,7 +50,7 @@ def test_without_a_named_model_one_is_chosen_and_the_log_says_why(
     isolation: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(service, "choose", lambda: Choice("dummy", "a test wants it"))
-    config = load_config(environ={}, overrides={"vad.detector": "energy", "inference.isolation": isolation, **SETTINGS})
+    config = load_config(environ={}, overrides={"vad.detector": "energy", "inference.engine": isolation, **SETTINGS})
     assert config.model.name == "auto"
     with caplog.at_level(logging.INFO, "voxgate.service"):
         made = served(config)
@@ -66,7 +66,7 @@ def test_worker_processes_when_the_settings_say_so(tmp_path: Path) -> None:
     config = settings(
         "Puppet",
         **{
-            "inference.isolation": "process",
+            "inference.engine": "process",
             "inference.processes": 3,
             "inference.max_batch_seconds": 400.0,
             "model.directory": str(tmp_path),
@@ -81,7 +81,7 @@ def test_worker_processes_when_the_settings_say_so(tmp_path: Path) -> None:
 
 
 def test_the_arena_holds_the_longest_call_of_every_route() -> None:
-    engine = served(settings("Puppet", **{"inference.isolation": "process", "simple.max_chunk_s": 1000.0})).engine
+    engine = served(settings("Puppet", **{"inference.engine": "process", "simple.max_chunk_s": 1000.0})).engine
     assert isinstance(engine, ProcessEngine)
     assert engine.settings.arena_bytes(8_000) == 4 * (1000 * 8_000 + 1)
 
@@ -104,7 +104,7 @@ def test_a_model_that_declares_it_on_its_class_is_never_made_here(monkeypatch: p
 
 def test_an_object_cannot_move_into_another_process() -> None:
     with pytest.raises(ConfigError, match="expects a model that is named in the settings"):
-        Service(settings("Puppet", **{"inference.isolation": "process"}), does.Puppet())
+        Service(settings("Puppet", **{"inference.engine": "process"}), does.Puppet())
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_what_cannot_run_in_worker_processes_is_found_out_at_once(
     model: str, error: type[ConfigError], text: str
 ) -> None:
     with pytest.raises(error, match=text):
-        Service(settings(model, **{"inference.isolation": "process"}))
+        Service(settings(model, **{"inference.engine": "process"}))
 
 
 def test_a_dummy_that_crashes_is_refused_on_threads_and_runs_in_worker_processes() -> None:
     options = {"model.crash_rate": 0.5, "model.hang_rate": 0.1}
-    with pytest.raises(ConfigError, match=r"expected worker processes \(inference.isolation = 'process'\)"):
+    with pytest.raises(ConfigError, match=r"expected worker processes \(inference.engine = 'process'\)"):
         Service(settings("dummy", **options))
-    served(settings("dummy", **{"inference.isolation": "process", **options}))
+    served(settings("dummy", **{"inference.engine": "process", **options}))
 
 
 def test_batches_through_shared_memory_and_a_crash_among_them() -> None:
@@ -132,7 +132,7 @@ def test_batches_through_shared_memory_and_a_crash_among_them() -> None:
         return made
 
     async def main() -> None:
-        service = Service(settings("Together", **{"inference.isolation": "process", "inference.warm_up": False}))
+        service = Service(settings("Together", **{"inference.engine": "process", "inference.warm_up": False}))
         scheduler = Scheduler(service.engine, asyncio.get_running_loop())
         done: asyncio.Queue[Job] = asyncio.Queue()
         jobs = [
@@ -160,16 +160,16 @@ def test_batches_through_shared_memory_and_a_crash_among_them() -> None:
 def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LiveServer]:
     """A puppet in one worker process, behind a real socket; the parameter is the deadline in seconds."""
     live = LiveServer(
-        None,
+        "helpers.worker_models:Puppet",
         {
-            "model": "helpers.worker_models:Puppet",
             "model.directory": str(tmp_path),
-            "inference.isolation": "process",
+            "inference.engine": "process",
             "inference.deadline_s": getattr(request, "param", 60.0),
             **SETTINGS,
         },
     )
     live.start()
+    live.wait_started()
     yield live
     live.stop()
     assert isinstance(live.service.engine, ProcessEngine)
@@ -280,7 +280,7 @@ def test_a_service_that_drains_while_it_warms_up_is_never_ready(monkeypatch: pyt
 
 
 def test_a_service_that_was_never_started_leaves_no_worker_behind() -> None:
-    service = Service(settings("Puppet", **{"inference.isolation": "process"}))
+    service = Service(settings("Puppet", **{"inference.engine": "process"}))
     assert isinstance(service.engine, ProcessEngine)
     assert len(service.engine.pids) == 1
     asyncio.run(service.stop(30))

@@ -58,5 +58,3 @@ def test_words_and_times_do_not_depend_on_the_container(serve, reading):
                 assert abs(mine[key] - theirs[key]) <= MOST_DIFFERENCE_S, (name, key, mine, theirs)
         if name in ("wav", "flac"):
             assert got == wanted
-
-

@@ -61,6 +61,7 @@ _ABOUT: Final[Mapping[str, str]] = {
     "Start.notices": "Also the events `started`, `progress`, `finished` and `draining`.",
     "Start.token": "Credentials, for clients that cannot set headers.",
     "Start.probabilities": "On the segmented route: also how probable speech was, frame by frame.",
+    "Start.options": "What the model lets a client choose; see `options_schema` in `started`.",
     "Start.segmentation": "On the segmented route: whether segments end where speech ends, or only at a flush.",
     "Start.stability": "On the segmented route: interims that hold a text say how much of it is stable.",
     "Start.eager": "On the segmented route: a result that will be the final if the silence lasts is sent at once.",
@@ -84,6 +85,7 @@ _ABOUT: Final[Mapping[str, str]] = {
     "Started.model": "The name of the model.",
     "Started.limits": "Those of this server that concern a client, by the name of their setting.",
     "Started.trace_id": "Of the W3C trace that the session belongs to; missing when it belongs to none.",
+    "Started.options_schema": "The JSON Schema of `options` in start; missing for a model without options.",
     "Progress.received_s": "Audio received, in seconds.",
     "Progress.processed_s": "Audio done with, in seconds: answered, or found to hold no speech.",
     "Progress.lag_s": "Audio that waits for the model or is in it, in seconds.",
@@ -108,13 +110,14 @@ _NARROWED: Final[Mapping[str, Schema]] = {
     "Segment.stable_text": {"type": "string"},
     "Segment.eager": {"const": True},
     "Started.trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    "Started.options_schema": {"type": "object"},
     "Started.limits": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
     "Probabilities.step_s": {"type": "number", "exclusiveMinimum": 0},
     "Probabilities.values": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}},
 }
 # The fields that are left out when there is nothing to say; the server sends all others, also those with a default.
 _SOMETIMES: Final = (
-    "Segment.is_final", "Segment.stable_text", "Segment.eager", "Started.trace_id",
+    "Segment.is_final", "Segment.stable_text", "Segment.eager", "Started.trace_id", "Started.options_schema",
     "Active.segment_id", "Inactive.segment_id", "SpeechResumed.segment_id", "Segment.segment_id", "Error.segment_id",
 )  # fmt: skip
 

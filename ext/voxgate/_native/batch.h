@@ -126,6 +126,7 @@ typedef struct vg_entry {
     vg_stream *stream;
     struct vg_entry *prev, *next; /* of its stream and lane; of what was taken or drained, `next` alone */
     int64_t ticket;               /* order of arrival; below 0: put in front */
+    const void *pin;              /* NULL: any taker may take it */
     int lane;
     int alone;
     const void *group; /* only jobs of one group are batched */
@@ -165,7 +166,7 @@ typedef struct {
     int closed;
     vg_table jobs, streams;
     vg_lane lanes[VG_LANES];
-    int64_t n_jobs, n_samples, n_alone;
+    int64_t n_jobs, n_samples, n_alone, n_pinned;
     int64_t ticket, front_ticket;
     const void *last_stream;
     int company_expected;
@@ -182,6 +183,7 @@ typedef struct {
     int64_t room_samples; /* padded; of the arena, or INT64_MAX */
     int64_t window_ns;
     const int *interrupted; /* guarded by the mutex; NULL: the take cannot be interrupted */
+    const void *pin;        /* of the taker, which takes jobs without a pin besides; NULL: those alone */
 } vg_limits;
 
 static inline int64_t vg_now_ns(void) {
@@ -355,7 +357,7 @@ static inline void vg_unlink(vg_queue *q, vg_entry *entry) {
     *(entry->next ? &entry->next->prev : &stream->tail[which]) = entry->prev;
     entry->prev = entry->next = NULL;
     vg_table_remove(&q->jobs, &entry->node);
-    stream->n_jobs--, lane->n_jobs--, q->n_jobs--, q->n_alone -= entry->alone;
+    stream->n_jobs--, lane->n_jobs--, q->n_jobs--, q->n_alone -= entry->alone, q->n_pinned -= entry->pin != NULL;
     stream->n_samples -= entry->n, q->n_samples -= entry->n;
     if (stream->head[which] == NULL) {
         vg_heap_remove(lane, stream, which);
@@ -376,9 +378,30 @@ static inline vg_entry *vg_first(const vg_queue *q) {
     return NULL;
 }
 
+/* The first job that a taker with this pin may take. Looks at every stream with work while any job is pinned: those are
+ * few, one for each channel of a session that waits. */
+static inline vg_entry *vg_first_for(const vg_queue *q, const void *pin) {
+    int which;
+    if (q->n_pinned == 0) return vg_first(q);
+    for (which = 0; which < VG_LANES; which++) {
+        const vg_lane *lane = &q->lanes[which];
+        vg_entry *first = NULL;
+        size_t i;
+        for (i = 0; i < lane->n; i++) {
+            vg_entry *entry = lane->heap[i]->head[which];
+            if (first != NULL && !vg_before(lane->heap[i], first->stream, which)) continue;
+            while (entry != NULL && entry->pin != NULL && entry->pin != pin) entry = entry->next;
+            if (entry != NULL) first = entry;
+        }
+        if (first != NULL) return first;
+    }
+    return NULL;
+}
+
 static inline void vg_serve(vg_queue *q, vg_entry *entry) {
     vg_lane *lane = &q->lanes[entry->lane];
     vg_stream *stream = entry->stream;
+    int which = entry->lane, was_head = stream->head[which] == entry;
     int64_t start = stream->start[entry->lane], end = start + (entry->n > VG_MIN_COST ? entry->n : VG_MIN_COST);
     if (lane->present < start) lane->present = start;
     if (entry->ticket >= 0) { /* What is served again has been paid for. */
@@ -386,6 +409,19 @@ static inline void vg_serve(vg_queue *q, vg_entry *entry) {
         if (lane->last_end < end) lane->last_end = end;
     }
     vg_unlink(q, entry);
+    if (!was_head) { /* It overtook jobs of its stream that are pinned elsewhere: they start later now. */
+        stream->start[which] = vg_head_start(lane, stream, which);
+        vg_heap_fix(lane, stream->at[which], which);
+    }
+}
+
+/* After a change by which a waiting taker may have found work. Only a pinned job is not for all of them. */
+static inline void vg_wake(vg_queue *q) {
+    if (q->n_jobs == 0 || q->n_idle == 0) return;
+    if (q->n_pinned > 0)
+        pthread_cond_broadcast(&q->work);
+    else
+        pthread_cond_signal(&q->work);
 }
 
 static inline int vg_add(vg_queue *q, vg_entry *entry, const void *key, int front) {
@@ -427,7 +463,7 @@ static inline int vg_add(vg_queue *q, vg_entry *entry, const void *key, int fron
         stream->tail[which] = entry;
     }
     vg_table_insert(&q->jobs, &entry->node);
-    stream->n_jobs++, lane->n_jobs++, q->n_jobs++, q->n_alone += entry->alone;
+    stream->n_jobs++, lane->n_jobs++, q->n_jobs++, q->n_alone += entry->alone, q->n_pinned += entry->pin != NULL;
     stream->n_samples += entry->n, q->n_samples += entry->n;
     if (was_empty || front) {
         stream->start[which] = vg_head_start(lane, stream, which);
@@ -454,7 +490,7 @@ static inline int vg_queue_put(vg_queue *q, vg_entry *entry, const void *key, in
     if (result == VG_OK) {
         if (q->n_in_window > 0 && (q->n_jobs >= q->wanted_jobs || q->n_samples >= q->wanted_samples || q->n_alone > 0))
             pthread_cond_broadcast(&q->company);
-        if (q->n_idle > 0 && q->n_in_window == 0) pthread_cond_signal(&q->work);
+        if (q->n_in_window == 0 || q->n_pinned > 0) vg_wake(q);
     }
     pthread_mutex_unlock(&q->mutex);
     return result;
@@ -487,6 +523,30 @@ static inline vg_entry *vg_queue_close(vg_queue *q) {
     vg_blocks_free(q);
     pthread_cond_broadcast(&q->work);
     pthread_cond_broadcast(&q->company);
+    pthread_mutex_unlock(&q->mutex);
+    return first;
+}
+
+/* Takes out the jobs of a pin: a list through `next`. */
+static inline vg_entry *vg_queue_unpin(vg_queue *q, const void *pin) {
+    vg_entry *first = NULL, **last = &first;
+    int which;
+    pthread_mutex_lock(&q->mutex);
+    for (which = 0; which < VG_LANES; which++) {
+        size_t i = 0;
+        while (i < q->lanes[which].n && q->n_pinned > 0) {
+            vg_entry *entry = q->lanes[which].heap[i]->head[which];
+            while (entry != NULL && entry->pin != pin) entry = entry->next;
+            if (entry == NULL) {
+                i++;
+                continue;
+            }
+            vg_unlink(q, entry);
+            *last = entry;
+            last = &entry->next;
+            i = 0; /* The heap has changed. */
+        }
+    }
     pthread_mutex_unlock(&q->mutex);
     return first;
 }
@@ -540,14 +600,14 @@ static inline int vg_queue_take(
     pthread_mutex_lock(&q->mutex);
     for (;;) {
         if (vg_interrupted(limits)) {
-            if (q->n_jobs > 0 && q->n_idle > 0) pthread_cond_signal(&q->work); /* the wake-up was perhaps for another */
+            vg_wake(q); /* the wake-up was perhaps for another */
             pthread_mutex_unlock(&q->mutex);
             return VG_INTERRUPTED;
         }
-        if (q->n_jobs > 0) {
+        if (vg_first_for(q, limits->pin) != NULL) {
             if (!vg_company_wanted(q, limits)) break;
             if (may_wait) vg_wait_for_company(q, limits);
-            if (may_wait && q->n_jobs > 0 && !vg_interrupted(limits)) break;
+            if (may_wait && vg_first_for(q, limits->pin) != NULL && !vg_interrupted(limits)) break;
         }
         if (q->closed && q->n_jobs == 0) {
             pthread_mutex_unlock(&q->mutex);
@@ -557,9 +617,9 @@ static inline int vg_queue_take(
             pthread_mutex_unlock(&q->mutex);
             return VG_EMPTY;
         }
-        if (q->n_jobs == 0) vg_wait_for_work(q);
+        if (vg_first_for(q, limits->pin) == NULL && !vg_interrupted(limits)) vg_wait_for_work(q);
     }
-    while (*n_items < limits->max_items && (entry = vg_first(q)) != NULL) {
+    while (*n_items < limits->max_items && (entry = vg_first_for(q, limits->pin)) != NULL) {
         int64_t wider = entry->n > *width ? entry->n : *width;
         if (*n_items > 0) {
             int64_t most = limits->max_samples < limits->room_samples ? limits->max_samples : limits->room_samples;
@@ -587,7 +647,7 @@ static inline int vg_queue_take(
         q->lanes[aside_lane].n_aside--;
         vg_heap_add(&q->lanes[aside_lane], aside[--n_aside], aside_lane);
     }
-    if (q->n_jobs > 0 && q->n_idle > 0) pthread_cond_signal(&q->work);
+    vg_wake(q);
     pthread_mutex_unlock(&q->mutex);
     return VG_OK;
 }

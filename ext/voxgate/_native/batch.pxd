@@ -11,6 +11,7 @@ cdef extern from "batch.h" nogil:
         const float *samples
         int64_t n
         vg_entry *next
+        const void *pin
         int lane
         int alone
         const void *group
@@ -27,6 +28,7 @@ cdef extern from "batch.h" nogil:
         int64_t room_samples
         int64_t window_ns
         const int *interrupted
+        const void *pin
 
     ctypedef struct vg_depths:
         int64_t n_finals
@@ -47,6 +49,7 @@ cdef extern from "batch.h" nogil:
         vg_queue *q, const vg_limits *limits, int may_wait, vg_entry **batch, int64_t *n_items, int64_t *width
     )
     vg_entry *vg_queue_close(vg_queue *q)
+    vg_entry *vg_queue_unpin(vg_queue *q, const void *pin)
     void vg_queue_interrupt(vg_queue *q, int *interrupted)
     vg_depths vg_queue_depths(vg_queue *q)
     void vg_gather(const vg_entry *entry, float *rows, int64_t width)

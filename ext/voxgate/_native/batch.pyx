@@ -152,7 +152,7 @@ cdef class BatchQueue:
 
     def put(
         self, job, audio, stream, bint final=True, Py_ssize_t n_samples=-1, bint alone=False, bint front=False,
-        group=None, bint speculative=False
+        group=None, bint speculative=False, pin=None
     ):
         """Adds ``job``, which must not be here already (ValueError).
 
@@ -162,6 +162,8 @@ cdef class BatchQueue:
         ``group``: any object, compared by identity and held by the caller as long as the job is here; a batch has jobs
         of one group only. It begins with the job that is served next in any case, and goes on with the next ones of
         its group, in the fair order; those that it passes over (up to 128 streams) keep their place.
+        ``pin``: an object, by identity, that lives as long as the job waits: only a taker with the same pin takes the
+        job, and others take what is behind it. None: any taker.
 
         BufferError, saying which bound was reached, when there is no room; RuntimeError after ``close``. TypeError or
         ValueError for audio of another form.
@@ -193,6 +195,7 @@ cdef class BatchQueue:
         entry.n = n_samples
         entry.lane = VG_SPECULATIVE if speculative else VG_FINAL if final else VG_INTERIM
         entry.alone = alone
+        entry.pin = NULL if pin is None else <const void *>pin
         entry.group = <const void *>group
         result = vg_queue_put(&self._queue, entry, <const void *>stream, front)
         if result != VG_OK:
@@ -208,7 +211,8 @@ cdef class BatchQueue:
         return True
 
     def take(
-        self, Py_ssize_t max_items, Py_ssize_t max_samples=0, double window_s=0.0, arena=None, Interrupt interrupt=None
+        self, Py_ssize_t max_items, Py_ssize_t max_samples=0, double window_s=0.0, arena=None, Interrupt interrupt=None,
+        pin=None
     ):
         """Waits for jobs and takes a batch of 1..``max_items``: a list of jobs, their audio and its lengths.
 
@@ -222,8 +226,11 @@ cdef class BatchQueue:
         no memory for the batch). Without an arena, the audio of a batch of one is a view of the array that was put, if
         that had the right form.
 
-        Returns None when the queue is closed, or ``interrupt`` is set: then no job is taken. ValueError for ``max_items`` below 1, a negative number elsewhere, or an
-        arena that is not aligned; BufferError or TypeError for one that is no writable buffer.
+        ``pin``: of the taker, which gets the jobs of this pin and those without any; None: those alone.
+
+        Returns None when the queue is closed, or ``interrupt`` is set: then no job is taken. ValueError for
+        ``max_items`` below 1, a negative number elsewhere, or an arena that is not aligned; BufferError or TypeError
+        for one that is no writable buffer.
         """
         cdef vg_limits limits
         cdef vg_entry *batch = NULL
@@ -242,6 +249,7 @@ cdef class BatchQueue:
         limits.room_samples = INT64_MAX
         limits.window_ns = <int64_t>(min(window_s, _MAX_WINDOW_S) * 1e9)
         limits.interrupted = NULL if interrupt is None else &interrupt._is_set
+        limits.pin = NULL if pin is None else <const void *>pin
         if arena is not None:
             # Held only for this look: the arena is the caller's, who keeps it alive and as it is during the call.
             PyObject_GetBuffer(arena, &view, PyBUF_WRITABLE)
@@ -307,6 +315,10 @@ cdef class BatchQueue:
     def interrupt(self, Interrupt interrupt not None) -> None:
         """Sets ``interrupt``, and wakes the takers that were given it. Harmless when done twice."""
         vg_queue_interrupt(&self._queue, &interrupt._is_set)
+
+    def unpin(self, pin not None) -> list:
+        """Takes out the jobs of ``pin``, and returns them."""
+        return _jobs(vg_queue_unpin(&self._queue, <const void *>pin))
 
     def close(self) -> list:
         """Takes in nothing more, wakes every taker up, and returns the jobs that wait, in the order in which they

@@ -30,19 +30,23 @@ class Speed:
 
 @dataclass(frozen=True)
 class Gil:
-    """How another Python thread ran while the model computed."""
+    """How the model left the GIL to other Python threads while it ran."""
 
     share: float
-    """The thread's speed relative to its speed beside work without the GIL: 1 unharmed, 0 frozen."""
+    """The part of its work during which the GIL was free, 0..1."""
     longest_pause_s: float
-    """The longest time it stood still during a call; the median over the calls."""
+    """The longest wait of another thread for the GIL during a round of calls; the median over the rounds."""
+    is_certain: bool = True
+    """False: the machine did not let the model or the measurement run enough."""
 
     @property
     def verdict(self) -> str:
-        """``releases`` the GIL, ``shares`` it (Python code, or a library that holds it part of the time) or ``holds``
-        it.
+        """``releases`` the GIL, ``shares`` it (it holds it part of the time), ``holds`` it (plain Python code, or a
+        library that does not release it), or ``unknown``.
         """
-        if self.share < 0.35:  # plain Python code reaches a half: the interpreter switches between the threads
+        if not self.is_certain:
+            return "unknown"
+        if self.share < 0.35:
             return "holds"
         return "shares" if self.share < 0.7 else "releases"
 

@@ -6,11 +6,13 @@ that anything else that runs on the machine affects both sides.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import logging
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +27,14 @@ from voxgate.cli.concurrency import N_ROUNDS, measure_gil, measure_two_at_once, 
 from voxgate.errors import InvalidStart
 from voxgate.models import Batch, Model
 from voxgate.models.adapter import ModelAdapter
+from voxgate.models.blocking import BlockingModel
 from voxgate.models.loader import explained
 from voxgate.models.request import Request
 from voxgate.models.result import BadResult, check_batch, output_of
 from voxgate.models.session_options import SessionOptions
+from voxgate.runtime.loop_thread import LoopThread
 
-__all__ = ["CheckFailed", "Piece", "measure", "pieces"]
+__all__ = ["CheckFailed", "Piece", "measure", "opened", "pieces"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +74,24 @@ def pieces(sample_rate: int) -> list[Piece]:
         audio = planes[0, start:end].copy()
         found.append(Piece(resample(audio, rate, sample_rate) if rate != sample_rate else audio, spoken.text))
     return found
+
+
+@contextlib.contextmanager
+def opened(model: Model) -> Iterator[Model]:
+    """A model that can be called from any thread; closes `model` at the end. An asynchronous one gets an event loop."""
+    if not model.asynchronous:
+        try:
+            yield model
+        finally:
+            model.close()
+        return
+    thread = LoopThread("voxgate-check-loop", "check")
+    plain = BlockingModel(model, lambda coro: thread.run(coro, "voxgate-check-call"))
+    try:
+        yield plain
+    finally:
+        plain.close()
+        thread.stop()
 
 
 def measure(model: Model, seconds: float = 1.0) -> Behaviour:
@@ -113,7 +135,7 @@ def _caller(model: Model, request: Request) -> Call:
     """Passes a piece to the model as the server would: in one call, or in steps when the model is only stateful."""
     adapter = ModelAdapter(model)
     if model.stateless:
-        return lambda piece: _guarded("infer", lambda: output_of(adapter.infer(piece.audio.copy(), request)), piece)
+        return lambda piece: _guarded("infer", lambda: _last(adapter.infer(piece.audio.copy(), request)), piece)
     step_samples = max(1, round(_STEP_S * model.sample_rate))
 
     def steps(piece: Piece) -> Result:
@@ -125,6 +147,18 @@ def _caller(model: Model, request: Request) -> Call:
         return results[-1] if results else None
 
     return lambda piece: _guarded("step", lambda: steps(piece), piece)
+
+
+def _last(answer: Any) -> Result:
+    """The result of `infer`, which may be a generator."""
+    if not inspect.isgenerator(answer):
+        return output_of(answer)
+    last = None
+    while True:
+        try:
+            last = output_of(next(answer))
+        except StopIteration as end:
+            return last if end.value is None else output_of(end.value)
 
 
 def _plain(result: Result) -> dict[str, Any] | None:

@@ -173,7 +173,7 @@ def _table(found: Iterable[Listed], width: int) -> list[str]:
 
 def run_check(args: argparse.Namespace) -> int:
     """Exit code 0: the model can be served. 1: a call failed. Raises ConfigError when the model cannot be loaded."""
-    from voxgate.cli.measure import CheckFailed, measure
+    from voxgate.cli.measure import CheckFailed, measure, opened
     from voxgate.cli.suggest import suggest
 
     overrides: dict[str, Any] = {"model": args.model}
@@ -197,7 +197,8 @@ def run_check(args: argparse.Namespace) -> int:
     if model.needs_process:
         raise ConfigError(f"model {model.name!r} must not run in this process, because {model.needs_process}")
     try:
-        behaviour = measure(model, args.seconds)
+        with opened(model) as plain:
+            behaviour = measure(plain, args.seconds)
         settings = suggest(model, behaviour)
     except CheckFailed as error:
         if args.format == "jsonl":
@@ -206,8 +207,6 @@ def run_check(args: argparse.Namespace) -> int:
             print(f"{style.bold(model.name)}: loaded in {load_s:.2f} s")
             print(style.red(f"{style.tick(False)} {error}"))
         return 1
-    finally:
-        model.close()
     if args.format == "jsonl":
         print(_json(model, load_s, behaviour, settings))
     else:
@@ -270,13 +269,16 @@ def _findings(model: Model, behaviour: Behaviour) -> Iterable[tuple[str, bool, s
         f"real-time factor {factor:.3g}, {live}"
         f" (median of {speed.calls} calls; {_time(speed.call_s)} for {speed.audio_s:.1f} s of audio)",
     )
-    does = {"holds": "is held", "shares": "is held part of the time", "releases": "is released"}[gil.verdict]
-    yield (
-        "GIL",
-        gil.verdict != "holds",
-        f"{does}: another Python thread ran at {gil.share:.0%} of its speed, with pauses of up to"
-        f" {_time(gil.longest_pause_s)}",
-    )
+    does = {"holds": "is held", "shares": "is held part of the time", "releases": "is released"}.get(gil.verdict)
+    if does is None:
+        yield "GIL", False, "cannot tell: other work on this machine disturbed the measurement; try again"
+    else:
+        yield (
+            "GIL",
+            gil.verdict != "holds",
+            f"{does}: it was free for {gil.share:.0%} of the model's work, and another Python thread waited for it for"
+            f" up to {_time(gil.longest_pause_s)}",
+        )
     if gil.verdict == "holds" and not model.holds_gil:
         yield "", False, "the model does not declare it: set holds_gil = True in its class"
     if behaviour.batches:

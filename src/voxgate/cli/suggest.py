@@ -28,19 +28,23 @@ def suggest(model: Model, behaviour: Behaviour, n_cpus: int | None = None) -> li
 
 def _isolation(model: Model, behaviour: Behaviour, cpus: int) -> list[Suggestion]:
     gil = behaviour.gil
+    if model.asynchronous:
+        return [Suggestion("inference.engine", "async", "the model is async def, so this is the default")]
     if gil.verdict == "holds" or model.holds_gil:
         reason = "the model holds the GIL: on threads, each call would stop the server"
         if model.holds_gil:
             reason = "the model declares that it holds the GIL, so this is the default"
         return [
-            Suggestion("inference.isolation", "process", reason),
+            Suggestion("inference.engine", "process", reason),
             Suggestion("inference.processes", 0, f"one per CPU, here {cpus}"),
         ]
     if gil.verdict == "shares":
         reason = f"the model leaves {gil.share:.0%} of the GIL to other threads: try 'process' for many streams"
+    elif gil.verdict == "unknown":
+        reason = "this machine is too busy to tell whether the model releases the GIL"
     else:
         reason = "the model releases the GIL while it computes"
-    return [Suggestion("inference.isolation", "threads", reason), _threads(model, behaviour, cpus)]
+    return [Suggestion("inference.engine", "threads", reason), _threads(model, behaviour, cpus)]
 
 
 def _threads(model: Model, behaviour: Behaviour, cpus: int) -> Suggestion:

@@ -48,14 +48,15 @@ def load_config(
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     on_notice: Callable[[str], object] = logger.warning,
+    default_path: str | None = _DEFAULT_PATH,
 ) -> Config:
     """The effective settings: defaults < file < environment < overrides.
 
-    ``path`` is a .toml or .json file. Without it, ``VOXGATE_CONFIG`` names one; without that, ``voxgate.toml`` in the
-    current directory is read if it exists. ``environ``: None is the environment of the process. ``overrides`` are
-    values by dotted key (``"server.port"``), as flags give them: None means "not given", and a string is converted to
-    the type of the setting. ``"model"`` is short for ``"model.name"``, and any other ``"model.<name>"`` is an argument
-    of the model's constructor.
+    ``path`` is a .toml or .json file. Without it, ``VOXGATE_CONFIG`` names one; without that, `default_path` in the
+    current directory is read if it exists (None: no file). ``environ``: None is the environment of the process.
+    ``overrides`` are values by dotted key (``"server.port"``), as flags give them: None means "not given", and a string
+    is converted to the type of the setting. ``"model"`` is short for ``"model.name"``, and any other
+    ``"model.<name>"`` is an argument of the model's constructor.
 
     The options of the model are combined from all sources; those given as text are converted by the model (see
     OptionText). A source that names a different model than an earlier source drops the earlier options, because they
@@ -69,8 +70,8 @@ def load_config(
         path = environ.get("VOXGATE_CONFIG") or None
     if path is not None:
         loader.add_file(Path(path))
-    elif Path(_DEFAULT_PATH).is_file():
-        loader.add_file(Path(_DEFAULT_PATH))
+    elif default_path is not None and Path(default_path).is_file():
+        loader.add_file(Path(default_path))
     loader.add_environment(environ)
     loader.add_overrides(overrides or {})
     return loader.finish()
@@ -199,6 +200,7 @@ class _Loader:
         self._ordered("vad.negative_threshold", "vad.threshold")
         self._ordered("limits.min_sample_rate", "limits.max_sample_rate")
         self._ordered("simple.min_chunk_ms", "simple.max_chunk_s", 1000)
+        self._same("inference.engine", "inference.isolation")
         sections: dict[str, Any] = {}
         for section, kind in SECTIONS.items():
             prefix = f"{section}."
@@ -209,6 +211,18 @@ class _Loader:
                     given["name"] = self.model_name
             sections[section] = kind(**given)
         return Config(**sections)
+
+    def _same(self, name: str, synonym: str) -> None:
+        """Moves the value of a synonym to the name of the setting."""
+        value = self.values.pop(synonym, None)
+        if value is None:
+            return
+        if self.values.setdefault(name, value) != value:
+            sources = f"{self.sources[name]}; {self.sources[synonym]}"
+            raise ConfigError(
+                f"{name} and its older name {synonym} must agree, got {plain(self.values[name])} and {plain(value)}"
+                f" ({sources})"
+            )
 
     def _ordered(self, low: str, high: str, factor: float = 1) -> None:
         values = [self.values.get(key, SETTINGS[key].default) for key in (low, high)]

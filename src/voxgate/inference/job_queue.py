@@ -13,7 +13,8 @@ from voxgate._native.batch import BatchQueue, Interrupt
 from voxgate.audio.length import resampled_length
 from voxgate.audio.soxr import resample
 from voxgate.errors import ConfigError, Overloaded
-from voxgate.inference.engine.base import Arena, BatchLimits, Job
+from voxgate.inference.engine.base import Arena, BatchLimits, Job, Pin
+from voxgate.models.base import Samples
 
 __all__ = ["JobQueue", "Taken"]
 
@@ -47,6 +48,8 @@ class JobQueue:
         self.cancel = self._queue.cancel
         """Removes a job; False: it is not queued, and never one that `take` has returned."""
         self.interrupt = self._queue.interrupt
+        self.unpin = self._queue.unpin
+        """Removes the jobs of a pin, and returns them."""
         self.close = self._queue.close
         """From now on `put` raises RuntimeError and `take` returns None. The jobs that were queued."""
 
@@ -54,28 +57,36 @@ class JobQueue:
         """Raises Overloaded when a bound is reached, RuntimeError after `close`, and MemoryError."""
         try:
             if job.sample_rate == self._rate:
-                audio, n_samples = job.audio, -1
+                self._put(job, job.audio, -1)
             else:
-                audio, n_samples = None, self._length(job)
-            alone = job.state is not None
-            self._queue.put(job, audio, job.stream, job.final, n_samples, alone, False, job.group, job.speculative)
+                self._put(job, None, self._length(job))
         except BufferError as error:
             raise Overloaded(f"The server is overloaded: {self._bounds} wait for the model") from error
 
     def put_front(self, job: Job) -> None:
         """Before all others and whatever the bounds. Raises RuntimeError after `close`, and MemoryError."""
         if job.sample_rate == self._rate:
-            self._queue.put(job, job.audio, job.stream, job.final, -1, False, True, job.group)
+            self._put(job, job.audio, -1, front=True)
         else:
-            self._queue.put(job, None, job.stream, job.final, self._length(job), False, True, job.group)
+            self._put(job, None, self._length(job), front=True)
+
+    def _put(self, job: Job, audio: Samples | None, n_samples: int, front: bool = False) -> None:
+        state = job.state
+        pin = None if state is None else state.pin
+        # A speculative call that is served again has become a final one, or is not served again.
+        speculative = job.speculative and not front
+        alone = state is not None
+        self._queue.put(job, audio, job.stream, job.final, n_samples, alone, front, job.group, speculative, pin)
 
     def _length(self, job: Job) -> int:
         return resampled_length(len(job.audio), job.sample_rate, self._rate)
 
-    def take(self, limits: BatchLimits, arena: Arena | None, interrupt: Interrupt | None) -> Taken | None:
+    def take(
+        self, limits: BatchLimits, arena: Arena | None, interrupt: Interrupt | None, pin: Pin | None = None
+    ) -> Taken | None:
         """As `JobSource.take`. Waits without the GIL. `fill` completes the audio."""
         max_samples = 0 if limits.max_seconds == math.inf else max(1, int(limits.max_seconds * self._rate))
-        return self._queue.take(limits.max_items, max_samples, limits.window_s, arena, interrupt)
+        return self._queue.take(limits.max_items, max_samples, limits.window_s, arena, interrupt, pin)
 
     def fill(self, jobs: Sequence[Job], audio: NDArray[np.float32]) -> None:
         """Writes the audio of the jobs that have another rate than the model into their rows."""

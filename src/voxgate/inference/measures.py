@@ -26,7 +26,7 @@ class SchedulerCounts:
     expired: int = 0
     """Jobs answered with an error at their deadline, queued or running."""
     callback_failures: int = 0
-    """Times that an `on_done` raised: a bug of ours."""
+    """Times that an `on_done` or an `on_partial` raised: a bug of ours."""
 
 
 class SchedulerTimes:

@@ -22,7 +22,7 @@ from voxgate._native.batch import Interrupt
 from voxgate.errors import ConfigError, InferenceError, InternalError, VoxgateError
 from voxgate.inference.deadlines import Deadlines
 from voxgate.inference.delivery import Delivery
-from voxgate.inference.engine.base import Arena, BatchLimits, Engine, Job, JobOutcome, TracedBatch, Work
+from voxgate.inference.engine.base import Arena, BatchLimits, Engine, Job, JobOutcome, Pin, TracedBatch, Work
 from voxgate.inference.job_queue import JobQueue
 from voxgate.inference.measures import SchedulerCounts, SchedulerTimes
 from voxgate.inference.outcomes import CALL_OUTCOMES, SHUTTING_DOWN, ShuttingDown, TimedOut, WorkerDied, call_outcome
@@ -30,6 +30,7 @@ from voxgate.inference.queue_delay import QueueDelay
 from voxgate.inference.stall_log import StallLog
 from voxgate.models.base import Batch
 from voxgate.models.request import Request
+from voxgate.protocol.output import Output
 from voxgate.runtime import logs
 from voxgate.runtime.tasks import run_in_thread
 
@@ -138,6 +139,9 @@ class Scheduler:
             raise
         self._counts.submitted += 1
         self._deadlines.add(job)
+        pin = None if job.state is None else job.state.pin
+        if pin is not None and pin.is_lost and self._queue.cancel(job):  # Otherwise `unpin` has found it.
+            self._lose([job])
 
     def withdraw(self, job: Job) -> bool:
         """Takes `job` out of the queue: it neither runs nor is answered. False, without any effect, when it is not
@@ -164,13 +168,21 @@ class Scheduler:
     def cancel(self, job: Job) -> bool:
         """Gives up `job`: `on_done` will not be called. True when the model need not run it.
 
-        A queued job leaves the queue at once; a running one runs on and its outcome is dropped. Does nothing for a job
-        that was answered, cancelled or refused before.
+        A queued job leaves the queue at once; a running one ends if its engine can end it, and its outcome is dropped.
+        Does nothing for a job that was answered, cancelled or refused before.
         """
         if self.withdraw(job):
             return True
         self._cancelled(job)
+        _end_call(job)
         return False
+
+    def drop(self, job: Job) -> None:
+        """`job`, which runs, is no longer needed: its call ends early when its engine can end it. It is answered all
+        the same.
+        """
+        job.dropped = True
+        _end_call(job)
 
     def _cancelled(self, job: Job) -> None:
         self._forget(job)
@@ -211,8 +223,14 @@ class Scheduler:
 
     # --- for the engine (JobSource) ---
 
-    def take(self, limits: BatchLimits, arena: Arena | None = None, interrupt: Interrupt | None = None) -> Work | None:
-        while (taken := self._queue.take(limits, arena, interrupt)) is not None:
+    def take(
+        self,
+        limits: BatchLimits,
+        arena: Arena | None = None,
+        interrupt: Interrupt | None = None,
+        pin: Pin | None = None,
+    ) -> Work | None:
+        while (taken := self._queue.take(limits, arena, interrupt, pin)) is not None:
             jobs, audio, lengths = taken
             self._note_taken(jobs, self._clock())
             # Until its next take, this thread works for these sessions, and its log lines carry their ids.
@@ -255,6 +273,22 @@ class Scheduler:
     def interrupt(self, interrupt: Interrupt) -> None:
         self._queue.interrupt(interrupt)
 
+    def unpin(self, pin: Pin) -> None:
+        pin.is_lost = True  # Before its jobs are looked for: `submit` looks here after it has queued one.
+        self._lose(self._queue.unpin(pin))
+
+    def partial(self, job: Job, output: Output) -> None:
+        with self._lock:
+            if job.on_partial is None or not job.is_needed:
+                return
+            is_new, job.partial = job.partial is None, output
+            if is_new:
+                self._delivery.add(job)
+            is_ours = self._delivery.claim()
+            self._counts.wake_ups += is_ours
+        if is_ours:
+            self._delivery.wake()
+
     def finish(self, jobs: Sequence[Job], outcomes: Sequence[JobOutcome]) -> None:
         if len(jobs) != len(outcomes):
             raise AssertionError(f"{len(outcomes)} outcomes for {len(jobs)} jobs")
@@ -288,9 +322,11 @@ class Scheduler:
         again: list[Job] = []
         for job in jobs:
             if job.state is not None:
-                job.state.lost = True
-            is_needed = job.final and not job.speculative
-            is_first_try = is_needed and job.state is None and job.attempts < _MAX_ATTEMPTS
+                # A state that no worker has seen is not lost with one.
+                job.state.lost = job.state.opened or job.state.pin is not None or job.attempts > 0
+            keeps_state = job.state is not None and job.state.lost
+            is_needed = job.final and not job.speculative and not keeps_state
+            is_first_try = is_needed and job.attempts < _MAX_ATTEMPTS
             (again if is_first_try and job.pending and not job.settled else lost).append(job)
         with self._lock:
             self._n_running -= len(again)
@@ -312,6 +348,8 @@ class Scheduler:
 
     def _expire(self, late: list[Job], now_s: float) -> None:
         running = {job for job in late if not self._queue.cancel(job)}
+        for job in running:
+            self.drop(job)
         # A running interim is answered when it returns: no other interim of its channel may run before. The same holds
         # for speculative calls.
         late = [job for job in late if (job.final and not job.speculative) or job not in running]
@@ -326,8 +364,20 @@ class Scheduler:
         if n_expired:
             self._stall_log.expired(self._counts.expired, now_s)
 
+    def _lose(self, jobs: Sequence[Job]) -> None:
+        """Answers jobs whose state is lost. Any thread."""
+        for job in jobs:
+            assert job.state is not None
+            job.state.lost = True
+        self._settle(jobs, lambda _: WorkerDied(), self._delivery.wake)
+
     def _settle_now(self, jobs: Sequence[Job], error: Callable[[Job], VoxgateError]) -> int:
-        """Answers those of `jobs` that have no outcome yet with an error, and returns their number."""
+        """Answers those of `jobs` that have no outcome yet with an error, and returns their number. On the loop's
+        thread.
+        """
+        return self._settle(jobs, error, self._delivery.schedule)
+
+    def _settle(self, jobs: Sequence[Job], error: Callable[[Job], VoxgateError], deliver: Callable[[], None]) -> int:
         n_settled = 0
         now_s = self._clock()
         with self._lock:
@@ -344,11 +394,14 @@ class Scheduler:
                 n_settled += 1
             is_ours = self._delivery.claim()
         if is_ours:
-            self._delivery.schedule()
+            deliver()
         return n_settled
 
     def _answer(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
+            if not job.settled:
+                self._deliver_partial(job)
+                continue
             self._forget(job)
             if not job.pending:  # Cancelled after it finished, perhaps by the callback of a job before it.
                 continue
@@ -360,6 +413,17 @@ class Scheduler:
             except Exception:
                 self._counts.callback_failures += 1
                 logger.exception("a bug of ours: answering a job failed")
+
+    def _deliver_partial(self, job: Job) -> None:
+        with self._lock:
+            output, job.partial = job.partial, None
+        if output is None or job.on_partial is None or not job.is_needed:
+            return
+        try:
+            job.on_partial(job, output)
+        except Exception:
+            self._counts.callback_failures += 1
+            logger.exception("a bug of ours: delivering an interim result failed")
 
     # --- measurements ---
 
@@ -410,3 +474,8 @@ class Scheduler:
         thread.
         """
         return self._engine.ready and self._engine.stalled_s < self._deadline_s
+
+
+def _end_call(job: Job) -> None:
+    if job.on_cancel is not None:
+        job.on_cancel()

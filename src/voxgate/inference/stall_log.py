@@ -53,6 +53,6 @@ class StallLog:
         if self._is_stuck and not was_stuck and not self._is_stopped:
             logger.error(
                 "no worker makes progress: every call of model %r has run for longer than it may, and a thread cannot "
-                'be ended; no new streams are taken in (inference.isolation = "process" ends such calls)',
+                'be ended; no new streams are taken in (inference.engine = "process" ends such calls)',
                 self._model_name,
             )

@@ -102,6 +102,7 @@ def encode_material(
     for offset in {plain.offset(number, n_offsets) for number in range(n_offsets)}:
         looped = np.resize(np.roll(audio, -offset * chunk, axis=1).T, (n_messages * chunk, len(audio))).T
         encoded[offset] = tuple(
-            client_frame(BINARY, piece) for piece in encode_live(np.ascontiguousarray(looped), rate, container, chunk_ms)
+            client_frame(BINARY, piece)
+            for piece in encode_live(np.ascontiguousarray(looped), rate, container, chunk_ms)
         )
     return Material(plain.frames, chunk_ms, plain.format, container, encoded)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from voxgate.models.base import Batch, Model
 from voxgate.models.function import FunctionModel
-from voxgate.models.loader import available_models, find_model, load_model
+from voxgate.models.loader import available_models, find_model, load_model, make_model
 from voxgate.models.request import Request
 
-__all__ = ["Batch", "FunctionModel", "Model", "Request", "available_models", "find_model", "load_model"]
+__all__ = ["Batch", "FunctionModel", "Model", "Request", "available_models", "find_model", "load_model", "make_model"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from voxgate.models.kinds import is_async
 from voxgate.models.request import Request
 
 __all__ = ["Batch", "Lengths", "Model", "Samples"]
@@ -105,6 +106,16 @@ class Model:
     read-only, or take a lock. (Set ``threads = 1`` when calls must not overlap.) The event loop's thread
     never calls the model.
 
+    **Waiting.** A model that waits (for another server, for a GPU) may define ``async def infer`` (and ``infer_batch``,
+    ``step``, ``open``, ``finish``, ``warm_up``, ``close``): its calls then run on one event loop, which has a thread of
+    its own, up to ``inference.concurrency`` of them at once. A call whose client is gone, or whose time is over, is
+    cancelled.
+
+    **Interim results.** ``infer`` may be a generator or an async generator: each value that it yields is an interim
+    result of the call, for the clients that asked for interim results, and the last one is its result (so is the
+    return value of a plain generator, unless it is None). When nobody needs the call any more, the generator is closed
+    at its next ``yield``.
+
     **Errors.** Raise :class:`voxgate.InferenceError` with a text for the client, which replaces the result. Any other
     exception is logged with its stack (the same one at most once a minute), counted, and sent as "Internal server
     error". In both cases the stream and the server continue.
@@ -159,7 +170,7 @@ class Model:
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> Any:
         """Called once, before the server is ready and before the first :meth:`infer`, on a worker thread.
 
         Do here what would slow down the first call: compile, move weights, fill caches. Afterwards Voxgate makes a
@@ -243,5 +254,12 @@ class Model:
         """Whether the class defines :meth:`infer`: the simple and segmented routes are served."""
         return type(self).infer is not Model.infer
 
-    def close(self) -> None:
+    @property
+    def asynchronous(self) -> bool:
+        """Whether :meth:`infer` and :meth:`step`, as far as the class defines them, are ``async def``: the model runs
+        on an event loop of its own (``inference.engine = "async"``).
+        """
+        return is_async(self.infer) or is_async(self.step)
+
+    def close(self) -> Any:
         """Called when the server stops, after the last call. Release what the garbage collector does not."""

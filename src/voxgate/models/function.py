@@ -7,6 +7,7 @@ from typing import Any
 
 from voxgate.models.adapter import takes_request
 from voxgate.models.base import Model, Samples
+from voxgate.models.kinds import is_async
 from voxgate.models.request import Request
 
 __all__ = ["FunctionModel"]
@@ -43,3 +44,7 @@ class FunctionModel(Model):
         if self._takes_request:
             return self._function(audio, request, **self._options)
         return self._function(audio, **self._options)
+
+    @property
+    def asynchronous(self) -> bool:
+        return is_async(self._function)

@@ -13,12 +13,13 @@ from voxgate.models.adapter import ModelAdapter, takes_request
 from voxgate.models.base import Model
 from voxgate.models.default import AUTO, choose
 from voxgate.models.function import FunctionModel
+from voxgate.models.kinds import is_async, yields
 from voxgate.models.options import convert
 from voxgate.models.session_options import SessionOptions
 from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 from voxgate.runtime.import_name import ImportNameError, explained, failed_at, import_name
 
-__all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model"]
+__all__ = ["ENTRY_POINT_GROUP", "available_models", "explained", "failed_at", "find_model", "load_model", "make_model"]
 
 logger = logging.getLogger("voxgate.models")
 
@@ -30,8 +31,10 @@ _BUILT_IN = {
     "features": "voxgate.models.features:Features",
     "moonshine": "voxgate.models.moonshine:Moonshine",
     "onnx": "voxgate.models.onnx:Onnx",
+    "openai": "voxgate.models.openai:OpenAI",
     "pitch": "voxgate.models.pitch:Pitch",
     "pocketsphinx": "voxgate.models.pocketsphinx:PocketSphinx",
+    "wakeword": "voxgate.models.wakeword:WakeWord",
 }
 """Also in the metadata of the package; here for a source tree that is not installed. They take precedence over entry
 points of other packages, so that installing a package never changes the meaning of these names."""
@@ -68,6 +71,16 @@ def load_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
     options = dict(options or {})
     place, arguments = _place(spec)
     model = _construct(spec, _import(spec, place), arguments, options)
+    _check(spec, model)
+    return model
+
+
+def make_model(found: Any, options: Mapping[str, Any] | None = None) -> Model:
+    """The model of an object that was imported already: an instance, a class, a function or a factory, as the attribute
+    in :func:`load_model`, with the same `options` and errors.
+    """
+    spec = getattr(found, "__qualname__", type(found).__qualname__)
+    model = _construct(spec, found, (), dict(options or {}))
     _check(spec, model)
     return model
 
@@ -126,11 +139,6 @@ def _construct(spec: str, found: Any, arguments: tuple[str, ...], options: dict[
         raise ModelLoadError(
             f"model {spec!r}: expected a voxgate.Model, a function f(audio) or a factory, but it is of type"
             f" {type(found).__name__!r}"
-        )
-    if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
-        raise ModelLoadError(
-            f"model {spec!r}: expected a plain function, but it is an async one; models run on threads of their own,"
-            " where waiting is allowed"
         )
     if not inspect.isclass(found) and _takes_audio(found, arguments, options):
         parameters = _parameters(found)
@@ -244,12 +252,7 @@ def _check(spec: str, model: Model) -> None:
     cls = type(model)
     if cls.infer is Model.infer and not model.stateful:
         raise ModelLoadError(f"model {spec!r}: expected {cls.__qualname__} to define infer(self, audio)")
-    for method in (model.infer, model.infer_batch, model.step):
-        if inspect.iscoroutinefunction(method):
-            raise ModelLoadError(
-                f"model {spec!r}: expected {cls.__qualname__}.{method.__name__} to be a plain method, but it is"
-                " an async one; models run on threads of their own, where waiting is allowed"
-            )
+    _check_kinds(spec, model)
     ModelAdapter(model, spec)
     SessionOptions(model, spec)
     rate, threads = model.sample_rate, model.threads
@@ -259,3 +262,32 @@ def _check(spec: str, model: Model) -> None:
         )
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise ModelLoadError(f"model {spec!r}: threads must be None or an integer of at least 1, not {threads!r}")
+
+
+def _check_kinds(spec: str, model: Model) -> None:
+    """Either all calls are coroutines, or none is; only `infer` may yield."""
+    cls = type(model)
+    for method in (model.infer_batch, model.open, model.step, model.finish):
+        if yields(method):
+            raise ModelLoadError(
+                f"model {spec!r}: expected {cls.__qualname__}.{method.__name__} to return its result, but it is a"
+                " generator; only infer may yield interim results"
+            )
+    methods = {
+        "infer": model.infer if model.stateless else None,
+        "infer_batch": model.infer_batch if model.batches else None,
+        "step": model.step if model.stateful else None,
+    }
+    waiting = [name for name, method in methods.items() if method is not None and is_async(method)]
+    plain = [name for name, method in methods.items() if method is not None and name not in waiting]
+    if waiting and plain:
+        raise ModelLoadError(
+            f"model {spec!r}: expected all calls of {cls.__qualname__} to be async def, or none, but"
+            f" {' and '.join(waiting)} is and {' and '.join(plain)} is not: it would block the event loop"
+        )
+    for name in ("open", "finish", "warm_up", "close"):
+        if plain and is_async(getattr(model, name)):
+            raise ModelLoadError(
+                f"model {spec!r}: expected {cls.__qualname__}.{name} to be a plain method, like"
+                f" {' and '.join(plain)}, but it is async def"
+            )

@@ -60,7 +60,8 @@ class SessionOptions:
             # A model in another process brings the schema of its class; what is here is made of that.
             self.schema = getattr(model, "options_schema", None) or _schema_of(self._struct)
         except (TypeError, NameError) as error:
-            raise ModelLoadError(f"model {self._name!r}: Options cannot be described in JSON: {error}") from error
+            reason = str(error).strip().splitlines()[-1]  # before it, how msgspec would like to be called
+            raise ModelLoadError(f"model {self._name!r}: Options cannot be described in JSON: {reason}") from error
 
     def parse(self, options: Mapping[str, Any] | None) -> Any:
         """The options as an instance of the model's class; None, if the model takes none. `options`: plain data as

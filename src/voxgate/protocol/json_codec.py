@@ -209,7 +209,8 @@ def encode_event(event: Event) -> str:
     """An event as the text message the server sends. The order of the fields is that of the contract.
 
     Times are rounded to 3 decimals. The output of a model should be an `Output`, which is encoded already; any other
-    mapping becomes one here. Raises InternalError, with the key, for a mapping that cannot.
+    mapping becomes one here. Raises InternalError, with the key, for a mapping that cannot, or that uses a key of
+    this event (segment_id and stable_text in a segment that has one).
     """
     return _ENCODE[type(event)](event)
 
@@ -233,13 +234,17 @@ def _encoded(output: Mapping[str, Any]) -> Output:
         raise InternalError(f"model output: {error}") from error
 
 
-def _spliced(head: dict[str, Any], output: Mapping[str, Any], tail: dict[str, Any]) -> str:
+def _spliced(head: object, output: Mapping[str, Any], tail: dict[str, Any]) -> str:
     """One object of the fields of all three, in this order. The output may be large: it is only copied."""
-    output = _encoded(output)
-    if not output.session_keys.isdisjoint(tail):
-        raise InternalError(f'model output: the key "{min(output.session_keys & tail.keys())}" is reserved')
-    members = (_encoder.encode(head)[:-1], output.json, _encoder.encode(tail)[1:])
-    return b",".join(members if output.json else members[::2]).decode()
+    if type(output) is not Output:
+        output = _encoded(output)
+    if output.session_keys:
+        used = output.session_keys & {*tail, *(() if getattr(head, "eager", UNSET) is UNSET else ("eager",))}
+        if used:
+            raise InternalError(f'model output: the key "{min(used)}" is reserved')
+    start, end = _encoder.encode(head)[:-1], _encoder.encode(tail)[1:]
+    members = (start, output.json, end) if output.json else (start, end)
+    return b",".join(members).decode()
 
 
 def _encode_active(event: Active | Inactive | SpeechResumed) -> str:
@@ -265,21 +270,22 @@ def _encode_error(event: Error) -> str:
 
 
 def _encode_segment(event: Segment) -> str:
-    fields: dict[str, Any] = {
-        "type": "segment",
-        "start_time": _seconds(event.start_time),
-        "end_time": _seconds(event.end_time),
-    }
-    if event.is_final is not UNSET:
-        fields["is_final"] = event.is_final
-    if event.eager is not UNSET:
-        fields["eager"] = event.eager
+    head = _SegmentStart(_seconds(event.start_time), _seconds(event.end_time), event.is_final, event.eager)
     stable = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
-    return _spliced(fields, event.output, _identified(stable, event))
+    return _spliced(head, event.output, _identified(stable, event))
 
 
 def _encode_data(event: Data) -> str:
     return _spliced({"type": "data"}, event.output, {"channel": event.channel})
+
+
+class _SegmentStart(Struct, frozen=True, gc=False, tag_field="type", tag="segment"):
+    """The fields before those of the model: twice as fast to encode as a dict."""
+
+    start_time: float
+    end_time: float
+    is_final: bool | UnsetType
+    eager: bool | UnsetType
 
 
 def _encode_probabilities(event: Probabilities) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final
@@ -21,7 +22,14 @@ RESERVED_KEYS: Final = frozenset({"type", "channel", "start_time", "end_time", "
 SESSION_KEYS: Final = frozenset({"segment_id", "stable_text", "eager"})
 """Keys of an event in the sessions that asked for them: only there, no result may use them."""
 
-_TRANSCRIPT_KEYS: Final = (*TEXT_KEYS, "words")
+_PIECE_ITEMS = 4096
+"""Of a large list or array, encoded in one go: half a millisecond."""
+
+_NO_KEYS: Final[frozenset[str]] = frozenset()
+
+_SCALARS: Final = frozenset({str, int, float, bool, type(None), bytes})
+
+_TRANSCRIPT_KEYS: Final = frozenset({*TEXT_KEYS, "words"})
 
 
 class UnsendableOutput(ValueError):
@@ -59,20 +67,23 @@ class Output(Mapping[str, Any]):
         Its values may be NumPy scalars and arrays (anything with ``tolist``); non-finite floats become null. Raises
         UnsendableOutput for a key of `RESERVED_KEYS`, a key that is no string, or a value without a JSON form.
         """
-        if not isinstance(result, Mapping):
+        if type(result) is not dict and not isinstance(result, Mapping):
             return cls._of_object(result)
         items = dict(result)
-        for key in items:
+        is_large = False
+        for key, value in items.items():
+            if type(value) not in _SCALARS and _is_large(value):
+                is_large = True
             if not isinstance(key, str):
                 raise UnsendableOutput(f"expected a result with string keys, but a key is of type {_type_of(key)}")
         if not RESERVED_KEYS.isdisjoint(items):
             raise _reserved(items)
         try:
-            json = _encoder.encode(items)
+            json = _in_pieces(items) if is_large else _encoder.encode(items)[1:-1]
         except Exception as error:
             raise UnsendableOutput(_blame(items)) from error
-        used = frozenset() if SESSION_KEYS.isdisjoint(items) else SESSION_KEYS.intersection(items)
-        return cls(json[1:-1], _transcript(items), used)
+        used = _NO_KEYS if SESSION_KEYS.isdisjoint(items) else SESSION_KEYS.intersection(items)
+        return cls(json, _transcript(items), used)
 
     @classmethod
     def _of_object(cls, result: object) -> Output:
@@ -117,6 +128,41 @@ def _tolist(value: Any) -> Any:
     return plain
 
 
+def _is_large(value: Any) -> bool:
+    """A list or an array whose encoding takes longer than a thread may hold the GIL."""
+    if type(value) is list:
+        return len(value) > _PIECE_ITEMS
+    return hasattr(value, "tolist") and getattr(value, "size", 0) > _PIECE_ITEMS
+
+
+def _in_pieces(items: Mapping[str, Any]) -> bytes:
+    """The members of an object with large values. The GIL may change hands between the pieces: the encoder itself
+    keeps it, and a call of half a second would hold the event loop.
+    """
+    out = io.BytesIO()  # It grows without copying, and so does not hold the GIL for long either.
+    for key, value in items.items():
+        out.write(b"," if out.tell() else b"")
+        out.write(_encoder.encode(key) + b":")
+        if _is_large(value):
+            _write_pieces(out, value)
+        else:
+            out.write(_encoder.encode(value))
+    return out.getvalue()
+
+
+def _write_pieces(out: io.BytesIO, values: Any) -> None:
+    n_items = len(values)
+    row_items = 1 if isinstance(values, list) else max(1, values.size // n_items)
+    n_rows = max(1, _PIECE_ITEMS // row_items)
+    for start in range(0, n_items, n_rows):
+        out.write(b"," if start else b"[")
+        if n_rows == 1 and row_items > _PIECE_ITEMS:
+            _write_pieces(out, values[start])
+        else:
+            out.write(_encoder.encode(values[start : start + n_rows])[1:-1])
+    out.write(b"]")
+
+
 _encoder: Final = msgspec.json.Encoder(enc_hook=_tolist)
 _raw_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
 
@@ -146,9 +192,10 @@ def _text(error: BaseException) -> str:
 
 
 def _transcript(items: Mapping[str, Any]) -> Transcript | None:
-    found = {key: items[key] for key in _TRANSCRIPT_KEYS if key in items}
-    if not found:
+    if _TRANSCRIPT_KEYS.isdisjoint(items):
         return None
-    if all(type(value) is str for value in found.values()):
-        return Transcript.of(found)
+    text = items.get("text")
+    if type(text) is str and "words" not in items:  # the common case, made fast
+        return Transcript(text)
+    found = {key: items[key] for key in _TRANSCRIPT_KEYS if key in items}
     return Transcript.of(msgspec.json.decode(_encoder.encode(found)))

@@ -312,4 +312,7 @@ def setup(
     logging.captureWarnings(True)
     # At lower levels uvicorn logs every connection, with the query of its URL.
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.root.level))
+    # A line for each request, and headers at the level debug.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
     return handler

@@ -100,7 +100,7 @@ class Starvation:
         if complaint is None or self._throttle.admit(now_s=beat.now_s) is None:
             return None
         return (
-            f'{complaint}, and every stream waited: set inference.isolation = "process"'
+            f'{complaint}, and every stream waited: set inference.engine = "process"'
             " (or, in a model of your own, holds_gil = True)"
         )
 
@@ -121,7 +121,8 @@ class Hold:
     the first hold, with its stack if the other thread saw it, and a second line at its end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loop_name: str = "the event loop") -> None:
+        self._loop_name = loop_name
         self._throttle = Throttle(_QUIET_S)
         self._is_logged = False  # the present hold
 
@@ -135,30 +136,36 @@ class Hold:
             return None
         self._is_logged = True
         more = and_more(self._throttle.admit(now_s=now_s) or 0)
-        return f"the event loop has been held for {held_s:.2f} s{more}; its thread is at"
+        return f"{self._loop_name} has been held for {held_s:.2f} s{more}; its thread is at"
 
     def over(self, now_s: float, held_s: float, own_s: float, by_model: bool) -> str | None:
         """On the loop, at every tick. `by_model`: the model held the GIL, and `Starvation` logs it."""
         is_logged, self._is_logged = self._is_logged, False
         if is_logged and held_s >= _STALL_S:
-            return f"the event loop continues after {held_s:.2f} s"
+            return f"{self._loop_name} continues after {held_s:.2f} s"
         if held_s < _STALL_S or by_model:
             return None
         n_left_out = self._throttle.admit(now_s=now_s)
         if n_left_out is None:
             return None
         return (
-            f"the event loop was held for {held_s:.2f} s, of which its own thread computed {own_s:.2f} s; for the rest"
-            f" the machine was too busy, or another thread had the GIL{and_more(n_left_out)}"
+            f"{self._loop_name} was held for {held_s:.2f} s, of which its own thread computed {own_s:.2f} s; for the"
+            f" rest the machine was too busy, or another thread had the GIL{and_more(n_left_out)}"
         )
 
 
 class Watchdog:
     """Watches one event loop while it serves. `start` and `stop` belong to the loop's thread."""
 
-    def __init__(self, model_name: str | None, calls: Callable[[], tuple[int, int]]) -> None:
-        """model_name: of a model on threads of this process; None: the model runs in other processes. calls: returns
-        the number of model calls that run now and of those that have ended; must be cheap.
+    def __init__(
+        self,
+        model_name: str | None,
+        calls: Callable[[], tuple[int, int]],
+        loop_name: str = "the event loop",
+    ) -> None:
+        """model_name: of a model whose calls may hold the GIL; None: it runs in other processes, or on this loop.
+        calls: returns the number of model calls that run now and of those that have ended; must be cheap. loop_name:
+        for the log.
         """
         self._starvation = Starvation(model_name) if model_name is not None else None
         self._calls = calls
@@ -169,7 +176,7 @@ class Watchdog:
         self._loop_thread = 0
         self._loop_clock = 0
         self._planned_cpu_s = 0.0
-        self._hold = Hold()
+        self._hold = Hold(loop_name)
         self._stopped = threading.Event()
         self._most_late_s = 0.0
         self._other_planned_s = 0.0
@@ -195,6 +202,11 @@ class Watchdog:
     def busy_s(self) -> float:
         """CPU time of the loop's thread since it started. Any thread may read it while the loop runs."""
         return time.clock_gettime(self._loop_clock) if self._loop_clock else 0.0
+
+    @property
+    def held_s(self) -> float:
+        """For how long the loop has been unable to run its timer; 0 before `start`. Any thread."""
+        return max(0.0, time.perf_counter() - self._planned_s) if self._timer is not None else 0.0
 
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
         self._planned_cpu_s = time.thread_time()

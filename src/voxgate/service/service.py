@@ -158,7 +158,7 @@ class Service:
             stream_seconds=inference.stream_seconds,
             deadline_s=inference.deadline_s,
         )
-        on_threads = self.engine.kind == "threads"
+        on_threads = self.engine.kind == "threads"  # Those of `async` have a watchdog of their own.
         watchdog = Watchdog(self.model.name if on_threads else None, self._call_counts)
         self.started = StartedParts(scheduler, VadBatcher(loop.call_soon), watchdog)
         scheduler.start()
@@ -249,8 +249,9 @@ def _engine_settings(config: Config) -> EngineSettings:
     return EngineSettings(
         model=config.model.name,
         options=config.model.options,
-        isolation=inference.isolation,
+        engine=inference.isolation or inference.engine,
         threads=inference.threads,
+        concurrency=inference.concurrency,
         processes=inference.processes,
         max_batch_size=inference.max_batch_size,
         max_batch_seconds=inference.max_batch_seconds,

@@ -19,5 +19,5 @@ def test_every_wire_but_the_native_one_can_be_switched_off():
 def test_the_shortest_silence():
     assert load_config(environ={}).endpoints.min_silence_ms is None
     assert load_config(environ={}, overrides={"endpoints.min_silence_ms": 200}).endpoints.min_silence_ms == 200
-    with pytest.raises(ConfigError, match="endpoints.min_silence_ms"):
+    with pytest.raises(ConfigError, match=r"endpoints\.min_silence_ms"):
         load_config(environ={}, overrides={"endpoints.min_silence_ms": 49})

@@ -93,7 +93,7 @@ def test_client_and_server_as_programs_and_a_model_that_fails(collect, isolation
         "model.warmup_penalty": 0,
         "model.failure_rate": 1,
         "model.panic_rate": 0,
-        "inference.isolation": isolation,
+        "inference.engine": isolation,
         "inference.processes": 1,
         "inference.warm_up": "false",
     }

@@ -11,11 +11,14 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec import UNSET
 
 from helpers.room import BUFFERED_S, DEADLINE_S, RATE, Room
 from helpers.wire import bursts, encode
 from voxgate.errors import InferenceError, InternalError, Overloaded
-from voxgate.protocol.events import Error, Event, Segment
+from voxgate.inference.engine.base import Job
+from voxgate.protocol.events import Error, Event, Inactive, Segment
+from voxgate.protocol.output import Output
 from voxgate.session.routes import Route
 
 # What an overload leaves behind
@@ -353,3 +356,99 @@ TestSimpleChannels = OfManySimpleChannels.TestCase
 TestStatefulChannels = OfManyStatefulChannels.TestCase
 TestSegmentedChannels = OfManySegmentedChannels.TestCase
 TestSpeculation = OfSpeculation.TestCase
+
+
+# --- interim results of running calls ---
+
+
+def talk_room(route: Route, **overrides: Any) -> tuple[Room, list[Job]]:
+    """Two calls of one channel run; their replies are in this order."""
+    room = Room(route, **overrides)
+    jobs: list[Job] = []
+    while len(jobs) < 2:
+        room.feed(RATE // 2)
+        jobs += [job for job in room.begin() if job.final]
+    room.events.clear()
+    return room, jobs
+
+
+def said(room: Room) -> list[tuple[Any, Any]]:
+    return [(event.is_final, dict(event.output)) for event in room.events if isinstance(event, Segment)]
+
+
+def test_interim_results_come_only_from_the_call_that_is_first_in_the_order() -> None:
+    room, (first, second) = talk_room("simple")
+    room.scheduler.partial(second, Output.of({"text": "not yet"}))
+    room.scheduler.partial(first, Output.of({"text": "one"}))
+    room.loop.turn()
+    assert said(room) == [(False, {"text": "one"})]
+    (event,) = room.events
+    assert isinstance(event, Segment)
+    assert (event.start_time, event.end_time) == (0.0, 0.5)
+    room.end()
+    room.wait(0.1)
+    room.loop.turn()
+    room.scheduler.partial(second, Output.of({"text": "two"}))
+    room.loop.turn()
+    room.wait(0.1)
+    assert [is_final for is_final, _ in said(room)] == [False, UNSET, False]
+    room.end()
+    room.loop.turn()
+    room.settle()
+    assert [is_final for is_final, _ in said(room)] == [False, UNSET, False, UNSET]
+
+
+def test_a_client_gets_interim_results_at_its_pace_and_not_after_the_result() -> None:
+    room, (first, _) = talk_room("simple", **{"inference.interims_per_s": 2.0})
+    for n in range(4):
+        room.scheduler.partial(first, Output.of({"n": n}))
+        room.loop.turn()
+    room.wait(0.5)
+    assert said(room) == [(False, {"n": 0}), (False, {"n": 3})]
+    room.scheduler.partial(first, Output.of({"n": 4}))
+    room.loop.turn()
+    room.end()
+    room.loop.turn()
+    room.wait(0.5)
+    assert [is_final for is_final, _ in said(room)] == [False, False, UNSET]
+
+
+def test_the_final_of_a_segment_has_interim_results_with_its_own_place() -> None:
+    room, (first, second) = talk_room("segmented")
+    assert first.final
+    assert second.final
+    room.scheduler.partial(first, Output.of({"text": "a"}))
+    room.loop.turn()
+    (event,) = [event for event in room.events if isinstance(event, Segment)]
+    assert (event.is_final, event.output) == (False, {"text": "a"})
+    room.settle()
+    finals = [event for event in room.events if isinstance(event, Segment) and event.is_final]
+    assert (finals[0].start_time, finals[0].end_time) == (event.start_time, event.end_time)
+
+
+def test_a_client_that_did_not_ask_gets_none_and_a_crowded_one_neither() -> None:
+    room, (first, _) = talk_room("simple")
+    assert first.on_partial is not None
+    room.runner.may_submit = lambda: False
+    room.scheduler.partial(first, Output.of({"text": "one"}))
+    room.loop.turn()
+    assert said(room) == []
+    silent = Room("simple", interim_results=False)
+    silent.feed(RATE // 2)
+    (job,) = silent.begin()
+    assert job.on_partial is None
+
+
+def test_a_superseded_interim_is_not_needed_any_more_though_it_runs() -> None:
+    room = Room("segmented")
+    interim: Job | None = None
+    while interim is None:
+        room.feed(RATE // 10)
+        interim = next((job for job in room.begin() if not job.final), None)
+    assert interim.is_needed
+    while not any(isinstance(event, Inactive) for event in room.events):
+        room.feed(RATE // 10)
+    assert interim.dropped
+    assert not interim.is_needed
+    room.settle()
+    assert not [event for event in room.events if isinstance(event, Segment) and event.is_final is False]

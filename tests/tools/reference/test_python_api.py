@@ -19,7 +19,7 @@ MODULES = re.findall(r"^\| \[`(voxgate[\w.]*)`\]", PAGE, re.MULTILINE)
 # Public, and described elsewhere: under another name of the page, in configuration.md, or by another package.
 ELSEWHERE = {
     "voxgate": {"__version__"},
-    "voxgate.models": {"Model", "Batch"},
+    "voxgate.models": {"Model", "Batch", "Request"},
     "voxgate.client": {"AudioFormat", "VadOptions"},
     "voxgate.config": {
         "SETTINGS", "AudioSettings", "AuthSettings", "EndpointsSettings", "InferenceSettings", "LimitsSettings",

@@ -57,7 +57,9 @@ class Decoders:
         """The containers that can be decoded here, in the order of CONTAINERS."""
         if self._why_no_processes() is None:
             return CONTAINERS
-        return tuple(name for name in CONTAINERS if name in (("wav", "flac", "webm", "ogg") if has_opus() else ("wav", "flac")))
+        return tuple(
+            name for name in CONTAINERS if name in (("wav", "flac", "webm", "ogg") if has_opus() else ("wav", "flac"))
+        )
 
     @property
     def pids(self) -> list[int]:

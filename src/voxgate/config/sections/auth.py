@@ -37,8 +37,8 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
             Meta(
                 min_length=1,
                 description="`pkg.module:function` that decides about every other token: `function(token: str) -> "
-                "bool`, plain or async. Tokens of `tokens` and `tokens_file` are accepted without calling "
-                "it.",
+                "bool | str`, plain or async; a string is a yes with the name of the client. Tokens of `tokens` and "
+                "`tokens_file` are accepted without calling it.",
             ),
         ]
         | None

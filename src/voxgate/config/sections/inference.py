@@ -12,14 +12,22 @@ __all__ = ["InferenceSettings"]
 class InferenceSettings(Struct, frozen=True, kw_only=True):
     """Threads, processes, queues and batches of the model."""
 
-    isolation: Annotated[
-        Literal["threads", "process"],
+    engine: Annotated[
+        Literal["auto", "threads", "process", "async"],
         Meta(
-            description="Where the model runs: on `threads` of the server's process, or in worker processes "
-            "(`process`), which contain a model that crashes, hangs or holds the GIL. A model that "
-            "declares that it holds the GIL always runs in processes."
+            description="Where the model runs: on `threads` of the server's process, as coroutines on an event loop of "
+            "its own (`async`), or in worker processes (`process`), which contain a model that crashes, hangs or holds "
+            "the GIL. `auto`: `async` for a model that defines `async def infer` or `step`, else `threads`. A model "
+            "that declares that it holds the GIL runs in processes in both cases."
         ),
-    ] = "threads"
+    ] = "auto"
+    isolation: (
+        Annotated[
+            Literal["threads", "process"],
+            Meta(description="An older name of `inference.engine`; when both are set, they must agree."),
+        ]
+        | None
+    ) = None
     threads: Annotated[
         int,
         Meta(
@@ -29,6 +37,9 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
     processes: Annotated[
         int, Meta(ge=0, le=1024, description="Worker processes that run the model; 0: one per CPU.")
     ] = 0
+    concurrency: Annotated[
+        int, Meta(ge=1, le=65_536, description="Calls that run at once on the engine `async`.")
+    ] = 64
     restart_backoff_s: Annotated[
         float,
         Meta(
@@ -57,6 +68,15 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
             "A stream that is alone never waits.",
         ),
     ] = 0.0
+    interims_per_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=1000,
+            description="Interim results a second that one client gets from running calls (models that yield them), if "
+            "it asked for interim results; newer ones replace those in between.",
+        ),
+    ] = 10.0
     per_stream: Annotated[
         int,
         Meta(

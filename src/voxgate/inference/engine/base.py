@@ -23,6 +23,7 @@ __all__ = [
     "Job",
     "JobOutcome",
     "JobSource",
+    "Pin",
     "State",
     "TracedBatch",
     "Work",
@@ -39,6 +40,14 @@ CallMethod: TypeAlias = Literal["infer", "step", "finish"]
 
 
 @dataclass(slots=True, eq=False)
+class Pin:
+    """A worker that keeps states: it alone runs the calls of the states that are pinned to it."""
+
+    is_lost: bool = False
+    """The worker has ended."""
+
+
+@dataclass(slots=True, eq=False)
 class State:
     """The state of a stateful model for one channel of one session. A route makes one for all jobs of the channel; the
     engine opens it before the first call; the last reference to it drops it.
@@ -52,6 +61,8 @@ class State:
     opened: bool = False
     lost: bool = False
     """A call did not return in time, or its worker died: every later call is answered with an error."""
+    pin: Pin | None = None
+    """Set by an engine whose workers keep states, before it finishes the first call."""
 
 
 @dataclass(slots=True)
@@ -123,6 +134,16 @@ class Job:
     deadline_s: float = math.inf
     """When the scheduler answers it with an error, on the scheduler's clock (`time.perf_counter`); a later outcome is
     dropped. An interim that runs is answered when it returns."""
+    on_partial: Callable[[Job, Output], None] | None = None
+    """Called on the loop's thread, before `on_done`, with interim results of the running call; only with the newest one
+    when several came meanwhile. None: nobody needs them."""
+    partial: Output | None = None
+    """The interim result that is not delivered yet."""
+    on_cancel: Callable[[], None] | None = field(default=None, repr=False)
+    """Set by an engine that can end the running call: called once the call is no longer needed, on the loop's thread;
+    it may be called again, and after the call. Must not block."""
+    dropped: bool = False
+    """The call is no longer needed, but still answered when it returns. May turn true at any time."""
     cancelled: bool = False
     """May turn true at any time while the job runs; its outcome is then dropped."""
     pending: bool = False
@@ -134,6 +155,11 @@ class Job:
     submitted_s: float = field(default=0.0, repr=False)
     taken_s: float = field(default=0.0, repr=False)
     load: StreamLoad | None = field(default=None, repr=False)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anybody waits for its result. False: the engine may end the call. Any thread."""
+        return self.pending and not self.settled and not self.dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +200,19 @@ class JobSource(Protocol):
     The engine returns every job that it took exactly once, by `finish` or by `requeue`.
     """
 
-    def take(self, limits: BatchLimits, arena: Arena | None = None, interrupt: Interrupt | None = None) -> Work | None:
+    def take(
+        self,
+        limits: BatchLimits,
+        arena: Arena | None = None,
+        interrupt: Interrupt | None = None,
+        pin: Pin | None = None,
+    ) -> Work | None:
         """Waits for jobs and returns as many as the limits allow and as fit into `arena`, but at least one.
 
         With an arena, the rows of the batch lie at its beginning, one after the other, and `Work.batch.audio` is a
         view of it: nothing else writes there until the next `take`. A job that alone is too long for the arena is
-        answered with an error and never returned. Jobs for `step` and `finish` come alone.
+        answered with an error and never returned. Jobs for `step` and `finish` come alone, and, once their state is
+        pinned, only to the worker of that pin.
 
         Returns None when the source is closed and empty: the worker ends. Returns None also when `interrupt` is set,
         and then takes no job.
@@ -188,6 +221,16 @@ class JobSource(Protocol):
 
     def interrupt(self, interrupt: Interrupt) -> None:
         """Sets `interrupt`: the `take` that waits with it returns, and so does every later one."""
+        ...
+
+    def unpin(self, pin: Pin) -> None:
+        """The worker of `pin` has ended, and the states that it kept are lost: the calls that wait for it are answered
+        with an error, and so is the next call of each of these states.
+        """
+        ...
+
+    def partial(self, job: Job, output: Output) -> None:
+        """An interim result of a running call, for its `on_partial`. A newer one replaces one that is not delivered."""
         ...
 
     def finish(self, jobs: Sequence[Job], outcomes: Sequence[JobOutcome]) -> None:
@@ -244,7 +287,7 @@ class Engine(Protocol):
 
     @property
     def kind(self) -> str:
-        """Where the model runs, in one word: `threads` or `process`."""
+        """Where the model runs, in one word: `threads`, `process` or `async`."""
         ...
 
     @property

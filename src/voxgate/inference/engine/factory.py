@@ -1,4 +1,4 @@
-"""Chooses the engine: threads of the server's process, or worker processes."""
+"""Chooses the engine: threads of the server's process, an event loop of its own, or worker processes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from voxgate.errors import ConfigError
+from voxgate.inference.engine.asynchronous import AsyncEngine
 from voxgate.inference.engine.base import Engine
 from voxgate.inference.engine.processes import ProcessEngine, ProcessSettings
 from voxgate.inference.engine.threads import ThreadEngine
@@ -26,9 +27,10 @@ class EngineSettings:
     model: str
     """A name or ``pkg.module:Name``."""
     options: Mapping[str, Any]
-    isolation: str
-    """`threads` or `process`."""
+    engine: str
+    """`auto`, `threads`, `process` or `async`."""
     threads: int
+    concurrency: int
     processes: int
     max_batch_size: int
     max_batch_seconds: float
@@ -44,27 +46,38 @@ class EngineSettings:
 def make_engine(settings: EngineSettings, model: Model | None = None) -> Engine:
     """The engine with its model loaded, not started. `model`: an object to serve in place of the model of the settings.
 
-    A model that holds the GIL runs in worker processes even when the settings say threads, unless it keeps state.
-    Blocks while the model loads. Raises ConfigError for settings that do not fit the model, and ModelLoadError when it
-    cannot be loaded.
+    A model that holds the GIL runs in worker processes even when the settings say threads; `auto` runs coroutines on an
+    event loop. Blocks while the model loads. Raises ConfigError for settings that do not fit the model, and
+    ModelLoadError when it cannot be loaded.
     """
     if model is not None:
-        if settings.isolation == "process":
+        if settings.engine == "process":
             raise ConfigError(
-                "inference.isolation = 'process' expects a model that is named in the settings: an object that was made"
+                "inference.engine = 'process' expects a model that is named in the settings: an object that was made"
                 " in this process cannot move into another"
             )
-        return _threads(settings, model)
-    if settings.isolation == "process":
+        return _in_this_process(settings, model)
+    if settings.engine == "process":
         return _processes(settings)
-    declared = find_model(settings.model)
-    stateful = getattr(declared, "step", Model.step) is not Model.step
-    if getattr(declared, "holds_gil", False) is True and not stateful:
+    if settings.engine != "async" and getattr(find_model(settings.model), "holds_gil", False) is True:
         return _processes(settings, is_automatic=True)
     model = load_model(settings.model, settings.options)
-    if model.holds_gil and not model.stateful:  # Known only once it was made.
+    if settings.engine != "async" and model.holds_gil and not model.asynchronous:  # Known only once it was made.
         model.close()
         return _processes(settings, is_automatic=True)
+    return _in_this_process(settings, model)
+
+
+def _in_this_process(settings: EngineSettings, model: Model) -> Engine:
+    if settings.engine == "async" or (settings.engine == "auto" and model.asynchronous):
+        return AsyncEngine(
+            model,
+            concurrency=settings.concurrency,
+            max_batch_size=settings.max_batch_size,
+            max_batch_seconds=settings.max_batch_seconds,
+            batch_window_s=settings.batch_window_s,
+            start_anyway=settings.start_anyway,
+        )
     return _threads(settings, model)
 
 
@@ -82,7 +95,7 @@ def _threads(settings: EngineSettings, model: Model) -> ThreadEngine:
 def _processes(settings: EngineSettings, is_automatic: bool = False) -> ProcessEngine:
     if is_automatic:
         logger.info(
-            "model %r holds the GIL while it computes: it runs in worker processes, as with inference.isolation ="
+            "model %r holds the GIL while it computes: it runs in worker processes, as with inference.engine ="
             " 'process'",
             settings.model,
         )

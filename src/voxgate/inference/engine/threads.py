@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from voxgate.audio.soxr import resample
 from voxgate.errors import ConfigError, InternalError
-from voxgate.inference.engine.base import BatchLimits, EngineCounts, Job, JobOutcome, JobSource, State, Work
+from voxgate.inference.engine.base import EngineCounts, Job, JobOutcome, JobSource, Work
 from voxgate.inference.engine.failures import FailureLog
+from voxgate.inference.engine.interims import JobInterims
 from voxgate.inference.engine.invoker import Invocation, Invoker
-from voxgate.inference.engine.trial import (
-    faint_noise,
-    judge_trial,
-    text_in,
-    trial_batch,
-    trial_request,
-    trial_sizes,
-)
+from voxgate.inference.engine.trial import batch_limits, prepare
 from voxgate.models.adapter import declares_text
 from voxgate.models.base import Model, Samples
-from voxgate.models.session_options import SessionOptions
 from voxgate.runtime.cpus import usable_cpus
 from voxgate.runtime.tasks import spawn_thread
 
@@ -67,23 +56,19 @@ class ThreadEngine:
         """
         if not 0 <= threads <= _MAX_THREADS:
             raise ConfigError(f"inference.threads must be within 0..{_MAX_THREADS}, not {threads}")
-        if max_batch_size < 1:
-            raise ConfigError(f"inference.max_batch_size must be at least 1, not {max_batch_size}")
-        if not max_batch_seconds > 0:
-            raise ConfigError(f"inference.max_batch_seconds must be above 0, not {max_batch_seconds}")
-        if not 0 <= batch_window_s < math.inf:
-            raise ConfigError(f"inference.batch_window_ms must be at least 0, not {batch_window_s * 1000:g}")
+        self._limits = batch_limits(model, max_batch_size, max_batch_seconds, batch_window_s)
+        if model.asynchronous:
+            raise ConfigError(
+                f"model {model.name!r} is async def, and threads do not run coroutines: expected inference.engine ="
+                " 'async' or 'auto'"
+            )
         if model.needs_process:
             raise ConfigError(
                 f"model {model.name!r} must not run on threads inside the server's process, because"
-                f" {model.needs_process}: expected worker processes (inference.isolation = 'process')"
+                f" {model.needs_process}: expected worker processes (inference.engine = 'process')"
             )
         self._model = model
         self._concurrency = threads or min(model.threads or usable_cpus(), _MAX_THREADS)
-        if model.batches and max_batch_size > 1:
-            self._limits = BatchLimits(max_batch_size, max_batch_seconds, batch_window_s)
-        else:
-            self._limits = BatchLimits(1)
         self._start_anyway = start_anyway
         self._failures = FailureLog(logger)
         self._invoker = Invoker(model, self._failures)
@@ -142,45 +127,15 @@ class ThreadEngine:
         ]
 
     def warm_up(self) -> float:
-        """Calls `model.warm_up()`, then makes a trial call with one second of noise at -60 dBFS, one with a batch of
-        two if the model defines `infer_batch`, and a short session if it is stateful: so the first client does not pay
-        for what only a first call costs.
-
-        Raises ModelLoadError when `model.warm_up()` fails, and for results of the trial calls that cannot be sent (see
-        `judge_trial`). `counts()` leaves these calls out.
-        """
+        """As `trial.prepare`; `counts()` leaves these calls out."""
         with self._warming:
-            return self._warm_up()
-
-    def _warm_up(self) -> float:
-        started_s = time.perf_counter()
-        self._invoker.warm_up()
-        outcomes: list[JobOutcome] = []
-        bad_results: list[str] = []
-        for outcome in self._trial_outcomes(bad_results):
-            outcomes.append(outcome)
-            if self._stopping:
-                break
-        judge_trial(self._model.name, outcomes, bad_results, self._start_anyway)
-        if self._gives_text is None:
-            self._gives_text = text_in(outcomes)
-        elapsed_s = time.perf_counter() - started_s
+            started_s = time.perf_counter()
+            text = prepare(self._model, self._failures, self._limits, lambda: self._stopping, self._start_anyway)
+            if self._gives_text is None:
+                self._gives_text = text
+            elapsed_s = time.perf_counter() - started_s
         logger.info("model %r is warm after %.2f s", self._model.name, elapsed_s)
         return elapsed_s
-
-    def _trial_outcomes(self, bad_results: list[str]) -> Iterator[JobOutcome]:
-        model, rate = self._model, self._model.sample_rate
-        request = trial_request(SessionOptions(model), rate)
-        if request is None:
-            return
-        invoker = Invoker(model, self._failures, bad_results.append)
-        if model.stateless:
-            for n_items in trial_sizes(self._limits):
-                yield from invoker.invoke(trial_batch(n_items, rate, request)).outcomes
-        if model.stateful:
-            state = State()
-            yield invoker.call("step", faint_noise(rate), state, request)
-            yield invoker.call("finish", np.empty(0, np.float32), state, request)
 
     def stop(self, timeout_s: float | None = None) -> bool:
         self._stopping = True
@@ -203,11 +158,11 @@ class ThreadEngine:
     def _work(self, source: JobSource, index: int) -> None:
         while work := source.take(self._limits):
             self._busy_since_s[index] = time.monotonic()
-            source.finish(work.jobs, self._run(work))
+            source.finish(work.jobs, self._run(work, source))
             self._busy_since_s[index] = None
             del work  # A worker that waits keeps no audio alive.
 
-    def _run(self, work: Work) -> list[JobOutcome]:
+    def _run(self, work: Work, source: JobSource) -> list[JobOutcome]:
         jobs = work.jobs
 
         def original(index: int) -> Samples | None:
@@ -219,7 +174,7 @@ class ThreadEngine:
                 outcome = self._invoker.call(job.method, work.batch[0], job.state, work.batch.requests[0])
                 invocation = Invocation([outcome])
             else:
-                invocation = self._invoker.invoke(work.batch, original)
+                invocation = self._invoker.invoke(work.batch, original, JobInterims(jobs, source))
             with self._lock:
                 self._counts.add_batch(invocation.outcomes, invocation.retried)
         except Exception:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from voxgate.errors import InvalidStart, ModelLoadError, VoxgateError
-from voxgate.inference.engine.base import BatchLimits, JobOutcome
-from voxgate.models.base import Batch, Samples
+from voxgate.errors import ConfigError, InvalidStart, ModelLoadError, VoxgateError
+from voxgate.inference.engine.base import BatchLimits, JobOutcome, State
+from voxgate.inference.engine.failures import FailureLog
+from voxgate.inference.engine.invoker import Invoker
+from voxgate.models.base import Batch, Model, Samples
 from voxgate.models.request import Request
 from voxgate.models.session_options import SessionOptions
 from voxgate.protocol.output import Output
 
-__all__ = ["faint_noise", "judge_trial", "text_in", "trial_batch", "trial_request", "trial_sizes"]
+__all__ = [
+    "batch_limits",
+    "faint_noise",
+    "judge_trial",
+    "prepare",
+    "text_in",
+    "trial_batch",
+    "trial_request",
+    "trial_sizes",
+    "try_model",
+]
 
 logger = logging.getLogger("voxgate.inference.engine")
 
@@ -43,9 +56,63 @@ def trial_batch(n_items: int, sample_rate: int, request: Request) -> Batch:
     return Batch.gather([faint_noise(sample_rate)] * n_items, [request] * n_items)
 
 
-def trial_sizes(limits: BatchLimits) -> tuple[int, ...]:
-    """The sizes of the trial batches: one item, and two where the model takes batches."""
-    return (1, 2) if limits.max_items > 1 else (1,)
+def trial_sizes(model: Model, limits: BatchLimits) -> tuple[int, ...]:
+    """The arguments of `try_model` that suit a model: one item, two where it takes batches, 0 for a stateful one."""
+    sizes = ((1, 2) if limits.max_items > 1 else (1,)) if model.stateless else ()
+    return (*sizes, 0) if model.stateful else sizes
+
+
+def try_model(model: Model, failures: FailureLog, n_items: int) -> tuple[list[JobOutcome], list[str]]:
+    """A trial call with `n_items` seconds of noise as one batch; 0: a session with one second. The outcomes, and why
+    results cannot be sent.
+    """
+    request = trial_request(SessionOptions(model), model.sample_rate)
+    if request is None:
+        return [], []
+    bad_results: list[str] = []
+    invoker = Invoker(model, failures, bad_results.append)
+    if n_items:
+        return invoker.invoke(trial_batch(n_items, model.sample_rate, request)).outcomes, bad_results
+    state = State()
+    outcomes = [invoker.call("step", faint_noise(model.sample_rate), state, request)]
+    if state.opened:
+        outcomes.append(invoker.call("finish", np.empty(0, np.float32), state, request))
+    return outcomes, bad_results
+
+
+def prepare(
+    model: Model, failures: FailureLog, limits: BatchLimits, is_stopping: Callable[[], bool], start_anyway: bool
+) -> bool | None:
+    """Calls `model.warm_up()`, then makes a trial call with one second of noise at -60 dBFS, one with a batch of two if
+    the model defines `infer_batch`, and a short session if it is stateful: so the first client does not pay for what
+    only a first call costs. Returns whether the results carry text; None: unknown.
+
+    Raises ModelLoadError when `model.warm_up()` fails, and for results that cannot be sent (see `judge_trial`).
+    """
+    Invoker(model, failures).warm_up()
+    outcomes: list[JobOutcome] = []
+    bad_results: list[str] = []
+    for n_items in trial_sizes(model, limits):
+        if is_stopping():
+            break
+        tried, bad = try_model(model, failures, n_items)
+        outcomes += tried
+        bad_results += bad
+    judge_trial(model.name, outcomes, bad_results, start_anyway)
+    return text_in(outcomes)
+
+
+def batch_limits(model: Model, max_batch_size: int, max_batch_seconds: float, batch_window_s: float) -> BatchLimits:
+    """The batches of a model in the server's process. Raises ConfigError for numbers out of range."""
+    if max_batch_size < 1:
+        raise ConfigError(f"inference.max_batch_size must be at least 1, not {max_batch_size}")
+    if not max_batch_seconds > 0:
+        raise ConfigError(f"inference.max_batch_seconds must be above 0, not {max_batch_seconds}")
+    if not 0 <= batch_window_s < math.inf:
+        raise ConfigError(f"inference.batch_window_ms must be at least 0, not {batch_window_s * 1000:g}")
+    if not model.batches or max_batch_size == 1:
+        return BatchLimits(1)
+    return BatchLimits(max_batch_size, max_batch_seconds, batch_window_s)
 
 
 def judge_trial(name: str, outcomes: Sequence[JobOutcome], bad_results: Sequence[str], start_anyway: bool) -> None:

@@ -16,6 +16,7 @@ from voxgate.audio.decoder import StreamDecoder
 from voxgate.protocol.events import Flushed
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.calls import ModelCalls, Samples
+from voxgate.session.routes.interim_pace import InterimPace
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit
 from voxgate.session.routes.timing import Timing
@@ -60,6 +61,8 @@ class RouteHandler(ModelCalls):
         audio = parts.config.audio
         self._emit = emit
         self._decoder = StreamDecoder(start.pcm, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
+        if start.interim_results:
+            self._interim_pace = InterimPace(parts.config.inference.interims_per_s, parts.scheduler)
         self._has_ids = start.notices
         asked_for = {"segment_id": start.notices, "stable_text": start.stability, "eager": start.eager}
         self._reserved_keys = frozenset(key for key, is_asked_for in asked_for.items() if is_asked_for)

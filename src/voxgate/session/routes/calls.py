@@ -20,6 +20,7 @@ from voxgate.protocol.events import Error, Event, Segment
 from voxgate.protocol.machine import Route
 from voxgate.protocol.output import Output
 from voxgate.runtime import logs
+from voxgate.session.routes.interim_pace import InterimPace
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit, PendingReply, ReorderBuffer
 from voxgate.session.routes.segment_metrics import SegmentMetrics
@@ -99,6 +100,8 @@ class ModelCalls:
         self._deadline_s = parts.config.inference.deadline_s
         self._retry: asyncio.TimerHandle | None = None
         self._model_s = 0.0
+        self._interim_pace: InterimPace | None = None
+        """None: the client did not ask for interim results."""
         self.log_context: logs.LogContext | None = None
         """The log context of this session; set before the first audio, like the next three."""
         self.request = Request()
@@ -137,6 +140,8 @@ class ModelCalls:
         self.most_lag_s = max(self.most_lag_s, self.backlog_s)
         for job in self.calls:
             self._scheduler.cancel(job)
+        if self._interim_pace is not None:
+            self._interim_pace.stop()
         self.calls.clear()
         self._deferred.clear()
         if self._retry is not None:
@@ -224,6 +229,8 @@ class ModelCalls:
         """The call that `job` is for, among those that are not over."""
         reply = self._replies[channel].reserve()
         call = ModelCall(channel, start_pos, end_pos, is_final, reply, job, self._scheduler.clock(), segment_id)
+        if self._interim_pace is not None:
+            job.on_partial = self._on_partial
         self.calls[job] = call
         if is_final is not False:
             self._in_calls_samples[channel] += len(job.audio)
@@ -245,6 +252,7 @@ class ModelCalls:
         """The answer of an interim is no longer needed: its place stays empty."""
         if not call.is_dropped:
             call.is_dropped = True
+            self._scheduler.drop(call.job)
             self._replies[call.channel].settle(call.reply, None)
 
     def _withdraw(self, call: ModelCall) -> bool:
@@ -287,17 +295,18 @@ class ModelCalls:
         if error is None:
             if result is None and call.is_final is False:
                 return None
-            return self._segment_of(call, NO_OUTPUT if result is None else result)
+            is_final = UNSET if call.is_final is None else call.is_final
+            return self._segment_of(call, NO_OUTPUT if result is None else result, is_final)
         if call.is_final is False:
             return None  # An interim may be dropped; the client would take its error for that of the final.
         return Error(message=str(error), code=error.code, channel=call.channel, segment_id=call.segment_id)
 
-    def _segment_of(self, call: ModelCall, output: Output) -> Segment:
-        """A result of the call, which may still run: then it is an interim one."""
+    def _segment_of(self, call: ModelCall, output: Output, is_final: bool | UnsetType) -> Segment:
+        """A result of the call; `is_final` is False for an interim one, of a call that may still run."""
         return Segment(
             start_time=call.start_pos / self._rate,
             end_time=call.end_pos / self._rate,
-            is_final=UNSET if call.is_final is None else call.is_final,
+            is_final=is_final,
             output=output,
             channel=call.channel,
             segment_id=call.segment_id,
@@ -323,6 +332,23 @@ class ModelCalls:
         self._retry = None
         self._guarded(self.submit_deferred)
 
+    def _on_partial(self, job: Job, output: Output) -> None:
+        """An interim result of a running call. Those of a call that is not the next to be answered are left out."""
+        if self._interim_pace is not None and self._has_turn(job):
+            self._interim_pace.offer(job, output, self._send_partial)
+
+    def _has_turn(self, job: Job) -> bool:
+        call = self.calls.get(job)
+        return call is not None and not call.is_dropped and self._replies[call.channel].is_first(call.reply)
+
+    def _send_partial(self, job: Job, output: Output) -> None:
+        # A key that is reserved gives an error in place of the result, probably.
+        if self._has_turn(job) and self.may_submit() and self._reserved_keys.isdisjoint(output.session_keys):
+            self._guarded(lambda: self._emit_partial(self.calls[job], output))
+
+    def _emit_partial(self, call: ModelCall, output: Output) -> None:
+        self._replies[call.channel].emit_interim(call.reply, self._segment_of(call, output, is_final=False))
+
     def _on_done(self, job: Job) -> None:
         self._guarded(lambda: self._over(self.calls[job]))
 
@@ -331,6 +357,8 @@ class ModelCalls:
         job = call.job
         self.most_lag_s = max(self.most_lag_s, self.backlog_s)  # It shrinks nowhere else.
         del self.calls[job]
+        if self._interim_pace is not None:
+            self._interim_pace.forget(job)
         if call.is_final is not False:
             self._in_calls_samples[call.channel] -= len(job.audio)
             self._n_submitted -= call.is_submitted

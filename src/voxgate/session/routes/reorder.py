@@ -45,6 +45,16 @@ class ReorderBuffer:
         self._pending.append(reply)
         return reply
 
+    def is_first(self, reply: PendingReply) -> bool:
+        """Whether `reply` comes next in the order, and is not settled."""
+        return bool(self._pending) and self._pending[0] is reply
+
+    def emit_interim(self, reply: PendingReply, event: Event) -> None:
+        """Emits an interim result of the call behind `reply`, which is the first in the order and keeps its place."""
+        if not self.is_first(reply):
+            raise AssertionError("an interim result overtakes another reply")
+        self._emit(event)
+
     def settle(self, reply: PendingReply, event: Event | None) -> None:
         """Puts `event` at the place of `reply`, and emits what is now first in the order; None leaves the place
         empty.

@@ -203,7 +203,7 @@ class SpeculatingHandler(RouteHandler):
             channel, speculation.start_pos, speculation.end_pos, False, reply, speculation.job, 0.0, segment_id
         )
         self.results += 1
-        self._replies[channel].settle(reply, replace(self._segment_of(call, result), eager=True))
+        self._replies[channel].settle(reply, replace(self._segment_of(call, result, is_final=False), eager=True))
 
     def _drop_interim(self, channel: int) -> None:
         """The interim of a channel is no longer needed, queued or running."""

@@ -143,11 +143,9 @@ class UtteranceHandler(SpeculatingHandler):
         self._interims[channel] = call
         self._submit(call)
 
-    def _segment_of(self, call: ModelCall, output: Output) -> Segment:
-        segment = super()._segment_of(call, output)
-        if call.is_final is not False or self._stable_texts is None:
-            return segment
-        if output.transcript is None:
+    def _segment_of(self, call: ModelCall, output: Output, is_final: bool | UnsetType) -> Segment:
+        segment = super()._segment_of(call, output, is_final)
+        if call.is_final is not False or self._stable_texts is None or output.transcript is None:
             return segment
         return replace(segment, stable_text=self._stable_texts[call.channel].update(output.transcript.text))
 

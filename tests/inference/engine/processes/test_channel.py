@@ -10,13 +10,17 @@ import pytest
 from voxgate.inference.engine.processes.channel import Channel, ChannelClosed
 from voxgate.inference.engine.processes.messages import (
     Answer,
+    Drop,
     Loaded,
     Message,
+    Partial,
     Prepare,
     Quit,
     Record,
     Refused,
     Run,
+    StateCall,
+    Stop,
     Trial,
     Warm,
 )
@@ -27,11 +31,16 @@ MESSAGES: list[Message] = [
     Prepare(1 << 40, True),
     Trial(2),
     Run([3, 0, 1 << 33], [Request(options={"language": "de"}, channel=1), Request(), Request(identity="ü")]),
+    Run([0], [Request()], 7, True, StateCall("finish", 3)),
+    Drop([1, 2]),
+    Stop(7),
     Quit(),
-    Loaded("x", 16_000, None, True, False, False, {"type": "object"}, False, None),
+    Loaded("x", 16_000, None, True, False, False, True, {"type": "object"}, False, None),
     Refused("ü"),
     Warm(),
     Answer([SentResult(b'"a":null', None, []), RefusedCall("no"), FailedCall("ü"), None], True, ["bad"]),
+    Answer([None], False, opened=True),
+    Partial(SentResult(b"", None, [])),
     Record("a.b", 30, "text", ""),
 ]
 

@@ -15,7 +15,7 @@ from helpers import worker_models as does
 from helpers.job_source import WAIT_S, Source, job
 from helpers.processes import gone, until
 from voxgate.config.option_text import OptionText
-from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError
+from voxgate.errors import InferenceError, InternalError, ModelLoadError
 from voxgate.inference.engine.base import BatchLimits
 from voxgate.inference.engine.processes import ProcessEngine, ProcessSettings
 
@@ -183,13 +183,6 @@ def test_a_model_that_does_not_come_up_in_time() -> None:
 def test_a_model_that_cannot_be_warmed_up_is_refused(start: Started, where: str, text: str) -> None:
     with pytest.raises(ModelLoadError, match=text):
         start("Fatal", {"where": where}, processes=2)
-
-
-def test_a_model_with_state_is_refused() -> None:
-    engine = ProcessEngine(ProcessSettings("helpers.worker_models:Steps"))
-    with pytest.raises(ConfigError, match=r"model 'Steps' keeps state .* expected inference\.isolation = 'threads'"):
-        engine.load()
-    assert engine.pids == []
 
 
 def test_an_engine_whose_workers_do_not_come_up_again_says_so_and_goes_on_trying(

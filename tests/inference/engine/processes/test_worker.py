@@ -54,7 +54,7 @@ def test_a_conversation(channels: tuple[Channel, Channel]) -> None:
         target=worker._serve, args=(theirs, Quiet(), "helpers.worker_models:Together", {"directory": ""}, arena.fd)
     )
     thread.start()
-    assert ours.receive() == Loaded("together", 8_000, None, False, True, False, None, False, None)
+    assert ours.receive() == Loaded("together", 8_000, None, False, True, False, True, None, False, None)
     ours.send(Prepare(4096, True))
     assert ours.receive() == Warm()
     ours.send(Trial(2))

@@ -68,6 +68,34 @@ class Channel:
         except OSError as error:
             raise ChannelClosed(str(error)) from None
 
+    def try_send(self, message: Message) -> bool:
+        """Sends a message of some hundred bytes at most, if that can be done without waiting. Any thread. False: it was
+        not sent, because the socket is full, another thread sends, or the other end is closed.
+        """
+        frame = self._encoder.encode(message)
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            # A socket that is ready for writing has room for much more than one such message.
+            poller = select.poll()
+            poller.register(self._socket, select.POLLOUT)
+            if not any(event == select.POLLOUT for _, event in poller.poll(0)):
+                return False
+            self._socket.sendall(_LENGTH.pack(len(frame)) + frame)
+        except (OSError, ValueError):
+            return False
+        finally:
+            self._lock.release()
+        return True
+
+    def receive_now(self) -> Message | None:
+        """The next message; None when none has arrived. Raises ChannelClosed like `receive`."""
+        while (frame := self._next_frame()) is None:
+            if not self._poller.poll(0):
+                return None
+            self._read()
+        return self._decoder.decode(frame)
+
     def receive(self, until_s: float = math.inf) -> Message:
         """The next message. Waits without the GIL; raises TimeoutError when none has arrived at `until_s` of the clock,
         and ChannelClosed when the other end is closed and all its messages were read.
@@ -95,7 +123,8 @@ class Channel:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._socket.close()
+        with self._lock:  # No other thread is about to send to what may soon be another socket.
+            self._socket.close()
 
     def _read(self) -> None:
         try:

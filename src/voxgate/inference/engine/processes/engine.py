@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
-from voxgate.errors import ConfigError, ModelLoadError
+from voxgate.errors import ModelLoadError
 from voxgate.inference.engine.base import EngineCounts, JobSource
 from voxgate.inference.engine.processes.pool import Pool
 from voxgate.inference.engine.processes.process import QUIT_TIMEOUT_S
@@ -61,8 +61,7 @@ class ProcessEngine:
     def load(self) -> Model:
         """Starts the first worker and returns the description of the model when that has loaded it.
 
-        Blocks, possibly for long. Raises ModelLoadError when the model cannot be loaded, and ConfigError for a model
-        that cannot run in worker processes.
+        Blocks, possibly for long. Raises ModelLoadError when the model cannot be loaded.
         """
         if self._slots:
             raise AssertionError("the engine was loaded twice")
@@ -74,12 +73,6 @@ class ProcessEngine:
             model = pool.model
         if model is None:
             raise ModelLoadError(slot.last_failure)
-        if model.stateful:
-            self.stop(QUIT_TIMEOUT_S)
-            raise ConfigError(
-                f"model {model.name!r} keeps state from call to call (it defines step), and state cannot live in worker"
-                " processes, which come and go: expected inference.isolation = 'threads'"
-            )
         return model
 
     def start(self, source: JobSource) -> None:

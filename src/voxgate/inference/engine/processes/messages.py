@@ -5,14 +5,29 @@ Each is a MessagePack array. Audio does not travel in messages; see :mod:`.arena
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
 from voxgate.inference.engine.processes.outcomes import SentOutcome
 from voxgate.models.request import Request
 
-__all__ = ["Answer", "Loaded", "Message", "Prepare", "Quit", "Record", "Refused", "Run", "Trial", "Warm"]
+__all__ = [
+    "Answer",
+    "Drop",
+    "Loaded",
+    "Message",
+    "Partial",
+    "Prepare",
+    "Quit",
+    "Record",
+    "Refused",
+    "Run",
+    "StateCall",
+    "Stop",
+    "Trial",
+    "Warm",
+]
 
 
 # --- from the server ---
@@ -26,9 +41,18 @@ class Prepare(Struct, frozen=True, array_like=True, tag="prepare"):
 
 
 class Trial(Struct, frozen=True, array_like=True, tag="trial"):
-    """Run `n_items` seconds of faint noise as one batch. The answer is an Answer."""
+    """Run `n_items` seconds of faint noise as one batch; 0: step through one second, and finish. The answer is an
+    Answer.
+    """
 
     n_items: int
+
+
+class StateCall(Struct, frozen=True, array_like=True):
+    """Of a batch of one: `method` is called with the state of this number, which a new number opens."""
+
+    method: Literal["step", "finish"]
+    state: int
 
 
 class Run(Struct, frozen=True, array_like=True, tag="run"):
@@ -39,6 +63,23 @@ class Run(Struct, frozen=True, array_like=True, tag="run"):
 
     lengths: list[int]
     requests: list[Request]
+    number: int = 0
+    """Counts the calls of this worker."""
+    sends_partials: bool = False
+    """Whether the interim results of the call are needed."""
+    state_call: StateCall | None = None
+
+
+class Drop(Struct, frozen=True, array_like=True, tag="drop"):
+    """Drop the states of these numbers. There is no answer."""
+
+    states: list[int]
+
+
+class Stop(Struct, frozen=True, array_like=True, tag="stop"):
+    """Nobody needs the call `number` any more: it may end early, and is answered all the same."""
+
+    number: int
 
 
 class Quit(Struct, frozen=True, array_like=True, tag="quit"):
@@ -57,6 +98,7 @@ class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):
     holds_gil: bool
     batches: bool
     stateful: bool
+    stateless: bool
     options_schema: dict[str, Any] | None
     mixes_options: bool
     gives_text: bool | None
@@ -80,6 +122,14 @@ class Answer(Struct, frozen=True, array_like=True, tag="answer"):
     outcomes: list[SentOutcome]
     retried: bool
     bad_results: list[str] = []
+    opened: bool = False
+    """After a StateCall: the state is open."""
+
+
+class Partial(Struct, frozen=True, array_like=True, tag="partial"):
+    """An interim result of the running call."""
+
+    outcome: SentOutcome
 
 
 class Record(Struct, frozen=True, array_like=True, tag="record"):
@@ -91,4 +141,4 @@ class Record(Struct, frozen=True, array_like=True, tag="record"):
     stack: str
 
 
-Message: TypeAlias = Prepare | Trial | Run | Quit | Loaded | Refused | Warm | Answer | Record
+Message: TypeAlias = Prepare | Trial | Run | Drop | Stop | Quit | Loaded | Refused | Warm | Answer | Partial | Record

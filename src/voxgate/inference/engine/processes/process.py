@@ -16,7 +16,17 @@ from typing import Any, TypeVar
 from voxgate._native.batch import Interrupt
 from voxgate.inference.engine.processes.arena import SharedArena
 from voxgate.inference.engine.processes.channel import Channel, ChannelClosed
-from voxgate.inference.engine.processes.messages import Answer, Loaded, Message, Prepare, Quit, Record, Refused, Warm
+from voxgate.inference.engine.processes.messages import (
+    Answer,
+    Loaded,
+    Message,
+    Partial,
+    Prepare,
+    Quit,
+    Record,
+    Refused,
+    Warm,
+)
 from voxgate.inference.engine.processes.remote_log import write_record
 from voxgate.runtime.python_process import open_pidfd, start_python
 from voxgate.runtime.tasks import spawn_thread
@@ -100,6 +110,10 @@ class WorkerProcess:
         self.activity = activity
         self._channel.send(message)
 
+    def try_send(self, message: Message) -> bool:
+        """As `send`, but only if that can be done without waiting. Any thread, also after `close`."""
+        return self._channel.try_send(message)
+
     def prepare(self, arena_bytes: int, warm_up: bool) -> None:
         self.arena.resize(arena_bytes)
         self.send(Prepare(arena_bytes, warm_up), "warmed the model up")
@@ -114,6 +128,16 @@ class WorkerProcess:
             raise ModelRefused(message.text)
         if not isinstance(message, kind):
             raise AssertionError(f"expected {kind.__name__} from a worker, not {type(message).__name__}")
+        return message
+
+    def receive_answer(self, until_s: float, on_partial: Callable[[Partial], None]) -> Answer:
+        """As `receive`, for an Answer; gives the interim results before it to `on_partial`."""
+        while isinstance(message := self._receive(until_s), Partial):
+            on_partial(message)
+            if self._clock() >= until_s:
+                raise TimeoutError
+        if not isinstance(message, Answer):
+            raise AssertionError(f"expected an Answer from a worker, not {type(message).__name__}")
         return message
 
     def quit(self) -> None:

@@ -25,6 +25,7 @@ class RemoteModel(Model):
         self.Options = None if loaded.options_schema is None else struct_of(loaded.options_schema)
         self._batches = loaded.batches
         self._stateful = loaded.stateful
+        self._stateless = loaded.stateless
 
     def infer(self, audio: Samples) -> Any:
         raise AssertionError("the model runs in worker processes, not here")
@@ -36,3 +37,7 @@ class RemoteModel(Model):
     @property
     def stateful(self) -> bool:
         return self._stateful
+
+    @property
+    def stateless(self) -> bool:
+        return self._stateless

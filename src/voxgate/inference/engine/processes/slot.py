@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias
 
 from voxgate._native.batch import Interrupt
 from voxgate.errors import InferenceError, InternalError, ModelLoadError
-from voxgate.inference.engine.base import Job, JobSource, Work
+from voxgate.inference.engine.base import BatchLimits, Job, JobSource, Work
+from voxgate.inference.engine.processes.calls import ProcessCalls
 from voxgate.inference.engine.processes.channel import ChannelClosed
 from voxgate.inference.engine.processes.messages import Answer, Loaded, Run, Trial, Warm
 from voxgate.inference.engine.processes.outcomes import decode_outcome
@@ -193,7 +194,7 @@ class WorkerSlot:
         process.prepare(settings.arena_bytes(model.sample_rate), settings.warm_up)
         process.receive(Warm, pool.clock() + settings.start_timeout_s)
         if settings.warm_up:
-            for n_items in trial_sizes(settings.limits(model)):
+            for n_items in trial_sizes(model, settings.limits(model)):
                 self._try(process, model, n_items)
         return pool.source
 
@@ -210,12 +211,22 @@ class WorkerSlot:
     def _serve(self, process: WorkerProcess, source: JobSource) -> None:
         """Runs batches until the source is closed. Returns all jobs to the source before it raises."""
         process.activity = "waited for work"
-        model, arena = self._pool.model, process.arena
+        model = self._pool.model
         assert model is not None
         limits = self._settings.limits(model)
+        calls = ProcessCalls(process, source)
+        try:
+            self._take_and_call(process, source, limits, calls)
+        finally:
+            calls.close()
+
+    def _take_and_call(
+        self, process: WorkerProcess, source: JobSource, limits: BatchLimits, calls: ProcessCalls
+    ) -> None:
+        arena = process.arena
         while True:
             self._enter("idle")
-            work = source.take(limits, arena.memory, process.died)
+            work = source.take(limits, arena.memory, process.died, calls.pin)
             if work is None:
                 if process.died.is_set:
                     raise ChannelClosed("it died while it waited")
@@ -224,21 +235,23 @@ class WorkerSlot:
             used_bytes = work.batch.audio.nbytes
             jobs, run = _isolate_retries(source, work)
             del work
-            self._call(process, source, jobs, run)
+            self._call(process, source, calls, jobs, run)
             del jobs  # A slot that waits keeps no audio alive.
             arena.trim(used_bytes)
 
-    def _call(self, process: WorkerProcess, source: JobSource, jobs: list[Job], run: Run) -> None:
+    def _call(self, process: WorkerProcess, source: JobSource, calls: ProcessCalls, jobs: list[Job], run: Run) -> None:
         if process.is_dead:  # It died while it waited: none of these jobs is to blame.
             _return_unrun(source, jobs)
             raise ChannelClosed
         now_s = self._pool.clock()
         try:
-            process.send(run, f"ran {'a call' if len(jobs) == 1 else f'{len(jobs)} calls in a batch'}")
-            answer = process.receive(Answer, now_s + call_timeout_s(jobs, now_s))
+            activity = f"ran {'a call' if len(jobs) == 1 else f'{len(jobs)} calls in a batch'}"
+            answer = calls.run(jobs, run, activity, now_s + call_timeout_s(jobs, now_s))
         except TimeoutError:
             process.kill()
             if len(jobs) == 1:
+                if jobs[0].state is not None:
+                    jobs[0].state.lost = True
                 whole_s = jobs[0].deadline_s - jobs[0].submitted_s
                 source.finish(jobs, [InferenceError(f"The model gave no answer within {whole_s:g} s")])
             else:

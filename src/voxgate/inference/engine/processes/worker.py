@@ -25,15 +25,28 @@ from msgspec.structs import replace
 
 from voxgate.errors import ConfigError, InvalidStart, ModelLoadError, text_of
 from voxgate.inference.engine.failures import FailureLog
+from voxgate.inference.engine.interims import NO_INTERIMS, Interims
 from voxgate.inference.engine.invoker import Invoker
 from voxgate.inference.engine.processes.arena import map_batch
 from voxgate.inference.engine.processes.channel import Channel, ChannelClosed
-from voxgate.inference.engine.processes.messages import Answer, Loaded, Prepare, Quit, Refused, Run, Trial, Warm
+from voxgate.inference.engine.processes.messages import (
+    Answer,
+    Drop,
+    Loaded,
+    Prepare,
+    Quit,
+    Refused,
+    Run,
+    StateCall,
+    Trial,
+    Warm,
+)
 from voxgate.inference.engine.processes.outcomes import RefusedCall, encode_outcome
 from voxgate.inference.engine.processes.remote_log import RemoteLog
-from voxgate.inference.engine.trial import trial_batch, trial_request
+from voxgate.inference.engine.processes.worker_calls import ChannelInterims, Inbox, KeptStates
+from voxgate.inference.engine.trial import try_model
 from voxgate.models.adapter import declares_text
-from voxgate.models.base import Batch, Model
+from voxgate.models.base import Batch, Model, Samples
 from voxgate.models.loader import load_model
 from voxgate.models.request import Request
 from voxgate.models.session_options import SessionOptions
@@ -81,6 +94,11 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
     log.resume()
     try:
         model = load_model(spec, options)
+        if model.asynchronous:
+            raise ConfigError(
+                f"model {spec!r}: it is async def, and a worker process makes one call at a time: expected"
+                " inference.engine = 'async' or 'auto'"
+            )
         session_options = SessionOptions(model)
     except ConfigError as error:
         channel.send(Refused(text_of(error)))
@@ -94,6 +112,7 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
             bool(model.holds_gil),
             model.batches,
             model.stateful,
+            model.stateless,
             session_options.schema,
             bool(model.mixes_options),
             declares_text(model),
@@ -102,18 +121,27 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
     failures = FailureLog(logger)
     invoker = Invoker(model, failures)
     arena: mmap.mmap | None = None
+    inbox, states = Inbox(channel), KeptStates()
     while True:
-        message = channel.receive()
+        message = inbox.next()
+        if isinstance(message, Drop):
+            states.drop(message)  # The server reads no log meanwhile.
+            continue
         log.resume()
         match message:
             case Run(lengths, requests):
                 if arena is None:
                     raise AssertionError("a batch came before the arena")
-                answer = _answer(invoker, map_batch(arena, lengths), requests, session_options)
+                batch = map_batch(arena, lengths)
+                interims = ChannelInterims(channel, inbox, message.number, message.sends_partials)
+                if message.state_call is None:
+                    answer = _answer(invoker, batch, requests, session_options, interims)
+                else:
+                    answer = _step(invoker, batch[0], message.state_call, states, requests[0], session_options)
                 log.defer()
                 channel.send(answer)
             case Trial(n_items):
-                answer = _try(model, failures, n_items, session_options)
+                answer = _try(model, failures, n_items)
                 log.defer()
                 channel.send(answer)
             case Prepare(arena_bytes, warm_up):
@@ -134,17 +162,30 @@ def _serve(channel: Channel, log: RemoteLog, spec: str, options: Mapping[str, An
                 raise AssertionError(f"{type(message).__name__} is no message of the server")
 
 
-def _try(model: Model, failures: FailureLog, n_items: int, options: SessionOptions) -> Answer:
-    request = trial_request(options, model.sample_rate)
-    if request is None:
-        return Answer([], False)
-    bad_results: list[str] = []
-    invoker = Invoker(model, failures, bad_results.append)
-    invocation = invoker.invoke(trial_batch(n_items, model.sample_rate, request))
-    return Answer([encode_outcome(outcome) for outcome in invocation.outcomes], invocation.retried, bad_results)
+def _try(model: Model, failures: FailureLog, n_items: int) -> Answer:
+    outcomes, bad_results = try_model(model, failures, n_items)
+    return Answer([encode_outcome(outcome) for outcome in outcomes], False, bad_results)
 
 
-def _answer(invoker: Invoker, batch: Batch, requests: Sequence[Request], options: SessionOptions) -> Answer:
+def _step(
+    invoker: Invoker, audio: Samples, call: StateCall, states: KeptStates, request: Request, options: SessionOptions
+) -> Answer:
+    state = states.of(call)  # No frame that waits for messages refers to it: it is freed as soon as it is dropped.
+    try:
+        request = replace(request, options=options.parse(request.options))
+    except InvalidStart as error:  # As in `_answer`.
+        return Answer([RefusedCall(str(error))], False, opened=state.opened)
+    outcome = invoker.call(call.method, audio, state, request)
+    return Answer([encode_outcome(outcome)], False, opened=state.opened)
+
+
+def _answer(
+    invoker: Invoker,
+    batch: Batch,
+    requests: Sequence[Request],
+    options: SessionOptions,
+    interims: Interims = NO_INTERIMS,
+) -> Answer:
     """The model gets a copy of a batch of several: it may change that, and a second try needs the original."""
     try:
         batch.requests = [replace(request, options=options.parse(request.options)) for request in requests]
@@ -159,7 +200,7 @@ def _answer(invoker: Invoker, batch: Batch, requests: Sequence[Request], options
         ]
         return Answer([answer.outcomes[0] for answer in alone], True)
     if len(batch) == 1:
-        invocation = invoker.invoke(batch)
+        invocation = invoker.invoke(batch, None, interims)
     else:
         copy = Batch(batch.audio.copy(), batch.lengths.copy(), batch.requests)
         invocation = invoker.invoke(copy, batch.__getitem__)
