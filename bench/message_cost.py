@@ -5,7 +5,7 @@
 Everything is real, in one process: TCP sockets, uvloop, the protocols, the application, Silero, and the bundled speech,
 each stream at a place of its own. Only the pace is not: the messages of a group of streams are written, and then the
 loop runs until they are taken; its CPU time alone is counted, and so nothing that other processes do (but for what they
-leave of the caches). Prints microseconds per message; `perf record` of it shows what they are made of. Of several
+leave of the caches). Prints microseconds per message; `perf record` of it shows what they are made of. With several
 wires, the rounds alternate, and the best of each counts.
 """
 

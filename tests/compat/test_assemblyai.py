@@ -56,7 +56,7 @@ def test_one_utterance_that_fails(run_sdk, serve, tmp_path):
             raise InferenceError("not this one")
         return words_of_length(audio)
 
-    server = serve(model, **{"inference.warm_up": False, "vad.interim_interval_ms": 60_000})
+    server = serve(model, **{"inference.warm_up": False, "vad.speculate_ms": 0, "vad.interim_interval_ms": 60_000})
     (tmp_path / "talk.raw").write_bytes(TALK)
     found = run_sdk("assemblyai", "assemblyai_sdk", server, tmp_path / "talk.raw")
     assert found["errors"] == ["inference_failed: not this one"]

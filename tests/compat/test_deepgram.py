@@ -79,7 +79,7 @@ def test_one_utterance_that_fails(run_sdk, serve, tmp_path):
             raise InferenceError("not this one")
         return words_of_length(audio)
 
-    server = serve(model, **{"inference.warm_up": False})
+    server = serve(model, **{"inference.warm_up": False, "vad.speculate_ms": 0})
     (tmp_path / "talk.raw").write_bytes(TALK)
     found = run_sdk("deepgram", "deepgram_sdk", server, tmp_path / "talk.raw", interim_results="false")
     assert found["errors"] == []

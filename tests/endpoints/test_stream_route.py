@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 import urllib.request
 from typing import Annotated
 
@@ -83,6 +84,20 @@ OWN = {"metadata", "id", "expires_at", "created", "request_id", "session_duratio
 
 def strip(answer):
     return {key: value for key, value in answer.items() if key not in OWN}
+
+
+@pytest.mark.parametrize(("wire", "told"), [("deepgram", "Error"), ("assemblyai", "Error")])
+def test_a_message_that_is_never_complete_ends_in_the_words_of_the_api(serve, wire, told):
+    server = serve(words_of_length, **{"limits.message_timeout_s": 0.2})
+    request = f"GET {PATHS[wire]} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    request += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(request.encode() + bytes([0x82, 0xFE, 1, 0, 0, 0, 0, 0]) + bytes(10))  # 10 of 256 bytes
+        received = b""
+        while b"was not complete within" not in received and (data := client.recv(65_536)):
+            received += data
+    assert f'"type":"{told}"'.encode() in received
+    assert b'"type":"error"' not in received
 
 
 @pytest.mark.parametrize("wire", PATHS)

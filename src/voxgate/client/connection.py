@@ -73,12 +73,14 @@ async def is_served(addr: str) -> bool:
     return True
 
 
-async def open_websocket(addr: str, token: str | None, traceparent: str | None = None) -> ClientConnection:
-    """Connects to a websocket URL, with `token` in the Authorization header.
+async def open_websocket(
+    addr: str, token: str | None, traceparent: str | None = None, scheme: str = "Bearer "
+) -> ClientConnection:
+    """Connects to a websocket URL, with `scheme` and `token` in the Authorization header.
 
     Raises ConnectError or RefusedError, and ValueError for a token that no header can carry.
     """
-    headers = {} if token is None else {"Authorization": f"Bearer {clean_token(token)}"}
+    headers = {} if token is None else {"Authorization": scheme + clean_token(token)}
     if parse_traceparent(traceparent) is not None:  # anything else might be invalid in a header
         headers["traceparent"] = str(traceparent)
     proxy = find_proxy(addr)

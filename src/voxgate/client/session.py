@@ -75,7 +75,8 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
       how far silence was processed, it requests notices even when the caller does not get them. Of a container, all is
       sent again, as nobody can begin in the middle of it; results that came before do not come twice
     - `on_audio`: is called with the bytes of each message after they were sent, each byte once and in order (None)
-    - `wire`: the API to speak: "native", "http" (live audio in the body of a request) or "openai" (Realtime)
+    - `wire`: the API to speak: "native", "deepgram", "assemblyai", "openai" (Realtime) or "http" (the body of a
+      request)
     - `clock`: for tests
 
     Opens files at once: FileNotFoundError, SourceError, ValueError and TypeError come from this call. While iterating:

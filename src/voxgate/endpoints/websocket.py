@@ -27,6 +27,9 @@ TOO_LARGE_CODE: Final = 1009
 SHORTCUT: Final = "voxgate.shortcut"
 """The ASGI extension of our own server (server.websocket): sets the listener of binary messages."""
 
+ENCODE: Final = "voxgate.encode"
+"""We set it: the server itself may have an error to tell, in the words of the API."""
+
 WRITE: Final = "voxgate.write"
 """The other one: sends a message at once, and returns True, or returns False without any effect."""
 
@@ -46,6 +49,7 @@ class WebSocket:
         self._max_bytes = max_bytes
         self._tally = tally
         self._shortcut: Callable[[Listener | None], None] | None = scope["extensions"].get(SHORTCUT)
+        scope["extensions"][ENCODE] = wire.encode
         self._write: Callable[[Message], bool] | None = scope["extensions"].get(WRITE)
         self.departure = Departure(LOST, NO_FRAME)
 

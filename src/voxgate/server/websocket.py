@@ -16,7 +16,8 @@ Until the application has accepted the client, the bytes behind its request are 
 Live audio does not wake Python: a binary message goes from the read buffer straight to the listener (`LiveAudio`) that
 the application has set with the extension `SHORTCUT` of its scope (see `endpoints.websocket`). A message is offered
 only when the application has received everything in front of it. Without a listener, messages come by `receive`, as
-ASGI says. With the extension `WRITE`, messages leave without a task that awaits `send`.
+ASGI says. With the extension `WRITE`, messages leave without a task that awaits `send`. The application sets `ENCODE`:
+an error of this layer in the words of the client's API.
 """
 
 from __future__ import annotations
@@ -47,11 +48,10 @@ from voxgate._native.websocket import (
 from voxgate.config import Config
 from voxgate.errors import StreamTimeout
 from voxgate.protocol.events import Error
-from voxgate.protocol.json_codec import encode_event
 from voxgate.server import handshake
 from voxgate.server.closing import Closing, FrameSkipper
 
-__all__ = ["SHORTCUT", "TURN_FRAMES", "WRITE", "ClientGone", "WebSocketProtocol"]
+__all__ = ["ENCODE", "SHORTCUT", "TURN_FRAMES", "WRITE", "ClientGone", "WebSocketProtocol"]
 
 NORMAL = 1000
 GOING_AWAY = 1001
@@ -60,6 +60,7 @@ INTERNAL_ERROR = 1011
 
 SHORTCUT = "voxgate.shortcut"
 WRITE = "voxgate.write"
+ENCODE = "voxgate.encode"
 FORBIDDEN = handshake.Refused(403, "forbidden", "the application did not accept the websocket")
 FAILED = handshake.Refused(500, "internal", "the application failed")
 
@@ -312,7 +313,9 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
             self._message_timer = self.loop.call_at(due_s, self._check_message)
         else:
             error = StreamTimeout(f"a message was not complete within {timeout_s:g} s")
-            self._write(build_frame(TEXT, encode_event(Error(str(error), error.code))))
+            encode = self.scope["extensions"].get(ENCODE)
+            for text in () if encode is None else encode(Error(str(error), error.code)):
+                self._write(build_frame(TEXT, text))
             self._leave(POLICY_VIOLATION, error.code, build_close(POLICY_VIOLATION, error.code))
 
     # Out
