@@ -58,7 +58,8 @@ def frame(first_byte: int, data: bytes) -> bytes:
 
 async def open_streams(n_streams: int, wire: str) -> tuple[Service, list[socket.socket], Any]:
     overrides = {"limits.streams": 100_000, "limits.streams_per_address": 100_000, "server.port": 0}
-    service = Service(load_config(environ={}, overrides=overrides), FunctionModel(lambda audio: {"count": len(audio)}))
+    model = FunctionModel(lambda audio: {"text": str(len(audio))})
+    service = Service(load_config(environ={}, overrides=overrides), model)
     started = asyncio.Event()
     config = uvicorn_config(service, lambda error: started.set())
     config.load()
