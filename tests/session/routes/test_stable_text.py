@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from helpers.handlers import open_handler
 from helpers.wire import bursts, encode
 from voxgate.protocol.events import Segment
 from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start, VadOptions
 from voxgate.session.routes.stable_text import StableText
 
@@ -95,13 +98,6 @@ def test_it_is_what_the_words_say(interims):
     assert stable(*texts) == expected
 
 
-def test_another_utterance_begins_anew():
-    text = StableText()
-    assert [text.update("a b c"), text.update("a b c")] == ["", "a b"]
-    text.reset()
-    assert [text.update("a b c"), text.update("a b c d")] == ["", "a b"]
-
-
 # In a session
 
 S16 = AudioFormat(1, 16_000, 16, False)
@@ -164,3 +160,33 @@ def test_each_utterance_begins_anew():
     assert told[: len(told) // 2] == told[len(told) // 2 :]
     assert told[0] == ""
     assert told[1] == "w0"
+
+
+def test_interims_of_a_finals_call_go_on_where_those_before_ended():
+    start = Start(S16, interim_results=True, stability=True, segmentation="manual")
+    handled = open_handler("segmented", start, model=Words())
+    handled.scheduler.clock = map(float, count()).__next__  # so that no interim waits for its turn
+    handled.feed(bytes(32_000))
+    handled.answer_all()  # an interim: "w0 w1 w2 w3 uh"
+    handled.handler.flush()
+    (final,) = handled.jobs
+    handled.feed(bytes(32_000))  # the next segment is open, and has an interim
+    for text in ("w0 w1 w2 w3", "w0 w1 w2 w3 w4", "w0 w1 w2 w3 w4 w5", "no"):
+        final.on_partial(final, Output.of({"text": text}))
+    handled.answer_all()
+    segments = [event for event in handled.events if isinstance(event, Segment) and event.is_final is False]
+    assert [(segment.start_time, segment.stable_text) for segment in segments] == [
+        (0, ""), (0, "w0 w1 w2"), (0, "w0 w1 w2 w3"), (0, "w0 w1 w2 w3 w4"), (0, "w0 w1 w2 w3 w4"), (1, ""),
+    ]  # fmt: skip
+
+
+def test_a_cleared_segment_leaves_nothing_to_the_next():
+    start = Start(S16, interim_results=True, stability=True, segmentation="manual")
+    handled = open_handler("segmented", start, model=Words())
+    for _ in range(2):
+        for _ in range(2):
+            handled.feed(bytes(16_000))
+            handled.answer_all()
+        handled.handler.clear()
+    segments = [event for event in handled.events if isinstance(event, Segment)]
+    assert [segment.stable_text for segment in segments] == ["", "w0"] * 2

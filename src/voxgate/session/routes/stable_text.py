@@ -41,11 +41,6 @@ class StableText:
         self._before = words
         return "".join(self._stable)
 
-    def reset(self) -> None:
-        """The next interim is that of another utterance."""
-        self._before = []
-        self._stable = []
-
 
 def _words(text: str) -> list[str]:
     """The words, each with the space before it, if there is one: joined, they are the text with single spaces."""

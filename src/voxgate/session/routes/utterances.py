@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from voxgate._native.event import INTERIM, RESUMED, SPECULATE, SPEECH_END, SPEECH_START, VadEvent
+from voxgate.inference.engine.base import Job
 from voxgate.protocol.events import Active, Inactive, Segment
 from voxgate.protocol.machine import Route
 from voxgate.protocol.output import Output
@@ -75,6 +76,7 @@ class UtteranceHandler(SpeculatingHandler):
         for channel in open_channels:
             self._end_speech(channel, self._segmenter.received_pos, self._take_id(channel), has_final=False)
             self._close_segment(channel)
+            self._begin_text(channel)
             self._drop_speculation(channel)
 
     @property
@@ -145,9 +147,25 @@ class UtteranceHandler(SpeculatingHandler):
 
     def _segment_of(self, call: ModelCall, output: Output, is_final: bool | UnsetType) -> Segment:
         segment = super()._segment_of(call, output, is_final)
-        if call.is_final is not False or self._stable_texts is None or output.transcript is None:
+        if is_final is not False or self._stable_texts is None or output.transcript is None:
             return segment
-        return replace(segment, stable_text=self._stable_texts[call.channel].update(output.transcript.text))
+        stable = call.stable_text or self._stable_texts[call.channel]
+        return replace(segment, stable_text=stable.update(output.transcript.text))
+
+    def _answer_segment(self, event: VadEvent, segment_id: int | UnsetType) -> None:
+        super()._answer_segment(event, segment_id)
+        self._begin_text(event.channel)
+
+    def _call_of(self, job: Job, channel: int, *place: Any) -> ModelCall:
+        call = super()._call_of(job, channel, *place)
+        if call.is_final and self._stable_texts is not None:
+            call.stable_text = self._stable_texts[channel]  # Its interims may come when the next segment is open.
+        return call
+
+    def _begin_text(self, channel: int) -> None:
+        """The interims that follow are those of another segment."""
+        if self._stable_texts is not None:
+            self._stable_texts[channel] = StableText()
 
     def _on_over(self, call: ModelCall) -> None:
         channel = call.channel
@@ -170,8 +188,6 @@ class UtteranceHandler(SpeculatingHandler):
     def _close_segment(self, channel: int) -> None:
         """The segment is over."""
         self._metrics.began_s[channel] = None
-        if self._stable_texts is not None:
-            self._stable_texts[channel].reset()
         self._drop_interim(channel)
 
     def _drop_interim(self, channel: int) -> None:
