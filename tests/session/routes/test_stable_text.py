@@ -176,7 +176,7 @@ def test_interims_of_a_finals_call_go_on_where_those_before_ended():
     handled.answer_all()
     segments = [event for event in handled.events if isinstance(event, Segment) and event.is_final is False]
     assert [(segment.start_time, segment.stable_text) for segment in segments] == [
-        (0, ""), (0, "w0 w1 w2"), (0, "w0 w1 w2 w3"), (0, "w0 w1 w2 w3 w4"), (0, "w0 w1 w2 w3 w4"), (1, ""),
+        (0, ""), (0, "w0 w1 w2"), (0, "w0 w1 w2"), (0, "w0 w1 w2 w3"), (0, "w0 w1 w2 w3"), (1, ""),
     ]  # fmt: skip
 
 
