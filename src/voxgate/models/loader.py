@@ -287,8 +287,8 @@ def _check_kinds(spec: str, model: Model) -> None:
         )
     if waiting and model.holds_gil:
         raise ModelLoadError(
-            f"model {spec!r}: expected {cls.__qualname__} to hold the GIL (holds_gil) or to be async def, but not both: a"
-            " worker process makes one call at a time, and elsewhere it would block the server"
+            f"model {spec!r}: expected {cls.__qualname__} to hold the GIL (holds_gil) or to be async def, but not both:"
+            " a worker process makes one call at a time, and elsewhere it would block the server"
         )
     for name in ("open", "finish", "warm_up", "close"):
         if plain and is_async(getattr(model, name)):
