@@ -462,12 +462,15 @@ def test_a_worker_that_dies_early_costs_nothing_and_later_the_final_runs_once_mo
 
 
 def test_a_final_whose_worker_died_while_it_became_one_is_asked_again():
-    room, _ = paused()
+    room, job = paused()
     room.scheduler.requeue(room.running.pop())  # the loop does not know it yet
     to_end(room)
     assert room.runner.pending == 1
+    job.on_partial = lambda job, output: None  # as in a session with interim results
     room.loop.turn()
     assert room.replies(0) == []
+    assert room.asked[-1] is not job
+    assert room.asked[-1].on_partial is job.on_partial
     room.settle()
     assert isinstance(room.replies(0)[0], Segment)
     room.runner.finish()
