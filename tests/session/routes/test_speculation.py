@@ -462,20 +462,31 @@ def test_a_worker_that_dies_early_costs_nothing_and_later_the_final_runs_once_mo
 
 
 def test_a_final_whose_worker_died_while_it_became_one_is_asked_again():
-    room, job = paused()
+    room, _ = paused()
     room.scheduler.requeue(room.running.pop())  # the loop does not know it yet
     to_end(room)
     assert room.runner.pending == 1
-    job.on_partial = lambda job, output: None  # as in a session with interim results
     room.loop.turn()
     assert room.replies(0) == []
-    assert room.asked[-1] is not job
-    assert room.asked[-1].on_partial is job.on_partial
     room.settle()
     assert isinstance(room.replies(0)[0], Segment)
     room.runner.finish()
     room.settle()
     room.check_all_is_covered()
+
+
+def test_a_final_that_is_asked_again_has_interims_like_the_first_time():
+    room, job = paused()
+    to_end(room)
+    job.speculative = True  # as the worker's thread saw it a moment ago
+    room.scheduler.requeue(room.running.pop())
+    room.loop.turn()
+    *_, again = [one for one in room.asked if one.final]
+    assert again is not job
+    assert again.on_partial == job.on_partial
+    assert again.on_partial is not None
+    room.settle()
+    assert isinstance(room.replies(0)[0], Segment)
 
 
 def check_eager(room: Room, channel: int) -> None:
