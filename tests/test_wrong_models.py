@@ -192,6 +192,27 @@ def test_a_model_that_waits_and_holds_the_gil(tmp_path: Path, monkeypatch: pytes
     )
 
 
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        ("infer(self, audio): return [1]", f"{TRIAL}{RESULT}'list'{REMEDY}"),
+        ("warm_up(self): raise OSError('no GPU')", "warm-up of model 'Mine' failed: OSError: no GPU"),
+    ],
+)
+def test_worker_processes_say_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, method: str, text: str
+) -> None:
+    name = f"once_{len(method)}"
+    (tmp_path / f"{name}.py").write_text(
+        "import voxgate\nclass Mine(voxgate.Model):\n"
+        f"    holds_gil = True\n    def infer(self, audio): return {{}}\n    def {method}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert refusal(f"{name}:Mine", {"inference.processes": 2}).startswith(text)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 def test_a_remote_server_that_dies_later_is_an_error_for_each_call_and_a_line_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
