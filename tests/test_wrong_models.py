@@ -21,6 +21,7 @@ from voxgate.testing import serving
 
 TRIAL = "model 'Mine': the trial call with a second of noise gave a bad result: "
 REMEDY = "; correct the model, or start the server with inference.start_anyway"
+COROUTINE = "expected a result, but got a coroutine: define the method with async def, and await in it"
 RESULT = "expected a mapping with string keys, a msgspec Struct, a dataclass, a str or None, not an object of type "
 INFER = "model 'Mine': expected Mine to define infer(self, audio) or infer(self, audio, request), but its infer "
 
@@ -55,6 +56,8 @@ def refusal(model: Any, settings: dict[str, Any] | None = None) -> str:
         ),
         ("async def infer(self, audio): return [1]", f"{RESULT}'list'"),
         ("async def infer(self, audio): yield [1]", f"{RESULT}'list'"),
+        ("def infer(self, audio): return self.wait()\n    async def wait(self): pass", COROUTINE),
+        ("async def infer(self, audio): return self.wait()\n    async def wait(self): pass", COROUTINE),
         ("def infer(self, audio): yield {'text': 'a'}; yield [1]", f"{RESULT}'list'"),
         ("def step(self, audio, state): return [1]", f"{RESULT}'list'"),
         (
@@ -147,6 +150,67 @@ def test_a_remote_server_that_does_not_run_ends_the_start() -> None:
         url = f"http://127.0.0.1:{holder.getsockname()[1]}/v1"
         text = refusal(f"openai:{url}")
     assert text == f"model 'openai': the server {url} does not answer: All connection attempts failed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def infer(self, audio): return {}",
+        "async def infer(self, audio): return {}",
+        "def step(self, audio, state): return {}",
+    ],
+)
+def test_options_that_reach_no_method(body: str) -> None:
+    model = made(f"class Options(msgspec.Struct):\n        language: str = 'en'\n    {body}")
+    assert refusal(model) == (
+        "model 'Mine': its Options reach no method: expected infer(self, audio, request) or open(self, request), which"
+        " read request.options"
+    )
+
+
+def test_options_of_a_function_that_takes_no_request() -> None:
+    def level(audio: Any) -> dict[str, float]:
+        return {}
+
+    level.Options = msgspec.defstruct("Options", [("language", str, "en")])  # type: ignore[attr-defined]
+    assert refusal(level) == (
+        "model 'level': its Options reach no function: expected f(audio, request), which reads request.options"
+    )
+
+
+@pytest.mark.parametrize("place", ["holds_gil = True", "def __init__(self): self.holds_gil = True"])
+def test_a_model_that_waits_and_holds_the_gil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    name = f"gil_{len(place)}"
+    (tmp_path / f"{name}.py").write_text(
+        f"import voxgate\nclass Mine(voxgate.Model):\n    {place}\n    async def infer(self, audio): return {{}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert refusal(f"{name}:Mine") == (
+        f"model '{name}:Mine': expected Mine to hold the GIL (holds_gil) or to be async def, but not both: a worker"
+        " process makes one call at a time, and elsewhere it would block the server"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        ("infer(self, audio): return [1]", f"{TRIAL}{RESULT}'list'{REMEDY}"),
+        ("warm_up(self): raise OSError('no GPU')", "warm-up of model 'Mine' failed: OSError: no GPU"),
+    ],
+)
+def test_worker_processes_say_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, method: str, text: str
+) -> None:
+    name = f"once_{len(method)}"
+    (tmp_path / f"{name}.py").write_text(
+        "import voxgate\nclass Mine(voxgate.Model):\n"
+        f"    holds_gil = True\n    def infer(self, audio): return {{}}\n    def {method}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert refusal(f"{name}:Mine", {"inference.processes": 2}).startswith(text)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_a_remote_server_that_dies_later_is_an_error_for_each_call_and_a_line_in_the_log(

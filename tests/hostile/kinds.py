@@ -140,12 +140,12 @@ def foreign_page(raw: Raw, rng: random.Random) -> None:
     raw.send(upgrade(rng.choice(PATHS), origin=origin))
 
 
-@kind(end=404)
+@kind(end=405)
 def no_upgrade(raw: Raw, rng: random.Random) -> None:
     raw.send(upgrade(rng.choice(PATHS), upgrade=None, connection="close"))
 
 
-@kind(end=404)
+@kind(end=405)
 def other_upgrade(raw: Raw, rng: random.Random) -> None:
     raw.send(upgrade(rng.choice(PATHS), upgrade="h2c"))
 

@@ -596,6 +596,24 @@ def test_the_outcome_of_a_running_job_that_is_cancelled_is_dropped() -> None:
     assert bench.scheduler.depths()["running"] == 0
 
 
+def test_a_call_that_returns_while_it_is_ended() -> None:
+    """The engine takes its `on_cancel` back on another thread, between any two steps of this one."""
+
+    calls: list[str] = []
+
+    class Returning(Job):
+        def __getattribute__(self, name: str) -> Any:
+            if name != "on_cancel":
+                return super().__getattribute__(name)
+            calls.append("read")
+            return (lambda: calls.append("ended")) if calls == ["read"] else None
+
+    bench = Bench()
+    job = Returning(np.zeros(16, np.float32), 16_000, True, object(), lambda job: None)
+    bench.scheduler.drop(job)
+    assert calls == ["read", "ended"]
+
+
 def test_a_queued_job_that_is_withdrawn_neither_runs_nor_is_answered() -> None:
     bench = Bench()
     first, second = bench.submit(2)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import voxgate.protocol.output as output_module
 from voxgate.protocol.output import RESERVED_KEYS, SESSION_KEYS, Output, UnsendableOutput
 from voxgate.protocol.transcript import Transcript, Word
 
@@ -147,6 +148,111 @@ def test_a_large_value_is_encoded_in_pieces_to_the_same_json(value):
         output = Output.of(result)
         assert b"{" + output.json + b"}" == expected
         assert output.transcript == (None if "text" not in items else Transcript("ja"))
+
+
+class Tensor:
+    """As of PyTorch: `size` is a method, and the items of a slice are a Tensor again."""
+
+    largest = 0
+
+    def __init__(self, array):
+        self.array, self.shape = array, array.shape
+
+    def size(self):
+        return self.shape
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, index):
+        return Tensor(self.array[index])
+
+    def tolist(self):
+        Tensor.largest = max(Tensor.largest, self.array.size)
+        return self.array.tolist()
+
+
+class Scored(msgspec.Struct, frozen=True, rename={"scores": "all"}):
+    scores: Any
+    text: str = "ja"
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenSaid:
+    scores: Any
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (5000,), (2, 5000)])
+def test_a_tensor_of_any_size(shape):
+    array = np.zeros(shape)
+    assert Output.of({"x": Tensor(array)}) == {"x": array.tolist()}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda value: {"x": value},
+        lambda value: {"x": {"y": {1: value}, "z": 0}},
+        lambda value: {"x": [value, value]},
+        lambda value: {"x": (value,)},
+        lambda value: {"x": [{"y": value}]},
+        lambda value: Said("ja", value),
+        lambda value: Said("ja", {"y": value}),
+        lambda value: FrozenSaid(value),
+        lambda value: Scored(value),
+        lambda value: {"x": Scored(value)},
+    ],
+    ids=range(10),
+)
+@pytest.mark.parametrize("shape", [(20_000,), (100, 200), (2, 2, 5000)])
+def test_a_large_value_is_encoded_in_pieces_wherever_it_is(monkeypatch, place, shape):
+    array = np.arange(math.prod(shape)).reshape(shape)
+    monkeypatch.setattr(Tensor, "largest", 0)
+    output = Output.of(place(Tensor(array)))
+    expected = msgspec.json.encode(place(array.tolist()))
+    assert b"{" + output.json + b"}" == expected
+    assert Tensor.largest <= 4096
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda value: {"x": value},
+        lambda value: {"x": {"y": {1: value}, "z": 0}},
+        lambda value: {"x": (value,)},
+        lambda value: Said("ja", value),
+        lambda value: FrozenSaid(value),
+        lambda value: Scored(value),
+    ],
+    ids=range(6),
+)
+@pytest.mark.parametrize(
+    "value",
+    [[1] * 20_000, [[1] * 200] * 100, ((1,) * 20_000,), [{"word": "a", "start": 1, "end": 1, "p": 1}] * 5000],
+    ids=range(4),
+)
+def test_no_call_of_the_encoder_walks_through_a_large_list(monkeypatch, place, value):
+    walked = []
+
+    class Counting:
+        def encode(self, part):
+            # What is encoded already is `Raw`, and copied as it is.
+            walked.append(len(msgspec.json.encode(msgspec.to_builtins(part, enc_hook=lambda raw: None))))
+            return encoder.encode(part)
+
+    encoder = output_module._encoder
+    result = place(value)
+    monkeypatch.setattr(output_module, "_encoder", Counting())
+    output = Output.of(result)
+    assert b"{" + output.json + b"}" == msgspec.json.encode(result)
+    assert max(walked) < 0.3 * len(output.json)
+
+
+def test_a_result_with_a_large_list_stays_as_it_is():
+    values = list(range(5000))
+    result = FrozenSaid(values)
+    assert Output.of(result) == {"scores": values}
+    assert result.scores is values
 
 
 def test_what_cannot_be_sent_is_named_in_a_large_value_too():

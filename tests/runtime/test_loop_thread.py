@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from voxgate.runtime import tasks
 from voxgate.runtime.loop_thread import LoopThread
 
 WAIT_S = 30
@@ -82,3 +83,10 @@ def test_a_callback_that_blocks_keeps_it_from_ending() -> None:
     assert not thread.stop(0.01)
     go_on.set()
     assert thread.stop(WAIT_S)
+
+
+def test_what_it_waits_for_is_counted_apart(thread: LoopThread) -> None:
+    """A warm-up may hold the loop for long, before anybody uses it."""
+    assert thread.run(name_after(), "once") == "voxgate-test-loop"
+    assert tasks.counts()["test-once"].started > 0
+    assert "test" not in tasks.times()

@@ -271,9 +271,10 @@ def test_a_slow_task_is_named_once_a_minute(caplog: pytest.LogCaptureFixture, mo
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
 
 
-def test_a_slow_task_of_a_client_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("subsystem", ["client", "engine-once"])
+def test_a_slow_task_that_delays_no_stream_is_no_warning(caplog: pytest.LogCaptureFixture, subsystem: str) -> None:
     caplog.set_level(logging.INFO)
-    times = tasks.TaskTimes("client")
+    times = tasks.TaskTimes(subsystem)
     times.slow("a-task", 0.1)
     assert [record.levelname for record in caplog.records] == ["INFO"]
 

@@ -289,7 +289,7 @@ def _findings(model: Model, behaviour: Behaviour) -> Iterable[tuple[str, bool, s
     if behaviour.two_at_once is None:
         yield "two at once", True, "not measured: it allows one call at a time"
     else:
-        best = f"{behaviour.two_at_best:.2f}x is the maximum on this machine at the moment"
+        best = f"code that only computes reaches {behaviour.two_at_best:.2f}x on this machine at the moment"
         yield "two at once", True, f"{behaviour.two_at_once:.2f}x as fast as one after the other ({best})"
 
 

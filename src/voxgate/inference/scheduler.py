@@ -477,5 +477,6 @@ class Scheduler:
 
 
 def _end_call(job: Job) -> None:
-    if job.on_cancel is not None:
-        job.on_cancel()
+    on_cancel = job.on_cancel  # The engine may set it to None at any time.
+    if on_cancel is not None:
+        on_cancel()

@@ -38,6 +38,11 @@ class ModelAdapter:
             name, model, model.infer, "infer(self, audio) or infer(self, audio, request)", 1, 2
         )
         opens_with_request = _check(name, model, model.open, "open(self) or open(self, request)", 0, 1)
+        if model.Options is not None and not (infers_with_request or opens_with_request or model.batches):
+            raise ModelLoadError(
+                f"model {name!r}: its Options reach no method: expected infer(self, audio, request) or"
+                " open(self, request), which read request.options"
+            )
         self.infer = model.infer if infers_with_request else lambda audio, request: model.infer(audio)
         self.open = model.open if opens_with_request else lambda request: model.open()
 

@@ -220,8 +220,8 @@ class Model:
 
         The state is never copied, and one call uses it at a time; the calls may come from different threads, so it must
         not contain anything bound to one thread. It is dropped after :meth:`finish`, or after the client disconnected
-        (a running call keeps it until it returns). Release in its ``__del__`` what Python does not release. Only
-        engines that run the model in the server's process can keep states.
+        (a running call keeps it until it returns). Release in its ``__del__`` what Python does not release. In worker
+        processes it stays in the one that opened it; when that ends, the next step opens another state.
         """
         return None
 

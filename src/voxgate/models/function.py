@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from voxgate.errors import ModelLoadError
 from voxgate.models.adapter import takes_request
 from voxgate.models.base import Model, Samples
 from voxgate.models.kinds import is_async
@@ -29,7 +30,10 @@ class FunctionModel(Model):
     """
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any] | None = None) -> None:
-        """`options`: keyword arguments of every call."""
+        """`options`: keyword arguments of every call.
+
+        Raises ModelLoadError for a function with ``Options`` that takes no request.
+        """
         self._function = function
         self._options = dict(options or {})
         self._takes_request = takes_request(function)
@@ -39,6 +43,11 @@ class FunctionModel(Model):
         for attribute in ("sample_rate", "threads", "holds_gil", "gives_text", "Options"):
             if hasattr(function, attribute):
                 setattr(self, attribute, getattr(function, attribute))
+        if self.Options is not None and not self._takes_request:
+            raise ModelLoadError(
+                f"model {self.name!r}: its Options reach no function: expected f(audio, request), which reads"
+                " request.options"
+            )
 
     def infer(self, audio: Samples, request: Request = _NO_REQUEST) -> Any:
         if self._takes_request:

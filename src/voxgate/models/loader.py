@@ -285,6 +285,11 @@ def _check_kinds(spec: str, model: Model) -> None:
             f"model {spec!r}: expected all calls of {cls.__qualname__} to be async def, or none, but"
             f" {' and '.join(waiting)} is and {' and '.join(plain)} is not: it would block the event loop"
         )
+    if waiting and model.holds_gil:
+        raise ModelLoadError(
+            f"model {spec!r}: expected {cls.__qualname__} to hold the GIL (holds_gil) or to be async def, but not both:"
+            " a worker process makes one call at a time, and elsewhere it would block the server"
+        )
     for name in ("open", "finish", "warm_up", "close"):
         if plain and is_async(getattr(model, name)):
             raise ModelLoadError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 from voxgate.protocol.output import Output, UnsendableOutput
 
@@ -21,6 +21,9 @@ def output_of(answer: object) -> Output | None:
     """
     if answer is None:
         return None
+    if isinstance(answer, Coroutine):
+        answer.close()  # Otherwise Python warns that nobody awaited it.
+        raise BadResult("expected a result, but got a coroutine: define the method with async def, and await in it")
     try:
         return Output.of({"text": answer} if isinstance(answer, str) else answer)
     except UnsendableOutput as error:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
+import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import force_setattr
 
 from voxgate.errors import shown, text_of
 from voxgate.protocol.transcript import TEXT_KEYS, Transcript
@@ -22,8 +25,8 @@ RESERVED_KEYS: Final = frozenset({"type", "channel", "start_time", "end_time", "
 SESSION_KEYS: Final = frozenset({"segment_id", "stable_text", "eager"})
 """Keys of an event in the sessions that asked for them: only there, no result may use them."""
 
-_PIECE_ITEMS = 4096
-"""Of a large list or array, encoded in one go: half a millisecond."""
+_PIECE_VALUES = 4096
+"""Of a large result, encoded in one go: half a millisecond."""
 
 _NO_KEYS: Final[frozenset[str]] = frozenset()
 
@@ -70,16 +73,13 @@ class Output(Mapping[str, Any]):
         if type(result) is not dict and not isinstance(result, Mapping):
             return cls._of_object(result)
         items = dict(result)
-        is_large = False
-        for key, value in items.items():
-            if type(value) not in _SCALARS and _is_large(value):
-                is_large = True
+        for key in items:
             if not isinstance(key, str):
                 raise UnsendableOutput(f"expected a result with string keys, but a key is of type {_type_of(key)}")
         if not RESERVED_KEYS.isdisjoint(items):
             raise _reserved(items)
         try:
-            json = _in_pieces(items) if is_large else _encoder.encode(items)[1:-1]
+            json = _members(items)
         except Exception as error:
             raise UnsendableOutput(_blame(items)) from error
         used = _NO_KEYS if SESSION_KEYS.isdisjoint(items) else SESSION_KEYS.intersection(items)
@@ -94,7 +94,7 @@ class Output(Mapping[str, Any]):
             )
         try:
             # The encoder knows the names, the tags and the defaults of the class.
-            members = _raw_decoder.decode(_encoder.encode(result))
+            members = _raw_decoder.decode(_encoder.encode(_without_large_lists(result)))
         except Exception as error:
             raise UnsendableOutput(f"{_type_of(result)} cannot be sent as a JSON object: {_text(error)}") from error
         return cls.of(members)
@@ -120,7 +120,26 @@ class Output(Mapping[str, Any]):
         return f"Output({self._data!r})"
 
 
-def _tolist(value: Any) -> Any:
+# --- large results ---
+#
+# The encoder keeps the GIL: a call of half a second would hold the event loop. So what is large is encoded in pieces,
+# and the GIL may change hands between them.
+
+
+def _members(items: dict[str, Any]) -> bytes:
+    """The members of an object, without its braces."""
+    for value in items.values():
+        if type(value) not in _SCALARS and _n_values(value) > _PIECE_VALUES:
+            out = io.BytesIO()  # It grows without copying, and so does not hold the GIL for long either.
+            _write_members(out, items)
+            return out.getvalue()
+    return _encoder.encode(items)[1:-1]
+
+
+def _plain(value: Any) -> Any:
+    """For the encoder: the plain form of an object with ``tolist``, wherever in a result it is."""
+    if _n_values(value) > _PIECE_VALUES:
+        return _in_pieces(value)
     tolist = getattr(value, "tolist", None)
     plain = tolist() if callable(tolist) else value
     if type(plain) is type(value):
@@ -128,42 +147,72 @@ def _tolist(value: Any) -> Any:
     return plain
 
 
-def _is_large(value: Any) -> bool:
-    """A list or an array whose encoding takes longer than a thread may hold the GIL."""
-    if type(value) is list:
-        return len(value) > _PIECE_ITEMS
-    return hasattr(value, "tolist") and getattr(value, "size", 0) > _PIECE_ITEMS
-
-
-def _in_pieces(items: Mapping[str, Any]) -> bytes:
-    """The members of an object with large values. The GIL may change hands between the pieces: the encoder itself
-    keeps it, and a call of half a second would hold the event loop.
+def _without_large_lists(result: Any) -> Any:
+    """A Struct or a dataclass, or a copy of it whose large lists are encoded. (Of large arrays the encoder itself asks
+    the form.)
     """
-    out = io.BytesIO()  # It grows without copying, and so does not hold the GIL for long either.
-    for key, value in items.items():
-        out.write(b"," if out.tell() else b"")
-        out.write(_encoder.encode(key) + b":")
-        if _is_large(value):
-            _write_pieces(out, value)
-        else:
-            out.write(_encoder.encode(value))
-    return out.getvalue()
+    is_struct = isinstance(result, Struct)
+    names = result.__struct_fields__ if is_struct else [field.name for field in dataclasses.fields(result)]
+    changed = result
+    for name in names:
+        value = getattr(result, name, None)
+        if isinstance(value, list | tuple | dict) and _n_values(value) > _PIECE_VALUES:
+            changed = copy.copy(result) if changed is result else changed
+            # Both also change what is frozen.
+            (force_setattr if is_struct else object.__setattr__)(changed, name, _in_pieces(value))
+    return changed
 
 
-def _write_pieces(out: io.BytesIO, values: Any) -> None:
+def _n_values(value: Any) -> int:
+    """About how many values a part of a result has: the items of a list count like its first one."""
+    if isinstance(value, list | tuple):
+        return len(value) * _n_values(value[0]) if value else 0
+    if isinstance(value, dict):
+        return sum(map(_n_values, value.values()))
+    if type(value) in _SCALARS or not hasattr(value, "tolist"):
+        return 1
+    shape = getattr(value, "shape", ())
+    return math.prod(shape) if isinstance(shape, tuple) else 1
+
+
+def _in_pieces(value: Any) -> Raw:
+    out = io.BytesIO()
+    _write(out, value)
+    return Raw(out.getvalue())
+
+
+def _write(out: io.BytesIO, value: Any) -> None:
+    n_values = _n_values(value)
+    if n_values <= _PIECE_VALUES:
+        out.write(_encoder.encode(value))
+    elif isinstance(value, dict):
+        out.write(b"{")
+        _write_members(out, value)
+        out.write(b"}")
+    else:
+        _write_items(out, value, n_values)
+
+
+def _write_members(out: io.BytesIO, items: dict[Any, Any]) -> None:
+    for n_before, (key, value) in enumerate(items.items()):
+        out.write(b"," if n_before else b"")
+        out.write(_encoder.encode({key: None})[1:-5])  # without the braces and the null
+        _write(out, value)
+
+
+def _write_items(out: io.BytesIO, values: Any, n_values: int) -> None:
     n_items = len(values)
-    row_items = 1 if isinstance(values, list) else max(1, values.size // n_items)
-    n_rows = max(1, _PIECE_ITEMS // row_items)
+    n_rows = max(1, _PIECE_VALUES * n_items // n_values)
     for start in range(0, n_items, n_rows):
         out.write(b"," if start else b"[")
-        if n_rows == 1 and row_items > _PIECE_ITEMS:
-            _write_pieces(out, values[start])
+        if n_rows == 1:
+            _write(out, values[start])
         else:
             out.write(_encoder.encode(values[start : start + n_rows])[1:-1])
     out.write(b"]")
 
 
-_encoder: Final = msgspec.json.Encoder(enc_hook=_tolist)
+_encoder: Final = msgspec.json.Encoder(enc_hook=_plain)
 _raw_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
 
 

@@ -55,7 +55,7 @@ class LoopThread:
             finally:
                 ended.set()
 
-        self.loop.call_soon_threadsafe(lambda: spawn_task(guarded(), name, self._subsystem))
+        self.loop.call_soon_threadsafe(lambda: spawn_task(guarded(), name, f"{self._subsystem}-once"))
         ended.wait()
         if failed:
             raise failed[0]

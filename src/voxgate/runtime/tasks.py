@@ -63,7 +63,7 @@ class TaskTimes:
         n_left_out = self._throttle.admit()
         if n_left_out is not None:
             logger.log(
-                logging.INFO if self.subsystem in _OF_CLIENTS else logging.WARNING,
+                logging.INFO if self.subsystem in _UNHURRIED else logging.WARNING,
                 "a step of task %s (%s) held the event loop for %.0f ms%s",
                 *(name, self.subsystem, step_s * 1000, and_more(n_left_out)),
             )
@@ -71,8 +71,8 @@ class TaskTimes:
 
 _SLOW_S: Final = 0.05
 _QUIET_S: Final = 60
-# Subsystems of clients: a short delay of their loop harms no stream, and would clutter a terminal.
-_OF_CLIENTS: Final = ("client", "load", "load-cost", "load-reference")
+# Of clients, and of a model's warm-up: a short delay of their loop harms no stream, and would clutter a terminal.
+_UNHURRIED: Final = ("client", "load", "load-cost", "load-reference", "engine-once")
 
 _lock = threading.Lock()
 _counts: dict[str, TaskCounts] = {}

@@ -475,6 +475,20 @@ def test_a_final_whose_worker_died_while_it_became_one_is_asked_again():
     room.check_all_is_covered()
 
 
+def test_a_final_that_is_asked_again_has_interims_like_the_first_time():
+    room, job = paused()
+    to_end(room)
+    job.speculative = True  # as the worker's thread saw it a moment ago
+    room.scheduler.requeue(room.running.pop())
+    room.loop.turn()
+    *_, again = [one for one in room.asked if one.final]
+    assert again is not job
+    assert again.on_partial == job.on_partial
+    assert again.on_partial is not None
+    room.settle()
+    assert isinstance(room.replies(0)[0], Segment)
+
+
 def check_eager(room: Room, channel: int) -> None:
     """Each eager result is followed by the equal final, by `resumed`, or by the `inactive` of a clear."""
     eager: Segment | None = None

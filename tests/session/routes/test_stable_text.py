@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -177,4 +179,33 @@ def test_interim_results_of_a_final_go_on_with_its_own_text():
     assert [(one.is_final, one.stable_text) for one in handled.events if isinstance(one, Segment)] == [
         (False, ""), (False, "w0"), (True, UNSET), (False, ""),
     ]  # fmt: skip
-    assert not handled.handler._final_texts
+
+
+def test_interims_of_a_finals_call_go_on_where_those_before_ended():
+    start = Start(S16, interim_results=True, stability=True, segmentation="manual")
+    handled = open_handler("segmented", start, model=Words())
+    handled.scheduler.clock = map(float, count()).__next__  # so that no interim waits for its turn
+    handled.feed(bytes(32_000))
+    handled.answer_all()  # an interim: "w0 w1 w2 w3 uh"
+    handled.handler.flush()
+    (final,) = handled.jobs
+    handled.feed(bytes(32_000))  # the next segment is open, and has an interim
+    for text in ("w0 w1 w2 w3", "w0 w1 w2 w3 w4", "w0 w1 w2 w3 w4 w5", "no"):
+        final.on_partial(final, Output.of({"text": text}))
+    handled.answer_all()
+    segments = [event for event in handled.events if isinstance(event, Segment) and event.is_final is False]
+    assert [(segment.start_time, segment.stable_text) for segment in segments] == [
+        (0, ""), (0, "w0 w1 w2"), (0, "w0 w1 w2"), (0, "w0 w1 w2 w3"), (0, "w0 w1 w2 w3"), (1, ""),
+    ]  # fmt: skip
+
+
+def test_a_cleared_segment_leaves_nothing_to_the_next():
+    start = Start(S16, interim_results=True, stability=True, segmentation="manual")
+    handled = open_handler("segmented", start, model=Words())
+    for _ in range(2):
+        for _ in range(2):
+            handled.feed(bytes(16_000))
+            handled.answer_all()
+        handled.handler.clear()
+    segments = [event for event in handled.events if isinstance(event, Segment)]
+    assert [segment.stable_text for segment in segments] == ["", "w0"] * 2

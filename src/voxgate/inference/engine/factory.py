@@ -62,7 +62,7 @@ def make_engine(settings: EngineSettings, model: Model | None = None) -> Engine:
     if settings.engine != "async" and getattr(find_model(settings.model), "holds_gil", False) is True:
         return _processes(settings, is_automatic=True)
     model = load_model(settings.model, settings.options)
-    if settings.engine != "async" and model.holds_gil and not model.asynchronous:  # Known only once it was made.
+    if settings.engine != "async" and model.holds_gil:  # Known only once it was made.
         model.close()
         return _processes(settings, is_automatic=True)
     return _in_this_process(settings, model)

@@ -166,7 +166,7 @@ class ThreadEngine:
         jobs = work.jobs
 
         def original(index: int) -> Samples | None:
-            return self._at_model_rate(jobs[index]) if jobs[index].pending else None
+            return self._at_model_rate(jobs[index]) if jobs[index].is_needed else None
 
         try:
             job = jobs[0]

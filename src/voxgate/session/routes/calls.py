@@ -24,6 +24,7 @@ from voxgate.session.routes.interim_pace import InterimPace
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit, PendingReply, ReorderBuffer
 from voxgate.session.routes.segment_metrics import SegmentMetrics
+from voxgate.session.routes.stable_text import StableText
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,6 +63,8 @@ class ModelCall:
     trace: CallTrace | None = None
     is_dropped: bool = False
     """An interim whose answer is no longer needed; its reply is settled."""
+    stable_text: StableText | None = None
+    """Of a final: what has settled of the text of its segment, for the interims of its call."""
 
 
 class ModelCalls:

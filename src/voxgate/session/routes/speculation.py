@@ -222,7 +222,7 @@ class SpeculatingHandler(RouteHandler):
         self._n_submitted -= call.is_submitted
         call.is_submitted = False
         job = Job(lost.audio, self._rate, True, self, self._on_done, context=self.log_context, trace=call.trace)
-        job.request, job.group = lost.request, lost.group
+        job.request, job.group, job.on_partial = lost.request, lost.group, lost.on_partial
         call.job = job
         self.calls[call.job] = call
         self._deferred.appendleft(call)

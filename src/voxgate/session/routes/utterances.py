@@ -64,13 +64,7 @@ class UtteranceHandler(SpeculatingHandler):
         self._open_pos: list[int | None] = [None] * self._n_channels
         """Where the open segment of each channel began."""
         self._stable_texts = [StableText() for _ in range(self._n_channels)] if start.stability else None
-        # Of finals that are not answered: their interim results go on where those of the open segment ended.
-        self._final_texts: dict[ModelCall, StableText] = {}
         self._no_audio: Samples = np.empty((self._n_channels, 0), np.float32)
-
-    def abandon(self) -> None:
-        super().abandon()
-        self._final_texts.clear()
 
     def flush(self) -> None:
         self._handle(self._segmenter.flush())
@@ -82,9 +76,8 @@ class UtteranceHandler(SpeculatingHandler):
         for channel in open_channels:
             self._end_speech(channel, self._segmenter.received_pos, self._take_id(channel), has_final=False)
             self._close_segment(channel)
+            self._begin_text(channel)
             self._drop_speculation(channel)
-            if self._stable_texts is not None:
-                self._stable_texts[channel] = StableText()
 
     @property
     def speaking(self) -> bool:
@@ -156,18 +149,26 @@ class UtteranceHandler(SpeculatingHandler):
         segment = super()._segment_of(call, output, is_final)
         if is_final is not False or self._stable_texts is None or output.transcript is None:
             return segment
-        stable_text = self._final_texts[call] if call.is_final else self._stable_texts[call.channel]
-        return replace(segment, stable_text=stable_text.update(output.transcript.text))
+        stable = call.stable_text or self._stable_texts[call.channel]
+        return replace(segment, stable_text=stable.update(output.transcript.text))
 
-    def _call_of(self, job: Job, channel: int, *arguments: Any) -> ModelCall:
-        call = super()._call_of(job, channel, *arguments)
+    def _answer_segment(self, event: VadEvent, segment_id: int | UnsetType) -> None:
+        super()._answer_segment(event, segment_id)
+        self._begin_text(event.channel)
+
+    def _call_of(self, job: Job, channel: int, *place: Any) -> ModelCall:
+        call = super()._call_of(job, channel, *place)
         if call.is_final and self._stable_texts is not None:
-            self._final_texts[call], self._stable_texts[channel] = self._stable_texts[channel], StableText()
+            call.stable_text = self._stable_texts[channel]  # Its interims may come when the next segment is open.
         return call
+
+    def _begin_text(self, channel: int) -> None:
+        """The interims that follow are those of another segment."""
+        if self._stable_texts is not None:
+            self._stable_texts[channel] = StableText()
 
     def _on_over(self, call: ModelCall) -> None:
         channel = call.channel
-        self._final_texts.pop(call, None)
         if call is not self._interims[channel]:
             return
         self._interims[channel] = None

@@ -27,6 +27,8 @@ class Pool:
         self.model: RemoteModel | None = None
         self.gives_text: bool | None = None
         """As the model declares, or as its trial calls showed."""
+        self.has_served = False
+        """Whether any worker was ever ready for work."""
         self._spec = spec
         self._counts = EngineCounts()
 

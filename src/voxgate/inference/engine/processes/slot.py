@@ -131,7 +131,10 @@ class WorkerSlot:
                     return
                 wait_s = self._backoff.next_s()
                 self._enter("waiting")
-                logger.warning(
+                # The start of the server ends with this reason when all workers say so: once is enough.
+                is_known = self.is_refused and not pool.has_served
+                logger.log(
+                    logging.DEBUG if is_known else logging.WARNING,
                     "worker %d of model %r: %s; starting another in %g s",
                     self._index, pool.name, self.last_failure, wait_s,
                 )  # fmt: skip
@@ -276,7 +279,7 @@ class WorkerSlot:
         with pool.changed:
             self._state = state
             if state == "idle":
-                self.busy_since_s, self.is_refused = None, False
+                self.busy_since_s, self.is_refused, pool.has_served = None, False, True
             elif self.busy_since_s is None:
                 self.busy_since_s = pool.clock()
             pool.changed.notify_all()
