@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from helpers.wire import Client
 from helpers.wires import TALK, words_of_length
 
@@ -18,7 +20,7 @@ def test_turns_at_live_pace(run_sdk, speech_server, speech):
     eager = [f"eager: {text}" for event, text in turns if event == "EagerEndOfTurn"]
     assert found["events"] == eager
     assert set(eager) & {f"eager: {text}" for text in spoken.texts}
-    for (before, text), (event, ended) in zip(turns, turns[1:], strict=False):
+    for (before, text), (event, ended) in itertools.pairwise(turns):
         assert event != "TurnResumed" or before == "EagerEndOfTurn"
         assert (before, event) != ("EagerEndOfTurn", "EndOfTurn") or text == ended
 
