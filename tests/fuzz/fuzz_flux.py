@@ -27,7 +27,16 @@ from voxgate.session.endpoint import Answer
 RAW = b"model=flux-general-en&encoding=linear16&sample_rate=8000&eager_eot_threshold=0.5"
 SILENCE = Silence(usual_ms=600, shortest_ms=300)
 SCHEMA = {"properties": {"keyterms": {"type": "array"}, "language": {"type": "string"}}}
-NAMES = ("encoding", "sample_rate", "eot_threshold", "eager_eot_threshold", "eot_timeout_ms", "keyterm", "language", "x")
+NAMES = (
+    "encoding",
+    "sample_rate",
+    "eot_threshold",
+    "eager_eot_threshold",
+    "eot_timeout_ms",
+    "keyterm",
+    "language",
+    "x",
+)
 TYPES = ("ForceEndTurn", "Configure", "CloseStream", "KeepAlive", "Finalize", "")
 
 

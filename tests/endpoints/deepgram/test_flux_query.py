@@ -185,8 +185,7 @@ thresholds = st.dictionaries(st.sampled_from(Thresholds.__struct_fields__), json
 def test_any_configure_is_carried_out_or_refused(message):
     try:
         flux = parse(RAW, SCHEMA).configured(message)
-    except NotConfigurable as error:
-        assert str(error)
+    except NotConfigurable:
         return
     assert flux.thresholds.check() is flux.thresholds
     assert 300 <= flux.start.vad.silence_duration_ms <= 10_000

@@ -19,6 +19,9 @@ UPDATE_S: Final = 0.25
 
 Fields = dict[str, Any]
 
+Piece = tuple[str, Sequence[Fields]]
+"""The text of a segment, and its words as messages have them."""
+
 
 class Turns:
     """Makes the TurnInfo messages for the events of a stream, in the order in which they are given.
@@ -34,9 +37,9 @@ class Turns:
         self._index = 0
         self._has_started = False  # StartOfTurn was sent
         self._is_ending = False  # EagerEndOfTurn was sent, and nothing after it contradicts it
-        self._finals: list[tuple[str, Sequence[Word]]] = []  # of the turn
+        self._finals: list[Piece] = []  # of the turn
         self._text = ""
-        self._words: Sequence[Word] = ()
+        self._words: Sequence[Fields] = []
         self._window_start_s = self._window_end_s = 0.0
         self._base_s = 0.0  # where the times of the session begin
         self._speech_end_s = 0.0
@@ -95,7 +98,7 @@ class Turns:
 
     def segment(self, event: Segment) -> Sequence[Fields]:
         transcript = transcript_of(event)
-        words = [_moved(word, self._base_s) for word in words_of(event, transcript)]
+        words = [_word(word, self._base_s) for word in words_of(event, transcript)]
         text = " ".join(transcript.text.split())
         if event.is_final is False:
             # A result that comes after the end of the turn is probable says nothing new; nor does an eager one when
@@ -143,14 +146,14 @@ class Turns:
 
     # The turn
 
-    def _hear(self, event: Segment, text: str, words: Sequence[Word]) -> None:
+    def _hear(self, event: Segment, text: str, words: Sequence[Fields]) -> None:
         """`text` follows the finals of the turn."""
         if not self._has_started and not self._finals:
             self._window_start_s = self._base_s + event.start_time
         self._window_end_s = max(self._window_end_s, self._base_s + event.end_time)
         self._show(text, words)
 
-    def _show(self, text: str = "", words: Sequence[Word] = ()) -> None:
+    def _show(self, text: str = "", words: Sequence[Fields] = ()) -> None:
         self._text, self._words = _joined((*self._finals, (text, words)))
 
     def _start(self) -> Sequence[Fields]:
@@ -174,7 +177,7 @@ class Turns:
         self._is_ending = False
         return (self._info("TurnResumed"),)
 
-    def _contradict(self, finals: Sequence[tuple[str, Sequence[Word]]], why: str | None) -> Sequence[Fields]:
+    def _contradict(self, finals: Sequence[Piece], why: str | None) -> Sequence[Fields]:
         """What precedes another transcript than that of the EagerEndOfTurn, or more speech. `why`: the turn ends."""
         goes_on = why is None and not self._is_restarting
         return self._resume() if goes_on or _joined(finals)[0] != self._text else ()
@@ -204,7 +207,7 @@ class Turns:
             "audio_window_start": round(min(self._window_start_s, self._window_end_s), 3),
             "audio_window_end": round(self._window_end_s, 3),
             "transcript": self._text,
-            "words": list(map(_word, self._words)),
+            "words": self._words,
             "end_of_turn_confidence": round(self._confidence(why), 3),
         }
 
@@ -214,18 +217,15 @@ class Turns:
         return (self.flux.thresholds.eager_eot_threshold or 0.0) if self._is_ending else 0.0
 
 
-def _joined(pieces: Sequence[tuple[str, Sequence[Word]]]) -> tuple[str, Sequence[Word]]:
+def _joined(pieces: Sequence[Piece]) -> Piece:
     return " ".join(text for text, _ in pieces if text), [word for _, words in pieces for word in words]
 
 
-def _moved(word: Word, by_s: float) -> Word:
-    return Word(word.text, word.start_s + by_s, word.end_s + by_s, word.confidence)
-
-
-def _word(word: Word) -> Fields:
+def _word(word: Word, base_s: float) -> Fields:
+    """`base_s`: where the times of its session begin."""
     return {
         "word": word.text,
         "confidence": 1.0 if word.confidence is None else word.confidence,
-        "start": round(word.start_s, 3),
-        "end": round(word.end_s, 3),
+        "start": round(base_s + word.start_s, 3),
+        "end": round(base_s + word.end_s, 3),
     }
