@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.flux import FluxLaw
@@ -227,6 +227,36 @@ class Keyed(Model):
 
     def infer(self, audio, request):
         return {"text": "+".join(request.options.keyterms) or "none"}
+
+
+SPOKEN, QUIET = encode(bursts((0.1, 0.6), length_s=0.7)), bytes(round(0.9 * BYTES_PER_S))
+SAID = st.sampled_from([
+    *(SPOKEN, SPOKEN, QUIET, FORCE, "{"),
+    *(configure(eot_threshold=threshold) for threshold in (0.5, 0.9, 1.0, 3.0)),
+    *(configure(eager_eot_threshold=threshold) for threshold in (0.3, None)),
+])  # fmt: skip
+
+
+def test_whatever_a_client_says_the_law_holds(serve):
+    server = serve(words_of_length, **{"limits.invalid_messages": 100})
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(SAID, max_size=12))
+    def check(messages):
+        with FluxClient(url(server, EAGER)) as client:
+            for message in messages:
+                client.send(*(pieces(message, 6400) if isinstance(message, bytes) else (message,)))
+            client.close()
+        n_configures = sum(isinstance(message, dict) and message != FORCE for message in messages)
+        answers = [message for message in client.messages if message["type"].startswith("Configure")]
+        assert len(answers) == n_configures
+        assert bool(ends(client.messages)) == (SPOKEN in messages)
+        assert len(of_type(client.messages, "Warning")) == messages.count("{")
+        assert of_type(client.messages, "Error") == []
+        opened = [event for event, _ in client.law.told if event in ("StartOfTurn", "EndOfTurn")]
+        assert opened == ["StartOfTurn", "EndOfTurn"] * (len(opened) // 2)  # no turn stays open
+
+    check()
 
 
 def test_key_terms_are_options_of_the_model(serve):
