@@ -42,6 +42,7 @@ PATHS = {
     "native-interims": "/api/v1/segmented",
     "deepgram": "/v1/listen?encoding=linear16&sample_rate=16000",
     "deepgram-interims": "/v1/listen?encoding=linear16&sample_rate=16000&interim_results=true",
+    "flux": "/v2/listen?encoding=linear16&sample_rate=16000",
     "assemblyai": "/v3/ws?sample_rate=16000",
 }
 START = {"request": "start", "format": {"channels": 1, "sample_rate": 16_000, "bit_depth": 16, "is_float": False}}

@@ -118,7 +118,7 @@ def test_info_lists_the_wires(serve):
     with urllib.request.urlopen(server.http("/api/v1/info"), timeout=30) as response:
         wires = json.load(response)["wires"]
     assert wires["native"]["paths"] == ["/api/v1/simple", "/api/v1/segmented", "/api/v1/stateful"]
-    assert wires["deepgram"] == {"served": True, "reason": None, "paths": ["/v1/listen"]}
+    assert wires["deepgram"] == {"served": True, "reason": None, "paths": ["/v1/listen", "/v2/listen"]}
     assert wires["assemblyai"] == {"served": False, "reason": "endpoints.assemblyai is false", "paths": ["/v3/ws"]}
 
 

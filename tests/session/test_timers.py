@@ -147,6 +147,18 @@ def test_progress_every_second_while_a_session_is_open() -> None:
     run(main())
 
 
+def test_progress_as_often_as_a_wire_wants() -> None:
+    async def main() -> None:
+        watch = Watch()
+        timers = Timers(watch, LIMITS, 0.0, progress_s=0.25)
+        timers.open_session(with_progress=True)
+        await asyncio.sleep(0.6)
+        assert watch.fired == [("progress", 0.25), ("progress", 0.5)]
+        timers.close()
+
+    run(main())
+
+
 def test_nothing_fires_after_close() -> None:
     async def main() -> None:
         watch = Watch()

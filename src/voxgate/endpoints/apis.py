@@ -10,6 +10,7 @@ from starlette.routing import Route as HttpRoute
 
 from voxgate.config import EndpointsSettings
 from voxgate.endpoints.assemblyai.live import AssemblyAiWire
+from voxgate.endpoints.deepgram.flux import FluxWire
 from voxgate.endpoints.deepgram.live import DeepgramWire
 from voxgate.endpoints.deepgram.prerecorded import PrerecordedRoute
 from voxgate.endpoints.live_http import LiveHttpRoute
@@ -62,6 +63,7 @@ def _deepgram(service: Service, entry: Entry) -> Sequence[BaseRoute]:
     return [
         WebSocketRoute("/v1/listen", StreamRoute(service, entry, "segmented", DeepgramWire)),
         HttpRoute("/v1/listen", PrerecordedRoute(service, entry)),
+        WebSocketRoute("/v2/listen", StreamRoute(service, entry, "segmented", FluxWire)),
     ]
 
 
@@ -76,7 +78,7 @@ def _openai(service: Service, entry: Entry) -> Sequence[BaseRoute]:
 
 
 APIS: Final[tuple[Api, ...]] = (
-    Api("deepgram", ("/v1/listen",), _deepgram),
+    Api("deepgram", ("/v1/listen", "/v2/listen"), _deepgram),
     Api("assemblyai", ("/v3/ws",), _websocket("/v3/ws", AssemblyAiWire)),
     Api("openai", ("/v1/realtime", "/v1/audio/transcriptions", "/v1/models"), _openai),
     Api("http", tuple(LIVE_PATHS), _live_http, carries_words=False),

@@ -92,4 +92,5 @@ class StreamRoute:
         websocket = WebSocket(wire, scope, receive, send, context.config.limits.message_bytes, context.tally)
         for message in wire.greeting:
             await websocket.send(message)
-        await Session(websocket, context, self._route, check_token if permit.is_pending else None, client).run()
+        token_check = check_token if permit.is_pending else None
+        await Session(websocket, context, self._route, token_check, client, wire.progress_s).run()

@@ -18,6 +18,7 @@ from voxgate.service.access.addresses import Headers
 from voxgate.service.admission import Refusal, RefusalKind
 from voxgate.service.service import Service
 from voxgate.session.endpoint import Message, Received
+from voxgate.session.timers import PROGRESS_S
 
 __all__ = [
     "CLOSE_CODES",
@@ -69,6 +70,8 @@ class Wire(ABC):
     name: ClassVar[WireName]
     carries_words: ClassVar[bool] = True
     """The API transports words: models without a text are refused."""
+    progress_s: ClassVar[float] = PROGRESS_S
+    """Between two `Progress` events, if `start` asks for notices."""
 
     # Before the upgrade
 

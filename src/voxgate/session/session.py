@@ -45,7 +45,7 @@ from voxgate.session.outgoing import messages_of
 from voxgate.session.record import Outcome
 from voxgate.session.routes import LiveListener, Route, RouteHandler
 from voxgate.session.send_queue import SendQueue
-from voxgate.session.timers import Timers
+from voxgate.session.timers import PROGRESS_S, Timers
 from voxgate.session.work import Work
 
 __all__ = ["Session", "TokenCheck"]
@@ -74,8 +74,11 @@ class Session:
         route: Route,
         check_token: TokenCheck | None = None,
         client: ClientInfo = UNKNOWN_CLIENT,
+        progress_s: float = PROGRESS_S,
     ) -> None:
-        """`check_token` checks the token of the first start; None: the client needs no token any more."""
+        """`check_token` checks the token of the first start; None: the client needs no token any more. `progress_s`:
+        between two progress notices.
+        """
         config = context.config
         self._endpoint = endpoint
         self._context = context
@@ -108,7 +111,7 @@ class Session:
         self._send_queue = SendQueue(endpoint, config.limits, self._tally, self._on_sent)
         self._inbox: Inbox[Incoming] = Inbox(self._handle, self._on_idle, self._fail, self._log_context)
         stall_s = config.vad.stall_flush_ms / 1000 if route == "segmented" else 0.0
-        self._timers = Timers(self, config.limits, stall_s)
+        self._timers = Timers(self, config.limits, stall_s, progress_s)
 
     async def run(self) -> None:
         """Returns when the client is gone, or the server has closed the stream and the client has left. Raises nothing

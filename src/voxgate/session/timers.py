@@ -68,13 +68,16 @@ class Watched(Protocol):
 class Timers:
     """Timers are not set anew with every message: each one looks, when it fires, at when the last message came."""
 
-    __slots__ = ("_life", "_limits", "_loop", "_progress", "_silence", "_stall", "_stall_s", "_watched")
+    __slots__ = ("_life", "_limits", "_loop", "_progress", "_progress_s", "_silence", "_stall", "_stall_s", "_watched")
 
-    def __init__(self, watched: Watched, limits: Limits, stall_s: float) -> None:
-        """Starts the timers of silence and life. `stall_s`: when an utterance counts as stalled; 0: never."""
+    def __init__(self, watched: Watched, limits: Limits, stall_s: float, progress_s: float = PROGRESS_S) -> None:
+        """Starts the timers of silence and life. `stall_s`: when an utterance counts as stalled; 0: never.
+        `progress_s`: between two progress notices.
+        """
         self._watched: Watched | None = watched
         self._limits = limits
         self._stall_s = stall_s
+        self._progress_s = progress_s
         self._loop = asyncio.get_running_loop()
         self._silence = self._loop.call_later(limits.start_timeout_s, self._check_silence)
         self._life = self._loop.call_later(limits.session_s, watched.on_end_of_life)
@@ -90,7 +93,7 @@ class Timers:
         if self._stall_s and may_stall:
             self._stall = self._loop.call_later(self._stall_s, self._check_stall)
         if with_progress:
-            self._progress = self._loop.call_later(PROGRESS_S, self._send_progress)
+            self._progress = self._loop.call_later(self._progress_s, self._send_progress)
 
     def close_session(self) -> None:
         """Stops the timers of the session. May be called again."""
@@ -132,4 +135,4 @@ class Timers:
     def _send_progress(self) -> None:
         assert self._watched is not None
         self._watched.on_progress()
-        self._progress = self._loop.call_later(PROGRESS_S, self._send_progress)
+        self._progress = self._loop.call_later(self._progress_s, self._send_progress)

@@ -7,10 +7,12 @@ import sys
 
 from loguru import logger
 from pipecat.frames.frames import (
+    EagerTranscriptionFrame,
     EndFrame,
     ErrorFrame,
     InputAudioRawFrame,
     InterimTranscriptionFrame,
+    STTUpdateSettingsFrame,
     TranscriptionFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
@@ -25,8 +27,32 @@ logger.remove()
 logger.add(sys.stderr, level="DEBUG")
 
 
-def service_of(task: Task):
+def flux(task: Task, found: Found):
+    """With every change of the turns in `found.facts["turns"]`."""
+    from pipecat.services.deepgram.flux.stt import DeepgramFluxSTTService
+
+    service = DeepgramFluxSTTService(
+        api_key=task.key, url=f"{task.ws_url}/v2/listen", sample_rate=task.rate, enable_eager_end_of_turn=True
+    )
+    turns = found.facts["turns"] = []
+
+    def note(event: str, kind: str) -> None:
+        async def handle(_, text: str = "") -> None:
+            turns.append([kind, text])
+
+        service.add_event_handler(event, handle)
+
+    note("on_start_of_turn", "StartOfTurn")
+    note("on_eager_end_of_turn", "EagerEndOfTurn")
+    note("on_turn_resumed", "TurnResumed")
+    note("on_end_of_turn", "EndOfTurn")
+    return service
+
+
+def service_of(task: Task, found: Found):
     name = task.options["service"]
+    if name == "flux":
+        return flux(task, found)
     if name == "deepgram":
         from pipecat.services.deepgram.stt import DeepgramSTTService
 
@@ -54,6 +80,8 @@ class Collector(FrameProcessor):
         await super().process_frame(frame, direction)
         if isinstance(frame, InterimTranscriptionFrame):
             self.found.interims.append(frame.text)
+        elif isinstance(frame, EagerTranscriptionFrame):
+            self.found.events.append(f"eager: {frame.text}")
         elif isinstance(frame, TranscriptionFrame):
             self.found.finals.append({"text": frame.text, "finalized": frame.finalized})
             async with self.n_finals:
@@ -81,18 +109,22 @@ class Errors(FrameProcessor):
 
 async def run(task: Task, found: Found) -> None:
     errors, collector = Errors(found), Collector(found)
-    pipeline = Pipeline([errors, service_of(task), collector])
+    service = service_of(task, found)
+    pipeline = Pipeline([errors, service, collector])
     worker = PipelineTask(pipeline, params=PipelineParams(audio_in_sample_rate=task.rate), idle_timeout_secs=60)
     runner = PipelineRunner(handle_sigint=False)
 
     async def feed() -> None:
         await asyncio.sleep(task.options.get("settle_s", 1.0))
+        if "eot_threshold" in task.options:
+            settings = service.Settings(eot_threshold=task.options["eot_threshold"])
+            await worker.queue_frame(STTUpdateSettingsFrame(delta=settings))
         await worker.queue_frame(VADUserStartedSpeakingFrame())
         for chunk in task.chunks(20):
             if errors.seen.is_set():
                 break
             await worker.queue_frame(InputAudioRawFrame(audio=chunk, sample_rate=task.rate, num_channels=1))
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(task.options.get("pace_s", 0.005))
         n_expected = task.options["n_finals"]
         if not errors.seen.is_set():
             await worker.queue_frame(VADUserStoppedSpeakingFrame())

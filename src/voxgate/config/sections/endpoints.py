@@ -12,7 +12,9 @@ __all__ = ["EndpointsSettings"]
 class EndpointsSettings(Struct, frozen=True, kw_only=True):
     """Which APIs the server speaks besides its own. A path of an API that is off gets HTTP 404."""
 
-    deepgram: Annotated[bool, Meta(description="Deepgram's API: `/v1/listen`, live and for whole recordings.")] = True
+    deepgram: Annotated[
+        bool, Meta(description="Deepgram's API: `/v1/listen`, live and for whole recordings; `/v2/listen`.")
+    ] = True
     assemblyai: Annotated[bool, Meta(description="AssemblyAI's streaming API, version 3: `/v3/ws`.")] = True
     openai: Annotated[
         bool, Meta(description="OpenAI's transcription APIs: `/v1/realtime` and `/v1/audio/transcriptions`.")

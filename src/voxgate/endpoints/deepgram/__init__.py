@@ -1,1 +1,1 @@
-"""Deepgram's API: live over a websocket (`live`), and whole recordings over HTTP. docs/wires.md says what it serves."""
+"""Deepgram's API: live over a websocket, in results (`live`) or turns (`flux`), and recordings. See docs/wires.md."""

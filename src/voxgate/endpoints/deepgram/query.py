@@ -13,7 +13,7 @@ from voxgate.protocol.formats import AUTO, AudioFormat, ContainerFormat, Format
 from voxgate.protocol.requests import Start, VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
 
-__all__ = ["SCHEMES", "Listen", "parse_listen"]
+__all__ = ["CONTAINERS", "REFUSED", "SCHEMES", "Listen", "audio_format_of", "parse_listen"]
 
 SCHEMES: Final = ("token", "bearer")
 """Of the `Authorization` header, and of browsers' subprotocols."""
@@ -91,6 +91,16 @@ def _format(values: Parameters) -> Format:
     encoding = values.text("encoding")
     if encoding is None or encoding in CONTAINERS:
         return ContainerFormat(AUTO)
+    channels = values.number("channels")
+    if channels is not None and channels > 1 and not values.flag("multichannel"):
+        raise InvalidStart(
+            f"channels={channels} needs multichannel=true: the server does not mix channels, each has its own results"
+        )
+    return audio_format_of(values, encoding, 1 if channels is None else channels)
+
+
+def audio_format_of(values: Parameters, encoding: str, n_channels: int) -> AudioFormat:
+    """The format of raw audio. Raises InvalidStart."""
     if encoding in COMPRESSED:
         raise InvalidStart(f"encoding {encoding} is not supported as raw packets; expected " + ", ".join(ENCODINGS))
     if encoding not in ENCODINGS:
@@ -98,13 +108,8 @@ def _format(values: Parameters) -> Format:
     rate = values.number("sample_rate")
     if rate is None:
         raise InvalidStart("sample_rate: expected a number of Hz with encoding, got nothing")
-    channels = values.number("channels")
-    if channels is not None and channels > 1 and not values.flag("multichannel"):
-        raise InvalidStart(
-            f"channels={channels} needs multichannel=true: the server does not mix channels, each has its own results"
-        )
     bits, is_float, companding = ENCODINGS[encoding]
-    return AudioFormat(1 if channels is None else channels, rate, bits, is_float, companding)
+    return AudioFormat(n_channels, rate, bits, is_float, companding)
 
 
 def _endpointing(values: Parameters, min_silence_ms: int) -> tuple[int | None, bool]:

@@ -1,0 +1,91 @@
+"""deepgram-sdk: `listen.v2`, Flux."""
+
+from __future__ import annotations
+
+import asyncio
+
+from deepgram import AsyncDeepgramClient
+from deepgram.core.events import EventType
+from deepgram.environment import DeepgramClientEnvironment
+from deepgram.listen.v2.types import (
+    ListenV2Configure,
+    ListenV2ConfigureFailure,
+    ListenV2ConfigureSuccess,
+    ListenV2ConfigureThresholds,
+    ListenV2Connected,
+    ListenV2FatalError,
+    ListenV2TurnInfo,
+    ListenV2Warning,
+)
+from task import Found, Task, report, the_task
+
+KINDS = {
+    "Connected": ListenV2Connected,
+    "TurnInfo": ListenV2TurnInfo,
+    "ConfigureSuccess": ListenV2ConfigureSuccess,
+    "ConfigureFailure": ListenV2ConfigureFailure,
+    "Warning": ListenV2Warning,
+    "Error": ListenV2FatalError,
+}
+
+
+async def run(task: Task, found: Found) -> None:
+    urls = {"base": task.url, "production": task.ws_url, "agent": task.ws_url, "agent_rest": task.url}
+    client = AsyncDeepgramClient(api_key=task.key, environment=DeepgramClientEnvironment(**urls))
+    pace_s = task.options.pop("pace_s", 0.005)
+    options = {"model": "flux-general-en", "encoding": "linear16", "sample_rate": task.rate, **task.options}
+    turn_ended, was_configured = asyncio.Event(), asyncio.Event()
+    texts = found.facts["turns"] = []
+
+    def on_message(message) -> None:
+        if type(message) is not KINDS[message.type]:
+            found.errors.append(f"{message.type} became a {type(message).__name__}")
+        if message.type in ("ConfigureSuccess", "ConfigureFailure"):
+            was_configured.set()
+        if message.type != "TurnInfo":
+            found.events.append(message.type)
+            return
+        if message.event == "Update":
+            found.interims.append(message.transcript)
+            return
+        texts.append([message.event, message.transcript])
+        if message.event == "EndOfTurn":
+            found.finals.append(
+                {
+                    "text": message.transcript,
+                    "start": message.audio_window_start,
+                    "end": message.audio_window_end,
+                    "words": [[word.word, word.start, word.end] for word in message.words],
+                    "trigger": message.trigger,
+                    "turn_index": message.turn_index,
+                }
+            )
+            turn_ended.set()
+
+    try:
+        async with client.listen.v2.connect(**options) as connection:
+            connection.on(EventType.MESSAGE, on_message)
+            connection.on(EventType.ERROR, lambda error: found.errors.append(repr(error)))
+            connection.on(EventType.CLOSE, lambda _: found.events.append("closed"))
+            listening = asyncio.create_task(connection.start_listening())
+            await connection.send_configure(
+                ListenV2Configure(thresholds=ListenV2ConfigureThresholds(eot_threshold=0.7))
+            )
+            await asyncio.wait_for(was_configured.wait(), 60)
+            for chunk in task.chunks():
+                await connection.send_media(chunk)
+                await asyncio.sleep(pace_s)
+            if task.flush:
+                turn_ended.clear()
+                await connection.send_force_end_turn()
+                await asyncio.wait_for(turn_ended.wait(), 60)
+            await connection.send_close_stream()
+            await asyncio.wait_for(listening, 60)
+    except Exception as error:
+        found.errors.append(f"{type(error).__name__} {getattr(error, 'status_code', '')}: {error}")
+
+
+if __name__ == "__main__":
+    found = Found()
+    asyncio.run(run(the_task(), found))
+    report(found)

@@ -1,0 +1,125 @@
+"""Deepgram's Flux: any query, any text and any order of events give messages that keep the law of turns."""
+
+from __future__ import annotations
+
+import json
+
+from fuzz.source import Source
+from helpers.flux import FluxLaw
+from voxgate.endpoints.deepgram.flux import FluxWire
+from voxgate.endpoints.deepgram.flux_query import Silence, parse_flux
+from voxgate.errors import InvalidMessage, InvalidStart
+from voxgate.protocol.closing import Close, CloseReason
+from voxgate.protocol.events import (
+    Active,
+    Error,
+    Event,
+    Finished,
+    Flushed,
+    Inactive,
+    Progress,
+    Segment,
+    SpeechResumed,
+    Started,
+)
+from voxgate.session.endpoint import Answer
+
+RAW = b"model=flux-general-en&encoding=linear16&sample_rate=8000&eager_eot_threshold=0.5"
+SILENCE = Silence(usual_ms=600, shortest_ms=300)
+SCHEMA = {"properties": {"keyterms": {"type": "array"}, "language": {"type": "string"}}}
+NAMES = (
+    "encoding",
+    "sample_rate",
+    "eot_threshold",
+    "eager_eot_threshold",
+    "eot_timeout_ms",
+    "keyterm",
+    "language",
+    "x",
+)
+TYPES = ("ForceEndTurn", "Configure", "CloseStream", "KeepAlive", "Finalize", "")
+
+
+def query(source: Source) -> bytes:
+    if source.flag():
+        return source.take(source.integer(0, 40))
+    pairs = [
+        (source.pick(NAMES), source.take(source.integer(0, 9)).decode("latin-1")) for _ in range(source.integer(0, 6))
+    ]
+    return "&".join(f"{name}={value}" for name, value in pairs).encode("utf-8")
+
+
+def text(source: Source) -> str:
+    kind = source.integer(0, 3)
+    if kind == 0:
+        return source.take(source.integer(0, 30)).decode("utf-8", "replace")
+    if kind == 1:
+        return source.json_object({"type": source.json_text(), "keyterms": source.json_number()})
+    thresholds = {
+        "eot_threshold": source.pick((0.5, 0.7, 1, 2, None, "x")),
+        "eager_eot_threshold": source.pick((0.3, 0.7, None)),
+    }
+    return json.dumps({"type": source.pick(TYPES), "thresholds": thresholds, "keyterms": ["a"] * source.integer(0, 2)})
+
+
+def event(source: Source, time_s: float) -> Event:
+    number = source.integer(0, 3)
+    match source.integer(0, 9):
+        case 0:
+            return Active(time_s, 0, number)
+        case 1:
+            return Inactive(time_s, 0, number)
+        case 2:
+            return Progress(time_s, time_s, 0.0, 0.0)
+        case 3:
+            return Error("failed", "inference_failed", 0, number)
+        case 4:
+            return SpeechResumed(time_s, 0, number)
+        case 5:
+            return Flushed()
+        case 6:
+            return source.pick((Started("id", "model", {}), Finished(time_s, time_s, 0, 0)))
+    said = json.loads(source.json_object({"text": source.json_text()}), strict=False) if source.flag() else {}
+    words = [
+        {"word": "a", "start": source.integer(-9, 9), "end": source.integer(-9, 9)} for _ in range(source.integer(0, 3))
+    ]
+    output = {**(said if isinstance(said, dict) else {}), "words": words}
+    is_final = source.flag()
+    segment = Segment(max(0.0, time_s - source.integer(0, 2)), time_s, is_final, output, 0, number)
+    if is_final or source.flag():
+        return segment
+    return Segment(segment.start_time, time_s, False, output, 0, number, eager=True)
+
+
+def fuzz(data: bytes) -> None:
+    source = Source(data)
+    try:
+        parse_flux(query(source), silence=SILENCE, options_schema=SCHEMA)
+    except InvalidStart as error:
+        assert str(error)
+    law = FluxLaw()
+    wire = FluxWire(parse_flux(RAW, silence=SILENCE, options_schema=SCHEMA), "id", lambda options: options)
+    law.check(wire.greeting)
+    time_s = 0.0
+    while source.left:
+        if source.integer(0, 3) == 0:
+            try:
+                received = wire.read(text(source))
+            except InvalidMessage as error:
+                assert str(error)
+                continue
+            for message in received:
+                if isinstance(message, Answer):
+                    law.check(message.messages() if callable(message.messages) else message.messages)
+        else:
+            time_s += source.integer(0, 3)
+            try:
+                told = event(source, time_s)
+            except (ValueError, RecursionError):
+                continue  # the source made a JSON that is none
+            law.check(wire.encode(told))
+    law.check(wire.encode(Finished(time_s, time_s, 0, 0)))
+    law.check(wire.farewell(Close(CloseReason.INTERNAL)))
+
+
+SEEDS = [bytes([0] * 30), bytes(range(256)), RAW + bytes([3, 2, 1, 0] * 30), bytes([1, 0, 7, 1, 9] * 40)]
