@@ -28,6 +28,7 @@ autodoc_type_aliases = {
     "npt.ArrayLike": "numpy.typing.ArrayLike",
     "Source": "voxgate.client.Source",
     "Event": "voxgate.protocol.Event",
+    "Format": "voxgate.protocol.Format",
     "Request": "voxgate.protocol.Request",
 }
 # What is not ours is described elsewhere, and what is not public nowhere.
