@@ -269,7 +269,7 @@ def warm_up_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def gil_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = [
-        "| model | the GIL is free for | another Python thread waits for up to | two calls at once, on threads | verdict |",
+        "| model | the GIL is free for | another thread waits for up to | two calls at once, on threads | verdict |",
         "|---|---|---|---|---|",
     ]
     for name, one in found.items():
