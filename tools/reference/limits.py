@@ -46,7 +46,7 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
         Limit(("limits.streams_per_address",), "no further stream of this address; an IPv6 address counts by its /64",
               ("streams_per_address",), told="{} streams are open from this address"),
         Limit(("limits.queue_wait_s",), "no new stream while calls wait longer than this; from half of it on none"
-              " beyond what the model was found to bear", ("queue_wait",)),
+              " beyond the number that the model was found to serve", ("queue_wait",)),
         Limit(("limits.total_buffered_audio_s",), "no new stream; those that hold more than their share of it are held"
               " back", ("buffered_audio",), told="more than {} s of audio wait for the model",
               counted=("total_buffered_audio_s",)),
@@ -256,6 +256,7 @@ _OTHER_STATUSES: Final = f"""\
 | 204 | a path of an HTTP wire | the answer to `OPTIONS`, for web pages of other origins |
 | 304 | the page | the browser has it already |
 | 400 | anything | `bad_request`: what came is no HTTP, or too much was sent ahead of the answers |
+| 400 | live audio over plain HTTP | `invalid_request`: an option in the query is unknown or wrong; the text names it |
 | 400, 405, 426, 505 | a route | `bad_handshake`: the request for a websocket is malformed, or has a body |
 | 401, 503 | `info`, `/metrics` | as above, where they ask for a token |
 | 404 | anything else | as above |
