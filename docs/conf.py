@@ -29,7 +29,6 @@ autodoc_type_aliases = {
     "Source": "voxgate.client.Source",
     "Event": "voxgate.protocol.Event",
     "Format": "voxgate.protocol.Format",
-    "Request": "voxgate.protocol.Request",
 }
 # What is not ours is described elsewhere, and what is not public nowhere.
 nitpick_ignore_regex = [
