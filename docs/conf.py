@@ -28,7 +28,7 @@ autodoc_type_aliases = {
     "npt.ArrayLike": "numpy.typing.ArrayLike",
     "Source": "voxgate.client.Source",
     "Event": "voxgate.protocol.Event",
-    "Request": "voxgate.protocol.Request",
+    "Format": "voxgate.protocol.Format",
 }
 # What is not ours is described elsewhere, and what is not public nowhere.
 nitpick_ignore_regex = [

@@ -269,7 +269,7 @@ def warm_up_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def gil_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = [
-        "| model | another Python thread runs at | and stands still for | two calls at once, on threads | verdict |",
+        "| model | the GIL is free for | another thread waits for up to | two calls at once, on threads | verdict |",
         "|---|---|---|---|---|",
     ]
     for name, one in found.items():
@@ -278,7 +278,7 @@ def gil_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         gil, two = one["gil"], one["two_at_once"]
         twice = "not tried: one at a time" if two is None else f"{two:.2f}x as fast"
         lines.append(
-            f"| {name.partition(',')[0]} | {gil['share']:.0%} of its speed | {ms(gil['longest_pause_s'])} | {twice}"
+            f"| {name.partition(',')[0]} | {gil['share']:.0%} of the work | {ms(gil['longest_pause_s'])} | {twice}"
             f" | {gil['verdict']} |"
         )
     return lines

@@ -63,7 +63,9 @@ class Proxy:
             except ConnectionRefusedError:
                 assert self.process.poll() is None, self.process.communicate()
 
-    def get(self, path: str) -> tuple[int, str]:
+    def get(self, path: str, body: bytes | None = None) -> tuple[int, str]:
+        """With a body it is a POST."""
+
         class Direct(urllib.request.HTTPErrorProcessor):
             def http_response(self, request, response):
                 return response
@@ -73,7 +75,7 @@ class Proxy:
         context = self.tls
         context.check_hostname = False
         opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), Direct)
-        with opener.open(f"https://127.0.0.1:{self.port}{path}", timeout=30) as response:
+        with opener.open(f"https://127.0.0.1:{self.port}{path}", body, timeout=30) as response:
             return response.status, response.read().decode()
 
     def connect(self, **options):
@@ -118,6 +120,11 @@ def test_plain_requests_and_what_is_kept_inside(proxy):
     assert proxy.get("/api/v1/health") == (200, '{"status":"healthy"}')
     assert proxy.get("/api/v1/ready")[0] == 200
     assert proxy.get("/metrics")[0] == 404
+
+
+def test_the_server_decides_how_large_an_upload_may_be(proxy):
+    status, text = proxy.get("/v1/listen?encoding=linear16&sample_rate=16000", bytes(2**20 + 1))
+    assert (status, json.loads(text)["err_code"]) == (400, "Bad Request")  # its model writes no words
 
 
 def test_the_page_of_the_name_that_clients_see_is_of_the_same_origin(proxy):

@@ -1,4 +1,4 @@
-"""What a client is told when it is not let in, and when its connection ends: once, for every page that says it."""
+"""The answers to clients that are refused or whose connection ends, defined once for all generated pages."""
 
 from __future__ import annotations
 
@@ -71,15 +71,15 @@ REFUSALS: Final = (
 CLOSES: Final = (
     Close(1000, "`stop` with `disconnect`", False, "when it has more to say"),
     Close(1001, "the server shuts down", False, "at once: another one takes over"),
-    Close(1002, "frames that are none", False, "after mending the client"),
-    Close(1007, "a text message that is no UTF-8", False, "after mending the client"),
+    Close(1002, "a frame that breaks the rules of websockets", False, "after a fix of the client"),
+    Close(1007, "a text message that is no UTF-8", False, "after a fix of the client"),
     Close(1008, "a timeout, too many invalid messages, a bad token in `start`, or a connection that is too old", True,
-          "after mending what the error says"),
+          "after a fix of what the error names"),
     Close(1009, "a message that is too large, or in too many pieces", False, "with smaller messages"),
     Close(1011, "a bug of the server, whose log has the stack; or the token of a `start` could not be checked", True,
           "yes, with a pause"),
-    Close(1013, "overloaded; this version never closes for it, it refuses new streams instead", True,
-          "yes, with a pause"),
+    Close(1013, "too many streams need a decoder process (`media.streams`); other overload refuses new streams and"
+          " closes none", True, "yes, with a pause"),
 )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
         Limit(("limits.streams_per_address",), "no further stream of this address; an IPv6 address counts by its /64",
               ("streams_per_address",), told="{} streams are open from this address"),
         Limit(("limits.queue_wait_s",), "no new stream while calls wait longer than this; from half of it on none"
-              " beyond what the model was found to bear", ("queue_wait",)),
+              " beyond the number that the model was found to serve", ("queue_wait",)),
         Limit(("limits.total_buffered_audio_s",), "no new stream; those that hold more than their share of it are held"
               " back", ("buffered_audio",), told="more than {} s of audio wait for the model",
               counted=("total_buffered_audio_s",)),
@@ -54,12 +54,12 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
               " quarter of `limits.streams`) have not brought theirs; an address may have a quarter of them",
               ("pending_streams",)),
         Limit(("auth.hook_timeout_s", "auth.hook_calls"), "a token cannot be checked: the hook gives no answer in time,"
-              " has as many questions, or a quarter of them from this address. When the token was in `start`: error"
-              " `internal`, close 1011", ("auth_unavailable",), told="tokens cannot be checked at the moment"),
-        Limit(("limits.handshake_timeout_s",), "TLS and the request were not complete by then: cut"),
+              " or as many calls run already, or a quarter of them for this address. When the token was in `start`:"
+              " error `internal`, close 1011", ("auth_unavailable",), told="tokens cannot be checked at the moment"),
+        Limit(("limits.handshake_timeout_s",), "TLS and the request were not complete in time: cut"),
     ),
     "How long it may last": (
-        Limit(("limits.start_timeout_s",), "no valid `start` since connecting", error="timeout",
+        Limit(("limits.start_timeout_s",), "no valid `start` since the connection was opened", error="timeout",
               told="no start within {} s of connecting", counted=("start_timeout_s",)),
         Limit(("limits.idle_timeout_s",), "no message, while nothing is owed to the client", error="timeout",
               told="no message within {} s", counted=("idle_timeout_s",)),
@@ -73,13 +73,12 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
         Limit(("limits.message_fragments",), "a message in more frames", close=1009, counted=("message_fragments",)),
         Limit(("limits.message_timeout_s",), "a message was begun and not completed", error="timeout",
               told="a message was not complete within {} s", counted=("message_timeout_s",)),
-        Limit(("limits.frames_per_second",), "held back: further frames, pings included, are read when their time has"
-              " come"),
+        Limit(("limits.frames_per_second",), "held back: further frames, pings included, are read later, at this rate"),
         Limit(("limits.invalid_messages",), "so many invalid messages; each is answered by `invalid_message`, and the"
               " last one closes", error="invalid_message", close=1008, counted=("invalid_messages",)),
         Limit(("limits.unsent_events", "limits.unsent_bytes"), "held back: that much waits for the client to read it",
               counted=("unsent_events",)),
-        Limit(("server.send_timeout_s",), "the client took in nothing of what was sent for so long: cut"),
+        Limit(("server.send_timeout_s",), "the client read nothing for so long: cut"),
     ),
     "Uploads": (
         Limit(("limits.upload_bytes",), "a larger body of a request with a whole file: HTTP 413"),
@@ -159,11 +158,14 @@ _HEAD: Final = """\
 <!-- Written by `make reference` from the settings, the errors and tools/reference. Change those, not
 this file. -->
 
-No limit drops audio of a client that behaves. *Held back* means that the server reads no further until there is room:
-TCP then slows the client down, nothing is lost, and nobody is closed for it. *Cut* means that the connection ends
-without a word, because there is nobody to tell it to.
+No limit drops audio of a client that follows the protocol. *Held back* means that the server reads no further until
+there is room: TCP then slows the client down, nothing is lost, and the connection stays open. *Cut* means that the
+connection ends without an error event and without a close frame.
 
-With `notices` on, `started` tells a client those limits which concern it.
+With `notices` on, `started` contains the limits that concern a client.
+
+The statuses are those of Voxgate's own protocol and of live audio over plain HTTP. [The APIs of other
+services](wires.md#what-they-have-in-common) answer 503 in place of 429, and 400 in place of 501.
 
 ## Every limit
 
@@ -254,6 +256,7 @@ _OTHER_STATUSES: Final = f"""\
 | 204 | a path of an HTTP wire | the answer to `OPTIONS`, for web pages of other origins |
 | 304 | the page | the browser has it already |
 | 400 | anything | `bad_request`: what came is no HTTP, or too much was sent ahead of the answers |
+| 400 | live audio over plain HTTP | `invalid_request`: an option in the query is unknown or wrong; the text names it |
 | 400, 405, 426, 505 | a route | `bad_handshake`: the request for a websocket is malformed, or has a body |
 | 401, 503 | `info`, `/metrics` | as above, where they ask for a token |
 | 404 | anything else | as above |
@@ -285,8 +288,8 @@ _CLOSES: Final = """\
 |---|---|---|---|
 """
 _NOT_OURS: Final = """\
-1006 is no code on the wire: it is what a client's library says when there was no close frame. Behind a proxy, look at
-the proxy's timeouts first. `voxgate client --reconnect` shows how to come back without losing anything.
+1006 is no code on the wire: a client's library reports it when there was no close frame. Behind a proxy, check the
+proxy's timeouts first. `voxgate client --reconnect` reconnects without losing anything.
 """
 
 

@@ -97,7 +97,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--wire",
         choices=WIRES,
         default="native",
-        help="the API to speak: Voxgate's own, live audio over plain HTTP, or OpenAI's Realtime API (%(default)s)",
+        help="the API to speak: Voxgate's own, that of another service, or live audio over plain HTTP (%(default)s)",
     )
     parser.add_argument(
         "--chunk-size",

@@ -128,7 +128,7 @@ class Model:
     its next call there, so a model with ``threads = 1`` may return the same buffer each time.
 
     **Requests.** A method may take a second argument, a :class:`voxgate.Request`, with what the client asked for:
-    ``infer(self, audio, request)`` and ``open(self, request)``; :attr:`voxgate.Batch.requests` has those of a batch.
+    ``infer(self, audio, request)`` and ``open(self, request)``; ``Batch.requests`` has those of a batch.
     Voxgate reads the signatures once, when it loads the model; a parameter with a default counts only if it is named
     ``request``.
     """
@@ -221,7 +221,7 @@ class Model:
         The state is never copied, and one call uses it at a time; the calls may come from different threads, so it must
         not contain anything bound to one thread. It is dropped after :meth:`finish`, or after the client disconnected
         (a running call keeps it until it returns). Release in its ``__del__`` what Python does not release. In worker
-        processes it stays in the one that opened it; when that ends, the next step opens another state.
+        processes, a state stays in the process that opened it; when that process dies, the next step opens a new one.
         """
         return None
 
@@ -256,8 +256,8 @@ class Model:
 
     @property
     def asynchronous(self) -> bool:
-        """Whether :meth:`infer` and :meth:`step`, as far as the class defines them, are ``async def``: the model runs
-        on an event loop of its own (``inference.engine = "async"``).
+        """Whether ``infer`` and ``step``, as far as the class defines them, are ``async def``: the model runs on an
+        event loop of its own (``inference.engine = "async"``).
         """
         return is_async(self.infer) or is_async(self.step)
 

@@ -11,7 +11,7 @@ __all__ = ["Request"]
 
 class Request(Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """The second argument of :meth:`voxgate.Model.infer`, for a model that takes it; also in
-    :attr:`voxgate.Batch.requests` and for :meth:`voxgate.Model.open`. Read-only, and any thread may read it.
+    ``Batch.requests`` and for :meth:`voxgate.Model.open`. Read-only, and any thread may read it.
     """
 
     options: Any = None

@@ -20,14 +20,27 @@ from voxgate.protocol.events import (
     Started,
     UnknownEvent,
 )
-from voxgate.protocol.formats import COMPANDED, PCM_ENCODINGS, AudioFormat, check_format
+from voxgate.protocol.formats import (
+    COMPANDED,
+    PCM_ENCODINGS,
+    AudioFormat,
+    ContainerFormat,
+    Format,
+    MediaFormat,
+    check_container,
+    check_format,
+)
 from voxgate.protocol.json_codec import encode_event, encode_request, parse_event, parse_request
 from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Start, Stop, VadOptions
 
 __all__ = [
     "AudioFormat",
+    "ContainerFormat",
+    "Format",
+    "MediaFormat",
     "COMPANDED",
     "PCM_ENCODINGS",
+    "check_container",
     "check_format",
     "Clear",
     "Flush",
