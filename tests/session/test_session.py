@@ -195,7 +195,7 @@ def test_a_message_that_the_wire_refuses_takes_its_place_in_the_order() -> None:
         async with Stage() as stage:
             endpoint = MemoryEndpoint()
             session = stage.session(endpoint)
-            close = Close(CloseReason.TOO_LARGE, "too large")
+            close = Close(CloseReason.TOO_LARGE, "too large", "message_bytes")
             endpoint.say(start(), bytes(640), Stop(), Rejected(close=close), start())
             await session
             assert [type(event) for event in endpoint.events] == [Segment]
