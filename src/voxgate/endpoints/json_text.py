@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,14 +13,8 @@ __all__ = ["encode", "parse"]
 
 
 def encode(message: Mapping[str, Any]) -> str:
-    """`message` as the text of one JSON object. Text that UTF-8 cannot encode, which an error of a model may have, is
-    replaced.
-    """
-    try:
-        return msgspec.json.encode(message).decode()
-    except UnicodeError:
-        text = json.dumps(message, ensure_ascii=False)
-        return text.encode("utf-8", "replace").decode()
+    """`message` as the text of one JSON object."""
+    return msgspec.json.encode(message).decode()
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Transcription:
 
 def _verbose_segment(number: int, segment: Segment, transcript: Transcript) -> dict[str, Any]:
     text = transcript.text.strip()
-    encoded = text.encode("utf-8", "replace")
+    encoded = text.encode()
     return {
         "id": number,
         "seek": 0,

@@ -8,12 +8,12 @@ Otherwise it waits on the disk, encoded as it came, for the end of the form.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Final
 
 from starlette.responses import Response
 
+from voxgate.endpoints.json_text import encode
 from voxgate.endpoints.openai.errors import ApiError, body_of, error_answer, refusal_answer, status_of
 from voxgate.endpoints.openai.form import FormParser
 from voxgate.endpoints.openai.model_options import options_of, wanted_options
@@ -148,7 +148,7 @@ class TranscriptionEndpoint(RequestEndpoint):
             await self.send("".join(_sse({"type": "transcript.text.delta", "delta": delta}) for delta in deltas))
             await self._end_stream()
         else:
-            body = self._transcription.encode(options).encode("utf-8", "replace")
+            body = self._transcription.encode(options).encode()
             headers = {"x-request-id": request.id, **request.headers}
             response = Response(body, 200, headers, CONTENT_TYPES[options.response_format])
             await response(request.scope, request.receive, request.send)
@@ -194,4 +194,4 @@ class TranscriptionsRoute(RequestRoute):
 
 
 def _sse(event: dict[str, Any]) -> str:
-    return f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode("utf-8", "replace").decode()
+    return f"data: {encode(event)}\n\n"
