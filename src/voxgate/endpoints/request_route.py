@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
@@ -28,6 +28,8 @@ from voxgate.session.endpoint import Departure, Listener, Message, Received
 from voxgate.session.session import Session
 
 __all__ = ["AudioRequest", "RequestEndpoint", "RequestRoute", "close_for", "text_of"]
+
+METHOD_NOT_ALLOWED: Final = "method_not_allowed"
 
 
 class AudioRequest(NamedTuple):
@@ -127,7 +129,7 @@ class RequestRoute(ABC):
         if method not in self.methods:
             websocket = ", or a websocket" if self.has_websocket else ""
             text = f"expected {' or '.join(self.methods)} at {scope['path']}{websocket}, got {method:.20}"
-            answer = self.refuse(Refusal(RefusalKind.INVALID, "method_not_allowed", text), request_id)
+            answer = self.refuse(Refusal(RefusalKind.INVALID, METHOD_NOT_ALLOWED, text), request_id)
             headers["allow"] = allowed
             await respond(answer._replace(status=405), headers)(scope, receive, send)
             return
@@ -169,7 +171,7 @@ class RequestRoute(ABC):
             raise
 
 
-_REASONS = {
+_REASONS: Final = {
     408: CloseReason.TIMEOUT,
     413: CloseReason.TOO_LARGE,
     500: CloseReason.INTERNAL,
