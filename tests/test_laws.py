@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from helpers.handlers import DETECTORS, InstantScheduler, Turns
 from helpers.wire import STOP, Client, bursts, encode, pieces, start, story, stream
+from helpers.wires import TEXTS, words_of_length
 from voxgate.audio.files.read import read_audio
 from voxgate.audio.soxr import resample
 from voxgate.config import load_config
@@ -433,6 +434,27 @@ def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
     finals = [event for event in events if isinstance(event, Segment) and event.is_final]
     assert len(finals) == sum(isinstance(event, Active) for event in events) > 1
     assert not any(isinstance(event, Error) for event in events)
+
+
+# The same speech on every wire, cut anywhere, on a real server
+
+
+@pytest.mark.parametrize("wire", TEXTS)
+def test_every_wire_gives_the_same_finals_however_the_audio_is_cut(serve, wire):
+    """A text of the model says how many samples it got: what is lost, doubled or out of order shows."""
+    server = serve(words_of_length)
+    data = encode(bursts((0.5, 1.2), (2.0, 2.4), (3.3, 4.0), length_s=5.0))
+    expected = TEXTS["native"](server, [data])
+    assert len(set(expected)) == 3
+
+    @settings(max_examples=8)
+    @given(st.lists(st.integers(1, 20_000), min_size=1, max_size=12))
+    def check(sizes):
+        ends = list(itertools.accumulate(itertools.islice(itertools.cycle(sizes), 400)))
+        cuts = [0, *(end for end in ends if end < len(data)), len(data)]
+        assert TEXTS[wire](server, [data[a:b] for a, b in itertools.pairwise(cuts)]) == expected
+
+    check()
 
 
 # Many streams at once, on a real server

@@ -57,3 +57,21 @@ def test_options_of_a_client_that_is_no_page():
     response = preflight(gate(APP), page(None), "POST, OPTIONS")
     assert (response.status_code, response.headers["allow"]) == (204, "POST, OPTIONS")
     assert not [name for name in response.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed"),
+    [
+        ([b"authorization,x-stainless-os, OpenAI-Beta"], "authorization,x-stainless-os, OpenAI-Beta"),
+        ([], "authorization, content-type, traceparent, tracestate"),
+        ([b"a\r\nb: c"], "authorization, content-type, traceparent, tracestate"),
+        ([b"\xff"], "authorization, content-type, traceparent, tracestate"),
+        ([b"a", b"b"], "authorization, content-type, traceparent, tracestate"),
+        ([b"a" * 2000], "authorization, content-type, traceparent, tracestate"),
+    ],
+)
+def test_a_page_may_send_the_headers_that_it_asks_for(asked, allowed):
+    """Those of the services' libraries are many, and change."""
+    headers = [(b"access-control-request-headers", value) for value in asked]
+    response = preflight(gate(APP), page(APP), "POST, OPTIONS", headers)
+    assert response.headers["access-control-allow-headers"] == allowed

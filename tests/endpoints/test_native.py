@@ -20,7 +20,7 @@ from voxgate.protocol.requests import KeepAlive
 from voxgate.session.endpoint import Departure, Rejected
 
 KEEP_ALIVE = '{"request":"keep_alive"}'
-TOO_LARGE = Rejected(close=Close(CloseReason.TOO_LARGE, "message larger than 1024 bytes"))
+TOO_LARGE = Rejected(close=Close(CloseReason.TOO_LARGE, "message larger than 1024 bytes", "message_bytes"))
 
 
 class Asgi:

@@ -35,12 +35,6 @@ def test_a_result_without_words_is_empty(output):
     assert list(words_of(segment(output), Transcript(""))) == []
 
 
-def test_lone_surrogates_are_replaced():
-    event = segment({"text": "a\ud800 é", "words": [{"word": "\udfff", "start": 0, "end": 1}]})
-    transcript = transcript_of(event)
-    assert (transcript.text, [word.text for word in transcript.words]) == ("a? é", ["?"])
-
-
 numbers = st.floats(-5, 50, allow_nan=False)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from helpers.wire import Client, bursts, encode, pieces
+from helpers.http_client import HttpClient, http_stream
+from helpers.uploads import form, head, part, wav
+from helpers.wire import Client, bursts, encode, pieces, start, stream
 
-__all__ = ["TALK", "TWO", "Talk", "say", "words_of_length"]
+__all__ = ["TALK", "TEXTS", "TWO", "Talk", "say", "words_of_length"]
 
 TALK = encode(bursts((1.0, 2.0), (3.5, 4.25), length_s=6.0))
 TWO = encode(np.stack([bursts((0.5, 1.5), length_s=4.0), bursts((2.0, 2.75), length_s=4.0, seed=1)]))
@@ -42,3 +46,82 @@ def say(url: str, *messages: dict[str, Any] | bytes, **options: Any) -> list[dic
         answers = client.rest()
         assert client.close_code == 1000, (client.close_code, client.close_reason, answers)
     return answers
+
+
+# The texts of the finals of one stream of s16 at 16 kHz, on each API, in the order in which they come
+
+Pieces = Iterable[bytes]
+
+
+def _native(server: Any, audio: Pieces) -> list[str]:
+    return [event["text"] for event in stream(server.url(), start(), *audio) if event["type"] == "segment"]
+
+
+def _live_http(server: Any, audio: Pieces) -> list[str]:
+    return [
+        event["text"] for event in http_stream(server.port, "/api/v1/segmented", audio) if event["type"] == "segment"
+    ]
+
+
+def _deepgram(server: Any, audio: Pieces) -> list[str]:
+    url = f"ws://127.0.0.1:{server.port}/v1/listen?encoding=linear16&sample_rate=16000"
+    answers = say(url, *audio, {"type": "CloseStream"})
+    results = [answer for answer in answers if answer["type"] == "Results" and answer["is_final"]]
+    return [result["channel"]["alternatives"][0]["transcript"] for result in results]
+
+
+def _assemblyai(server: Any, audio: Pieces) -> list[str]:
+    url = f"ws://127.0.0.1:{server.port}/v3/ws?sample_rate=16000"
+    answers = say(url, *audio, {"type": "Terminate"})
+    return [answer["transcript"] for answer in answers if answer["type"] == "Turn" and answer["end_of_turn"]]
+
+
+def _realtime(server: Any, audio: Pieces) -> list[str]:
+    form = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}}
+    with Client(f"ws://127.0.0.1:{server.port}/v1/realtime") as client:
+        client.send({"type": "session.update", "session": form})
+        for piece in audio:
+            client.send({"type": "input_audio_buffer.append", "audio": base64.b64encode(piece).decode()})
+        client.send({"type": "input_audio_buffer.commit"}, {"type": "input_audio_buffer.clear"})
+        events = client.until("input_audio_buffer.cleared")
+        kinds = [event["type"].rpartition(".")[2] for event in events]
+        for _ in range(kinds.count("committed") - kinds.count("completed")):
+            events += client.until("conversation.item.input_audio_transcription.completed")
+    return [event["transcript"] for event in events if event.get("transcript")]
+
+
+def _recording(server: Any, audio: Pieces) -> list[str]:
+    path = "/v1/listen?encoding=linear16&sample_rate=16000&utterances=true"
+    with HttpClient(server.port).post(path) as client:
+        for piece in audio:
+            client.audio(piece)
+        client.end()
+        return [utterance["transcript"] for utterance in client.answer()[2]["results"]["utterances"]]
+
+
+def _file(server: Any, audio: Pieces, *, is_spooled: bool = False) -> list[str]:
+    """The cuts go through the form too."""
+    cut = list(audio)
+    field = part("model", "x") + part("response_format", "verbose_json")
+    file = part("file", wav(b"".join(cut)))
+    body = (file + field if is_spooled else field + file) + form()
+    with HttpClient(server.port) as client:
+        client.send(head(None))
+        for piece in cut:
+            client.audio(body[: len(piece)])
+            body = body[len(piece) :]
+        client.audio(body)
+        client.end()
+        return [segment["text"] for segment in client.answer()[2]["segments"]]
+
+
+TEXTS: dict[str, Callable[[Any, Pieces], list[str]]] = {
+    "native": _native,
+    "live http": _live_http,
+    "deepgram": _deepgram,
+    "deepgram, recording": _recording,
+    "assemblyai": _assemblyai,
+    "openai, realtime": _realtime,
+    "openai, file": _file,
+    "openai, file before its fields": lambda server, audio: _file(server, audio, is_spooled=True),
+}

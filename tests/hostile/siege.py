@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from typing import Any
 
+import hostile.foreign  # noqa: F401 - more kinds
 from helpers.raw import Raw
 from helpers.wire import bursts, encode, start, story, stream
 from hostile.kinds import KINDS, Kind

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import hostile.foreign  # noqa: F401 - more kinds
 from helpers.raw import Raw
 from helpers.wire import start, stream
 from hostile.kinds import KINDS
@@ -22,6 +23,11 @@ DEADLINES = {
 }
 
 
+def count_with_text(audio):
+    """Wires that carry words serve it too."""
+    return {"count": len(audio), "text": "words"}
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_what_it_is_told_and_what_stays(serve, name):
     kind = KINDS[name]
@@ -29,7 +35,7 @@ def test_what_it_is_told_and_what_stays(serve, name):
     # machine has time for it.
     any_end_will_do = kind.end is None and kind.deadline is None
     short = {key: s for key, s in DEADLINES.items() if any_end_will_do or key.partition(".")[2] == kind.deadline}
-    victim = serve(**{"limits.streams_per_address": 1000}, **short)
+    victim = serve(count_with_text, **{"limits.streams_per_address": 1000}, **short)
     before = held(victim)
     with Raw(victim.port, receive_buffer_bytes=4096) as raw:
         kind.attack(raw, random.Random(name))

@@ -63,7 +63,7 @@ STOP_FIRST = Reply(Error("stop before any start: expected a start message first"
 CLEAR_FIRST = Reply(Error("clear before any start: expected a start message first", "not_started"))
 FLUSH_FIRST = Reply(Error("flush before any start: expected a start message first", "not_started"))
 INVALID = Reply(Error('request must be one of start, stop, flush, clear, keep_alive, got "foo"', "invalid_message"))
-TOO_MANY = Close(CloseReason.INVALID, "too many invalid messages")
+TOO_MANY = Close(CloseReason.INVALID, "too many invalid messages", "invalid_messages")
 BAD_START = start(AudioFormat(9, 16000, 16, False))
 BAD_START_REPLY = Reply(Error("format.channels must be 1..8, got 9", "invalid_start"))
 BAD_VAD = start(vad={"threshold": 1.5})

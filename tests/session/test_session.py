@@ -183,7 +183,7 @@ def test_messages_that_the_wire_could_not_parse() -> None:
             endpoint.say(Rejected(InvalidMessage("no")), start(), Rejected(InvalidMessage("nor this")))
             await session
             assert endpoint.events == [Error("no", "invalid_message"), Error("nor this", "invalid_message")]
-            assert await endpoint.closed == Close(CloseReason.INVALID, "too many invalid messages")
+            assert await endpoint.closed == Close(CloseReason.INVALID, "too many invalid messages", "invalid_messages")
             assert (ends(stage), outcomes(stage)) == ({"invalid": 1}, {"invalid": 1})
             assert stage.tally.limit_hits["invalid_messages"] == 1
 
@@ -195,7 +195,7 @@ def test_a_message_that_the_wire_refuses_takes_its_place_in_the_order() -> None:
         async with Stage() as stage:
             endpoint = MemoryEndpoint()
             session = stage.session(endpoint)
-            close = Close(CloseReason.TOO_LARGE, "too large")
+            close = Close(CloseReason.TOO_LARGE, "too large", "message_bytes")
             endpoint.say(start(), bytes(640), Stop(), Rejected(close=close), start())
             await session
             assert [type(event) for event in endpoint.events] == [Segment]

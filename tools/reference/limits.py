@@ -81,10 +81,12 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
         Limit(("server.send_timeout_s",), "the client read nothing for so long: cut"),
     ),
     "Uploads": (
-        Limit(("limits.upload_bytes",), "a larger body of a request with a whole file: HTTP 413"),
-        Limit(("limits.upload_field_bytes",), "more bytes of fields beside the file, headers included: HTTP 413"),
+        Limit(("limits.upload_bytes",), "a larger body of a request with a whole file: HTTP 413",
+              counted=("upload_bytes",)),
+        Limit(("limits.upload_field_bytes",), "more bytes of fields beside the file, headers included: HTTP 413",
+              counted=("upload_field_bytes",)),
         Limit(("limits.upload_spool_bytes",), "more bytes on the disk, of all uploads together: HTTP 503 with"
-              " `Retry-After`"),
+              " `Retry-After`", counted=("upload_spool_bytes",)),
     ),
     "What a start may ask for": (
         Limit(("limits.channels",), "more channels: no session opens", error="invalid_start",

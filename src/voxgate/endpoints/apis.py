@@ -14,7 +14,7 @@ from voxgate.endpoints.deepgram.flux import FluxWire
 from voxgate.endpoints.deepgram.live import DeepgramWire
 from voxgate.endpoints.deepgram.prerecorded import PrerecordedRoute
 from voxgate.endpoints.live_http import LiveHttpRoute
-from voxgate.endpoints.openai.models import Models
+from voxgate.endpoints.openai.models import METHODS, Models
 from voxgate.endpoints.openai.realtime import RealtimeWire
 from voxgate.endpoints.openai.transcriptions import TranscriptionsRoute
 from voxgate.endpoints.stream_route import StreamRoute
@@ -72,8 +72,8 @@ def _openai(service: Service, entry: Entry) -> Sequence[BaseRoute]:
     return [
         WebSocketRoute("/v1/realtime", StreamRoute(service, entry, "segmented", RealtimeWire)),
         HttpRoute("/v1/audio/transcriptions", TranscriptionsRoute(service, entry)),
-        HttpRoute("/v1/models", models.all),
-        HttpRoute("/v1/models/{name:path}", models.one),
+        HttpRoute("/v1/models", models.all, methods=METHODS),
+        HttpRoute("/v1/models/{name:path}", models.one, methods=METHODS),
     ]
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from starlette.responses import Response
 
 from voxgate.endpoints.refusals import answer_of, respond
 from voxgate.service.access import Gate
+from voxgate.service.access.addresses import Headers, values_of
 from voxgate.service.admission import Refusal, RefusalKind
 from voxgate.service.client_info import ClientInfo
 
 __all__ = ["cors_headers", "preflight"]
 
 _ALLOWED_HEADERS: Final = "authorization, content-type, traceparent, tracestate"
+_EXPOSED_HEADERS: Final = "Retry-After, x-request-id, dg-request-id, dg-error"
+_NAMES: Final = re.compile(rb"[\w!#$%&'*+.^`|~, -]{1,1000}", re.ASCII)
 _MAX_AGE_S: Final = 600
 
 _FORBIDDEN: Final = Refusal(RefusalKind.FORBIDDEN, "origin", "web pages of this origin may not connect")
@@ -27,20 +31,28 @@ def cors_headers(gate: Gate, client: ClientInfo) -> dict[str, str]:
         return {}
     return {
         "Access-Control-Allow-Origin": client.origin,
-        "Access-Control-Expose-Headers": "Retry-After",
+        "Access-Control-Expose-Headers": _EXPOSED_HEADERS,
         "Vary": "Origin",
     }
 
 
-def preflight(gate: Gate, client: ClientInfo, methods: str) -> Response:
-    """The answer to OPTIONS. `methods`: those of the path, separated by commas."""
+def preflight(gate: Gate, client: ClientInfo, methods: str, request_headers: Headers = ()) -> Response:
+    """The answer to OPTIONS. `methods`: those of the path, separated by commas. A page may send any header that it asks
+    for: those of the services' libraries change with their versions.
+    """
     if not gate.allows_origin(client):
         return respond(answer_of(_FORBIDDEN))
     headers = {"Allow": methods, **cors_headers(gate, client)}
     if client.origin is not None:
         headers |= {
             "Access-Control-Allow-Methods": methods,
-            "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
+            "Access-Control-Allow-Headers": _asked_for(request_headers) or _ALLOWED_HEADERS,
             "Access-Control-Max-Age": str(_MAX_AGE_S),
         }
     return Response(status_code=204, headers=headers)
+
+
+def _asked_for(request_headers: Headers) -> str:
+    """The names of headers in the request of a browser; empty when it names none, or they cannot be read."""
+    values = values_of(request_headers, b"access-control-request-headers")
+    return values[0].decode() if len(values) == 1 and _NAMES.fullmatch(values[0]) else ""

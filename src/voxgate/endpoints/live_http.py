@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
-from starlette.types import Receive, Scope, Send
-
-from voxgate.endpoints.cors import cors_headers, preflight
-from voxgate.endpoints.peer import client_of
 from voxgate.endpoints.query import start_of
-from voxgate.endpoints.refusals import HttpAnswer, answer_of, respond
-from voxgate.endpoints.wire import invalid_request
-from voxgate.errors import InvalidStart, VoxgateError
+from voxgate.endpoints.refusals import HttpAnswer, answer_of
+from voxgate.endpoints.request_route import AudioRequest, RequestEndpoint, RequestRoute, text_of
+from voxgate.errors import InvalidStart
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
 from voxgate.protocol.events import Error, Event
 from voxgate.protocol.json_codec import encode_event
-from voxgate.protocol.machine import Reply, Route, SessionMachine
+from voxgate.protocol.machine import Reply, SessionMachine
 from voxgate.protocol.requests import Start, Stop
-from voxgate.service.admission import Permit, Refusal, RefusalKind
-from voxgate.service.client_info import ClientInfo
-from voxgate.service.entry import Entry
-from voxgate.service.service import Service
+from voxgate.protocol.wires import WireName
+from voxgate.service.admission import Refusal
 from voxgate.session.context import SessionContext
-from voxgate.session.endpoint import Departure, Listener, Message, Received
-from voxgate.session.session import Session
+from voxgate.session.endpoint import Departure, Message, Received
 
-__all__ = ["HttpStream", "LiveHttpRoute", "header_of"]
+__all__ = ["HttpStream", "LiveHttpRoute"]
 
 Form = Literal["lines", "sse"]
-
-METHODS: Final = "POST, PUT, OPTIONS"
-"""`curl -T -` sends PUT."""
 
 EVENT_STREAM: Final = "text/event-stream"
 CONTENT_TYPES: Final[Mapping[Form, str]] = {"lines": "application/x-ndjson", "sse": EVENT_STREAM}
@@ -42,24 +32,23 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-class HttpStream:
-    """A request whose body is the audio of one session, as an endpoint. The head of the response is sent already."""
+class HttpStream(RequestEndpoint):
+    """A request whose body is the audio of one session. The head of its answer comes before any audio."""
 
-    __slots__ = ("_form", "_has_body", "_last_error", "_receive", "_send", "_waiting", "departure")
+    __slots__ = ("_form", "_has_begun", "_has_body", "_headers", "_last_error", "_receive", "_send", "_waiting")
 
-    def __init__(self, receive: Receive, send: Send, start: Start, form: Form) -> None:
-        self._receive = receive
-        self._send = send
-        self._form = form
+    def __init__(self, request: AudioRequest, start: Start, form: Form) -> None:
+        super().__init__()
+        self._receive = request.receive
+        self._send = request.send
+        self._headers = request.headers
+        self._form: Form = form
         self._waiting: list[Received] = [start]
-        self._has_body = False
+        self._has_begun = self._has_body = False
         self._last_error = ""
-        self.departure = Departure(LOST)
-
-    def code_of(self, close: Close) -> None:
-        return None
 
     async def receive(self) -> Received | None:
+        await self._begin()
         if self._waiting:
             return self._waiting.pop(0)
         while True:
@@ -76,86 +65,48 @@ class HttpStream:
             if self._waiting:
                 return self._waiting.pop(0)
 
-    def listen(self, listener: Listener | None) -> None:
-        pass
-
     def encode(self, event: Event) -> Sequence[Message]:
         text = encode_event(event)
         if isinstance(event, Error):
             self._last_error = event.code
         return (f"{text}\n" if self._form == "lines" else f"event: {event.type}\ndata: {text}\n\n",)
 
-    def write(self, message: Message) -> bool:
-        return False
-
     async def send(self, message: Message) -> None:
         body = message.encode() if isinstance(message, str) else message
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def close(self, close: Close) -> None:
+        await self._begin()
         # HTTP has no close code: without this, a stream that the server cut short would look complete.
         if close.reason is not CloseReason.COMPLETED and close.reason != self._last_error:
-            for message in self.encode(Error(close.text or f"the stream ends: {close.reason}", close.reason)):
+            for message in self.encode(Error(text_of(close), close.reason)):
                 await self.send(message)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    async def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            fields = {"Content-Type": CONTENT_TYPES[self._form], **HEADERS, **self._headers}
+            raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()]
+            await self._send({"type": "http.response.start", "status": 200, "headers": raw})
 
-class LiveHttpRoute:
-    """One streaming route over HTTP: any method of its path."""
 
-    def __init__(self, service: Service, entry: Entry, route: Route) -> None:
-        self._service = service
-        self._entry = entry
-        self._route = route
-        self._context: SessionContext | None = None  # made for the first client: the service has started by then
+class LiveHttpRoute(RequestRoute):
+    """One streaming route over HTTP."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gate = self._service.gate
-        client = client_of(scope, gate)._replace(wire="http")
-        if scope["method"] == "OPTIONS":
-            await preflight(gate, client, METHODS)(scope, receive, send)
-            return
-        if scope["method"] not in ("POST", "PUT"):
-            text = f"expected POST or PUT at {scope['path']}, or a websocket, got {scope['method']:.20}"
-            answer = HttpAnswer(405, {"error": text, "code": "method_not_allowed"}, {"allow": METHODS})
-            await respond(answer)(scope, receive, send)
-            return
-        permit = await self._admit(scope, client)
-        if isinstance(permit, Refusal):
-            await self._refuse(permit, client, scope, receive, send)
-            return
-        try:
-            await self._serve(scope, receive, send, client._replace(identity=permit.identity))
-        finally:
-            permit.release()
+    wire: ClassVar[WireName] = "http"
+    methods = ("POST", "PUT")
+    """`curl -T -` sends PUT."""
+    carries_words = False
 
-    async def _refuse(self, refusal: Refusal, client: ClientInfo, scope: Scope, receive: Receive, send: Send) -> None:
-        self._service.admission.record(refusal)
-        response = respond(answer_of(refusal))
-        response.headers.update(cors_headers(self._service.gate, client))
-        await response(scope, receive, send)
+    def refuse(self, refusal: Refusal, request_id: str) -> HttpAnswer:
+        return answer_of(refusal)
 
-    async def _admit(self, scope: Scope, client: ClientInfo) -> Permit | Refusal:
-        unserved = self._entry.why_unserved(self._route)
-        if unserved is not None:
-            return Refusal(RefusalKind.NOT_SERVED, "not_served", f"{scope['path']} is not served: {unserved}")
-        return await self._entry.admit(client)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, client: ClientInfo) -> None:
-        context = self._context
-        if context is None:
-            context = self._context = SessionContext.of(self._service)
-        try:
-            start = start_of(scope["query_string"], header_of(scope, b"content-type"))
-            self._check(context, start)
-        except VoxgateError as error:
-            await self._refuse(invalid_request(error), client, scope, receive, send)
-            return
-        form: Form = "sse" if EVENT_STREAM in header_of(scope, b"accept") else "lines"
-        fields = {"Content-Type": CONTENT_TYPES[form], **HEADERS, **cors_headers(self._service.gate, client)}
-        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": raw})
-        await Session(HttpStream(receive, send, start, form), context, self._route, None, client).run()
+    def open(self, request: AudioRequest, context: SessionContext) -> HttpStream:
+        start = start_of(request.scope["query_string"], request.header(b"content-type"))
+        self._check(context, start)
+        form: Form = "sse" if EVENT_STREAM in request.header(b"accept") else "lines"
+        return HttpStream(request, start, form)
 
     def _check(self, context: SessionContext, start: Start) -> None:
         """Raises InvalidStart for a start that the session would refuse: then the status can still say so."""
@@ -164,8 +115,3 @@ class LiveHttpRoute:
         ).receive(start):
             if isinstance(action, Reply) and isinstance(action.event, Error):
                 raise InvalidStart(action.event.message)
-
-
-def header_of(scope: Scope, name: bytes) -> str:
-    """The values of a header, joined by commas; empty without one."""
-    return ", ".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)

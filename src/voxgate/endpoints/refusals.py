@@ -58,9 +58,9 @@ def answer_of(
     return HttpAnswer(statuses[refusal.kind], native if body is None else body, headers)
 
 
-def respond(answer: HttpAnswer) -> Response:
-    """The response to an HTTP request."""
-    return Response(_encode(answer.body), answer.status, answer.headers, "application/json")
+def respond(answer: HttpAnswer, headers: Mapping[str, str] = {}) -> Response:
+    """The response to an HTTP request. `headers`: besides those of the answer."""
+    return Response(_encode(answer.body), answer.status, {**answer.headers, **headers}, "application/json")
 
 
 async def refuse(admission: Admission, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:

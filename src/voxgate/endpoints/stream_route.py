@@ -93,4 +93,4 @@ class StreamRoute:
         for message in wire.greeting:
             await websocket.send(message)
         token_check = check_token if permit.is_pending else None
-        await Session(websocket, context, self._route, token_check, client, wire.progress_s).run()
+        await Session(websocket, context, self._route, token_check, client, progress_s=wire.progress_s).run()

@@ -111,7 +111,8 @@ class WebSocket:
             await self._send({"type": "websocket.close", "code": wire.code_of(close), "reason": wire.reason_of(close)})
 
     def _too_large(self) -> Rejected:
-        return Rejected(close=Close(CloseReason.TOO_LARGE, f"message larger than {self._max_bytes} bytes"))
+        text = f"message larger than {self._max_bytes} bytes"
+        return Rejected(close=Close(CloseReason.TOO_LARGE, text, "message_bytes"))
 
     @staticmethod
     def _departure_of(code: int, reason: str) -> Departure:

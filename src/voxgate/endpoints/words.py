@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import structs
-
 from voxgate.protocol.events import Segment
 from voxgate.protocol.transcript import Transcript, Word
 
@@ -14,19 +12,10 @@ __all__ = ["confidence_of", "transcript_of", "words_of"]
 
 
 def transcript_of(segment: Segment) -> Transcript:
-    """That of its output, as text that UTF-8 can encode; an empty one when the model found no words."""
+    """That of its output; an empty one when the model found no words."""
     output: Mapping[str, Any] = segment.output
     transcript = Transcript.of(output)
-    if transcript is None:
-        return Transcript("")
-    if transcript.text.isascii() and all(word.text.isascii() for word in transcript.words):
-        return transcript
-    words = tuple(structs.replace(word, text=_sendable(word.text)) for word in transcript.words)
-    return Transcript(_sendable(transcript.text), words)
-
-
-def _sendable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return Transcript("") if transcript is None else transcript
 
 
 def words_of(segment: Segment, transcript: Transcript) -> Sequence[Word]:

@@ -29,10 +29,13 @@ class CloseReason(StrEnum):
 
 
 class Close(Struct, frozen=True, gc=False):
-    """Send everything that waits, then close the stream. `text` explains the reason to people; it may be empty."""
+    """Send everything that waits, then close the stream. `text` explains the reason to people; it may be empty.
+    `limit`: the setting below `limits` that took effect; None: none did.
+    """
 
     reason: CloseReason
     text: str = ""
+    limit: str | None = None
 
 
 LEFT: Final = "left"

@@ -268,7 +268,7 @@ class SessionMachine:
         actions = self._fail(error)
         if self._n_invalid < self._limits.invalid_messages or self.closed:
             return actions
-        return (*actions, self._close(CloseReason.INVALID, "too many invalid messages"))
+        return (*actions, self._close(CloseReason.INVALID, "too many invalid messages", "invalid_messages"))
 
     def check_media(self, format: Format) -> None:
         """The format of the PCM in the container of the open session. Raises InvalidStart naming what is allowed."""
@@ -286,7 +286,10 @@ class SessionMachine:
 
     def receive_close(self, close: Close) -> tuple[Action, ...]:
         """The wire refuses the client, for example for a message that is too large."""
-        return () if self._state is _State.CLOSED else (self._close(close.reason, close.text),)
+        if self._state is _State.CLOSED:
+            return ()
+        self._state = _State.CLOSED
+        return (close,)
 
     def receive_verdict(self, error: VoxgateError | None) -> tuple[Action, ...]:
         """The result of a CheckToken. `error`: why the token is refused; None: it is valid."""
@@ -376,6 +379,6 @@ class SessionMachine:
         reply = Reply(Error(str(error), error.code))
         return (reply, self._close(CloseReason(error.code), error.code)) if error.is_fatal else (reply,)
 
-    def _close(self, reason: CloseReason, text: str = "") -> Close:
+    def _close(self, reason: CloseReason, text: str = "", limit: str | None = None) -> Close:
         self._state = _State.CLOSED
-        return Close(reason, text)
+        return Close(reason, text, limit)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import structs
 
@@ -52,8 +52,6 @@ __all__ = ["Session", "TokenCheck"]
 
 logger = logging.getLogger(__name__)
 
-LIMIT_OF: Final = {CloseReason.INVALID: "invalid_messages", CloseReason.TOO_LARGE: "message_bytes"}
-
 TokenCheck: TypeAlias = Callable[[str], Awaitable[ClientInfo | VoxgateError]]
 """Returns why a token is refused, or the client as its valid token shows it."""
 
@@ -74,10 +72,13 @@ class Session:
         route: Route,
         check_token: TokenCheck | None = None,
         client: ClientInfo = UNKNOWN_CLIENT,
+        *,
         progress_s: float = PROGRESS_S,
+        waits_for_start: bool = True,
     ) -> None:
         """`check_token` checks the token of the first start; None: the client needs no token any more. `progress_s`:
-        between two progress notices.
+        between two progress notices. `waits_for_start`: for `limits.start_timeout_s` at most; False: the wire has other
+        deadlines for the start.
         """
         config = context.config
         self._endpoint = endpoint
@@ -111,7 +112,7 @@ class Session:
         self._send_queue = SendQueue(endpoint, config.limits, self._tally, self._on_sent)
         self._inbox: Inbox[Incoming] = Inbox(self._handle, self._on_idle, self._fail, self._log_context)
         stall_s = config.vad.stall_flush_ms / 1000 if route == "segmented" else 0.0
-        self._timers = Timers(self, config.limits, stall_s, progress_s)
+        self._timers = Timers(self, config.limits, stall_s, progress_s, waits_for_start)
 
     async def run(self) -> None:
         """Returns when the client is gone, or the server has closed the stream and the client has left. Raises nothing
@@ -501,8 +502,8 @@ class Session:
         """Closes the stream behind everything that waits to be sent. Only the first close counts."""
         if self._closing is None:
             self._closing = close
-            if close.reason in LIMIT_OF:
-                self._tally.limit_hits.add(LIMIT_OF[close.reason])
+            if close.limit is not None:
+                self._tally.limit_hits.add(close.limit)
             self._end_session("closed")
             self._inbox.clear()
             self._send_queue.close(close)

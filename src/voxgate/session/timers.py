@@ -70,16 +70,24 @@ class Timers:
 
     __slots__ = ("_life", "_limits", "_loop", "_progress", "_progress_s", "_silence", "_stall", "_stall_s", "_watched")
 
-    def __init__(self, watched: Watched, limits: Limits, stall_s: float, progress_s: float = PROGRESS_S) -> None:
+    def __init__(
+        self,
+        watched: Watched,
+        limits: Limits,
+        stall_s: float,
+        progress_s: float = PROGRESS_S,
+        waits_for_start: bool = True,
+    ) -> None:
         """Starts the timers of silence and life. `stall_s`: when an utterance counts as stalled; 0: never.
-        `progress_s`: between two progress notices.
+        `progress_s`: between two progress notices. `waits_for_start`: False: the start may come at any time.
         """
         self._watched: Watched | None = watched
         self._limits = limits
         self._stall_s = stall_s
         self._progress_s = progress_s
         self._loop = asyncio.get_running_loop()
-        self._silence = self._loop.call_later(limits.start_timeout_s, self._check_silence)
+        start_s = limits.start_timeout_s if waits_for_start else limits.session_s
+        self._silence = self._loop.call_later(start_s, self._check_silence)
         self._life = self._loop.call_later(limits.session_s, watched.on_end_of_life)
         self._stall: asyncio.TimerHandle | None = None
         self._progress: asyncio.TimerHandle | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voxgate.endpoints.openai.errors import STATUSES, body_of, error_of, status_of
+from voxgate.endpoints.openai.errors import body_of, refusal_answer, status_of
 from voxgate.service.admission import Refusal, RefusalKind
 
 
@@ -26,13 +26,15 @@ def test_a_body():
     ],
 )
 def test_refusals(kind, status, code):
-    got, body = error_of(Refusal(kind, "reason", "text"))
-    assert (got, body["error"]["code"], body["error"]["message"]) == (status, code, "text")
+    answer = refusal_answer(Refusal(kind, "reason", "text", 5), "id")
+    error = answer.body["error"]
+    assert (answer.status, error["code"], error["message"]) == (status, code, "text")
+    assert (answer.headers["retry-after"], answer.headers["x-request-id"]) == ("5", "id")
+    assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
 
 
 def test_every_kind_has_a_status_that_clients_come_back_after_when_they_may():
-    assert set(STATUSES) >= set(RefusalKind) - {RefusalKind.INVALID}
-    assert 429 not in STATUSES.values()
+    assert 429 not in [refusal_answer(Refusal(kind, "reason", "text"), "id").status for kind in RefusalKind]
 
 
 @pytest.mark.parametrize(

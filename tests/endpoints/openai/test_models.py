@@ -27,3 +27,18 @@ def test_it_asks_for_the_token(serve):
     for path in ("/v1/models", "/v1/models/x"):
         assert get(server, path)[0] == 401
     assert get(server, "/v1/models", authorization="Bearer good")[0] == 200
+
+
+def test_a_page_of_another_origin(serve):
+    server = serve(words_of_length, **{"auth.origins": "https://app.example.com", "auth.tokens": "good"})
+    page = {"origin": "https://app.example.com"}
+    with HttpClient(server.port) as client:
+        client.send(
+            request("OPTIONS", "/v1/models", access_control_request_headers="authorization,x-stainless-os", **page)
+        )
+        status, headers = client.head()
+    assert (status, headers["access-control-allow-methods"]) == (204, "GET, HEAD, OPTIONS")
+    assert headers["access-control-allow-headers"] == "authorization,x-stainless-os"
+    status, headers, body = get(server, "/v1/models", **page)
+    assert (status, headers["www-authenticate"], body["error"]["code"]) == (401, "Bearer", "invalid_api_key")
+    assert headers["access-control-allow-origin"] == page["origin"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.http_client import HttpClient, chunk, request, until
-from helpers.uploads import BOUNDARY, form, head, part, transcribe, wav
+from helpers.uploads import form, head, part, transcribe, wav
 from helpers.wire import Client, encode, start, story, stream
 from helpers.wires import TALK, TWO, words_of_length
 from voxgate import InferenceError
@@ -232,4 +233,73 @@ def test_an_upload_that_stalls(serve):
             client.send(head(10**9) + b"".join(part(*field) for field in fields) + part("file", FILE)[:-100])
             status, _, body = client.answer()
             assert (status, body["error"]["code"]) == (408, "timeout")
-    assert BOUNDARY
+
+
+@pytest.mark.parametrize("fields", [[("model", "x")], []], ids=["decoded as it arrives", "on the disk"])
+def test_an_upload_is_a_stream_from_its_beginning(serve, fields):
+    """It counts, and the end of the server is an answer: also while its fields may still come."""
+    server = serve(words_of_length)
+    with HttpClient(server.port) as client:
+        client.send(head(10**9) + b"".join(part(*field) for field in fields) + part("file", FILE)[:-100])
+        until(lambda: sum(server.service.tally.active.values()) == 1)
+        server.stop()
+        status, headers, body = client.answer()
+    error = body["error"]
+    assert (status, headers["retry-after"], error["code"]) == (503, "5", "draining")
+    assert error["message"] == "the server shuts down: try again"
+
+
+@pytest.mark.parametrize(
+    ("body", "settings_", "reason", "limit"),
+    [
+        (part("file", FILE)[:-100], {"limits.idle_timeout_s": 0.1}, "timeout", "idle_timeout_s"),
+        (part("model", "x") + part("file", FILE), {"limits.upload_bytes": 100_000}, "too_large", "upload_bytes"),
+        (part("file", FILE), {"limits.upload_spool_bytes": 1000}, "overloaded", "upload_spool_bytes"),
+        (part("prompt", "x" * 5000), {"limits.upload_field_bytes": 1024}, "too_large", "upload_field_bytes"),
+        (b"no form", {}, "invalid", None),
+    ],
+)
+def test_how_an_upload_ended_is_counted_by_why(serve, body, settings_, reason, limit):
+    server = serve(words_of_length, **settings_)
+    with HttpClient(server.port) as client:
+        client.send(head(10**9) + body)
+        assert client.answer()[0] >= 400
+    until(lambda: server.service.streams == 0)
+    tally = server.service.tally
+    assert tally.ends["segmented", "openai"][reason] == 1
+    assert {name: n for name, n in tally.limit_hits.items() if n} == ({} if limit is None else {limit: 1})
+
+
+def test_fields_may_come_late(serve):
+    """Longer than a start may take on other wires."""
+    server = serve(words_of_length, **{"limits.start_timeout_s": 0.1})
+    body = form(("file", FILE), ("model", "x"))
+    with HttpClient(server.port) as client:
+        client.send(head(len(body)) + body[:-50])
+        until(lambda: sum(server.service.tally.active.values()) == 1)
+        with Client(server.url()) as other:  # which is sent away after the same time
+            assert [event["code"] for event in other.rest()] == ["timeout"]
+        client.send(body[-50:])
+        assert client.answer()[0] == 200
+
+
+def test_a_client_that_leaves_is_noticed_before_its_whole_file_was_transcribed(serve):
+    calls, go_on = threading.Semaphore(0), threading.Event()
+
+    def model(audio):
+        calls.release()
+        assert go_on.wait(30)
+        return words_of_length(audio)
+
+    server = serve(model, **{"inference.warm_up": False, "limits.buffered_audio_s": 1, "inference.per_stream": 1})
+    client = HttpClient(server.port)
+    body = form(("file", wav(TALK * 60)))
+    client.send(head(len(body)) + body)
+    assert calls.acquire(timeout=30)
+    client.socket.close()
+    go_on.set()
+    until(lambda: server.service.streams == 0)
+    n_calls = 1
+    while calls.acquire(blocking=False):
+        n_calls += 1
+    assert n_calls < 60  # of 120

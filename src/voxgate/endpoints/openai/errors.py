@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from voxgate.endpoints.refusals import FOREIGN_STATUSES, HttpAnswer, answer_of
 from voxgate.errors import InferenceError, InternalError, Overloaded, StreamTimeout
 from voxgate.service.admission import Refusal, RefusalKind
 
-__all__ = ["STATUSES", "ApiError", "body_of", "error_of", "status_of", "type_of"]
+__all__ = ["ApiError", "body_of", "error_answer", "refusal_answer", "status_of", "type_of"]
 
 INVALID_REQUEST: Final = "invalid_request_error"
 SERVER_ERROR: Final = "server_error"
 
-#: Their clients come back after a 5xx, and take any other for permanent.
-STATUSES: Final[Mapping[RefusalKind, int]] = {
-    RefusalKind.UNAUTHENTICATED: 401,
-    RefusalKind.FORBIDDEN: 403,
-    RefusalKind.NOT_FOUND: 404,
-    RefusalKind.MISDIRECTED: 421,
-    RefusalKind.TOO_MANY: 503,
-    RefusalKind.NOT_SERVED: 400,
-    RefusalKind.UNAVAILABLE: 503,
-}
+RETRY_S: Final = 5
 
 # What went wrong with a stream that was accepted, by the code of its error event.
 _STATUS_OF: Final[Mapping[str, int]] = {
@@ -36,10 +28,20 @@ _STATUS_OF: Final[Mapping[str, int]] = {
 
 
 class ApiError(Exception):
-    """A request that cannot be served. `param`: the field that is wrong; None: no field is."""
+    """A request that cannot be served. `param`: the field that is wrong; None: no field is. `limit`: the setting below
+    `limits` that it exceeds; None: none.
+    """
 
-    def __init__(self, text: str, param: str | None = None, code: str | None = None, status: int = 400) -> None:
+    def __init__(
+        self,
+        text: str,
+        param: str | None = None,
+        code: str | None = None,
+        status: int = 400,
+        limit: str | None = None,
+    ) -> None:
         super().__init__(text)
+        self.limit = limit
         self.param = param
         self.code = code
         self.status = status
@@ -60,8 +62,16 @@ def body_of(text: str, status: int, param: str | None = None, code: str | None =
     return {"error": {"message": text, "type": type_of(status), "param": param, "code": code}}
 
 
-def error_of(refusal: Refusal) -> tuple[int, dict[str, Any]]:
-    """Status and body for a client that is not accepted."""
-    status = STATUSES.get(refusal.kind, 400)
+def error_answer(error: ApiError, request_id: str) -> HttpAnswer:
+    """The answer to a request that was accepted and failed."""
+    headers = {"x-request-id": request_id}
+    if error.status == 503:
+        headers["retry-after"] = str(RETRY_S)
+    return HttpAnswer(error.status, body_of(str(error), error.status, error.param, error.code), headers)
+
+
+def refusal_answer(refusal: Refusal, request_id: str) -> HttpAnswer:
+    """The answer to a client that is not accepted."""
     code = "invalid_api_key" if refusal.kind is RefusalKind.UNAUTHENTICATED else refusal.reason
-    return status, body_of(refusal.text, status, code=code)
+    answer = answer_of(refusal, FOREIGN_STATUSES, body_of(refusal.text, FOREIGN_STATUSES[refusal.kind], code=code))
+    return answer._replace(headers={**answer.headers, "x-request-id": request_id})

@@ -104,7 +104,7 @@ class FormParser:
         self._n_field_bytes += n_bytes
         if self._n_field_bytes > self._max_field_bytes:
             text = f"expected at most {self._max_field_bytes} bytes of fields beside the file"
-            raise ApiError(text, None, "fields_too_large", 413)
+            raise ApiError(text, None, "fields_too_large", 413, "upload_field_bytes")
 
     def _begin_part(self) -> None:
         self._count(PART_BYTES)

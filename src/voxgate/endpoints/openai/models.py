@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import uuid
+from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from voxgate.endpoints.cors import cors_headers
-from voxgate.endpoints.openai.errors import body_of, error_of
+from voxgate.endpoints.cors import cors_headers, preflight
+from voxgate.endpoints.openai.errors import body_of, refusal_answer
 from voxgate.endpoints.peer import client_of
+from voxgate.endpoints.refusals import HttpAnswer, respond
 from voxgate.service.entry import Entry
 from voxgate.service.service import Service
 
-__all__ = ["Models"]
+__all__ = ["METHODS", "Models"]
+
+METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
 
 class Models:
@@ -42,7 +46,11 @@ class Models:
     async def _answer(self, request: Request, status: int, body: dict[str, Any]) -> Response:
         gate = self._service.gate
         client = client_of(request.scope, gate)._replace(wire="openai")
+        if request.method == "OPTIONS":
+            return preflight(gate, client, ", ".join(METHODS), request.scope["headers"])
         refusal = await self._entry.authorize(client)
+        request_id = str(uuid.uuid4())
+        answer = HttpAnswer(status, body, {"x-request-id": request_id})
         if refusal is not None:
-            status, body = error_of(refusal)
-        return JSONResponse(body, status, cors_headers(gate, client))
+            answer = refusal_answer(refusal, request_id)
+        return respond(answer, cors_headers(gate, client))

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-import msgspec
 from msgspec import UNSET
 
-from voxgate.endpoints.openai.errors import body_of, status_of, type_of
+from voxgate.endpoints.json_text import encode
+from voxgate.endpoints.openai.errors import refusal_answer, status_of, type_of
 from voxgate.endpoints.openai.items import Item, Items
 from voxgate.endpoints.openai.model_options import options_of
 from voxgate.endpoints.openai.realtime_requests import (
@@ -22,16 +22,16 @@ from voxgate.endpoints.openai.realtime_requests import (
     parse_realtime,
 )
 from voxgate.endpoints.openai.realtime_session import RealtimeSession
-from voxgate.endpoints.refusals import FOREIGN_STATUSES, HttpAnswer, answer_of
+from voxgate.endpoints.refusals import HttpAnswer
 from voxgate.endpoints.wire import Credentials, Upgrade, Wire, min_silence_ms
+from voxgate.endpoints.words import transcript_of
 from voxgate.errors import InvalidMessage, InvalidStart
 from voxgate.protocol.events import Active, Error, Event, Flushed, Inactive, Segment, Started
 from voxgate.protocol.formats import check_format
 from voxgate.protocol.requests import Clear, Flush, Start
-from voxgate.protocol.transcript import Transcript
 from voxgate.protocol.wires import WireName
 from voxgate.service.access import credentials_of
-from voxgate.service.admission import Refusal, RefusalKind
+from voxgate.service.admission import Refusal
 from voxgate.service.service import Service
 from voxgate.session.endpoint import Answer, Message, Received
 
@@ -89,10 +89,7 @@ class RealtimeWire(Wire):
 
     @classmethod
     def refuse(cls, refusal: Refusal, request_id: str) -> HttpAnswer:
-        code = "invalid_api_key" if refusal.kind is RefusalKind.UNAUTHENTICATED else refusal.reason
-        body = body_of(refusal.text, FOREIGN_STATUSES[refusal.kind], code=code)
-        answer = answer_of(refusal, FOREIGN_STATUSES, body)
-        return answer._replace(headers={**answer.headers, "x-request-id": request_id})
+        return refusal_answer(refusal, request_id)
 
     @property
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
@@ -270,12 +267,11 @@ class RealtimeWire(Wire):
     def _event(self, kind: str, **fields: Any) -> Message:
         self._n_events += 1
         event = {"type": kind, "event_id": f"event_{self._n_events}", **fields}
-        return msgspec.json.encode(event).decode()
+        return encode(event)
 
     def _ms(self, time_s: float) -> int:
         return round(self._base_ms + time_s * 1000)
 
 
 def _text(event: Segment) -> str:
-    transcript = Transcript.of(event.output)
-    return "" if transcript is None else " ".join(transcript.text.split())
+    return " ".join(transcript_of(event).text.split())

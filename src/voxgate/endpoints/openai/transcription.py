@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from voxgate.endpoints.openai.options import ResponseFormat, TranscriptionOptions
+from voxgate.endpoints.words import transcript_of, words_of
 from voxgate.protocol.events import Segment
 from voxgate.protocol.subtitles import Cue, srt, vtt
 from voxgate.protocol.transcript import Transcript, Word
 
-__all__ = ["CONTENT_TYPES", "Transcription", "transcript_of"]
+__all__ = ["CONTENT_TYPES", "Transcription"]
 
 CONTENT_TYPES: Final[dict[ResponseFormat, str]] = {
     "json": "application/json",
@@ -91,13 +92,9 @@ class Transcription:
             ]
         if "word" in options.granularities:
             fields["words"] = [
-                {
-                    "word": word.text,
-                    "start": round(segment.start_time + word.start_s, 3),
-                    "end": round(segment.start_time + word.end_s, 3),
-                }
+                {"word": word.text, "start": round(word.start_s, 3), "end": round(word.end_s, 3)}
                 for segment, transcript in self._segments
-                for word in transcript.timed_words(segment.end_time - segment.start_time)
+                for word in words_of(segment, transcript)
             ]
         return {**fields, "usage": self.usage}
 
@@ -106,14 +103,9 @@ class Transcription:
         return next((name for name in found if isinstance(name, str)), options.language or UNKNOWN_LANGUAGE)
 
 
-def transcript_of(segment: Segment) -> Transcript:
-    """The words of a result; empty for a result that has none."""
-    return Transcript.of(segment.output) or Transcript("")
-
-
 def _verbose_segment(number: int, segment: Segment, transcript: Transcript) -> dict[str, Any]:
     text = transcript.text.strip()
-    encoded = text.encode("utf-8", "replace")
+    encoded = text.encode()
     return {
         "id": number,
         "seek": 0,

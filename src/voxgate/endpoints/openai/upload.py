@@ -93,7 +93,8 @@ class Upload:
             async with asyncio.timeout(self._timeout_s):
                 message = await self._receive()
         except TimeoutError:
-            raise ApiError(f"nothing came within {self._timeout_s:g} s", None, "timeout", 408) from None
+            text = f"nothing came within {self._timeout_s:g} s"
+            raise ApiError(text, None, "timeout", 408, "idle_timeout_s") from None
         if message["type"] != "http.request":
             raise ClientGone
         self._rest = message.get("body", b"")
@@ -101,7 +102,7 @@ class Upload:
         self._has_body = not message.get("more_body", False)
         if self._n_bytes > self._max_bytes:
             text = f"expected at most {self._max_bytes} bytes (limits.upload_bytes)"
-            raise ApiError(text, "file", "file_too_large", 413)
+            raise ApiError(text, "file", "file_too_large", 413, "upload_bytes")
 
 
 class SpoolBudget:
@@ -115,7 +116,7 @@ class SpoolBudget:
         """Raises ApiError when so many more do not fit."""
         if self.n_bytes + n_bytes > self._max_bytes:
             text = f"uploads have {self._max_bytes} bytes on the disk already (limits.upload_spool_bytes): try later"
-            raise ApiError(text, "file", "spool_full", 503)
+            raise ApiError(text, "file", "spool_full", 503, "upload_spool_bytes")
         self.n_bytes += n_bytes
 
     def give_back(self, n_bytes: int) -> None:

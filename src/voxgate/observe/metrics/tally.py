@@ -40,7 +40,7 @@ CODES: Final = (
 LIMITS: Final = (
     *("buffered_audio_s", "stream_jobs", "unsent_events", "message_bytes", "message_fragments"),
     *("message_timeout_s", "invalid_messages", "start_timeout_s", "idle_timeout_s", "session_s"),
-    *("max_jobs", "total_buffered_audio_s", "other"),
+    *("max_jobs", "total_buffered_audio_s", "upload_bytes", "upload_field_bytes", "upload_spool_bytes", "other"),
 )
 ERRORS: Final = (
     *("invalid_message", "not_started", "invalid_start", "timeout", "overloaded", "unauthorized"),
