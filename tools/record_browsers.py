@@ -1,9 +1,10 @@
 """Records speech by MediaRecorder in real browsers, as test data: python tools/record_browsers.py [chromium] [firefox]
 
-Needs Debian's packages chromium, firefox-esr and pulseaudio. The speech is the beginning of the bundled demo. Chromium
+Needs Debian's packages chromium, firefox-esr and pulseaudio. The speech is parts of two bundled recordings:
+"demo", in slices of 100 and 250 ms, and "reading", whose words a model recognises, in slices of 250 ms. Chromium
 hears it from a fake microphone. Firefox has none that plays a file: a page feeds it to the recorder through Web Audio,
-which runs only beside a sound device, here one of a PulseAudio of our own. Both record slices of 100 and 250 ms. In
-tests/data/media, each recording is a .webm or .ogg file; recordings.json has what made it, and the bytes of each slice.
+which runs only beside a sound device, here one of a PulseAudio of our own. In tests/data/media and tests/data/reading,
+each recording is a .webm or .ogg file; recordings.json has what made it, and the bytes of each slice.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import functools
 import http.server
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -20,26 +22,20 @@ import tempfile
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
 ROOT = Path(__file__).parents[1]
-OUT = ROOT / "tests/data/media"
-SOURCE = ROOT / "src/voxgate/recordings/demo.flac"
-SECONDS = 6.0
+#: The folder below tests/data, the bundled recording, its part from and to, in seconds, and the slices in ms.
+SPEECH = (("media", "demo", (0.0, 6.0), (100, 250)), ("reading", "reading", (18.2, 29.6), (250,)))
 BITRATE = 24_000
 TIMEOUT_S = 90
-RECORDINGS = {
-    "chromium": [("audio/webm;codecs=opus", 100), ("audio/webm;codecs=opus", 250)],
-    "firefox": [
-        ("audio/webm;codecs=opus", 100),
-        ("audio/webm;codecs=opus", 250),
-        ("audio/ogg;codecs=opus", 100),
-        ("audio/ogg;codecs=opus", 250),
-    ],
+TYPES = {
+    "chromium": ("audio/webm;codecs=opus",),
+    "firefox": ("audio/webm;codecs=opus", "audio/ogg;codecs=opus"),
 }
 PAGE = """<!DOCTYPE html><title>recording</title><script>
 const query = new URLSearchParams(location.search);
@@ -105,8 +101,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def wav_of(seconds: float) -> bytes:
-    samples, rate = soundfile.read(SOURCE, frames=int(seconds * 16_000), dtype="int16")
+def source_of(speech: str) -> Path:
+    return ROOT / f"src/voxgate/recordings/{speech}.flac"
+
+
+def wav_of(speech: str, part: tuple[float, float]) -> bytes:
+    begin, end = (int(16_000 * time_s) for time_s in part)
+    samples, rate = soundfile.read(source_of(speech), start=begin, stop=end, dtype="int16")
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format="WAV")
     return file.getvalue()
@@ -146,11 +147,11 @@ def sound_device(folder: Path) -> Iterator[dict[str, str]]:
         process.wait()
 
 
-def record(browser: str, mime: str, slice_ms: int) -> dict[str, Any]:
-    recording: dict[str, Any] = {"wav": wav_of(SECONDS), "slices": [], "done": threading.Event()}
+def record(browser: str, mime: str, slice_ms: int, speech: str, part: tuple[float, float]) -> dict[str, Any]:
+    recording: dict[str, Any] = {"wav": wav_of(speech, part), "slices": [], "done": threading.Event()}
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, recording))
     threading.Thread(target=server.serve_forever, daemon=True).start()  # noqa: TID251
-    query = {"mime": mime, "slice": slice_ms, "seconds": SECONDS + 0.5, "bitrate": BITRATE}
+    query = {"mime": mime, "slice": slice_ms, "seconds": part[1] - part[0] + 0.5, "bitrate": BITRATE}
     if browser == "chromium":
         query["device"] = 1
     url = f"http://127.0.0.1:{server.server_port}/?{urllib.parse.urlencode(query)}"
@@ -179,24 +180,32 @@ def record(browser: str, mime: str, slice_ms: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("browsers", nargs="*", metavar="BROWSER", help=", ".join(RECORDINGS))
-    OUT.mkdir(parents=True, exist_ok=True)
-    index = OUT / "recordings.json"
+    parser.add_argument("browsers", nargs="*", metavar="BROWSER", help=", ".join(TYPES))
+    parser.add_argument("--speech", choices=[speech for _, speech, _, _ in SPEECH], help="only of this recording")
+    arguments = parser.parse_args()
+    for folder, speech, part, slices in SPEECH:
+        if arguments.speech in (None, speech):
+            write(ROOT / "tests/data" / folder, arguments.browsers or list(TYPES), speech, part, slices)
+
+
+def write(out: Path, browsers: Sequence[str], speech: str, part: tuple[float, float], slices: Sequence[int]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    index = out / "recordings.json"
     made: dict[str, Any] = json.loads(index.read_text()) if index.exists() else {}
-    for browser in parser.parse_args().browsers or RECORDINGS:
+    for browser in browsers:
         name = "chromium" if browser == "chromium" else "firefox-esr"
         version = subprocess.run([name, "--version"], capture_output=True, text=True).stdout.strip()
-        for mime, slice_ms in RECORDINGS[browser]:
-            recording = record(browser, mime, slice_ms)
+        for mime, slice_ms in itertools.product(TYPES[browser], slices):
+            recording = record(browser, mime, slice_ms, speech, part)
             container = mime.removeprefix("audio/").partition(";")[0]
             file = f"{browser}-{slice_ms}ms.{container}"
-            (OUT / file).write_bytes(b"".join(recording["slices"]))
+            (out / file).write_bytes(b"".join(recording["slices"]))
             made[file] = {
                 "browser": version,
                 "recorded": time.strftime("%Y-%m-%d"),
                 "mime": recording["mime"],
                 "slice_ms": slice_ms,
-                "source": f"the first {SECONDS:g} s of {SOURCE.relative_to(ROOT)}",
+                "source": f"{source_of(speech).relative_to(ROOT)}, {part[0]:g} to {part[1]:g} s",
                 "slice_bytes": [len(data) for data in recording["slices"]],
             }
             index.write_text(json.dumps(dict(sorted(made.items())), indent=1) + "\n")

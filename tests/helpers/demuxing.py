@@ -11,13 +11,14 @@ from typing import Any
 from voxgate.audio.containers.base import MediaError
 
 MEDIA = Path(__file__).parents[1] / "data" / "media"
+READING = MEDIA.parent / "reading"
 RECORDINGS = json.loads((MEDIA / "recordings.json").read_text())
 
 
-def slices(name: str) -> list[bytes]:
+def slices(name: str, folder: Path = MEDIA) -> list[bytes]:
     """A recording of a browser as the page sent it."""
-    data, pieces, at = (MEDIA / name).read_bytes(), [], 0
-    for n_bytes in RECORDINGS[name]["slice_bytes"]:
+    data, pieces, at = (folder / name).read_bytes(), [], 0
+    for n_bytes in json.loads((folder / "recordings.json").read_text())[name]["slice_bytes"]:
         pieces.append(data[at : at + n_bytes])
         at += n_bytes
     assert at == len(data)

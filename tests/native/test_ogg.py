@@ -276,3 +276,16 @@ def test_damage_gives_packets_or_an_error(made, seed):
     assert events == found(bytes(data), 3)
     for event in events:
         assert event[0] not in (PACKET,) or event[1] in made[1]  # the CRC lets nothing else through
+
+
+def test_bytes_are_not_checked_again_and_again():
+    """Heads of pages that overlap, each with 255 segments: a check of each would take seconds for a megabyte."""
+    heads = (b"OggS\0" + b"\xc8" * 21 + b"\xff") * 3_000
+    demuxer = OggDemuxer()
+    assert demux(demuxer, [headers() + heads]) == [OPUS, ("broken", "too many Ogg pages with a wrong CRC")]
+
+
+def test_damaged_pages_among_good_ones_are_no_attack():
+    pages = [page([packet(index, 60_000)], 960 * (index + 1), index + 2) for index in range(60)]
+    damaged = [data[:-1] + b"\0" if index % 10 else data for index, data in enumerate(pages)]
+    assert found(headers() + b"".join(damaged))[-1][1] == packet(50, 60_000)

@@ -20,6 +20,8 @@ cdef enum:
     _INFO_BYTES = 34
     # In a valid frame, the CRC is 0 before its end once in 65536 bytes.
     _MAX_TRIES = 32
+    # A try of so many samples takes a millisecond or more.
+    _LONG_TRY = 16_384
     _MAX_METADATA_BLOCKS = 1024
 
 flac_fill_tables()
@@ -30,7 +32,8 @@ cdef class FlacDecoder:
     """Decodes FLAC, whose bytes may be cut anywhere, or which comes frame by frame from another container.
 
     A stream: `feed` takes bytes; then `read` is called until it returns None; it returns the samples of one frame, bytes,
-    interleaved: s16 when ``bits`` is at most 16, else f32 of full scale -1..1. ID3 tags before the stream are skipped.
+    interleaved: s16 when ``bits`` is at most 16, else f32 of full scale -1..1; or no bytes after a longer try
+    to decode a frame that is not complete. ID3 tags before the stream are skipped.
 
     From another container: `begin` takes STREAMINFO, then `decode` takes whole frames.
 
@@ -249,6 +252,11 @@ cdef class FlacDecoder:
                     self._buffer_bytes = 0
                     return samples
                 self._n_tries += 1
+                if (
+                    self.error is None and self._n_tries <= _MAX_TRIES
+                    and <Py_ssize_t>self._head.samples * self._head.channels > _LONG_TRY
+                ):
+                    return b""
             if self.error is None and (
                 self._n_tries > _MAX_TRIES or self._buffer_bytes > self._most_bytes()
             ):

@@ -12,6 +12,7 @@ cdef class OggDemuxer:
     cdef bint _in_page                   # a whole, valid page of the selected stream is being read
     cdef Py_ssize_t _page_size
     cdef Py_ssize_t _n_skipped           # bytes since the last valid page
+    cdef int64_t _n_vain                 # bytes that were checked and are no page, less what valid pages allow
     cdef bint _is_over
     cdef bint _is_cut                    # the last page is not complete
 

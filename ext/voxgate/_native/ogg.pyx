@@ -22,6 +22,8 @@ cdef enum:
     _LEAST_GAP = 960
     _MAX_PACKET_BYTES = 1 << 20
     _MAX_SKIPPED_BYTES = 1 << 20
+    # For each byte of a valid page, so many may be checked that are none.
+    _MAX_VAIN = 16
 
 HEAD = 0
 PACKET = 1
@@ -153,10 +155,16 @@ cdef class OggDemuxer:
                         zeros[0] = zeros[1] = zeros[2] = zeros[3] = 0
                         crc = _crc(_crc(0, self._page, 22), zeros, 4)
                         if _crc(crc, self._page + 26, needed - 26) != _little(self._page + 22, 4):
+                            # Heads of pages may overlap: without a bound, each byte would be checked many times.
+                            self._n_vain += self._page_bytes
+                            if self._n_vain > _MAX_SKIPPED_BYTES:
+                                self._fail("broken", "too many Ogg pages with a wrong CRC")
+                                return False
                             self._resync()
                             continue
                         self._page_size = needed
                         self._n_skipped = 0
+                        self._n_vain = max(<int64_t>0, self._n_vain - _MAX_VAIN * needed)
                         self._is_cut = False
                         return True
             elif self._page_bytes < 4:
@@ -191,7 +199,7 @@ cdef class OggDemuxer:
                 at = self._page_bytes
                 break
             at = found - self._page
-            if memcmp(found, b"OggS", min(<Py_ssize_t>4, self._page_bytes - at)) == 0:
+            if memcmp(found, b"OggS\0", min(<Py_ssize_t>5, self._page_bytes - at)) == 0:
                 break
             at += 1
         self._n_skipped += at

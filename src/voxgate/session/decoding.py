@@ -19,7 +19,7 @@ __all__ = ["Decoding", "Undecoded"]
 
 
 class Undecoded(NamedTuple):
-    """The rest of a message that holds more audio than one turn of the loop should take."""
+    """The rest of a message that is more work than one turn of the loop should take."""
 
     pieces: Iterator[bytes]
 
@@ -61,9 +61,10 @@ class Decoding:
         pieces = self._stream.push_now(data)
         fed_bytes = 0
         for piece in pieces:
-            feed(piece if self._mixer is None else self._mixer.mix(piece))
+            if piece:
+                feed(piece if self._mixer is None else self._mixer.mix(piece))
             fed_bytes += len(piece)
-            if fed_bytes >= self._turn_bytes:
+            if not piece or fed_bytes >= self._turn_bytes:
                 return Undecoded(pieces)
         return None
 
@@ -99,10 +100,12 @@ class Decoding:
         self._know_format()
 
     async def _feed_piece(self, piece: bytes) -> bool:
-        """Others have their turn after each second of audio. False: the session is over."""
-        if self._fed_bytes >= self._turn_bytes:
+        """Others have their turn after each second of audio, and after work that gave none. False: the session is over."""
+        if not piece or self._fed_bytes >= self._turn_bytes:
             self._fed_bytes = 0
             await asyncio.sleep(0)
+        if not piece:
+            return True
         self._fed_bytes += len(piece)
         return await self._feed(piece if self._mixer is None else self._mixer.mix(piece))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from helpers import matroska, ogg_pages
 from helpers.demuxing import MEDIA, RECORDINGS, cut, decode, every, slices
-from helpers.matroska import cluster, group, opus_head, simple, track
+from helpers.matroska import cluster, element, group, number, opus_head, simple, track
 from helpers.media import RATE, SPEECH, lag_samples, live_speech, speech
 from voxgate.audio.containers.base import BrokenMedia, MediaError, TruncatedMedia, UnsupportedMedia
 from voxgate.audio.containers.ogg import OggContainer
@@ -211,3 +211,30 @@ def test_decompression_bombs_are_decoded_piece_by_piece(container, head, part):
     assert peak_bytes < 2**20
     opened.close()
     pieces.close()
+
+
+def links(n_links: int) -> bytes:
+    return ogg_pages.headers() * n_links
+
+
+def tracks_again(n_times: int) -> bytes:
+    return matroska.head() * n_times
+
+
+@pytest.mark.parametrize(("name", "data"), [("ogg", links(20)), ("webm", tracks_again(20))])
+def test_others_run_between_streams_without_audio(name, data):
+    """To open a decoder takes up to a millisecond, and a message has room for thousands of heads."""
+    assert list(CONTAINERS[name](RATE).push(data)) == [b""] * 19
+
+
+def test_others_run_between_packets_of_which_nothing_is_heard():
+    blocks = [group([MUSIC_120_MS], 120 * k, discard_ns=120_000_000) for k in range(10)]
+    assert list(WebmContainer(RATE).push(matroska.head() + cluster(0, *blocks))) == [b""] * 10
+
+
+@pytest.mark.parametrize("channels", [0, 3])
+def test_opus_without_a_head_has_one_or_two_channels(channels):
+    entry = track(private=b"", extra=element(0xE1, number(0x9F, channels)))
+    _, error = decode(WebmContainer(RATE), [matroska.head(entry)])
+    assert isinstance(error, BrokenMedia)
+    assert str(error) == f"Opus without a head has 1 or 2 channels, got {channels}"

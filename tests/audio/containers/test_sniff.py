@@ -62,6 +62,8 @@ def test_containers(data, container):
         (b"\0\0\0\x20ftypheic....", "an AVIF or HEIC image"),
         (b'{"type": "start"}', "JSON"),
         (b"hello, how are you", "text"),
+        (b"<!doctype html><html>", "an HTML or XML document"),
+        (b"<HTML><body>hello", "an HTML document"),
         (bytes(100), "zeros: raw PCM, or an unknown format"),
         (b"\x47" + bytes(187) + b"\x47" + bytes(187) + b"\x47" + bytes(187), "an MPEG transport stream"),
         ((b"\xff\xf1\x50\x80\x01\x80\xfc" + bytes(5)) * 3, "AAC (ADTS)"),

@@ -151,3 +151,18 @@ def test_nothing_at_all_is_no_error_and_a_little_is_one():
     _, error, _ = run(Opener(Local()), b"?")
     assert error.code == "unsupported_media"
     assert str(error) == "this looks like text; expected WebM, Ogg, WAV, FLAC, MP3 or MP4"
+
+
+def test_others_run_while_a_long_message_is_parsed():
+    """A message may hold a hundred thousand elements without audio."""
+    stream = MediaStream("wav", Opener(Local()), 16_000)
+
+    async def push(data: bytes) -> list[int]:
+        return [len(piece) async for piece in stream.push(data)]
+
+    async def run() -> tuple[list[int], list[int]]:
+        first = await push(WAV + bytes(65_536 + 88))
+        return first, [len(piece) for piece in stream.push_now(bytes(131_072 + 100))]
+
+    slice_pieces = [100] * 655 + [36]
+    assert asyncio.run(run()) == ([*[100] * 655, 24, 0, 100, 0], [*slice_pieces, 0, *slice_pieces, 0, 100, 0])

@@ -26,10 +26,17 @@ class FlacContainer:
         decoder = self._decoder
         decoder.feed(data)
         while (samples := decoder.read()) is not None:
-            if self.format is None:
-                self.format = flac_format(decoder)
-            yield from in_pieces(samples, self.format)
+            self._know()
+            if not samples:
+                yield b""
+            elif self.format is not None:
+                yield from in_pieces(samples, self.format)
+        self._know()
         raise_error(decoder.error)
+
+    def _know(self) -> None:
+        if self.format is None and self._decoder.rate and self._decoder.error is None:
+            self.format = flac_format(self._decoder)
 
     def finish(self) -> Iterator[bytes]:
         """See `Container.finish`."""

@@ -71,7 +71,9 @@ class OpusStream:
         self._skip = -(-head.pre_skip // self._factor)  # frames at the rate of the decoder
 
     def take(self, packet: bytes, duration: int, gap: int, trim_begin: int, trim_end: int) -> Iterator[bytes]:
-        """The PCM of a packet of `duration` samples, and of the `gap` before it, in pieces of at most 125 ms."""
+        """The PCM of a packet of `duration` samples, and of the `gap` before it, in pieces of at most 125 ms. The last
+        has no bytes when nothing of the packet is heard.
+        """
         factor, frame_bytes = self._factor, self._frame_bytes
         if gap:
             yield from self._fill(gap)
@@ -86,8 +88,7 @@ class OpusStream:
             begin = trim_begin // factor
             begin += self._skipped(n_frames - begin)
             pcm = pcm[begin * frame_bytes : max(begin, n_frames - trim_end // factor) * frame_bytes]
-        if pcm:
-            yield self._amplified(pcm)
+        yield self._amplified(pcm)
 
     def _fill(self, gap: int) -> Iterator[bytes]:
         """A gap, in samples at 48 kHz: what the decoder guesses, then silence."""

@@ -79,6 +79,9 @@ class PacketContainer(ABC):
             except MediaError as error:
                 failure = error
                 break
+            if not pcm:
+                yield b""
+                continue
             parts.append(pcm)
             n_bytes += len(pcm)
             if n_bytes >= self._piece_bytes:
@@ -102,6 +105,8 @@ class PacketContainer(ABC):
                     raise UnsupportedMedia(
                         f"the {self.label} stream changes from {_described(self.format)} to {_described(stream.format)}"
                     )
+                if self._stream is not None:
+                    yield b""  # a file may be all links and no audio, and a decoder takes a while to open
                 self._stream = stream
             else:
                 assert self._stream is not None

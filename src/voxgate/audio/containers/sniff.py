@@ -73,8 +73,9 @@ def sniff(head: bytes, is_all: bool = False) -> Sniffed | None:
     """
     head = head[:SNIFF_BYTES]
     is_all = is_all or len(head) == SNIFF_BYTES
+    upper = head[:_LONGEST_MAGIC].upper()
     for magic, container, label in _MAGIC:
-        if head.startswith(magic):
+        if head.startswith(magic) or (magic[:1] == b"<" and upper.startswith(magic.upper())):
             return Sniffed(container, label)
     if len(head) < _LONGEST_MAGIC and not is_all:
         return None

@@ -13,6 +13,9 @@ from voxgate.protocol.formats import AUTO, AudioFormat
 
 __all__ = ["SUPPORTED", "MediaStream", "Opener", "RemoteContainer"]
 
+#: Bytes that are parsed before others may run: 64 KiB of the smallest elements take a few milliseconds.
+_SLICE_BYTES: Final = 65_536
+
 #: The containers, for people.
 SUPPORTED: Final = "WebM, Ogg, WAV, FLAC, MP3 or MP4"
 
@@ -46,7 +49,8 @@ class MediaStream:
     """Decodes one container from its first byte on. One session; the loop's thread.
 
     Bytes are cut anywhere, and empty chunks are nothing. Every piece of PCM is at most a second of audio over all
-    channels. The caller exhausts each iterator before the next call, or calls `close`, which is due in any case.
+    channels. A piece without bytes is work that gave no audio: others should run before the next one. The caller
+    exhausts each iterator before the next call, or calls `close`, which is due in any case.
 
     Raises, while it iterates and after all PCM before it: MediaError, and Overloaded when too many streams are decoded.
     """
@@ -76,21 +80,19 @@ class MediaStream:
     def push_now(self, data: bytes) -> Iterator[bytes]:
         """As `push`, without waiting. Only while `is_local`."""
         assert self._local is not None
-        return map(self._counted, self._local.push(data))
+        for part in _slices(data):
+            yield from map(self._counted, self._local.push(part))
+            if part is not data:
+                yield b""
 
     async def push(self, data: bytes) -> AsyncGenerator[bytes]:
         """Yields the PCM that `data` completes."""
-        if not data:
-            return
-        if self.format is None and self._remote is None:
-            self._head += data
-            if len(self._head) > self._limits.header_bytes:
-                raise MediaLimit(f"no audio within {self._limits.header_bytes} bytes (media.header_bytes)")
-            if not self._is_recognised(is_all=False):
-                return
-        async with contextlib.aclosing(self._decode(data)) as pieces:
-            async for piece in pieces:
-                yield piece
+        for part in _slices(data):
+            async with contextlib.aclosing(self._push(part)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            if part is not data:
+                yield b""
 
     async def finish(self) -> AsyncGenerator[bytes]:
         """The stream is over: yields the rest of the PCM. A stream without a byte is no error."""
@@ -132,6 +134,17 @@ class MediaStream:
             raise UnsupportedMedia(f'format.container is "{self.container}", but this looks like {found.label}')
         self._label = found.label
         return True
+
+    async def _push(self, data: bytes) -> AsyncGenerator[bytes]:
+        if self.format is None and self._remote is None:
+            self._head += data
+            if len(self._head) > self._limits.header_bytes:
+                raise MediaLimit(f"no audio within {self._limits.header_bytes} bytes (media.header_bytes)")
+            if not self._is_recognised(is_all=False):
+                return
+        async with contextlib.aclosing(self._decode(data)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def _decode(self, data: bytes) -> AsyncGenerator[bytes]:
         """The PCM that `data` completes, of a known container. A decoder that is opened here gets the whole head."""
@@ -191,3 +204,12 @@ class MediaStream:
         if self._left_bytes < 0:
             raise MediaLimit(f"more than {self._limits.decoded_s:g} s of audio (media.decoded_s)")
         return piece
+
+
+def _slices(data: bytes) -> Iterator[bytes]:
+    """`data` in slices; `data` itself when it is short, nothing when it is empty."""
+    if len(data) > _SLICE_BYTES:
+        for start in range(0, len(data), _SLICE_BYTES):
+            yield data[start : start + _SLICE_BYTES]
+    elif data:
+        yield data

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from voxgate._native.webm import WebmDemuxer
-from voxgate.audio.containers.base import MediaLimit
+from voxgate.audio.containers.base import BrokenMedia
 from voxgate.audio.containers.flac_packets import FlacStream
 from voxgate.audio.containers.opus import OPUS_HZ, OpusStream
 from voxgate.audio.containers.opus_head import OpusHead, parse_opus_head
@@ -34,10 +34,10 @@ class WebmContainer(PacketContainer):
             return FlacStream(private)
         if private:
             head = parse_opus_head(private)
-        elif channels <= 2:
+        elif 1 <= channels <= 2:
             head = OpusHead(channels, n_coupled=channels - 1, mapping=tuple(range(channels)))
         else:
-            raise MediaLimit(f"Opus without a head has at most 2 channels, got {channels}")
+            raise BrokenMedia(f"Opus without a head has 1 or 2 channels, got {channels}")
         if not head.pre_skip and 0 < codec_delay_ns < _MOST_DELAY_S * 10**9:
             # FFmpeg 5 writes a wrong CodecDelay beside the right pre-skip; others write one of them only.
             head = replace(head, pre_skip=round(codec_delay_ns * OPUS_HZ / 10**9))
