@@ -1,7 +1,7 @@
 """Decodes Opus by libopus, a library of the system, or the one that comes with PyAV.
 
 Calls keep the GIL: a packet of 20 ms takes about 20 us, while a release would hand the event loop's thread over to a
-model that holds the GIL, once a packet. See docs/decisions/0038-opus-by-libopus.md.
+model that holds the GIL, once a packet. See docs/decisions/0035-opus-by-libopus.md.
 """
 
 from __future__ import annotations
