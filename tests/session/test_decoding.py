@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from typing import Any
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from helpers.media import RATE, SPEECH, decode_file, live_speech, speech
 from helpers.wire import FLUSH, PAUSE, STOP, Client, encode, of_type, pieces, start, story, stream
+from voxgate.audio.containers import MediaStream
 from voxgate.audio.containers.encoding import encode as encode_file
 from voxgate.models import Model
-from voxgate.protocol.formats import CONTAINERS
+from voxgate.protocol.formats import CONTAINERS, AudioFormat, ContainerFormat
+from voxgate.protocol.requests import Start
+from voxgate.session.decoding import Decoding
 
 pytest.importorskip("av")
 
@@ -286,3 +291,41 @@ def test_channels_may_be_mixed_to_one(server, container):
     assert of_type(events, "error") == []
     wanted = stream(server.url("simple"), {**first, "format": {"container": container}}, *pieces(data, 3000))
     assert {event["channel"] for event in of_type(wanted, "segment")} == {0, 1}
+
+
+def test_work_without_audio_ends_a_turn_of_the_loop():
+    """A thousand heads of streams, with nothing behind them, are a message of 64 KiB."""
+    s16 = AudioFormat(1, RATE, 16, False)
+
+    class Stream:
+        is_local, container = True, "ogg"
+        format: AudioFormat | None = None
+
+        async def push(self, data: bytes) -> AsyncGenerator[bytes]:
+            self.format = s16
+            yield b"head"
+
+        def push_now(self, data: bytes) -> Iterator[bytes]:
+            yield from (b"1234", b"", b"", b"5678", b"")
+
+    happened: list[bytes | str] = []
+
+    async def feed(pcm: bytes) -> bool:
+        happened.append(pcm)
+        return True
+
+    async def run() -> None:
+        opened: list[Start] = []
+        decoding = Decoding(
+            Start(ContainerFormat("auto")), cast(MediaStream, Stream()), lambda start, _: opened.append(start), feed
+        )
+        await decoding.push(b"x")
+        assert [one.format for one in opened] == [s16]
+        rest = decoding.push_now(b"x", happened.append)
+        assert rest is not None
+        assert happened == [b"head", b"1234"]
+        asyncio.get_running_loop().call_soon(happened.append, "others")
+        await decoding.go_on(rest)
+        assert happened == [b"head", b"1234", "others", b"5678"]
+
+    asyncio.run(run())

@@ -211,7 +211,7 @@ def _default(key: str) -> str:
 
 
 def _answer(limit: Limit) -> str:
-    told = limit.told.format(f"{SETTINGS[limit.keys[0]].default:g}") if limit.told else ""
+    told = limit.told.format(f"{SETTINGS[limit.keys[0]].default:.12g}") if limit.told else ""
     parts = []
     for code in limit.refused:
         statuses = [str(refused.status) for refused in REFUSALS if refused.code == code]

@@ -100,7 +100,7 @@ class Decoding:
         self._know_format()
 
     async def _feed_piece(self, piece: bytes) -> bool:
-        """Others have their turn after each second of audio, and after work that gave none. False: the session is over."""
+        """Others have their turn after each second of audio, and after work without any. False: the session is over."""
         if not piece or self._fed_bytes >= self._turn_bytes:
             self._fed_bytes = 0
             await asyncio.sleep(0)

@@ -38,7 +38,8 @@ class Container(Protocol):
     def push(self, data: bytes) -> Iterator[bytes]:
         """Yields whole frames of PCM, at most PIECE_S seconds over all channels at a time. The caller exhausts the
         iterator before the next call; the work is done while it iterates, so that it may let others run in between.
-        A piece without bytes is work that gave no audio: others should run before the next one. Raises MediaError, after everything that could be decoded before it.
+        A piece without bytes is work that gave no audio: others should run before the next one. Raises
+        MediaError, after everything that could be decoded before it.
         """
 
     def finish(self) -> Iterator[bytes]:
