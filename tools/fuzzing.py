@@ -1,9 +1,9 @@
 """Fuzzes every target of tests/fuzz, one after the other: python tools/fuzzing.py [--seconds 60] [--target pcm ...]
 
 With clang and its sanitizer runtime (Debian: clang, libclang-rt-14-dev), the native code is first built with
-AddressSanitizer, UndefinedBehaviorSanitizer and libFuzzer's coverage into build/fuzz, beside the ordinary build, so that
-the fuzzer sees its branches. Without clang, the ordinary build is
-fuzzed: Python's branches guide it then. What it learns stays in build/fuzz-corpus; a finding is a file in
+AddressSanitizer, UndefinedBehaviorSanitizer and libFuzzer's coverage into build/fuzz, beside the ordinary build: the
+fuzzer then sees its branches. Without clang, the ordinary build is fuzzed: Python's branches guide it then.
+What it learns stays in build/fuzz-corpus; a finding is a file in
 build/fuzz-findings, and how to run it again is printed.
 """
 
