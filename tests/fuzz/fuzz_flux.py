@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from fuzz.fuzz_deepgram import output
 from fuzz.source import Source
 from helpers.flux import FluxLaw
 from voxgate.endpoints.deepgram.flux import FluxWire
@@ -79,16 +80,11 @@ def event(source: Source, time_s: float) -> Event:
             return Flushed()
         case 6:
             return source.pick((Started("id", "model", {}), Finished(time_s, time_s, 0, 0)))
-    said = json.loads(source.json_object({"text": source.json_text()}), strict=False) if source.flag() else {}
-    words = [
-        {"word": "a", "start": source.integer(-9, 9), "end": source.integer(-9, 9)} for _ in range(source.integer(0, 3))
-    ]
-    output = {**(said if isinstance(said, dict) else {}), "words": words}
-    is_final = source.flag()
-    segment = Segment(max(0.0, time_s - source.integer(0, 2)), time_s, is_final, output, 0, number)
+    said, is_final = output(source), source.flag()
+    segment = Segment(max(0.0, time_s - source.integer(0, 2)), time_s, is_final, said, 0, number)
     if is_final or source.flag():
         return segment
-    return Segment(segment.start_time, time_s, False, output, 0, number, eager=True)
+    return Segment(segment.start_time, time_s, False, said, 0, number, eager=True)
 
 
 def fuzz(data: bytes) -> None:
