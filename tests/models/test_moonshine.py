@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -319,7 +320,8 @@ def test_many_threads_get_their_own_answers(model: Moonshine, texts: list[str]) 
 
 @installed
 def test_its_package_is_never_imported() -> None:
-    model = load_model("moonshine")
-    model.warm_up()
-    model.close()
-    assert "moonshine_voice" not in sys.modules
+    program = (
+        "import sys; from voxgate.models.loader import load_model; model = load_model('moonshine'); model.warm_up();"
+        " model.close(); sys.exit('moonshine_voice' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0

@@ -16,8 +16,11 @@ __all__ = ["open_pidfd", "start_python"]
 BOOT: Final = """\
 import pickle, signal, sys
 signal.signal(signal.SIGINT, lambda *_: None)
-sys.path[:] = pickle.load(sys.stdin.buffer)
-start = pickle.load(sys.stdin.buffer)
+try:
+    sys.path[:] = pickle.load(sys.stdin.buffer)
+    start = pickle.load(sys.stdin.buffer)
+except EOFError:
+    sys.exit(1)  # The parent process has died before it had sent everything.
 from importlib import import_module
 import_module(start.pop("module")).main(**start["arguments"])
 """
