@@ -46,7 +46,7 @@ def count_and_sum(job: Job) -> Mapping[str, Any] | VoxgateError:
 
 
 class InstantScheduler:
-    """Answers when told to, in the order it is told; keeps every audio it was given."""
+    """Answers on request, in the order of the requests; keeps all audio it receives."""
 
     room = 1 << 30  # how many jobs it takes at once
     clock = staticmethod(time.monotonic)

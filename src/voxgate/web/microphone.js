@@ -24,7 +24,7 @@ export class Microphone {
   isLive = true;
   duration_s = null;
 
-  // Opens the device; the person is asked. recorded: what is sent in place of samples (recordedKind of recorder.js); null:
+  // Opens the device; the browser asks for permission. recorded: what is sent in place of samples (recordedKind of recorder.js); null:
   // samples. Throws what getUserMedia throws.
   static async open({ deviceId, processing, recorded = null }) {
     const stream = await navigator.mediaDevices.getUserMedia({

@@ -1,4 +1,4 @@
-"""FFmpeg reads what it is told to read, and nothing else."""
+"""FFmpeg reads the stream of its client, and nothing else."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ NAMES = ("auto", *CONTAINERS)
 
 @pytest.fixture
 def elsewhere() -> Iterator[tuple[str, list[str]]]:
-    """An address that nothing may ask for: its URL, and what was asked for."""
+    """A server that no decoder may contact: its URL, and the requests it got."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -125,7 +125,7 @@ def test_an_mp4_file_that_refers_to_another_gives_nothing_of_it(tmp_path):
     data = bytearray(referring_mp4(str(secret)))
     begin = data.index(b"mdat") + 4
     end = begin - 8 + int.from_bytes(data[begin - 8 : begin - 4], "big")
-    data[begin:end] = bytes(end - begin)  # its own media is silent: what is heard is the secret
+    data[begin:end] = bytes(end - begin)  # its own media is silent: any sound is the secret
     # FFmpeg does follow the reference when it may: otherwise this file would prove nothing.
     path = tmp_path / "refers.mp4"
     path.write_bytes(data)

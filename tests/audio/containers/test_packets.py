@@ -197,7 +197,7 @@ def test_damaged_files_give_audio_or_an_error(name):
     ],
 )
 def test_decompression_bombs_are_decoded_piece_by_piece(container, head, part):
-    """A few bytes are minutes of audio: only what is asked for is decoded, and nothing of it is kept."""
+    """A few bytes are minutes of audio: the decoder decodes on demand, and keeps nothing."""
     opened = container(48_000)
     pieces = opened.push(head + part * (1 if container is OggContainer else 20))
     next(pieces)

@@ -113,7 +113,7 @@ def audio_format_of(values: Parameters, encoding: str, n_channels: int) -> Audio
 
 
 def _endpointing(values: Parameters, min_silence_ms: int) -> tuple[int | None, bool]:
-    """The silence that ends a segment (None: the server's), and whether the end of speech is told."""
+    """The silence that ends a segment (None: the server's), and whether results report the end of speech."""
     text = (values.text("endpointing") or "true").lower()
     if text == "false":
         return None, False
