@@ -75,7 +75,7 @@ else
 endif
 
 compat-versions: $(VENV)/.ready ## the server and client tests with the oldest and the newest uvicorn, websockets, starlette, msgspec; SMOKE=1
-	@cd $(ROOT) && $(BIN)/python tools/compat.py $(if $(SMOKE),--smoke) -- $(ARGS)
+	@cd $(ROOT) && $(BIN)/python tools/versions.py $(if $(SMOKE),--smoke) -- $(ARGS)
 
 # The SDKs of other services; each has an environment of its own, because they disagree about their dependencies.
 SDKS = $(if $(SMOKE),deepgram assemblyai openai,$(basename $(notdir $(wildcard $(ROOT)/tests/compat/requirements/*.txt))))

@@ -209,10 +209,10 @@ def test_ready_tells_whether_any_worker_is_of_use(server: LiveServer, tmp_path: 
     service, engine = server.service, server.service.engine
     assert isinstance(engine, ProcessEngine)
     assert service.not_ready is None
-    (tmp_path / "broken").touch()
-    os.kill(engine.pids[0], 9)
-    with Client(server.url("simple")) as client:
+    with Client(server.url("simple")) as client:  # before the worker dies: later the server may know, and refuse it
         client.send(start(sample_rate=8_000, encoding="f32"))
+        (tmp_path / "broken").touch()
+        os.kill(engine.pids[0], 9)
         audio = encode(np.zeros((1, 80), np.float32), "f32")
         client.send(audio, {"request": "flush"})  # Finds the worker dead; waits for another, until its deadline.
         with engine.pool.changed:

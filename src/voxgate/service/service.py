@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 from dataclasses import dataclass
@@ -166,7 +165,6 @@ class Service:
             self._enter(Phase.WARMING_UP)
             logger.info("warming up model %r ...", self.model.name)
             await scheduler.warm_up()
-        await _freeze_what_stays()
         watchdog.start()
         self._enter(Phase.SERVING)
 
@@ -219,16 +217,6 @@ class Service:
     def _call_counts(self) -> tuple[int, int]:
         """The number of model calls that run, and of those that have ended."""
         return self.scheduler.depths()["running"], self.engine.counts().batches
-
-
-async def _freeze_what_stays() -> None:
-    """Excludes from garbage collection what lives as long as the process (modules, the model): full collections would
-    otherwise hold the event loop for 20 to 30 ms now and then.
-    """
-    # The collection is a callback of its own and no step of this task, whose long steps are logged.
-    asyncio.get_running_loop().call_soon(gc.collect)
-    await asyncio.sleep(0)
-    gc.freeze()
 
 
 def _with_chosen_model(config: Config) -> Config:

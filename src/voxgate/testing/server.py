@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Unpack
@@ -59,7 +58,6 @@ class LocalServer:
         self._settled = threading.Event()
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None  # noqa: TID251 -- the type alone
-        self._n_frozen = gc.get_freeze_count()
 
     def url(self, route: str = "segmented") -> str:
         """The address of a route, for any websocket client: ``ws://127.0.0.1:PORT/api/v1/ROUTE``."""
@@ -102,8 +100,6 @@ class LocalServer:
                 raise TimeoutError(f"the server did not stop within {self._timeout_s:g} s")
         for sock in self.sockets:
             sock.close()
-        if not self._n_frozen:  # the start of a server freezes what lives as long as its process
-            gc.unfreeze()
         # The server itself leaves calls behind after half a second, because its process ends with it.
         if self.service.calls_left_behind and not self.service.engine.stop(self._timeout_s):
             raise TimeoutError(f"a call of model {self.model.name!r} did not return within {self._timeout_s:g} s")

@@ -1,6 +1,6 @@
 """Runs the server and client tests against the oldest and the newest versions that pyproject.toml allows.
 
-    python tools/compat.py [--smoke] [--set oldest|newest] [-- ARGUMENTS OF PYTEST]        # make compat-versions
+    python tools/versions.py [--smoke] [--set oldest|newest] [-- ARGUMENTS OF PYTEST]        # make compat-versions
 
 Of each package, the set `oldest` has the lower bound itself, and `newest` the newest release below the upper bound.
 A set is a virtual environment below build/compat. Everything else in it is that of the environment that runs this.
@@ -34,7 +34,7 @@ def bounds(dependencies: list[str]) -> dict[str, tuple[str, str]]:
         matches = [re.fullmatch(rf"{package}(>=([\d.]+),<[\d.]+)", requirement) for requirement in dependencies]
         match = next((match for match in matches if match), None)
         if match is None:
-            raise SystemExit(f"tools/compat.py: expected {package}>=LOWEST,<END among the dependencies")
+            raise SystemExit(f"tools/versions.py: expected {package}>=LOWEST,<END among the dependencies")
         found[package] = (match[2], match[1])
     return found
 
