@@ -109,6 +109,16 @@ def leaves_while_the_model_runs(server, route):
     server.service.model.go_on.set()
 
 
+def leaves_while_an_interim_runs(server, route):
+    server.service.model.go_on.clear()
+    with Client(server.url(route)) as client:
+        client.send(start(interim_results=True), *pieces(TALK[: len(TALK) // 4], 3200))
+        while not server.service.scheduler.depths()["running"]:
+            time.sleep(0.001)
+    until(lambda: not server.service.connections)  # the call was given up before it returns
+    server.service.model.go_on.set()
+
+
 def resets(server, route):
     client = Raw(server.port).open(f"/api/v1/{route}")
     client.say(start())
@@ -219,7 +229,7 @@ def settle(server: Any) -> None:
 
 ENDS = [
     *(stops, starts_anew, leaves, leaves_while_the_model_runs, resets, sends_too_much, sends_junk, sends_no_frames),
-    *(is_too_slow, is_refused, is_abandoned_by_a_bug),
+    *(leaves_while_an_interim_runs, is_too_slow, is_refused, is_abandoned_by_a_bug),
 ]
 
 

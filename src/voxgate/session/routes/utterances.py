@@ -66,6 +66,10 @@ class UtteranceHandler(SpeculatingHandler):
         self._stable_texts = [StableText() for _ in range(self._n_channels)] if start.stability else None
         self._no_audio: Samples = np.empty((self._n_channels, 0), np.float32)
 
+    def abandon(self) -> None:
+        super().abandon()
+        self._interims.clear()  # A job refers to this object: one that still runs would be part of a reference cycle.
+
     def flush(self) -> None:
         self._handle(self._segmenter.flush())
 
