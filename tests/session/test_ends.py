@@ -34,6 +34,8 @@ from voxgate.session.session import Session
 from voxgate.session.timers import Timers
 from voxgate.session.work import Work
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 OWN = (
     *(
         SessionRecord,

@@ -20,6 +20,8 @@ from helpers.wire import Client, bursts, encode, start, stream
 from hostile.leftovers import held, settle
 from voxgate.models import Model
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 WARM_UP_STREAMS = 100
 STREAMS = 50  # of a batch
 BATCHES = 6
@@ -80,15 +82,17 @@ def left_by(serve: Callable[..., object], route: str, model: Model) -> tuple[dic
         gc.collect()
 
     streams(WARM_UP_STREAMS)
-    count()  # the first time, Counter itself fills caches
-    objects: list[Counter[str]] = []
+    objects = count()
+    always: Counter[str] | None = None
     n_bytes: list[int] = []
     for _ in range(BATCHES + 1):
-        objects.append(count())
         n_bytes.append(tracemalloc.get_traced_memory()[0])
         streams(STREAMS)
-    more = [after - before for before, after in pairwise(objects)]
-    always = {name: min(n[name] for n in more) for name in more[0]}
+        after = count()
+        more = after - objects
+        always = more if always is None else always & more
+        objects = after
+    assert always is not None
     return (
         {name: n for name, n in always.items() if n >= STREAMS // 2},
         min(after - before for before, after in pairwise(n_bytes)),
