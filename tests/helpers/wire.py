@@ -18,6 +18,8 @@ class Client:
 
     def __init__(self, url: str, **options: Any) -> None:
         """`options` of `connect`: additional_headers, subprotocols, origin."""
+        # With a bounded queue, a client that leaves without reading waits 10 s for the server's close frame behind it.
+        options.setdefault("max_queue", None)
         self._connecting = connect(url, compression=None, max_size=None, ping_interval=None, **options)
         self.close_code: int | None = None
         self.close_reason: str | None = None
