@@ -215,6 +215,19 @@ def test_no_wake_up_is_added_to_one_that_is_pending() -> None:
     assert bench.scheduler.counts().wake_ups == 2
 
 
+def test_the_jobs_of_a_turn_of_the_loop_wake_the_workers_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    n_queued: list[int] = []
+    monkeypatch.setattr(bench.scheduler._queue, "wake", lambda: n_queued.append(bench.scheduler.depths()["final"]))
+    bench.submit(3)
+    assert n_queued == []
+    bench.loop.turn()
+    bench.submit(2)
+    bench.loop.turn()
+    bench.loop.turn()
+    assert n_queued == [3, 5]
+
+
 def test_what_finishes_during_delivery_gets_a_wake_up_of_its_own() -> None:
     bench = Bench()
     late = bench.job()

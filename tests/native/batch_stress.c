@@ -26,10 +26,11 @@ static void *produce(void *argument) {
         entry->n = i % 64;
         entry->lane = i % VG_LANES;
         entry->alone = i % 50 == 0;
-        if (vg_queue_put(&queue, entry, (const void *)(uintptr_t)(1 + i % 97), i % 41 == 0) != VG_OK) {
+        if (vg_queue_put(&queue, entry, (const void *)(uintptr_t)(1 + i % 97), i % 41 == 0, i % 3 == 0) != VG_OK) {
             n_refused[number]++;
             end(entry);
         }
+        if (i % 8 == 7) vg_queue_wake(&queue);
     }
     return NULL;
 }

@@ -423,6 +423,18 @@ def test_a_waiting_taker_wakes_for_its_pin_among_others() -> None:
         assert results == [[job]]
 
 
+@pytest.mark.timeout(WAIT_S)
+def test_one_wake_up_is_enough_for_all_jobs_that_were_put_without_one() -> None:
+    q = queue()
+    threads = [in_thread(lambda: taken(q)) for _ in range(3)]
+    jobs = put(q, 3, wake=False)
+    q.wake()
+    for thread, _ in threads:
+        thread.join()
+    assert {job for _, results in threads for (job,) in results} == set(jobs)
+    q.wake()  # nobody waits, and nothing
+
+
 # --- groups ---
 
 

@@ -483,14 +483,21 @@ static inline int vg_add(vg_queue *q, vg_entry *entry, const void *key, int fron
 
 /* --- what is called from outside; the mutex is not held --- */
 
-static inline int vg_queue_put(vg_queue *q, vg_entry *entry, const void *key, int front) {
+static inline void vg_queue_wake(vg_queue *q) {
+    pthread_mutex_lock(&q->mutex);
+    if (q->n_in_window == 0 || q->n_pinned > 0) vg_wake(q);
+    pthread_mutex_unlock(&q->mutex);
+}
+
+/* Without `wake`, a waiting taker notices the entry at the next vg_queue_wake. */
+static inline int vg_queue_put(vg_queue *q, vg_entry *entry, const void *key, int front, int wake) {
     int result;
     pthread_mutex_lock(&q->mutex);
     result = vg_add(q, entry, key, front);
     if (result == VG_OK) {
         if (q->n_in_window > 0 && (q->n_jobs >= q->wanted_jobs || q->n_samples >= q->wanted_samples || q->n_alone > 0))
             pthread_cond_broadcast(&q->company);
-        if (q->n_in_window == 0 || q->n_pinned > 0) vg_wake(q);
+        if (wake && (q->n_in_window == 0 || q->n_pinned > 0)) vg_wake(q);
     }
     pthread_mutex_unlock(&q->mutex);
     return result;

@@ -43,7 +43,8 @@ cdef extern from "batch.h" nogil:
 
     int vg_queue_init(vg_queue *q)
     void vg_queue_destroy(vg_queue *q)
-    int vg_queue_put(vg_queue *q, vg_entry *entry, const void *key, int front)
+    int vg_queue_put(vg_queue *q, vg_entry *entry, const void *key, int front, int wake)
+    void vg_queue_wake(vg_queue *q) nogil
     vg_entry *vg_queue_cancel(vg_queue *q, const void *job)
     int vg_queue_take(
         vg_queue *q, const vg_limits *limits, int may_wait, vg_entry **batch, int64_t *n_items, int64_t *width

@@ -152,7 +152,7 @@ cdef class BatchQueue:
 
     def put(
         self, job, audio, stream, bint final=True, Py_ssize_t n_samples=-1, bint alone=False, bint front=False,
-        group=None, bint speculative=False, pin=None
+        group=None, bint speculative=False, pin=None, bint wake=True
     ):
         """Adds ``job``, which must not be here already (ValueError).
 
@@ -163,7 +163,8 @@ cdef class BatchQueue:
         of one group only. It begins with the job that is served next in any case, and goes on with the next ones of
         its group, in the fair order; those that it passes over (up to 128 streams) keep their place.
         ``pin``: an object, by identity, that lives as long as the job waits: only a taker with the same pin takes the
-        job, and others take what is behind it. None: any taker.
+        job, and others take what is behind it. None: any taker. ``wake``: a taker that waits takes the job now; False:
+        not before the next ``wake``, so that several jobs cost one wake-up.
 
         BufferError, saying which bound was reached, when there is no room; RuntimeError after ``close``. TypeError or
         ValueError for audio of another form.
@@ -197,10 +198,16 @@ cdef class BatchQueue:
         entry.alone = alone
         entry.pin = NULL if pin is None else <const void *>pin
         entry.group = <const void *>group
-        result = vg_queue_put(&self._queue, entry, <const void *>stream, front)
+        result = vg_queue_put(&self._queue, entry, <const void *>stream, front, wake)
         if result != VG_OK:
             _release(entry)
             raise self._refused(result, n_samples)
+
+    def wake(self) -> None:
+        """Wakes takers for the jobs that were put without it."""
+        # Without the GIL, a taker that starts at once need not wait for it.
+        with nogil:
+            vg_queue_wake(&self._queue)
 
     def cancel(self, job) -> bool:
         """Takes ``job`` out. False when it is not here (any more)."""

@@ -33,7 +33,9 @@ class BatchQueue(Generic[_Job]):
         group: object | None = None,
         speculative: bool = False,
         pin: object = None,
+        wake: bool = True,
     ) -> None: ...
+    def wake(self) -> None: ...
     def cancel(self, job: _Job) -> bool: ...
     def take(
         self,

@@ -47,6 +47,7 @@ class JobQueue:
         )
         self.cancel = self._queue.cancel
         """Removes a job; False: it is not queued, and never one that `take` has returned."""
+        self.wake = self._queue.wake
         self.interrupt = self._queue.interrupt
         self.unpin = self._queue.unpin
         """Removes the jobs of a pin, and returns them."""
@@ -54,7 +55,9 @@ class JobQueue:
         """From now on `put` raises RuntimeError and `take` returns None. The jobs that were queued."""
 
     def put(self, job: Job) -> None:
-        """Raises Overloaded when a bound is reached, RuntimeError after `close`, and MemoryError."""
+        """Workers that wait take it after the next `wake`. Raises Overloaded when a bound is reached, RuntimeError after
+        `close`, and MemoryError.
+        """
         try:
             if job.sample_rate == self._rate:
                 self._put(job, job.audio, -1)
@@ -64,7 +67,7 @@ class JobQueue:
             raise Overloaded(f"The server is overloaded: {self._bounds} wait for the model") from error
 
     def put_front(self, job: Job) -> None:
-        """Before all others and whatever the bounds. Raises RuntimeError after `close`, and MemoryError."""
+        """Before all others and whatever the bounds; workers take it at once. Raises RuntimeError after `close`, and MemoryError."""
         if job.sample_rate == self._rate:
             self._put(job, job.audio, -1, front=True)
         else:
@@ -76,7 +79,9 @@ class JobQueue:
         # A speculative call that is served again has become a final one, or is not served again.
         speculative = job.speculative and not front
         alone = state is not None
-        self._queue.put(job, audio, job.stream, job.final, n_samples, alone, front, job.group, speculative, pin)
+        self._queue.put(
+            job, audio, job.stream, job.final, n_samples, alone, front, job.group, speculative, pin, wake=front
+        )
 
     def _length(self, job: Job) -> int:
         return resampled_length(len(job.audio), job.sample_rate, self._rate)

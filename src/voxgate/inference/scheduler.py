@@ -85,6 +85,7 @@ class Scheduler:
         self._queue_delay = QueueDelay()
         self._is_closed = False
         # The loop's thread only:
+        self._is_waking = False
         self._outcomes = dict.fromkeys(CALL_OUTCOMES, 0)
         self._deadlines = Deadlines(loop, clock, deadline_s, self._expire)
         self._stall_log = StallLog(loop, engine.model.name, deadline_s, lambda: self.making_progress)
@@ -139,6 +140,9 @@ class Scheduler:
             raise
         self._counts.submitted += 1
         self._deadlines.add(job)
+        if not self._is_waking:
+            self._is_waking = True
+            self._loop.call_soon(self._wake_workers)
         pin = None if job.state is None else job.state.pin
         if pin is not None and pin.is_lost and self._queue.cancel(job):  # Otherwise `unpin` has found it.
             self._lose([job])
@@ -183,6 +187,11 @@ class Scheduler:
         """
         job.dropped = True
         _end_call(job)
+
+    def _wake_workers(self) -> None:
+        """Once for all jobs of a turn of the loop: a worker that woke within it would wait for the GIL."""
+        self._is_waking = False
+        self._queue.wake()
 
     def _cancelled(self, job: Job) -> None:
         self._forget(job)
