@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
 
-from voxgate.endpoints.grpc.statuses import CODES, Status, code_number, status_of_close
+from voxgate.endpoints.grpc.statuses import Status, status_of_close
 from voxgate.endpoints.grpc.wire import GrpcWire
 from voxgate.errors import VoxgateError
 from voxgate.observe.metrics import Tally
@@ -19,9 +20,6 @@ from voxgate.session.endpoint import Departure, Listener, Message, Received, Rej
 
 __all__ = ["GrpcEndpoint"]
 
-CANCELLED = code_number(grpc.StatusCode.CANCELLED)
-DEADLINE_EXCEEDED = code_number(grpc.StatusCode.DEADLINE_EXCEEDED)
-
 
 class GrpcEndpoint:
     """A call whose client is admitted. The session runs in a task of its own: that of the call belongs to grpc.aio,
@@ -31,8 +29,8 @@ class GrpcEndpoint:
     """
 
     __slots__ = (
-        *("_context", "_is_half_closed", "_last_error", "_loop", "_max_bytes", "_over", "_send_timeout_s", "_tally"),
-        *("_task", "_waiting", "_wire", "departure", "status"),
+        *("_context", "_is_half_closed", "_last_error", "_loop", "_max_bytes", "_send_timeout_s", "_tally"),
+        *("_waiting", "_waits", "_wire", "departure", "over", "status"),
     )
 
     def __init__(
@@ -47,40 +45,50 @@ class GrpcEndpoint:
         self._loop = asyncio.get_running_loop()
         self._waiting: Received | None = wire.start
         self._is_half_closed = False
-        self._over: asyncio.Future[None] = self._loop.create_future()  # either side has ended the call
-        self._task: asyncio.Task[None] | None = None  # it reads
+        self._waits: set[asyncio.Task[Any]] = set()  # the tasks that wait for grpc.aio
         self._last_error = ""
-        self.departure = Departure(LOST, CANCELLED)
+        self.over: asyncio.Future[None] = self._loop.create_future()
+        """Done when either side has ended the call: nothing is received or sent any more."""
+        self.departure = Departure(LOST)
         self.status = Status(grpc.StatusCode.OK)
         """That of the call, once the session is over."""
 
-    def code_of(self, close: Close) -> int:
-        return code_number(CODES[close.reason])
+    def code_of(self, close: Close) -> None:
+        return None
 
     async def receive(self) -> Received | None:
         message, self._waiting = self._waiting, None
         if message is not None:
             return message
-        if self._is_half_closed or self._over.done():
-            await self._over
+        if self._is_half_closed:
+            await self.over
+        data = await self._unless_over(self._context.read)
+        if data is None:
             return None
-        self._task = asyncio.current_task()
-        try:
-            data = await self._context.read()
-        except asyncio.CancelledError:
-            if not self._over.done() or self._task is None:
-                raise
-            self._task.uncancel()  # it was `_end`
-            return None
-        except grpc.aio.BaseError:  # the call is over
-            self._end()
-            return None
-        finally:
-            self._task = None
         if data is grpc.aio.EOF:
             self._is_half_closed = True
             return Stop(disconnect=True)
         return self._read(data)
+
+    async def _unless_over(self, operation: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        """The result of an operation of grpc.aio; None when the call is over, or ends meanwhile."""
+        if self.over.done():
+            return None
+        task = asyncio.current_task()
+        assert task is not None
+        self._waits.add(task)
+        try:
+            return await operation(*arguments)
+        except asyncio.CancelledError:
+            if not self.over.done():
+                raise
+            task.uncancel()  # it was `_end`, which cancels nothing else
+            return None
+        except grpc.aio.BaseError:
+            self._end()
+            return None
+        finally:
+            self._waits.discard(task)
 
     def _read(self, data: bytes) -> Received:
         try:
@@ -113,30 +121,32 @@ class GrpcEndpoint:
         return False
 
     async def send(self, message: Message) -> None:
-        if self._over.done():
-            return
-        timer = self._loop.call_later(self._send_timeout_s, self.leave)
+        timer = self._loop.call_later(self._send_timeout_s, self._on_stall)
         try:
-            await self._context.write(message)
-        except grpc.aio.BaseError:
-            self._end()
+            await self._unless_over(self._context.write, message)
         finally:
             timer.cancel()
 
     async def close(self, close: Close) -> None:
         for message in self._wire.farewell(close):
             await self.send(message)
-        self.status = status_of_close(close, self._last_error)
-        self._end()
+        if not self.over.done():
+            self.status = status_of_close(close, self._last_error)
+            self._end()
 
     def leave(self) -> None:
-        """The client is gone, or has read nothing for too long."""
-        left_s = self._context.time_remaining()
-        self.departure = Departure(LEFT, DEADLINE_EXCEEDED if left_s == 0 else CANCELLED)
+        """The client has ended the call, or its connection is lost: gRPC tells no difference."""
+        self.departure = Departure(LEFT)
+        self._end()
+
+    def _on_stall(self) -> None:
+        text = f"the client has read nothing for {self._send_timeout_s:g} s (server.send_timeout_s)"
+        self.status = status_of_close(Close(CloseReason.TIMEOUT, text))
+        self.departure = Departure(CloseReason.TIMEOUT)
         self._end()
 
     def _end(self) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
-            if self._task is not None:
-                self._task.cancel()  # only the read: see `receive`
+        if not self.over.done():
+            self.over.set_result(None)
+            for task in self._waits - {asyncio.current_task()}:
+                task.cancel()  # only what it waits for: see `_unless_over`

@@ -113,6 +113,8 @@ class StreamMethod:
 
         running = tasks.spawn_task(run(), "grpc-session", "connection")
         try:
+            await asyncio.wait((running, endpoint.over), return_when=asyncio.FIRST_COMPLETED)
+            session.drop_unread()  # it may be too far behind to see that the call is over
             await asyncio.shield(running)
         except asyncio.CancelledError:  # by grpc.aio: the client is gone
             endpoint.leave()
