@@ -29,7 +29,16 @@ class GrpcEndpoint:
     """
 
     __slots__ = (
-        *("_context", "_is_half_closed", "_last_error", "_loop", "_max_bytes", "_send_timeout_s", "_tally"),
+        *(
+            "_context",
+            "_is_half_closed",
+            "_last_error",
+            "_listener",
+            "_loop",
+            "_max_bytes",
+            "_send_timeout_s",
+            "_tally",
+        ),
         *("_waiting", "_waits", "_wire", "departure", "over", "status"),
     )
 
@@ -47,6 +56,7 @@ class GrpcEndpoint:
         self._is_half_closed = False
         self._waits: set[asyncio.Task[Any]] = set()  # the tasks that wait for grpc.aio
         self._last_error = ""
+        self._listener: Listener | None = None
         self.over: asyncio.Future[None] = self._loop.create_future()
         """Done when either side has ended the call: nothing is received or sent any more."""
         self.departure = Departure(LOST)
@@ -62,13 +72,17 @@ class GrpcEndpoint:
             return message
         if self._is_half_closed:
             await self.over
-        data = await self._unless_over(self._context.read)
-        if data is None:
-            return None
-        if data is grpc.aio.EOF:
-            self._is_half_closed = True
-            return Stop(disconnect=True)
-        return self._read(data)
+        while True:
+            data = await self._unless_over(self._context.read)
+            if data is None:
+                return None
+            if data is grpc.aio.EOF:
+                self._is_half_closed = True
+                return Stop(disconnect=True)
+            received = self._read(data)
+            # Live audio reaches the session here, as over a websocket; it takes no other turn.
+            if type(received) is not bytes or self._listener is None or not self._listener(received):
+                return received
 
     async def _unless_over(self, operation: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         """The result of an operation of grpc.aio; None when the call is over, or ends meanwhile."""
@@ -110,7 +124,7 @@ class GrpcEndpoint:
         self._tally.text_in_bytes += len(data)
 
     def listen(self, listener: Listener | None) -> None:
-        return None
+        self._listener = listener
 
     def encode(self, event: Event) -> Sequence[Message]:
         if isinstance(event, Error):
