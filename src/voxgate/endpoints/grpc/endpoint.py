@@ -109,7 +109,7 @@ class GrpcEndpoint:
             received = self._wire.read(data)
         except VoxgateError as error:
             self._count(data)
-            return Rejected(error)
+            return Rejected(error.with_traceback(None))  # it would hold the frames, and they this object
         if not isinstance(received, bytes):
             self._count(data)
         elif len(received) > self._max_bytes:
