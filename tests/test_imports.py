@@ -17,6 +17,7 @@ ALLOWED = {
     "runtime": {"errors"},
     "config": {"errors", "protocol"},
     "protocol": {"errors"},
+    "proto": set(),
     "audio": {"_native", "errors", "protocol", "runtime"},
     "vad": {"_native", "audio", "errors", "protocol", "runtime"},
     "models": {"config", "errors", "protocol", "runtime"},
@@ -36,7 +37,7 @@ ALLOWED = {
         "service",
         "vad",
     },
-    "endpoints": {"", "config", "errors", "observe", "protocol", "runtime", "service", "session"},
+    "endpoints": {"", "config", "errors", "observe", "proto", "protocol", "runtime", "service", "session"},
     "server": {"_native", "config", "endpoints", "errors", "protocol", "runtime", "service"},
     "recordings": set(),
     "client": {"audio", "errors", "observe", "protocol", "runtime"},
@@ -62,6 +63,11 @@ ALLOWED = {
 }
 # Libraries that have one door each.
 DOORS = {
+    "google": {"endpoints", "proto"},
+    "grpc": {"endpoints"},
+    "grpc_health": {"endpoints"},
+    "grpc_reflection": {"endpoints"},
+    "grpc_status": {"endpoints"},
     "prometheus_client": {"observe"},
     "python_multipart": {"endpoints"},
     "starlette": {"endpoints"},
