@@ -1,43 +1,35 @@
-"""The messages of NVIDIA Riva's speech recognition, as `riva.proto` describes them.
-
-They have a pool of descriptors of their own: in the default one, Riva's client and Voxgate could not be imported by one
-process, because both would register the same names.
-"""
+"""The messages of `riva.proto`."""
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any, Final
 
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message_factory import GetMessageClass
+from voxgate.proto.descriptors import load
 
 __all__ = [
-    "POOL",
+    "API",
+    "CONFIG",
+    "RECOGNIZE",
     "SERVICE",
+    "STREAM",
+    "ConfigRequest",
+    "ConfigResponse",
     "RecognizeRequest",
     "RecognizeResponse",
-    "RivaSpeechRecognitionConfigRequest",
-    "RivaSpeechRecognitionConfigResponse",
     "StreamingRecognizeRequest",
     "StreamingRecognizeResponse",
 ]
 
+API: Final = load("riva")
+
 SERVICE: Final = "nvidia.riva.asr.RivaSpeechRecognition"
+STREAM: Final = f"/{SERVICE}/StreamingRecognize"
+RECOGNIZE: Final = f"/{SERVICE}/Recognize"
+CONFIG: Final = f"/{SERVICE}/GetRivaSpeechRecognitionConfig"
 
-POOL: Final = DescriptorPool()
-for _file in FileDescriptorSet.FromString(files(__package__).joinpath("riva.binpb").read_bytes()).file:
-    POOL.AddSerializedFile(_file.SerializeToString())
-
-
-def _message(name: str) -> Any:
-    return GetMessageClass(POOL.FindMessageTypeByName(f"nvidia.riva.asr.{name}"))
-
-
-RecognizeRequest: Final = _message("RecognizeRequest")
-RecognizeResponse: Final = _message("RecognizeResponse")
-RivaSpeechRecognitionConfigRequest: Final = _message("RivaSpeechRecognitionConfigRequest")
-RivaSpeechRecognitionConfigResponse: Final = _message("RivaSpeechRecognitionConfigResponse")
-StreamingRecognizeRequest: Final = _message("StreamingRecognizeRequest")
-StreamingRecognizeResponse: Final = _message("StreamingRecognizeResponse")
+StreamingRecognizeRequest: Any = API.message("nvidia.riva.asr.StreamingRecognizeRequest")
+StreamingRecognizeResponse: Any = API.message("nvidia.riva.asr.StreamingRecognizeResponse")
+RecognizeRequest: Any = API.message("nvidia.riva.asr.RecognizeRequest")
+RecognizeResponse: Any = API.message("nvidia.riva.asr.RecognizeResponse")
+ConfigRequest: Any = API.message("nvidia.riva.asr.RivaSpeechRecognitionConfigRequest")
+ConfigResponse: Any = API.message("nvidia.riva.asr.RivaSpeechRecognitionConfigResponse")
