@@ -30,6 +30,7 @@ RETRY_KEY: Final = "retry-after"
 
 _MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
 _CONNECT_S: Final = 10.0
+_PORT: Final = 50_051
 _KEEPALIVE_MS: Final = 60_000
 
 # What the statuses of refusals are over HTTP, and those of ends over a websocket.
@@ -57,7 +58,7 @@ def channel_of(addr: str) -> grpc.aio.Channel:
     """A channel to `addr`, ``grpc://HOST:PORT`` or ``grpcs://HOST:PORT``. Connects at the first call."""
     parts = urlsplit(addr)
     is_secure = parts.scheme == "grpcs"
-    port = parts.port or (443 if is_secure else 80)
+    port = parts.port or (443 if is_secure else _PORT)
     host = parts.hostname or ""
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     proxy = find_proxy(urlunsplit(("wss" if is_secure else "ws", f"{target}", "/", "", "")))
@@ -102,8 +103,8 @@ class GrpcConnection:
         connection = cls(channel, call, urlsplit(addr).path.rpartition("/")[2])
         try:
             async with asyncio.timeout(_CONNECT_S):
-                await call.initial_metadata()
-            if call.done() and await call.code() is not grpc.StatusCode.OK:
+                accepted = await call.initial_metadata()  # that of a refusal is empty
+            if not accepted and call.done() and await call.code() is not grpc.StatusCode.OK:
                 raise await connection._refusal(addr, token)
         except TimeoutError:
             await connection.close()

@@ -1,0 +1,174 @@
+"""The client on Voxgate's gRPC API, against servers that do what a script says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+grpc = pytest.importorskip("grpc")
+
+from helpers.ports import held_port
+from voxgate.client import ClosedError, ConnectError, Reconnect, RefusedError, stream
+from voxgate.client.wires import check_wire, wire_at
+from voxgate.client.wires.grpc_messages import audio_message, event_text, request_message
+from voxgate.proto.voxgate import SERVICE, ClientMessage, ServerMessage
+from voxgate.protocol.events import Segment
+from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.json_codec import encode_request
+from voxgate.protocol.requests import Flush, KeepAlive, Start, Stop, VadOptions
+
+START = Start(AudioFormat(1, 16_000, 16, False))
+SECOND = (np.zeros(16_000, np.int16), 16_000)
+ACCEPTED = (("x-request-id", "an-id"),)
+FINAL = {"active": {"time": 0.0}}, {"inactive": {"time": 1.0}}, {"segment": {"start_time": 0.0, "end_time": 1.0}}
+
+Handler = Callable[[Any, Any], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[str]:
+    """The address of a server whose `Stream` is `handler(messages, context)`."""
+    server = grpc.aio.server()
+    method = grpc.stream_stream_rpc_method_handler(
+        handler,
+        request_deserializer=ClientMessage.FromString,
+        response_serializer=ServerMessage.SerializeToString,
+    )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Stream": method}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"grpc://127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+async def answer(context: Any, *events: dict[str, Any]) -> None:
+    for event in events:
+        await context.write(ServerMessage(**event))
+
+
+async def heard_by(handler: Handler, **options: Any) -> list[Any]:
+    async with serving(handler) as addr:
+        return [event async for event in stream(SECOND, addr=addr, **options)]
+
+
+def test_requests():
+    vad = VadOptions(silence_duration_ms=300)
+    start = Start(AudioFormat(2, 8000, 8, False, "mulaw"), True, "a trace", vad, True, options={"n": 3, "words": ["a"]})
+    message = ClientMessage.FromString(request_message(encode_request(start), "simple"))
+    sent = message.start
+    assert (sent.route, sent.interim_results, sent.notices, sent.HasField("eager")) == ("simple", True, True, False)
+    form = sent.format
+    assert (form.channels, form.sample_rate, form.bit_depth, form.encoding) == (2, 8000, 8, "mulaw")
+    assert (form.HasField("is_float"), form.HasField("container")) == (True, False)
+    assert sent.vad.silence_duration_ms == 300 and not sent.vad.HasField("threshold")
+    assert dict(sent.options.items())["n"] == 3
+    for request, name in ((Stop(True), "stop"), (Flush(), "flush"), (KeepAlive(), "keep_alive")):
+        assert ClientMessage.FromString(request_message(encode_request(request), "")).WhichOneof("message") == name
+    assert ClientMessage.FromString(audio_message(memoryview(b"abc"))).audio == b"abc"
+
+
+def test_events():
+    output = {"count": 3.0, "score": 0.5, "words": [{"word": "a", "known": True, "none": None}]}
+    segment = {"start_time": 0.5, "end_time": 1.25, "is_final": True, "output": output, "segment_id": 7}
+    assert json.loads(event_text(ServerMessage(segment=segment)) or "") == {
+        **{"type": "segment", "start_time": 0.5, "end_time": 1.25, "is_final": True, "channel": 0, "segment_id": 7},
+        **{"count": 3, "score": 0.5, "words": [{"word": "a", "known": True, "none": None}]},
+    }
+    assert json.loads(event_text(ServerMessage(active={"time": 0.0})) or "") == {
+        **{"type": "active", "time": 0.0, "channel": 0}
+    }
+    assert event_text(ServerMessage()) is None
+    assert event_text(ServerMessage.FromString(bytes.fromhex("fa0100"))) is None
+
+
+def test_addresses():
+    assert wire_at("native", "grpcs://host") == "grpc"
+    assert wire_at("native", "ws://host") == "native"
+    assert check_wire("grpc", "ws://host:1/api/v1/simple", START) == "grpc://host:1/api/v1/simple"
+    with pytest.raises(ValueError, match="the deepgram wire needs an address that begins with ws"):
+        check_wire("deepgram", "grpc://host:1/api/v1/segmented", START)
+    with pytest.raises(ValueError, match="a token in the metadata alone"):
+        check_wire("grpc", "grpc://host", Start(AudioFormat(1, 16_000, 16, False), token="secret"))
+
+
+def test_a_stream():
+    received: dict[str, Any] = {"audio": b"", "kinds": []}
+
+    async def handler(messages, context):
+        received["metadata"] = dict(context.invocation_metadata())
+        await context.send_initial_metadata(ACCEPTED)
+        async for message in messages:
+            kind = message.WhichOneof("message")
+            received["kinds"].append(kind)
+            received["audio"] += message.audio
+        await answer(context, *FINAL[:2], {"segment": {**FINAL[2]["segment"], "is_final": True, "output": {"n": 2}}})
+
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    events = asyncio.run(heard_by(handler, token="a-token", trace_id=trace, chunk_size=8000))
+    assert events[-1] == Segment(0.0, 1.0, True, {"n": 2})
+    assert received["kinds"] == ["start", *["audio"] * 4, "stop"]
+    assert received["audio"] == bytes(32_000)
+    assert received["metadata"]["authorization"] == "Bearer a-token"
+    assert received["metadata"]["traceparent"] == trace
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "http"),
+    [
+        ("RESOURCE_EXHAUSTED", "capacity", 503),
+        ("UNAUTHENTICATED", "unauthorized", 401),
+        ("INVALID_ARGUMENT", "invalid_request", 400),
+        ("UNIMPLEMENTED", "not_served", 501),
+    ],
+)
+def test_a_refusal(status, code, http):
+    async def handler(messages, context):
+        trailing = (("voxgate-code", code), ("retry-after", "7"))
+        await context.abort(grpc.StatusCode[status], "not you, Bearer a-long-token", trailing)
+
+    with pytest.raises(RefusedError, match=rf"^the server refused with {status}: not you, Bearer \*\*\*") as refused:
+        asyncio.run(heard_by(handler, token="a-long-token"))
+    assert (refused.value.status, refused.value.grpc_status, refused.value.retry_after) == (http, status, "7")
+
+
+@pytest.mark.parametrize(("code", "closed"), [("draining", 1001), ("timeout", 1008), ("overloaded", 1013)])
+def test_an_end_by_the_server(code, closed):
+    async def handler(messages, context):
+        await context.send_initial_metadata(ACCEPTED)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "enough", (("voxgate-code", code),))
+
+    with pytest.raises(ClosedError, match="enough") as ended:
+        asyncio.run(heard_by(handler))
+    assert (ended.value.received_code, ended.value.reason, ended.value.lost) == (closed, "enough", False)
+
+
+def test_a_lost_connection_goes_on():
+    """The second call has the audio from its beginning."""
+    lengths: list[int] = []
+
+    async def handler(messages, context):
+        await context.send_initial_metadata(ACCEPTED)
+        if not lengths:
+            lengths.append(0)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "reset")
+        lengths.append(sum([len(message.audio) async for message in messages]))
+
+    asyncio.run(heard_by(handler, reconnect=Reconnect(first_wait_s=0)))
+    assert lengths == [0, 32_000]
+
+
+def test_no_server():
+    with held_port() as port, pytest.raises(ConnectError, match="connection refused"):
+        asyncio.run(_collect(f"grpc://127.0.0.1:{port}"))
+
+
+async def _collect(addr: str) -> list[Any]:
+    return [event async for event in stream(SECOND, addr=addr)]
