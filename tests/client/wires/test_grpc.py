@@ -12,6 +12,10 @@ import numpy as np
 import pytest
 
 grpc = pytest.importorskip("grpc")
+pytest.importorskip("grpc_status")
+
+from google.protobuf.any_pb2 import Any as Packed
+from google.rpc import error_details_pb2, status_pb2
 
 from helpers.ports import held_port
 from voxgate.client import ClosedError, ConnectError, Reconnect, RefusedError, stream
@@ -52,6 +56,17 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 async def answer(context: Any, *events: dict[str, Any]) -> None:
     for event in events:
         await context.write(ServerMessage(**event))
+
+
+async def end(context: Any, status: str, text: str, reason: str, retry_s: int = 0) -> None:
+    """Ends the call as a server of Voxgate does."""
+    details: list[Any] = [error_details_pb2.ErrorInfo(reason=reason, domain="voxgate")]
+    if retry_s:
+        details.append(error_details_pb2.RetryInfo(retry_delay={"seconds": retry_s}))
+    rich = status_pb2.Status(message=text, details=[Packed() for _ in details])
+    for packed, detail in zip(rich.details, details, strict=True):
+        packed.Pack(detail)
+    await context.abort(grpc.StatusCode[status], text, (("grpc-status-details-bin", rich.SerializeToString()),))
 
 
 async def heard_by(handler: Handler, **options: Any) -> list[Any]:
@@ -131,19 +146,28 @@ def test_a_stream():
 )
 def test_a_refusal(status, code, http):
     async def handler(messages, context):
-        trailing = (("voxgate-code", code), ("retry-after", "7"))
-        await context.abort(grpc.StatusCode[status], "not you, Bearer a-long-token", trailing)
+        await end(context, status, "not you, Bearer a-long-token", code, 7)
 
     with pytest.raises(RefusedError, match=rf"^the server refused with {status}: not you, Bearer \*\*\*") as refused:
         asyncio.run(heard_by(handler, token="a-long-token"))
     assert (refused.value.status, refused.value.grpc_status, refused.value.retry_after) == (http, status, "7")
 
 
-@pytest.mark.parametrize(("code", "closed"), [("draining", 1001), ("timeout", 1008), ("overloaded", 1013)])
-def test_an_end_by_the_server(code, closed):
+@pytest.mark.parametrize(
+    ("status", "reason", "closed"),
+    [
+        ("UNAVAILABLE", "draining", 1001),
+        ("DEADLINE_EXCEEDED", "idle_timeout_s", 1008),
+        ("RESOURCE_EXHAUSTED", "message_bytes", 1009),
+        ("RESOURCE_EXHAUSTED", "overloaded", 1013),
+        ("INTERNAL", "internal", 1011),
+    ],
+)
+def test_an_end_by_the_server(status, reason, closed):
     async def handler(messages, context):
         await context.send_initial_metadata(ACCEPTED)
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "enough", (("voxgate-code", code),))
+        await anext(aiter(messages))
+        await end(context, status, "enough", reason)
 
     with pytest.raises(ClosedError, match="enough") as ended:
         asyncio.run(heard_by(handler))

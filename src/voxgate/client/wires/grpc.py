@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Close
 
@@ -22,11 +23,7 @@ from voxgate.protocol.tokens import clean_token
 
 from .grpc_messages import audio_message, event_text, request_message
 
-__all__ = ["CODE_KEY", "RETRY_KEY", "GrpcConnection", "channel_of"]
-
-CODE_KEY: Final = "voxgate-code"
-"""The key of the trailing metadata that has the server's own code for the end of a call."""
-RETRY_KEY: Final = "retry-after"
+__all__ = ["GrpcConnection", "channel_of"]
 
 _MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
 _CONNECT_S: Final = 10.0
@@ -44,14 +41,16 @@ _HTTP: Final = {
     grpc.StatusCode.UNAVAILABLE: 503,
 }
 _ENDS: Final = {
-    "draining": 1001,
-    "invalid": 1008,
-    "timeout": 1008,
-    "unauthorized": 1008,
-    "too_large": 1009,
-    "internal": 1011,
-    "overloaded": 1013,
+    grpc.StatusCode.UNAVAILABLE: 1001,
+    grpc.StatusCode.INVALID_ARGUMENT: 1008,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 1008,
+    grpc.StatusCode.UNAUTHENTICATED: 1008,
+    grpc.StatusCode.INTERNAL: 1011,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 1013,
 }
+_TOO_LARGE: Final = (1009, ("too_large", "message_bytes"))
+_DOMAIN: Final = "voxgate"
+_DETAILS_KEY: Final = "grpc-status-details-bin"
 
 
 def channel_of(addr: str) -> grpc.aio.Channel:
@@ -121,10 +120,10 @@ class GrpcConnection:
     async def _refusal(self, addr: str, token: str | None) -> ConnectError:
         call = self._call
         status, text = await call.code(), without_token(await call.details() or "", token)
-        trailing = dict(await call.trailing_metadata() or ())
-        if CODE_KEY not in trailing and status not in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAUTHENTICATED):
-            return ConnectError(f"cannot connect to {public_url(addr)}: {_reason(text)}")
-        return RefusedError(_HTTP.get(status, 500), text, trailing.get(RETRY_KEY), status.name)
+        reason, retry_s = _details(await call.trailing_metadata())
+        if reason is None and status is not grpc.StatusCode.UNIMPLEMENTED:  # not the server's word
+            return ConnectError(f"cannot connect to {public_url(addr)}: {_why(text)}")
+        return RefusedError(_HTTP.get(status, 500), text, retry_s, status.name)
 
     async def send(self, message: str | bytes | memoryview, /) -> None:
         is_stop = False
@@ -158,9 +157,10 @@ class GrpcConnection:
         if status is grpc.StatusCode.OK:
             end = Close(1000, "")
             return ConnectionClosedOK(end, end, True)
-        code = _ENDS.get(dict(await call.trailing_metadata() or ()).get(CODE_KEY, ""))
-        if code is None:  # the server did not end it: the connection was lost
+        reason, _ = _details(await call.trailing_metadata())
+        if reason is None:  # the server did not end it: the connection was lost
             return ConnectionClosedError(None, None)
+        code = _TOO_LARGE[0] if reason in _TOO_LARGE[1] else _ENDS.get(status, 1011)
         end = Close(code, text[:120])
         return ConnectionClosedError(end, end, True)
 
@@ -170,7 +170,23 @@ class GrpcConnection:
             await self._channel.close()
 
 
-def _reason(text: str) -> str:
+def _details(trailing: Any) -> tuple[str | None, str | None]:
+    """The server's own reason for the end of a call, None for an end that is not its own; and the seconds after which a
+    client may come back.
+    """
+    reason = retry_s = None
+    for key, value in trailing or ():
+        if key == _DETAILS_KEY:
+            for detail in status_pb2.Status.FromString(value).details:
+                info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+                if detail.Unpack(info) and info.domain == _DOMAIN:
+                    reason = info.reason
+                elif detail.Unpack(retry):
+                    retry_s = str(retry.retry_delay.seconds)
+    return reason, retry_s
+
+
+def _why(text: str) -> str:
     """Why no connection could be opened, of the text of gRPC."""
     if "Connection refused" in text:
         return "connection refused (is the server running?)"
