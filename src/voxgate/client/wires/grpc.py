@@ -102,9 +102,9 @@ class GrpcConnection:
         connection = cls(channel, call, urlsplit(addr).path.rpartition("/")[2])
         try:
             async with asyncio.timeout(_CONNECT_S):
-                accepted = await call.initial_metadata()  # that of a refusal is empty
-            if not accepted and call.done() and await call.code() is not grpc.StatusCode.OK:
-                raise await connection._refusal(addr, token)
+                # A server that accepts a client names its request; a refusal is a status alone.
+                if not await call.initial_metadata() and await call.code() is not grpc.StatusCode.OK:
+                    raise await connection._refusal(addr, token)
         except TimeoutError:
             await connection.close()
             raise ConnectError(f"cannot connect to {public_url(addr)}: no answer within {_CONNECT_S:g} s") from None
