@@ -92,4 +92,7 @@ def wires_of(service: Service) -> dict[str, dict[str, Any]]:
         api.name: {"served": (why := api.why_unserved(service)) is None, "reason": why, "paths": list(api.paths)}
         for api in APIS
     }
-    return {"native": native, **others}
+    port = service.config.grpc.port
+    reason = "grpc.port is not set" if port is None else None
+    grpc = {"served": port is not None, "reason": reason, "paths": ["/voxgate.v1.Voxgate/Stream"]}
+    return {"native": native, **others, "grpc": grpc}

@@ -19,8 +19,10 @@ class Api:
     """The messages and services of one API."""
 
     def __init__(self, files: descriptor_pb2.FileDescriptorSet) -> None:
+        self.files = tuple(files.file)
+        """Each after those that it imports."""
         self.pool = descriptor_pool.DescriptorPool()
-        for file in files.file:
+        for file in self.files:
             self.pool.Add(file)
 
     def message(self, name: str) -> Any:
