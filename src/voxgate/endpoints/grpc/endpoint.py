@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 
 import grpc
@@ -14,7 +15,6 @@ from voxgate.errors import VoxgateError
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
 from voxgate.protocol.events import Error, Event
-from voxgate.protocol.requests import Stop
 from voxgate.session.endpoint import Departure, Listener, Message, Received, Rejected
 
 __all__ = ["GrpcEndpoint"]
@@ -45,7 +45,7 @@ class GrpcEndpoint:
         self._send_timeout_s = send_timeout_s
         self._tally = tally
         self._loop = asyncio.get_running_loop()
-        self._waiting: Received | None = wire.start
+        self._waiting: deque[Received] = deque(wire.opening)
         self._is_half_closed = False
         self._over: asyncio.Future[None] = self._loop.create_future()  # either side has ended the call
         self._task: asyncio.Task[None] | None = None  # it reads
@@ -58,12 +58,16 @@ class GrpcEndpoint:
         return code_number(CODES[close.reason])
 
     async def receive(self) -> Received | None:
-        message, self._waiting = self._waiting, None
-        if message is not None:
-            return message
-        if self._is_half_closed or self._over.done():
-            await self._over
-            return None
+        while not self._waiting:
+            if self._is_half_closed or self._over.done():
+                await self._over
+                return None
+            if not await self._receive():
+                return None
+        return self._waiting.popleft()
+
+    async def _receive(self) -> bool:
+        """Waits for a message. False: there is none any more."""
         self._task = asyncio.current_task()
         try:
             data = await self._context.read()
@@ -71,30 +75,33 @@ class GrpcEndpoint:
             if not self._over.done() or self._task is None:
                 raise
             self._task.uncancel()  # it was `_end`
-            return None
+            return False
         except grpc.aio.BaseError:  # the call is over
             self._end()
-            return None
+            return False
         finally:
             self._task = None
         if data is grpc.aio.EOF:
             self._is_half_closed = True
-            return Stop(disconnect=True)
-        return self._read(data)
+            self._waiting.extend(self._wire.at_half_close())
+        else:
+            self._waiting.extend(self._read(data))
+        return True
 
-    def _read(self, data: bytes) -> Received:
+    def _read(self, data: bytes) -> Sequence[Received]:
         try:
             received = self._wire.read(data)
         except VoxgateError as error:
             self._count(data)
-            return Rejected(error)
-        if not isinstance(received, bytes):
+            return (Rejected(error),)
+        audio = [part for part in received if isinstance(part, bytes)]
+        if not audio:
             self._count(data)
-        elif len(received) > self._max_bytes:
+        elif len(audio[-1]) > self._max_bytes:
             self._tally.binary[0] += 1
-            self._tally.binary[1] += len(received)
+            self._tally.binary[1] += len(audio[-1])
             text = f"message larger than {self._max_bytes} bytes"
-            return Rejected(close=Close(CloseReason.TOO_LARGE, text, "message_bytes"))
+            return (Rejected(close=Close(CloseReason.TOO_LARGE, text, "message_bytes")),)
         return received
 
     def _count(self, data: bytes) -> None:
@@ -126,7 +133,7 @@ class GrpcEndpoint:
     async def close(self, close: Close) -> None:
         for message in self._wire.farewell(close):
             await self.send(message)
-        self.status = status_of_close(close, self._last_error)
+        self.status = status_of_close(self._wire.end_of(close), self._last_error)
         self._end()
 
     def leave(self) -> None:

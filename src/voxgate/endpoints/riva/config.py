@@ -13,7 +13,7 @@ from voxgate.errors import InvalidStart, shown
 from voxgate.protocol.formats import AUTO, AudioFormat, ContainerFormat, Format
 from voxgate.protocol.requests import Start, VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
-from voxgate.service.service import Service
+from voxgate.session.context import SessionContext
 
 __all__ = ["HEAD_BYTES", "Recognition", "parse_config"]
 
@@ -63,26 +63,26 @@ class Recognition(Struct, frozen=True):
         return self.start
 
 
-def parse_config(config: Any, service: Service, *, interim_results: bool = False) -> Recognition:
+def parse_config(config: Any, context: SessionContext, *, interim_results: bool = False) -> Recognition:
     """`config`: a RecognitionConfig. Raises InvalidStart naming the field, what was expected, and what came.
 
     `model` and `max_alternatives` are ignored: the server has one model, which gives one.
     """
-    names = service.session_options.names
+    names = context.session_options.names
     if config.profanity_filter and "profanity_filter" not in names:
         raise InvalidStart("config.profanity_filter is not supported: this model removes nothing from transcripts")
-    silence_ms = _silence_ms(config, min_silence_ms(service.config))
+    silence_ms = _silence_ms(config, min_silence_ms(context.config))
     mixes = not config.enable_separate_recognition_per_channel
     start = Start(
         _format(config, mixes),
         interim_results=interim_results,
         stability=interim_results,
         vad=None if silence_ms is None else VadOptions(silence_duration_ms=silence_ms),
-        options=_options(config, service),
+        options=_options(config, context),
     )
     form = start.format
     if not isinstance(form, AudioFormat) or form.sample_rate != 0:
-        check_start(start, service)
+        check_start(start, context)
     return Recognition(
         start, config.enable_word_time_offsets, config.diarization_config.enable_speaker_diarization, mixes
     )
@@ -114,7 +114,7 @@ def _silence_ms(config: Any, shortest_ms: int) -> int | None:
     return min(max(asked_ms, shortest_ms), int(VAD_RANGES["silence_duration_ms"].highest))
 
 
-def _options(config: Any, service: Service) -> dict[str, Any] | None:
+def _options(config: Any, context: SessionContext) -> dict[str, Any] | None:
     """Those that the model takes: of `custom_configuration`, under their own names; and Riva's own fields."""
     phrases = [phrase for context in config.speech_contexts for phrase in context.phrases]
     values: dict[str, Sequence[str]] = {name: [value] for name, value in config.custom_configuration.items()}
@@ -122,16 +122,16 @@ def _options(config: Any, service: Service) -> dict[str, Any] | None:
     for name in ("enable_automatic_punctuation", "verbatim_transcripts", "profanity_filter"):
         if getattr(config, name):
             values[name] = ["true"]
-    options = model_options(lambda name: values.get(name, ()), service.session_options.schema, ALIASES)
-    if config.language_code and "language" in service.session_options.names:
-        options = {"language": _language(config.language_code, service), **(options or {})}
+    options = model_options(lambda name: values.get(name, ()), context.session_options.schema, ALIASES)
+    if config.language_code and "language" in context.session_options.names:
+        options = {"language": _language(config.language_code, context), **(options or {})}
     return options
 
 
-def _language(code: str, service: Service) -> str:
+def _language(code: str, context: SessionContext) -> str:
     """`code` as the model takes it: many know "en", and not "en-US", which Riva's clients send unasked."""
     try:
-        service.session_options.parse({"language": code})
+        context.session_options.parse({"language": code})
     except InvalidStart:
         return code.partition("-")[0].lower()
     return code
