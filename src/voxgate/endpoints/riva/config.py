@@ -78,6 +78,7 @@ def parse_config(config: Any, context: SessionContext, *, interim_results: bool 
         interim_results=interim_results,
         stability=interim_results,
         vad=None if silence_ms is None else VadOptions(silence_duration_ms=silence_ms),
+        notices=True,  # then errors say in which segment's place they stand
         options=_options(config, context),
     )
     form = start.format
