@@ -89,6 +89,9 @@ class GrpcConnection:
         self._channel = channel
         self._call = call
         self._route = route
+        self._is_sent = asyncio.Event()
+        """No message is on its way."""
+        self._is_sent.set()
 
     @classmethod
     async def open(cls, addr: str, token: str | None, start: Start) -> GrpcConnection:
@@ -132,12 +135,15 @@ class GrpcConnection:
             is_stop = message.startswith('{"request":"stop"')
         else:
             data = audio_message(message)
+        self._is_sent.clear()
         try:
             await self._call.write(data)
             if is_stop:
                 await self._call.done_writing()
         except (grpc.RpcError, asyncio.InvalidStateError):
             raise await self._end() from None
+        finally:
+            self._is_sent.set()
 
     async def recv(self) -> str:
         while True:
@@ -146,6 +152,8 @@ class GrpcConnection:
             except grpc.RpcError:
                 raise await self._end() from None
             if message is grpc.aio.EOF:
+                # The server may answer the last message before the library tells that it was sent.
+                await self._is_sent.wait()
                 raise await self._end()
             if (text := event_text(message)) is not None:
                 return text
