@@ -8,7 +8,6 @@ pytest.importorskip("google.protobuf")
 
 from voxgate.proto.riva import API, SERVICE, RecognizeRequest, StreamingRecognizeRequest
 
-
 # What nvidia-riva-client 2.28 sends.
 RECORDED = (
     "0a4b0a47080110807d1a05656e2d55532003320e0a07566f78676174652500008040380240016a016dc201060a0161120162ca01160801150000"
@@ -44,5 +43,6 @@ def test_a_configuration_of_their_own_client():
 def test_the_service():
     methods = {method.name: method for method in API.pool.FindServiceByName(SERVICE).methods}
     assert set(methods) == {"Recognize", "StreamingRecognize", "GetRivaSpeechRecognitionConfig"}
-    assert methods["StreamingRecognize"].client_streaming and methods["StreamingRecognize"].server_streaming
+    streaming = methods["StreamingRecognize"]
+    assert (streaming.client_streaming, streaming.server_streaming) == (True, True)
     assert methods["Recognize"].input_type is RecognizeRequest.DESCRIPTOR

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,21 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-grpc = pytest.importorskip("grpc")
+pytest.importorskip("grpc")
 pytest.importorskip("grpc_status")
 
+import grpc
 from google.protobuf.any_pb2 import Any as Packed
 from google.rpc import error_details_pb2, status_pb2
 
 from helpers.ports import held_port
 from voxgate.client import ClosedError, ConnectError, Reconnect, RefusedError, stream
 from voxgate.client.wires import check_wire, wire_at
-from voxgate.client.wires.grpc_messages import audio_message, event_text, request_message
 from voxgate.proto.voxgate import SERVICE, ClientMessage, ServerMessage
 from voxgate.protocol.events import Segment
 from voxgate.protocol.formats import AudioFormat
-from voxgate.protocol.json_codec import encode_request
-from voxgate.protocol.requests import Flush, KeepAlive, Start, Stop, VadOptions
+from voxgate.protocol.requests import Start
 
 START = Start(AudioFormat(1, 16_000, 16, False))
 SECOND = (np.zeros(16_000, np.int16), 16_000)
@@ -72,36 +70,6 @@ async def end(context: Any, status: str, text: str, reason: str, retry_s: int = 
 async def heard_by(handler: Handler, **options: Any) -> list[Any]:
     async with serving(handler) as addr:
         return [event async for event in stream(SECOND, addr=addr, **options)]
-
-
-def test_requests():
-    vad = VadOptions(silence_duration_ms=300)
-    start = Start(AudioFormat(2, 8000, 8, False, "mulaw"), True, "a trace", vad, True, options={"n": 3, "words": ["a"]})
-    message = ClientMessage.FromString(request_message(encode_request(start), "simple"))
-    sent = message.start
-    assert (sent.route, sent.interim_results, sent.notices, sent.HasField("eager")) == ("simple", True, True, False)
-    form = sent.format
-    assert (form.channels, form.sample_rate, form.bit_depth, form.encoding) == (2, 8000, 8, "mulaw")
-    assert (form.HasField("is_float"), form.HasField("container")) == (True, False)
-    assert sent.vad.silence_duration_ms == 300 and not sent.vad.HasField("threshold")
-    assert dict(sent.options.items())["n"] == 3
-    for request, name in ((Stop(True), "stop"), (Flush(), "flush"), (KeepAlive(), "keep_alive")):
-        assert ClientMessage.FromString(request_message(encode_request(request), "")).WhichOneof("message") == name
-    assert ClientMessage.FromString(audio_message(memoryview(b"abc"))).audio == b"abc"
-
-
-def test_events():
-    output = {"count": 3.0, "score": 0.5, "words": [{"word": "a", "known": True, "none": None}]}
-    segment = {"start_time": 0.5, "end_time": 1.25, "is_final": True, "output": output, "segment_id": 7}
-    assert json.loads(event_text(ServerMessage(segment=segment)) or "") == {
-        **{"type": "segment", "start_time": 0.5, "end_time": 1.25, "is_final": True, "channel": 0, "segment_id": 7},
-        **{"count": 3, "score": 0.5, "words": [{"word": "a", "known": True, "none": None}]},
-    }
-    assert json.loads(event_text(ServerMessage(active={"time": 0.0})) or "") == {
-        **{"type": "active", "time": 0.0, "channel": 0}
-    }
-    assert event_text(ServerMessage()) is None
-    assert event_text(ServerMessage.FromString(bytes.fromhex("fa0100"))) is None
 
 
 def test_addresses():

@@ -1,7 +1,7 @@
 """nvidia-riva-client: the steps of its examples transcribe_file.py, transcribe_mic.py and transcribe_file_offline.py.
 
-`options`: `port`; `kind`: "file" (a WAV file from its first byte on, without an encoding), "mic" (raw samples), "offline"
-or "models"; `config`: fields of RecognitionConfig; `descriptors`: what their messages are.
+`options`: `port`; `kind`: "file" (a WAV file from its first byte on, without an encoding), "mic" (raw samples),
+"offline" or "models"; `config`: fields of RecognitionConfig.
 """
 
 from __future__ import annotations

@@ -89,7 +89,9 @@ def test_a_wav_file_in_place_of_raw_samples(encoding, n_bytes):
 @pytest.mark.parametrize("head", [b"\0", b"RI\0", b"RIFF\0\0\0\0WAVY"])
 def test_samples_that_are_no_wav_file(head):
     assert parse(RAW).start_of(head, False).format == AudioFormat(1, 16_000, 16, False)
-    with pytest.raises(InvalidStart, match=r"^config\.sample_rate_hertz: expected the rate of the samples in Hz, got 0"):
+    with pytest.raises(
+        InvalidStart, match=r"^config\.sample_rate_hertz: expected the rate of the samples in Hz, got 0"
+    ):
         parse({"encoding": "LINEAR_PCM"}).start_of(head, False)
 
 

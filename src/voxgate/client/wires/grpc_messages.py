@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 from google.protobuf.json_format import ParseDict
@@ -44,7 +43,7 @@ def event_text(message: Any) -> str | None:
     return json.dumps({"type": name, **fields.pop("output", {}), **fields})
 
 
-def _plain(message: Any) -> Mapping[str, Any] | Any:
+def _plain(message: Any) -> dict[str, Any]:
     """The fields that are set, and those that always are."""
     if message.DESCRIPTOR.full_name == STRUCT:
         return {name: _value(value) for name, value in message.fields.items()}

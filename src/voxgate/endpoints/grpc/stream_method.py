@@ -68,9 +68,7 @@ class StreamMethod:
         self._service.admission.record(refusal)
         status_of_refusal(refusal).send(context)
 
-    async def _open(
-        self, context: grpc.aio.ServicerContext, request_id: str
-    ) -> GrpcWire | Refusal | Status | None:
+    async def _open(self, context: grpc.aio.ServicerContext, request_id: str) -> GrpcWire | Refusal | Status | None:
         """Waits for the first message. None: the client has ended the call without one."""
         service = self._service
         if self._context is None:
