@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import threading
@@ -178,6 +179,8 @@ class Server(uvicorn.Server):
     async def open_grpc(self) -> None:
         """Accepts clients on the port for gRPC, if there is one. ConfigError when it cannot be used."""
         if self._service.config.grpc.port is not None:
+            # Its own log writes lines of its own form to stderr, also about what clients do wrong.
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             from voxgate.endpoints.grpc.server import GrpcServer  # needs the extra
 
             self._grpc = GrpcServer(self._service, is_shared=self._is_worker)

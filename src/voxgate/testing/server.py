@@ -46,13 +46,13 @@ class LocalServer:
         self.service = Service(config, made)
         self.model = self.service.model
         try:
+            self.server = Server(self.service, self._started)
             self.sockets = listen_for(self.service)
         except BaseException:
             self.service.engine.stop(0)
             raise
         self.port = self.sockets[0].getsockname()[1]
         self._rest = url_of(self.sockets[0], "" if config.server.tls_certificate is None else "s")
-        self.server = Server(self.service, self._started)
         self.loop_errors: list[dict[str, Any]] = []
         self._timeout_s = timeout_s
         self._settled = threading.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf import json_format, struct_pb2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxgate.endpoints.grpc.struct_bytes import MAX_DEPTH, length, struct_bytes
@@ -14,7 +14,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers(-(2**53), 2**53) | TEXT,
     lambda inner: st.lists(inner, max_size=20) | st.dictionaries(TEXT, inner, max_size=5),
-    max_leaves=40,
+    max_leaves=30,
 )
 
 
@@ -22,6 +22,7 @@ def parsed(items):
     return struct_pb2.Struct.FromString(struct_bytes(items))
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(TEXT, VALUES, max_size=5))
 def test_a_reader_finds_what_was_written(items):
     expected = struct_pb2.Struct()
@@ -29,6 +30,7 @@ def test_a_reader_finds_what_was_written(items):
     assert parsed(items) == expected
 
 
+@settings(max_examples=30)
 @given(st.lists(st.floats(allow_nan=False), min_size=14, max_size=40))
 def test_many_floats(values):
     assert list(parsed({"values": values})["values"]) == values

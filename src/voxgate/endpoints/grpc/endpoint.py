@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
 
-from voxgate.endpoints.grpc.statuses import CODES, Status, code_number, status_of_close
+from voxgate.endpoints.grpc.statuses import Status, status_of_close
 from voxgate.endpoints.grpc.wire import GrpcWire
 from voxgate.errors import VoxgateError
 from voxgate.observe.metrics import Tally
@@ -18,9 +19,6 @@ from voxgate.protocol.events import Error, Event
 from voxgate.session.endpoint import Departure, Listener, Message, Received, Rejected
 
 __all__ = ["GrpcEndpoint"]
-
-CANCELLED = code_number(grpc.StatusCode.CANCELLED)
-DEADLINE_EXCEEDED = code_number(grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class GrpcEndpoint:
@@ -31,8 +29,8 @@ class GrpcEndpoint:
     """
 
     __slots__ = (
-        *("_context", "_is_half_closed", "_last_error", "_loop", "_max_bytes", "_over", "_send_timeout_s", "_tally"),
-        *("_task", "_waiting", "_wire", "departure", "status"),
+        *("_context", "_is_half_closed", "_last_error", "_loop", "_max_bytes", "_send_timeout_s", "_tally"),
+        *("_waiting", "_waits", "_wire", "departure", "over", "status"),
     )
 
     def __init__(
@@ -47,46 +45,50 @@ class GrpcEndpoint:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Received] = deque(wire.opening)
         self._is_half_closed = False
-        self._over: asyncio.Future[None] = self._loop.create_future()  # either side has ended the call
-        self._task: asyncio.Task[None] | None = None  # it reads
+        self._waits: set[asyncio.Task[Any]] = set()  # the tasks that wait for grpc.aio
         self._last_error = ""
-        self.departure = Departure(LOST, CANCELLED)
+        self.over: asyncio.Future[None] = self._loop.create_future()
+        """Done when either side has ended the call: nothing is received or sent any more."""
+        self.departure = Departure(LOST)
         self.status = Status(grpc.StatusCode.OK)
         """That of the call, once the session is over."""
 
-    def code_of(self, close: Close) -> int:
-        return code_number(CODES[close.reason])
+    def code_of(self, close: Close) -> None:
+        return None
 
     async def receive(self) -> Received | None:
         while not self._waiting:
-            if self._is_half_closed or self._over.done():
-                await self._over
+            if self._is_half_closed:
+                await self.over
+            data = await self._unless_over(self._context.read)
+            if data is None:
                 return None
-            if not await self._receive():
-                return None
+            if data is grpc.aio.EOF:
+                self._is_half_closed = True
+                self._waiting.extend(self._wire.at_half_close())
+            else:
+                self._waiting.extend(self._read(data))
         return self._waiting.popleft()
 
-    async def _receive(self) -> bool:
-        """Waits for a message. False: there is none any more."""
-        self._task = asyncio.current_task()
+    async def _unless_over(self, operation: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        """The result of an operation of grpc.aio; None when the call is over, or ends meanwhile."""
+        if self.over.done():
+            return None
+        task = asyncio.current_task()
+        assert task is not None
+        self._waits.add(task)
         try:
-            data = await self._context.read()
+            return await operation(*arguments)
         except asyncio.CancelledError:
-            if not self._over.done() or self._task is None:
+            if not self.over.done():
                 raise
-            self._task.uncancel()  # it was `_end`
-            return False
-        except grpc.aio.BaseError:  # the call is over
+            task.uncancel()  # it was `_end`, which cancels nothing else
+            return None
+        except grpc.aio.BaseError:
             self._end()
-            return False
+            return None
         finally:
-            self._task = None
-        if data is grpc.aio.EOF:
-            self._is_half_closed = True
-            self._waiting.extend(self._wire.at_half_close())
-        else:
-            self._waiting.extend(self._read(data))
-        return True
+            self._waits.discard(task)
 
     def _read(self, data: bytes) -> Sequence[Received]:
         try:
@@ -120,30 +122,32 @@ class GrpcEndpoint:
         return False
 
     async def send(self, message: Message) -> None:
-        if self._over.done():
-            return
-        timer = self._loop.call_later(self._send_timeout_s, self.leave)
+        timer = self._loop.call_later(self._send_timeout_s, self._on_stall)
         try:
-            await self._context.write(message)
-        except grpc.aio.BaseError:
-            self._end()
+            await self._unless_over(self._context.write, message)
         finally:
             timer.cancel()
 
     async def close(self, close: Close) -> None:
         for message in self._wire.farewell(close):
             await self.send(message)
-        self.status = status_of_close(self._wire.end_of(close), self._last_error)
-        self._end()
+        if not self.over.done():
+            self.status = status_of_close(self._wire.end_of(close), self._last_error)
+            self._end()
 
     def leave(self) -> None:
-        """The client is gone, or has read nothing for too long."""
-        left_s = self._context.time_remaining()
-        self.departure = Departure(LEFT, DEADLINE_EXCEEDED if left_s == 0 else CANCELLED)
+        """The client has ended the call, or its connection is lost: gRPC tells no difference."""
+        self.departure = Departure(LEFT)
+        self._end()
+
+    def _on_stall(self) -> None:
+        text = f"the client has read nothing for {self._send_timeout_s:g} s (server.send_timeout_s)"
+        self.status = status_of_close(Close(CloseReason.TIMEOUT, text))
+        self.departure = Departure(CloseReason.TIMEOUT)
         self._end()
 
     def _end(self) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
-            if self._task is not None:
-                self._task.cancel()  # only the read: see `receive`
+        if not self.over.done():
+            self.over.set_result(None)
+            for task in self._waits - {asyncio.current_task()}:
+                task.cancel()  # only what it waits for: see `_unless_over`

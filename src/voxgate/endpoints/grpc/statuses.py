@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.service.admission import Refusal, RefusalKind
 
-__all__ = ["Status", "code_number", "status_of_close", "status_of_refusal"]
+__all__ = ["Status", "status_of_close", "status_of_refusal"]
 
 DOMAIN: Final = "voxgate"
 """Of the reasons in `ErrorInfo`."""
@@ -63,12 +63,6 @@ class Status(NamedTuple):
         context.set_code(self.code)
         context.set_details(self.text)
         context.set_trailing_metadata(self.metadata)
-
-
-def code_number(code: grpc.StatusCode) -> int:
-    """0 is OK."""
-    number: int = code.value[0]
-    return number
 
 
 def status_of_refusal(refusal: Refusal) -> Status:

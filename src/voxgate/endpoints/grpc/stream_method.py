@@ -43,7 +43,7 @@ class StreamMethod:
         self._context: SessionContext | None = None  # made for the first client: the service has started by then
 
     async def __call__(self, messages: Any, context: grpc.aio.ServicerContext) -> None:
-        request_id = str(uuid.uuid4())
+        request_id = uuid.uuid4().hex
         client = client_of(context, self._service.gate, self._is_secure, self._wire.name)
         client = client._replace(request_id=request_id)
         permit = await self._entry.admit(client)
@@ -120,6 +120,8 @@ class StreamMethod:
 
         running = tasks.spawn_task(run(), "grpc-session", "connection")
         try:
+            await asyncio.wait((running, endpoint.over), return_when=asyncio.FIRST_COMPLETED)
+            session.drop_unread()  # it may be too far behind to see that the call is over
             await asyncio.shield(running)
         except asyncio.CancelledError:  # by grpc.aio: the client is gone
             endpoint.leave()
