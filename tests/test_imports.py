@@ -40,8 +40,8 @@ ALLOWED = {
     "endpoints": {"", "config", "errors", "observe", "proto", "protocol", "runtime", "service", "session"},
     "server": {"_native", "config", "endpoints", "errors", "protocol", "runtime", "service"},
     "recordings": set(),
-    "client": {"audio", "errors", "observe", "protocol", "runtime"},
-    "load": {"audio", "client", "errors", "protocol", "runtime"},
+    "client": {"audio", "errors", "observe", "proto", "protocol", "runtime"},
+    "load": {"audio", "client", "errors", "proto", "protocol", "runtime"},
     "cli": {
         "",
         "_native",
@@ -63,8 +63,8 @@ ALLOWED = {
 }
 # Libraries that have one door each.
 DOORS = {
-    "google": {"endpoints", "proto"},
-    "grpc": {"endpoints"},
+    "google": {"client", "endpoints", "proto"},
+    "grpc": {"client", "endpoints", "load"},
     "grpc_health": {"endpoints"},
     "grpc_reflection": {"endpoints"},
     "grpc_status": {"endpoints"},

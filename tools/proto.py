@@ -8,7 +8,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 DIRECTORY = SOURCE / "voxgate/proto"
 
 # The proto files that are APIs of their own. A file that they import is in their sets.
-APIS = ("voxgate",)
+APIS = ("riva", "voxgate")
 
 
 def compiled(name: str) -> bytes:

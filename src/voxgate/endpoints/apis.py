@@ -95,4 +95,8 @@ def wires_of(service: Service) -> dict[str, dict[str, Any]]:
     port = service.config.grpc.port
     reason = "grpc.port is not set" if port is None else None
     grpc = {"served": port is not None, "reason": reason, "paths": ["/voxgate.v1.Voxgate/Stream"]}
-    return {"native": native, **others, "grpc": grpc}
+    is_on = service.config.endpoints.riva
+    unserved = reason or (None if is_on else "endpoints.riva is false") or why_no_words(service)
+    paths = [f"/nvidia.riva.asr.RivaSpeechRecognition/{name}" for name in ("StreamingRecognize", "Recognize")]
+    riva = {"served": unserved is None, "reason": unserved, "paths": paths}
+    return {"native": native, **others, "grpc": grpc, "riva": riva}

@@ -9,7 +9,7 @@ from voxgate.protocol.machine import ROUTES, Route
 
 __all__ = ["STREAMS", "WIRES", "WireName"]
 
-WireName: TypeAlias = Literal["native", "deepgram", "openai", "assemblyai", "http", "grpc"]
+WireName: TypeAlias = Literal["native", "deepgram", "openai", "assemblyai", "http", "grpc", "riva"]
 WIRES: Final[tuple[WireName, ...]] = typing.get_args(WireName)
 
 #: Every route and wire that a stream may have: the APIs of other services have the segmented route alone.

@@ -124,7 +124,7 @@ class Context:
 
 
 def opened(message) -> NativeGrpcWire:
-    return NativeGrpcWire.open(message.SerializeToString(), Context())
+    return NativeGrpcWire.open(message.SerializeToString(), Context(), "an-id")
 
 
 def first(**fields) -> ClientMessage:
@@ -175,7 +175,7 @@ def test_a_wrong_first_message(message, error, text):
 def test_any_bytes_are_a_message_or_an_error(data):
     wire = NativeGrpcWire("segmented", opened(first()).start)
     try:
-        received = wire.read(data)
+        (received,) = wire.read(data)
     except (InvalidMessage, InvalidStart):
         return
     assert isinstance(received, bytes | Start | Stop | Flush | Clear | KeepAlive)

@@ -31,7 +31,9 @@ def test_options_follow_the_limits():
         overrides={"limits.message_bytes": 4096, "limits.streams": 7, "limits.session_s": 31_536_000},
     )
     found = dict(options(config, is_shared=True))
-    assert found["grpc.max_receive_message_length"] == 4096 + 1024
+    assert found["grpc.max_receive_message_length"] == config.limits.recording_bytes + 1024
+    alone = load_config(environ={}, overrides={"limits.message_bytes": 4096, "endpoints.riva": False})
+    assert dict(options(alone, is_shared=True))["grpc.max_receive_message_length"] == 4096 + 1024
     assert found["grpc.max_concurrent_streams"] == 7 + 64
     assert found["grpc.max_connection_age_ms"] == MAX_INT
     assert (found["grpc.so_reuseport"], dict(options(config, is_shared=False))["grpc.so_reuseport"]) == (1, 0)
@@ -108,6 +110,7 @@ def test_reflection(port):
         found = ProtoReflectionDescriptorDatabase(channel)
         assert set(found.get_services()) == {
             "voxgate.v1.Voxgate",
+            "nvidia.riva.asr.RivaSpeechRecognition",
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,6 @@ from voxgate.errors import VoxgateError
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
 from voxgate.protocol.events import Error, Event
-from voxgate.protocol.requests import Stop
 from voxgate.session.endpoint import Departure, Listener, Message, Received, Rejected
 
 __all__ = ["GrpcEndpoint"]
@@ -52,7 +52,7 @@ class GrpcEndpoint:
         self._send_timeout_s = send_timeout_s
         self._tally = tally
         self._loop = asyncio.get_running_loop()
-        self._waiting: Received | None = wire.start
+        self._waiting: deque[Received] = deque(wire.opening)
         self._is_half_closed = False
         self._waits: set[asyncio.Task[Any]] = set()  # the tasks that wait for grpc.aio
         self._last_error = ""
@@ -67,22 +67,24 @@ class GrpcEndpoint:
         return None
 
     async def receive(self) -> Received | None:
-        message, self._waiting = self._waiting, None
-        if message is not None:
-            return message
-        if self._is_half_closed:
-            await self.over
-        while True:
+        while not self._waiting:
+            if self._is_half_closed:
+                await self.over
             data = await self._unless_over(self._context.read)
             if data is None:
                 return None
             if data is grpc.aio.EOF:
                 self._is_half_closed = True
-                return Stop(disconnect=True)
-            received = self._read(data)
-            # Live audio reaches the session here, as over a websocket; it takes no other turn.
-            if type(received) is not bytes or self._listener is None or not self._listener(received):
-                return received
+                self._waiting.extend(self._wire.at_half_close())
+            else:
+                received = self._read(data)
+                # Live audio reaches the session here, as over a websocket; it takes no other turn.
+                if not (len(received) == 1 and type(received[0]) is bytes and self._takes(received[0])):
+                    self._waiting.extend(received)
+        return self._waiting.popleft()
+
+    def _takes(self, audio: bytes) -> bool:
+        return self._listener is not None and self._listener(audio)
 
     async def _unless_over(self, operation: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         """The result of an operation of grpc.aio; None when the call is over, or ends meanwhile."""
@@ -104,19 +106,20 @@ class GrpcEndpoint:
         finally:
             self._waits.discard(task)
 
-    def _read(self, data: bytes) -> Received:
+    def _read(self, data: bytes) -> Sequence[Received]:
         try:
             received = self._wire.read(data)
         except VoxgateError as error:
             self._count(data)
-            return Rejected(error.with_traceback(None))  # it would hold the frames, and they this object
-        if not isinstance(received, bytes):
+            return (Rejected(error.with_traceback(None)),)  # it would hold the frames, and they this object
+        audio = [part for part in received if isinstance(part, bytes)]
+        if not audio:
             self._count(data)
-        elif len(received) > self._max_bytes:
+        elif len(audio[-1]) > self._max_bytes:
             self._tally.binary[0] += 1
-            self._tally.binary[1] += len(received)
+            self._tally.binary[1] += len(audio[-1])
             text = f"message larger than {self._max_bytes} bytes"
-            return Rejected(close=Close(CloseReason.TOO_LARGE, text, "message_bytes"))
+            return (Rejected(close=Close(CloseReason.TOO_LARGE, text, "message_bytes")),)
         return received
 
     def _count(self, data: bytes) -> None:
@@ -145,7 +148,7 @@ class GrpcEndpoint:
         for message in self._wire.farewell(close):
             await self.send(message)
         if not self.over.done():
-            self.status = status_of_close(close, self._last_error)
+            self.status = status_of_close(self._wire.end_of(close), self._last_error)
             self._end()
 
     def leave(self) -> None:

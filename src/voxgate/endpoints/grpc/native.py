@@ -54,7 +54,7 @@ class NativeGrpcWire(GrpcWire):
         self.start = start
 
     @classmethod
-    def open(cls, first: bytes, context: SessionContext) -> NativeGrpcWire:
+    def open(cls, first: bytes, context: SessionContext, request_id: str) -> NativeGrpcWire:
         message = _parsed(first)
         kind = message.WhichOneof("message")
         if kind != "start":
@@ -64,23 +64,22 @@ class NativeGrpcWire(GrpcWire):
             raise InvalidStart(f"route: expected {', '.join(ROUTES)}, got {shown(route)}")
         return cls(route, _start_of(message.start))
 
-    def read(self, data: bytes) -> Received:
+    def read(self, data: bytes) -> Sequence[Received]:
         message = _parsed(data)
         kind = message.WhichOneof("message")
         if kind == "audio":
-            audio: bytes = message.audio
-            return audio
+            return (message.audio,)
         if kind == "stop":
-            return Stop(message.stop.disconnect)
+            return (Stop(message.stop.disconnect),)
         if kind == "start":
             if message.start.route not in ("", self.route):
                 raise InvalidStart(
                     f"route: expected {self.route}, that of the stream, got {shown(message.start.route)}"
                 )
-            return _start_of(message.start)
+            return (_start_of(message.start),)
         if kind is None:
             raise InvalidMessage(f"{_EXPECTED}nothing")
-        return _PLAIN[kind]
+        return (_PLAIN[kind],)
 
     def encode(self, event: Event) -> Sequence[bytes]:
         encode = _ENCODE.get(type(event))

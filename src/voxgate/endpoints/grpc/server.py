@@ -16,7 +16,11 @@ from voxgate.endpoints.grpc import health
 from voxgate.endpoints.grpc.info_method import InfoMethod
 from voxgate.endpoints.grpc.native import NativeGrpcWire
 from voxgate.endpoints.grpc.stream_method import StreamMethod
+from voxgate.endpoints.riva.config_method import ConfigMethod
+from voxgate.endpoints.riva.recording import RivaRecording
+from voxgate.endpoints.riva.streaming import RivaStreaming
 from voxgate.errors import ConfigError
+from voxgate.proto import riva
 from voxgate.proto.voxgate import API, SERVICE
 from voxgate.service.entry import Entry
 from voxgate.service.service import Service
@@ -45,13 +49,22 @@ class GrpcServer:
         entry = Entry(service.gate, service.admission, service.model, allows_token_in_start=False)
         self._server = grpc.aio.server(options=options(config, is_shared))
         methods = {
-            "Stream": grpc.stream_stream_rpc_method_handler(_coroutine(StreamMethod(service, entry, NativeGrpcWire))),
-            "Info": grpc.unary_unary_rpc_method_handler(_coroutine(InfoMethod(service, entry))),
+            "Stream": _stream(StreamMethod(service, entry, NativeGrpcWire)),
+            "Info": _unary(InfoMethod(service, entry)),
         }
         self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, methods)])
-        health_pb2_grpc.add_HealthServicer_to_server(health.Health(service, [SERVICE]), self._server)
+        services = [SERVICE]
+        if config.endpoints.riva:
+            services.append(riva.SERVICE)
+            methods = {
+                "StreamingRecognize": _stream(StreamMethod(service, entry, RivaStreaming)),
+                "Recognize": _stream(StreamMethod(service, entry, RivaRecording)),
+                "GetRivaSpeechRecognitionConfig": _unary(ConfigMethod(service, entry)),
+            }
+            self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(riva.SERVICE, methods)])
+        health_pb2_grpc.add_HealthServicer_to_server(health.Health(service, services), self._server)
         if config.grpc.reflection:
-            names = (SERVICE, health.NAME, reflection.SERVICE_NAME)
+            names = (*services, health.NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server, pool=_reflected())
 
     async def start(self) -> int:
@@ -77,10 +90,12 @@ class GrpcServer:
 
 def options(config: Config, is_shared: bool) -> list[tuple[str, Any]]:
     """The options of the library, from the limits of the server."""
-    limits, session_ms = config.limits, min(round(1000 * config.limits.session_s), MAX_INT)
+    limits = config.limits
+    largest_bytes = max(limits.message_bytes, limits.recording_bytes if config.endpoints.riva else 0)
+    session_ms = min(round(1000 * config.limits.session_s), MAX_INT)
     return [
         ("grpc.so_reuseport", int(is_shared)),
-        ("grpc.max_receive_message_length", limits.message_bytes + FRAME_BYTES),
+        ("grpc.max_receive_message_length", largest_bytes + FRAME_BYTES),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", limits.streams + REFUSABLE),
         # The window of a stream stays at 64 KiB: the library would raise it to megabytes, and so much audio would wait
@@ -113,11 +128,19 @@ def _credentials(config: Config) -> grpc.ServerCredentials | None:
 def _reflected() -> descriptor_pool.DescriptorPool:
     """What reflection shows: also of the services that are others' packages."""
     pool = descriptor_pool.DescriptorPool()
-    for file in API.files:
+    for file in (*API.files, *riva.API.files):
         pool.Add(file)
     for descriptor in (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
         pool.AddSerializedFile(descriptor.serialized_pb)
     return pool
+
+
+def _stream(method: StreamMethod) -> Any:
+    return grpc.stream_stream_rpc_method_handler(_coroutine(method))
+
+
+def _unary(method: InfoMethod | ConfigMethod) -> Any:
+    return grpc.unary_unary_rpc_method_handler(_coroutine(method))
 
 
 def _coroutine(handler: Any) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+import uuid
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -27,6 +28,9 @@ from voxgate.session.session import Session
 
 __all__ = ["StreamMethod"]
 
+REQUEST_ID: Final = "x-request-id"
+"""The key of the metadata with which a call is accepted: a refusal has none."""
+
 
 class StreamMethod:
     """The handler of one method, for the reader API of grpc.aio."""
@@ -39,14 +43,16 @@ class StreamMethod:
         self._context: SessionContext | None = None  # made for the first client: the service has started by then
 
     async def __call__(self, messages: Any, context: grpc.aio.ServicerContext) -> None:
+        request_id = uuid.uuid4().hex
         client = client_of(context, self._service.gate, self._is_secure, self._wire.name)
+        client = client._replace(request_id=request_id)
         permit = await self._entry.admit(client)
         if isinstance(permit, Refusal):
             self._refuse(permit, context)
             return
         is_handed_over = False
         try:
-            opened = await self._open(context)
+            opened = await self._open(context, request_id)
             if isinstance(opened, GrpcWire):
                 is_handed_over = True  # the session's task releases it
                 await self._serve(opened, context, client._replace(identity=permit.identity), permit)
@@ -62,12 +68,12 @@ class StreamMethod:
         self._service.admission.record(refusal)
         status_of_refusal(refusal).send(context)
 
-    async def _open(self, context: grpc.aio.ServicerContext) -> GrpcWire | Refusal | Status | None:
+    async def _open(self, context: grpc.aio.ServicerContext, request_id: str) -> GrpcWire | Refusal | Status | None:
         """Waits for the first message. None: the client has ended the call without one."""
         service = self._service
         if self._context is None:
             self._context = SessionContext.of(service)
-        await context.send_initial_metadata(())  # the client is admitted, and knows it
+        await context.send_initial_metadata(((REQUEST_ID, request_id),))  # the client is admitted, and knows it
         start_timeout_s = service.config.limits.start_timeout_s
         newcomer = Newcomer(start_timeout_s)
         service.connections.add(newcomer)
@@ -84,13 +90,14 @@ class StreamMethod:
         if first is grpc.aio.EOF:
             return None
         try:
-            wire = self._wire.open(first, self._context)
+            wire = self._wire.open(first, self._context, request_id)
             unserved = self._entry.why_unserved(wire.route)
             if unserved is None and wire.carries_words:
                 unserved = why_no_words(service)
             if unserved is not None:
                 return Refusal(RefusalKind.NOT_SERVED, "not_served", f"{wire.route} is not served: {unserved}")
-            check_opens(wire.start, wire.route, self._context)
+            if wire.start is not None:
+                check_opens(wire.start, wire.route, self._context)
         except VoxgateError as error:
             return invalid_request(error)
         return wire

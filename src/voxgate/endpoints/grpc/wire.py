@@ -9,7 +9,7 @@ from typing import ClassVar
 from voxgate.protocol.closing import Close
 from voxgate.protocol.events import Event
 from voxgate.protocol.machine import Route
-from voxgate.protocol.requests import Start
+from voxgate.protocol.requests import Start, Stop
 from voxgate.protocol.wires import WireName
 from voxgate.session.context import SessionContext
 from voxgate.session.endpoint import Received
@@ -27,19 +27,28 @@ class GrpcWire(ABC):
     """The method transports words: models without a text are refused."""
 
     route: Route
-    start: Start
-    """Of the first session; the first message brings it."""
+    start: Start | None
+    """Of the first session, if the first message brings it."""
 
     @classmethod
     @abstractmethod
-    def open(cls, first: bytes, context: SessionContext) -> GrpcWire:
+    def open(cls, first: bytes, context: SessionContext, request_id: str) -> GrpcWire:
         """`first`: the first message of the client. Raises VoxgateError for one that the method cannot serve."""
 
+    @property
+    def opening(self) -> Sequence[Received]:
+        """What the first message asks for."""
+        return () if self.start is None else (self.start,)
+
     @abstractmethod
-    def read(self, data: bytes) -> Received:
-        """What a message asks for; audio as bytes. Raises VoxgateError for a message that cannot be parsed, which
-        counts as an invalid message.
+    def read(self, data: bytes) -> Sequence[Received]:
+        """What a later message asks for, in order; audio as bytes. Raises VoxgateError for a message that cannot be
+        parsed, which counts as an invalid message.
         """
+
+    def at_half_close(self) -> Sequence[Received]:
+        """What the end of the client's messages asks for."""
+        return (Stop(disconnect=True),)
 
     @abstractmethod
     def encode(self, event: Event) -> Sequence[bytes]:
@@ -48,3 +57,7 @@ class GrpcWire(ABC):
     def farewell(self, close: Close) -> Sequence[bytes]:
         """Messages between the last event and the status."""
         return ()
+
+    def end_of(self, close: Close) -> Close:
+        """The end that the client gets as the status."""
+        return close
