@@ -25,7 +25,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
+.PHONY: help setup demo serve test compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -173,6 +173,9 @@ docs-serve: docs ## the site on http://127.0.0.1:8000; DOCS_PORT=9000
 
 docs-figures: $(VENV)/.bench ## measure the numbers and draw the plots of the series anew; for a machine with nothing else to do
 	@cd $(ROOT) && for figure in docs/figures/*.py; do echo "$$figure"; $(BIN)/python "$$figure" || exit 1; done
+
+proto: $(VENV)/.ready ## compile the proto files anew, after a change to one
+	@cd $(ROOT) && $(BIN)/python tools/proto.py
 
 diagrams: $(VENV)/.ready ## draw the diagrams of the documents anew whose source has changed (needs Graphviz)
 	@cd $(ROOT) && $(BIN)/python tools/house.py && $(BIN)/python tools/diagrams.py $(ARGS)

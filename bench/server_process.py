@@ -45,6 +45,8 @@ class ServerProcess:
         if found is None:
             raise RuntimeError(f"the server did not start: {line!r}, exit code {self._process.wait(START_S)}")
         self.port = int(found[1])
+        grpc = re.search(r"grpc://127\.0\.0\.1:(\d+)", line)
+        self.grpc_port = None if grpc is None else int(grpc[1])
         self.pid = self._process.pid
 
     def __enter__(self) -> ServerProcess:

@@ -17,6 +17,7 @@ ALLOWED = {
     "runtime": {"errors"},
     "config": {"errors", "protocol"},
     "protocol": {"errors"},
+    "proto": set(),
     "audio": {"_native", "errors", "protocol", "runtime"},
     "vad": {"_native", "audio", "errors", "protocol", "runtime"},
     "models": {"config", "errors", "protocol", "runtime"},
@@ -36,11 +37,11 @@ ALLOWED = {
         "service",
         "vad",
     },
-    "endpoints": {"", "config", "errors", "observe", "protocol", "runtime", "service", "session"},
+    "endpoints": {"", "config", "errors", "observe", "proto", "protocol", "runtime", "service", "session"},
     "server": {"_native", "config", "endpoints", "errors", "protocol", "runtime", "service"},
     "recordings": set(),
-    "client": {"audio", "errors", "observe", "protocol", "runtime"},
-    "load": {"audio", "client", "errors", "protocol", "runtime"},
+    "client": {"audio", "errors", "observe", "proto", "protocol", "runtime"},
+    "load": {"audio", "client", "errors", "proto", "protocol", "runtime"},
     "cli": {
         "",
         "_native",
@@ -62,6 +63,11 @@ ALLOWED = {
 }
 # Libraries that have one door each.
 DOORS = {
+    "google": {"client", "endpoints", "proto"},
+    "grpc": {"client", "endpoints", "load"},
+    "grpc_health": {"endpoints"},
+    "grpc_reflection": {"endpoints"},
+    "grpc_status": {"endpoints"},
     "prometheus_client": {"observe"},
     "python_multipart": {"endpoints"},
     "starlette": {"endpoints"},

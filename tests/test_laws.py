@@ -442,7 +442,7 @@ def test_an_interim_whose_segment_ends_before_its_turn_is_superseded():
 @pytest.mark.parametrize("wire", TEXTS)
 def test_every_wire_gives_the_same_finals_however_the_audio_is_cut(serve, wire):
     """A text of the model says how many samples it got: what is lost, doubled or out of order shows."""
-    server = serve(words_of_length)
+    server = serve(words_of_length, **{"grpc.port": 0})
     data = encode(bursts((0.5, 1.2), (2.0, 2.4), (3.3, 4.0), length_s=5.0))
     expected = TEXTS["native"](server, [data])
     assert len(set(expected)) == 3

@@ -35,7 +35,14 @@ def inspect(wheel: Path) -> None:
             suffix = ".pyi" if what.endswith(".pyi") else ".so"
             if not any(name.startswith(what) and name.endswith(suffix) for name in names):
                 sys.exit(f"the wheel lacks {what.removesuffix('.pyi')}{suffix}")
-    for data in ("voxgate/py.typed", "voxgate/web/index.html", "voxgate/web/page.js", "voxgate/web/style.css"):
+    for data in (
+        "voxgate/py.typed",
+        "voxgate/web/index.html",
+        "voxgate/web/page.js",
+        "voxgate/web/style.css",
+        "voxgate/proto/voxgate.proto",
+        "voxgate/proto/voxgate.binpb",
+    ):
         if data not in names:
             sys.exit(f"the wheel lacks {data}")
     if others := sorted(name for name in names if not name.startswith(("voxgate/", "voxgate-"))):

@@ -45,7 +45,7 @@ class Recording:
 @pytest.fixture(scope="session")
 def speech_server() -> Iterator[LocalServer]:
     pytest.importorskip("moonshine_voice", reason="the extra moonshine is not installed")
-    with serving("moonshine", {"auth.tokens": KEY}) as server:
+    with serving("moonshine", {"auth.tokens": KEY, "grpc.port": 0}) as server:
         yield server
 
 

@@ -115,6 +115,40 @@ def _file(server: Any, audio: Pieces, *, is_spooled: bool = False) -> list[str]:
         return [segment["text"] for segment in client.answer()[2]["segments"]]
 
 
+def _grpc(server: Any, audio: Pieces) -> list[str]:
+    from helpers.grpc_client import stream as grpc_stream  # of an extra
+
+    return [
+        event["text"] for event in grpc_stream(server.server.grpc_port, start(), *audio) if event["type"] == "segment"
+    ]
+
+
+def _riva(server: Any, audio: Pieces) -> list[str]:
+    from helpers.riva import streaming, transcripts
+
+    return transcripts(streaming(server.server.grpc_port, audio))
+
+
+def _riva_file(server: Any, audio: Pieces) -> list[str]:
+    """The cuts go through the head of a WAV file too."""
+    from helpers.riva import streaming, transcripts
+
+    cut = list(audio)
+    file = wav(b"".join(cut))
+    pieces = [file[: len(cut[0])]]
+    for piece in cut[1:]:
+        file = file[len(pieces[-1]) :]
+        pieces.append(file[: len(piece)])
+    pieces.append(file[len(pieces[-1]) :])
+    return transcripts(streaming(server.server.grpc_port, pieces))
+
+
+def _riva_recording(server: Any, audio: Pieces) -> list[str]:
+    from helpers.riva import recognize, transcripts
+
+    return transcripts([recognize(server.server.grpc_port, b"".join(audio))])
+
+
 TEXTS: dict[str, Callable[[Any, Pieces], list[str]]] = {
     "native": _native,
     "live http": _live_http,
@@ -123,5 +157,9 @@ TEXTS: dict[str, Callable[[Any, Pieces], list[str]]] = {
     "assemblyai": _assemblyai,
     "openai, realtime": _realtime,
     "openai, file": _file,
+    "grpc": _grpc,
+    "riva": _riva,
+    "riva, WAV": _riva_file,
+    "riva, recording": _riva_recording,
     "openai, file before its fields": lambda server, audio: _file(server, audio, is_spooled=True),
 }

@@ -26,22 +26,27 @@ Attack = Callable[[Raw, random.Random], None]
 class Kind:
     name: str
     attack: Attack
-    end: int | None
-    """What the server says to it at once: a close code, or the status of an HTTP response. None: nothing yet, it has to
-    wait for a deadline, or for the client to leave."""
+    end: int | str | None
+    """What the server says to it at once: a close code, or the status of an HTTP response; for gRPC, how the call ends
+    (`helpers.http2.end_of`). None: nothing yet, it has to wait for a deadline, or for the client to leave."""
     deadline: str | None = None
     """The setting that ends it."""
     heavy: bool = False
     """Takes more than a few milliseconds of somebody's time."""
+    grpc: bool = False
+    """Connects to the port for gRPC."""
 
 
 KINDS: dict[str, Kind] = {}
 
 
-def kind(end: int | None = None, deadline: str | None = None, heavy: bool = False) -> Callable[[Attack], Attack]:
+def kind(
+    end: int | str | None = None, deadline: str | None = None, heavy: bool = False, grpc: bool = False
+) -> Callable[[Attack], Attack]:
     def enter(attack: Attack) -> Attack:
         name = attack.__name__
-        KINDS[name] = Kind(name, attack, end, deadline, heavy)
+        assert name not in KINDS
+        KINDS[name] = Kind(name, attack, end, deadline, heavy, grpc)
         return attack
 
     return enter

@@ -8,7 +8,9 @@ import threading
 from collections import Counter
 from typing import Any
 
-import hostile.foreign  # noqa: F401 - more kinds
+import hostile.foreign
+import hostile.grpc_kinds  # noqa: F401 - more kinds
+from helpers.http2 import end_of
 from helpers.raw import Raw
 from helpers.wire import bursts, encode, start, story, stream
 from hostile.kinds import KINDS, Kind
@@ -23,12 +25,12 @@ def choose(rng: random.Random) -> Kind:
     return rng.choice([kind for kind in KINDS.values() if kind.heavy == heavy])
 
 
-def connect(port: int, rng: random.Random) -> str:
+def connect(port: int, grpc_port: int, rng: random.Random) -> str:
     """One bad connection, from its beginning to its end; how it went."""
     kind = choose(rng)
     leaving = rng.choice(LEAVING)
     try:
-        with Raw(port, receive_buffer_bytes=rng.choice([None, 4096])) as raw:
+        with Raw(grpc_port if kind.grpc else port, receive_buffer_bytes=rng.choice([None, 4096])) as raw:
             kind.attack(raw, rng)
             if leaving == "reset":
                 raw.reset()
@@ -36,6 +38,8 @@ def connect(port: int, rng: random.Random) -> str:
                 raw.socket.shutdown(socket.SHUT_WR)
                 raw.socket.settimeout(0.05)
                 raw.wait_for_end()
+            elif leaving == "wait" and kind.grpc and kind.end is not None:
+                end_of(raw)
             elif leaving == "wait" and kind.end is not None:
                 raw.wait_for_end()
     except (OSError, AssertionError):
@@ -43,7 +47,7 @@ def connect(port: int, rng: random.Random) -> str:
     return kind.name
 
 
-def besiege(port: int, n_connections: int, seed: int, n_threads: int = 4) -> Counter[str]:
+def besiege(port: int, grpc_port: int, n_connections: int, seed: int, n_threads: int = 4) -> Counter[str]:
     """That many bad connections, a few at a time; how many there were of each kind."""
     outcomes: Counter[str] = Counter()
     numbers = iter(range(n_connections))
@@ -55,7 +59,7 @@ def besiege(port: int, n_connections: int, seed: int, n_threads: int = 4) -> Cou
                 number = next(numbers, None)
             if number is None:
                 return
-            outcome = connect(port, random.Random(seed * 1_000_003 + number))
+            outcome = connect(port, grpc_port, random.Random(seed * 1_000_003 + number))
             with lock:
                 outcomes[outcome] += 1
 

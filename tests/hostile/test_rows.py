@@ -7,7 +7,12 @@ import time
 
 import pytest
 
-import hostile.foreign  # noqa: F401 - more kinds
+pytest.importorskip("grpc")
+
+import hostile.foreign
+import hostile.grpc_kinds  # noqa: F401 - more kinds
+from helpers.grpc_client import stream as grpc_stream
+from helpers.http2 import end_of
 from helpers.raw import Raw
 from helpers.wire import start, stream
 from hostile.kinds import KINDS
@@ -35,11 +40,21 @@ def test_what_it_is_told_and_what_stays(serve, name):
     # machine has time for it.
     any_end_will_do = kind.end is None and kind.deadline is None
     short = {key: s for key, s in DEADLINES.items() if any_end_will_do or key.partition(".")[2] == kind.deadline}
-    victim = serve(count_with_text, **{"limits.streams_per_address": 1000}, **short)
+    grpc = {"grpc.port": 0} if kind.grpc else {}
+    victim = serve(count_with_text, **{"limits.streams_per_address": 1000}, **short, **grpc)
+    if kind.grpc:
+        # The library keeps some descriptors from the first call on.
+        grpc_stream(victim.server.grpc_port, start(), bytes(3200))
     before = held(victim)
-    with Raw(victim.port, receive_buffer_bytes=4096) as raw:
+    with Raw(victim.server.grpc_port or victim.port, receive_buffer_bytes=4096) as raw:
         kind.attack(raw, random.Random(name))
-        if kind.end is not None and kind.end < 1000:
+        if kind.grpc and kind.end is not None:
+            assert end_of(raw) == kind.end
+        elif kind.grpc and kind.deadline in ("start_timeout_s", "idle_timeout_s"):
+            assert end_of(raw) == "status"
+        elif kind.grpc and kind.deadline == "handshake_timeout_s":
+            assert end_of(raw) == "goaway Did not receive HTTP/2 settings before handshake timeout"
+        elif isinstance(kind.end, int) and kind.end < 1000:
             status = raw.response()[0]
             assert status == kind.end
         elif kind.end is not None:
@@ -55,6 +70,8 @@ def test_what_it_is_told_and_what_stays(serve, name):
             assert events[-1]["code"] == "timeout"
     settle(victim, before)
     assert victim.loop_errors == []
+    if kind.grpc:
+        assert grpc_stream(victim.server.grpc_port, start(), bytes(3200)) == []
     assert stream(victim.url(), start(), bytes(3200)) == []
 
 

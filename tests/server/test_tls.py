@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import re
 import socket
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 import trustme
 import websockets.asyncio.client
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import connect
 
 from helpers.raw import BINARY, frame, upgrade
@@ -172,3 +173,50 @@ def test_by_flags(pair, trusting, workers):
             assert response.status == 200
         child.terminate()
         assert child.wait(30) == 0
+
+
+# Certificates of clients
+
+
+@pytest.fixture
+def client_ca(authority, tmp_path):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return str(tmp_path / "ca.pem")
+
+
+def test_a_client_needs_a_certificate_of_the_authority(serve, pair, authority, trusting, client_ca):
+    server = serve(**settings(pair), **{"server.tls_client_ca": client_ca})
+    address = f"127.0.0.1:{server.port}"
+
+    def health(context: ssl.SSLContext) -> int:
+        with urllib.request.urlopen(f"https://{address}/api/v1/health", context=context, timeout=30) as response:
+            return response.status
+
+    foreign = ssl.create_default_context()
+    authority.configure_trust(foreign)
+    trustme.CA().issue_cert("client").configure_cert(foreign)
+    for context in (trusting, foreign):
+        with pytest.raises((OSError, http.client.HTTPException)):
+            health(context)
+        with pytest.raises((OSError, WebSocketException)), connect(f"wss://{address}/api/v1/simple", ssl=context):
+            raise AssertionError("it was let in")
+    authority.issue_cert("client").configure_cert(trusting)
+    assert health(trusting) == 200
+    with connect(f"wss://{address}/api/v1/simple", ssl=trusting, compression=None) as client:
+        client.send(json.dumps(start()))
+        client.send(bytes(3200))
+        client.send(json.dumps(STOP))
+        assert [json.loads(text)["count"] for text in client] == [1600]
+
+
+def test_what_is_wrong_with_the_authorities_is_said(pair, client_ca, tmp_path):
+    files = {"tls_certificate": pair[0], "tls_key": pair[1]}
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    for names, text in [
+        ({"tls_client_ca": client_ca}, "expected server.tls_certificate too"),
+        ({**files, "tls_client_ca": "nowhere.pem"}, "tls_client_ca: cannot read"),
+        ({**files, "tls_client_ca": str(nonsense)}, "certificates in PEM form"),
+    ]:
+        with pytest.raises(ConfigError, match=text):
+            tls_context(ServerSettings(**names))

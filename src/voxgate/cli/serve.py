@@ -23,6 +23,7 @@ FLAGS: Final = {
     "model": "model.name",
     "host": "server.host",
     "port": "server.port",
+    "grpc_port": "grpc.port",
     "workers": "server.workers",
     "tls_certificate": "server.tls_certificate",
     "tls_key": "server.tls_key",
@@ -41,6 +42,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json")
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", help="port to listen on; 0 takes a free one")
+    parser.add_argument("--grpc-port", metavar="PORT", help="speak gRPC too, on this port; 0 takes a free one")
     parser.add_argument("--workers", metavar="N", help="server processes that share the port")
     parser.add_argument("--tls-certificate", metavar="FILE", help="use TLS with this certificate (PEM)")
     parser.add_argument("--tls-key", metavar="FILE", help="the private key, if it is in a separate file")

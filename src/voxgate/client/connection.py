@@ -28,7 +28,7 @@ __all__ = ["DEFAULT_ADDR", "is_served", "normalize_addr", "open_websocket"]
 
 DEFAULT_ADDR = "ws://localhost:8080/api/v1/segmented"
 _DEFAULT_PATH = "/api/v1/segmented"
-_SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+_SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss", "grpc": "grpc", "grpcs": "grpcs"}
 
 _MAX_EVENT_BYTES = 16 * 1024 * 1024
 _QUEUED_EVENTS = 1024  # beyond it reading pauses, and the server's pings get no answer
@@ -38,7 +38,7 @@ NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 
 
 def normalize_addr(addr: str) -> str:
-    """A websocket URL from an address: `HOST:PORT` is ws, http means ws, no path means the segmented route.
+    """A URL of a wire from an address: `HOST:PORT` is ws, http means ws, no path means the segmented route.
 
     Raises ValueError for another scheme, a missing host or an invalid port.
     """
@@ -50,7 +50,7 @@ def normalize_addr(addr: str) -> str:
         raise ValueError("address: expected a URL, or HOST:PORT; an IPv6 address is in brackets") from None
     shown = repr(public_url(addr))
     if parts.scheme not in _SCHEMES:
-        raise ValueError(f"address: expected ws, wss, http or https, got {parts.scheme!r} in {shown}")
+        raise ValueError(f"address: expected {', '.join(_SCHEMES)}, got {parts.scheme!r} in {shown}")
     if not parts.hostname:
         raise ValueError(f"address: expected a host in {shown}")
     try:

@@ -45,13 +45,15 @@ class RefusedError(ConnectError):
     """The server answered the upgrade with an HTTP status other than 101.
 
     `status` and `body` are as received (the body cut to 1000 characters); `retry_after` is the header of that name.
+    Over gRPC, `status` is what HTTP would say for the status `grpc_status`, and `body` the text of the error.
     """
 
-    def __init__(self, status: int, body: str, retry_after: str | None = None) -> None:
+    def __init__(self, status: int, body: str, retry_after: str | None = None, grpc_status: str | None = None) -> None:
         self.status = status
+        self.grpc_status = grpc_status
         self.body = body[:1000]
         self.retry_after = retry_after
-        text = f"the server refused with HTTP {status}"
+        text = f"the server refused with {f'HTTP {status}' if grpc_status is None else grpc_status}"
         if reason := _reason(body):
             text += f": {reason}"
         if retry_after is not None:

@@ -33,7 +33,7 @@ from .reconnect import Lost, Reconnect, Resumed, is_worth_another_try, wait_s
 from .sender import Sender
 from .source import Source, open_source
 from .timeline import Timeline, without_id
-from .wires import ClientWire, Connection, check_wire, open_connection
+from .wires import ClientWire, Connection, check_wire, open_connection, wire_at
 
 __all__ = ["Stream", "stream"]
 
@@ -75,8 +75,8 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
       how far silence was processed, it requests notices even when the caller does not get them. Of a container, all is
       sent again, as nobody can begin in the middle of it; results that came before do not come twice
     - `on_audio`: is called with the bytes of each message after they were sent, each byte once and in order (None)
-    - `wire`: the API to speak: "native", "deepgram", "assemblyai", "openai" (Realtime) or "http" (the body of a
-      request)
+    - `wire`: the API to speak: "native", "deepgram", "assemblyai", "openai" (Realtime), "http" (the body of a request)
+      or "grpc", which ``grpc://HOST:PORT`` and ``grpcs://HOST:PORT`` mean too
     - `clock`: for tests
 
     Opens files at once: FileNotFoundError, SourceError, ValueError and TypeError come from this call. While iterating:
@@ -166,8 +166,8 @@ class Stream:
             options=None if options is None else dict(options),
         )
         self._header_token = token if token_in == "header" else None
-        self._wire = wire
-        self.addr = check_wire(wire, self.addr, self._start)
+        self._wire = wire_at(wire, self.addr)
+        self.addr = check_wire(self._wire, self.addr, self._start)
         self._feed = Feed(self._source.blocks, self._reconnect.backlog_bytes if self._reconnect else 0)
         self._clock = LoopClock() if clock is None else clock
         sample_bytes = self.format.sample_bytes if isinstance(self.format, AudioFormat) else 1

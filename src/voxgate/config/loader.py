@@ -350,7 +350,8 @@ def _unknown_key(key: str, source: str) -> ConfigError:
 
 def _unknown_variable(variable: str) -> ConfigError:
     known = [_variable(key) for key in SETTINGS] + ["VOXGATE_MODEL", *_RESERVED_VARIABLES]
-    close = difflib.get_close_matches(variable, known, 1)
+    bare = [_variable(key) for key in SETTINGS if _variable(key.partition(".")[2]) == variable]  # without its section
+    close = bare or difflib.get_close_matches(variable, known, 1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return ConfigError(
         f"{_cut(variable)}: unknown variable{hint}; settings are VOXGATE_<SECTION>_<KEY>, "

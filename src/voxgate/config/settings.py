@@ -8,6 +8,7 @@ from .sections import (
     AudioSettings,
     AuthSettings,
     EndpointsSettings,
+    GrpcSettings,
     InferenceSettings,
     LimitsSettings,
     MediaSettings,
@@ -28,6 +29,7 @@ class Config(Struct, frozen=True, kw_only=True):
     limits: LimitsSettings = LimitsSettings()
     auth: AuthSettings = AuthSettings()
     endpoints: EndpointsSettings = EndpointsSettings()
+    grpc: GrpcSettings = GrpcSettings()
     metrics: MetricsSettings = MetricsSettings()
     audio: AudioSettings = AudioSettings()
     media: MediaSettings = MediaSettings()

@@ -92,4 +92,11 @@ def wires_of(service: Service) -> dict[str, dict[str, Any]]:
         api.name: {"served": (why := api.why_unserved(service)) is None, "reason": why, "paths": list(api.paths)}
         for api in APIS
     }
-    return {"native": native, **others}
+    port = service.config.grpc.port
+    reason = "grpc.port is not set" if port is None else None
+    grpc = {"served": port is not None, "reason": reason, "paths": ["/voxgate.v1.Voxgate/Stream"]}
+    is_on = service.config.endpoints.riva
+    unserved = reason or (None if is_on else "endpoints.riva is false") or why_no_words(service)
+    paths = [f"/nvidia.riva.asr.RivaSpeechRecognition/{name}" for name in ("StreamingRecognize", "Recognize")]
+    riva = {"served": unserved is None, "reason": unserved, "paths": paths}
+    return {"native": native, **others, "grpc": grpc, "riva": riva}

@@ -8,11 +8,10 @@ from typing import ClassVar, Final, Literal
 from voxgate.endpoints.query import start_of
 from voxgate.endpoints.refusals import HttpAnswer, answer_of
 from voxgate.endpoints.request_route import AudioRequest, RequestEndpoint, RequestRoute, text_of
-from voxgate.errors import InvalidStart
+from voxgate.endpoints.start_check import check_opens
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
 from voxgate.protocol.events import Error, Event
 from voxgate.protocol.json_codec import encode_event
-from voxgate.protocol.machine import Reply, SessionMachine
 from voxgate.protocol.requests import Start, Stop
 from voxgate.protocol.wires import WireName
 from voxgate.service.admission import Refusal
@@ -104,14 +103,6 @@ class LiveHttpRoute(RequestRoute):
 
     def open(self, request: AudioRequest, context: SessionContext) -> HttpStream:
         start = start_of(request.scope["query_string"], request.header(b"content-type"))
-        self._check(context, start)
+        check_opens(start, self._route, context)
         form: Form = "sse" if EVENT_STREAM in request.header(b"accept") else "lines"
         return HttpStream(request, start, form)
-
-    def _check(self, context: SessionContext, start: Start) -> None:
-        """Raises InvalidStart for a start that the session would refuse: then the status can still say so."""
-        for action in SessionMachine(
-            context.config.limits, context.vad, self._route, check_options=context.session_options.parse
-        ).receive(start):
-            if isinstance(action, Reply) and isinstance(action.event, Error):
-                raise InvalidStart(action.event.message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -10,7 +10,7 @@ import msgspec
 
 from voxgate.errors import InvalidStart, shown
 
-__all__ = ["Parameters"]
+__all__ = ["Parameters", "model_options"]
 
 MAX_PARAMETERS: Final = 1000
 MAX_DIGITS: Final = 9
@@ -54,13 +54,7 @@ class Parameters:
         `schema`: of the model's options, None when it takes none. `aliases`: the API's names for options of another
         name. `own`: parameters of the API that are never options of a model.
         """
-        options: dict[str, Any] = {}
-        properties: Mapping[str, Any] = {} if schema is None else schema.get("properties", {})
-        for name, described in properties.items():
-            values = [] if name in own else self.all(name) or self.all(aliases.get(name, name))
-            if values:
-                options[name] = _value(values, _types_of(described))
-        return options or None
+        return model_options(self.all, schema, aliases, own)
 
     def flag(self, name: str) -> bool:
         """Raises InvalidStart unless the value is `true` or `false`."""
@@ -79,6 +73,24 @@ class Parameters:
         if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
             raise InvalidStart(f"{name}: expected a whole number, got {shown(text)}")
         return int(text)
+
+
+def model_options(
+    values_of: Callable[[str], Sequence[str]],
+    schema: Mapping[str, Any] | None,
+    aliases: Mapping[str, str],
+    own: Collection[str] = (),
+) -> dict[str, Any] | None:
+    """As `Parameters.options`, of texts by name: `values_of` is given a name, and returns none for one that is not
+    there.
+    """
+    options: dict[str, Any] = {}
+    properties: Mapping[str, Any] = {} if schema is None else schema.get("properties", {})
+    for name, described in properties.items():
+        values = [] if name in own else values_of(name) or values_of(aliases.get(name, name))
+        if values:
+            options[name] = _value(values, _types_of(described))
+    return options or None
 
 
 def _types_of(described: Mapping[str, Any]) -> set[str]:

@@ -17,6 +17,7 @@ from voxgate.protocol.wires import WireName
 from voxgate.service.access.addresses import Headers
 from voxgate.service.admission import Refusal, RefusalKind
 from voxgate.service.service import Service
+from voxgate.session.context import SessionContext
 from voxgate.session.endpoint import Message, Received
 from voxgate.session.timers import PROGRESS_S
 
@@ -137,7 +138,7 @@ def min_silence_ms(config: Config) -> int:
     return config.vad.silence_duration_ms if shortest_ms is None else shortest_ms
 
 
-def check_start(start: Start, service: Service) -> None:
+def check_start(start: Start, service: Service | SessionContext) -> None:
     """Raises InvalidStart for a format that the server does not take, and for options that the model does not: on these
     APIs the request to connect says them, and is refused. A container is checked when it comes.
     """

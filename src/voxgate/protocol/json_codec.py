@@ -34,7 +34,7 @@ from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.output import Output, UnsendableOutput
 from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Segmentation, Start, Stop
 
-__all__ = ["encode_event", "encode_request", "parse_event", "parse_request"]
+__all__ = ["encode_event", "encode_request", "parse_event", "parse_request", "rounded_seconds"]
 
 _REQUESTS: Final = ("start", "stop", "flush", "clear", "keep_alive")
 
@@ -215,7 +215,8 @@ def encode_event(event: Event) -> str:
     return _ENCODE[type(event)](event)
 
 
-def _seconds(time: float) -> float:
+def rounded_seconds(time: float) -> float:
+    """A time as clients get it: to the millisecond."""
     try:
         return round(time * 1000) / 1000  # three times as fast as round(time, 3), and never -0.0
     except (OverflowError, ValueError):
@@ -248,7 +249,7 @@ def _spliced(head: object, output: Mapping[str, Any], tail: dict[str, Any]) -> s
 
 
 def _encode_active(event: Active | Inactive | SpeechResumed) -> str:
-    fields: dict[str, Any] = {"type": event.type, "time": _seconds(event.time)}
+    fields: dict[str, Any] = {"type": event.type, "time": rounded_seconds(event.time)}
     return _encoder.encode(_identified(fields, event)).decode()
 
 
@@ -270,7 +271,9 @@ def _encode_error(event: Error) -> str:
 
 
 def _encode_segment(event: Segment) -> str:
-    head = _SegmentStart(_seconds(event.start_time), _seconds(event.end_time), event.is_final, event.eager)
+    head = _SegmentStart(
+        rounded_seconds(event.start_time), rounded_seconds(event.end_time), event.is_final, event.eager
+    )
     stable = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
     return _spliced(head, event.output, _identified(stable, event))
 
@@ -292,9 +295,9 @@ def _encode_probabilities(event: Probabilities) -> str:
     return _encoder.encode(
         {
             "type": "probabilities",
-            "start_time": _seconds(event.start_time),
+            "start_time": rounded_seconds(event.start_time),
             "step_s": round(event.step_s, 6),  # a frame may be shorter than a millisecond
-            "values": [_seconds(value) for value in event.values],
+            "values": [rounded_seconds(value) for value in event.values],
             "channel": event.channel,
         }
     ).decode()
@@ -320,10 +323,10 @@ def _encode_progress(event: Progress) -> str:
     return _encoder.encode(
         {
             "type": "progress",
-            "received_s": _seconds(event.received_s),
-            "processed_s": _seconds(event.processed_s),
-            "lag_s": _seconds(event.lag_s),
-            "real_time_factor": _seconds(event.real_time_factor),
+            "received_s": rounded_seconds(event.received_s),
+            "processed_s": rounded_seconds(event.processed_s),
+            "lag_s": rounded_seconds(event.lag_s),
+            "real_time_factor": rounded_seconds(event.real_time_factor),
             "channel": event.channel,
         }
     ).decode()
@@ -333,8 +336,8 @@ def _encode_finished(event: Finished) -> str:
     return _encoder.encode(
         {
             "type": "finished",
-            "received_s": _seconds(event.received_s),
-            "processed_s": _seconds(event.processed_s),
+            "received_s": rounded_seconds(event.received_s),
+            "processed_s": rounded_seconds(event.processed_s),
             "results": event.results,
             "errors": event.errors,
             "channel": event.channel,
@@ -343,7 +346,9 @@ def _encode_finished(event: Finished) -> str:
 
 
 def _encode_draining(event: Draining) -> str:
-    return _encoder.encode({"type": "draining", "grace_s": _seconds(event.grace_s), "channel": event.channel}).decode()
+    return _encoder.encode(
+        {"type": "draining", "grace_s": rounded_seconds(event.grace_s), "channel": event.channel}
+    ).decode()
 
 
 def _encode_unknown(event: UnknownEvent) -> str:

@@ -6,18 +6,20 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import uvicorn
 
 from voxgate.endpoints.asgi import Started, create_app
+from voxgate.endpoints.grpc.needs import check_installed
 from voxgate.runtime import tasks
 from voxgate.runtime.exit import end_process
 from voxgate.server.http import HttpProtocol
@@ -25,6 +27,9 @@ from voxgate.server.sockets import BACKLOG, allow_files, listen
 from voxgate.server.tls import tls_context
 from voxgate.server.websocket import WebSocketProtocol
 from voxgate.service.service import Service
+
+if TYPE_CHECKING:
+    from voxgate.endpoints.grpc.server import GrpcServer
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +118,8 @@ class Server(uvicorn.Server):
     def __init__(
         self, service: Service, on_started: Started, owns_process: bool = False, is_worker: bool = False
     ) -> None:
+        if service.config.grpc.port is not None:
+            check_installed()
         super().__init__(uvicorn_config(service, on_started))
         self._service = service
         self._owns_process = owns_process
@@ -120,6 +127,9 @@ class Server(uvicorn.Server):
         self.servers = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end_s = 0.0
+        self._grpc: GrpcServer | None = None
+        self.grpc_port: int | None = None
+        """The port for gRPC, once it is open; None: the server speaks none."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._is_worker and sig == signal.SIGINT:
@@ -137,6 +147,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Replaces uvicorn's, which allows a TLS handshake a minute."""
+        if sockets:
+            await self.open_grpc()
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise RuntimeError("the application did not start")
@@ -163,6 +175,16 @@ class Server(uvicorn.Server):
             }
         for sock in sockets:
             self.servers.append(await loop.create_server(connection, sock=sock, backlog=BACKLOG, **tls))
+
+    async def open_grpc(self) -> None:
+        """Accepts clients on the port for gRPC, if there is one. ConfigError when it cannot be used."""
+        if self._service.config.grpc.port is not None:
+            # Its own log writes lines of its own form to stderr, also about what clients do wrong.
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+            from voxgate.endpoints.grpc.server import GrpcServer  # needs the extra
+
+            self._grpc = GrpcServer(self._service, is_shared=self._is_worker)
+            self.grpc_port = await self._grpc.start()
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -205,6 +227,8 @@ class Server(uvicorn.Server):
         service.leave_clients()
         closed_s = min(time.monotonic() + CLOSE_S, end_s + LAST_CLOSES_S)
         await self._until(lambda: not self._websockets(), closed_s)
+        if self._grpc is not None:
+            await self._grpc.stop(HTTP_S)
         for server in self.servers:
             server.close()
         for sock in sockets or []:

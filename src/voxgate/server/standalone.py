@@ -8,7 +8,7 @@ from collections.abc import Callable
 from voxgate.config import Config
 from voxgate.runtime.exit import end_process
 from voxgate.server.server import Server, listen_for
-from voxgate.server.sockets import url_of
+from voxgate.server.sockets import start_line, url_of
 from voxgate.service.service import Service
 
 __all__ = ["serve"]
@@ -32,7 +32,7 @@ def serve(config: Config, on_loaded: Callable[[], None] = lambda: None) -> int:
         if error is None:
             for sock in sockets[1:]:
                 logger.info("metrics at %s/metrics", url_of(sock, scheme))
-            print(f"voxgate listening on {url_of(sockets[0], scheme)}", flush=True)
+            print(start_line(sockets[0], config, server.grpc_port), flush=True)
         else:
             failure = error
             server.ask_to_end()

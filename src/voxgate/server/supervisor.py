@@ -20,10 +20,11 @@ from types import FrameType
 import msgspec
 
 from voxgate.config import Config
+from voxgate.endpoints.grpc.needs import check_installed
 from voxgate.errors import ConfigError
 from voxgate.runtime.backoff import Backoff
 from voxgate.server.server_process import ServerProcess
-from voxgate.server.sockets import reserve, url_of
+from voxgate.server.sockets import reserve, start_line, url_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,12 @@ class Supervisor:
         if metrics.port is not None:
             self._reserved.append(reserve(msgspec.structs.replace(config.server, port=metrics.port)))
             metrics = msgspec.structs.replace(metrics, port=self._reserved[1].getsockname()[1])
-        self._config = msgspec.structs.replace(config, server=server, metrics=metrics)
+        grpc = config.grpc
+        if grpc.port is not None:
+            check_installed()
+            self._reserved.append(reserve(msgspec.structs.replace(config.server, port=grpc.port)))
+            grpc = msgspec.structs.replace(grpc, port=self._reserved[-1].getsockname()[1])
+        self._config = msgspec.structs.replace(config, server=server, metrics=metrics, grpc=grpc)
         self._selector = selectors.DefaultSelector()
         self._processes: dict[int, ServerProcess] = {}
         self._due_s: dict[int, float] = {}  # when to start the process of that number again
@@ -133,9 +139,9 @@ class Supervisor:
         if len(processes) == len(self._backoffs) and all(process.is_ready for process in processes):
             self._is_up = True
             scheme = "https" if self._config.server.tls_certificate is not None else "http"
-            for sock in self._reserved[1:]:
-                logger.info("metrics at %s/metrics", url_of(sock, scheme))
-            print(f"voxgate listening on {url_of(self._reserved[0], scheme)}", flush=True)
+            if self._config.metrics.port is not None:
+                logger.info("metrics at %s/metrics", url_of(self._reserved[1], scheme))
+            print(start_line(self._reserved[0], self._config, self._config.grpc.port), flush=True)
 
     def _replace(self, process: ServerProcess) -> None:
         """The process ends, or has ended."""

@@ -22,8 +22,11 @@ def tls_context(settings: ServerSettings) -> ssl.SSLContext | None:
     if certificate is None:
         if key is not None:
             raise ConfigError("server.tls_key is set: expected server.tls_certificate too")
+        if settings.tls_client_ca is not None:
+            raise ConfigError("server.tls_client_ca is set: expected server.tls_certificate too")
         return None
-    for name, path in (("tls_certificate", certificate), ("tls_key", key)):
+    files = (("tls_certificate", certificate), ("tls_key", key), ("tls_client_ca", settings.tls_client_ca))
+    for name, path in files:
         try:
             if path is not None:
                 open(path, "rb").close()
@@ -44,6 +47,13 @@ def tls_context(settings: ServerSettings) -> ssl.SSLContext | None:
     problem = warning_about(Path(certificate).read_bytes(), datetime.datetime.now(datetime.UTC))
     if problem is not None:
         logger.warning("server.tls_certificate: %s: %s; clients will refuse it", certificate, problem)
+    if settings.tls_client_ca is not None:
+        try:
+            context.load_verify_locations(settings.tls_client_ca)
+        except ssl.SSLError as error:
+            text = f"server.tls_client_ca: {settings.tls_client_ca} should be certificates in PEM form"
+            raise ConfigError(text) from error
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 

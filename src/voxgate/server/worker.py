@@ -69,6 +69,7 @@ def _serve(config: Config, number: int, directory: str, lifeline: Lifeline, is_r
         try:
             await peers.start()
             if is_replacement:
+                await server.open_grpc()
                 await server.open(listen_for(service, shared=True))
         except (OSError, ConfigError) as error:
             fail(ConfigError(f"server process {number} cannot serve: {error}"))  # it ends, and is replaced

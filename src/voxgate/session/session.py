@@ -151,6 +151,12 @@ class Session:
                 writer.cancel()
             # Otherwise the writer ends by itself: it has the close to send, or has sent it.
 
+    def drop_unread(self) -> None:
+        """Drops the messages that wait, and calls the endpoint's `receive` at once: for a wire that learns of the end
+        of its client although nothing is read.
+        """
+        self._inbox.clear()
+
     # In
 
     def _take_audio(self, data: bytes) -> bool:

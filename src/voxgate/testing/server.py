@@ -46,18 +46,23 @@ class LocalServer:
         self.service = Service(config, made)
         self.model = self.service.model
         try:
+            self.server = Server(self.service, self._started)
             self.sockets = listen_for(self.service)
         except BaseException:
             self.service.engine.stop(0)
             raise
         self.port = self.sockets[0].getsockname()[1]
         self._rest = url_of(self.sockets[0], "" if config.server.tls_certificate is None else "s")
-        self.server = Server(self.service, self._started)
         self.loop_errors: list[dict[str, Any]] = []
         self._timeout_s = timeout_s
         self._settled = threading.Event()
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None  # noqa: TID251 -- the type alone
+
+    @property
+    def grpc_port(self) -> int | None:
+        """The port for gRPC, once the server has started; None unless the settings have `grpc.port`."""
+        return self.server.grpc_port
 
     def url(self, route: str = "segmented") -> str:
         """The address of a route, for any websocket client: ``ws://127.0.0.1:PORT/api/v1/ROUTE``."""

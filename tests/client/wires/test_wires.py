@@ -13,13 +13,15 @@ from voxgate.protocol.events import Error, Segment
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
 
+GRPC = {"grpc.port": 0}
 SPEECH = bursts((1.0, 2.0), (3.5, 4.25), length_s=6.0)
 SPOKEN = (np.round(SPEECH * 32_767).astype(np.int16), 16_000)
 
 
 def collected(server, wire, **options):
     options = {"chunk_size": 6400, **options}
-    return client.collect(SPOKEN, addr=f"127.0.0.1:{server.port}", wire=wire, **options)
+    port = server.server.grpc_port if wire == "grpc" else server.port
+    return client.collect(SPOKEN, addr=f"127.0.0.1:{port}", wire=wire, **options)
 
 
 def finals(events):
@@ -32,7 +34,7 @@ def finals(events):
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_the_results_are_those_of_the_native_wire(serve, wire):
-    server = serve(words_of_length)
+    server = serve(words_of_length, **GRPC)
     expected = finals(collected(server, "native"))
     assert len(expected) == 2
     for interim_results in (False, True):
@@ -48,7 +50,7 @@ def test_the_results_are_those_of_the_native_wire(serve, wire):
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_options(serve, wire):
-    server = serve(words_of_length)
+    server = serve(words_of_length, **GRPC)
     vad = client.VadOptions(silence_duration_ms=2000)
     assert len(finals(collected(server, wire, vad=vad))) == 1
 
@@ -58,13 +60,13 @@ def test_an_utterance_that_fails(serve, wire):
     def model(audio):
         raise InferenceError("not this one")
 
-    events = collected(serve(model, **{"inference.warm_up": False}), wire)
+    events = collected(serve(model, **GRPC, **{"inference.warm_up": False}), wire)
     assert [event.message for event in events if isinstance(event, Error)] == ["not this one"] * 2
 
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_tokens(serve, wire):
-    server = serve(words_of_length, **{"auth.tokens": "good"})
+    server = serve(words_of_length, **GRPC, **{"auth.tokens": "good"})
     assert len(finals(collected(server, wire, token="good"))) == 2
     with pytest.raises(client.RefusedError) as caught:
         collected(server, wire, token="bad")

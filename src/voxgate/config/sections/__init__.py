@@ -3,6 +3,7 @@
 from .audio import AudioSettings
 from .auth import AuthSettings
 from .endpoints import EndpointsSettings
+from .grpc import GrpcSettings
 from .inference import InferenceSettings
 from .limits import LimitsSettings
 from .media import MediaSettings
@@ -16,6 +17,7 @@ __all__ = [
     "AudioSettings",
     "AuthSettings",
     "EndpointsSettings",
+    "GrpcSettings",
     "InferenceSettings",
     "LimitsSettings",
     "MediaSettings",

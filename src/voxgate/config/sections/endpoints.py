@@ -22,6 +22,10 @@ class EndpointsSettings(Struct, frozen=True, kw_only=True):
     http: Annotated[bool, Meta(description="Live audio in the body of a plain HTTP request: `POST /api/v1/ROUTE`.")] = (
         True
     )
+    riva: Annotated[
+        bool,
+        Meta(description="NVIDIA Riva's speech recognition over gRPC, on the port `grpc.port`: `nvidia.riva.asr`."),
+    ] = True
     min_silence_ms: (
         Annotated[
             int,

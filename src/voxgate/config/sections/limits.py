@@ -51,6 +51,15 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
             ge=1024, le=268_435_456, description="Largest message of a client, in bytes; a larger one closes with 1009."
         ),
     ] = 1_048_576
+    recording_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=268_435_456,
+            description="Largest recording in a call of Riva's `Recognize`, in bytes. gRPC knows one limit for the "
+            "messages of all methods: with `endpoints.riva`, it is this, if it is more than `message_bytes`.",
+        ),
+    ] = 16_777_216
     message_fragments: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Websocket frames of one message; more close with 1009.")
     ] = 1024

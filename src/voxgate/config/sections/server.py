@@ -67,6 +67,17 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    tls_client_ca: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="Path of the certificates (PEM) of the authorities that issue certificates to clients. "
+                "When set, every client needs such a certificate, on every port: probes and Prometheus too.",
+            ),
+        ]
+        | None
+    ) = None
     trusted_proxies: Annotated[
         str,
         Meta(

@@ -1,0 +1,154 @@
+"""A streaming method: each client is refused with a status, or admitted and served to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from voxgate.endpoints.grpc.endpoint import GrpcEndpoint
+from voxgate.endpoints.grpc.peer import client_of
+from voxgate.endpoints.grpc.statuses import Status, status_of_close, status_of_refusal
+from voxgate.endpoints.grpc.wire import GrpcWire
+from voxgate.endpoints.start_check import check_opens
+from voxgate.endpoints.wire import invalid_request, why_no_words
+from voxgate.errors import VoxgateError
+from voxgate.protocol.closing import Close, CloseReason
+from voxgate.runtime import tasks
+from voxgate.service.admission import Permit, Refusal, RefusalKind
+from voxgate.service.client_info import ClientInfo
+from voxgate.service.entry import Entry
+from voxgate.service.service import Service
+from voxgate.session.context import SessionContext
+from voxgate.session.session import Session
+
+__all__ = ["StreamMethod"]
+
+REQUEST_ID: Final = "x-request-id"
+"""The key of the metadata with which a call is accepted: a refusal has none."""
+
+
+class StreamMethod:
+    """The handler of one method, for the reader API of grpc.aio."""
+
+    def __init__(self, service: Service, entry: Entry, wire: type[GrpcWire]) -> None:
+        self._service = service
+        self._entry = entry
+        self._wire = wire
+        self._is_secure = service.config.server.tls_certificate is not None
+        self._context: SessionContext | None = None  # made for the first client: the service has started by then
+
+    async def __call__(self, messages: Any, context: grpc.aio.ServicerContext) -> None:
+        request_id = uuid.uuid4().hex
+        client = client_of(context, self._service.gate, self._is_secure, self._wire.name)
+        client = client._replace(request_id=request_id)
+        permit = await self._entry.admit(client)
+        if isinstance(permit, Refusal):
+            self._refuse(permit, context)
+            return
+        is_handed_over = False
+        try:
+            opened = await self._open(context, request_id)
+            if isinstance(opened, GrpcWire):
+                is_handed_over = True  # the session's task releases it
+                await self._serve(opened, context, client._replace(identity=permit.identity), permit)
+            elif isinstance(opened, Refusal):
+                self._refuse(opened, context)
+            elif opened is not None:
+                opened.send(context)
+        finally:
+            if not is_handed_over:
+                permit.release()
+
+    def _refuse(self, refusal: Refusal, context: grpc.aio.ServicerContext) -> None:
+        self._service.admission.record(refusal)
+        status_of_refusal(refusal).send(context)
+
+    async def _open(self, context: grpc.aio.ServicerContext, request_id: str) -> GrpcWire | Refusal | Status | None:
+        """Waits for the first message. None: the client has ended the call without one."""
+        service = self._service
+        if self._context is None:
+            self._context = SessionContext.of(service)
+        try:
+            await context.send_initial_metadata(((REQUEST_ID, request_id),))  # the client is admitted, and knows it
+        except grpc.aio.BaseError:  # it is gone
+            return None
+        start_timeout_s = service.config.limits.start_timeout_s
+        newcomer = Newcomer(start_timeout_s)
+        service.connections.add(newcomer)
+        try:
+            async with newcomer.timeout:
+                first = await context.read()
+        except TimeoutError:
+            if newcomer.is_sent_away:
+                return status_of_close(Close(CloseReason.DRAINING))
+            service.tally.limit_hits.add("start_timeout_s")
+            return status_of_close(Close(CloseReason.TIMEOUT, f"no start within {start_timeout_s:g} s of connecting"))
+        finally:
+            service.connections.discard(newcomer)
+        if first is grpc.aio.EOF:
+            return None
+        try:
+            wire = self._wire.open(first, self._context, request_id)
+            unserved = self._entry.why_unserved(wire.route)
+            if unserved is None and wire.carries_words:
+                unserved = why_no_words(service)
+            if unserved is not None:
+                return Refusal(RefusalKind.NOT_SERVED, "not_served", f"{wire.route} is not served: {unserved}")
+            if wire.start is not None:
+                check_opens(wire.start, wire.route, self._context)
+        except VoxgateError as error:
+            return invalid_request(error)
+        return wire
+
+    async def _serve(
+        self, wire: GrpcWire, context: grpc.aio.ServicerContext, client: ClientInfo, permit: Permit
+    ) -> None:
+        assert self._context is not None
+        config = self._context.config
+        endpoint = GrpcEndpoint(
+            wire, context, config.limits.message_bytes, config.server.send_timeout_s, self._context.tally
+        )
+        session = Session(endpoint, self._context, wire.route, None, client)
+
+        async def run() -> None:
+            try:
+                await session.run()
+            finally:
+                permit.release()
+
+        running = tasks.spawn_task(run(), "grpc-session", "connection")
+        try:
+            await asyncio.wait((running, endpoint.over), return_when=asyncio.FIRST_COMPLETED)
+            session.drop_unread()  # it may be too far behind to see that the call is over
+            await asyncio.shield(running)
+        except asyncio.CancelledError:  # by grpc.aio: the client is gone
+            endpoint.leave()
+            session.drop_unread()
+            raise
+        endpoint.status.send(context)
+
+
+class Newcomer:
+    """A client that has sent nothing yet, as the end of the server sees it (service.Drainable)."""
+
+    def __init__(self, start_timeout_s: float) -> None:
+        self.timeout = asyncio.timeout(start_timeout_s)
+        """Around the wait for its first message."""
+        self.is_sent_away = False
+
+    def drain(self, grace_s: float) -> bool:
+        self.leave()
+        return False
+
+    def end(self) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        self.is_sent_away = True
+        with contextlib.suppress(RuntimeError):  # it has just ended
+            self.timeout.reschedule(0)

@@ -1,0 +1,1 @@
+"""The messages of the gRPC APIs: their proto files, and what protoc makes of them."""
