@@ -16,7 +16,12 @@ from voxgate.endpoints.riva.streaming import RivaStreaming
 from voxgate.errors import InternalError, VoxgateError
 from voxgate.models.function import FunctionModel
 from voxgate.models.session_options import SessionOptions
-from voxgate.proto.riva import RecognizeRequest, RecognizeResponse, StreamingRecognizeRequest, StreamingRecognizeResponse
+from voxgate.proto.riva import (
+    RecognizeRequest,
+    RecognizeResponse,
+    StreamingRecognizeRequest,
+    StreamingRecognizeResponse,
+)
 from voxgate.proto.voxgate import ClientMessage, ServerMessage
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.formats import AudioFormat
@@ -98,6 +103,7 @@ def fuzz(data: bytes) -> None:
         response.FromString(message)
 
 
-SEEDS = [
-    bytes([kind, 0, *good.SerializeToString(), *range(60)]) for kind, (_, good, _) in enumerate(APIS)
-] + [bytes(range(256)), bytes(80)]
+SEEDS = [bytes([kind, 0, *good.SerializeToString(), *range(60)]) for kind, (_, good, _) in enumerate(APIS)] + [
+    bytes(range(256)),
+    bytes(80),
+]
