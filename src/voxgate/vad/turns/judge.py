@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +125,7 @@ class TurnJudge:
             answers = self._answers(batch)
             assert self._loop is not None
             try:
-                self._loop.call_soon_threadsafe(_deliver, batch, answers)
+                self._loop.call_soon_threadsafe(partial(_deliver, batch, answers))
             except RuntimeError:
                 return  # the loop is closed
 
