@@ -73,7 +73,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
             le=10_000,
             description="The longest wait for the detector's answer, in ms of the clock; then silence decides.",
         ),
-    ] = 300
+    ] = 400
     max_batch_size: Annotated[
         int, Meta(ge=1, le=1024, description="Questions, of any streams, that the detector gets in one call.")
     ] = 16
