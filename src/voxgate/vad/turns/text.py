@@ -19,10 +19,10 @@ _ENDS: Final = ".!?。！？．｡؟۔।॥…"
 _GOES_ON: Final = ("...", "…", "..", ",", ";", ":", "-", "–", "—", "，", "、", "；", "：", "،")
 # A full stop after these may belong to the word. Latin languages; a single letter is an initial.
 _ABBREVIATED = (
-    "mr mrs ms dr prof st sr jr rev gen col capt lt sgt hon vs no nos vol fig ed eds approx inc ltd co corp dept est"
+    "mr mrs ms dr prof st sr jr rev gen col capt lt sgt hon vs vol fig ed eds approx inc ltd corp dept"
     " e.g i.e etc cf al a.m p.m u.s u.k"
-    " z.b d.h bzw usw ca nr hr fr str u.a o.ä evtl ggf inkl zzgl"
-    " m mme mlle mm p.ex sra srta ud uds pág núm sig dott ing avv"
+    " z.b d.h bzw usw ca nr u.a o.ä evtl ggf inkl zzgl"
+    " mme mlle mm p.ex sra srta ud uds pág núm sig dott ing avv"
 )
 _ABBREVIATIONS: Final = frozenset(_ABBREVIATED.split())
 _WORD: Final = re.compile(r"([^\s(\[{\"'“‘«]+)\.\Z")
