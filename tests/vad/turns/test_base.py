@@ -59,9 +59,8 @@ def test_a_server_asks_it(serve):
         assert client.receive()["message"] == "turn.threshold must be 0.01..1, got 2.0"
         client.send(start(vad=vad, turn={"enabled": False}, notices=True))
         assert "turn_detector" not in client.receive()
-    metrics = get(server.http("/metrics")).decode()
-    assert 'voxgate_turn_answers_total{outcome="finished"} 1\n' in metrics
-    assert 'voxgate_turn_answers_total{outcome="unfinished"} 1\n' in metrics
+    assert {name: n for name, n in server.service.tally.turns.items() if n} == {"finished": 1, "unfinished": 1}
+    assert server.service.tally.turn_s.count == 2
 
 
 def test_a_server_without_one_says_so(serve):
