@@ -60,7 +60,7 @@ def test_a_server_asks_it(serve):
         client.send(start(vad=vad, turn={"enabled": False}, notices=True))
         assert "turn_detector" not in client.receive()
     assert {name: n for name, n in server.service.tally.turns.items() if n} == {"finished": 1, "unfinished": 1}
-    assert server.service.tally.turn_s.count == 2
+    assert server.service.tally.turn_wait_s > 0
 
 
 def test_a_server_without_one_says_so(serve):
