@@ -86,7 +86,9 @@ def _of_streams(tally: Tally, refused: Mapping[tuple[str, WireName], int]) -> di
         "voxgate_streams_total": {
             (*stream, outcome): n for stream in streams for outcome, n in tally.ended[stream].items()
         },
-        "voxgate_rejected_total": {(reason, wire): n for wire, counts in rejected.items() for reason, n in counts.items()},
+        "voxgate_rejected_total": {
+            (reason, wire): n for wire, counts in rejected.items() for reason, n in counts.items()
+        },
         "voxgate_stream_ends_total": {
             (*stream, reason): n for stream in streams for reason, n in tally.ends[stream].items()
         },
