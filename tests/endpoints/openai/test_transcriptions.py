@@ -55,6 +55,15 @@ def test_plain_formats(serve, response_format, begins, is_first):
     assert body.startswith(begins)
 
 
+@pytest.mark.parametrize("file", [b"", wav(b"")], ids=["no bytes", "no samples"])
+@pytest.mark.parametrize("fields", [[("model", "x")], [("model", "x"), ("stream", "true")], []])
+def test_a_file_without_audio(serve, file, fields):
+    status, _, body = transcribe(serve(words_of_length).port, *fields, ("file", file))
+    message = "expected a file with audio, got none"
+    error = {"message": message, "type": "invalid_request_error", "param": "file", "code": "audio_too_short"}
+    assert (status, body) == (400, {"error": error})
+
+
 def test_verbose_json(serve):
     fields = [("response_format", "verbose_json"), ("timestamp_granularities[]", "word")]
     fields += [("timestamp_granularities[]", "segment"), ("file", FILE)]

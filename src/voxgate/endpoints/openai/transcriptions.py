@@ -121,6 +121,8 @@ class TranscriptionEndpoint(RequestEndpoint):
                 return (_sse({"type": "transcript.text.delta", "delta": delta}),)
         elif isinstance(event, Finished):
             self._transcription.duration_s = event.received_s
+            if not event.received_s and self._failure is None:
+                self._failure = ApiError("expected a file with audio, got none", "file", "audio_too_short")
         elif isinstance(event, Error) and self._failure is None:
             # A missing utterance would look like silence: one that failed fails the whole.
             status = status_of(event.code)
