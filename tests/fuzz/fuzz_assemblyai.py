@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 
-from fuzz.fuzz_deepgram import event, query, text
+from fuzz.fuzz_deepgram import event
 from fuzz.source import Source
+from fuzz.wires import query, text
 from voxgate.endpoints.assemblyai.live import AssemblyAiWire
 from voxgate.endpoints.assemblyai.query import parse_streaming
 from voxgate.errors import InvalidMessage, InvalidStart
 from voxgate.protocol.closing import Close, CloseReason
+from voxgate.protocol.events import Finished
+from voxgate.protocol.machine import no_options
+from voxgate.protocol.requests import Start
 
+NAMES = ("encoding", "sample_rate", "min_turn_silence", "max_turn_silence", "speech_model", "redact_pii", "x")
+TYPES = ("KeepAlive", "ForceEndpoint", "UpdateConfiguration", "Terminate", "Turn", "")
 TURN = {
     "type": str,
     "turn_order": int,
@@ -26,17 +32,22 @@ WORD = {"text": str, "start": int, "end": int, "confidence": float, "word_is_fin
 def fuzz(data: bytes) -> None:
     source = Source(data)
     try:
-        parse_streaming(query(source), min_silence_ms=300)
+        parse_streaming(query(source, NAMES), min_silence_ms=300)
     except InvalidStart as error:
         assert str(error)
-    wire = AssemblyAiWire(parse_streaming(b"sample_rate=8000", min_silence_ms=300), "id", 10.0)
+    wire = AssemblyAiWire(parse_streaming(b"sample_rate=8000", min_silence_ms=300), "id", 10.0, no_options)
     time_s = 0.0
     while source.left:
         if source.integer(0, 3) == 0:
+            update = {"max_turn_silence": source.pick((None, 1, 500, -1, "x"))}
             try:
-                assert len(wire.read(text(source))) == 1
+                (received,) = wire.read(text(source, TYPES, **update))
             except InvalidMessage as error:
                 assert str(error)
+                continue
+            if isinstance(received, Start):
+                wire.encode(Finished(time_s, time_s, 0, 0))
+                time_s = 0.0
             continue
         time_s += source.integer(0, 3)
         try:
