@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers.wire import Client
+from helpers.wires import TALK, words_of_length
 from voxgate import recordings
 from voxgate.audio import read_audio
 from voxgate.testing import LocalServer, serving
@@ -73,6 +75,29 @@ def native_segments(server: LocalServer, path: Path, rate: int) -> list[dict[str
         done = subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
     events = [json.loads(line) for line in done.stdout.splitlines()]
     return [event for event in events if event["type"] == "segment"]
+
+
+@pytest.fixture
+def five_seconds(speech: Callable[[str], Recording], tmp_path: Path) -> Path:
+    """The beginning of `demo`: it ends within a sentence."""
+    path = tmp_path / "part.raw"
+    path.write_bytes(speech("demo").path.read_bytes()[: 2 * 16_000 * 5])
+    return path
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    """Two bursts, for models that understand no speech."""
+    path = tmp_path / "talk.raw"
+    path.write_bytes(TALK)
+    return path
+
+
+@pytest.fixture
+def full_server(serve: Callable[..., LocalServer]) -> Iterator[LocalServer]:
+    server = serve(words_of_length, **{"limits.streams": 1})
+    with Client(server.url()):
+        yield server
 
 
 @pytest.fixture
