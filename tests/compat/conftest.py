@@ -47,7 +47,9 @@ class Recording:
 @pytest.fixture(scope="session")
 def speech_server() -> Iterator[LocalServer]:
     pytest.importorskip("moonshine_voice", reason="the extra moonshine is not installed")
-    with serving("moonshine", {"auth.tokens": KEY}) as server:
+    # What shares a batch would change a word now and then, and a client that a busy machine holds up would cut speech.
+    settings = {"auth.tokens": KEY, "model.batch": False, "vad.stall_flush_ms": 60_000}
+    with serving("moonshine", settings) as server:
         yield server
 
 

@@ -22,10 +22,13 @@ def test_transcripts(run_sdk, speech_server, speech, service):
 def test_the_end_of_speech_is_answered(run_sdk, speech_server, speech, five_seconds, service):
     """Audio that ends within a sentence: its final comes because the pipeline's voice detection stops."""
     spoken = speech("demo")
-    found = run_sdk("pipecat", "pipecat_stt", speech_server, five_seconds, service=service, n_finals=2)
+    found = run_sdk("pipecat", "pipecat_stt", speech_server, five_seconds, service=service)
     assert found["errors"] == []
-    assert found["finals"][0]["text"] == spoken.texts[0]
-    assert [final["finalized"] for final in found["finals"]] == [False, True]
+    said = " ".join(final["text"] for final in found["finals"])
+    assert said.startswith(spoken.texts[0])
+    assert len(said) > len(spoken.texts[0])
+    # The model may be behind: AssemblyAI's API then has one turn for all that was open.
+    assert [final["finalized"] for final in found["finals"]] in ([False, True], [True])
 
 
 @pytest.mark.parametrize("service", SERVICES)

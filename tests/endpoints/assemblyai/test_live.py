@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ from voxgate import InferenceError
 from voxgate.endpoints.assemblyai.live import AssemblyAiWire
 from voxgate.endpoints.assemblyai.query import parse_streaming
 from voxgate.errors import InvalidMessage
+from voxgate.protocol.events import Error, Flushed, Segment
 from voxgate.protocol.machine import no_options
+from voxgate.protocol.output import Output
+from voxgate.protocol.requests import Flush
 
 TERMINATE = {"type": "Terminate"}
 FORCE = {"type": "ForceEndpoint"}
@@ -84,6 +88,30 @@ def test_a_forced_endpoint(serve):
         assert [answer["type"] for answer in client.until("Turn")] == ["Begin", "Turn"]
         client.send(TERMINATE)
         assert [answer["type"] for answer in client.rest()] == ["Termination"]
+
+
+def test_a_forced_endpoint_ends_all_turns_whose_final_is_missing():
+    """Otherwise a client would take the first of them for its answer."""
+    wire = AssemblyAiWire(parse_streaming(b"sample_rate=16000", min_silence_ms=300), "id", 10.0, no_options)
+
+    def final(number: int, text: str) -> list[dict[str, Any]]:
+        said = Output.of({"text": text, "words": [{"word": text, "start": 0.0, "end": 0.5}]})
+        return list(map(json.loads, wire.encode(Segment(2.0 * number, 2.0 * number + 1, True, said, 0, number))))
+
+    assert [turn["transcript"] for turn in final(0, "a")] == ["a"]
+    assert wire.read(json.dumps(FORCE)) == (Flush(),)
+    (interim,) = wire.encode(Segment(4.0, 5.0, False, Output.of({"text": "x"}), 0, 2))
+    assert not json.loads(interim)["end_of_turn"]
+    assert final(1, "b") == []
+    (warning,) = wire.encode(Error("failed", "inference_failed", 0, 2))
+    assert json.loads(warning)["type"] == "Warning"
+    assert final(3, "c") == []
+    (turn,) = map(json.loads, wire.encode(Flushed()))
+    assert (turn["transcript"], turn["turn_order"], turn["end_of_turn"]) == ("b c", 3, True)
+    assert [(word["text"], word["start"]) for word in turn["words"]] == [("b", 2000), ("c", 6000)]
+    assert [turn["transcript"] for turn in final(4, "d")] == ["d"]
+    wire.read(json.dumps(FORCE))
+    assert wire.encode(Flushed()) == ()
 
 
 def test_models_that_announce_speech(serve):

@@ -17,7 +17,7 @@ from voxgate.endpoints.wire import Credentials, Upgrade, Wire, check_start, min_
 from voxgate.endpoints.words import transcript_of, words_of
 from voxgate.errors import InvalidMessage, shown
 from voxgate.protocol.closing import Close, CloseReason
-from voxgate.protocol.events import Active, Error, Event, Finished, Progress, Segment
+from voxgate.protocol.events import Active, Error, Event, Finished, Flushed, Progress, Segment
 from voxgate.protocol.requests import Flush, KeepAlive, Start, Stop
 from voxgate.protocol.wires import WireName
 from voxgate.service.admission import Refusal
@@ -35,8 +35,9 @@ WARNING_CODE: Final = 1000
 
 
 class AssemblyAiWire(Wire):
-    """The words of one client. A segment is a turn. An `UpdateConfiguration` that changes the start begins another
-    session, in which ids and times begin anew: those of the client go on.
+    """The words of one client. A segment is a turn. But on this API, no turn begins before the one before it has ended,
+    so a `ForceEndpoint` that comes while finals are missing ends them all, as one turn. An `UpdateConfiguration` that
+    changes the start begins another session, in which ids and times begin anew: those of the client go on.
     """
 
     name: ClassVar[WireName] = "assemblyai"
@@ -81,6 +82,8 @@ class AssemblyAiWire(Wire):
         self._expires_at = int(time.time() + session_s)
         self._base_s, self._received_s = 0.0, 0.0  # of audio: before the session that runs, and in it
         self._base_order, self._n_turns = 0, 0  # likewise, of turns
+        self._n_forced = 0  # ForceEndpoints that were not answered
+        self._held: list[dict[str, Any]] = []  # the turns that end before the answer
 
     @property
     def greeting(self) -> Sequence[Message]:
@@ -94,6 +97,7 @@ class AssemblyAiWire(Wire):
             case "UpdateConfiguration":
                 return self._configure(message)
             case "ForceEndpoint":
+                self._n_forced += 1
                 return (Flush(),)
             case "Terminate":
                 return (Stop(disconnect=True),)
@@ -112,13 +116,20 @@ class AssemblyAiWire(Wire):
         return (self.start,)
 
     def encode(self, event: Event) -> Sequence[Message]:
+        return tuple(map(encode, self._messages_of(event)))
+
+    def _messages_of(self, event: Event) -> Sequence[dict[str, Any]]:
         match event:
             case Segment():
-                return (encode(self._turn(event)),)
+                turn = self._turn(event)
+                return self._end_turn(turn) if turn["end_of_turn"] else (turn,)
             case Active() if self._streaming.speech_started:
-                return (encode({"type": "SpeechStarted", "timestamp": self._ms(event.time)}),)
+                return ({"type": "SpeechStarted", "timestamp": self._ms(event.time)},)
+            case Flushed():
+                self._n_forced -= 1
+                return self._release()
             case Error():
-                return tuple(map(encode, self._errors(event)))
+                return self._errors(event)
             case Progress():
                 self._received_s = event.received_s
             case Finished():
@@ -127,14 +138,27 @@ class AssemblyAiWire(Wire):
         return ()
 
     def farewell(self, close: Close) -> Sequence[Message]:
+        held = tuple(map(encode, self._release()))
         if close.reason not in (CloseReason.COMPLETED, CloseReason.DRAINING):
-            return ()
+            return held
         termination = {
             "type": "Termination",
             "audio_duration_seconds": round(self._base_s + self._received_s),
             "session_duration_seconds": round(time.monotonic() - self._began_s),
         }
-        return (encode(termination),)
+        return (*held, encode(termination))
+
+    def _end_turn(self, turn: dict[str, Any]) -> Sequence[dict[str, Any]]:
+        self._held.append(turn)
+        return () if self._n_forced else self._release()
+
+    def _release(self) -> Sequence[dict[str, Any]]:
+        """The turns that were held back, as one."""
+        held, self._held = self._held, []
+        if len(held) < 2:
+            return held
+        text = " ".join(filter(None, (turn["transcript"].strip() for turn in held)))
+        return ({**held[-1], "transcript": text, "words": [word for turn in held for word in turn["words"]]},)
 
     def _turn(self, segment: Segment) -> dict[str, Any]:
         is_final, transcript = segment.is_final is not False, transcript_of(segment)
@@ -167,7 +191,7 @@ class AssemblyAiWire(Wire):
 
     def _errors(self, error: Error) -> Sequence[dict[str, Any]]:
         if error.segment_id is not UNSET:  # in place of a result: an empty turn ends it
-            return (_warning(error), self._turn_of(error.segment_id, True, "", ()))
+            return (_warning(error), *self._end_turn(self._turn_of(error.segment_id, True, "", ())))
         if error.code in FATAL:
             return ({"type": "Error", "error_code": FATAL[error.code], "error": error.message},)
         return (_warning(error),)
