@@ -64,7 +64,7 @@ def _live_http(server: Any, audio: Pieces) -> list[str]:
 
 
 def _deepgram(server: Any, audio: Pieces) -> list[str]:
-    url = f"ws://127.0.0.1:{server.port}/v1/listen?encoding=linear16&sample_rate=16000"
+    url = f"ws://127.0.0.1:{server.port}/v1/listen?encoding=linear16&sample_rate=16000&interim_results=true"
     answers = say(url, *audio, {"type": "CloseStream"})
     results = [answer for answer in answers if answer["type"] == "Results" and answer["is_final"]]
     return [result["channel"]["alternatives"][0]["transcript"] for result in results]
