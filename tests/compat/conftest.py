@@ -97,7 +97,8 @@ def talk(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def full_server(serve: Callable[..., LocalServer]) -> Iterator[LocalServer]:
-    server = serve(words_of_length, **{"limits.streams": 1})
+    """One stream is open, and stays open however long an SDK takes to start."""
+    server = serve(words_of_length, **{"limits.streams": 1, "limits.start_timeout_s": TIMEOUT_S})
     with Client(server.url()):
         yield server
 

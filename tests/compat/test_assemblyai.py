@@ -26,8 +26,10 @@ def test_a_flush_is_answered(run_sdk, speech_server, speech, five_seconds):
     spoken = speech("demo")
     found = run_sdk("assemblyai", "assemblyai_sdk", speech_server, five_seconds, flush=True)
     assert found["errors"] == []
-    assert found["finals"][0]["text"] == spoken.texts[0]
-    assert len(found["finals"]) == 2
+    said = " ".join(final["text"] for final in found["finals"])
+    assert said.startswith(spoken.texts[0])
+    assert len(said) > len(spoken.texts[0])
+    assert len(found["finals"]) in (1, 2)  # the model may be behind: then all that is open ends as one turn
 
 
 def test_a_wrong_key(run_sdk, speech_server, speech):

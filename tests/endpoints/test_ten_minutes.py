@@ -1,5 +1,5 @@
 """Ten minutes of human speech, sent at full speed, have the same transcript on every API: the bundled recording, again
-and again, with interims that later ones revise, results without words, and finals that come after the next speech began.
+and again, with interims that are revised, results without words, and finals that come after the next speech began.
 """
 
 from __future__ import annotations
