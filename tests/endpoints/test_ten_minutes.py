@@ -5,7 +5,6 @@ and again, with interims that are revised, results without words, and finals tha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,18 +12,13 @@ import pytest
 from helpers.http_client import HttpClient, http_stream
 from helpers.uploads import wav
 from helpers.wire import encode, of_type, pieces, start, stream
-from helpers.wires import TEXTS, say, words_of_length
+from helpers.wires import TEXTS, mostly_words, say
 from voxgate import recordings
 from voxgate.audio import read_audio
 from voxgate.testing import LocalServer, serving
 
 LENGTH_S = 600
 PIECE_BYTES = 24_000
-
-
-def mostly_words(audio: Any) -> dict[str, Any]:
-    """Its text depends on the length alone: an interim is revised by the next one, and some finals are empty."""
-    return {"text": "", "words": []} if len(audio) % 5 == 0 else words_of_length(audio)
 
 
 @pytest.fixture(scope="module")
