@@ -41,8 +41,9 @@ CATALOGUE: Final = (
          " connection before that), `timeout`, `invalid`, `unauthorized`, `overloaded`, `drained` (the server"
          " ended), `failed` (a bug in the server).",
          "`left`: clients crash or lose their network. `failed`: the log has the stack. `overloaded`: see the queue."),
-    Spec("voxgate_rejected_total", "counter", ("reason",),
-         "Connections that were refused before the upgrade, or for the token of their `start`.",
+    Spec("voxgate_rejected_total", "counter", ("reason", "wire"),
+         "Connections that were refused before the upgrade, or for the token of their `start`. Those to the wrong host"
+         " or to no path of an API count as `native`.",
          "`streams`, `streams_per_address`: raise the limits of these names, or add servers. `queue_wait`,"
          " `buffered_audio`: the model is too slow for the load. `unauthorized`, `origin`, `host`: somebody knocks"
          " without credentials."),
