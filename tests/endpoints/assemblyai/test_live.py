@@ -63,6 +63,15 @@ def test_a_session(serve):
     assert termination == {"type": "Termination", "audio_duration_seconds": 6, "session_duration_seconds": 0}
 
 
+def test_a_turn_detector_gives_the_confidence(serve):
+    server = serve(words_of_length, **{"turn.detector": "helpers.judges:LongEnough", "turn.deadline_ms": 10_000})
+    audio = encode(bursts((0.5, 2.5), length_s=4.0))
+    with Client(url(server, "sample_rate=16000&end_of_turn_confidence_threshold=0.7")) as client:
+        client.send(*pieces(audio, 640), TERMINATE)
+        turns = of_type(client.rest(), "Turn")
+    assert [turn["end_of_turn_confidence"] for turn in turns if turn["end_of_turn"]] == [0.75]
+
+
 def test_interims_are_turns_that_go_on(serve):
     audio = encode(bursts((0.5, 2.5), length_s=4.5))
     with Client(url(serve(words_of_length))) as client:

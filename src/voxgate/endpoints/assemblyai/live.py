@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from msgspec import UNSET, UnsetType
 
 from voxgate.endpoints.assemblyai.query import Streaming, parse_streaming
-from voxgate.endpoints.assemblyai.turn_options import with_turn_options
+from voxgate.endpoints.assemblyai.turn_options import with_silences, with_turn_options
 from voxgate.endpoints.credentials import BARE, credentials_in
 from voxgate.endpoints.json_text import encode, parse
 from voxgate.endpoints.refusals import FOREIGN_STATUSES, HttpAnswer, answer_of
@@ -110,7 +110,7 @@ class AssemblyAiWire(Wire):
                 )
 
     def _configure(self, message: Mapping[str, Any]) -> Sequence[Received]:
-        streaming = self._streaming.configured(message)
+        streaming = with_silences(self._streaming.configured(message))
         self._check_options(streaming.start.options)
         self._streaming = streaming
         if streaming.start == self.start:
@@ -175,7 +175,10 @@ class AssemblyAiWire(Wire):
             }
             for word in words_of(segment, transcript)
         ]
-        return self._turn_of(segment.segment_id, is_final, transcript.text, words)
+        turn = self._turn_of(segment.segment_id, is_final, transcript.text, words)
+        if is_final and segment.turn_probability is not UNSET:
+            turn["end_of_turn_confidence"] = round(segment.turn_probability, 3)
+        return turn
 
     def _turn_of(
         self, segment_id: int | UnsetType, is_final: bool, text: str, words: Sequence[Mapping[str, Any]]
