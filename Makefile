@@ -25,7 +25,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
+.PHONY: help setup demo serve test smart-turn compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -73,6 +73,19 @@ ifdef COVERAGE
 else
 	@cd $(ROOT) && $(BIN)/python -m pytest $(ARGS)
 endif
+
+# Smart Turn v3.2 (BSD-2-Clause), which its authors ship in a wheel. From the package index, nothing is installed.
+SMART_TURN := $(ROOT)/build/smart-turn/smart-turn-v3.2-cpu.onnx
+SMART_TURN_SHA256 := 2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f
+
+smart-turn: $(SMART_TURN) ## the network of turn.detector=smart-turn:PATH, to build/smart-turn, for its tests and benchmarks
+
+$(SMART_TURN): $(VENV)/.python
+	@mkdir -p $(@D)
+	@$(BIN)/python -m pip download --quiet --no-deps --dest $(@D) pipecat-ai==1.14.0
+	@cd $(@D) && $(BIN)/python -m zipfile -e pipecat_ai-1.14.0-py3-none-any.whl wheel
+	@echo "$(SMART_TURN_SHA256)  $(@D)/wheel/pipecat/audio/turn/smart_turn/data/$(@F)" | sha256sum --check --quiet
+	@mv $(@D)/wheel/pipecat/audio/turn/smart_turn/data/$(@F) $@ && rm -r $(@D)/wheel $(@D)/*.whl
 
 compat-versions: $(VENV)/.ready ## the server and client tests with the oldest and the newest uvicorn, websockets, starlette, msgspec; SMOKE=1
 	@cd $(ROOT) && $(BIN)/python tools/versions.py $(if $(SMOKE),--smoke) -- $(ARGS)

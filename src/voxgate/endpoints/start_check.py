@@ -13,7 +13,13 @@ __all__ = ["check_opens"]
 
 def check_opens(start: Start, route: Route, context: SessionContext) -> None:
     """Raises InvalidStart for a start that a session on `route` would refuse."""
-    machine = SessionMachine(context.config.limits, context.vad, route, check_options=context.session_options.parse)
+    machine = SessionMachine(
+        context.config.limits,
+        context.vad,
+        route,
+        check_options=context.session_options.parse,
+        turn=context.turn,
+    )
     for action in machine.receive(start):
         if isinstance(action, Reply) and isinstance(action.event, Error):
             raise InvalidStart(action.event.message)
