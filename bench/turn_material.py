@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +120,12 @@ def conversation(seed: int, seconds: float) -> Script:
         for place, number in enumerate(chosen):
             for index, piece in enumerate(_pieces(number, random)):
                 if place or index:
-                    before = length
-                    length = _add_silence(parts, length, _pause_s(random))
-                    pauses.append(Pause(before / RATE_HZ, length / RATE_HZ))
+                    # The ends of a clip are silent already.
+                    silent_s = 0.0 if index else TAIL_S
+                    pause_s = _pause_s(random)
+                    begin_s = length / RATE_HZ - silent_s
+                    length = _add_silence(parts, length, max(0.0, pause_s - 2 * silent_s))
+                    pauses.append(Pause(begin_s, length / RATE_HZ + silent_s))
                 else:
                     start_s = length / RATE_HZ + TAIL_S
                 parts.append(piece)
@@ -165,7 +169,7 @@ def _pieces(number: int, random: np.random.Generator) -> list[Samples]:
     first, last = words[0][1] - TAIL_S, words[-1][2] + TAIL_S
     cuts = [_quietest(words[index - 1][2], words[index][1]) for index in breaks(words, random)]
     bounds = [round(first * RATE_HZ), *cuts, round(last * RATE_HZ)]
-    return [_faded(recording()[start:end]) for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [_faded(recording()[start:end]) for start, end in pairwise(bounds)]
 
 
 def _quietest(end_s: float, start_s: float) -> int:
