@@ -35,6 +35,8 @@ WORDS_APART = 3
 """There are at least so many words between two pauses, and between a pause and the ends of a clip."""
 BETWEEN_S = (1.9, 2.7)
 """Between two turns, uniform: the other side answers."""
+BEFORE_S = (0.5, 8.5)
+"""Before the first turn, uniform, so that the turns of many streams do not end together."""
 ROOM_DBFS = -48.0
 """The level of the room: pink noise below everything."""
 TAIL_S = 0.12
@@ -113,7 +115,7 @@ def conversation(seed: int, seconds: float) -> Script:
     random = np.random.default_rng(seed)
     parts: list[Samples] = []
     turns: list[Turn] = []
-    length = _add_silence(parts, 0, float(random.uniform(0.5, 2.0)))
+    length = _add_silence(parts, 0, float(random.uniform(*BEFORE_S)))
     while length < seconds * RATE_HZ:
         chosen = TURNS[int(random.integers(len(TURNS)))]
         start_s, end_s, pauses = 0.0, 0.0, []

@@ -97,8 +97,10 @@ class _Stream(WebSocket):
         return self.began_speaking_s + (self.n_sent + 1) * CHUNK_MS / 1000
 
 
-async def play(parts: Sequence[Part]) -> tuple[list[Played], list[float]]:
-    """Plays all parts, and returns what became of each, and how late each message was sent, in seconds."""
+async def play(parts: Sequence[Part], began: asyncio.Future[None]) -> tuple[list[Played], list[float]]:
+    """Plays all parts, and returns what became of each, and how late each message was sent, in seconds. `began`: set
+    when all are connected and the first one begins.
+    """
     targets = {url: Target.of(url, "segmented", None) for url in {part.url for part in parts}}
     streams = [_Stream(targets[part.url], part) for part in parts]
     for begin in range(0, len(streams), 32):
@@ -112,6 +114,7 @@ async def play(parts: Sequence[Part]) -> tuple[list[Played], list[float]]:
         stream.began_speaking_s = now_s + stream.played.part.begins_s
         due.append((stream.due_s(), number))
     heapq.heapify(due)
+    began.set_result(None)
     gc.collect()
     gc.disable()  # Its rounds would make messages late.
     try:

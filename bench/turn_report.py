@@ -206,8 +206,13 @@ def markdown(report: Row) -> str:
     lines.append("")
     for text, passed in criteria(report):
         lines.append(f"- {'not measured' if passed is None else 'yes' if passed else '**no**'}: {text}.")
-    ends_ms = ", ".join(f"{ms}" for ms in report["material"]["energy_ends_ms"])
-    lines += ["", f"The last words end {ends_ms} ms earlier or later by their energy than by the alignment."]
+    late_ms = max(row["late_p99_ms"] for row in [*report["rows"], *report["saturation"]])
+    ends_ms = ", ".join(f"{ms:+d}" for ms in report["material"]["energy_ends_ms"])
+    lines += [
+        "",
+        f"The last words end {ends_ms} ms away from their alignment by the energy of the recording. One message in a "
+        f"hundred was sent up to {late_ms:.0f} ms late, in the worst row. The run took {report['took_s'] / 60:.0f} min.",
+    ]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -45,11 +46,15 @@ class Score:
     n_lost: int = 0
     """Turns without a final."""
 
-    def add(self, script: Script, finals: Sequence[Final], silence_ms: int) -> None:
-        """Scores one stream. silence_ms: `vad.silence_duration_ms`."""
+    def add(
+        self, script: Script, finals: Sequence[Final], silence_ms: int, from_s: float = 0.0, until_s: float = math.inf
+    ) -> None:
+        """Scores one stream. silence_ms: `vad.silence_duration_ms`. Times count of what ends between `from_s` and
+        `until_s`, seconds of the stream; cuts count always.
+        """
         window_s = silence_window_s(silence_ms)
         ordered = sorted(finals, key=lambda final: final.end_s)
-        self.finals_s += [final.arrived_s - final.end_s for final in ordered]
+        self.finals_s += [final.arrived_s - final.end_s for final in ordered if from_s <= final.end_s < until_s]
         for index, turn in enumerate(script.turns):
             self.n_turns += 1
             self.n_pauses += len(turn.pauses)
@@ -62,7 +67,7 @@ class Score:
                 self.n_lost += 1
             elif following is not None and last.end_s > following.start_s:
                 self.n_together += 1
-            else:
+            elif from_s <= turn.end_s < until_s:
                 self.latencies_s.append(last.arrived_s - turn.end_s)
                 self.beyond_s.append(last.arrived_s - last.end_s - window_s)
 

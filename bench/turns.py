@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -28,27 +29,30 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
 
+import numpy as np
 import sections
 import turn_material as material
 import turn_report
 import uvloop
 from server_process import ServerProcess
 from turn_cases import BASE, BENCH, DEFAULT, FIXED, MODELS, ModelCase, Setting, server_settings, settings
-from turn_player import Part, Played, frames_of, play
+from turn_player import CHUNK_MS, Part, Played, frames_of, play
 from turn_score import Score, silence_window_s
 from word_error_rate import cpu_s
 
 from voxgate.load.quantiles import quantiles
 
-SECONDS, QUICK_SECONDS = 26.0, 10.0
+SECONDS, QUICK_SECONDS = 30.0, 16.0
 """The least length of a conversation."""
-SPREAD_S = 3.0
-"""Streams begin within this time."""
+WARM_S = 8.0
+"""Under load, times count from here on until the first stream ends: all streams speak then."""
 FEW = 10
 """Streams that make no load."""
 N_READING = 2
+GOLDEN = 0.618033988749895
+"""Its multiples, modulo 1, are spread evenly."""
 MOST = 400
-SATURATION = 1.0
+SATURATED = 100
 SMART_TURN = ROOT / "build" / "smart-turn-v3.2-cpu.onnx"
 
 
@@ -60,12 +64,36 @@ def script_of(number: int, seconds: float) -> tuple[material.Script, tuple[bytes
 
 
 def parts_of(url: str, setting: Setting, n_streams: int, seconds: float) -> list[Part]:
-    """The same streams for each setting, whose starts are spread evenly."""
-    begins_s = [SPREAD_S * (number * 0.618033988749895 % 1) for number in range(n_streams)]
+    """The same streams for each setting. Their messages are spread over the length of one."""
     return [
-        Part(url, *script_of(number, seconds), 0.0 if number < N_READING else begins_s[number], setting.interims)
+        Part(url, *script_of(number, seconds), CHUNK_MS / 1000 * (number * GOLDEN % 1), setting.interims)
         for number in range(n_streams)
     ]
+
+
+async def watched(
+    servers: Sequence[ServerProcess], parts: Sequence[Part], until_s: float
+) -> tuple[list[Played], list[float], list[list[dict[str, float]]]]:
+    """What `play` returns, and the metrics of each server at WARM_S and at `until_s`."""
+    began: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    playing = asyncio.create_task(play(parts, began))
+    await asyncio.wait({playing, began}, return_when=asyncio.FIRST_COMPLETED)
+    metrics = []
+    for wait_s in (WARM_S, until_s - WARM_S):
+        await asyncio.sleep(wait_s)
+        metrics.append([await asyncio.to_thread(timed_metrics, server) for server in servers])
+    played, late_s = await playing
+    return played, late_s, metrics
+
+
+def timed_metrics(server: ServerProcess) -> dict[str, float]:
+    """With their time, in seconds, as ``time``."""
+    return {**server.metrics(), "time": time.perf_counter()}
+
+
+def busy(at: dict[str, float], model: ModelCase) -> float:
+    """The share of the time in which the threads of the model worked. at: a difference of timed metrics."""
+    return round(model_s(at) / (model.threads * at["time"]), 4)
 
 
 def run(model: ModelCase, chosen: Sequence[Setting], load: int, n_streams: int, seconds: float) -> list[dict[str, Any]]:
@@ -76,29 +104,31 @@ def run(model: ModelCase, chosen: Sequence[Setting], load: int, n_streams: int, 
             for setting in chosen
         ]
         parts = [
-            parts_of(server.url("segmented"), setting, n_streams, seconds)
+            part
             for server, setting in zip(servers, chosen, strict=True)
+            for part in parts_of(server.url("segmented"), setting, n_streams, seconds)
         ]
         before = [(server.metrics(), cpu_s(server.pid)) for server in servers]
         began_s = time.perf_counter()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            played, late_s = runner.run(play([part for of_one in parts for part in of_one]))
+            played, late_s, at = runner.run(watched(servers, parts, seconds))
         took_s = time.perf_counter() - began_s
         late = quantiles(late_s)
         assert late is not None
         rows = []
         for number, (server, setting) in enumerate(zip(servers, chosen, strict=True)):
             metrics, used_s = before[number]
-            of_one = played[number * n_streams : (number + 1) * n_streams]
-            found = {name: value - metrics.get(name, 0.0) for name, value in server.metrics().items()}
+            first, last = (metrics_of[number] for metrics_of in at)
+            window = (WARM_S, seconds) if load else (0.0, math.inf)
             rows.append(
                 {
                     "model": model.name,
                     "setting": setting.name,
                     "load": load,
                     "n_streams": n_streams,
-                    **scored(of_one, setting),
-                    **counted(found, model, took_s),
+                    **scored(played[number * n_streams : (number + 1) * n_streams], setting, window),
+                    **counted(difference(metrics, server.metrics())),
+                    "busy": busy(difference(first, last), model),
                     "cores": round((cpu_s(server.pid) - used_s) / took_s, 3),
                     "late_p99_ms": late.p99,
                 }
@@ -108,7 +138,7 @@ def run(model: ModelCase, chosen: Sequence[Setting], load: int, n_streams: int, 
     return rows
 
 
-def scored(played: Sequence[Played], setting: Setting) -> dict[str, Any]:
+def scored(played: Sequence[Played], setting: Setting, window_s: tuple[float, float]) -> dict[str, Any]:
     """What the finals say, of the conversations and of the readings. Raises RuntimeError when a stream failed."""
     failures = [stream.failure for stream in played if stream.failure is not None]
     n_errors = sum(stream.n_errors for stream in played)
@@ -118,22 +148,30 @@ def scored(played: Sequence[Played], setting: Setting) -> dict[str, Any]:
     for name, some in (("reading", played[:N_READING]), ("conversation", played[N_READING:])):
         score = Score()
         for stream in some:
-            score.add(stream.part.script, stream.finals, setting.silence_ms)
+            score.add(stream.part.script, stream.finals, setting.silence_ms, *window_s)
         found[name] = turn_report.summary(score)
     return found
 
 
-def counted(found: dict[str, float], model: ModelCase, took_s: float) -> dict[str, Any]:
-    """What the server says: calls that ran, their time, and the share of the time in which the model was busy."""
+def difference(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    return {name: value - before.get(name, 0.0) for name, value in after.items()}
 
-    def total(name: str, label: str = "") -> float:
-        """Of all samples of this name that have this label."""
-        return sum(value for key, value in found.items() if key.partition("{")[0] == name and label in key)
+
+def total(found: dict[str, float], name: str, label: str = "") -> float:
+    """Of all samples of this name that have this label."""
+    return sum(value for key, value in found.items() if key.partition("{")[0] == name and label in key)
+
+
+def model_s(found: dict[str, float]) -> float:
+    return total(found, "voxgate_stage_seconds_sum", 'stage="model"')
+
+
+def counted(found: dict[str, float]) -> dict[str, Any]:
+    """What the server says: the calls that ran, and their time."""
 
     def by(name: str, label: str, *values: str) -> dict[str, int]:
-        return {value: round(total(name, f'{label}="{value}"')) for value in values}
+        return {value: round(total(found, name, f'{label}="{value}"')) for value in values}
 
-    model_s = total("voxgate_stage_seconds_sum", 'stage="model"')
     return {
         "calls": by("voxgate_queue_wait_seconds_count", "lane", "final", "speculative", "interim"),
         "speculations": by("voxgate_speculations_total", "outcome", "made", "used", "wasted", "withdrawn"),
@@ -142,22 +180,33 @@ def counted(found: dict[str, float], model: ModelCase, took_s: float) -> dict[st
             for key, value in found.items()
             if key.startswith("voxgate_turn") and value and "_bucket" not in key
         },
-        "model_s": round(model_s, 3),
-        "busy": round(model_s / (model.threads * took_s), 4),
+        "model_s": round(model_s(found), 3),
     }
 
 
-def streams_for(load: int, rows: Sequence[dict[str, Any]]) -> int:
+def streams_for(load: int, model: ModelCase, rows: Sequence[dict[str, Any]], seconds: float) -> int:
     """How many streams make this load, by the largest load of BASE that was measured."""
-    most = max((row for row in rows if row["setting"] == BASE), key=lambda row: int(row["n_streams"]))
-    return min(MOST, max(FEW, round(load / 100 * most["n_streams"] / most["busy"])))
+    base = max(
+        (row for row in rows if (row["model"], row["setting"]) == (model.name, BASE)),
+        key=lambda row: int(row["n_streams"]),
+    )
+    of_a_turn_s = base["model_s"] / turn_report.n_sentences(base)
+    n_streams = round(load / 100 * model.threads * cycle_s(seconds) / of_a_turn_s)
+    return min(MOST, max(FEW, n_streams))
+
+
+@cache
+def cycle_s(seconds: float) -> float:
+    """The mean time from the end of a turn to the end of the next."""
+    ends_s = [[turn.end_s for turn in script_of(number, seconds)[0].turns] for number in range(N_READING, 40)]
+    return float(np.mean(np.concatenate([np.diff(of_one) for of_one in ends_s])))
 
 
 def measure(model: ModelCase, chosen: Sequence[Setting], seconds: float, only: Sequence[str]) -> list[dict[str, Any]]:
     """All rows of a model. BASE is measured at every load, because it finds the number of streams."""
     rows: list[dict[str, Any]] = []
     for load in model.loads:
-        n_streams = streams_for(load, rows) if rows else FEW
+        n_streams = streams_for(load, model, rows, seconds) if rows else FEW
         wanted = [
             setting
             for setting in chosen
@@ -180,8 +229,8 @@ def is_wanted(name: str, only: Sequence[str]) -> bool:
 def saturate(rows: Sequence[dict[str, Any]], chosen: Sequence[Setting], seconds: float) -> list[dict[str, Any]]:
     """Twice with speculation and twice without, at the same time: the second of each tells the noise."""
     base, default = (next(setting for setting in chosen if setting.name == name) for name in (BASE, DEFAULT))
-    n_streams = streams_for(round(100 * SATURATION), [row for row in rows if row["model"] == FIXED.name])
-    return run(FIXED, [base, default, base, default], round(100 * SATURATION), n_streams, seconds)
+    n_streams = streams_for(SATURATED, FIXED, rows, seconds)
+    return run(FIXED, [base, default, base, default], SATURATED, n_streams, seconds)
 
 
 def described(seconds: float) -> dict[str, Any]:
