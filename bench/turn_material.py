@@ -23,9 +23,9 @@ from voxgate.audio import read_audio
 RATE_HZ = 16_000
 RECORDING = "reading"
 
-TURNS = ((0,), (2,), (4,), (1, 2), (3, 4))
-"""The turns, by the numbers of their sentences. The second and the fourth end in a comma and a colon, so their speaker
-has not finished; the third and the fifth also stand alone.
+TURNS = ((0,), (1, 2), (2,), (3,), (4,))
+"""The turns, by the numbers of their clips. The second clip ends in a comma, so its speaker has not finished; the
+third also stands alone.
 """
 PAUSE_MEDIAN_S, PAUSE_SIGMA, PAUSE_S = 0.35, 0.5, (0.2, 1.0)
 """Pauses inside a turn: log-normal, drawn again outside of these bounds."""
@@ -105,7 +105,7 @@ def energy_end_s(number: int) -> float:
 
 
 def reading() -> Script:
-    """The recording. Only the sentences that end a turn are turns here, each from its own first word."""
+    """The recording. Only the clips that end a turn are turns here, each from its own first word."""
     turns = [Turn(sentences()[last][0][1], sentences()[last][-1][2]) for last in sorted({turn[-1] for turn in TURNS})]
     return Script(recording(), tuple(turns))
 

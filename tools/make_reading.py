@@ -100,7 +100,7 @@ def make(archive: tarfile.TarFile) -> tuple[npt.NDArray[np.int16], list[dict[str
                 "voice": VOICE,
             }
         )
-        words.append([_timed(word, begin_s) for word in spoken])
+        words.append(_said([_timed(word, begin_s) for word in spoken], clip))
         parts += [samples, noise(round(BETWEEN_S * RATE_HZ), generator)]
     return np.concatenate(parts), truth, words
 
@@ -109,6 +109,18 @@ def _timed(word: dict[str, Any], begin_s: float) -> Word:
     """`begin_s`: of the clip. The number of a pronunciation, as in ``to(3)``, is dropped."""
     name = word["t"].partition("(")[0]
     return name, round(begin_s + word["b"], 3), round(begin_s + word["b"] + word["d"], 3)
+
+
+def _said(words: list[Word], clip: Clip) -> list[Word]:
+    """Those of `words` that the reader says: the alignment has one too many. Raises ValueError if one is missing."""
+    expected = [word.strip(",.:") for word in clip.text.lower().replace("-", " ").split()]
+    said: list[Word] = []
+    for word in words:
+        if word[0] == expected[min(len(said), len(expected) - 1)]:
+            said.append(word)
+    if len(said) != len(expected):
+        raise ValueError(f"clip {clip.number}: the alignment lacks {expected[len(said)]!r}")
+    return said
 
 
 def _read(archive: tarfile.TarFile, name: str) -> bytes:
