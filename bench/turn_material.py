@@ -39,6 +39,7 @@ BEFORE_S = (0.5, 8.5)
 """Before the first turn, uniform, so that the turns of many streams do not end together."""
 ROOM_DBFS = -48.0
 """The level of the room: pink noise below everything."""
+NOISE_SAMPLES = 1 << 20
 TAIL_S = 0.12
 """Of the recording that is kept after the last word, and before the first."""
 FADE_S = 0.01
@@ -140,12 +141,16 @@ def conversation(seed: int, seconds: float) -> Script:
 
 
 def room(n_samples: int, random: np.random.Generator) -> Samples:
-    """Pink noise at ROOM_DBFS."""
-    n_made = 1 << (n_samples - 1).bit_length()  # the transform is slow for other lengths
-    spectrum = np.fft.rfft(random.standard_normal(n_made))
+    """Pink noise at ROOM_DBFS, from a random place of a minute that repeats."""
+    return np.resize(np.roll(_noise(), int(random.integers(NOISE_SAMPLES))), n_samples)
+
+
+@cache
+def _noise() -> Samples:
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(NOISE_SAMPLES))
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
     spectrum[0] = 0
-    noise = np.fft.irfft(spectrum, n_made)[:n_samples]
+    noise = np.fft.irfft(spectrum, NOISE_SAMPLES)
     return (noise * 10 ** (ROOM_DBFS / 20) / np.sqrt(np.mean(noise**2))).astype(np.float32)
 
 
