@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from voxgate.errors import InferenceError
     from voxgate.models.base import Batch, Model
     from voxgate.models.request import Request
+    from voxgate.vad.turns.base import TurnDetector, TurnQuestion
 
-__all__ = ["Batch", "InferenceError", "Model", "Request", "__version__"]
+__all__ = ["Batch", "InferenceError", "Model", "Request", "TurnDetector", "TurnQuestion", "__version__"]
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,8 @@ _HOMES = {
     "InferenceError": "voxgate.errors",
     "Model": "voxgate.models.base",
     "Request": "voxgate.models.request",
+    "TurnDetector": "voxgate.vad.turns.base",
+    "TurnQuestion": "voxgate.vad.turns.base",
 }
 
 moved.install()

@@ -6,6 +6,7 @@ from fuzz.source import Source
 from reference import endpoint_ref as ref
 from voxgate._native.endpoint import (
     INTERIM,
+    QUESTION,
     RESUMED,
     SPECULATE,
     SPEECH_CUT,
@@ -22,6 +23,7 @@ KINDS = {
     INTERIM: ref.INTERIM,
     SPECULATE: ref.SPECULATE,
     RESUMED: ref.RESUMED,
+    QUESTION: ref.QUESTION,
 }
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MAX_STEPS = 200
@@ -31,7 +33,7 @@ def fuzz(data: bytes) -> None:
     source = Source(data)
     low, high = sorted((source.pick(LEVELS), source.pick(LEVELS)))
     names = ("prefix_samples", "suffix_samples", "silence_samples", "min_speech_samples", "interim_samples")
-    names += ("speculate_samples",)
+    names += ("speculate_samples", "turn_samples", "turn_max_samples")
     settings = {name: source.size(200) for name in names}
     settings |= {"frame_samples": 1 + source.size(40), "max_segment_samples": 1 + source.size(500)}
     endpointer = Endpointer(EndpointConfig(threshold=high, negative_threshold=low, **settings))
@@ -41,6 +43,11 @@ def fuzz(data: bytes) -> None:
     pos = least = keep = 0
     while source.left and len(happenings) < MAX_STEPS:
         what = source.integer(0, 15)
+        if what == 3 and told and any(kind == ref.QUESTION for kind, _, _ in told[-1]):
+            verdict = source.integer(0, 2) - 1
+            happenings.append(ref.Answer(verdict))
+            told.append([(KINDS[kind], start, stop) for kind, start, stop in endpointer.answer(verdict)])
+            continue
         if what == 0:
             # Amid a frame or at the end of one: the next frame ends behind it.
             least = max(least, pos + source.integer(0, rules.frame_samples))

@@ -28,6 +28,7 @@ TYPES = (
 )
 SERVICE: Any = SimpleNamespace(
     config=load_config(environ={}),
+    turn=SimpleNamespace(is_on=True),
     session_options=SimpleNamespace(names=["language"], parse=lambda options: options),
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from helpers.scheduler_bench import FakeLoop
 from voxgate.config import load_config
 from voxgate.errors import Overloaded, VoxgateError
 from voxgate.inference.engine.base import Job
@@ -21,6 +22,7 @@ from voxgate.session.routes import Route, open_route
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
 from voxgate.vad.detectors import load_detector
+from voxgate.vad.turns import TurnConfig
 
 __all__ = ["DETECTORS", "Handled", "InstantScheduler", "Turns", "count_and_sum", "open_handler"]
 
@@ -99,13 +101,27 @@ class InstantScheduler:
         job.on_done(job)
 
 
+class TimelessScheduler(InstantScheduler):
+    """Its timers fire when the test says so."""
+
+    def __init__(self, model: Callable[[Job], Mapping[str, Any] | VoxgateError]) -> None:
+        super().__init__(model)
+        self._loop = FakeLoop()
+
+    @property
+    def loop(self) -> Any:
+        return self._loop
+
+
 class Handled:
     """One session of a handler. Every message is a turn of the event loop."""
 
-    def __init__(self, route: Route, start: Start, detector: str, model: Any, overrides: dict[str, Any]) -> None:
+    def __init__(
+        self, route: Route, start: Start, detector: str, model: Any, judge: Any, overrides: dict[str, Any]
+    ) -> None:
         self.config = load_config(environ={}, overrides=overrides)
         self.events: list[Event] = []
-        self.scheduler = InstantScheduler(model)
+        self.scheduler = InstantScheduler(model) if judge is None else TimelessScheduler(model)
         self.tally = Tally()
         self.n_detectors = 0
         self._turns = Turns()
@@ -125,6 +141,8 @@ class Handled:
             vad=VadConfig(**self.config.vad.tunables()),
             model=SimpleNamespace(sample_rate=16_000),
             tally=self.tally,
+            turn=TurnConfig("fake" if judge is not None else "", **self.config.turn.tunables()),
+            turn_judge=judge,
         )
         self.handler = open_route(route, parts, start, self.events.append, lambda: None)
 
@@ -148,7 +166,15 @@ class Handled:
 
 
 def open_handler(
-    route: Route, start: Start, detector: str = "energy", *, model: Any = count_and_sum, **overrides: Any
+    route: Route,
+    start: Start,
+    detector: str = "energy",
+    *,
+    model: Any = count_and_sum,
+    judge: Any = None,
+    **overrides: Any,
 ) -> Handled:
-    """`model`: what a job is answered with. `overrides`: settings, by name."""
-    return Handled(route, start, detector, model, overrides)
+    """`model`: what a job is answered with. `judge`: of turns. `overrides`: settings, by name."""
+    if judge is not None:
+        overrides = {"turn.detector": "a_test:Judge", **overrides}
+    return Handled(route, start, detector, model, judge, overrides)

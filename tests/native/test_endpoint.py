@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from reference import endpoint_ref as ref
 from voxgate._native.endpoint import (
     INTERIM,
+    QUESTION,
     RESUMED,
     SPECULATE,
     SPEECH_CUT,
@@ -30,6 +31,7 @@ KINDS = {
     INTERIM: ref.INTERIM,
     SPECULATE: ref.SPECULATE,
     RESUMED: ref.RESUMED,
+    QUESTION: ref.QUESTION,
 }
 F = 10  # samples of a frame in the tests by hand
 
@@ -239,6 +241,66 @@ class TestClear:
             endpointer.clear(9)
 
 
+class TestQuestions:
+    def ask(self, script: str, verdict: int, **changes: Any) -> list[tuple[str, int, int]]:
+        """The events; every question gets this answer."""
+        endpointer = Endpointer(config(turn_samples=20, **changes))
+        events: list[tuple[int, int, int]] = []
+        for frame in script:
+            new = endpointer.step(LEVELS[frame])
+            if new and new[-1][0] == QUESTION:
+                new += endpointer.answer(verdict)
+            events += new
+        return [(KINDS[kind], start, end) for kind, start, end in events][1:]
+
+    def test_over_ends_the_segment_in_the_frame_that_asked(self) -> None:
+        assert self.ask("SS..", 1) == [("question", 0, 40), ("end", 0, 20)]
+        assert self.ask("SS..", 1, suffix_samples=15) == [("question", 0, 40), ("end", 0, 35)]
+
+    def test_neither_leaves_it_to_silence(self) -> None:
+        assert self.ask("SS...", 0) == [("question", 0, 40), ("end", 0, 20)]
+        assert self.ask("SS..", 0) == [("question", 0, 40)]
+
+    @pytest.mark.parametrize(("longest", "frames"), [(50, 5), (20, 3), (0, 3)])
+    def test_more_to_come_ends_after_the_longest_silence(self, longest: int, frames: int) -> None:
+        assert self.ask("SS" + "." * (frames - 1), -1, turn_max_samples=longest) == [("question", 0, 40)]
+        assert self.ask("SS" + "." * frames, -1, turn_max_samples=longest)[1:] == [("end", 0, 20)]
+
+    def test_patience_ends_with_the_pause(self) -> None:
+        told = self.ask("SS..S..", -1, turn_max_samples=50)
+        assert told == [("question", 0, 40), ("resumed", 0, 40), ("question", 0, 70)]
+        endpointer = Endpointer(config(turn_samples=20, turn_max_samples=90))
+        for frame in "SS..":
+            endpointer.step(LEVELS[frame])
+        endpointer.answer(-1)
+        endpointer.step(1.0)
+        for _ in range(3):
+            events = endpointer.step(0.0)
+        assert events == [(SPEECH_END, 0, 50)]
+
+    def test_it_waits_for_the_suffix_and_speculates_first(self) -> None:
+        assert self.ask("SS...", 0, suffix_samples=29, silence_samples=60) == [("question", 0, 50)]
+        assert self.ask("SS..", 1, speculate_samples=20) == [("speculate", 0, 20), ("question", 0, 40), ("end", 0, 20)]
+
+    def test_it_has_the_last_audio_of_the_segment(self) -> None:
+        assert self.ask("SS..", 0, turn_window_samples=25) == [("question", 15, 40)]
+
+    def test_speech_that_ended_where_it_was_cut_is_not_asked_about(self) -> None:
+        assert self.ask("SS....", 1, max_segment_samples=20, silence_samples=60)[0] == ("cut", 0, 20)
+        assert "question" not in dict.fromkeys(
+            kind for kind, _, _ in self.ask("SS....", 1, max_segment_samples=20, silence_samples=60)
+        )
+
+    def test_an_answer_needs_a_question(self) -> None:
+        endpointer = Endpointer(config(turn_samples=20))
+        with pytest.raises(ValueError, match="no question is open"):
+            endpointer.answer(1)
+        for frame in "SS...":
+            endpointer.step(LEVELS[frame])
+        with pytest.raises(ValueError, match="no question is open"):
+            endpointer.answer(1)
+
+
 class TestFlush:
     def test_closes_amid_a_frame(self) -> None:
         assert run("SS", flush_at=27)[1:] == [("end", 0, 27)]
@@ -356,11 +418,15 @@ rules_strategy = st.builds(
     max_segment_samples=st.integers(1, 60),
     interim_samples=st.integers(0, 30),
     speculate_samples=small,
+    turn_samples=small,
+    turn_max_samples=st.integers(0, 60),
+    turn_window_samples=st.integers(1, 30),
 )
 level = st.sampled_from([0.0, 0.2, 0.3, float(np.float32(0.35)), 0.4, 0.5, 0.9, 1.0])
 # Runs of one level, so that long speech and long silence come about, and flushes and clears amid a frame.
 between = st.tuples(st.sampled_from([ref.Flush, ref.Flush, ref.Clear]), st.integers(0, 8))
-happening = st.one_of(st.tuples(level, st.integers(1, 12)), st.integers(0, 8), between)
+answer = st.tuples(st.just(ref.Answer), st.integers(-1, 1))
+happening = st.one_of(st.tuples(level, st.integers(1, 12)), st.integers(0, 8), between, answer)
 
 
 @settings(max_examples=400, deadline=None)
@@ -372,6 +438,9 @@ def test_like_the_textbook_and_by_the_laws(rules: ref.Rules, script: list[Any]) 
     heard = received = 0
     for item in script:
         kind, offset = (ref.Flush, item) if isinstance(item, int) else item
+        if kind is ref.Answer:
+            happenings.append(ref.Answer(offset))
+            continue
         if not isinstance(kind, float):
             received = max(received, heard + offset % size)
             happenings.append(kind(received))
@@ -389,6 +458,9 @@ def test_like_the_textbook_and_by_the_laws(rules: ref.Rules, script: list[Any]) 
         if isinstance(one, ref.Clear):
             endpointer.clear(one.received)
             events = []
+        elif isinstance(one, ref.Answer):
+            is_asked = bool(got) and any(kind == "question" for kind, _, _ in got[-1])
+            events = endpointer.answer(one.verdict) if is_asked else []
         elif isinstance(one, ref.Flush):
             events = endpointer.flush(one.received)
         else:
@@ -414,10 +486,13 @@ def check_laws(rules: ref.Rules, happenings: list[ref.Happening], told: list[lis
     speaking, end_before, open_start, last_interim = False, 0, 0, -1
     after_cut = False
     speculated: tuple[int, int] | None = None
+    asked = False
+    now = 0
     for one, events in zip(happenings, told, strict=True):
-        now = one.end if isinstance(one, ref.Frame) else one.received
+        if not isinstance(one, ref.Answer):
+            now = one.end if isinstance(one, ref.Frame) else one.received
         if isinstance(one, ref.Clear):
-            speaking, speculated, end_before = False, None, now
+            speaking, speculated, asked, end_before = False, None, False, now
         for kind, start, end in events:
             assert speaking == (kind != "start")
             assert 0 <= end_before <= start <= end <= now
@@ -425,14 +500,19 @@ def check_laws(rules: ref.Rules, happenings: list[ref.Happening], told: list[lis
                 speaking, open_start, after_cut = True, start, False
                 assert end == now
                 continue
+            if kind == "question":
+                assert not asked
+                assert start == max(open_start, end - rules.turn_window_samples)
+                asked = True
+                continue
             assert start == open_start
             if kind == "speculate":
                 assert speculated is None
                 speculated = (start, end)
                 continue
             if kind == "resumed":
-                assert speculated is not None
-                speculated = None
+                assert speculated is not None or asked
+                speculated, asked = None, False
                 continue
             # What was speculated is exactly what comes, unless speech went on.
             assert speculated is None or (kind == "end" and speculated == (start, end))
@@ -447,7 +527,7 @@ def check_laws(rules: ref.Rules, happenings: list[ref.Happening], told: list[lis
                 assert end - start == rules.max_segment_samples
                 after_cut = True
             else:
-                speaking, speculated = False, None
+                speaking, speculated, asked = False, None, False
         if isinstance(one, ref.Flush):
             assert not speaking
 

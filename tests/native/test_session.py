@@ -23,7 +23,7 @@ from reference import endpoint_ref as ref
 from voxgate._native.detector import CallableDetector
 from voxgate._native.endpoint import EndpointConfig
 from voxgate._native.energy import EnergyDetector
-from voxgate._native.event import INTERIM, RESUMED, SPECULATE, SPEECH_CUT, SPEECH_END, SPEECH_START, VadEvent
+from voxgate._native.event import INTERIM, QUESTION, RESUMED, SPECULATE, SPEECH_CUT, SPEECH_END, SPEECH_START, VadEvent
 from voxgate._native.session import VadSession
 
 Audio = npt.NDArray[np.float32]
@@ -33,6 +33,7 @@ KINDS = {
     SPEECH_CUT: ref.CUT,
     INTERIM: ref.INTERIM,
     SPECULATE: ref.SPECULATE,
+    QUESTION: ref.QUESTION,
     RESUMED: ref.RESUMED,
 }
 F = 10
@@ -76,9 +77,17 @@ def bounds(events: Iterable[VadEvent]) -> list[tuple[str, int, int]]:
     return [(KINDS[e.kind], e.start_pos, e.end_pos) for e in events]
 
 
-def feed_cut(vad: VadSession, audio: Audio, cuts: Iterable[int]) -> list[VadEvent]:
+def feed_cut(
+    vad: VadSession,
+    audio: Audio,
+    cuts: Iterable[int],
+    answered: Callable[[VadSession, list[VadEvent]], list[VadEvent]] = lambda _vad, events: events,
+) -> list[VadEvent]:
+    """Questions are answered after every piece, or after the last one."""
     edges = [0, *sorted(cuts), audio.shape[1]]
-    return [event for a, b in pairwise(edges) for event in vad.feed(audio[:, a:b])]
+    if len(edges) % 2:
+        return answered(vad, [event for a, b in pairwise(edges) for event in vad.feed(audio[:, a:b])])
+    return [event for a, b in pairwise(edges) for event in answered(vad, vad.feed(audio[:, a:b]))]
 
 
 class TestAudio:
@@ -539,7 +548,29 @@ rules_strategy = st.builds(
     max_segment_samples=st.integers(1, 60),
     interim_samples=st.integers(0, 30),
     speculate_samples=small,
+    turn_samples=small,
+    turn_max_samples=st.integers(0, 60),
+    turn_window_samples=st.integers(1, 30),
 )
+
+
+def verdict(channel: int, end_pos: int) -> int:
+    return (channel + end_pos) % 3 - 1
+
+
+def answered(vad: VadSession, events: list[VadEvent]) -> list[VadEvent]:
+    """With the events that follow once every question has its answer."""
+    told, events = list(events), list(events)
+    while vad.waits_for_answer:
+        questions = [event for event in events if event.kind == QUESTION]
+        pos = questions[-1].end_pos
+        events = []
+        for question in questions:
+            if question.end_pos == pos:
+                events += vad.answer(question.channel, verdict(question.channel, pos))
+        events += vad.feed(np.empty((vad.channels, 0), np.float32))
+        told += events
+    return told
 
 
 @settings(max_examples=250, deadline=None)
@@ -565,7 +596,7 @@ def test_like_the_textbook(
     flushes = sorted((min(position, n), what) for position, what in flushes)
     cuts = data.draw(st.one_of(st.just(list(range(n))), st.lists(st.integers(0, n), max_size=12)), label="cuts")
 
-    twin = ref.Session(channels, rules, lambda _channel, frame: float(frame[0]))
+    twin = ref.Session(channels, rules, lambda _channel, frame: float(frame[0]), verdict)
     vad = VadSession(
         CallableDetector(FirstSample, channels, rules.frame_samples, 16000), EndpointConfig(**asdict(rules))
     )
@@ -573,10 +604,10 @@ def test_like_the_textbook(
     for position, what in flushes:
         expected += twin.feed(audio[:, at:position]) + getattr(twin, what)()
         inner = [cut - at for cut in cuts if at < cut < position]
-        got += feed_cut(vad, audio[:, at:position], inner) + getattr(vad, what)()
+        got += feed_cut(vad, audio[:, at:position], inner, answered) + getattr(vad, what)()
         at = position
     expected += twin.feed(audio[:, at:]) + twin.finish()
-    got += feed_cut(vad, audio[:, at:], [cut - at for cut in cuts if at < cut]) + vad.finish()
+    got += feed_cut(vad, audio[:, at:], [cut - at for cut in cuts if at < cut], answered) + vad.finish()
     assert plain(got) == [
         (kind, channel, start, end, None if samples is None else samples.tobytes())
         for kind, channel, start, end, samples in expected
@@ -661,3 +692,62 @@ class TestOneCallerAtATime:
         assert len(errors) == 1
         with pytest.raises(RuntimeError, match="after a failure"):  # the detector still knows the old stream
             stream.feed(script("S"))
+
+
+class TestQuestions:
+    def asked(self, text: str = "SS....", channels: int = 1) -> VadSession:
+        vad = session(channels=channels, turn_samples=2 * F, silence_samples=4 * F)
+        events = vad.feed(np.concatenate([script(text)] * channels))
+        assert [event.kind for event in events if event.kind == QUESTION] == [QUESTION] * channels
+        assert vad.waits_for_answer
+        return vad
+
+    def test_it_stands_still_at_the_frame_that_asked(self) -> None:
+        vad = self.asked()
+        assert vad.received_pos == 6 * F
+        assert vad.feed(script("SSSS")) == []
+        assert bounds(vad.answer(0, 1)) == [("end", 0, 2 * F)]
+        assert not vad.waits_for_answer
+        assert bounds(vad.feed(script(""))) == [("start", 6 * F, 7 * F)]
+
+    def test_a_question_has_the_audio_of_the_segment_so_far(self) -> None:
+        vad = session(turn_samples=2 * F, turn_window_samples=25)
+        audio = script("SS....")
+        question = vad.feed(audio)[-1]
+        assert question.audio is not None
+        assert question.audio.tobytes() == audio[0, 4 * F - 25 : 4 * F].tobytes()
+
+    def test_all_channels_wait_for_all_answers(self) -> None:
+        vad = self.asked(channels=2)
+        assert bounds(vad.answer(1, 1)) == [("end", 0, 2 * F)]
+        assert vad.waits_for_answer
+        assert vad.feed(np.concatenate([script("S")] * 2)) == []
+        assert vad.answer(0, 0) == []
+        events = vad.feed(np.empty((2, 0), np.float32))
+        assert [(KINDS[event.kind], event.channel) for event in events] == [("end", 0), ("start", 0), ("start", 1)]
+
+    @pytest.mark.parametrize("what", ["flush", "finish"])
+    def test_an_end_does_not_wait(self, what: str) -> None:
+        vad = self.asked()
+        assert bounds(getattr(vad, what)()) == [("end", 0, 2 * F)]
+        assert not vad.waits_for_answer
+
+    def test_a_clear_does_not_wait(self) -> None:
+        vad = self.asked("SS...")
+        assert vad.clear() == []
+        assert not vad.waits_for_answer
+        assert vad.feed(script("..")) == []
+
+    def test_an_answer_needs_a_question(self) -> None:
+        vad = self.asked()
+        with pytest.raises(IndexError):
+            vad.answer(1, 1)
+        vad.answer(0, 0)
+        with pytest.raises(ValueError, match="no question of channel 0 is open"):
+            vad.answer(0, 1)
+
+    def test_a_reset_forgets_it(self) -> None:
+        vad = self.asked()
+        vad.reset()
+        assert not vad.waits_for_answer
+        assert bounds(vad.feed(script("S"))) == [("start", 0, F)]

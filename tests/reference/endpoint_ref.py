@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-START, END, CUT, INTERIM, SPECULATE, RESUMED = "start", "end", "cut", "interim", "speculate", "resumed"
+START, END, CUT, INTERIM = "start", "end", "cut", "interim"
+SPECULATE, RESUMED, QUESTION = "speculate", "resumed", "question"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Rules:
     max_segment_samples: int = 480_000
     interim_samples: int = 0
     speculate_samples: int = 0
+    turn_samples: int = 0
+    turn_max_samples: int = 0
+    turn_window_samples: int = 128_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,14 @@ class Clear:
     received: int
 
 
-Happening = Frame | Flush | Clear
+@dataclass(frozen=True)
+class Answer:
+    """To the question of the frame before it; without one, nothing."""
+
+    verdict: int
+
+
+Happening = Frame | Flush | Clear | Answer
 Event = tuple[str, int, int]
 
 
@@ -60,7 +71,8 @@ def endpoint_events(rules: Rules, happenings: Iterable[Happening]) -> list[list[
     candidate: int | None = None
     start = 0
     run: int | None = None  # where the silence run starts
-    speculated = False  # in this silence run
+    speculated = asked = patient = False  # in this silence run
+    heard = 0  # end of the last frame
     interim_since = 0
     result: list[list[Event]] = []
 
@@ -68,21 +80,34 @@ def endpoint_events(rules: Rules, happenings: Iterable[Happening]) -> list[list[
         events: list[Event] = []
         result.append(events)
         if isinstance(happening, Clear):
-            speaking, candidate, run, speculated, floor = False, None, None, False, happening.received
+            speaking, candidate, run, floor = False, None, None, happening.received
+            speculated = asked = patient = False
+            continue
+        if isinstance(happening, Answer):
+            asked_now = bool(result[:-1]) and any(kind == QUESTION for kind, _, _ in result[-2])
+            if asked_now and happening.verdict > 0:
+                assert run is not None
+                end = min(run + rules.suffix_samples, heard, start + rules.max_segment_samples)
+                events.append((END, start, end))
+                speaking, run, floor = False, None, end
+                speculated = asked = patient = False
+            elif asked_now:
+                patient = happening.verdict < 0
             continue
         flushing = isinstance(happening, Flush)
         if isinstance(happening, Flush):
             now = happening.received
         else:
-            now = happening.end
+            now = heard = happening.end
             probability = np.float32(happening.probability)
             is_speech = probability >= np.float32(rules.threshold)
             is_silence = probability < np.float32(rules.negative_threshold)
             if speaking:
                 if is_speech:
-                    if speculated:
+                    if speculated or asked:
                         events.append((RESUMED, start, happening.start))
-                    run, speculated = None, False
+                    run = None
+                    speculated = asked = patient = False
                 if is_silence and run is None:
                     run = happening.start
             else:
@@ -113,18 +138,29 @@ def endpoint_events(rules: Rules, happenings: Iterable[Happening]) -> list[list[
             elif rules.interim_samples and now - interim_since >= rules.interim_samples:
                 events.append((INTERIM, start, now))
                 interim_since = now
-        elif flushing or now - run >= rules.silence_samples or now - start >= longest:
+        elif flushing or now - run >= silence_of(rules, patient) or now - start >= longest:
             end = min(run + rules.suffix_samples, now, start + longest)
             events.append((END, start, end))
-            speaking, run, speculated, floor = False, None, False, end
-        elif (
-            rules.speculate_samples
-            and not speculated
-            and now - run >= max(rules.speculate_samples, rules.suffix_samples)
-        ):
-            events.append((SPECULATE, start, run + rules.suffix_samples))
-            speculated = True
+            speaking, run, floor = False, None, end
+            speculated = asked = patient = False
+        else:
+            silence = now - run
+            if (
+                rules.speculate_samples
+                and not speculated
+                and silence >= max(rules.speculate_samples, rules.suffix_samples)
+            ):
+                events.append((SPECULATE, start, run + rules.suffix_samples))
+                speculated = True
+            is_due = rules.turn_samples and not asked and silence >= max(rules.turn_samples, rules.suffix_samples)
+            if is_due and run > start:
+                events.append((QUESTION, max(start, now - rules.turn_window_samples), now))
+                asked = True
     return result
+
+
+def silence_of(rules: Rules, patient: bool) -> int:
+    return max(rules.silence_samples, rules.turn_max_samples) if patient else rules.silence_samples
 
 
 SessionEvent = tuple[str, int, int, int, npt.NDArray[np.float32] | None]
@@ -134,8 +170,14 @@ class Session:
     """`probability(channel, frame)` must have no memory. An event is (kind, channel, start, end, audio or None)."""
 
     def __init__(
-        self, channels: int, rules: Rules, probability: Callable[[int, npt.NDArray[np.float32]], float]
+        self,
+        channels: int,
+        rules: Rules,
+        probability: Callable[[int, npt.NDArray[np.float32]], float],
+        verdict: Callable[[int, int], int] = lambda _channel, _end: 0,
     ) -> None:
+        """`verdict`: the answer to a question of a channel at the end of a frame."""
+        self._verdict = verdict
         self._rules = rules
         self._probability = probability
         self._audio = np.zeros((channels, 0), dtype=np.float32)
@@ -173,6 +215,8 @@ class Session:
                 frame[: len(piece)] = piece
                 begin = index * size
                 happenings.append(Frame(begin, begin + len(piece), self._probability(channel, frame)))
+                if len(piece) == size:
+                    happenings.append(Answer(self._verdict(channel, begin + size)))
         return happenings
 
     def _news(self, last_frame_too: bool) -> list[SessionEvent]:
@@ -186,7 +230,7 @@ class Session:
         for of_all_channels in zip(*per_channel, strict=True):
             for channel, events in enumerate(of_all_channels):
                 for kind, start, end in events:
-                    has_audio = kind in (END, CUT, SPECULATE) and end > start
+                    has_audio = kind in (END, CUT, SPECULATE, QUESTION) and end > start
                     told.append(
                         (kind, channel, start, end, self._audio[channel, start:end].copy() if has_audio else None)
                     )

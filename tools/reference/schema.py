@@ -29,8 +29,9 @@ from voxgate.protocol.events import (
 )
 from voxgate.protocol.formats import AUTO, COMPANDED, CONTAINERS, PCM_ENCODINGS, ContainerFormat
 from voxgate.protocol.json_codec import PcmStart
-from voxgate.protocol.requests import Clear, Flush, KeepAlive, Start, Stop, VadOptions
-from voxgate.protocol.vad_ranges import VAD_RANGES
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Start, Stop, TurnOptions, VadOptions
+from voxgate.protocol.turn_ranges import TURN_RANGES
+from voxgate.protocol.vad_ranges import VAD_RANGES, VadRange
 
 __all__ = ["EVENTS", "REQUESTS", "ROUTE_SEGMENTS", "definitions", "events", "requests"]
 
@@ -71,12 +72,15 @@ _ABOUT: Final[Mapping[str, str]] = {
     "Start.segmentation": "On the segmented route: whether segments end where speech ends, or only at a flush.",
     "Start.stability": "On the segmented route: interims that hold a text say how much of it is stable.",
     "Start.eager": "On the segmented route: a result that will be the final if the silence lasts is sent at once.",
+    "Start.turn": "On the segmented route: options of the server's turn detector.",
+    "TurnOptions.enabled": "Whether the detector ends segments; false: silence alone does. null: it does.",
     "Stop.disconnect": "Whether the server closes with 1000 when everything has been sent.",
     "Segment.start_time": f"Where its audio begins, {_SESSION_S}.",
     "Segment.end_time": f"Where its audio ends, {_SESSION_S}.",
     "Segment.is_final": "false: an interim, which a later event supersedes.",
     "Segment.stable_text": "Of an interim: the words that later interims repeat; only in sessions with stability.",
     "Segment.eager": "true: the final is equal to this, unless a `resumed` comes; only in sessions with eager.",
+    "Segment.turn_probability": "That the speaker had finished; only in sessions with turn.",
     "SpeechResumed.time": f"Where speech went on, {_SESSION_S}.",
     "Active.time": f"Where the speech begins, {_SESSION_S}: the `start_time` of the segment.",
     "Inactive.time": f"Where the speech ends, {_SESSION_S}: the `end_time` of the final.",
@@ -116,6 +120,8 @@ _NARROWED: Final[Mapping[str, Schema]] = {
     },
     "Segment.stable_text": {"type": "string"},
     "Segment.eager": {"const": True},
+    "Segment.turn_probability": {"type": "number", "minimum": 0, "maximum": 1},
+    "Started.turn_detector": {"type": "string"},
     "Started.trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "Started.options_schema": {"type": "object"},
     "Started.limits": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
@@ -125,7 +131,7 @@ _NARROWED: Final[Mapping[str, Schema]] = {
 # The fields that are left out when there is nothing to say; the server sends all others, also those with a default.
 _SOMETIMES: Final = (
     "Segment.is_final", "Segment.stable_text", "Segment.eager", "Started.trace_id", "Started.format",
-    "Started.options_schema",
+    "Started.options_schema", "Started.turn_detector", "Segment.turn_probability",
     "Active.segment_id", "Inactive.segment_id", "SpeechResumed.segment_id", "Segment.segment_id", "Error.segment_id",
 )  # fmt: skip
 
@@ -158,7 +164,8 @@ def definitions(prefix: str = "#/$defs/") -> dict[str, Schema]:
         "anyOf": [{"$ref": f"{prefix}AudioFormat"}, {"$ref": f"{prefix}ContainerFormat"}],
         "description": form["description"],
     }
-    _narrow_vad(found["VadOptions"])
+    _narrow_options(found["VadOptions"], VadOptions, VAD_RANGES)
+    _narrow_options(found["TurnOptions"], TurnOptions, TURN_RANGES)
     for request in REQUESTS:
         found[request.__name__]["properties"]["request"] = {
             "const": request.__struct_config__.tag,
@@ -191,7 +198,7 @@ def _document(side: str, about: str, names: list[str]) -> Schema:
     needed = dict.fromkeys(names)
     for name in names:
         if name == "Start":
-            needed |= dict.fromkeys(("AudioFormat", "ContainerFormat", "VadOptions"))
+            needed |= dict.fromkeys(("AudioFormat", "ContainerFormat", "VadOptions", "TurnOptions"))
         if name == "Started":
             needed |= dict.fromkeys(("MediaFormat",))
     return {
@@ -221,6 +228,8 @@ _FLATTENED: Final = ("Segment.output", "Data.output")
 def _about(name: str, field: str) -> str:
     if name == "VadOptions":
         return f"{SETTINGS[f'vad.{field}'].description.replace('`', '')} null: as the server has it."
+    if name == "TurnOptions" and field in TURN_RANGES:
+        return f"{SETTINGS[f'turn.{field}'].description.replace('`', '')} null: as the server has it."
     if field in ("request", "channel"):
         return _ABOUT[field]
     return _ABOUT[f"{name}.{field}"].format(SETTINGS["limits.channels"].default)
@@ -275,9 +284,11 @@ def _narrow_format(part: Schema) -> None:
     part["oneOf"] = [*linear, companded]
 
 
-def _narrow_vad(part: Schema) -> None:
-    for field in VadOptions.__struct_fields__:
-        allowed = VAD_RANGES[field]
+def _narrow_options(part: Schema, kind: type[msgspec.Struct], ranges: Mapping[str, VadRange]) -> None:
+    for field in kind.__struct_fields__:
+        if field not in ranges:
+            continue
+        allowed = ranges[field]
         value = part["properties"][field]
         number, _null = value["anyOf"]
         value["anyOf"] = [{**number, "minimum": allowed.lowest, "maximum": allowed.highest}, {"type": "null"}]

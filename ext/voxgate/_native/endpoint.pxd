@@ -9,6 +9,7 @@ cdef enum:
     ENDPOINT_INTERIM = 4
     ENDPOINT_SPECULATE = 5
     ENDPOINT_RESUMED = 6
+    ENDPOINT_QUESTION = 7
 
 
 cdef struct endpoint_rules_t:
@@ -21,6 +22,9 @@ cdef struct endpoint_rules_t:
     pos_t max_segment_samples
     pos_t interim_samples       # 0: no interims
     pos_t speculate_samples     # 0: no speculation
+    pos_t turn_samples          # 0: no questions
+    pos_t turn_max_samples      # less than silence_samples counts as that
+    pos_t turn_window_samples
 
 
 cdef struct endpoint_event_t:
@@ -34,7 +38,10 @@ cdef struct endpoint_t:
     int state
     bint in_silence
     bint speculated             # in silence: this run has had its SPECULATE
-    bint resumed                # speech has just ended such a run, at silence_pos
+    bint resumed                # speech has just ended a run that had one, or a QUESTION, at silence_pos
+    bint asked                  # in silence: this run has had its QUESTION
+    bint waits                  # and no answer yet
+    bint patient                # the answer: more will come
     pos_t heard_pos             # end of the last frame stepped
     pos_t floor_pos             # end of the last segment: no later one starts before it
     pos_t candidate_pos         # pending: where the first speech frame starts
@@ -63,6 +70,10 @@ cdef bint endpoint_next(endpoint_t *self, const endpoint_rules_t *rules, endpoin
 # Close the open segment at received_pos (>= heard_pos): ask until it returns 0.
 cdef bint endpoint_flush(
     endpoint_t *self, const endpoint_rules_t *rules, pos_t received_pos, endpoint_event_t *event
+) noexcept nogil
+# The answer to the QUESTION of this run: over (1), more will come (-1), neither (0). Whether it ends the segment.
+cdef bint endpoint_answer(
+    endpoint_t *self, const endpoint_rules_t *rules, int verdict, endpoint_event_t *event
 ) noexcept nogil
 # Drop the open segment or the candidate; nothing before received_pos (>= heard_pos) becomes part of a later segment.
 cdef void endpoint_clear(endpoint_t *self, pos_t received_pos) noexcept nogil

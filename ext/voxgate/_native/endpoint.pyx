@@ -31,10 +31,16 @@ last segment, 0 at first.
 9. With speculation wanted, SPECULATE [start, run + suffix) when ``f1 - run`` reaches the later of ``speculate`` and
    ``suffix``, once a run, unless the run closes the segment in this frame. If the run lasts, this is the segment: the
    END of 4, 5 and 7 then has the same bounds. RESUMED [start, f0) when speech ends such a run at f0.
-10. Clear at ``received`` (as in 7) drops the open segment, or the candidate, without an event; the floor is then
+10. With turn detection, QUESTION [max(start, f1 - window), f1) when ``f1 - run`` reaches the later of ``turn`` and
+   ``suffix``, once a run, unless the run closes the segment in this frame or begins where the segment was cut. The
+   caller stops here until it has the answer. *Over* closes the segment at once: END has the bounds of 4. After *more
+   will come* the run closes the segment only with ``f1 - run >= turn_max``, or ``silence`` if that is more. Without
+   either answer, 4 holds. RESUMED comes after a QUESTION, too, when speech ends the run.
+11. Clear at ``received`` (as in 7) drops the open segment, or the candidate, without an event; the floor is then
    ``received``: nothing that came before is part of a later segment.
 
-Hence, per channel and without a clear: events read (START (INTERIM | CUT | SPECULATE RESUMED)* SPECULATE? END)*; the segments (each CUT and each END) do not overlap, and
+Hence, per channel and without a clear: events read
+(START (INTERIM | CUT | PAUSE RESUMED)* PAUSE? END)*, where PAUSE is SPECULATE, QUESTION or both, in any order; the segments (each CUT and each END) do not overlap, and
 do not reach before 0 or beyond the audio received; none is longer than max_segment. Only the END after a CUT can be
 empty (``start == end``).
 
@@ -52,6 +58,7 @@ SPEECH_CUT = ENDPOINT_SPEECH_CUT
 INTERIM = ENDPOINT_INTERIM
 SPECULATE = ENDPOINT_SPECULATE
 RESUMED = ENDPOINT_RESUMED
+QUESTION = ENDPOINT_QUESTION
 
 cdef enum:
     _IDLE = 0
@@ -72,6 +79,10 @@ cdef pos_t _max(pos_t a, pos_t b) noexcept nogil:
     return a if a > b else b
 
 
+cdef void _end_run(endpoint_t *self) noexcept nogil:
+    self.in_silence = self.speculated = self.asked = self.waits = self.patient = False
+
+
 cdef void endpoint_step(
     endpoint_t *self, const endpoint_rules_t *rules, float probability, pos_t end_pos
 ) noexcept nogil:
@@ -81,10 +92,10 @@ cdef void endpoint_step(
     self.heard_pos = end_pos
     if self.state == _SPEAKING:
         if speech:
-            if self.speculated:
+            if self.speculated or self.asked:
                 self.resumed = True
                 self.silence_pos = frame_pos
-            self.in_silence = self.speculated = False
+            _end_run(self)
         elif silence and not self.in_silence:
             self.in_silence = True
             self.silence_pos = frame_pos
@@ -105,7 +116,7 @@ cdef bint _emit(endpoint_event_t *event, int kind, pos_t start_pos, pos_t end_po
 
 cdef bint _end(endpoint_t *self, pos_t end_pos, endpoint_event_t *event) noexcept nogil:
     self.state = _IDLE
-    self.in_silence = self.speculated = False
+    _end_run(self)
     self.floor_pos = end_pos
     return _emit(event, ENDPOINT_SPEECH_END, self.start_pos, end_pos)
 
@@ -115,6 +126,17 @@ cdef bint _cut(endpoint_t *self, pos_t cut_pos, endpoint_event_t *event) noexcep
     self.start_pos = cut_pos
     self.interim_pos = cut_pos
     return True
+
+
+cdef pos_t _longest_silence(const endpoint_t *self, const endpoint_rules_t *rules) noexcept nogil:
+    return _max(rules.silence_samples, rules.turn_max_samples) if self.patient else rules.silence_samples
+
+
+cdef bint _end_silence(
+    endpoint_t *self, const endpoint_rules_t *rules, pos_t most_pos, endpoint_event_t *event
+) noexcept nogil:
+    cdef pos_t cut_pos = self.start_pos + rules.max_segment_samples
+    return _end(self, _min(_min(self.silence_pos + rules.suffix_samples, most_pos), cut_pos), event)
 
 
 cdef bint endpoint_next(endpoint_t *self, const endpoint_rules_t *rules, endpoint_event_t *event) noexcept nogil:
@@ -131,14 +153,20 @@ cdef bint endpoint_next(endpoint_t *self, const endpoint_rules_t *rules, endpoin
         return _emit(event, ENDPOINT_RESUMED, self.start_pos, self.silence_pos)
     cut_pos = self.start_pos + rules.max_segment_samples
     if self.in_silence:
-        if heard - self.silence_pos >= rules.silence_samples or heard >= cut_pos:
-            return _end(self, _min(_min(self.silence_pos + rules.suffix_samples, heard), cut_pos), event)
+        if heard - self.silence_pos >= _longest_silence(self, rules) or heard >= cut_pos:
+            return _end_silence(self, rules, heard, event)
         if (
             rules.speculate_samples > 0 and not self.speculated
             and heard - self.silence_pos >= _max(rules.speculate_samples, rules.suffix_samples)
         ):
             self.speculated = True
             return _emit(event, ENDPOINT_SPECULATE, self.start_pos, self.silence_pos + rules.suffix_samples)
+        if (
+            rules.turn_samples > 0 and not self.asked and self.silence_pos > self.start_pos
+            and heard - self.silence_pos >= _max(rules.turn_samples, rules.suffix_samples)
+        ):
+            self.asked = self.waits = True
+            return _emit(event, ENDPOINT_QUESTION, _max(self.start_pos, heard - rules.turn_window_samples), heard)
         return False
     if heard >= cut_pos:
         return _cut(self, cut_pos, event)
@@ -155,15 +183,25 @@ cdef bint endpoint_flush(
     if self.state != _SPEAKING:
         return False
     if self.in_silence:
-        return _end(self, _min(_min(self.silence_pos + rules.suffix_samples, received_pos), cut_pos), event)
+        return _end_silence(self, rules, received_pos, event)
     if received_pos > cut_pos:
         return _cut(self, cut_pos, event)
     return _end(self, received_pos, event)
 
 
+cdef bint endpoint_answer(
+    endpoint_t *self, const endpoint_rules_t *rules, int verdict, endpoint_event_t *event
+) noexcept nogil:
+    self.waits = False
+    if verdict > 0:
+        return _end_silence(self, rules, self.heard_pos, event)
+    self.patient = verdict < 0
+    return False
+
+
 cdef void endpoint_clear(endpoint_t *self, pos_t received_pos) noexcept nogil:
     self.state = _IDLE
-    self.in_silence = self.speculated = False
+    _end_run(self)
     self.floor_pos = received_pos
 
 
@@ -185,7 +223,7 @@ cdef class EndpointConfig:
 
     ``0 <= negative_threshold <= threshold <= 1``; ``frame_samples`` and ``max_segment_samples`` at least 1, the others
     at least 0; ``interim_samples`` 0 means no interims, ``speculate_samples`` 0 no
-    speculation. ValueError names the field, the value and the range.
+    speculation, ``turn_samples`` 0 no questions. ValueError names the field, the value and the range.
     """
 
     def __cinit__(
@@ -200,6 +238,9 @@ cdef class EndpointConfig:
         max_segment_samples=480000,
         interim_samples=0,
         speculate_samples=0,
+        turn_samples=0,
+        turn_max_samples=0,
+        turn_window_samples=128000,
     ):
         self.frame_samples = _samples("frame_samples", frame_samples, 1)
         self.rules.prefix_samples = _samples("prefix_samples", prefix_samples, 0)
@@ -209,6 +250,9 @@ cdef class EndpointConfig:
         self.rules.max_segment_samples = _samples("max_segment_samples", max_segment_samples, 1)
         self.rules.interim_samples = _samples("interim_samples", interim_samples, 0)
         self.rules.speculate_samples = _samples("speculate_samples", speculate_samples, 0)
+        self.rules.turn_samples = _samples("turn_samples", turn_samples, 0)
+        self.rules.turn_max_samples = _samples("turn_max_samples", turn_max_samples, 0)
+        self.rules.turn_window_samples = _samples("turn_window_samples", turn_window_samples, 1)
         self.rules.threshold = _level("threshold", threshold, 1.0)
         self.rules.negative_threshold = _level("negative_threshold", negative_threshold, threshold)
 
@@ -216,7 +260,7 @@ cdef class EndpointConfig:
         return EndpointConfig, (
             self.frame_samples, self.threshold, self.negative_threshold, self.prefix_samples, self.suffix_samples,
             self.silence_samples, self.min_speech_samples, self.max_segment_samples, self.interim_samples,
-            self.speculate_samples,
+            self.speculate_samples, self.turn_samples, self.turn_max_samples, self.turn_window_samples,
         )
 
     @property
@@ -255,13 +299,27 @@ cdef class EndpointConfig:
     def speculate_samples(self):
         return self.rules.speculate_samples
 
+    @property
+    def turn_samples(self):
+        return self.rules.turn_samples
+
+    @property
+    def turn_max_samples(self):
+        return self.rules.turn_max_samples
+
+    @property
+    def turn_window_samples(self):
+        return self.rules.turn_window_samples
+
     def __repr__(self):
         return (
             f"EndpointConfig(frame_samples={self.frame_samples}, threshold={self.threshold}, "
             f"negative_threshold={self.negative_threshold}, prefix_samples={self.prefix_samples}, "
             f"suffix_samples={self.suffix_samples}, silence_samples={self.silence_samples}, "
             f"min_speech_samples={self.min_speech_samples}, max_segment_samples={self.max_segment_samples}, "
-            f"interim_samples={self.interim_samples}, speculate_samples={self.speculate_samples})"
+            f"interim_samples={self.interim_samples}, speculate_samples={self.speculate_samples}, "
+            f"turn_samples={self.turn_samples}, turn_max_samples={self.turn_max_samples}, "
+            f"turn_window_samples={self.turn_window_samples})"
         )
 
 
@@ -290,7 +348,7 @@ cdef class Endpointer:
     """The rules of this module for one channel, one frame a call. VadSession has them built in; this is for tests and
     other uses.
 
-    An event is ``(kind, start_pos, end_pos)``, kind one of SPEECH_START, SPEECH_END, SPEECH_CUT, INTERIM, SPECULATE, RESUMED; the
+    An event is ``(kind, start_pos, end_pos)``, kind one of SPEECH_START, SPEECH_END, SPEECH_CUT, INTERIM, SPECULATE, RESUMED, QUESTION; the
     ``end_pos`` of SPEECH_START is the position at which it was decided. Threads: one caller at a time; the GIL is kept.
     """
 
@@ -311,11 +369,24 @@ cdef class Endpointer:
             raise ValueError(f"end_pos must be more than {self._endpoint.heard_pos}, got {end}")
         if end > _MAX_POS:
             raise ValueError(f"end_pos must be at most {_MAX_POS}, got {end}")
+        self._endpoint.waits = False
         endpoint_step(&self._endpoint, &self.config.rules, probability, end)
         events = []
         while endpoint_next(&self._endpoint, &self.config.rules, &event):
             events.append((event.kind, event.start_pos, event.end_pos))
         return events
+
+    def answer(self, int verdict):
+        """The answer to the last QUESTION: over (above 0), more will come (below 0), or neither. Returns its events.
+
+        ValueError unless the last frame asked it. Without an answer, the next frame counts as neither.
+        """
+        cdef endpoint_event_t event
+        if not self._endpoint.waits:
+            raise ValueError("no question is open")
+        if endpoint_answer(&self._endpoint, &self.config.rules, verdict, &event):
+            return [(event.kind, event.start_pos, event.end_pos)]
+        return []
 
     def flush(self, received_pos):
         """Close the open segment at ``received_pos``, not before the last frame's end (ValueError). Returns its

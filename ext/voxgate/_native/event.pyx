@@ -7,6 +7,7 @@ cimport numpy as cnp
 
 from .endpoint cimport (
     ENDPOINT_INTERIM,
+    ENDPOINT_QUESTION,
     ENDPOINT_RESUMED,
     ENDPOINT_SPECULATE,
     ENDPOINT_SPEECH_CUT,
@@ -22,8 +23,9 @@ SPEECH_CUT = ENDPOINT_SPEECH_CUT
 INTERIM = ENDPOINT_INTERIM
 SPECULATE = ENDPOINT_SPECULATE
 RESUMED = ENDPOINT_RESUMED
+QUESTION = ENDPOINT_QUESTION
 
-cdef tuple _KIND_NAMES = ("?", "SPEECH_START", "SPEECH_END", "SPEECH_CUT", "INTERIM", "SPECULATE", "RESUMED")
+cdef tuple _KIND_NAMES = ("?", "SPEECH_START", "SPEECH_END", "SPEECH_CUT", "INTERIM", "SPECULATE", "RESUMED", "QUESTION")
 
 # An empty buffer keeps room for at most this many events; a whole file in one call may need far more.
 cdef Py_ssize_t _KEPT_EVENTS = 64
@@ -33,10 +35,10 @@ cdef Py_ssize_t _KEPT_EVENTS = 64
 cdef class VadEvent:
     """Something that happened in a channel.
 
-    ``kind``: SPEECH_START, SPEECH_END, SPEECH_CUT, INTERIM, SPECULATE or RESUMED. ``channel``: 0-based. ``start_pos``, ``end_pos``: samples
+    ``kind``: SPEECH_START, SPEECH_END, SPEECH_CUT, INTERIM, SPECULATE, RESUMED or QUESTION. ``channel``: 0-based. ``start_pos``, ``end_pos``: samples
     since the start of the session at the detector's rate; for SPEECH_START, ``start_pos`` is the start of the segment
     and ``end_pos`` the position of the decision. ``audio``: for SPEECH_END, SPEECH_CUT and SPECULATE, the segment
-    [start_pos, end_pos), float32, shape (samples,), owned by the event; None if the segment is empty, and for the other kinds.
+    [start_pos, end_pos), and for QUESTION its last part, float32, shape (samples,), owned by the event; None if the segment is empty, and for the other kinds.
     Immutable; any thread.
     """
 
@@ -98,7 +100,7 @@ cdef class EventBuffer:
         record.audio = NULL
         self.n_events += 1
         if event.end_pos > event.start_pos and event.kind in (
-            ENDPOINT_SPEECH_END, ENDPOINT_SPEECH_CUT, ENDPOINT_SPECULATE
+            ENDPOINT_SPEECH_END, ENDPOINT_SPEECH_CUT, ENDPOINT_SPECULATE, ENDPOINT_QUESTION
         ):
             record.audio = <sample_t *>PyMem_RawMalloc((event.end_pos - event.start_pos) * sizeof(sample_t))
             if record.audio == NULL:

@@ -25,6 +25,7 @@ cdef class Intake:
     of channels (ValueError). Their states are those after the separate calls, which may be mixed with this one.
 
     ``due_frames``: once this many frames have been received, `take` declines, so that the caller can check the clock.
+    While the session waits for an answer it declines, too.
     Threads: one caller at a time; the GIL is kept.
     """
 
@@ -57,7 +58,7 @@ cdef class Intake:
         cdef sample_t resampled[_MOST_SAMPLES]
         cdef Py_ssize_t channels = decoder.channels, n_frames
         cdef pos_t n_out
-        if decoder.received_frames >= self.due_frames:
+        if decoder.received_frames >= self.due_frames or self.session.n_questions > 0:
             return INTAKE_DECLINED
         n_frames = decoder.n_frames(n_bytes)
         if n_frames * channels > _MOST_SAMPLES:

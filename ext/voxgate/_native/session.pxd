@@ -24,6 +24,7 @@ cdef class VadSession:
     cdef EventBuffer _events             # completed, and not returned yet
     cdef bint _busy                      # a call is under way
     cdef bint _failed, _finished
+    cdef Py_ssize_t n_questions          # that wait for an answer; until they have one, no frame is stepped
     cdef bint _may_wait                  # frames may wait for `step_sessions`
 
     cdef int _new_rings(self) except -1
@@ -33,6 +34,7 @@ cdef class VadSession:
     cdef int _push(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1 nogil
     cdef int _step_waiting(self) except -1 nogil
     cdef int _catch_up(self) except -1
+    cdef void _drop_questions(self) noexcept
     cdef pos_t _next_frame(self) except -1 nogil
     cdef int _step_frame(self, pos_t end_pos) except -1 nogil
     cdef int _apply_probabilities(self, pos_t end_pos) except -1 nogil

@@ -7,6 +7,8 @@ from libc.string cimport memset
 cimport numpy as cnp
 
 from .endpoint cimport (
+    ENDPOINT_QUESTION,
+    endpoint_answer,
     endpoint_clear,
     endpoint_event_t,
     endpoint_flush,
@@ -27,6 +29,9 @@ cnp.import_array()
 # thread computes in Python.
 cdef Py_ssize_t _NOGIL_SAMPLES = 8192
 
+# Room in a ring for audio behind a question, of one call: a day and a half at 16 kHz. What is not used takes no memory.
+cdef Py_ssize_t _HELD_SAMPLES = 1 << 31
+
 # A session leaves at most this many frames for `step_sessions`: 256 ms with Silero.
 cdef Py_ssize_t _MAX_WAITING = 8
 
@@ -41,6 +46,10 @@ cdef class VadSession:
     Chunking is invisible: the same audio cut in any way gives the same events with the same audio. Events come in audio
     order; those of one frame in the order of the channels. Memory is bounded: a channel keeps only the
     audio that the open or the next segment may need, less than ``prefix + min_speech + max_segment`` and two frames.
+
+    With turn detection (``config.turn_samples``), the session stops at the end of a frame with a QUESTION event until
+    `answer` was called for all of its channels: audio is taken and kept, but no frame is looked at. `flush`, `clear`
+    and `finish` do not wait: open questions get no answer, and nor do those of frames that were kept.
 
     When the detector raises (only one written in Python does) or memory runs out, ``feed`` raises the exception. The
     events of earlier frames are kept: ``flush`` and ``finish`` still return them and close open segments at
@@ -159,6 +168,33 @@ cdef class VadSession:
             raise
         return 0
 
+    def answer(self, Py_ssize_t channel, int verdict):
+        """The answer to the QUESTION of a channel: the turn is over (above 0), more will come (below 0), or neither (0).
+
+        Returns the events, which are those of the frame that asked. Frames that were kept are looked at by the next
+        call of ``feed``, ``flush`` and so on. IndexError for a channel that does not exist, ValueError when no question
+        of it is open, RuntimeError when in use.
+        """
+        cdef endpoint_event_t event
+        cdef SampleRing ring
+        self._enter()
+        try:
+            ring = self._ring(channel)
+            if not self._endpoints[channel].waits:
+                raise ValueError(f"no question of channel {channel} is open")
+            self.n_questions -= 1
+            if endpoint_answer(&self._endpoints[channel], &self.config.rules, verdict, &event):
+                self._events.add(channel, &event, ring)
+                ring.ring_discard_before(endpoint_keep_pos(&self._endpoints[channel], &self.config.rules))
+            return self._events.take()
+        finally:
+            self._busy = False
+
+    @property
+    def waits_for_answer(self):
+        """Whether a question is open."""
+        return self.n_questions > 0
+
     def flush(self):
         """Close the open segments at ``received_pos`` (endpoint rule 7) and return the events; the stream continues.
 
@@ -222,6 +258,7 @@ cdef class VadSession:
                 self._failed = True
                 raise
         self._finished = True
+        self._drop_questions()
         self._close()
         return self._events.take()
 
@@ -238,6 +275,7 @@ cdef class VadSession:
             memset(self._endpoints, 0, self.channels * sizeof(endpoint_t))
             memset(self._probabilities, 0, self.channels * sizeof(float))
             self._n_pending = 0
+            self.n_questions = 0
             self.received_pos = 0
             self._new_rings()
             self.detector.reset_state()
@@ -291,6 +329,8 @@ cdef class VadSession:
         )
         if self._may_wait:
             capacity += _MAX_WAITING * config.frame_samples
+        if config.rules.turn_samples > 0:
+            capacity += _HELD_SAMPLES
         self._ring_objects = [SampleRing(capacity) for _ in range(self.channels)]
         for channel in range(self.channels):
             self._rings[channel] = <void *><object>self._ring_objects[channel]
@@ -316,7 +356,7 @@ cdef class VadSession:
         self._step_waiting()
         while done < n:
             part = frame_samples - self._n_pending
-            if part > n - done:
+            if part > n - done or self.n_questions > 0:
                 part = n - done
             self._push(planes + done, channel_stride, part)
             done += part
@@ -333,19 +373,28 @@ cdef class VadSession:
 
     cdef int _step_waiting(self) except -1 nogil:
         cdef pos_t end_pos
-        while self._n_pending >= self.config.frame_samples:
+        while self._n_pending >= self.config.frame_samples and self.n_questions == 0:
             end_pos = self._next_frame()
             self._step_frame(end_pos)
         return 0
 
-    # The same for callers other than `feed`: an exception ends the stream here, too.
+    # The same for callers other than `feed`, without answers: an exception ends the stream here, too.
     cdef int _catch_up(self) except -1:
         try:
             self._step_waiting()
+            while self.n_questions > 0:
+                self._drop_questions()
+                self._step_waiting()
         except BaseException:
             self._failed = True
             raise
         return 0
+
+    cdef void _drop_questions(self) noexcept:
+        cdef Py_ssize_t channel
+        for channel in range(self.channels):
+            self._endpoints[channel].waits = False
+        self.n_questions = 0
 
     # Points _frames to the first waiting frame of every channel; returns the position of its end.
     cdef pos_t _next_frame(self) except -1 nogil:
@@ -371,6 +420,7 @@ cdef class VadSession:
             endpoint_step(endpoint, &self.config.rules, self._probabilities[channel], end_pos)
             while endpoint_next(endpoint, &self.config.rules, &event):
                 self._events.add(channel, &event, <SampleRing>self._rings[channel])
+                self.n_questions += event.kind == ENDPOINT_QUESTION
             (<SampleRing>self._rings[channel]).ring_discard_before(endpoint_keep_pos(endpoint, &self.config.rules))
         return 0
 

@@ -52,7 +52,9 @@ cdef list _with_frames(list sessions):
     cdef VadSession session
     cdef list waiting = []
     for session in sessions:
-        if session._n_pending >= session.config.frame_samples and not session._failed:
+        if (
+            session._n_pending >= session.config.frame_samples and session.n_questions == 0 and not session._failed
+        ):
             waiting.append(session)
     return waiting
 

@@ -9,6 +9,7 @@ SPEECH_CUT: Final[int]
 INTERIM: Final[int]
 SPECULATE: Final[int]
 RESUMED: Final[int]
+QUESTION: Final[int]
 
 @final
 class VadEvent:

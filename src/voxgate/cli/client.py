@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,7 +21,7 @@ from voxgate.cli.interrupts import Interrupted, run_interruptible
 from voxgate.cli.output import Output, silence
 from voxgate.cli.show import FORMATS, Shown, complain, explain, show
 from voxgate.cli.token_option import add_token_option
-from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, VadOptions
+from voxgate.client import AudioFormat, Microphone, Options, Reconnect, Source, TurnOptions, VadOptions
 from voxgate.client.source import MAX_CHANNELS
 from voxgate.client.wires import WIRES
 from voxgate.errors import ConfigError
@@ -140,6 +140,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=[],
         metavar="KEY=VALUE",
         help="tune the voice-activity detection: " + ", ".join(VadOptions.__struct_fields__),
+    )
+    session.add_argument(
+        "--turn",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="tune the turn detection: " + ", ".join(TurnOptions.__struct_fields__),
     )
     session.add_argument(
         "--option",
@@ -314,7 +322,8 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
         interim_results=args.interim_results,
         stability=args.interim_results and args.stability,
         eager=args.eager,
-        vad=_vad_options(args.vad),
+        vad=_tuned("vad", args.vad, VadOptions),
+        turn=_tuned("turn", args.turn, TurnOptions),
         options=_model_options(args.option),
         notices=shown.wants_notices if args.notices is None else args.notices,
         trace_id=args.trace_id,
@@ -344,22 +353,29 @@ def _model_options(pairs: Sequence[str]) -> dict[str, Any] | None:
     return options or None
 
 
-def _vad_options(pairs: Sequence[str]) -> VadOptions | None:
+_Tuned = TypeVar("_Tuned", VadOptions, TurnOptions)
+_SWITCHES = {"true": True, "false": False}
+
+
+def _tuned(flag: str, pairs: Sequence[str], kind: type[_Tuned]) -> _Tuned | None:
     fields: dict[str, float | int] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
-        if key not in VadOptions.__struct_fields__:
-            raise _UsageError(f"--vad: unknown key {key!r}; expected one of {', '.join(VadOptions.__struct_fields__)}")
+        if key not in kind.__struct_fields__:
+            raise _UsageError(f"--{flag}: unknown key {key!r}; expected one of {', '.join(kind.__struct_fields__)}")
+        if text in _SWITCHES:
+            fields[key] = _SWITCHES[text]
+            continue
         try:
             number = float(text)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise _UsageError(f"--vad {key}: expected {key}=NUMBER, got {repr(text) if equals else 'nothing'}")
+            raise _UsageError(f"--{flag} {key}: expected {key}=NUMBER, got {repr(text) if equals else 'nothing'}")
         fields[key] = int(number) if number.is_integer() else number
     if not fields:
         return None
     try:
-        return msgspec.convert(fields, VadOptions)
+        return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
-        raise _UsageError(f"--vad: {str(error).replace('`', '').replace('$.', '')}") from None
+        raise _UsageError(f"--{flag}: {str(error).replace('`', '').replace('$.', '')}") from None

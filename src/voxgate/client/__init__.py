@@ -6,12 +6,12 @@
         ...
     events = voxgate.client.collect("talk.wav")
 
-It works with Voxgate and, without `stability`, `eager`, `vad`, `options`, `notices` and `token`, with
+It works with Voxgate and, without `stability`, `eager`, `vad`, `turn`, `options`, `notices` and `token`, with
 streamer-template.
 """
 
 from voxgate.protocol.formats import AudioFormat, ContainerFormat
-from voxgate.protocol.requests import VadOptions
+from voxgate.protocol.requests import TurnOptions, VadOptions
 
 from .blocking import collect, stream_blocking
 from .check import ResultCheck
@@ -44,6 +44,7 @@ __all__ = [
     "Microphone",
     "AudioFormat",
     "ContainerFormat",
+    "TurnOptions",
     "VadOptions",
     "DEFAULT_ADDR",
     "normalize_addr",

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 
 from voxgate.observe.tracing import Tracing
 from voxgate.protocol.formats import Format
-from voxgate.protocol.requests import VadOptions
+from voxgate.protocol.requests import TurnOptions, VadOptions
 
 from .clock import Clock
 from .reconnect import Reconnect
@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
     stability: bool
     eager: bool
     vad: VadOptions | None
+    turn: TurnOptions | None
     options: Mapping[str, Any] | None
     notices: bool
     trace_id: str | None

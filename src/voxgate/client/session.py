@@ -16,7 +16,7 @@ from voxgate.observe.tracing import ClientTrace, Tracing, parse_traceparent
 from voxgate.protocol.events import Draining, Error, Event, Finished, Progress, Started
 from voxgate.protocol.formats import AudioFormat, Format, MediaFormat
 from voxgate.protocol.json_codec import encode_request, parse_event
-from voxgate.protocol.requests import Start, Stop, VadOptions
+from voxgate.protocol.requests import Start, Stop, TurnOptions, VadOptions
 from voxgate.protocol.tokens import clean_token
 from voxgate.runtime import tasks
 
@@ -60,6 +60,7 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
     - `eager`: a result that will be the final, unless speech goes on, comes at once: `Segment.eager` (False)
     - `options`: of the model, by name, such as ``{"language": "de"}``; a server that cannot use them answers with the
       error `invalid_start`, which names the option (None)
+    - `turn`: options of the server's turn detector; the results then have `Segment.turn_probability` (None)
     - `vad`, `notices`, `token`: the additive parts of the protocol (None, False, None). The token goes into the
       Authorization header, so that a server can refuse before the upgrade; with `token_in="start"` into the start
       message instead, for a network in which something strips that header
@@ -105,6 +106,7 @@ class Stream:
         stability: bool = False,
         eager: bool = False,
         vad: VadOptions | None = None,
+        turn: TurnOptions | None = None,
         options: Mapping[str, Any] | None = None,
         notices: bool = False,
         trace_id: str | None = None,
@@ -163,6 +165,7 @@ class Stream:
             in_start,
             stability=stability,
             eager=eager,
+            turn=turn,
             options=None if options is None else dict(options),
         )
         self._header_token = token if token_in == "header" else None

@@ -197,7 +197,11 @@ class _Loader:
             # As for a client that sends a threshold alone (vad.VadConfig.changed).
             default = SETTINGS["vad.negative_threshold"].default
             self.values["vad.negative_threshold"] = min(default, self.values["vad.threshold"])
+        if "turn.unfinished_threshold" not in self.values and "turn.threshold" in self.values:
+            default = SETTINGS["turn.unfinished_threshold"].default
+            self.values["turn.unfinished_threshold"] = min(default, self.values["turn.threshold"])
         self._ordered("vad.negative_threshold", "vad.threshold")
+        self._ordered("turn.unfinished_threshold", "turn.threshold")
         self._ordered("limits.min_sample_rate", "limits.max_sample_rate")
         self._ordered("simple.min_chunk_ms", "simple.max_chunk_s", 1000)
         self._same("inference.engine", "inference.isolation")

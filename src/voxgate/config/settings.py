@@ -15,6 +15,7 @@ from .sections import (
     ModelSettings,
     ServerSettings,
     SimpleSettings,
+    TurnSettings,
     VadSettings,
 )
 
@@ -32,6 +33,7 @@ class Config(Struct, frozen=True, kw_only=True):
     audio: AudioSettings = AudioSettings()
     media: MediaSettings = MediaSettings()
     vad: VadSettings = VadSettings()
+    turn: TurnSettings = TurnSettings()
     inference: InferenceSettings = InferenceSettings()
     simple: SimpleSettings = SimpleSettings()
     model: ModelSettings = ModelSettings()

@@ -111,7 +111,11 @@ class LiveHttpRoute(RequestRoute):
     def _check(self, context: SessionContext, start: Start) -> None:
         """Raises InvalidStart for a start that the session would refuse: then the status can still say so."""
         for action in SessionMachine(
-            context.config.limits, context.vad, self._route, check_options=context.session_options.parse
+            context.config.limits,
+            context.vad,
+            self._route,
+            check_options=context.session_options.parse,
+            turn=context.turn,
         ).receive(start):
             if isinstance(action, Reply) and isinstance(action.event, Error):
                 raise InvalidStart(action.event.message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ from voxgate.config import SETTINGS
 from voxgate.endpoints.apis import wires_of
 from voxgate.protocol.machine import ROUTES
 from voxgate.protocol.requests import VadOptions
+from voxgate.protocol.turn_ranges import TURN_RANGES
 from voxgate.service.entry import Entry
 from voxgate.service.service import Service
 
@@ -118,23 +119,32 @@ def describe(service: Service, routes: Mapping[str, str | None]) -> dict[str, An
             "max_sample_rate": service.config.limits.max_sample_rate,
         },
         "options": service.session_options.schema,
+        "turn": {
+            "detector": service.turn.detector or None,
+            "options": _options("turn", TURN_RANGES, service.config.turn),
+        },
         "vad": {"detector": service.config.vad.detector, "options": _vad_options(service)},
     }
 
 
 def _vad_options(service: Service) -> dict[str, dict[str, Any]]:
     """The options a client may tune: the names from the wire, the ranges and texts from the settings."""
+    options = _options("vad", VadOptions.__struct_fields__, service.config.vad)
+    # The one rule between two of them; see vad.VadConfig.check.
+    options["negative_threshold"]["at_most"] = "threshold"
+    return options
+
+
+def _options(section: str, names: Iterable[str], settings: object) -> dict[str, dict[str, Any]]:
     options = {}
-    for name in VadOptions.__struct_fields__:
-        setting = SETTINGS[f"vad.{name}"]
+    for name in names:
+        setting = SETTINGS[f"{section}.{name}"]
         options[name] = {
-            "default": getattr(service.config.vad, name),
+            "default": getattr(settings, name),
             "min": setting.minimum,
             "max": setting.maximum,
             "unit": {"ms": "ms", "s": "s"}.get(name.rpartition("_")[2], ""),
             "type": "number" if setting.kind is float else "int",
             "about": setting.description.replace("`", ""),
         }
-    # The one rule between two of them; see vad.VadConfig.check.
-    options["negative_threshold"]["at_most"] = "threshold"
     return options

@@ -10,7 +10,7 @@ import msgspec
 
 from voxgate.errors import MAX_SHOWN_CHARACTERS, InvalidStart, shown
 from voxgate.protocol.formats import AUTO, COMPANDED, PCM_ENCODINGS, AudioFormat, ContainerFormat
-from voxgate.protocol.requests import Start, VadOptions
+from voxgate.protocol.requests import Start, TurnOptions, VadOptions
 
 __all__ = ["start_of"]
 
@@ -23,10 +23,13 @@ _FORMAT: Final = ("sample_rate", "channels", "encoding", "bit_depth", "is_float"
 _CONTAINER_TYPES: Final = re.compile(
     r"\s*(audio|video)/(x-)?(wav|wave|webm|ogg|opus|flac|mpeg|mp3|mp4|m4a)\s*(;|$)", re.ASCII
 )
-_GROUPS: Final = ("vad", "option")
+_GROUPS: Final = ("vad", "turn", "option")
+_NAMES: Final = {"vad": VadOptions.__struct_fields__, "turn": TurnOptions.__struct_fields__}
 # Of a start, but not for a query: a proxy logs it, and the trace has its own header.
 _HEADERS: Final = {"token": "Authorization: Bearer TOKEN", "trace_id": "traceparent"}
-_START: Final = tuple(name for name in Start.__struct_fields__ if name not in ("format", "vad", "options", *_HEADERS))
+_START: Final = tuple(
+    name for name in Start.__struct_fields__ if name not in ("format", "vad", "turn", "options", *_HEADERS)
+)
 _FORMS: Final = {name: form for form, name in PCM_ENCODINGS.items()}
 _PROBLEM: Final = re.compile(r"Expected `(.+?)`.*? - at `\$\.(.+)`", re.DOTALL)
 
@@ -64,7 +67,7 @@ def start_of(query: bytes, content_type: str = "") -> Start:
             options, key = form, name
         elif name in _START:
             options, key = fields, name
-        elif group in _GROUPS and key and (group != "vad" or key in VadOptions.__struct_fields__):
+        elif group in _GROUPS and key and key in _NAMES.get(group, (key,)):
             options = groups[group]
         else:
             raise InvalidStart(_unknown(name))
@@ -74,8 +77,7 @@ def start_of(query: bytes, content_type: str = "") -> Start:
     if not form and _CONTAINER_TYPES.match(content_type.lower()):
         form["container"] = AUTO
     fields["format"] = _format(form)
-    if groups["vad"]:
-        fields["vad"] = groups["vad"]
+    fields |= {group: groups[group] for group in _NAMES if groups[group]}
     if groups["option"]:
         fields["options"] = {name: _value(text) for name, text in groups["option"].items()}
     try:
@@ -122,7 +124,7 @@ def _unknown(name: str) -> str:
         *_FORMAT,
         "container",
         *_START,
-        *(f"vad.{option}" for option in VadOptions.__struct_fields__),
+        *(f"{group}.{option}" for group, names in _NAMES.items() for option in names),
         "option.NAME",
     )
     return f"query: expected options among {', '.join(known)}, got {shown(name)}"

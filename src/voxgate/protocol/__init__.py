@@ -31,7 +31,7 @@ from voxgate.protocol.formats import (
     check_format,
 )
 from voxgate.protocol.json_codec import encode_event, encode_request, parse_event, parse_request
-from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Start, Stop, VadOptions
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Start, Stop, TurnOptions, VadOptions
 
 __all__ = [
     "AudioFormat",
@@ -48,6 +48,7 @@ __all__ = [
     "Request",
     "Start",
     "Stop",
+    "TurnOptions",
     "VadOptions",
     "Active",
     "Data",

@@ -82,7 +82,8 @@ class Segment(Struct, frozen=True):
     ``is_final`` is UNSET on routes that know no interims. ``output`` is what the model returned. ``stable_text``: of an
     interim, the beginning of its text that later interims repeat; UNSET unless the client asked for it.
     ``eager``: True in the result of a segment that has probably ended, which its final or a SpeechResumed follows;
-    otherwise UNSET.
+    otherwise UNSET. ``turn_probability``: of a final or an eager result, that the speaker had finished, as the turn
+    detector said in the silence after it; UNSET unless the client asked for it, and when there was no answer.
     """
 
     type: ClassVar[str] = "segment"
@@ -94,6 +95,7 @@ class Segment(Struct, frozen=True):
     segment_id: int | UnsetType = UNSET
     stable_text: str | UnsetType = UNSET
     eager: bool | UnsetType = UNSET
+    turn_probability: float | UnsetType = UNSET
 
 
 class Data(Struct, frozen=True):
@@ -122,6 +124,7 @@ class Started(Struct, frozen=True):
     """Notice: the session is open. ``limits`` are those of the server that concern the client, by name. ``trace_id`` is
     that of the W3C trace the session belongs to, None when it belongs to none. ``format``: of the audio in a container;
     None for PCM. ``options_schema`` is the JSON Schema of the model's options, None when it takes none.
+    ``turn_detector`` is the name of the detector that ends segments here, None when silence alone does.
     """
 
     type: ClassVar[str] = "started"
@@ -132,6 +135,7 @@ class Started(Struct, frozen=True):
     trace_id: str | None = None
     format: MediaFormat | None = None
     options_schema: Mapping[str, Any] | None = None
+    turn_detector: str | None = None
 
 
 class Progress(Struct, frozen=True, gc=False):

@@ -146,6 +146,8 @@ def encode_request(request: Request) -> str:
         fields["eager"] = True
     if request.options is not None:
         fields["options"] = request.options
+    if request.turn is not None:
+        fields["turn"] = request.turn
     return _encoder.encode(fields).decode()
 
 
@@ -210,7 +212,7 @@ def encode_event(event: Event) -> str:
 
     Times are rounded to 3 decimals. The output of a model should be an `Output`, which is encoded already; any other
     mapping becomes one here. Raises InternalError, with the key, for a mapping that cannot, or that uses a key of
-    this event (segment_id and stable_text in a segment that has one).
+    this event (such as segment_id in a segment that has one).
     """
     return _ENCODE[type(event)](event)
 
@@ -271,8 +273,10 @@ def _encode_error(event: Error) -> str:
 
 def _encode_segment(event: Segment) -> str:
     head = _SegmentStart(_seconds(event.start_time), _seconds(event.end_time), event.is_final, event.eager)
-    stable = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
-    return _spliced(head, event.output, _identified(stable, event))
+    tail: dict[str, Any] = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
+    if event.turn_probability is not UNSET:
+        tail["turn_probability"] = _seconds(event.turn_probability)
+    return _spliced(head, event.output, _identified(tail, event))
 
 
 def _encode_data(event: Data) -> str:
@@ -313,6 +317,8 @@ def _encode_started(event: Started) -> str:
         fields["format"] = event.format
     if event.options_schema is not None:
         fields["options_schema"] = event.options_schema
+    if event.turn_detector is not None:
+        fields["turn_detector"] = event.turn_detector
     return _encoder.encode({**fields, "channel": event.channel}).decode()
 
 
@@ -411,12 +417,14 @@ def parse_event(text: str | bytes) -> Event:
         id = output.pop("segment_id") if type(id) is int else UNSET
         stable: str | UnsetType = UNSET
         eager: bool | UnsetType = UNSET
+        probability: float | UnsetType = UNSET
+        if segment.is_final is not UNSET and type(output.get("turn_probability")) in (int, float):
+            probability = float(output.pop("turn_probability"))
         if segment.is_final is False:
             stable = output.pop("stable_text") if type(output.get("stable_text")) is str else UNSET
             eager = output.pop("eager") if output.get("eager") is True else UNSET
-        return Segment(
-            segment.start_time, segment.end_time, segment.is_final, output, segment.channel, id, stable, eager
-        )
+        head = (segment.start_time, segment.end_time, segment.is_final)
+        return Segment(*head, output, segment.channel, id, stable, eager, probability)
     if kind == "data":
         channel = _convert(fields, _DataHead).channel
         return Data({key: value for key, value in fields.items() if key not in ("type", "channel")}, channel)

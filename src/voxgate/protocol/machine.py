@@ -53,7 +53,7 @@ from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Error, Event
 from voxgate.protocol.formats import AudioFormat, ContainerFormat, Format, check_container, check_format
 from voxgate.protocol.requests import Clear as ClearRequest
-from voxgate.protocol.requests import KeepAlive, Request, Start, Stop, VadOptions
+from voxgate.protocol.requests import KeepAlive, Request, Start, Stop, TurnOptions, VadOptions
 
 __all__ = [
     "ROUTES",
@@ -69,6 +69,7 @@ __all__ = [
     "SessionMachine",
     "Reply",
     "Route",
+    "TurnDefaults",
     "VadDefaults",
 ]
 
@@ -159,6 +160,15 @@ class VadDefaults(typing.Protocol):
         """The settings with a client's options over them. Raises InvalidStart for an option out of range."""
 
 
+class TurnDefaults(typing.Protocol):
+    """The server's settings of turn detection (vad.turns.TurnConfig)."""
+
+    def merged(self, options: TurnOptions, /) -> object:
+        """The settings with a client's options over them. Raises InvalidStart for an option out of range, and for a
+        detector that there is not.
+        """
+
+
 OptionsCheck: TypeAlias = Callable[[Mapping[str, Any] | None], Any]
 """Returns a client's options for the model as the model wants them. Raises InvalidStart for wrong ones."""
 
@@ -188,13 +198,17 @@ class SessionMachine:
         *,
         authorized: bool = True,
         check_options: OptionsCheck = no_options,
+        turn: TurnDefaults | None = None,
     ) -> None:
-        """`authorized`: the client needs no token any more. ValueError for an unknown route."""
+        """`authorized`: the client needs no token any more. `turn`: None: nobody checks the options of turn detection.
+        ValueError for an unknown route.
+        """
         if route not in ROUTES:
             raise ValueError(f"route must be one of {', '.join(ROUTES)}, got {route!r}")
         self.route: Final = route
         self._limits = limits
         self._vad = vad
+        self._turn = turn
         self._state = _State.NO_START
         self._check_options = check_options
         self._start: Start | None = None
@@ -350,6 +364,8 @@ class SessionMachine:
                 self._vad.merged(start.vad)
         else:
             self._check_pcm(start.format, start.vad)
+        if start.turn is not None and self._turn is not None:
+            self._turn.merged(start.turn)
         options = self._check_options(start.options)
         was_open = self.open
         self._start, self._options = start, options

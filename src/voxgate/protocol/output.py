@@ -22,7 +22,7 @@ __all__ = ["RESERVED_KEYS", "SESSION_KEYS", "Output", "UnsendableOutput"]
 RESERVED_KEYS: Final = frozenset({"type", "channel", "start_time", "end_time", "is_final"})
 """The keys of an event: no result may use them."""
 
-SESSION_KEYS: Final = frozenset({"segment_id", "stable_text", "eager"})
+SESSION_KEYS: Final = frozenset({"segment_id", "stable_text", "eager", "turn_probability"})
 """Keys of an event in the sessions that asked for them: only there, no result may use them."""
 
 _PIECE_VALUES = 4096

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from voxgate.protocol.formats import AudioFormat, Format
 
-__all__ = ["Clear", "Flush", "KeepAlive", "Request", "Segmentation", "Start", "Stop", "VadOptions"]
+__all__ = ["Clear", "Flush", "KeepAlive", "Request", "Segmentation", "Start", "Stop", "TurnOptions", "VadOptions"]
 
 Segmentation: TypeAlias = Literal["auto", "manual"]
 """Where the segmented route ends a segment: where speech ends ("auto"), or where the client says so ("manual")."""
@@ -29,6 +29,21 @@ class VadOptions(Struct, frozen=True, gc=False, omit_defaults=True):
     max_segment_s: float | None = None
 
 
+class TurnOptions(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a client may tune in the turn detection of its own session. None = the server's setting.
+
+    Types are checked when parsed, ranges when merged with the server's settings (see vad.turns.TurnConfig.merged).
+    A client that sends it also gets the detector's probability with its results, `Segment.turn_probability`.
+    """
+
+    enabled: bool | None = None
+    min_silence_ms: int | None = None
+    threshold: float | None = None
+    unfinished_threshold: float | None = None
+    eager_threshold: float | None = None
+    max_silence_ms: int | None = None
+
+
 class Start(Struct, frozen=True, tag_field="request", tag="start"):
     """Opens a session. ``trace_id`` is a W3C traceparent. ``options`` are those of the model. Neither ``token`` nor the
     values of ``options`` ever show in the repr.
@@ -45,6 +60,7 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
     stability: bool = False
     eager: bool = False
     options: dict[str, Any] | None = None
+    turn: TurnOptions | None = None
 
     @property
     def pcm(self) -> AudioFormat:
@@ -58,7 +74,8 @@ class Start(Struct, frozen=True, tag_field="request", tag="start"):
             f"Start(format={self.format!r}, interim_results={self.interim_results!r}, trace_id={self.trace_id!r}, "
             f"vad={self.vad!r}, notices={self.notices!r}, token={None if self.token is None else '***'}, "
             f"probabilities={self.probabilities!r}, segmentation={self.segmentation!r}, stability={self.stability!r}, "
-            f"eager={self.eager!r}, options={None if self.options is None else list(self.options)!r})"
+            f"eager={self.eager!r}, options={None if self.options is None else list(self.options)!r}, "
+            f"turn={self.turn!r})"
         )
 
 

@@ -28,6 +28,7 @@ from voxgate.service.phase import Phase
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
 from voxgate.vad.detectors import load_detector
+from voxgate.vad.turns import TurnConfig, TurnJudge, load_turn_detector, public_name
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,10 @@ class Service:
         self.decoders = Decoders(_media_limits(config))
         self.admission = Admission(config.limits, config.auth, self)
         self.detector = load_detector(config.vad.detector, config.vad.weights)
+        self.turn = TurnConfig(public_name(config.turn.detector), **config.turn.tunables())
+        self.turn.check()
+        self.turn_judge = _turn_judge(config, self.detector.sample_rate)
+        """None: there is no turn detector."""
         if model is None:
             self.config = config = _with_chosen_model(config)
             logger.info("loading model %r ...", config.model.name)
@@ -161,6 +166,8 @@ class Service:
         watchdog = Watchdog(self.model.name if on_threads else None, self._call_counts)
         self.started = StartedParts(scheduler, VadBatcher(loop.call_soon), watchdog)
         scheduler.start()
+        if self.turn_judge is not None:
+            self.turn_judge.start(loop)
         if inference.warm_up:
             self._enter(Phase.WARMING_UP)
             logger.info("warming up model %r ...", self.model.name)
@@ -179,6 +186,8 @@ class Service:
             self.started.scheduler.close()
             stopped = await self.started.scheduler.wait_closed(timeout_s)
         self.calls_left_behind = not stopped
+        if (judge := self.turn_judge) is not None:
+            await run_in_thread(lambda: judge.stop(timeout_s), "voxgate-turn-stop", "service")
         if self.tracing is not None:
             await self.tracing.stop()
 
@@ -226,6 +235,20 @@ def _with_chosen_model(config: Config) -> Config:
     choice = choose()
     logger.info("serving model %r, because %s", choice.name, choice.reason)
     return replace(config, model=replace(config.model, name=choice.name))
+
+
+def _turn_judge(config: Config, sample_rate: int) -> TurnJudge | None:
+    """`sample_rate`: Hz, of the audio that it gets."""
+    turn = config.turn
+    if not turn.detector:
+        return None
+    return TurnJudge(
+        load_turn_detector(turn.detector),
+        sample_rate,
+        max_batch_size=turn.max_batch_size,
+        max_questions=turn.max_questions,
+        deadline_s=turn.deadline_ms / 1000,
+    )
 
 
 def _media_limits(config: Config) -> MediaLimits:

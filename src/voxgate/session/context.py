@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from voxgate.vad.batcher import VadBatcher
     from voxgate.vad.config import VadConfig
     from voxgate.vad.detectors import DetectorFactory
+    from voxgate.vad.turns import TurnConfig, TurnJudge
 
 __all__ = ["ServedModel", "SessionContext"]
 
@@ -54,6 +55,10 @@ class SessionContext:
     """The open streams, which the server ends when it shuts down."""
     is_draining: Callable[[], bool]
     """Whether the server shuts down: no session opens any more."""
+    turn: TurnConfig
+    """The settings of turn detection, without those of a client."""
+    turn_judge: TurnJudge | None
+    """None: there is no turn detector."""
 
     @classmethod
     def of(cls, service: Service) -> SessionContext:
@@ -73,4 +78,6 @@ class SessionContext:
             public_limits=service.public_limits,
             streams=service.connections,
             is_draining=lambda: service.draining_until_s is not None,
+            turn=service.turn,
+            turn_judge=service.turn_judge,
         )

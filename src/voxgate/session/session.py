@@ -93,6 +93,7 @@ class Session:
             route,
             authorized=check_token is None,
             check_options=context.session_options.parse,
+            turn=context.turn,
         )
         self._start: Start | None = None  # of the open session
         self._options: Any = None  # of the model, for the open session
@@ -159,7 +160,8 @@ class Session:
         """
         handler = self._direct
         self._last_message_s = now_s = self._loop.time()
-        if handler is None or handler.calls or self._send_queue.waiting or not 0 < len(data) <= self._slice_bytes:
+        is_plain = handler is not None and not handler.calls and not handler.is_waiting
+        if handler is None or not is_plain or self._send_queue.waiting or not 0 < len(data) <= self._slice_bytes:
             with logs.about(self._log_context):  # no task of this session runs it
                 return self._feed_now(data)
         self._last_audio_s = now_s

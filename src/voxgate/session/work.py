@@ -95,6 +95,7 @@ class Work:
             trace_id=record.trace_id,
             format=self._media,
             options_schema=context.session_options.schema,
+            turn_detector=self.handler.turn_detector,
         )
 
     @property

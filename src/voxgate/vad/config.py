@@ -10,6 +10,7 @@ from voxgate._native.endpoint import EndpointConfig
 from voxgate.errors import InvalidStart, shown
 from voxgate.protocol.requests import VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
+from voxgate.vad.turns.config import TurnConfig
 
 __all__ = ["VadConfig"]
 
@@ -74,18 +75,28 @@ class VadConfig:
             raise InvalidStart(f"vad.{exc}") from None
 
     def to_endpoint(
-        self, frame_samples: int, sample_rate: int, interims: bool = False, speculate_ms: float = 0
+        self,
+        frame_samples: int,
+        sample_rate: int,
+        interims: bool = False,
+        speculate_ms: float = 0,
+        turn: TurnConfig | None = None,
+        turn_window_s: float = 1,
     ) -> EndpointConfig:
         """The rules in samples, for frames of ``frame_samples`` samples at ``sample_rate`` Hz.
 
         Each duration is rounded to the nearest sample. Without ``interims`` the endpointer makes no interims,
-        and with ``speculate_ms`` 0 it does not speculate. Raises ValueError like :meth:`check`.
+        and with ``speculate_ms`` 0 it does not speculate. With ``turn`` it asks at pauses, with the last
+        ``turn_window_s`` of audio, and speculates there at the latest. Raises ValueError like :meth:`check`.
         """
         self.check()
 
         def samples(milliseconds: float) -> int:
             return math.floor(milliseconds * sample_rate / 1000 + 0.5)
 
+        turn_ms = turn.min_silence_ms if turn is not None and turn.is_on else 0
+        if turn_ms and speculate_ms:
+            speculate_ms = min(speculate_ms, turn_ms)
         return EndpointConfig(
             frame_samples,
             threshold=self.threshold,
@@ -97,6 +108,9 @@ class VadConfig:
             max_segment_samples=samples(self.max_segment_s * 1000),
             interim_samples=max(1, samples(self.interim_interval_ms)) if interims else 0,
             speculate_samples=samples(speculate_ms),
+            turn_samples=max(1, samples(turn_ms)) if turn_ms else 0,
+            turn_max_samples=samples(turn.max_silence_ms) if turn is not None else 0,
+            turn_window_samples=max(1, samples(turn_window_s * 1000)),
         )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from voxgate.endpoints.deepgram.flux_query import Flux, NotConfigurable, Silence, Thresholds, parse_flux
 from voxgate.errors import InvalidStart
 from voxgate.protocol.formats import AudioFormat, ContainerFormat
-from voxgate.protocol.requests import Start, VadOptions
+from voxgate.protocol.requests import Start, TurnOptions, VadOptions
 
 RAW = b"model=flux-general-en&encoding=linear16&sample_rate=16000"
 SILENCE = Silence(usual_ms=600, shortest_ms=300)
@@ -189,3 +189,13 @@ def test_any_configure_is_carried_out_or_refused(message):
         return
     assert flux.thresholds.check() is flux.thresholds
     assert 300 <= flux.start.vad.silence_duration_ms <= 10_000
+
+
+def test_a_turn_detector_gets_the_thresholds():
+    query = RAW + b"&eot_threshold=0.8&eot_timeout_ms=3000&eager_eot_threshold=0.4"
+    flux = parse_flux(query, silence=SILENCE, has_turn_detector=True)
+    assert flux.start.turn == TurnOptions(threshold=0.8, max_silence_ms=3000)
+    changed = flux.configured({"thresholds": {"eot_threshold": 0.6, "eot_timeout_ms": 60_000}})
+    assert changed.start.turn == TurnOptions(threshold=0.6, max_silence_ms=10_000)
+    eager = flux.configured({"thresholds": {"eager_eot_threshold": 0.6}})
+    assert eager.start == flux.start  # no other session

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from helpers.flux import FluxLaw
 from voxgate.endpoints.deepgram.flux_query import Silence, parse_flux
@@ -292,3 +293,27 @@ def test_the_law_holds_and_no_word_is_lost(data):
         send(made.segment(final(number, began, now, "end")))
     send(made.session_finished(now))
     assert heard == said
+
+
+def detected(start: float, end: float, is_eager: bool, probability: float) -> Segment:
+    eager_value = True if is_eager else UNSET
+    return Segment(start, end, not is_eager, {"text": "So."}, 0, 0, UNSET, eager_value, probability)
+
+
+def test_the_probability_of_a_turn_detector_is_the_confidence():
+    made = turns("eager_eot_threshold=0.5")
+    made.speech_started(Active(1.0, 0, 0))
+    (_, early) = made.segment(detected(1.0, 2.0, True, 0.55))
+    assert (early["event"], early["end_of_turn_confidence"]) == ("EagerEndOfTurn", 0.55)
+    made.speech_ended(Inactive(2.0, 0, 0))
+    (ended,) = made.segment(detected(1.0, 2.0, False, 0.81))
+    assert (ended["event"], ended["trigger"], ended["end_of_turn_confidence"]) == ("EndOfTurn", "model", 0.81)
+
+
+def test_when_silence_has_decided_the_confidence_is_that_of_silence():
+    made = turns("eager_eot_threshold=0.5")
+    made.speech_started(Active(1.0, 0, 0))
+    assert [message["event"] for message in made.segment(detected(1.0, 2.0, True, 0.49))] == ["StartOfTurn"]
+    made.speech_ended(Inactive(2.0, 0, 0))
+    (ended,) = made.segment(detected(1.0, 2.0, False, 0.49))
+    assert (ended["event"], ended["end_of_turn_confidence"]) == ("EndOfTurn", 0.7)

@@ -8,7 +8,7 @@ from voxgate.config import VadSettings
 from voxgate.endpoints.openai.realtime_requests import InvalidRequest
 from voxgate.endpoints.openai.realtime_session import RealtimeSession
 from voxgate.protocol.formats import AudioFormat
-from voxgate.protocol.requests import VadOptions
+from voxgate.protocol.requests import TurnOptions, VadOptions
 
 PCM24 = AudioFormat(1, 24_000, 16, False)
 
@@ -129,3 +129,19 @@ def test_values_that_cannot_be_served(update, param):
     with pytest.raises(InvalidRequest) as caught:
         RealtimeSession().updated(update, False)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("detection", "turn"),
+    [
+        (None, None),
+        ({"type": "server_vad"}, TurnOptions(enabled=False)),
+        ({"type": "semantic_vad"}, TurnOptions(max_silence_ms=4000)),
+        ({"type": "semantic_vad", "eagerness": "low"}, TurnOptions(max_silence_ms=8000)),
+        ({"type": "semantic_vad", "eagerness": "high"}, TurnOptions(max_silence_ms=2000)),
+    ],
+)
+def test_semantic_vad_uses_the_turn_detector(detection, turn):
+    settings = RealtimeSession(detection=detection)
+    assert settings.start(300, has_turn_detector=True).turn == turn
+    assert settings.start(300).turn is None

@@ -40,10 +40,10 @@ def query_of(start: Start) -> str:
             fields[name] = "true"
     if start.segmentation != "auto":
         fields["segmentation"] = start.segmentation
-    if start.vad is not None:
-        for name in start.vad.__struct_fields__:
-            if (value := getattr(start.vad, name)) is not None:
-                fields[f"vad.{name}"] = value
+    for group, struct in (("vad", start.vad), ("turn", start.turn)):
+        for name in () if struct is None else struct.__struct_fields__:
+            if (value := getattr(struct, name)) is not None:
+                fields[f"{group}.{name}"] = json.dumps(value)
     for name, value in (start.options or {}).items():
         fields[f"option.{name}"] = value if isinstance(value, str) else json.dumps(value)
     return urlencode(fields)

@@ -10,6 +10,7 @@ from .metrics import MetricsSettings
 from .model import ModelSettings
 from .server import ServerSettings
 from .simple import SimpleSettings
+from .turn import TurnSettings
 from .vad import VadSettings
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "ModelSettings",
     "ServerSettings",
     "SimpleSettings",
+    "TurnSettings",
     "VadSettings",
 ]

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from msgspec import UNSET
 
 from voxgate.endpoints.assemblyai.query import Streaming, parse_streaming
+from voxgate.endpoints.assemblyai.turn_options import with_turn_options
 from voxgate.endpoints.credentials import BARE, credentials_in
 from voxgate.endpoints.json_text import encode, parse
 from voxgate.endpoints.refusals import FOREIGN_STATUSES, HttpAnswer, answer_of
@@ -54,6 +55,8 @@ class AssemblyAiWire(Wire):
             min_silence_ms=min_silence_ms(service.config),
             options_schema=service.session_options.schema,
         )
+        if service.turn.is_on:
+            streaming = with_turn_options(streaming, upgrade.query)
         check_start(streaming.start, service)
         return cls(streaming, upgrade.request_id, service.config.limits.session_s)
 

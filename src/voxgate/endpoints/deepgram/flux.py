@@ -65,7 +65,12 @@ class FluxWire(Wire):
     @classmethod
     def open(cls, upgrade: Upgrade, service: Service) -> FluxWire:
         silence = Silence(service.config.vad.silence_duration_ms, min_silence_ms(service.config))
-        flux = parse_flux(upgrade.query, silence=silence, options_schema=service.session_options.schema)
+        flux = parse_flux(
+            upgrade.query,
+            silence=silence,
+            options_schema=service.session_options.schema,
+            has_turn_detector=service.turn.is_on,
+        )
         check_start(flux.start, service)
         return cls(flux, upgrade.request_id, service.session_options.parse)
 

@@ -12,7 +12,8 @@ from voxgate.endpoints.deepgram.query import CONTAINERS, REFUSED, audio_format_o
 from voxgate.endpoints.parameters import Parameters
 from voxgate.errors import InvalidStart, shown
 from voxgate.protocol.formats import AUTO, ContainerFormat, Format
-from voxgate.protocol.requests import Start, VadOptions
+from voxgate.protocol.requests import Start, TurnOptions, VadOptions
+from voxgate.protocol.turn_ranges import TURN_RANGES
 from voxgate.protocol.vad_ranges import VAD_RANGES
 
 __all__ = ["Flux", "NotConfigurable", "Silence", "Thresholds", "parse_flux"]
@@ -113,6 +114,8 @@ class Flux(Struct, frozen=True):
     """Those that the model declares."""
     keyterms: Sequence[str] = ()
     language_hints: Sequence[str] = ()
+    has_turn_detector: bool = False
+    """The server has one: its probability is the confidence, and silence decides when it is not sure."""
 
     @property
     def start(self) -> Start:
@@ -124,7 +127,15 @@ class Flux(Struct, frozen=True):
             notices=True,
             eager=True,
             options=self.options,
+            turn=self._turn,
         )
+
+    @property
+    def _turn(self) -> TurnOptions | None:
+        if not self.has_turn_detector:
+            return None
+        longest_ms = min(self.thresholds.eot_timeout_ms, int(TURN_RANGES["max_silence_ms"].highest))
+        return TurnOptions(threshold=self.thresholds.eot_threshold, max_silence_ms=longest_ms)
 
     def configured(self, message: Mapping[str, Any]) -> Flux:
         """With what a `Configure` changes. Raises NotConfigurable."""
@@ -174,7 +185,13 @@ class Flux(Struct, frozen=True):
         return replace(self, options=changed or None, **{name: texts})
 
 
-def parse_flux(query: bytes, *, silence: Silence, options_schema: Mapping[str, Any] | None = None) -> Flux:
+def parse_flux(
+    query: bytes,
+    *,
+    silence: Silence,
+    options_schema: Mapping[str, Any] | None = None,
+    has_turn_detector: bool = False,
+) -> Flux:
     """Raises InvalidStart naming the parameter, what was expected, and what came. `options_schema`: of the model's
     options; parameters of their names are options. Unknown parameters are ignored, as on ``/v1/listen``.
     """
@@ -196,6 +213,7 @@ def parse_flux(query: bytes, *, silence: Silence, options_schema: Mapping[str, A
         frozenset(() if options_schema is None else options_schema.get("properties", ())),
         tuple(values.all("keyterm")),
         tuple(values.all("language_hint")),
+        has_turn_detector,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from voxgate.endpoints.deepgram.flux_query import Flux
 from voxgate.endpoints.words import transcript_of, words_of
@@ -45,6 +45,7 @@ class Turns:
         self._speech_end_s = 0.0
         self._resumed_s = 0.0
         self._is_speaking = False
+        self._probability: float | UnsetType = UNSET  # that the turn is over, by the turn detector
         self._is_forced = self._is_restarting = False
         self._over: dict[int | UnsetType, str] = {}  # segments that await their final, which ends the turn, and why
         self._last_final: int | UnsetType | None = None
@@ -106,6 +107,7 @@ class Turns:
             if self._is_ending or (event.eager is True and event.end_time < self._resumed_s):
                 return ()
             self._hear(event, text, words)
+            self._probability = event.turn_probability
             if event.eager is True:
                 return self._end_eagerly()
             return self._start() or (self._info("Update"),)
@@ -113,6 +115,7 @@ class Turns:
         before = self._contradict((*self._finals, (text, words)), why)
         self._last_final = event.segment_id
         self._hear(event, text, words)
+        self._probability = event.turn_probability
         if text:
             self._finals.append((text, words))
         if why is not None:
@@ -166,7 +169,10 @@ class Turns:
     def _end_eagerly(self) -> Sequence[Fields]:
         eager_threshold = self.flux.thresholds.eager_eot_threshold
         before = self._start()
-        if eager_threshold is None or not self._text:
+        is_unlikely = eager_threshold is None or (
+            self._probability is not UNSET and self._probability < eager_threshold
+        )
+        if is_unlikely or not self._text:
             return before or (self._info("Update"),)
         self._is_ending = True
         return (*before, self._info("EagerEndOfTurn"))
@@ -175,6 +181,7 @@ class Turns:
         if not self._is_ending:
             return ()
         self._is_ending = False
+        self._probability = UNSET
         return (self._info("TurnResumed"),)
 
     def _contradict(self, finals: Sequence[Piece], why: str | None) -> Sequence[Fields]:
@@ -194,6 +201,7 @@ class Turns:
         ended = (*before, {**self._info("EndOfTurn", why), "trigger": why}) if self._has_started else ()
         self._index += self._has_started
         self._has_started = self._is_ending = False
+        self._probability = UNSET
         self._finals = []
         self._show()
         self._window_start_s = max(self._window_start_s, self._speech_end_s)
@@ -212,8 +220,13 @@ class Turns:
         }
 
     def _confidence(self, why: str) -> float:
+        probability = 0.0 if self._probability is UNSET else self._probability
         if why not in ("", "manual"):
-            return self.flux.silence.confidence(self.flux.thresholds)
+            if probability >= self.flux.thresholds.eot_threshold:
+                return probability
+            return self.flux.silence.confidence(self.flux.thresholds)  # silence has decided
+        if self._is_ending and probability:
+            return probability
         return (self.flux.thresholds.eager_eot_threshold or 0.0) if self._is_ending else 0.0
 
 

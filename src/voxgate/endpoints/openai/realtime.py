@@ -145,7 +145,7 @@ class RealtimeWire(Wire):
 
     def _start_with(self, settings: RealtimeSession) -> Start:
         options = options_of(settings.transcription or {}, self._service)
-        return settings.start(self._min_silence_ms, options)
+        return settings.start(self._min_silence_ms, options, self._service.turn.is_on)
 
     def _begin_commit(self) -> Sequence[Message]:
         self._n_committed = 0

@@ -12,7 +12,7 @@ from voxgate.config import VadSettings
 from voxgate.endpoints.openai.realtime_requests import InvalidRequest
 from voxgate.errors import shown
 from voxgate.protocol.formats import AudioFormat
-from voxgate.protocol.requests import Start, VadOptions
+from voxgate.protocol.requests import Start, TurnOptions, VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
 
 __all__ = ["RealtimeSession"]
@@ -24,6 +24,8 @@ _G711: Final = {"audio/pcmu": "mulaw", "audio/pcma": "alaw"}
 _BETA_FORMATS: Final = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
 _BETA_NAMES: Final = {name: beta for beta, name in _BETA_FORMATS.items()}
 _DETECTION: Final = ("threshold", "prefix_padding_ms", "silence_duration_ms")
+#: With a turn detector, the silence that ends a turn when it is sure that more will come, in ms.
+_LONGEST_MS: Final = {"low": 8000, "medium": 4000, "auto": 4000, "high": 2000}
 #: How much silence ends a turn for `semantic_vad`, in ms: its eagerness is a wish about waiting.
 _EAGERNESS_MS: Final = {"low": 1500, "medium": 800, "auto": 800, "high": 400}
 
@@ -86,9 +88,11 @@ class RealtimeSession(Struct, frozen=True):
             changes["include"] = include
         return msgspec.structs.replace(self, **changes)
 
-    def start(self, min_silence_ms: int, options: dict[str, Any] | None = None) -> Start:
+    def start(
+        self, min_silence_ms: int, options: dict[str, Any] | None = None, has_turn_detector: bool = False
+    ) -> Start:
         """The start of a session with these settings. `min_silence_ms`: a shorter silence counts as this. `options`:
-        of the model.
+        of the model. `has_turn_detector`: then `semantic_vad` uses it, and `server_vad` does not.
         """
         form = (
             AudioFormat(1, self.rate, 16, False)
@@ -103,6 +107,7 @@ class RealtimeSession(Struct, frozen=True):
             segmentation="manual" if self.detection is None else "auto",
             stability=True,
             options=options,
+            turn=_turn(self.detection) if has_turn_detector and self.detection is not None else None,
         )
 
     def shown(self, session_id: str) -> dict[str, Any]:
@@ -175,6 +180,12 @@ def _detection(value: Any, path: str) -> dict[str, Any] | None:
         if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
             raise InvalidRequest(f"{path}.{name}: expected a number, got {shown(number)}", f"{path}.{name}")
     return {**fields, "type": kind}
+
+
+def _turn(detection: Mapping[str, Any]) -> TurnOptions:
+    if detection["type"] != "semantic_vad":
+        return TurnOptions(enabled=False)
+    return TurnOptions(max_silence_ms=_LONGEST_MS[detection.get("eagerness") or "auto"])
 
 
 def _vad(detection: Mapping[str, Any], min_silence_ms: int) -> VadOptions | None:

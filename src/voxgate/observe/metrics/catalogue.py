@@ -95,6 +95,16 @@ CATALOGUE: Final = (
          " before they ran.",
          "`wasted` near `used`: the pauses of these speakers are longer than `vad.speculate_ms`; raise it if the model"
          " has no time to spare."),
+    Spec("voxgate_turn_answers_total", "counter", ("outcome",),
+         "Pauses in which the turn detector was to decide: the turn is `finished`, `unfinished`, or it is `unsure`;"
+         " silence decided, because the answer was `late`, `failed`, the question was `refused` (too many wait, or the"
+         " detector hangs), or there was `no_text`.",
+         "`late`, `refused`: the detector is too slow (`turn.deadline_ms`, `turn.max_batch_size`). `failed`: see the"
+         " log."),
+    Spec("voxgate_turn_answer_seconds", "histogram", (),
+         "From a pause to the turn detector's answer, with the wait for the text if it needs one. The audio behind the"
+         " pause waits for as long.",
+         "Near `turn.deadline_ms`, answers are late."),
     Spec("voxgate_first_interim_seconds", "histogram", (),
          "From the detection of an utterance (`active`) to its first interim result."),
     Spec("voxgate_final_seconds", "histogram", (),

@@ -49,6 +49,7 @@ ERRORS: Final = (
 )
 STAGES: Final = ("decode", "vad")
 KINDS: Final = ("final", "interim")
+TURNS: Final = ("finished", "unsure", "unfinished", "late", "failed", "refused", "no_text")
 SPECULATIONS: Final = ("made", "used", "wasted", "withdrawn")
 
 NS_PER_S: Final = 1_000_000_000
@@ -121,6 +122,8 @@ class Tally:
         self.segments: dict[tuple[str, str], int] = {(route, kind): 0 for route in ROUTES for kind in KINDS}
         self.interims_superseded = 0
         self.speculations: dict[str, int] = dict.fromkeys(SPECULATIONS, 0)
+        self.turns: dict[str, int] = dict.fromkeys(TURNS, 0)
+        self.turn_s = Histogram(LATENCIES_S)
 
         self.factors = {stage: Histogram(FACTORS) for stage in STAGES}
         self.stages_s = {stage: Histogram(STAGES_S) for stage in STAGES}

@@ -133,6 +133,8 @@ def _of_audio(tally: Tally) -> dict[str, Values]:
         },
         "voxgate_interims_superseded_total": {(): tally.interims_superseded},
         "voxgate_speculations_total": _by_one(tally.speculations),
+        "voxgate_turn_answers_total": _by_one(tally.turns),
+        "voxgate_turn_answer_seconds": {(): tally.turn_s},
         "voxgate_first_interim_seconds": {(): tally.first_interim_s},
         "voxgate_final_seconds": {(): tally.final_s},
     }

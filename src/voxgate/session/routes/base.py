@@ -50,7 +50,7 @@ class RouteHandler(ModelCalls):
     in audio order. Everything runs on the event loop's thread and never awaits.
     """
 
-    __slots__ = ("_timing",)
+    __slots__ = ("_timing", "is_waiting")
 
     def __init__(self, parts: RouteParts, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int) -> None:
         """`rate`: Hz, of all positions. `emit` gets every event at once and must not block; `on_progress` is called
@@ -60,11 +60,14 @@ class RouteHandler(ModelCalls):
         super().__init__(parts, rate, n_channels, emit, on_progress)
         audio = parts.config.audio
         self._emit = emit
+        self.is_waiting = False
+        """Audio that comes now waits for a turn detector; it counts in `backlog_s`."""
         self._decoder = StreamDecoder(start.pcm, rate, resampler=audio.resampler, soxr_quality=audio.soxr_quality)
         if start.interim_results:
             self._interim_pace = InterimPace(parts.config.inference.interims_per_s, parts.scheduler)
         self._has_ids = start.notices
         asked_for = {"segment_id": start.notices, "stable_text": start.stability, "eager": start.eager}
+        asked_for["turn_probability"] = start.turn is not None
         self._reserved_keys = frozenset(key for key, is_asked_for in asked_for.items() if is_asked_for)
         self._n_ids = [0] * n_channels
         self._timing = Timing(parts.tally, n_channels, start.pcm.sample_rate)
@@ -102,6 +105,11 @@ class RouteHandler(ModelCalls):
         """The audio is complete: closes everything that is still open. Replies follow until `pending` is 0."""
         self._take(self._decoder.finish())
         self._close()
+
+    @property
+    def turn_detector(self) -> str | None:
+        """The name of the turn detector that ends its segments; None: there is none."""
+        return None
 
     def listener(
         self,

@@ -63,6 +63,8 @@ class ModelCall:
     trace: CallTrace | None = None
     is_dropped: bool = False
     """An interim whose answer is no longer needed; its reply is settled."""
+    turn_probability: float | UnsetType = UNSET
+    """Of a final: what the turn detector said, if the client asked for it."""
     stable_text: StableText | None = None
     """Of a final: what has settled of the text of its segment, for the interims of its call."""
 
@@ -313,6 +315,7 @@ class ModelCalls:
             output=output,
             channel=call.channel,
             segment_id=call.segment_id,
+            turn_probability=call.turn_probability if is_final is True else UNSET,
         )
 
     def _reserved(self, result: Output) -> InternalError:

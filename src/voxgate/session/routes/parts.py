@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from voxgate.vad.batcher import VadBatcher
     from voxgate.vad.config import VadConfig
     from voxgate.vad.detectors import DetectorFactory
+    from voxgate.vad.turns import TurnConfig, TurnJudge
 
 __all__ = ["ModelRate", "RouteParts"]
 
@@ -42,5 +43,12 @@ class RouteParts(Protocol):
 
     @property
     def vad_batcher(self) -> VadBatcher: ...
+    @property
+    def turn(self) -> TurnConfig:
+        """The settings of turn detection, without those of a client. Read only with `turn.detector`, like the next."""
+        ...
+
+    @property
+    def turn_judge(self) -> TurnJudge | None: ...
     @property
     def tally(self) -> Tally: ...

@@ -21,11 +21,12 @@ from voxgate.session.routes.reorder import Emit
 from voxgate.session.routes.speech_track import SpeechTrack
 from voxgate.session.routes.utterances import UtteranceHandler
 from voxgate.vad.batcher import Outcome
+from voxgate.vad.turns import TurnConfig
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["SegmentedHandler", "endpoint_config"]
+__all__ = ["SegmentedHandler", "endpoint_config", "turn_of"]
 
 
 def endpoint_config(parts: RouteParts, start: Start) -> EndpointConfig:
@@ -34,12 +35,25 @@ def endpoint_config(parts: RouteParts, start: Start) -> EndpointConfig:
     longest_s = longest_segment_s(parts.config.limits, start.pcm.channels)
     vad = dataclasses.replace(vad, max_segment_s=min(vad.max_segment_s, longest_s))
     detector = parts.detector
+    turn = turn_of(parts, start)
+    judge = None if turn is None else parts.turn_judge
     return vad.to_endpoint(
         detector.frame_samples,
         detector.sample_rate,
         interims=start.interim_results,
         speculate_ms=parts.config.vad.speculate_ms,
+        turn=turn,
+        turn_window_s=1 if judge is None else judge.window_s,
     )
+
+
+def turn_of(parts: RouteParts, start: Start) -> TurnConfig | None:
+    """The rules of turn detection for one session; None: silence alone ends its segments."""
+    if not parts.config.turn.detector or start.segmentation == "manual":
+        return None
+    turn, vad = parts.turn.merged(start.turn), parts.vad.merged(start.vad)
+    is_ever_asked = max(turn.min_silence_ms, vad.suffix_padding_ms) < vad.silence_duration_ms
+    return turn if turn.is_on and is_ever_asked else None
 
 
 class SegmentedHandler(UtteranceHandler):

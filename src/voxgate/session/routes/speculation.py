@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from voxgate._native.event import VadEvent
@@ -13,7 +13,6 @@ from voxgate.errors import VoxgateError
 from voxgate.inference.engine.base import Job
 from voxgate.inference.outcomes import WorkerDied
 from voxgate.protocol.events import SpeechResumed
-from voxgate.protocol.output import Output
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.base import RouteHandler
 from voxgate.session.routes.calls import ModelCall
@@ -184,8 +183,7 @@ class SpeculatingHandler(RouteHandler):
         if speculation.trace is not None:
             speculation.trace.answered(job, "superseded" if speculation.is_dropped else None)
         if not speculation.is_dropped:
-            if self._is_eager and job.result is not None and self._reserved_keys.isdisjoint(job.result.session_keys):
-                self._tell_early(speculation, job.result)
+            self._on_speculative_answer(speculation)
             return
         self._waste(speculation)
         event = self._next_speculations[speculation.channel]
@@ -193,7 +191,15 @@ class SpeculatingHandler(RouteHandler):
             self._next_speculations[speculation.channel] = None
             self._speculate(event)
 
-    def _tell_early(self, speculation: Speculation, result: Output) -> None:
+    def _on_speculative_answer(self, speculation: Speculation) -> None:
+        """Its call is over, and the silence goes on."""
+        self._tell_early(speculation)
+
+    def _tell_early(self, speculation: Speculation) -> None:
+        """Sends the answer to a client that asked for eager results."""
+        result = speculation.job.result
+        if not self._is_eager or result is None or not self._reserved_keys.isdisjoint(result.session_keys):
+            return
         channel = speculation.channel
         speculation.is_told = True
         self._drop_interim(channel)
@@ -203,7 +209,13 @@ class SpeculatingHandler(RouteHandler):
             channel, speculation.start_pos, speculation.end_pos, False, reply, speculation.job, 0.0, segment_id
         )
         self.results += 1
-        self._replies[channel].settle(reply, replace(self._segment_of(call, result, is_final=False), eager=True))
+        segment = self._segment_of(call, result, is_final=False)
+        probability = self._turn_probability(channel)
+        self._replies[channel].settle(reply, replace(segment, eager=True, turn_probability=probability))
+
+    def _turn_probability(self, channel: int) -> float | UnsetType:
+        """What a turn detector has said about the pause, for the client; UNSET: there is none."""
+        return UNSET
 
     def _drop_interim(self, channel: int) -> None:
         """The interim of a channel is no longer needed, queued or running."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from voxgate._native.event import VadEvent
 from voxgate._native.session import VadSession
 from voxgate.protocol.events import Probabilities
@@ -28,12 +30,20 @@ class SpeechTrack:
         self._frames_per_event = max(1, round(PROBABILITIES_S * rate / self._frame_samples))
         self._unsent: list[list[float]] = [[] for _ in range(session.channels)]
         self._frames_pos = 0  # the end of the last whole frame
+        self._rest: Samples | None = None  # what came while the session waited for an answer
 
     def feed(self, planes: Samples) -> list[VadEvent]:
-        """Takes float32 of shape (channels, samples); returns the events of the session."""
+        """Takes float32 of shape (channels, samples); returns the events of the session. While the session waits for
+        an answer, it takes nothing; the rest of the audio is kept for the next call.
+        """
         events: list[VadEvent] = []
+        if self._rest is not None:
+            planes, self._rest = np.concatenate([self._rest, planes], axis=1), None
         n_samples, begin = planes.shape[1], 0
         while begin < n_samples:
+            if self._session.waits_for_answer:
+                self._rest = planes[:, begin:].copy()
+                break
             end = min(n_samples, begin + self._frames_pos + self._frame_samples - self._session.received_pos)
             events += self._session.feed(planes[:, begin:end])
             begin = end

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from voxgate._native.event import INTERIM, RESUMED, SPECULATE, SPEECH_END, SPEECH_START, VadEvent
+from voxgate._native.event import INTERIM, QUESTION, RESUMED, SPECULATE, SPEECH_END, SPEECH_START, VadEvent
 from voxgate.inference.engine.base import Job
 from voxgate.protocol.events import Active, Inactive, Segment
 from voxgate.protocol.machine import Route
@@ -91,6 +91,7 @@ class UtteranceHandler(SpeculatingHandler):
     def _handle(self, events: list[VadEvent]) -> None:
         interims: dict[int, VadEvent] = {}
         speculations: dict[int, VadEvent] = {}
+        questions: dict[int, VadEvent] = {}
         for event in events:
             channel = event.channel
             if event.kind == INTERIM:
@@ -98,6 +99,8 @@ class UtteranceHandler(SpeculatingHandler):
                 interims[channel] = event  # Submitted only if the segment is still open after all events.
             elif event.kind == SPECULATE:
                 speculations[channel] = event  # The same.
+            elif event.kind == QUESTION:
+                questions[channel] = event  # The same.
             elif event.kind == RESUMED:
                 speculations.pop(channel, None)
                 self._resume(event)
@@ -115,12 +118,19 @@ class UtteranceHandler(SpeculatingHandler):
                 self._tally.interims_superseded += interims.pop(channel, None) is not None
                 self._close_segment(channel)
                 speculations.pop(channel, None)
+                questions.pop(channel, None)
                 if event.audio is not None:
                     self._answer_segment(event, segment_id)
         for event in speculations.values():
             self._speculate(event)
         for event in interims.values():
             self._interim(event)
+        if questions:
+            self._ask(list(questions.values()))
+
+    def _ask(self, questions: list[VadEvent]) -> None:
+        """Speech has paused on some channels, and the segmenter waits for answers."""
+        raise AssertionError("only a session with a turn detector asks")
 
     def _id_at_end(self, event: VadEvent) -> int | UnsetType:
         """The id of the segment that ends here or is cut here. Speech that ends exactly at a cut opens no
