@@ -26,12 +26,15 @@ class Setting:
     silence_ms: int = SILENCE_MS
     interims: bool = False
     """Whether the streams ask for interim results."""
+    loads: tuple[int, ...] = (0, 80, 100)
+    """At which it is measured, if the model is."""
     needs_words: bool = False
-    is_at_half: bool = False
-    """Whether it is measured at 50 % load, too."""
+    models: tuple[str, ...] = ("moonshine", "300 ms")
+    """With which it is measured."""
 
     @property
-    def has_detector(self) -> bool:
+    def computes(self) -> bool:
+        """Whether it needs the processor beside the model."""
         return "turn.detector" in self.settings
 
 
@@ -48,24 +51,38 @@ class ModelCase:
     """Whether it computes: then one server is measured at a time."""
 
 
+EARLY_MS = 100
+"""Speculation that is over when the turn detector is asked."""
+ALL_LOADS = (0, 50, 80, 100)
+
+
 def settings(smart_turn: Path | None) -> list[Setting]:
     """All settings; those of Smart Turn only with its file."""
     silent: dict[str, Any] = {"vad.speculate_ms": 0}
     found = [
-        Setting(f"silence {ms} ms", {**silent, "vad.silence_duration_ms": ms}, ms, is_at_half=ms == SILENCE_MS)
+        Setting(f"silence {ms} ms", {**silent, "vad.silence_duration_ms": ms}, ms, loads=ALL_LOADS)
+        if ms == SILENCE_MS
+        else Setting(f"silence {ms} ms", {**silent, "vad.silence_duration_ms": ms}, ms)
         for ms in (600, 400, 200)
     ]
-    found.append(Setting(DEFAULT, {}, is_at_half=True))
-    detectors = [("text", "text", True)]
+    found.append(Setting(DEFAULT, {}, loads=ALL_LOADS))
     if smart_turn is not None:
-        detectors.insert(0, ("smart-turn", f"smart-turn:{smart_turn}", False))
-    for name, detector, reads in detectors:
-        turn = {"turn.detector": detector}
-        found += [
-            Setting(name, {**silent, **turn}, interims=reads, needs_words=reads),
-            Setting(f"{name} and speculation", turn, interims=reads, needs_words=reads, is_at_half=True),
-        ]
-    return found
+        found += _with_detector("smart-turn", f"smart-turn:{smart_turn}", reads=False)
+    return found + _with_detector("text", "text", reads=True)
+
+
+def _with_detector(name: str, detector: str, *, reads: bool) -> list[Setting]:
+    """Without speculation, with it, and with one that begins earlier. reads: the detector needs the text."""
+    turn: dict[str, Any] = {"turn.detector": detector}
+    alone = {**turn, "vad.speculate_ms": 0}
+    early = {**turn, "vad.speculate_ms": EARLY_MS}
+    loads = (0,) if reads else (0, 80)  # Without speculation, the text is that of an interim.
+    moonshine = ("moonshine",)
+    return [
+        Setting(name, alone, interims=reads, loads=loads, needs_words=reads, models=moonshine),
+        Setting(f"{name}, {DEFAULT}", turn, needs_words=reads, models=moonshine),
+        Setting(f"{name}, {DEFAULT} after {EARLY_MS} ms", early, needs_words=reads),
+    ]
 
 
 MOONSHINE = ModelCase("moonshine", {"model": "moonshine"}, os.cpu_count() or 1, (0, 50, 80), True)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
 
 import sections
-from turn_cases import BASE, DEFAULT, MOONSHINE
+from turn_cases import BASE, DEFAULT, EARLY_MS, MOONSHINE
 from turn_score import Score
 
 from voxgate.load.quantiles import quantiles
@@ -59,6 +59,12 @@ def milliseconds(quantiles_ms: dict[str, float] | None, name: str) -> str:
     return "" if quantiles_ms is None else f"{quantiles_ms[name]:.0f} ms"
 
 
+def in_time(answers: dict[str, int]) -> str:
+    """Of a turn detector; empty when there is none."""
+    n_answers = sum(answers.values())
+    return percent(n_answers - sum(answers[name] for name in ("late", "failed", "refused", "no_text")), n_answers)
+
+
 def n_sentences(row: Row) -> int:
     return int(row["conversation"]["n_turns"] + row["reading"]["n_turns"])
 
@@ -73,7 +79,7 @@ def line(row: Row) -> str:
         f"after the silence {milliseconds(talk['beyond_ms'], 'p50')}, cut {talk['n_cut_turns']} of {talk['n_turns']} "
         f"({talk['n_cuts']} cuts at {talk['n_pauses']} pauses), together {talk['n_together']}, lost {talk['n_lost']}; "
         f"reading p50 {milliseconds(row['reading']['latency_ms'], 'p50')} cut {row['reading']['n_cut_turns']}; "
-        f"calls {calls}, speculations {row['speculations']}, {row['turn_metrics']}, model {row['model_s']:.1f} s, "
+        f"calls {calls}, speculations {row['speculations']}, answers {row['answers']}, model {row['model_s']:.1f} s, "
         f"{row['cores']:.2f} cores, late {row['late_p99_ms']:.1f} ms"
     )
 
@@ -105,14 +111,14 @@ def _default_at_half(rows: Sequence[Row]) -> tuple[str, bool | None]:
 
 
 def _detector(rows: Sequence[Row], name: str, material: str) -> tuple[str, bool | None]:
-    """At the faster of its settings: with speculation or without."""
+    """At the fastest of its settings."""
     promise = (
         f"moonshine, {name}, {material}: the median final at most {LAST_WORD_MS:g} ms after the last word, "
         f"at most {100 * FALSE_CUTS:g} % of the sentences cut"
     )
     measured = [
         row
-        for setting in (name, f"{name} and speculation")
+        for setting in (name, f"{name}, {DEFAULT}", f"{name}, {DEFAULT} after {EARLY_MS} ms")
         if (row := _row(rows, MOONSHINE.name, setting, 0)) is not None and row[material]["latency_ms"] is not None
     ]
     if not measured:
@@ -144,8 +150,8 @@ def _saturation(rows: Sequence[Row]) -> tuple[str, bool | None]:
 def full_table(rows: Sequence[Row], model: str) -> list[str]:
     lines = [
         f"| {model} | streams, model busy | last word to final, p50 | p95 | sentences cut | pauses cut | reading, p50 "
-        "| cut | model calls a sentence | model time |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| cut | model calls a sentence | model time | answers in time |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         if row["model"] != model:
@@ -157,7 +163,8 @@ def full_table(rows: Sequence[Row], model: str) -> list[str]:
             f"| {milliseconds(talk['latency_ms'], 'p50')} | {milliseconds(talk['latency_ms'], 'p95')} "
             f"| {percent(talk['n_cut_turns'], talk['n_turns'])} | {percent(talk['n_cuts'], talk['n_pauses'])} "
             f"| {milliseconds(read['latency_ms'], 'p50')} | {percent(read['n_cut_turns'], read['n_turns'])} "
-            f"| {n_calls / n_sentences(row):.2f} | {1000 * row['model_s'] / n_sentences(row):.0f} ms |"
+            f"| {n_calls / n_sentences(row):.2f} | {1000 * row['model_s'] / n_sentences(row):.0f} ms "
+            f"| {in_time(row['answers'])} |"
         )
     return lines
 

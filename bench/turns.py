@@ -42,7 +42,7 @@ from word_error_rate import cpu_s
 
 from voxgate.load.quantiles import quantiles
 
-SECONDS, QUICK_SECONDS = 30.0, 16.0
+SECONDS, QUICK_SECONDS = 28.0, 16.0
 """The least length of a conversation."""
 WARM_S = 8.0
 """Under load, times count from here on until the first stream ends: all streams speak then."""
@@ -175,11 +175,11 @@ def counted(found: dict[str, float]) -> dict[str, Any]:
     return {
         "calls": by("voxgate_queue_wait_seconds_count", "lane", "final", "speculative", "interim"),
         "speculations": by("voxgate_speculations_total", "outcome", "made", "used", "wasted", "withdrawn"),
-        "turn_metrics": {
-            key: value
-            for key, value in found.items()
-            if key.startswith("voxgate_turn") and value and "_bucket" not in key
-        },
+        "answers": by(
+            "voxgate_turn_answers_total",
+            "outcome",
+            *("finished", "unsure", "unfinished", "late", "failed", "refused", "no_text"),
+        ),
         "model_s": round(model_s(found), 3),
     }
 
@@ -210,13 +210,14 @@ def measure(model: ModelCase, chosen: Sequence[Setting], seconds: float, only: S
         wanted = [
             setting
             for setting in chosen
-            if (load != 50 or setting.is_at_half)
+            if load in setting.loads
+            and model.name in setting.models
             and (setting.name == BASE or is_wanted(f"{model.name}, {setting.name}, {load} %", only))
         ]
         groups = [[setting] for setting in wanted]
         if not model.has_processor:  # Servers that only sleep do not disturb each other.
-            together = [setting for setting in wanted if not setting.needs_words]
-            groups = [together, *([setting] for setting in wanted if setting.needs_words)]
+            together = [setting for setting in wanted if not setting.computes]
+            groups = [together, *([setting] for setting in wanted if setting.computes)]
         for group in groups:
             rows += run(model, group, load, n_streams, seconds)
     return rows

@@ -190,14 +190,18 @@ def test_the_number_of_streams_makes_the_load(bench: Any):
 def test_settings_of_smart_turn_need_its_file(bench: Any):
     names = [setting.name for setting in bench.cases.settings(None)]
     assert names == [
-        "silence 600 ms", "silence 400 ms", "silence 200 ms", "speculation", "text", "text and speculation",
+        "silence 600 ms", "silence 400 ms", "silence 200 ms", "speculation", "text", "text, speculation",
+        "text, speculation after 100 ms",
     ]  # fmt: skip
     found = {setting.name: setting for setting in bench.cases.settings(Path("/x.onnx"))}
-    assert found["smart-turn and speculation"].settings == {"turn.detector": "smart-turn:/x.onnx"}
+    assert found["smart-turn, speculation"].settings == {"turn.detector": "smart-turn:/x.onnx"}
     assert bench.cases.server_settings(bench.cases.FIXED, found["text"])["model.words"] == "true"
 
 
 # --- promises ---
+
+
+ANSWERS = {"finished": 3, "late": 1, "failed": 0, "refused": 0, "no_text": 0}
 
 
 def _quantiles(p50: float) -> dict[str, float]:
@@ -212,7 +216,7 @@ def _row(model: str, setting: str, load: int, *, p50: float = 300.0, n_cut: int 
     return {
         "model": model, "setting": setting, "load": load, "n_streams": 10, "conversation": talk,
         "reading": {**talk, "n_turns": 20, "n_cut_turns": 0}, "calls": {"final": 100, "speculative": 20, "interim": 0},
-        "speculations": {}, "turn_metrics": {}, "model_s": 12.0, "busy": 0.5, "cores": 0.1, "late_p99_ms": 2.0,
+        "speculations": {}, "answers": ANSWERS, "model_s": 12.0, "busy": 0.5, "cores": 0.1, "late_p99_ms": 2.0,
         **values,
     }  # fmt: skip
 
@@ -234,7 +238,7 @@ def test_promises_are_kept_or_broken_by_the_numbers(bench: Any):
         rows = [
             _row("moonshine", "speculation", 50, p50=p50),
             _row("moonshine", "smart-turn", 0, p50=900.0),
-            _row("moonshine", "smart-turn and speculation", 0, p50=p50, n_cut=n_cut),
+            _row("moonshine", "smart-turn, speculation", 0, p50=p50, n_cut=n_cut),
         ]
         saturated = [
             _row("300 ms", bench.cases.BASE, 100, p50=1000.0),
@@ -249,6 +253,6 @@ def test_promises_are_kept_or_broken_by_the_numbers(bench: Any):
 
 def test_the_table_has_a_row_for_each_case(bench: Any):
     text = bench.report.markdown(_report([_row("moonshine", "speculation", 0, n_cut=5)], []))
-    assert "| speculation | 10, 50 % | 300 ms | 300 ms | 5 % | 3 % | 300 ms | 0 % | 1.00 | 100 ms |" in text
+    assert "| speculation | 10, 50 % | 300 ms | 300 ms | 5 % | 3 % | 300 ms | 0 % | 1.00 | 100 ms | 75 % |" in text
     short = bench.report.short_table(_report([_row("moonshine", "speculation", load) for load in (0, 80)], []))
     assert short[-1] == "| speculation | 300 ms | 300 ms | 0 % | 1.00 |"
