@@ -51,8 +51,8 @@ class ModelCase:
     """Whether it computes: then one server is measured at a time."""
 
 
-EARLY_MS = 100
-"""Speculation that is over when the turn detector is asked."""
+EARLY_MS, EARLY_TURN_MS = 60, 160
+"""Speculation that is over when the turn detector answers, and a detector that is asked one or two frames earlier."""
 ALL_LOADS = (0, 50, 80, 100)
 
 
@@ -72,16 +72,16 @@ def settings(smart_turn: Path | None) -> list[Setting]:
 
 
 def _with_detector(name: str, detector: str, *, reads: bool) -> list[Setting]:
-    """Without speculation, with it, and with one that begins earlier. reads: the detector needs the text."""
+    """Without speculation, with it, and with both earlier. reads: the detector needs the text."""
     turn: dict[str, Any] = {"turn.detector": detector}
     alone = {**turn, "vad.speculate_ms": 0}
-    early = {**turn, "vad.speculate_ms": EARLY_MS}
+    early = {**turn, "vad.speculate_ms": EARLY_MS, "turn.min_silence_ms": EARLY_TURN_MS}
     loads = (0,) if reads else (0, 80)  # Without speculation, the text is that of an interim.
     moonshine = ("moonshine",)
     return [
         Setting(name, alone, interims=reads, loads=loads, needs_words=reads, models=moonshine),
         Setting(f"{name}, {DEFAULT}", turn, needs_words=reads, models=moonshine),
-        Setting(f"{name}, {DEFAULT} after {EARLY_MS} ms", early, needs_words=reads),
+        Setting(f"{name}, early {DEFAULT}", early, needs_words=reads),
     ]
 
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
 
 import sections
-from turn_cases import BASE, DEFAULT, EARLY_MS, MOONSHINE
+from turn_cases import BASE, DEFAULT, MOONSHINE
 from turn_score import Score
 
 from voxgate.load.quantiles import quantiles
@@ -118,7 +118,7 @@ def _detector(rows: Sequence[Row], name: str, material: str) -> tuple[str, bool 
     )
     measured = [
         row
-        for setting in (name, f"{name}, {DEFAULT}", f"{name}, {DEFAULT} after {EARLY_MS} ms")
+        for setting in (name, f"{name}, {DEFAULT}", f"{name}, early {DEFAULT}")
         if (row := _row(rows, MOONSHINE.name, setting, 0)) is not None and row[material]["latency_ms"] is not None
     ]
     if not measured:

@@ -191,7 +191,7 @@ def test_settings_of_smart_turn_need_its_file(bench: Any):
     names = [setting.name for setting in bench.cases.settings(None)]
     assert names == [
         "silence 600 ms", "silence 400 ms", "silence 200 ms", "speculation", "text", "text, speculation",
-        "text, speculation after 100 ms",
+        "text, early speculation",
     ]  # fmt: skip
     found = {setting.name: setting for setting in bench.cases.settings(Path("/x.onnx"))}
     assert found["smart-turn, speculation"].settings == {"turn.detector": "smart-turn:/x.onnx"}
