@@ -12,8 +12,10 @@ __all__ = ["GarbageRounds"]
 
 COMPLETE_S: Final = 300.0
 """From one complete round to the next, at least."""
-SECOND_ROUNDS: Final = 2
-"""A full round follows so many rounds of the middle generation (Python's default: 10)."""
+SECOND_ROUNDS: Final = 0
+"""A full round follows after more than so many rounds of the middle generation (Python's default: 10), so it looks at
+little more than they do.
+"""
 _FULL: Final = 2  # the oldest generation
 
 
