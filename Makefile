@@ -16,8 +16,10 @@ EXTRA = $(filter moonshine onnx openai pocketsphinx wakeword whisper,$(patsubst 
 # Without a model, moonshine: it understands words. Where it cannot be installed, the server says so and serves features.
 NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(if $(MODEL),$(EXTRA),moonshine))
 
-# bench-load, bench-curves: a few cases and minutes, in place of twenty and nine
+# bench-load, bench-curves, bench-turns: a few cases and minutes, in place of twenty and nine
 QUICK ?=
+# A turn detector, for bench-turns
+SMART_TURN = $(ROOT)/build/smart-turn-v3.2-cpu.onnx
 BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
@@ -25,7 +27,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test smart-turn compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
+.PHONY: help setup demo serve test smart-turn compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-turns bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -131,6 +133,18 @@ bench-isolation: $(VENV)/.ready ## a model that crashes and hangs in worker proc
 
 bench-page: $(VENV)/.ready ## what a frame of the page's picture costs after an hour, in Chromium
 	@cd $(ROOT) && $(BIN)/python bench/page_frames.py $(ARGS)
+
+bench-turns: $(VENV)/.ready $(VENV)/.extra-moonshine $(SMART_TURN) ## from the last word to the final: silence, speculation, turn detectors; 16 minutes, on a machine with nothing else to do; QUICK=1
+	@cd $(ROOT) && $(BIN)/python bench/turns.py $(if $(QUICK),--quick) --out build/turns.json $(ARGS); code=$$?; \
+		$(BIN)/python bench/turn_report.py build/turns.json > /dev/null && exit $$code
+
+$(SMART_TURN):
+	@echo "Fetching Smart Turn (from the wheel of pipecat-ai) ..."
+	@mkdir -p $(ROOT)/build/smart-turn
+	@if $(BIN)/python -m pip download --quiet --no-deps --dest $(ROOT)/build/smart-turn pipecat-ai==1.14.0; \
+		then $(BIN)/python -m zipfile --extract $(ROOT)/build/smart-turn/pipecat_ai-*.whl $(ROOT)/build/smart-turn \
+		&& mv $(ROOT)/build/smart-turn/pipecat/audio/turn/smart_turn/data/$(notdir $@) $@; \
+		else echo "it cannot be fetched: bench-turns goes without it"; fi
 
 bench-wer: $(VENV)/.ready $(VENV)/.extra-moonshine ## the word error rate of moonshine on human speech, through the server at live pace and offline
 	@cd $(ROOT) && $(BIN)/python bench/word_error_rate.py $(ARGS)

@@ -3,6 +3,8 @@
     pip download --no-deps --no-binary :all: pocketsphinx==5.1.1
     python tools/make_reading.py pocketsphinx-5.1.1.tar.gz
 
+It also writes ``bench/reading_words.json``: when each word is spoken, for `make bench-turns`.
+
 The clips are five sentences of Jane Austen's "Sense and Sensibility", read by a volunteer of LibriVox, whose recordings
 are in the public domain. They come from the tests of PocketSphinx (``test/data/librivox``), with their words and an
 alignment that says when each word is spoken. One sentence has a word too many there ("a more a amiable woman"); the
@@ -26,7 +28,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-DEFAULT_OUTPUT = Path(__file__).resolve().parent.parent / "src" / "voxgate" / "recordings"
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_OUTPUT = ROOT / "src" / "voxgate" / "recordings"
+WORDS = ROOT / "bench" / "reading_words.json"
 NAME = "reading"
 RATE_HZ = 16_000
 BEFORE_S, BETWEEN_S = 0.6, 1.0
@@ -66,12 +70,19 @@ def noise(n_samples: int, generator: np.random.Generator) -> npt.NDArray[np.int1
     return np.rint(generator.standard_normal(n_samples) * 10 ** (ROOM_DBFS / 20) * 32767).astype(np.int16)
 
 
-def make(archive: tarfile.TarFile) -> tuple[npt.NDArray[np.int16], list[dict[str, Any]]]:
-    """Samples, int16, mono, and the truth. Raises ValueError for an archive with other clips."""
+Word = tuple[str, float, float]
+"""A word, and the seconds in the recording at which it begins and ends."""
+
+
+def make(archive: tarfile.TarFile) -> tuple[npt.NDArray[np.int16], list[dict[str, Any]], list[list[Word]]]:
+    """Samples, int16, mono, the truth, and the words of each sentence. Raises ValueError for an archive with other
+    clips.
+    """
     root = archive.getnames()[0].partition("/")[0]
     generator = np.random.default_rng(11)
     parts = [noise(round(BEFORE_S * RATE_HZ), generator)]
     truth: list[dict[str, Any]] = []
+    words: list[list[Word]] = []
     for clip in CLIPS:
         wav, aligned = (_read(archive, f"{root}/{STEM}-{clip.number}.{kind}") for kind in ("wav", "json"))
         if not hashlib.sha256(wav).hexdigest().startswith(clip.sha256):
@@ -89,8 +100,27 @@ def make(archive: tarfile.TarFile) -> tuple[npt.NDArray[np.int16], list[dict[str
                 "voice": VOICE,
             }
         )
+        words.append(_said([_timed(word, begin_s) for word in spoken], clip))
         parts += [samples, noise(round(BETWEEN_S * RATE_HZ), generator)]
-    return np.concatenate(parts), truth
+    return np.concatenate(parts), truth, words
+
+
+def _timed(word: dict[str, Any], begin_s: float) -> Word:
+    """`begin_s`: of the clip. The number of a pronunciation, as in ``to(3)``, is dropped."""
+    name = word["t"].partition("(")[0]
+    return name, round(begin_s + word["b"], 3), round(begin_s + word["b"] + word["d"], 3)
+
+
+def _said(words: list[Word], clip: Clip) -> list[Word]:
+    """Those of `words` that the reader says: the alignment has one too many. Raises ValueError if one is missing."""
+    expected = [word.strip(",.:") for word in clip.text.lower().replace("-", " ").split()]
+    said: list[Word] = []
+    for word in words:
+        if word[0] == expected[min(len(said), len(expected) - 1)]:
+            said.append(word)
+    if len(said) != len(expected):
+        raise ValueError(f"clip {clip.number}: the alignment lacks {expected[len(said)]!r}")
+    return said
 
 
 def _read(archive: tarfile.TarFile, name: str) -> bytes:
@@ -106,7 +136,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="directory for the files")
     args = parser.parse_args()
     with tarfile.open(args.sdist) as archive:
-        samples, truth = make(archive)
+        samples, truth, words = make(archive)
     path = args.output / f"{NAME}.flac"
     soundfile.write(path, samples, RATE_HZ, subtype="PCM_16", compression_level=1.0)
     place = args.output / "truth.json"
@@ -120,6 +150,8 @@ def main() -> int:
         "channels": [truth],
     }
     place.write_text(json.dumps(document, indent=1) + "\n")
+    lines = ",\n".join(f" {json.dumps(sentence)}" for sentence in words)
+    WORDS.write_text(f"[\n{lines}\n]\n")
     print(f"{path.name} {path.stat().st_size / 1024:.0f} KiB, {len(samples) / RATE_HZ:.1f} s")
     return 0
 

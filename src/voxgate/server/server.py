@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -22,6 +21,7 @@ from voxgate.endpoints.asgi import Started, create_app
 from voxgate.endpoints.grpc.needs import check_installed
 from voxgate.runtime import tasks
 from voxgate.runtime.exit import end_process
+from voxgate.runtime.garbage import GarbageRounds
 from voxgate.server.http import HttpProtocol
 from voxgate.server.sockets import BACKLOG, allow_files, listen
 from voxgate.server.tls import tls_context
@@ -130,6 +130,7 @@ class Server(uvicorn.Server):
         self._grpc: GrpcServer | None = None
         self.grpc_port: int | None = None
         """The port for gRPC, once it is open; None: the server speaks none."""
+        self._garbage_rounds: GarbageRounds | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._is_worker and sig == signal.SIGINT:
@@ -153,7 +154,10 @@ class Server(uvicorn.Server):
         if self.lifespan.should_exit:
             raise RuntimeError("the application did not start")
         if self._owns_process:
-            await _freeze_what_stays()
+            self._garbage_rounds = GarbageRounds(asyncio.get_running_loop().call_soon_threadsafe)
+            # A callback of its own and no step of this task, whose long steps are logged.
+            asyncio.get_running_loop().call_soon(self._garbage_rounds.start)
+            await asyncio.sleep(0)
         await self.open(sockets or [])
         self.started = True
 
@@ -240,6 +244,8 @@ class Server(uvicorn.Server):
             connection.transport.abort()
         await self._until(lambda: not self.server_state.tasks, time.monotonic() + HTTP_S)
         await self.lifespan.shutdown()
+        if self._garbage_rounds is not None:
+            self._garbage_rounds.stop()
 
     def _websockets(self) -> list[WebSocketProtocol]:
         return [connection for connection in self.server_state.connections if isinstance(connection, WebSocketProtocol)]
@@ -247,13 +253,3 @@ class Server(uvicorn.Server):
     async def _until(self, condition: Callable[[], bool], deadline_s: float) -> None:
         while not condition() and time.monotonic() < deadline_s:
             await asyncio.sleep(POLL_S)
-
-
-async def _freeze_what_stays() -> None:
-    """Excludes from garbage collection what lives as long as the process (modules, the model): full collections would
-    otherwise hold the event loop for 20 to 30 ms now and then.
-    """
-    # The collection is a callback of its own and no step of this task, whose long steps are logged.
-    asyncio.get_running_loop().call_soon(gc.collect)
-    await asyncio.sleep(0)
-    gc.freeze()

@@ -1,0 +1,248 @@
+"""The tables of `make bench-turns`, and whether its promises hold.
+
+    python bench/turn_report.py [RESULT: build/turns.json] [--force]
+
+Writes the tables between `<!-- turns: begin -->` and `<!-- turns: end -->` of docs/performance.md, and a short one
+between the same marks of docs/series/5-voice-activity.md. A quick run, or one of some rows, is printed and goes
+nowhere, unless --force is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
+
+import sections
+from turn_cases import BASE, DEFAULT, MOONSHINE
+from turn_score import Score
+
+from voxgate.load.quantiles import quantiles
+
+MARK, TITLE = "turns:", "From the last word to the final"
+WITHIN_MS, LAST_WORD_MS, FALSE_CUTS, NOISE = 20.0, 350.0, 0.03, 0.05
+DETECTORS = ("smart-turn", "text")
+
+Row = dict[str, Any]
+
+
+def summary(score: Score) -> Row:
+    """Quantiles in ms (None without values), and counts."""
+    found: Row = {
+        name: None if (some := quantiles(values)) is None else {"p50": some.p50, "p95": some.p95, "p99": some.p99}
+        for name, values in (
+            ("latency_ms", score.latencies_s),
+            ("beyond_ms", score.beyond_s),
+            ("final_ms", score.finals_s),
+        )
+    }
+    names = ("n_turns", "n_cut_turns", "n_pauses", "n_cuts", "n_together", "n_lost")
+    return found | {name: getattr(score, name) for name in names}
+
+
+def share(some: int, of_all: int) -> float:
+    return some / of_all if of_all else 0.0
+
+
+def percent(some: int, of_all: int) -> str:
+    return f"{100 * share(some, of_all):.0f} %" if of_all else ""
+
+
+def milliseconds(quantiles_ms: dict[str, float] | None, name: str) -> str:
+    return "" if quantiles_ms is None else f"{quantiles_ms[name]:.0f} ms"
+
+
+def in_time(answers: dict[str, int]) -> str:
+    """Of a turn detector; empty when there is none."""
+    n_answers = sum(answers.values())
+    return percent(n_answers - sum(answers[name] for name in ("late", "failed", "refused", "no_text")), n_answers)
+
+
+def n_sentences(row: Row) -> int:
+    return int(row["conversation"]["n_turns"] + row["reading"]["n_turns"])
+
+
+def line(row: Row) -> str:
+    """One row for a terminal."""
+    talk, calls = row["conversation"], row["calls"]
+    return (
+        f"{row['model']}, {row['setting']}, {row['load']} %: {row['n_streams']} streams, model busy {row['busy']:.0%}, "
+        f"last word to final p50 {milliseconds(talk['latency_ms'], 'p50')}"
+        f" p95 {milliseconds(talk['latency_ms'], 'p95')}, "
+        f"after the silence {milliseconds(talk['beyond_ms'], 'p50')}, cut {talk['n_cut_turns']} of {talk['n_turns']} "
+        f"({talk['n_cuts']} cuts at {talk['n_pauses']} pauses), together {talk['n_together']}, lost {talk['n_lost']}; "
+        f"reading p50 {milliseconds(row['reading']['latency_ms'], 'p50')} cut {row['reading']['n_cut_turns']}; "
+        f"calls {calls}, speculations {row['speculations']}, answers {row['answers']}, model {row['model_s']:.1f} s, "
+        f"{row['cores']:.2f} cores, late {row['late_p99_ms']:.1f} ms"
+    )
+
+
+# --- promises ---
+
+
+def criteria(report: Row) -> list[tuple[str, bool | None]]:
+    """What was promised, in words with the numbers found, and whether it holds; None: it was not measured."""
+    found = [_default_at_half(report["rows"])]
+    found += [
+        _detector(report["rows"], name, material) for name in DETECTORS for material in ("reading", "conversation")
+    ]
+    found.append(_saturation(report["saturation"]))
+    return found
+
+
+def _row(rows: Sequence[Row], model: str, setting: str, load: int) -> Row | None:
+    return next((row for row in rows if (row["model"], row["setting"], row["load"]) == (model, setting, load)), None)
+
+
+def _default_at_half(rows: Sequence[Row]) -> tuple[str, bool | None]:
+    promise = f"moonshine, default settings, 50 % load: the median final at most {WITHIN_MS:g} ms after the silence"
+    row = _row(rows, MOONSHINE.name, DEFAULT, 50)
+    if row is None or row["conversation"]["beyond_ms"] is None:
+        return promise, None
+    beyond_ms = row["conversation"]["beyond_ms"]["p50"]
+    return f"{promise}: {beyond_ms:.1f} ms", beyond_ms <= WITHIN_MS
+
+
+def _detector(rows: Sequence[Row], name: str, material: str) -> tuple[str, bool | None]:
+    """At the fastest of its settings."""
+    promise = (
+        f"moonshine, {name}, {material}: the median final at most {LAST_WORD_MS:g} ms after the last word, "
+        f"at most {100 * FALSE_CUTS:g} % of the sentences cut"
+    )
+    measured = [
+        row
+        for setting in (name, f"{name}, {DEFAULT}", f"{name}, early {DEFAULT}")
+        if (row := _row(rows, MOONSHINE.name, setting, 0)) is not None and row[material]["latency_ms"] is not None
+    ]
+    if not measured:
+        return promise, None
+    best = min(measured, key=lambda row: float(row[material]["latency_ms"]["p50"]))
+    found = best[material]
+    p50_ms, cut = found["latency_ms"]["p50"], share(found["n_cut_turns"], found["n_turns"])
+    text = f"{promise}: {p50_ms:.0f} ms, {100 * cut:.1f} % ({best['setting']})"
+    return text, p50_ms <= LAST_WORD_MS and cut <= FALSE_CUTS
+
+
+def _saturation(rows: Sequence[Row]) -> tuple[str, bool | None]:
+    promise = "300 ms, saturated: p99 of the finals with speculation is that without, within the noise"
+    p99s_ms = {
+        name: [row["conversation"]["final_ms"]["p99"] for row in rows if row["setting"] == name]
+        for name in (BASE, DEFAULT)
+    }
+    if not all(p99s_ms.values()):
+        return promise, None
+    without_ms, with_ms = (statistics.mean(p99s_ms[name]) for name in (BASE, DEFAULT))
+    noise_ms = max(NOISE * without_ms, *(max(values) - min(values) for values in p99s_ms.values()))
+    text = f"{promise} ({noise_ms:.0f} ms): {with_ms:.0f} ms and {without_ms:.0f} ms"
+    return text, with_ms - without_ms <= noise_ms
+
+
+# --- tables ---
+
+
+def full_table(rows: Sequence[Row], model: str) -> list[str]:
+    lines = [
+        f"| {model} | streams, model busy | last word to final, p50 | p95 | sentences cut | pauses cut | reading, p50 "
+        "| cut | model calls a sentence | model time | answers in time |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if row["model"] != model:
+            continue
+        talk, read = row["conversation"], row["reading"]
+        n_calls = sum(row["calls"].values())
+        lines.append(
+            f"| {row['setting']} | {row['n_streams']}, {100 * row['busy']:.0f} % "
+            f"| {milliseconds(talk['latency_ms'], 'p50')} | {milliseconds(talk['latency_ms'], 'p95')} "
+            f"| {percent(talk['n_cut_turns'], talk['n_turns'])} | {percent(talk['n_cuts'], talk['n_pauses'])} "
+            f"| {milliseconds(read['latency_ms'], 'p50')} | {percent(read['n_cut_turns'], read['n_turns'])} "
+            f"| {n_calls / n_sentences(row):.2f} | {1000 * row['model_s'] / n_sentences(row):.0f} ms "
+            f"| {in_time(row['answers'])} |"
+        )
+    return lines
+
+
+def short_table(report: Row) -> list[str]:
+    """For the series: moonshine alone, with few streams and at the largest load."""
+    rows = [row for row in report["rows"] if row["model"] == MOONSHINE.name]
+    highest = max((row["load"] for row in rows), default=0)
+    lines = [
+        f"| | last word to final, a few streams | at {highest} % load | sentences cut | model calls a sentence |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        if row["load"]:
+            continue
+        loaded = _row(rows, MOONSHINE.name, row["setting"], highest)
+        talk = row["conversation"]
+        lines.append(
+            f"| {row['setting']} | {milliseconds(talk['latency_ms'], 'p50')} "
+            f"| {'' if loaded is None else milliseconds(loaded['conversation']['latency_ms'], 'p50')} "
+            f"| {percent(talk['n_cut_turns'], talk['n_turns'])} "
+            f"| {sum(row['calls'].values()) / n_sentences(row):.2f} |"
+        )
+    return lines
+
+
+def saturation_table(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "| 300 ms, as much as it can do | streams, model busy | speech end to final, p50 | p99 | speculative calls |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        final_ms = row["conversation"]["final_ms"]
+        lines.append(
+            f"| {row['setting']} | {row['n_streams']}, {100 * row['busy']:.0f} % | {milliseconds(final_ms, 'p50')} "
+            f"| {milliseconds(final_ms, 'p99')} | {row['calls']['speculative']} of {sum(row['calls'].values())} |"
+        )
+    return lines
+
+
+def markdown(report: Row) -> str:
+    models = list(dict.fromkeys(row["model"] for row in report["rows"]))
+    lines = [sections.where("make bench-turns", report)]
+    for model in models:
+        lines += ["", *full_table(report["rows"], model)]
+    if report["saturation"]:
+        lines += ["", *saturation_table(report["saturation"])]
+    lines.append("")
+    for text, passed in criteria(report):
+        lines.append(f"- {'not measured' if passed is None else 'yes' if passed else '**no**'}: {text}.")
+    late_ms = max(row["late_p99_ms"] for row in [*report["rows"], *report["saturation"]])
+    ends_ms = ", ".join(f"{ms:+d}" for ms in report["material"]["energy_ends_ms"])
+    lines += [
+        "",
+        f"The last words end {ends_ms} ms away from their alignment by the energy of the recording. One message in a "
+        f"hundred was sent {late_ms:.0f} ms late or later in the worst row. The run took "
+        f"{report['took_s'] / 60:.0f} minutes.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("result", nargs="?", type=Path, default=ROOT / "build" / "turns.json")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", metavar="DIRECTORY")
+    parser.add_argument("--force", action="store_true", help="also a run that was quick or of some rows")
+    args = parser.parse_args()
+    report = json.loads(args.result.read_text(encoding="utf-8"))
+    print(markdown(report))
+    if (report["quick"] or report["partial"]) and not args.force:
+        print("\nnothing written: this was a quick run, or one of some rows (--force)")
+        return 0
+    short = "\n".join([sections.where("make bench-turns", report), "", *short_table(report)])
+    sections.put(args.docs / "performance.md", MARK, markdown(report), TITLE)
+    sections.put(args.docs / "series" / "5-voice-activity.md", MARK, short)
+    print(f"\nwritten: {args.docs}/performance.md and {args.docs}/series/5-voice-activity.md")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

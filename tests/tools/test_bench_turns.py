@@ -1,0 +1,258 @@
+"""The arithmetic of `make bench-turns`: its material, what finals say about turns, and what it promises."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from voxgate import recordings
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[SimpleNamespace]:
+    """Its modules, by the end of their names."""
+    before = list(sys.path)
+    sys.path[:0] = [str(BENCH)]
+    try:
+        import turn_cases
+        import turn_material
+        import turn_player
+        import turn_report
+        import turn_score
+        import turns
+
+        yield SimpleNamespace(
+            cases=turn_cases,
+            material=turn_material,
+            player=turn_player,
+            report=turn_report,
+            score=turn_score,
+            turns=turns,
+        )
+    finally:
+        sys.path[:] = before
+
+
+# --- material ---
+
+
+def test_the_words_are_those_of_the_recording(bench: Any):
+    (said,) = recordings.truth("reading")
+    for words, utterance in zip(bench.material.sentences(), said, strict=True):
+        assert words[0][1] == utterance.start_s
+        assert words[-1][2] == utterance.end_s
+        letters = utterance.text.lower().replace("-", " ").strip(",.:")
+        assert [word for word, _, _ in words] == [word.strip(",.:") for word in letters.split()]
+        assert all(start_s < end_s for _, start_s, end_s in words)
+
+
+def test_the_energy_ends_where_the_alignment_says(bench: Any):
+    for number, words in enumerate(bench.material.sentences()):
+        assert bench.material.energy_end_s(number) == pytest.approx(
+            words[-1][2], abs=recordings.tolerance_s("reading") + 0.02
+        )
+
+
+def test_a_conversation_is_what_its_seed_says(bench: Any):
+    one, again, other = (bench.material.conversation(seed, 20.0) for seed in (7, 7, 8))
+    assert np.array_equal(one.samples, again.samples)
+    assert one.turns == again.turns
+    assert one.turns != other.turns
+
+
+def test_pauses_are_inside_of_turns_and_silent(bench: Any):
+    material = bench.material
+    low_s, high_s = material.PAUSE_S
+    level = 10 ** (material.ROOM_DBFS / 20)
+    n_pauses = 0
+    for seed in range(6):
+        script = material.conversation(seed, 20.0)
+        assert len(script.samples) >= 20.0 * material.RATE_HZ
+        for turn, following in pairwise(script.turns):
+            assert material.BETWEEN_S[0] <= following.start_s - turn.end_s - 2 * material.TAIL_S + 1e-3
+        for turn in script.turns:
+            for pause in turn.pauses:
+                n_pauses += 1
+                assert turn.start_s < pause.start_s < pause.end_s < turn.end_s
+                assert low_s - 1e-3 <= pause.end_s - pause.start_s <= high_s + 1e-3
+                middle = (pause.start_s + pause.end_s) / 2
+                heard = script.samples[round((middle - 0.01) * 16_000) : round((middle + 0.01) * 16_000)]
+                assert float(np.sqrt(np.mean(heard**2))) < 4 * level
+    assert n_pauses > 10
+
+
+def test_no_pause_is_inside_of_a_hyphenated_word_or_near_an_end(bench: Any):
+    material = bench.material
+    random = np.random.default_rng(1)
+    for words in material.sentences():
+        for _ in range(200):
+            found = material.breaks(words, random)
+            assert all(material.WORDS_APART <= index <= len(words) - material.WORDS_APART for index in found)
+            assert all(later - earlier >= material.WORDS_APART for earlier, later in pairwise(found))
+            assert not any((words[i - 1][0], words[i][0]) == ("ill", "disposed") for i in found)
+
+
+def test_frames_hold_every_sample(bench: Any):
+    script = bench.material.reading()
+    assert len(bench.player.frames_of(script)) == -(-len(script.samples) // 320)
+
+
+# --- score ---
+
+
+def script(bench: Any, *turns: tuple[float, float]) -> Any:
+    return bench.material.Script(np.zeros(0, np.float32), tuple(bench.material.Turn(*turn) for turn in turns))
+
+
+def final(bench: Any, start_s: float, end_s: float, arrived_s: float) -> Any:
+    return bench.score.Final(start_s, end_s, arrived_s)
+
+
+def test_a_final_is_timed_from_the_last_word_and_from_the_end_of_the_silence(bench: Any):
+    score = bench.score.Score()
+    score.add(script(bench, (1.0, 4.0)), [final(bench, 0.4, 4.05, 4.7)], 600)
+    assert score.latencies_s == pytest.approx([0.7])
+    assert score.beyond_s == pytest.approx([4.7 - 4.05 - 0.608])
+    assert (score.n_turns, score.n_cut_turns, score.n_cuts, score.n_lost, score.n_together) == (1, 0, 0, 0, 0)
+
+
+def test_a_segment_that_ends_inside_of_a_turn_is_a_cut(bench: Any):
+    score = bench.score.Score()
+    finals = [final(bench, 0.4, 2.0, 2.7), final(bench, 2.2, 2.9, 3.6), final(bench, 2.9, 3.9, 4.6)]
+    score.add(script(bench, (1.0, 4.0)), finals, 600)
+    assert (score.n_cut_turns, score.n_cuts) == (1, 2)
+    assert score.latencies_s == pytest.approx([0.6])
+
+
+def test_turns_in_one_segment_have_run_together(bench: Any):
+    score = bench.score.Score()
+    score.add(script(bench, (1.0, 4.0), (5.0, 6.0)), [final(bench, 0.4, 6.0, 6.7)], 600)
+    assert score.n_together == 1
+    assert score.latencies_s == pytest.approx([0.7])
+
+
+def test_a_turn_without_a_final_is_lost(bench: Any):
+    score = bench.score.Score()
+    score.add(script(bench, (1.0, 4.0), (7.0, 8.0)), [final(bench, 0.4, 4.0, 4.7)], 600)
+    assert score.n_lost == 1
+
+
+def test_times_count_inside_of_the_window_alone(bench: Any):
+    score = bench.score.Score()
+    finals = [final(bench, 0.4, 2.0, 2.7), final(bench, 4.2, 5.0, 5.8), final(bench, 7.0, 8.0, 8.9)]
+    score.add(script(bench, (1.0, 2.0), (4.2, 5.0), (7.1, 8.0)), finals, 600, 3.0, 8.0)
+    assert score.latencies_s == pytest.approx([0.8])
+    assert score.finals_s == pytest.approx([0.8])
+    assert score.n_turns == 3
+
+
+@pytest.mark.parametrize(("silence_ms", "window_s"), [(600, 0.608), (400, 0.416), (200, 0.224), (320, 0.32)])
+def test_a_silence_is_a_number_of_frames(bench: Any, silence_ms: int, window_s: float):
+    assert bench.score.silence_window_s(silence_ms) == pytest.approx(window_s)
+
+
+# --- loads and calls ---
+
+
+def test_metrics_are_added_up_over_workers(bench: Any):
+    found = {
+        'voxgate_queue_wait_seconds_count{lane="final",worker="0"}': 3.0,
+        'voxgate_queue_wait_seconds_count{lane="speculative",worker="0"}': 5.0,
+        'voxgate_queue_wait_seconds_count{lane="final",worker="1"}': 4.0,
+        'voxgate_stage_seconds_sum{stage="model",worker="0"}': 1.5,
+        'voxgate_stage_seconds_sum{stage="vad",worker="0"}': 9.0,
+        'voxgate_speculations_total{outcome="used",worker="0"}': 2.0,
+    }
+    counted = bench.turns.counted(found)
+    assert counted["calls"] == {"final": 7, "speculative": 5, "interim": 0}
+    assert counted["speculations"]["used"] == 2
+    assert counted["model_s"] == 1.5
+    assert bench.turns.busy({**found, "time": 3.0}, bench.cases.FIXED) == 0.25
+
+
+def test_the_number_of_streams_makes_the_load(bench: Any):
+    # Each turn takes 0.4 s of a model with two threads.
+    row = _row("300 ms", bench.cases.BASE, 0, n_streams=10) | {"model_s": 0.4 * 120}
+    n_streams = bench.turns.streams_for(80, bench.cases.FIXED, [row], 20.0)
+    busy = n_streams * 0.4 / bench.turns.cycle_s(20.0) / 2
+    assert busy == pytest.approx(0.8, abs=0.02)
+
+
+def test_settings_of_smart_turn_need_its_file(bench: Any):
+    names = [setting.name for setting in bench.cases.settings(None)]
+    assert names == [
+        "silence 600 ms", "silence 400 ms", "silence 200 ms", "speculation", "text", "text, speculation",
+        "text, early speculation",
+    ]  # fmt: skip
+    found = {setting.name: setting for setting in bench.cases.settings(Path("/x.onnx"))}
+    assert found["smart-turn, speculation"].settings == {"turn.detector": "smart-turn:/x.onnx"}
+    assert bench.cases.server_settings(bench.cases.FIXED, found["text"])["model.words"] == "true"
+
+
+# --- promises ---
+
+
+ANSWERS = {"finished": 3, "late": 1, "failed": 0, "refused": 0, "no_text": 0}
+
+
+def _quantiles(p50: float) -> dict[str, float]:
+    return {"p50": p50, "p95": p50, "p99": p50}
+
+
+def _row(model: str, setting: str, load: int, *, p50: float = 300.0, n_cut: int = 0, **values: Any) -> dict[str, Any]:
+    talk = {
+        "latency_ms": _quantiles(p50), "beyond_ms": _quantiles(p50 - 290), "final_ms": _quantiles(p50),
+        "n_turns": 100, "n_cut_turns": n_cut, "n_pauses": 150, "n_cuts": n_cut, "n_together": 0, "n_lost": 0,
+    }  # fmt: skip
+    return {
+        "model": model, "setting": setting, "load": load, "n_streams": 10, "conversation": talk,
+        "reading": {**talk, "n_turns": 20, "n_cut_turns": 0}, "calls": {"final": 100, "speculative": 20, "interim": 0},
+        "speculations": {}, "answers": ANSWERS, "model_s": 12.0, "busy": 0.5, "cores": 0.1, "late_p99_ms": 2.0,
+        **values,
+    }  # fmt: skip
+
+
+def _report(rows: list[dict[str, Any]], saturation: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "rows": rows, "saturation": saturation, "when": "2026-01-01", "commit": "abc", "took_s": 900, "quick": False,
+        "partial": False, "machine": {"cpus": 2, "cpu": "a CPU", "python": "3"}, "versions": {},
+        "material": {"energy_ends_ms": [0, -10]},
+    }  # fmt: skip
+
+
+def test_promises_that_were_not_measured_are_neither_kept_nor_broken(bench: Any):
+    assert [passed for _, passed in bench.report.criteria(_report([], []))] == [None] * 6
+
+
+def test_promises_are_kept_or_broken_by_the_numbers(bench: Any):
+    def verdicts(p50: float, n_cut: int, p99_with: float) -> list[bool | None]:
+        rows = [
+            _row("moonshine", "speculation", 50, p50=p50),
+            _row("moonshine", "smart-turn", 0, p50=900.0),
+            _row("moonshine", "smart-turn, speculation", 0, p50=p50, n_cut=n_cut),
+        ]
+        saturated = [
+            _row("300 ms", bench.cases.BASE, 100, p50=1000.0),
+            _row("300 ms", "speculation", 100, p50=p99_with),
+        ]
+        return [passed for _, passed in bench.report.criteria(_report(rows, saturated))]
+
+    assert verdicts(300.0, 3, 1050.0) == [True, True, True, None, None, True]
+    assert verdicts(351.0, 0, 1051.0) == [False, False, False, None, None, False]
+    assert verdicts(300.0, 4, 500.0) == [True, True, False, None, None, True]
+
+
+def test_the_table_has_a_row_for_each_case(bench: Any):
+    text = bench.report.markdown(_report([_row("moonshine", "speculation", 0, n_cut=5)], []))
+    assert "| speculation | 10, 50 % | 300 ms | 300 ms | 5 % | 3 % | 300 ms | 0 % | 1.00 | 100 ms | 75 % |" in text
+    short = bench.report.short_table(_report([_row("moonshine", "speculation", load) for load in (0, 80)], []))
+    assert short[-1] == "| speculation | 300 ms | 300 ms | 0 % | 1.00 |"
