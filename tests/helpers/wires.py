@@ -75,6 +75,12 @@ def _deepgram(server: Any, audio: Pieces) -> list[str]:
     return [result["channel"]["alternatives"][0]["transcript"] for result in results]
 
 
+def _flux(server: Any, audio: Pieces) -> list[str]:
+    url = f"ws://127.0.0.1:{server.port}/v2/listen?encoding=linear16&sample_rate=16000"
+    answers = say(url, *audio, {"type": "CloseStream"})
+    return [answer["transcript"] for answer in answers if answer.get("event") == "EndOfTurn"]
+
+
 def _assemblyai(server: Any, audio: Pieces) -> list[str]:
     url = f"ws://127.0.0.1:{server.port}/v3/ws?sample_rate=16000"
     answers = say(url, *audio, {"type": "Terminate"})
@@ -158,6 +164,7 @@ TEXTS: dict[str, Callable[[Any, Pieces], list[str]]] = {
     "native": _native,
     "live http": _live_http,
     "deepgram": _deepgram,
+    "deepgram, flux": _flux,
     "deepgram, recording": _recording,
     "assemblyai": _assemblyai,
     "openai, realtime": _realtime,
