@@ -107,6 +107,9 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
     "Compressed audio": (
         Limit(("media.header_bytes",), "no audio within so many bytes of the container: the session ends",
               error="media_limit", told="no audio within {} bytes (media.header_bytes)"),
+        Limit(("media.parts_per_s",), "more elements, pages, packets or joined streams for each second of audio, after"
+              " those of 10 s: the session ends", error="media_limit",
+              told="more than {} parts for each second of audio (media.parts_per_s)"),
         Limit(("media.tracks",), "more tracks in a container that a decoder process reads: the session ends",
               error="media_limit"),
         Limit(("media.decoded_s",), "more audio in one container: the session ends after the results of so much",

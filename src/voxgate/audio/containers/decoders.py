@@ -76,7 +76,10 @@ class Decoders:
             return None
         module, name = LOCAL[container]
         make = cast(Callable[..., Container], getattr(importlib.import_module(module), name))
-        return make(sample_rate=sample_rate) if container in ("webm", "ogg") else make()
+        parts_per_s = self.limits.parts_per_s
+        if container in ("webm", "ogg"):
+            return make(sample_rate, parts_per_s)
+        return make(parts_per_s)
 
     async def open_remote(self, container: str) -> ProcessContainer:
         """Raises UnsupportedMedia when nothing here decodes it, Overloaded when too many streams are open, and

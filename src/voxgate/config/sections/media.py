@@ -49,6 +49,15 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
             description="Bytes of a container before its first audio; a longer header is the error `media_limit`.",
         ),
     ] = 16_777_216
+    parts_per_s: Annotated[
+        int,
+        Meta(
+            ge=100,
+            le=10_000_000,
+            description="Parts of a container (elements, pages, packets, joined streams) for each second of its audio, "
+            "and for 10 seconds more; a container with more is the error `media_limit`.",
+        ),
+    ] = 10_000
     spool_bytes: Annotated[
         int,
         Meta(
