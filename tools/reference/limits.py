@@ -118,6 +118,7 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
               error="media_limit"),
         Limit(("media.timeout_s",), "a decoder process gave no answer for so long: it is killed, and the sessions of"
               " its streams end", error="decoder_failed", told="the decoder gave no answer within {} s"),
+        Limit(("media.idle_s",), "a decoder process without streams ends; the next one starts it again"),
         Limit(("media.processes", "media.streams"), "no further stream that needs a decoder process",
               error="overloaded"),
     ),

@@ -21,7 +21,7 @@ DEFAULT_RATE: Final = 16_000
 _FORMAT: Final = ("sample_rate", "channels", "encoding", "bit_depth", "is_float")
 # Of a body whose type names a container; "audio/pcm" and unknown ones are raw samples.
 _CONTAINER_TYPES: Final = re.compile(
-    r"\s*(audio|video)/(x-)?(wav|wave|webm|ogg|opus|flac|mpeg|mp3|mp4|m4a)\s*(;|$)", re.ASCII
+    r"\s*(audio|video)/(x-)?(wav|wave|webm|ogg|opus|flac|mpeg|mp3|mp4|m4a|aac|aacp)\s*(;|$)", re.ASCII
 )
 _GROUPS: Final = ("vad", "option")
 # Of a start, but not for a query: a proxy logs it, and the trace has its own header.

@@ -213,7 +213,7 @@ def test_nothing_at_all_is_no_error_and_a_little_is_one():
     assert run(Opener(Local()), b"", b"")[:2] == (b"", None)
     _, error, _ = run(Opener(Local()), b"?")
     assert error.code == "unsupported_media"
-    assert str(error) == "this looks like text; expected WebM, Ogg, WAV, FLAC, MP3 or MP4"
+    assert str(error) == "this looks like text; expected WebM, Ogg, WAV, FLAC, MP3, MP4 or AAC"
 
 
 def test_others_run_while_a_long_message_is_parsed():

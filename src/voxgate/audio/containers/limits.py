@@ -20,4 +20,5 @@ class MediaLimits:
     parts_per_s: int = PARTS_PER_S
     spool_bytes: int = 256 * 1024 * 1024
     tracks: int = 16
+    idle_s: float = 60.0
     timeout_s: float = 10.0

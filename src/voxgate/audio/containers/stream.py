@@ -21,7 +21,7 @@ _SLICE_BYTES: Final = 65_536
 _KEPT_BYTES: Final = 262_144
 
 #: The containers, for people.
-SUPPORTED: Final = "WebM, Ogg, WAV, FLAC, MP3 or MP4"
+SUPPORTED: Final = "WebM, Ogg, WAV, FLAC, MP3, MP4 or AAC"
 
 
 class RemoteContainer(Protocol):
