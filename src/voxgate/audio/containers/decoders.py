@@ -40,7 +40,8 @@ class Decoders:
     """All decoders of a server process. Belongs to the loop's thread.
 
     Starts nothing until a stream needs a decoder process; starts at most `limits.processes`, which serve several
-    streams each. One that dies is replaced when the next stream needs it; one without streams ends after `limits.idle_s`.
+    streams each. One that dies is replaced when the next stream needs it; one without streams ends after
+    `limits.idle_s`.
     """
 
     def __init__(self, limits: MediaLimits) -> None:

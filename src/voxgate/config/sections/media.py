@@ -75,8 +75,8 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=86_400,
-            description="Time after which a decoder process without streams ends, in seconds; the next stream that needs "
-            "one starts it again, which takes about half a second.",
+            description="Time after which a decoder process without streams ends, in seconds; the next stream that "
+            "needs one starts it again, which takes about half a second.",
         ),
     ] = 60.0
     timeout_s: Annotated[
