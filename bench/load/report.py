@@ -25,6 +25,7 @@ import sections
 
 MARK, TITLE = "load suite:", "Live streams on a core"
 NAMES = {"voxgate": "Voxgate", "plain": "plain server"}
+CONTAINERS = {"webm": "WebM with Opus"}
 COLOURS = {"voxgate": "#2563eb", "plain": "#9ca3af"}
 
 
@@ -53,6 +54,8 @@ def count(result: dict[str, Any] | None) -> str:
 
 def describe(result: dict[str, Any]) -> str:
     channels = "mono" if result["channels"] == 1 else "stereo" if result["channels"] == 2 else result["channels"]
+    if result.get("container"):  # results of earlier commits have none
+        return f"{result['route']}, {result['chunk_ms']} ms, {CONTAINERS[result['container']]}"
     return f"{result['route']}, {result['chunk_ms']} ms, {result['rate'] // 1000} kHz, {channels}"
 
 

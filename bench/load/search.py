@@ -20,6 +20,7 @@ from voxgate.load.quantiles import Lateness, Quantiles, quantiles
 
 LIMIT_MS = 20.0
 WARM_STREAMS = 40
+N_OFFSETS = 4  # places of the recording at which streams begin
 STREAM_S = 30.0
 STARTS_PER_S = 200
 SETTLE_S = 2.0
@@ -83,17 +84,21 @@ FULL = Effort(window_s=5.0, max_probes=8, time_s=50.0)
 QUICK = Effort(window_s=3.0, max_probes=4, time_s=20.0)
 
 
+def n_stream_messages(chunk_ms: int) -> int:
+    """Of one stream."""
+    return int(1000 * STREAM_S) // chunk_ms
+
+
 async def prepare(target: load.Target, material: load.Material, route: str) -> load.Plan:
     """What the streams do, with what the server says to it alone."""
-    n_messages = int(1000 * STREAM_S) // material.chunk_ms
+    n_messages = n_stream_messages(material.chunk_ms)
     references: list[load.Reference] = []
-    n_offsets = 4
     if route == "segmented":
         start = material.start_frame(False, False, None)
         references = await load.record_references(
-            target, material, start, n_messages, n_offsets, time.perf_counter, TIMEOUT_S
+            target, material, start, n_messages, N_OFFSETS, time.perf_counter, TIMEOUT_S
         )
-    return load.Plan(target, material, n_messages, references, n_offsets)
+    return load.Plan(target, material, n_messages, references, N_OFFSETS)
 
 
 class Population:

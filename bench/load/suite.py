@@ -25,7 +25,19 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from search import FULL, LIMIT_MS, QUICK, Effort, Found, Limits, Probe, prepare, search
+from search import (
+    FULL,
+    LIMIT_MS,
+    N_OFFSETS,
+    QUICK,
+    Effort,
+    Found,
+    Limits,
+    Probe,
+    n_stream_messages,
+    prepare,
+    search,
+)
 from servers import SETTINGS, running
 
 from voxgate import load, recordings
@@ -42,9 +54,13 @@ class Case:
     chunk_ms: int
     rate: int
     channels: int
+    container: str | None = None
+    """None: PCM. The plain server has no containers."""
 
     @property
     def name(self) -> str:
+        if self.container is not None:
+            return f"{self.route}-{self.chunk_ms}ms-{self.container}"
         return f"{self.route}-{self.chunk_ms}ms-{self.rate // 1000}k-{'mono' if self.channels == 1 else 'stereo'}"
 
 
@@ -56,13 +72,18 @@ CASES = (
         for channels in (1, 2)
     ),
     Case("simple", 20, 16_000, 1),
+    Case("segmented", 300, 48_000, 1, "webm"),  # as Chromium's recorder sends it
 )
 QUICK_CASES = (Case("segmented", 20, 16_000, 1), Case("segmented", 20, 48_000, 2), Case("simple", 20, 16_000, 1))
 
 
 def measure(case: Case, kind: str, cpu: int, effort: Effort, limits: Limits, settings: tuple[str, ...]) -> Found:
     planes, from_rate = read_audio(recordings.path("demo"))
-    material = load.make_material(planes, from_rate, case.rate, case.channels, "s16", case.chunk_ms)
+    if case.container is None:
+        material = load.make_material(planes, from_rate, case.rate, case.channels, "s16", case.chunk_ms)
+    else:
+        n_messages = n_stream_messages(case.chunk_ms)
+        material = load.encode_material(planes, from_rate, case.container, case.chunk_ms, n_messages, N_OFFSETS)
 
     def told(probe: Probe) -> None:
         p99 = f"{probe.added.p99:.1f} ms" if probe.added else "none"
@@ -93,7 +114,10 @@ def main() -> int:
     parser.add_argument("--limit-ms", type=float, default=LIMIT_MS, help="p99 of the added latency (%(default)g)")
     parser.add_argument("--late-ms", type=float, default=load.LATE_MS, help="p99 of our own lateness (%(default)g)")
     args = parser.parse_args()
-    cases = [case for case in (QUICK_CASES if args.quick else CASES) if not args.only or case.name in args.only]
+    if args.only:
+        cases = [case for case in CASES if case.name in args.only]
+    else:
+        cases = list(QUICK_CASES if args.quick else CASES)
     if not cases:
         parser.error("no such case")
     cpus = sorted(os.sched_getaffinity(0))
@@ -110,7 +134,7 @@ def main() -> int:
     results: list[dict[str, Any]] = []
     failed = []
     for case in cases:
-        for kind in args.kinds:
+        for kind in args.kinds if case.container is None else [kind for kind in args.kinds if kind == "voxgate"]:
             print(f"{case.name}, {kind}", flush=True)
             for attempt in range(ATTEMPTS):
                 try:

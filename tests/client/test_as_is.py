@@ -260,6 +260,16 @@ def test_a_container_whose_beginning_is_gone_is_not_resumed():
         )
 
 
+def test_what_soundfile_does_not_read_goes_to_the_server_too(serve: Callable[..., Any], tmp_path):
+    path = tmp_path / "talk.aac"
+    path.write_bytes(speech("aac"))
+    events = client.collect(path, addr=serve(Both()).url("segmented"), notices=True)
+    assert events[0].format == MediaFormat("aac", 1, RATE)
+    path.write_bytes(b"GIF89a" + bytes(100))
+    with pytest.raises(client.SourceError, match="not an audio file"):
+        client.collect(path, addr="127.0.0.1:9")
+
+
 @pytest.mark.parametrize("route", ["segmented", "simple", "stateful"])
 def test_a_real_server_decodes_it(serve: Callable[..., Any], m4a, route):
     server = serve(Both(), **{"simple.min_chunk_ms": 500})

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.http_client import HttpClient, chunk, http_stream, request, until
+from helpers.media import live_speech
 from helpers.wire import bursts, encode, of_type, pieces, start, story, stream
 from voxgate import Model
 
@@ -60,6 +61,40 @@ def test_the_framing_is_invisible(serve, size):
         assert client.head()[0] == 200
         segments = client.events()
     assert sum(segment["count"] for segment in segments) == 32_000
+
+
+@pytest.mark.parametrize("size", [1, 700, 1 << 20])
+@pytest.mark.parametrize("container", ["flac", "webm", "mp4"])
+def test_a_body_of_which_nothing_is_said_may_be_a_container(serve, container, size):
+    """As `curl --data-binary @FILE` sends it; what looks like nothing else is raw audio, as ever."""
+    pytest.importorskip("av")
+    server, data = serve(), live_speech(container)[:6000]
+    wanted = http_stream(server.port, "/api/v1/simple?container=auto", [data])
+    cut = [*pieces(data[:40], size), data[40:]]
+    types = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+    for content_type in types if size > 1 else types[:1]:
+        headers = {"content_type": content_type} if content_type else {}
+        assert summed(server, "simple", cut, **headers) == story(wanted)
+    raw = http_stream(server.port, "/api/v1/simple", [data], content_type="audio/pcm")
+    assert sum(event["count"] for event in of_type(raw, "segment")) == len(data) // 2
+
+
+def test_a_body_that_is_neither_audio_nor_a_container_is_named(serve):
+    (error,) = http_stream(serve().port, "/api/v1/simple", [b"#EXTM3U\nhttp://localhost/x\n"])
+    assert error["code"] == "unsupported_media"
+    assert "a playlist" in error["message"]
+
+
+def test_a_body_that_begins_late_or_is_short_is_raw_audio(serve):
+    server = serve(**{"limits.start_timeout_s": 0.2})
+    with HttpClient(server.port).open("/api/v1/simple?notices=true") as client:
+        assert client.event()["type"] == "started"  # before any audio
+        client.audio(AUDIO)
+        client.end()
+        assert sum(event["count"] for event in of_type(client.events(), "segment")) == len(AUDIO) // 2
+    assert http_stream(server.port, "/api/v1/simple", []) == []
+    (segment,) = http_stream(server.port, "/api/v1/simple", [AUDIO[:10]])
+    assert segment["count"] == 5
 
 
 def test_events_come_while_the_body_still_arrives(serve):

@@ -22,7 +22,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     before = set(sys.modules)
     yield importlib.import_module
     for name in set(sys.modules) - before:
-        if name in ("search", "report"):
+        if name in ("search", "report", "suite"):
             del sys.modules[name]
 
 
@@ -133,6 +133,19 @@ def test_the_report_goes_between_its_marks(
     assert row.endswith(f"| **{ours / theirs:.1f}x** |")
     for name in ("load-capacity.svg", "load-latency.svg"):
         assert "<svg" in (tmp_path / name).read_text()
+
+
+def test_compressed_audio_has_a_case_of_its_own(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plain server has no row in it."""
+    pytest.importorskip("matplotlib")
+    suite, report = modules("suite"), modules("report")
+    (case,) = (case for case in suite.CASES if case.container is not None)
+    assert case.name == "segmented-300ms-webm"
+    written = document(modules, monkeypatch)
+    (result,) = (one for one in written["results"] if (one["case"], one["kind"]) == ("simple", "voxgate"))
+    written["results"] = [{**result, "case": case.name, **vars(case)}]
+    table = report.capacity_table(written)
+    assert table[-1] == f"| segmented, 300 ms, WebM with Opus | {result['n_streams']} |  |  |"
 
 
 def test_a_quick_run_is_written_nowhere(

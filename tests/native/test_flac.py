@@ -1,9 +1,10 @@
-"""FLAC: every sample is libsndfile's, however the bytes are cut; damage is an error."""
+"""FLAC: every sample is libsndfile's, however the bytes are cut; of damage, the length is known."""
 
 from __future__ import annotations
 
 import copy
 import io
+import itertools
 import pickle
 import random
 from functools import cache
@@ -128,12 +129,26 @@ def test_frames_from_another_container():
     assert decoder.decode(packets[0]) == frames[0]
     assert decoder.decode(packets[2]) == frames[2]  # one is lost
     assert decoder.gap == len(frames[1]) // 2
-    for damaged in (packets[1][:-1], packets[1] + b"\0", b"", b"\xff", packets[1][:50] + b"\x55" + packets[1][51:]):
+    silence = bytes(len(frames[1]))
+    for damaged, heard in (
+        (packets[1][:-1], silence),
+        (packets[1] + b"\0", silence),
+        (packets[1][:50] + b"\x55" + packets[1][51:], silence),
+        (b"\xff\xf0" + packets[1][2:], None),
+        (b"", None),
+        (b"\xff", None),
+    ):
         decoder = FlacDecoder()
         decoder.begin(data[8:42])
-        assert decoder.decode(damaged) is None
-        assert decoder.error[0] == "broken"
-        assert decoder.decode(packets[1]) is None
+        assert [decoder.decode(packet) for packet in (packets[0], damaged, packets[2])] == [frames[0], heard, frames[2]]
+        assert (decoder.error, decoder.gap) == (None, 0 if heard else len(frames[1]) // 2)
+        assert decoder.n_damaged == 1
+    n_packets = 0
+    while decoder.error is None:
+        assert decoder.decode(b"\xff" * 65_536) is None
+        n_packets += 1
+    assert (n_packets, decoder.error) == (64, ("broken", f"no valid FLAC frame after sample {decoder.pos}"))
+    assert decoder.decode(packets[2]) is None
     with pytest.raises(ValueError, match="34 bytes"):
         decoder.begin(b"")
 
@@ -179,11 +194,11 @@ def test_errors():
         (good[:18] + bytes(2) + good[20:], "broken", "valid STREAMINFO"),
         (good[:42] + b"\1\0\0\0" * 2000, "limit", "blocks of metadata"),
         (good[:20] + b"\x01\xf0" + good[22:], "unsupported", "32 bits per sample"),
-        (good[:at] + b"\xff\xfb" + good[at + 2 :], "broken", f"no FLAC frame at byte {at}"),
-        (good[:at] + good[at : at + 60] + b"\x55" + good[at + 61 :], "broken", f"frame at byte {at} is damaged"),
-        (good[:at] + b"\xff\xf8" + bytes(200_000), "broken", "FLAC frame at byte"),
+        (good[:at] + b"\xff\xfb" + bytes(5 << 20), "broken", "no valid FLAC frame after sample 0"),
+        (good[:at] + good[at : at + 20] + b"\x55" * (5 << 20), "broken", "no valid FLAC frame after sample 0"),
+        (good[:at] + b"\xff\xf8" + bytes(5 << 20), "broken", "no valid FLAC frame after sample 0"),
     ):
-        for pieces in ([data], every(data, 100)):
+        for pieces in ([data], every(data, 10_000)):
             decoder = FlacDecoder()
             demux(decoder, pieces)
             assert decoder.error is not None, (text, data[:60])
@@ -199,17 +214,135 @@ def test_a_format_that_changes_is_refused():
     assert "format changes" in decoder.error[1]
 
 
-def test_every_bit_of_a_file_that_is_changed_is_noticed():
-    data = flac(noise(3000, 2))
-    truth = expected(data)
+def frame_ends(data: bytes) -> list[int]:
+    """Where each frame ends, the head of the file first."""
+    decoder = FlacDecoder()
+    return [head_bytes(data), *(at + 1 for at in range(len(data)) if any(demux(decoder, [data[at : at + 1]])))]
+
+
+def placed(decoder: FlacDecoder, pieces: list[bytes]) -> list[tuple[int, bytes]]:
+    """Each frame, and how many samples are missing before it."""
+    found = []
+    for piece in [*pieces, None]:
+        if piece is None:
+            decoder.end()
+        else:
+            decoder.feed(piece)
+        while (samples := decoder.read()) is not None:
+            if samples:
+                found.append((decoder.gap, samples))
+    return found
+
+
+def flipped(part: bytes, at: int) -> bytes:
+    return part[:at] + bytes([part[at] ^ 0x10]) + part[at + 1 :]
+
+
+@pytest.mark.parametrize("file", ["demo", "PCM_16 2", "PCM_24 5", "silence", "full scale", "ffmpeg left_side"])
+def test_behind_a_damaged_frame_the_next_ones_are_decoded(file):
+    data = files()[file]
+    ends, frames = frame_ends(data), list(filter(None, demux(FlacDecoder(), [data])))
+    parts = [data[begin:end] for begin, end in itertools.pairwise(ends)]
+    width = {"PCM_24 5": 20, "PCM_16 2": 4, "ffmpeg left_side": 4}.get(file, 2)
+    damages = {
+        "sync": lambda part: flipped(part, 0),
+        "head": lambda part: flipped(part, 4),
+        "body": lambda part: flipped(part, len(part) // 2),
+        "checksum": lambda part: flipped(part, len(part) - 1),
+        "shorter": lambda part: part[: len(part) // 2],
+        "longer": lambda part: part + b"\xff\xf8\xff" + bytes(30),
+        "gone": lambda part: b"",
+        "noise": lambda part: random.Random(0).randbytes(len(part)),
+    }
+    for kind, damage in damages.items():
+        for lost in ([0], [1], [len(parts) // 2], [1, 2], [0, 2]):
+            if lost[-1] >= len(parts) - 1:
+                continue
+            broken = data[: ends[0]] + b"".join(damage(part) if k in lost else part for k, part in enumerate(parts))
+            wanted, gap = [], 0
+            for k, frame in enumerate(frames):
+                if k in lost:
+                    gap += len(frame) // width
+                else:
+                    wanted.append((gap, frame))
+                    gap = 0
+            if kind == "longer":
+                wanted = [(0, frame) for frame in frames]
+            is_late = lost[0] == 0 and kind == "gone"  # no damage: the stream was joined later
+            if is_late:
+                wanted[0] = (0, wanted[0][1])
+            for pieces in ([broken], every(broken, 977)):
+                decoder = FlacDecoder()
+                assert placed(decoder, pieces) == wanted, (kind, lost)
+                assert (decoder.error, decoder.is_truncated) == (None, is_late), (kind, lost)
+
+
+def test_a_damaged_frame_holds_nothing_back_but_the_head_of_the_next():
+    """Silence takes a few bytes, and the longest frame of its kind thousands: seconds of it would wait for the end."""
+    data = files()["silence"]
+    ends = frame_ends(data)
+    decoder = FlacDecoder()
+    decoder.feed(data[: ends[1]] + flipped(data[ends[1] : ends[2]], 8) + data[ends[2] : ends[2] + 16])
+    n_samples = [len(decoder.read() or b"") // 2 for _ in range(3)]
+    assert n_samples == [4096, 4096, 0]
+    assert (decoder.gap, decoder.n_damaged) == (4096, 1)
+
+
+def test_damage_at_the_end():
+    data = flac(noise(9000, 1))
+    ends, frames = frame_ends(data), demux(FlacDecoder(), [data])
+    for broken, n_whole, error in (
+        (data[:-1], 2, None),
+        (flipped(data, ends[2] + 30), 2, None),
+        (flipped(data, ends[1] + 30)[:-1], 1, ("broken", "no valid FLAC frame after sample 4096")),
+        (flipped(flipped(data, ends[1] + 30), ends[2] + 30), 1, ("broken", "no valid FLAC frame after sample 4096")),
+    ):
+        decoder = FlacDecoder()
+        assert placed(decoder, [broken]) == [(0, frame) for frame in frames[:n_whole]]
+        assert decoder.is_truncated
+        assert decoder.error == error
+
+
+def test_a_stream_that_never_resynchronises_is_bounded():
+    """Heads of the longest frames, one in the other: each is checked as far as such a frame may go, and no further."""
+    info = (65_535).to_bytes(2) * 2 + bytes(6) + (48_000 << 44 | 7 << 41 | 23 << 36).to_bytes(8) + bytes(16)
+    head = b"\xff\xf8\x7a\x7c\0\xff\xfe"
+    head += bytes([crc8(head)])
+    decoder = FlacDecoder()
+    n_bytes = n_empty = 0
+    while decoder.error is None:
+        decoder.feed(b"fLaC\x80\0\0\x22" + info if not n_bytes else head * 1000)
+        while decoder.read() is not None:
+            n_empty += 1
+        n_bytes += 8000
+    assert decoder.error == ("broken", "no valid FLAC frame after sample 0")
+    assert n_bytes < 3 << 20
+    assert n_empty <= 64  # others run every 64 KiB
+    assert 4096 <= decoder.n_parts <= 4096 + 64 * 513  # and 64 tries to decode, where the CRC is 0 by chance
+
+
+def crc8(data: bytes) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ 0x07) & 0xFF if value & 0x80 else value << 1
+    return value
+
+
+def test_no_changed_bit_of_a_file_makes_a_wrong_sample():
+    data = flac(noise(9000, 2))
+    frames = demux(FlacDecoder(), [data])
     rng = random.Random(1)
     for _ in range(300):
         damaged = bytearray(data)
         damaged[rng.randrange(head_bytes(data), len(data))] ^= 1 << rng.randrange(8)
         decoder = FlacDecoder()
-        frames = [frame for frame in demux(decoder, [bytes(damaged)]) if isinstance(frame, bytes)]
-        assert truth.startswith(b"".join(frames))
-        assert decoder.error is not None or decoder.is_truncated
+        found = placed(decoder, [bytes(damaged)])
+        assert [frame for _, frame in found] == [frame for frame in frames if frame in [one for _, one in found]]
+        assert len(found) == len(frames) - 1
+        assert sum(gap for gap, _ in found) + sum(len(frame) // 4 for _, frame in found) == decoder.pos
+        assert decoder.pos == 9000 or decoder.is_truncated
 
 
 def test_read_must_be_exhausted():

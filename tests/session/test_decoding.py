@@ -156,7 +156,7 @@ def test_after_an_error_audio_is_dropped_until_the_next_request_for_a_session(se
         assert [event["type"] for event in events] == ["error", "finished"]
         assert events[0]["code"] == "unsupported_media"
         assert events[0]["message"].startswith("this looks like ")
-        assert "expected WebM, Ogg, WAV, FLAC, MP3 or MP4" in events[0]["message"]
+        assert "expected WebM, Ogg, WAV, FLAC, MP3, MP4 or AAC" in events[0]["message"]
         assert events[1] == {
             **{"type": "finished", "received_s": 0.0, "processed_s": 0.0},
             **{"results": 0, "errors": 1, "channel": 0},
@@ -172,7 +172,7 @@ def test_after_an_error_audio_is_dropped_until_the_next_request_for_a_session(se
     [
         (
             {"container": "avi"},
-            'format.container must be one of "auto", "webm", "ogg", "wav", "flac", "mp3", "mp4", got "avi"',
+            'format.container must be one of "auto", "webm", "ogg", "wav", "flac", "mp3", "mp4", "aac", got "avi"',
         ),
         ({"container": 7}, "format.container: expected str, got int 7"),
         ({"container": None}, "format.container: expected str, got null"),

@@ -110,6 +110,9 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
     "Compressed audio": (
         Limit(("media.header_bytes",), "no audio within so many bytes of the container: the session ends",
               error="media_limit", told="no audio within {} bytes (media.header_bytes)"),
+        Limit(("media.parts_per_s",), "more elements, pages, packets or joined streams for each second of audio, after"
+              " those of 10 s: the session ends", error="media_limit",
+              told="more than {} parts for each second of audio (media.parts_per_s)"),
         Limit(("media.tracks",), "more tracks in a container that a decoder process reads: the session ends",
               error="media_limit"),
         Limit(("media.decoded_s",), "more audio in one container: the session ends after the results of so much",
@@ -118,6 +121,7 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
               error="media_limit"),
         Limit(("media.timeout_s",), "a decoder process gave no answer for so long: it is killed, and the sessions of"
               " its streams end", error="decoder_failed", told="the decoder gave no answer within {} s"),
+        Limit(("media.idle_s",), "a decoder process without streams ends; the next one starts it again"),
         Limit(("media.processes", "media.streams"), "no further stream that needs a decoder process",
               error="overloaded"),
     ),

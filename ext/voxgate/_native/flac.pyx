@@ -1,13 +1,14 @@
 """FLAC (RFC 9639) as it arrives: a frame is decoded when its last byte is there. No I/O, no clock.
 
-The end of a frame is where its CRC is 0: nothing of the next one is needed.
+The end of a frame is where its CRC is 0: nothing of the next one is needed. Behind a damaged frame, decoding goes on at
+the next valid head; the numbers of the frames say how much is missing.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libc.string cimport memcmp, memcpy, memmove
+from libc.string cimport memchr, memcmp, memcpy, memmove, memset
 
 cdef enum:
     _BEGIN = 0
@@ -23,6 +24,17 @@ cdef enum:
     # A try of so many samples takes a millisecond or more.
     _LONG_TRY = 16_384
     _MAX_METADATA_BLOCKS = 1024
+    # A stream ends when so many bytes are no frame; each byte of a valid one makes up for 16.
+    _MAX_VAIN = 1 << 22
+    _VAIN_PER_VALID = 16
+    # The bytes of a frame that may be checked in vain before others run.
+    _LONG_SEARCH = 65_536
+    _MAX_GAP_S = 60
+    _MOST_HEAD_BYTES = 16
+    # So many samples, or bytes, are one part of work that gave no audio.
+    _PART = 1_024
+
+cdef int64_t _NO_POS = -(<int64_t>1 << 62)
 
 flac_fill_tables()
 
@@ -32,14 +44,15 @@ cdef class FlacDecoder:
     """Decodes FLAC, whose bytes may be cut anywhere, or which comes frame by frame from another container.
 
     A stream: `feed` takes bytes; then `read` is called until it returns None; it returns the samples of one frame, bytes,
-    interleaved: s16 when ``bits`` is at most 16, else f32 of full scale -1..1; or no bytes after a longer try
-    to decode a frame that is not complete. ID3 tags before the stream are skipped.
+    interleaved: s16 when ``bits`` is at most 16, else f32 of full scale -1..1; or no bytes after longer work that gave
+    no frame. ID3 tags before the stream are skipped. After `end`, `read` returns what a damaged frame seemed to contain.
 
     From another container: `begin` takes STREAMINFO, then `decode` takes whole frames.
 
     ``rate`` in Hz, ``channels`` and ``bits``: of STREAMINFO, 0 before it is read; all frames must have them. ``pos``:
     samples of each channel so far; ``total``: of the whole stream as STREAMINFO says, 0 if it does not. ``gap``: so many
-    samples are missing before the last frame that was returned.
+    samples are missing before the last frame that was returned. ``n_damaged``: places where frames were damaged.
+    ``n_parts``: how much work there was that gave no audio: blocks of metadata, and what was checked in vain.
 
     ``error``: None, or (kind, text): "broken", "unsupported" or "limit"; `read` returns everything before it first, and
     None from then on, and `decode` returns None.
@@ -67,9 +80,15 @@ cdef class FlacDecoder:
         return self._info.bits
 
     @property
+    def n_parts(self):
+        return self._n_work + self._n_given_up // _PART
+
+    @property
     def is_truncated(self):
         """If the stream ends here, it ends inside of its head or a frame, or before as many samples as it announced."""
-        return self._state != _FRAME or self._buffer_bytes > 0 or self.pos < self.total
+        return (
+            self._state != _FRAME or self._is_cut or self._buffer_bytes > self._begin or self.pos < self.total
+        )
 
     def begin(self, bytes info not None):
         """STREAMINFO, 34 bytes. ValueError for another length."""
@@ -79,7 +98,9 @@ cdef class FlacDecoder:
         self._state = _FRAME
 
     def decode(self, bytes frame not None):
-        """The samples of a whole frame; None and ``error`` when it is damaged. RuntimeError before `begin`."""
+        """The samples of a whole frame: silence when it is damaged, but not its head; None when that is damaged too, or
+        ``error`` is set. RuntimeError before `begin`.
+        """
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(frame)
         cdef Py_ssize_t n = len(frame), index
         cdef int size
@@ -92,35 +113,48 @@ cdef class FlacDecoder:
             self._crc = flac_crc16(self._crc, data[index])
         size = flac_read_head(data, n, &self._info, &self._head)
         if size == FLAC_UNSUPPORTED:
-            self._fail("unsupported", f"FLAC with {self._head.bits} bits per sample; at most 24 are supported")
+            self._fail_depth()
             return None
-        if size <= 0 or self._crc != 0:
-            self._fail("broken", f"the FLAC frame after sample {self.pos} is damaged")
-            return None
-        samples = self._emit(data, n)
-        if samples is None and self.error is None:
-            self._fail("broken", f"the FLAC frame after sample {self.pos} is damaged")
-        return samples
+        if size > 0 and self._crc == 0 and self._decode(data, n) == n:
+            return self._emit(n)
+        self._give_up(n + 1)
+        if self.error is None and size > 0 and self._is_plausible():
+            memset(self._planes, 0, self._reserve_planes() * sizeof(int32_t))
+            return self._emit(0)
+        return None
 
     def feed(self, bytes data not None):
         """The next bytes, any number of them. ValueError unless `read` returned None since the last ones."""
-        if self._left > 0 and self.error is None:
+        if self._is_reading and self.error is None:
             raise ValueError("read() until it returns None before the next feed()")
+        self._is_reading = True
         self._input = data
         self._data = <const uint8_t *>PyBytes_AS_STRING(data)
         self._left = len(data)
 
+    def end(self):
+        """No more bytes follow."""
+        self._is_over = True
+        self._was_lost = self._is_lost
+
     def read(self):
         """The samples of the next frame, or None: more bytes are needed, or ``error`` is set."""
-        while self.error is None and self._left > 0:
-            if self._state == _FRAME:
-                samples = self._frame()
-                if samples is not None:
-                    return samples
-            else:
-                self._step()
+        while self.error is None and self._state != _FRAME and self._left > 0:
+            self._step()
+        if self.error is None and self._state == _FRAME:
+            if self._begin > 0 and self._left > 0:
+                self._buffer_bytes -= self._begin
+                memmove(self._buffer, self._buffer + self._begin, self._buffer_bytes)
+                self._begin = 0
+            self._collect(self._buffer_bytes + self._left)
+            samples = self._frame()
+            if samples is not None:
+                return samples
+            if self._was_lost and self.error is None:
+                self._fail_lost()
         self._input = None
         self._left = 0
+        self._is_reading = False
         return None
 
     cdef int _reserve(self, Py_ssize_t needed) except -1:
@@ -143,7 +177,6 @@ cdef class FlacDecoder:
             self._buffer_bytes += take
             self._data += take
             self._left -= take
-            self._at += take
         return self._buffer_bytes >= wanted
 
     # What comes before the frames.
@@ -154,7 +187,6 @@ cdef class FlacDecoder:
             take = min(self._skip_left, self._left)
             self._data += take
             self._left -= take
-            self._at += take
             self._skip_left -= take
             if self._skip_left == 0:
                 self._state = _FRAME if self._is_last else _BLOCK if self._n_blocks > 0 else _BEGIN
@@ -184,6 +216,7 @@ cdef class FlacDecoder:
             self._is_last = self._buffer[0] >= 128
             self._skip_left = self._buffer[1] << 16 | self._buffer[2] << 8 | self._buffer[3]
             self._n_blocks += 1
+            self._n_work += 1
             if (self._n_blocks == 1) != (kind == 0) or (kind == 0 and self._skip_left != _INFO_BYTES) or kind == 127:
                 return self._fail("broken", "a FLAC stream without a valid STREAMINFO")
             if self._n_blocks > _MAX_METADATA_BLOCKS:
@@ -218,89 +251,172 @@ cdef class FlacDecoder:
         return (<Py_ssize_t>self._head.samples * (self._head.bits + 1) // 8 + 64) * self._head.channels + 64
 
     cdef object _frame(self):
-        cdef int size
+        cdef const uint8_t *data
+        cdef int64_t size
         cdef uint8_t byte
-        while self._left > 0:
-            if self._buffer_bytes == 0:
+        while self.error is None:
+            if self._n_seen == 0:
                 self._crc = 0
                 self._has_head = False
                 self._n_tries = 0
+                self._next_head = -1
                 if self.total > 0 and self.pos >= self.total:  # tags behind the last frame
-                    self._left = 0
-                    return None
-            byte = self._data[0]
-            self._reserve(self._buffer_bytes + 1)
-            self._buffer[self._buffer_bytes] = byte
-            self._buffer_bytes += 1
-            self._crc = flac_crc16(self._crc, byte)
-            self._data += 1
-            self._left -= 1
-            self._at += 1
-            if not self._has_head:
-                size = flac_read_head(self._buffer, self._buffer_bytes, &self._info, &self._head)
-                if size == FLAC_UNSUPPORTED:
-                    self._fail("unsupported", f"FLAC with {self._head.bits} bits per sample; at most 24 are supported")
-                    return None
-                if size < 0:
-                    self._fail("broken", f"no FLAC frame at byte {self._at - self._buffer_bytes}")
-                    return None
-                self._has_head = size > 0
+                    self._begin = self._buffer_bytes
+                    break
+            if self._begin + self._n_seen == self._buffer_bytes:
+                if not self._is_over or self._n_seen == 0:
+                    break
+                self._is_cut = True
+                self._resync(1)
                 continue
-            if self._crc == 0 and self._buffer_bytes > self._head.head_bytes + 2:
-                samples = self._emit(self._buffer, self._buffer_bytes)
-                if samples is not None:
-                    self._buffer_bytes = 0
-                    return samples
+            if self._n_searched > _LONG_SEARCH:
+                self._n_searched = 0
+                return b""
+            data = self._buffer + self._begin
+            byte = data[self._n_seen]
+            self._n_seen += 1
+            self._crc = flac_crc16(self._crc, byte)
+            if not self._has_head:
+                size = flac_read_head(data, self._n_seen, &self._info, &self._head)
+                if size == FLAC_UNSUPPORTED and not self._is_lost:
+                    self._fail_depth()
+                elif size < 0 or (size > 0 and self._is_lost and not self._is_plausible()):
+                    self._resync(1)
+                self._has_head = size > 0 and self._n_seen > 0
+                continue
+            if self._crc == 0 and self._n_seen > self._head.head_bytes + 2:
+                size = self._decode(data, self._n_seen)
+                if size == self._n_seen:
+                    self._begin += size
+                    self._n_seen = 0
+                    self._is_cut = False
+                    return self._emit(size)
                 self._n_tries += 1
-                if (
-                    self.error is None and self._n_tries <= _MAX_TRIES
-                    and <Py_ssize_t>self._head.samples * self._head.channels > _LONG_TRY
-                ):
+                self._n_work += 1 + <int64_t>self._head.samples * self._head.channels // _PART
+                if size != FLAC_NEEDS_MORE or self._n_tries > _MAX_TRIES:
+                    self._resync(1)
+                    continue
+                if <Py_ssize_t>self._head.samples * self._head.channels > _LONG_TRY:
                     return b""
-            if self.error is None and (
-                self._n_tries > _MAX_TRIES or self._buffer_bytes > self._most_bytes()
-            ):
-                self._fail("broken", f"the FLAC frame at byte {self._at - self._buffer_bytes} is damaged")
-            if self.error is not None:
-                return None
+            if self._n_seen > self._most_bytes():
+                self._resync(1)
+            elif self._next_head < 0:
+                if byte & 0xFE == 0xF8 and data[self._n_seen - 2] == 0xFF:
+                    self._next_head = self._n_seen - 2
+            elif self._n_seen - self._next_head == _MOST_HEAD_BYTES:
+                # The next frame begins, and this one is not complete.
+                if self._is_next(data + self._next_head):
+                    self._resync(self._next_head)
+                self._next_head = -1
         return None
 
-    # The samples of the frame that these bytes are; None: they are not all of it.
-    cdef object _emit(self, const uint8_t *data, Py_ssize_t n):
+    # The frame at the beginning is damaged, or none: the next one may begin `at` bytes behind it, or later.
+    cdef int _resync(self, Py_ssize_t at) except -1:
+        cdef const uint8_t *data = self._buffer + self._begin
+        cdef const uint8_t *found
+        cdef Py_ssize_t n = self._buffer_bytes - self._begin
+        while at < n:
+            found = <const uint8_t *>memchr(data + at, 0xFF, n - at)
+            if found == NULL:
+                at = n
+                break
+            at = found - data
+            if at + 1 == n or data[at + 1] & 0xFE == 0xF8:
+                break
+            at += 1
+        self._give_up(max(at, self._n_seen))
+        self._begin += at
+        self._n_seen = 0
+        return 0
+
+    # So many bytes were checked, and are no valid frame.
+    cdef int _give_up(self, int64_t n_bytes) except -1:
+        self.n_damaged += not self._is_lost
+        self._is_lost = True
+        self._n_vain += n_bytes
+        self._n_searched += n_bytes
+        self._n_given_up += n_bytes
+        if self._n_vain > _MAX_VAIN:
+            self._fail_lost()
+        return 0
+
+    # Where the frame of this head begins, from the first frame of the stream on.
+    cdef int64_t _pos_of(self, const flac_head *head) noexcept:
+        if head.is_variable:
+            return <int64_t>head.number - self._origin
+        return <int64_t>head.number * self._info.block - self._origin if self._info.block > 0 else _NO_POS
+
+    cdef bint _has_format(self, const flac_head *head) noexcept:
+        return (
+            head.channels == self._info.channels and head.rate == self._info.rate and head.bits == self._info.bits
+        )
+
+    # Whether the head of a frame behind damage is one: bytes that look like a head are not rare enough.
+    cdef bint _is_plausible(self) noexcept:
+        cdef int64_t pos = self._pos_of(&self._head)
+        if not self._has_format(&self._head) or (self.total > 0 and pos >= self.total):
+            return False
+        return not self._is_placed or pos == _NO_POS or 0 <= pos - self.pos <= _MAX_GAP_S * <int64_t>self._info.rate
+
+    # Whether the frame behind the one that is read begins here.
+    cdef bint _is_next(self, const uint8_t *data) noexcept:
+        cdef flac_head head
+        return (
+            flac_read_head(data, _MOST_HEAD_BYTES, &self._info, &head) > 0
+            and self._has_format(&head)
+            and head.is_variable == self._head.is_variable
+            and head.number == self._head.number + (<uint64_t>self._head.samples if head.is_variable else 1)
+        )
+
+    # Room for the samples of the frame. Returns how many there are.
+    cdef Py_ssize_t _reserve_planes(self) except -1:
         cdef Py_ssize_t needed = <Py_ssize_t>self._head.samples * self._head.channels
         cdef int32_t *planes
-        cdef int64_t size, pos
-        if (
-            self._head.channels != self._info.channels or self._head.rate != self._info.rate
-            or self._head.bits != self._info.bits
-        ):
-            self._fail("unsupported", f"a FLAC stream whose format changes after sample {self.pos}")
-            return None
         if needed > self._planes_capacity:
             planes = <int32_t *>PyMem_RawRealloc(self._planes, needed * sizeof(int32_t))
             if planes == NULL:
                 raise MemoryError
             self._planes, self._planes_capacity = planes, needed
-        size = flac_decode(data, n, &self._head, self._planes)
-        if size == FLAC_NEEDS_MORE:
+        return needed
+
+    # Decodes the frame at `data` into `_planes`. Returns as `flac_decode`.
+    cdef int64_t _decode(self, const uint8_t *data, Py_ssize_t n) except? -7:
+        self._reserve_planes()
+        return flac_decode(data, n, &self._head, self._planes)
+
+    # The samples of the frame in `_planes`, which has `n_bytes`; 0: it is damaged.
+    cdef object _emit(self, Py_ssize_t n_bytes):
+        cdef Py_ssize_t needed = <Py_ssize_t>self._head.samples * self._head.channels
+        cdef int64_t pos, most = _MAX_GAP_S * <int64_t>self._info.rate
+        if not self._has_format(&self._head):
+            self._fail("unsupported", f"a FLAC stream whose format changes after sample {self.pos}")
             return None
-        if size != n:
-            self._fail("broken", f"the FLAC frame after sample {self.pos} is damaged")
-            return None
+        if self._info.block == 0 and not self._head.is_variable:
+            self._info.block = self._head.samples
         self.gap = 0
-        if self._head.is_variable or self._info.block > 0:
-            pos = <int64_t>self._head.number * (1 if self._head.is_variable else self._info.block)
-            if self._is_placed and pos > self.pos:
-                self.gap = pos - self.pos
-                if self.gap > 60 * <int64_t>self._info.rate:
-                    self._fail("broken", f"the FLAC stream jumps by {self.gap // self._info.rate} s")
-                    return None
-                self.pos = pos
+        pos = self._pos_of(&self._head)
+        if not self._is_placed and pos > 0 and (not self._is_lost or pos > most):
+            self._origin, pos = pos, 0  # a live stream that was joined later
+        if pos > self.pos:
+            self.gap = pos - self.pos
+            if self.gap > most:
+                self._fail("broken", f"the FLAC stream jumps by {self.gap // self._info.rate} s")
+                return None
+            self.pos = pos
         self._is_placed = True
+        if n_bytes > 0:
+            self._is_lost = self._was_lost = False
+            self._n_vain = max(<int64_t>0, self._n_vain - _VAIN_PER_VALID * n_bytes)
         self.pos += self._head.samples
         out = PyBytes_FromStringAndSize(NULL, needed * (2 if self._head.bits <= 16 else 4))
         flac_interleave(&self._head, self._planes, PyBytes_AS_STRING(out))
         return out
+
+    cdef int _fail_lost(self) except -1:
+        return self._fail("broken", f"no valid FLAC frame after sample {self.pos}")
+
+    cdef int _fail_depth(self) except -1:
+        return self._fail("unsupported", f"FLAC with {self._head.bits} bits per sample; at most 24 are supported")
 
     cdef int _fail(self, str kind, str text) except -1:
         self.error = (kind, text)

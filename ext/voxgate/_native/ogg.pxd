@@ -42,6 +42,7 @@ cdef class OggDemuxer:
     cdef int64_t _gap
 
     cdef readonly object error
+    cdef readonly long long n_parts
     cdef readonly long long n_pages_lost
 
     cdef bint _fill(self) except -1

@@ -24,6 +24,8 @@ cdef enum:
     _MAX_SKIPPED_BYTES = 1 << 20
     # For each byte of a valid page, so many may be checked that are none.
     _MAX_VAIN = 16
+    # So many bytes of a page are as much work as one packet.
+    _PART = 1_024
 
 HEAD = 0
 PACKET = 1
@@ -79,6 +81,7 @@ cdef class OggDemuxer:
 
     ``error``: None, or (kind, text): "broken", "unsupported" or "limit"; `read` returns everything before it first, and
     None from then on. ``n_pages_lost``: pages of the stream that are missing or damaged, as far as their numbers tell.
+    ``n_parts``: pages and packets so far, of other streams too.
 
     Memory: one page, and a packet that spans pages, of at most MAX_PACKET_BYTES.
     Threads: one caller at a time; the GIL is kept.
@@ -164,6 +167,7 @@ cdef class OggDemuxer:
                             continue
                         self._page_size = needed
                         self._n_skipped = 0
+                        self.n_parts += 1 + needed // _PART
                         self._n_vain = max(<int64_t>0, self._n_vain - _MAX_VAIN * needed)
                         self._is_cut = False
                         return True
@@ -360,6 +364,7 @@ cdef class OggDemuxer:
                 is_complete = lacing < 255
                 self._segment += 1
             self._at += size
+            self.n_parts += 1
             if self._drops_first:
                 self._drops_first = False
                 continue

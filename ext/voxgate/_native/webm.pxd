@@ -73,6 +73,7 @@ cdef class WebmDemuxer:
     cdef int64_t _ahead                  # audio that came before its time
 
     cdef readonly object error
+    cdef readonly long long n_parts
 
     cdef object _step(self)
     cdef object _close(self)

@@ -44,7 +44,7 @@ cdef enum:
     _MOST_AHEAD = 9_600
     _MOST_BACK = 48_000
 
-    _MAX_BLOCK_BYTES = 1 << 20
+    _MAX_BLOCK_BYTES = 1 << 19
     _MAX_PRIVATE_BYTES = 1 << 16
     _MAX_SKIPPED_BYTES = 1 << 26
     _MAX_TRACKS = 64
@@ -103,7 +103,7 @@ cdef class WebmDemuxer:
     Packets that are no valid Opus are left out and become part of a gap.
 
     ``error``: None, or (kind, text): "broken", "unsupported" or "limit"; `read` returns everything before it first, and
-    None from then on.
+    None from then on. ``n_parts``: elements and packets so far.
 
     Memory: one block of at most MAX_BLOCK_BYTES. Threads: one caller at a time; the GIL is kept.
     """
@@ -213,6 +213,7 @@ cdef class WebmDemuxer:
         size &= (<uint64_t>1 << 7 * n_size) - 1
         is_unknown = size == (<uint64_t>1 << 7 * n_size) - 1
         self._n_head = 0
+        self.n_parts += 1
         while self._depth > 0 and self._is_open[self._depth - 1] and (
             id == _EBML or id == _SEGMENT or (_is_top(id) and self._masters[self._depth - 1] == _CLUSTER)
         ):
@@ -476,6 +477,7 @@ cdef class WebmDemuxer:
         if at + total > n or (lacing == 2 and (n - 1) % n_frames != 0):
             return self._fail("broken", f"the lacing before byte {self._at} is invalid")
         self._frame_bytes[n_frames - 1] = n - at - total
+        self.n_parts += n_frames
         self._frame = data + at
         self._n_frames = n_frames
         return 0

@@ -8,18 +8,30 @@ import stat
 from collections.abc import Iterator
 from typing import Any, Final
 
+from voxgate.audio.containers.sniff import SNIFF_BYTES, sniff
 from voxgate.audio.files import container_of
 
-__all__ = ["HEAD_BYTES", "FileBlocks", "PrefixedFile", "head_of", "is_for_the_server"]
+__all__ = ["HEAD_BYTES", "FileBlocks", "PrefixedFile", "head_of", "is_for_the_server", "may_be_for_the_server"]
 
 HEAD_BYTES: Final = 12
 _BLOCK_BYTES: Final = 65_536
 _FOR_THE_SERVER: Final = ("Matroska or WebM", "MP4")
+_PERHAPS_FOR_THE_SERVER: Final = ("aac", "ogg", "mp3")
 
 
 def is_for_the_server(head: bytes) -> bool:
     """Whether a file that begins so can be decoded by a server, and not here: soundfile reads no such container."""
     return container_of(head) in _FOR_THE_SERVER
+
+
+def may_be_for_the_server(path: str) -> bool:
+    """Whether a server may decode a file that soundfile does not read: AAC in ADTS, Speex in Ogg. Raises OSError."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        return False
+    with open(path, "rb") as file:
+        head = file.read(SNIFF_BYTES)
+    found = sniff(head, is_all=len(head) < SNIFF_BYTES)
+    return found is not None and found.container in _PERHAPS_FOR_THE_SERVER
 
 
 def head_of(path: str) -> bytes:

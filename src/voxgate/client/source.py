@@ -19,7 +19,7 @@ from voxgate.errors import InvalidStart
 from voxgate.protocol.formats import AUTO, MAX_RATE, AudioFormat, ContainerFormat, Format, check_container, check_format
 from voxgate.runtime import tasks
 
-from .as_is import HEAD_BYTES, FileBlocks, PrefixedFile, head_of, is_for_the_server
+from .as_is import HEAD_BYTES, FileBlocks, PrefixedFile, head_of, is_for_the_server, may_be_for_the_server
 from .errors import SourceError
 from .microphone import Microphone
 
@@ -84,7 +84,12 @@ def open_source(source: Source, format: Format | None, chunk_bytes: int, as_is: 
         path = os.fspath(source)
         if format is None and is_for_the_server(head_of(path)):
             return _container(path, ContainerFormat(AUTO))
-        return _sound_file(path, format, chunk_bytes)
+        try:
+            return _sound_file(path, format, chunk_bytes)
+        except SourceError:
+            if format is None and may_be_for_the_server(path):
+                return _container(path, ContainerFormat(AUTO))
+            raise
     if isinstance(source, tuple):
         samples, sample_rate = source
         return _array(samples, sample_rate, format, chunk_bytes)

@@ -12,16 +12,18 @@ from voxgate.errors import MAX_SHOWN_CHARACTERS, InvalidStart, shown
 from voxgate.protocol.formats import AUTO, COMPANDED, PCM_ENCODINGS, AudioFormat, ContainerFormat
 from voxgate.protocol.requests import Start, TurnOptions, VadOptions
 
-__all__ = ["start_of"]
+__all__ = ["says_no_format", "start_of"]
 
 MAX_OPTIONS: Final = 100
 
 DEFAULT_RATE: Final = 16_000
 
 _FORMAT: Final = ("sample_rate", "channels", "encoding", "bit_depth", "is_float")
+# Of a body of which nothing is known: curl's own, too.
+_NO_TYPES: Final = re.compile(r"\s*(application/(octet-stream|x-www-form-urlencoded)\s*(;|$)|$)", re.ASCII)
 # Of a body whose type names a container; "audio/pcm" and unknown ones are raw samples.
 _CONTAINER_TYPES: Final = re.compile(
-    r"\s*(audio|video)/(x-)?(wav|wave|webm|ogg|opus|flac|mpeg|mp3|mp4|m4a)\s*(;|$)", re.ASCII
+    r"\s*(audio|video)/(x-)?(wav|wave|webm|ogg|opus|flac|mpeg|mp3|mp4|m4a|aac|aacp)\s*(;|$)", re.ASCII
 )
 _GROUPS: Final = ("vad", "turn", "option")
 _NAMES: Final = {"vad": VadOptions.__struct_fields__, "turn": TurnOptions.__struct_fields__}
@@ -40,6 +42,12 @@ class _PcmStart(Start, frozen=True, tag="start"):
 
 class _ContainerStart(Start, frozen=True, tag="start"):
     format: ContainerFormat
+
+
+def says_no_format(query: bytes, content_type: str) -> bool:
+    """Whether neither the query of a request nor its type tells what its body is."""
+    names = {name for name, _ in parse_qsl(query.decode(errors="replace"), keep_blank_values=True)}
+    return names.isdisjoint(("container", *_FORMAT)) and _NO_TYPES.match(content_type.lower()) is not None
 
 
 def start_of(query: bytes, content_type: str = "") -> Start:

@@ -43,7 +43,7 @@ COMPANDED: Final = ("mulaw", "alaw")
 
 
 #: The containers that a client may name.
-CONTAINERS: Final = ("webm", "ogg", "wav", "flac", "mp3", "mp4")
+CONTAINERS: Final = ("webm", "ogg", "wav", "flac", "mp3", "mp4", "aac")
 
 #: In place of a container: the server tells by the first bytes.
 AUTO: Final = "auto"

@@ -9,13 +9,21 @@ from typing import Final, NamedTuple
 
 from msgspec import structs
 
-from voxgate.audio.containers import MediaStream, TruncatedMedia
+from voxgate.audio.containers import MediaStream, TruncatedMedia, sniff
 from voxgate.audio.mixing import Mixer
 from voxgate.protocol.formats import ContainerFormat, MediaFormat
 from voxgate.protocol.requests import Start
 from voxgate.session.routes import FEED_SLICE_S
 
-__all__ = ["Decoding", "Undecoded"]
+__all__ = ["Decoding", "Undecoded", "is_raw_audio"]
+
+
+def is_raw_audio(head: bytes, is_all: bool) -> bool | None:
+    """Whether a stream of which nothing is known looks like raw samples, by its first bytes; else a container, or its
+    error, is due. None: more bytes are needed, at most 4096. `is_all`: no more follow.
+    """
+    found = sniff(head, is_all)
+    return None if found is None else found.is_raw
 
 
 class Undecoded(NamedTuple):

@@ -12,6 +12,7 @@ export function containerOf(bytes) {
   if (tag(0) === "fLaC") return "flac";
   if (["RIFF", "RF64", "BW64"].includes(tag(0)) && tag(8) === "WAVE") return "wav";
   if (tag(0, 3) === "ID3" || (head[0] === 0xff && (head[1] & 0xe6) === 0xe2)) return "mp3";
+  if (head[0] === 0xff && (head[1] & 0xf6) === 0xf0) return "aac";
   if (["ftyp", "moov", "mdat"].includes(tag(4))) return "mp4";
   return null;
 }

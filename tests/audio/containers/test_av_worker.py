@@ -31,7 +31,7 @@ async def test_live_mp3_and_mp4_are_decoded(decoders):
 
 @with_decoders(processes=2)
 async def test_bytes_may_be_cut_anywhere(decoders):
-    for data in (speech("mp3", 0.5), speech("mp4", 0.5), live_speech("mp4", 0.5)):
+    for data in (speech("mp3", 0.5), speech("mp4", 0.5), live_speech("mp4", 0.5), speech("aac", 0.5)):
         whole, format, error = await decode_all(data, decoders, cut_bytes=len(data))
         assert whole
         assert error is None

@@ -24,7 +24,11 @@ def test_what_is_encoded_comes_back(container):
     if container in ("wav", "flac"):
         assert np.abs(heard - said).max() < 1e-4
     else:
-        assert abs(lag_samples(heard, said)) <= 0.0001 * format.sample_rate
+        lag = lag_samples(heard, said)
+        if container == "aac":  # nothing in ADTS says how much the encoder puts in front
+            assert lag == 1024
+            heard, lag = heard[lag:], 0
+        assert abs(lag) <= 0.0001 * format.sample_rate
         assert np.corrcoef(heard[: len(said)], said[: len(heard)])[0, 1] > 0.9
 
 

@@ -57,12 +57,42 @@ def test_a_stream_that_breaks_off_gives_what_it_had():
         assert isinstance(decode(FlacContainer(), [data[:n_bytes]])[1], TruncatedMedia)
 
 
-def test_damage_comes_after_what_was_before_it():
-    data = bytearray(path("telephone").read_bytes())
-    data[len(data) // 2] ^= 1
-    pcm, error = decode(FlacContainer(), [bytes(data)])
+def test_a_damaged_frame_is_silence_of_its_length():
+    data = path("telephone").read_bytes()
+    whole, _ = decode(FlacContainer(), [data])
+    broken = bytearray(data)
+    broken[len(data) // 2] ^= 1
+    for pieces in ([bytes(broken)], every(bytes(broken), 1000)):
+        pcm, error = decode(FlacContainer(), pieces)
+        assert error is None
+        heard, said = np.frombuffer(pcm, np.int16), np.frombuffer(whole, np.int16)
+        assert len(heard) == len(said)
+        (changed,) = np.nonzero(heard != said)
+        frame = slice(changed[0] // 4096 * 4096, (changed[0] // 4096 + 1) * 4096)
+        assert not heard[frame].any()
+        assert set(changed // 4096) == {changed[0] // 4096}
+
+
+def test_a_stream_that_never_resynchronises_ends_with_an_error():
+    data = path("telephone").read_bytes()
+    half = len(data) // 2
+    whole, _ = decode(FlacContainer(), [data])
+    pcm, error = decode(FlacContainer(), [data[:half], *[bytes(1 << 20)] * 5])
     assert isinstance(error, BrokenMedia)
-    assert pcm
+    assert len(pcm) > len(whole) // 4
+    assert whole.startswith(pcm)
+
+
+def test_work_that_gives_no_audio_is_bounded():
+    info = struct.pack(">HH6xQ16x", 4096, 4096, 16_000 << 44 | 15 << 36)
+    data = b"fLaC\0\0\0\x22" + info + b"\1\0\0\0" * 500
+    assert decode(FlacContainer(parts_per_s=51), [data])[1].code == "truncated_media"
+    for pieces in ([data], every(data, 7)):
+        error = decode(FlacContainer(parts_per_s=50), pieces)[1]
+        assert (error.code, str(error)) == (
+            "media_limit",
+            "more than 50 parts for each second of audio (media.parts_per_s)",
+        )
 
 
 def test_a_stream_without_samples_has_a_format():

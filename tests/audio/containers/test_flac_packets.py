@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from helpers.demuxing import decode, demux
+from helpers.demuxing import decode, demux, every
 from helpers.media import RATE, SPEECH
 from voxgate._native.webm import WebmDemuxer
 from voxgate.audio.containers.base import BrokenMedia
@@ -48,10 +48,34 @@ def test_lost_frames_are_silence():
 
 
 def test_damage():
-    head, first, *_ = demux(WebmDemuxer(), [written("matroska")])
+    head, *_ = demux(WebmDemuxer(), [written("matroska")])
     with pytest.raises(BrokenMedia, match="head of the FLAC"):
         FlacStream(head[2][:30])
     with pytest.raises(BrokenMedia, match="STREAMINFO"):
         FlacStream(head[2][:18] + bytes(24))
-    with pytest.raises(BrokenMedia, match="damaged"):
-        list(FlacStream(head[2]).take(first[1][:-1], 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize("place", [0, 4, 60], ids=["sync", "head", "samples"])
+@pytest.mark.parametrize("k", [0, 2, -1])
+def test_a_damaged_frame_is_silence_of_its_length(k, place):
+    data = bytearray(written("matroska"))
+    head, *packets = demux(WebmDemuxer(), [bytes(data)])
+    stream = FlacStream(head[2])
+    lengths = [len(b"".join(stream.take(packet[1], 0, 0, 0, 0))) for packet in packets]
+    data[data.index(packets[k][1]) + place] ^= 1
+    pcm, error = decode(WebmContainer(16_000), every(bytes(data), 999))
+    assert error is None
+    begin = sum(lengths[: len(lengths) + k if k < 0 else k])
+    end = begin + lengths[k]
+    wanted = INTS.tobytes()[:begin] + bytes(lengths[k]) + INTS.tobytes()[end:]
+    assert pcm == (wanted[:begin] if k == -1 and place < 60 else wanted)  # nothing says how long the last one was
+
+
+def test_packets_that_are_never_valid_again_are_an_error():
+    head, first, *_ = demux(WebmDemuxer(), [written("matroska")])
+    stream = FlacStream(head[2])
+    assert b"".join(stream.take(first[1], 0, 0, 0, 0))
+    for _ in range(63):
+        assert list(stream.take(bytes(65_536), 0, 0, 0, 0)) == [b""]
+    with pytest.raises(BrokenMedia, match="no valid FLAC frame after sample"):
+        list(stream.take(bytes(65_536), 0, 0, 0, 0))

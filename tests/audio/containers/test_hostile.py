@@ -158,7 +158,12 @@ def decoders(forever: asyncio.Runner) -> Iterator[Decoders]:
     forever.run(made.close())
 
 
-GOOD = {"mp3": speech("mp3", 0.3), "mp4": speech("mp4", 0.3), "live mp4": live_speech("mp4", 0.3)}
+GOOD = {
+    "mp3": speech("mp3", 0.3),
+    "mp4": speech("mp4", 0.3),
+    "live mp4": live_speech("mp4", 0.3),
+    "aac": speech("aac", 0.3),
+}
 
 
 @given(data=st.data())

@@ -232,6 +232,55 @@ def test_others_run_between_packets_of_which_nothing_is_heard():
     assert list(WebmContainer(RATE).push(matroska.head() + cluster(0, *blocks))) == [b""] * 10
 
 
+VOID = element(0xEC, b"")
+TRIMMED = group([MUSIC_120_MS], 0, discard_ns=120_000_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "part", "n_parts"),
+    [
+        ("webm", matroska.head(), cluster(0, VOID * 20), 21),
+        ("webm", matroska.head(), cluster(0, TRIMMED), 105),  # cluster, time, group, block, discard, packet
+        ("webm", b"", matroska.head(), 100),
+        ("webm", matroska.head(), cluster(0, simple([b""] * 200, lacing=matroska.XIPH)), 200),
+        ("ogg", b"", ogg_pages.headers(), 100),
+        ("ogg", ogg_pages.headers(), ogg_pages.page([], -1, 2, serial=9), 1),
+        ("ogg", ogg_pages.headers(), ogg_pages.page([bytes(60_000)], -1, 2, serial=9), 59),
+    ],
+    ids=["elements", "silent packets", "tracks again", "empty packets", "links", "pages of others", "long pages"],
+)
+def test_work_that_gives_no_audio_is_bounded(name, head, part, n_parts):
+    """Whatever a stream consists of, a bounded number of it comes before an error; however the bytes are cut."""
+    n_times = 10 * 1000 // n_parts
+    few, many = head + part * (n_times * 8 // 10), head + part * (n_times * 2 + 10)
+    for pieces in ([few], every(few, 1000)):
+        _, error = decode(CONTAINERS[name](RATE, parts_per_s=1000), pieces)
+        assert error is None or error.code != "media_limit", error
+    for pieces in ([many], every(many, 1000)):
+        pcm, error = decode(CONTAINERS[name](RATE, parts_per_s=1000), pieces)
+        assert (pcm, error.code) == (b"", "media_limit")
+        assert str(error) == "more than 1000 parts for each second of audio (media.parts_per_s)"
+
+
+@pytest.mark.parametrize("name", sorted(RECORDINGS))
+def test_real_recordings_are_far_from_the_bound(name):
+    make, data = CONTAINERS[name.split(".")[1]], (MEDIA / name).read_bytes()
+    assert decode(make(RATE, parts_per_s=150), [data])[1] is None
+
+
+def test_audio_makes_room_for_more_parts():
+    part = cluster(0, *(simple([MUSIC_120_MS], 120 * k) + VOID * 100 for k in range(100)))
+    assert decode(WebmContainer(RATE, parts_per_s=1000), [matroska.head() + part])[1] is None
+    data = matroska.head() + part
+    ends = [decode(WebmContainer(RATE, 300), pieces) for pieces in ([data], every(data, 100))]
+    assert ends[0][0] == ends[1][0]
+    assert {(error.code, str(error)) for _, error in ends} == {
+        ("media_limit", "more than 300 parts for each second of audio (media.parts_per_s)")
+    }
+    # Packets of 120 ms with 102 elements and packets each: t seconds have 102 / 0.12 * t, and may have 300 * (10 + t).
+    assert len(ends[0][0]) / 4 / RATE == pytest.approx(3000 / (102 / 0.12 - 300), abs=0.24)
+
+
 @pytest.mark.parametrize("channels", [0, 3])
 def test_opus_without_a_head_has_one_or_two_channels(channels):
     entry = track(private=b"", extra=element(0xE1, number(0x9F, channels)))

@@ -60,3 +60,31 @@ async def test_a_process_ends_with_its_server(decoders):
     _, error = await decoded(stream, [live_speech("mp3")[6000:]])
     assert error is not None
     assert error.code == "decoder_failed"
+
+
+@with_decoders(processes=2, idle_s=0.0)
+async def test_a_process_without_streams_ends(decoders):
+    data = live_speech("mp3")
+    first, second = decoders.open("mp3"), decoders.open("mp3")
+    for stream in (first, second):
+        assert [piece async for piece in stream.push(data[:6000])] != []
+    idle, busy = decoders.pids
+    first.close()
+    assert await asyncio.to_thread(gone, idle)
+    assert decoders.pids == [busy]
+    assert (await decoded(second, [data[6000:]]))[1] is None
+    assert await asyncio.to_thread(gone, busy)
+    assert decoders.pids == []
+    assert (await decoded(decoders.open("mp3"), [b"ID3 and no more"]))[1] is not None
+    assert (await decoded(decoders.open("mp3"), [data]))[1] is None  # and starts again
+
+
+@with_decoders(processes=1, idle_s=600.0)
+async def test_a_process_that_is_needed_again_stays(decoders):
+    data = live_speech("mp3")
+    assert (await decoded(decoders.open("mp3"), [data]))[1] is None
+    (pid,) = decoders.pids
+    stream = decoders.open("mp3")
+    assert [piece async for piece in stream.push(data[:6000])] != []
+    assert decoders.pids == [pid]
+    stream.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from helpers.media import decoded
-from voxgate.audio.containers import MediaLimits, MediaStream, TruncatedMedia, UnsupportedMedia
+from voxgate.audio.containers import MediaLimit, MediaLimits, MediaStream, TruncatedMedia, UnsupportedMedia
 from voxgate.protocol.formats import AudioFormat
 
 S16 = AudioFormat(1, 8000, 16, False)
@@ -145,12 +145,75 @@ def test_limits():
     assert error is None
 
 
+@pytest.mark.parametrize("cut", [1000, 4096, 20_000])
+def test_a_header_ends_at_the_same_byte_however_it_is_cut(cut):
+    for head_bytes, n_bytes in ((4095, 1), (4096, 0)):
+        data = WAV.ljust(4096) + b"pcm."
+        parts = [data[at : at + cut] for at in range(0, len(data), cut)]
+        pcm, error, _ = run(Opener(Local(head_bytes), header_bytes=4096), *parts)
+        assert pcm == (data[4095:] + b"last" if n_bytes else b"")
+        assert (error is None) == bool(n_bytes)
+
+
+class Knowing(Local):
+    """Knows its format at once, as FLAC does, and then gives no audio."""
+
+    def push(self, data: bytes) -> Iterator[bytes]:
+        self.format = S16
+        yield b""
+
+
+def test_a_header_is_bounded_also_when_the_format_is_known():
+    async def main() -> None:
+        stream = MediaStream("auto", Opener(Knowing(), header_bytes=4096))
+        assert [piece async for piece in stream.push(WAV)] == [b""]
+        assert list(stream.push_now(bytes(4084))) == [b""]
+        with pytest.raises(MediaLimit, match=r"no audio within 4096 bytes \(media\.header_bytes\)"):
+            list(stream.push_now(b"x"))
+
+    asyncio.run(main())
+
+
+class Reluctant(Local):
+    """Refuses after so many bytes."""
+
+    def push(self, data: bytes) -> Iterator[bytes]:
+        self._left_bytes -= len(data)
+        if self._left_bytes <= 0:
+            raise UnsupportedMedia("a codec that this process does not know")
+        return iter(())
+
+
+@pytest.mark.parametrize("cut", [1000, 65_536, 1 << 20])
+def test_a_head_that_a_decoder_process_may_need_is_kept_up_to_a_bound(cut):
+    """However long a header may be (`media.header_bytes`), and however it is cut."""
+    for n_bytes, kept in ((262_144, True), (262_145, False)):
+        opener = Opener(Reluctant(n_bytes), Remote(head_bytes=n_bytes))
+        data = WAV.ljust(n_bytes) + b"pcm."
+        stream = MediaStream("auto", opener)
+        most_bytes, pcm, failure = 0, b"", None
+
+        async def main(stream: MediaStream = stream, data: bytes = data) -> None:
+            nonlocal most_bytes, pcm, failure
+            try:
+                for at in range(0, len(data), cut):
+                    async for piece in stream.push(data[at : at + cut]):
+                        pcm += piece
+                    most_bytes = max(most_bytes, len(stream._head))
+            except UnsupportedMedia as error:
+                failure = str(error)
+
+        asyncio.run(main())
+        assert most_bytes <= 262_144
+        assert (pcm, failure) == ((b"pcm.", None) if kept else (b"", "a codec that this process does not know"))
+
+
 def test_nothing_at_all_is_no_error_and_a_little_is_one():
     assert run(Opener(Local()))[:2] == (b"", None)
     assert run(Opener(Local()), b"", b"")[:2] == (b"", None)
     _, error, _ = run(Opener(Local()), b"?")
     assert error.code == "unsupported_media"
-    assert str(error) == "this looks like text; expected WebM, Ogg, WAV, FLAC, MP3 or MP4"
+    assert str(error) == "this looks like text; expected WebM, Ogg, WAV, FLAC, MP3, MP4 or AAC"
 
 
 def test_others_run_while_a_long_message_is_parsed():

@@ -147,3 +147,12 @@ def test_the_law_of_cuts_at_every_place():
         whole = GOOD[name]
         for at, after in pairwise(range(len(whole))):
             assert decode(WavContainer(), cut(whole, [at, after])) == (SAMPLES.tobytes(), None)
+
+
+def test_the_chunks_before_the_samples_are_bounded():
+    data = b"RIFF\xff\xff\xff\xffWAVE" + (b"JUNK" + bytes(4)) * 1999
+    for pieces in ([data], every(data, 100)):
+        assert isinstance(decode(WavContainer(200), pieces)[1], TruncatedMedia)
+        error = decode(WavContainer(199), pieces)[1]
+        assert isinstance(error, MediaLimit)
+        assert str(error) == "more than 199 parts for each second of audio (media.parts_per_s)"

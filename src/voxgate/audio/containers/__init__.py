@@ -16,6 +16,7 @@ from voxgate.audio.containers.base import (
 )
 from voxgate.audio.containers.decoders import Decoders
 from voxgate.audio.containers.limits import MediaLimits
+from voxgate.audio.containers.sniff import sniff
 from voxgate.audio.containers.stream import MediaStream
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "Sniffed",
     "TruncatedMedia",
     "UnsupportedMedia",
+    "sniff",
 ]

@@ -10,7 +10,10 @@ from voxgate.audio.containers.base import PIECE_S, BrokenMedia, MediaLimit, Unsu
 __all__ = ["AUDIO_CODECS", "DEMUXERS", "Header", "Source", "decode"]
 
 #: FFmpeg's demuxer of each container. No other is ever used, so that no file is taken for a playlist.
-DEMUXERS: Final = {"mp3": "mp3", "mp4": "mov", "webm": "matroska", "ogg": "ogg", "wav": "wav", "flac": "flac"}
+DEMUXERS: Final = {
+    **{"mp3": "mp3", "mp4": "mov", "aac": "aac"},
+    **{"webm": "matroska", "ogg": "ogg", "wav": "wav", "flac": "flac"},
+}
 
 #: FFmpeg's decoders that may run. Video is never decoded.
 AUDIO_CODECS: Final = frozenset(

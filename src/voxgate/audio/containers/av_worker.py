@@ -89,7 +89,7 @@ class _Stream:
         self._piece_bytes = 0
         self._left_header_bytes: int | None = limits.header_bytes  # None: the header is known, or a file is spooled
         self._boxes = BoxScanner() if container == "mp4" else None
-        self._head = Mp3Head() if container == "mp3" else None
+        self._head = Mp3Head() if container in ("mp3", "aac") else None
         spawn_thread(self._run, f"voxgate-decoder-{number}", daemon=True, subsystem="media")
 
     def read(self, n_bytes: int, /) -> bytes:

@@ -58,3 +58,8 @@ class Sniffed(NamedTuple):
     """One of CONTAINERS; None: nothing that the server decodes."""
     label: str
     """For people, after "this looks like": "MP3", "a JPEG image", "a playlist", "raw PCM or an unknown format"."""
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it may be raw PCM: it looks like nothing else, or there is nothing."""
+        return self.container is None and ("raw PCM" in self.label or self.label == "nothing")

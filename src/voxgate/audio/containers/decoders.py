@@ -40,7 +40,8 @@ class Decoders:
     """All decoders of a server process. Belongs to the loop's thread.
 
     Starts nothing until a stream needs a decoder process; starts at most `limits.processes`, which serve several
-    streams each. One that dies is replaced when the next stream needs it.
+    streams each. One that dies is replaced when the next stream needs it; one without streams ends after
+    `limits.idle_s`.
     """
 
     def __init__(self, limits: MediaLimits) -> None:
@@ -50,6 +51,7 @@ class Decoders:
         self._backoff = Backoff(_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S)
         self._next_start_s = 0.0
         self._n_streams = 0
+        self._idle: dict[DecoderProcess, asyncio.TimerHandle] = {}
         self._is_closed = False
 
     @property
@@ -76,7 +78,10 @@ class Decoders:
             return None
         module, name = LOCAL[container]
         make = cast(Callable[..., Container], getattr(importlib.import_module(module), name))
-        return make(sample_rate=sample_rate) if container in ("webm", "ogg") else make()
+        parts_per_s = self.limits.parts_per_s
+        if container in ("webm", "ogg"):
+            return make(sample_rate, parts_per_s)
+        return make(parts_per_s)
 
     async def open_remote(self, container: str) -> ProcessContainer:
         """Raises UnsupportedMedia when nothing here decodes it, Overloaded when too many streams are open, and
@@ -93,7 +98,8 @@ class Decoders:
         except BaseException:
             self._n_streams -= 1
             raise
-        return process.open(container, self._on_closed)
+        self._end_wait(process)
+        return process.open(container, lambda: self._on_closed(process))
 
     async def close(self) -> None:
         """Ends all decoder processes, and waits for their end; their streams fail. May be called again."""
@@ -111,8 +117,16 @@ class Decoders:
             return "it needs a decoder process, and the server allows none (media.processes)"
         return None
 
-    def _on_closed(self) -> None:
+    def _on_closed(self, process: DecoderProcess) -> None:
         self._n_streams -= 1
+        if process.is_usable and not process.n_streams:
+            loop = asyncio.get_running_loop()
+            self._idle[process] = loop.call_later(self.limits.idle_s, process.kill)
+
+    def _end_wait(self, process: DecoderProcess) -> None:
+        timer = self._idle.pop(process, None)
+        if timer is not None:
+            timer.cancel()
 
     async def _process(self) -> DecoderProcess:
         """The process for one more stream: an idle one, a new one while there may be more, or that with the fewest."""
@@ -136,7 +150,8 @@ class Decoders:
 
     def _on_end(self, process: DecoderProcess) -> None:
         self._processes.remove(process)
-        if not process.has_decoded:
+        self._end_wait(process)
+        if process.has_failed and not process.has_decoded:
             self._next_start_s = asyncio.get_running_loop().time() + self._backoff.next_s()
         else:
             self._backoff.reset()

@@ -33,6 +33,7 @@ ENCODERS: Final = {
     "flac": Encoder("flac", "flac"),
     "mp3": Encoder("mp3", "libmp3lame", None, 64_000, {"write_xing": "0"}),
     "mp4": Encoder("mp4", "aac", None, 64_000, {"movflags": "frag_every_frame+empty_moov+default_base_moof"}),
+    "aac": Encoder("adts", "aac", None, 64_000),
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from voxgate._native.flac import FlacDecoder
 from voxgate.audio.containers.base import BrokenMedia
 from voxgate.audio.containers.errors import raise_error
+from voxgate.audio.containers.pieces import silence
 from voxgate.protocol.formats import AudioFormat
 
 __all__ = ["FlacStream", "flac_format"]
@@ -35,14 +36,13 @@ class FlacStream:
         self.format = flac_format(self._decoder)
 
     def take(self, packet: bytes, duration: int, gap: int, trim_begin: int, trim_end: int) -> Iterator[bytes]:
-        """The PCM of a frame, and silence for the frames that are missing before it. Raises MediaError."""
+        """The PCM of a frame, and silence for the frames that are missing before it. A damaged frame is silence, or no
+        bytes when its head is damaged too: then it is missing before the next one. Raises MediaError.
+        """
         samples = self._decoder.decode(packet)
         if samples is None:
             raise_error(self._decoder.error)
+            yield b""
             return
-        missing = self._decoder.gap
-        while missing > 0:
-            n_frames = min(missing, self.format.sample_rate // 8)
-            yield bytes(n_frames * self.format.frame_bytes)
-            missing -= n_frames
+        yield from silence(self._decoder.gap, self.format)
         yield samples

@@ -1,4 +1,4 @@
-"""The beginning of an MP3 stream: its tags are left out, and its first frames come together."""
+"""The beginning of an MP3 or ADTS stream: its tags are left out, and its first frames come together."""
 
 from __future__ import annotations
 

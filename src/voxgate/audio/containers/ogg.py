@@ -9,6 +9,7 @@ from voxgate.audio.containers.flac_packets import FlacStream
 from voxgate.audio.containers.opus import OpusStream
 from voxgate.audio.containers.opus_head import parse_opus_head
 from voxgate.audio.containers.packets import PacketContainer
+from voxgate.audio.containers.work import PARTS_PER_S
 
 __all__ = ["OggContainer"]
 
@@ -24,8 +25,8 @@ class OggContainer(PacketContainer):
 
     label = "Ogg"
 
-    def __init__(self, sample_rate: int | None = None) -> None:
-        super().__init__(OggDemuxer(), sample_rate)
+    def __init__(self, sample_rate: int | None = None, parts_per_s: int = PARTS_PER_S) -> None:
+        super().__init__(OggDemuxer(), sample_rate, parts_per_s)
 
     def open_stream(self, event: Any) -> OpusStream | FlacStream:
         _, codec, packet = event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from voxgate._native.ogg import HEAD
 from voxgate.audio.containers.base import MediaError, TruncatedMedia, UnsupportedMedia
@@ -12,9 +12,13 @@ from voxgate.audio.containers.errors import raise_error
 from voxgate.audio.containers.flac_packets import FlacStream
 from voxgate.audio.containers.opus import OpusStream
 from voxgate.audio.containers.pieces import in_pieces, piece_bytes
+from voxgate.audio.containers.work import WorkBound
 from voxgate.protocol.formats import AudioFormat
 
 __all__ = ["PacketContainer"]
+
+_SILENT_PARTS: Final = 100
+"""The work for a decoder that is opened again, or for a packet of which nothing is heard, in parts of `WorkBound`."""
 
 
 class Demuxer(Protocol):
@@ -25,6 +29,9 @@ class Demuxer(Protocol):
     def end(self) -> None: ...
 
     def read(self) -> Any: ...
+
+    @property
+    def n_parts(self) -> int: ...
 
     @property
     def error(self) -> tuple[str, str] | None: ...
@@ -39,9 +46,12 @@ class PacketContainer(ABC):
     label: ClassVar[str]
     """For people: "WebM", "Ogg"."""
 
-    def __init__(self, demuxer: Demuxer, sample_rate: int | None) -> None:
+    def __init__(self, demuxer: Demuxer, sample_rate: int | None, parts_per_s: int) -> None:
         self.format: AudioFormat | None = None
         self._piece_bytes = 0
+        self._n_pcm_bytes = 0
+        self._n_silent = 0
+        self._work = WorkBound(parts_per_s)
         self._demuxer = demuxer
         self._sample_rate = sample_rate
         self._stream: OpusStream | FlacStream | None = None
@@ -80,8 +90,10 @@ class PacketContainer(ABC):
                 failure = error
                 break
             if not pcm:
+                self._n_silent += 1
                 yield b""
                 continue
+            self._n_pcm_bytes += len(pcm)
             parts.append(pcm)
             n_bytes += len(pcm)
             if n_bytes >= self._piece_bytes:
@@ -96,6 +108,7 @@ class PacketContainer(ABC):
 
     def _decoded(self) -> Iterator[bytes]:
         while (event := self._demuxer.read()) is not None:
+            self._check()
             if event[0] == HEAD:
                 stream = self.open_stream(event)
                 if self.format is None:
@@ -112,6 +125,13 @@ class PacketContainer(ABC):
                 assert self._stream is not None
                 yield from self._stream.take(event[1], *event[3:])
         raise_error(self._demuxer.error)
+        self._check()
+
+    def _check(self) -> None:
+        n_parts = self._demuxer.n_parts + _SILENT_PARTS * self._n_silent
+        if n_parts > self._work.most_parts:
+            format = self.format
+            self._work.check(n_parts, self._n_pcm_bytes / format.frame_bytes / format.sample_rate if format else 0.0)
 
     def _format(self) -> AudioFormat:
         assert self.format is not None

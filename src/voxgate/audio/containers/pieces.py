@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from voxgate.audio.containers.base import PIECE_S
 from voxgate.protocol.formats import AudioFormat
 
-__all__ = ["in_pieces", "piece_bytes"]
+__all__ = ["in_pieces", "piece_bytes", "silence"]
 
 
 def piece_bytes(format: AudioFormat) -> int:
@@ -24,3 +24,11 @@ def in_pieces(pcm: bytes, format: AudioFormat) -> Iterator[bytes]:
         return
     for begin in range(0, len(pcm), size):
         yield pcm[begin : begin + size]
+
+
+def silence(n_frames: int, format: AudioFormat) -> Iterator[bytes]:
+    """`n_frames` zeros of a signed format in pieces of at most 125 ms; none for no frames."""
+    while n_frames > 0:
+        n = min(n_frames, format.sample_rate // 8)
+        yield bytes(n * format.frame_bytes)
+        n_frames -= n

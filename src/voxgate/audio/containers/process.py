@@ -34,6 +34,7 @@ _WORKER: Final = "voxgate.audio.containers.av_worker"
 _START_TIMEOUT_S: Final = 30.0
 _DATA_BYTES: Final = 65_536
 _ERRORS: Final = {kind.code: kind for kind in (UnsupportedMedia, TruncatedMedia, MediaLimit, BrokenMedia)}
+_WANTED_ENDS: Final = ("was ended", "was not needed")
 _FAILED: Final = "the decoder failed"
 
 
@@ -59,6 +60,8 @@ class DecoderProcess(asyncio.Protocol):
         """Whether a stream may be opened; false from its end on."""
         self.has_decoded = False
         """Whether it ever gave PCM."""
+        self.has_failed = False
+        """Whether it ended by itself, hung, or did not start."""
 
     @property
     def pid(self) -> int:
@@ -164,6 +167,7 @@ class DecoderProcess(asyncio.Protocol):
         if not self.is_usable:
             return
         self.is_usable = False
+        self.has_failed = reason not in _WANTED_ENDS
         if self._transport is not None:
             self._transport.abort()
         for answer in self._answers.values():
@@ -177,7 +181,7 @@ class DecoderProcess(asyncio.Protocol):
 
     async def _reap(self, popen: subprocess.Popen[bytes], reason: str) -> None:
         status = await run_in_thread(popen.wait, "voxgate-decoder-wait", "media")
-        if reason not in ("was ended", "was not needed"):
+        if reason not in _WANTED_ENDS:
             logger.warning("the decoder process (pid %d) %s; its status is %d", popen.pid, reason, status)
 
 

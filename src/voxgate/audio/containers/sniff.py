@@ -107,20 +107,20 @@ def _behind_id3(head: bytes, is_all: bool) -> Sniffed | None:
     if behind == b"fLaC":
         return Sniffed("flac", "FLAC")
     if len(behind) == 4 and behind[0] == 0xFF and behind[1] & 0xF6 == 0xF0:
-        return Sniffed(None, "AAC (ADTS)")
+        return Sniffed("aac", "AAC (ADTS)")
     return Sniffed("mp3", "MP3")
 
 
 def _frames(head: bytes, is_all: bool) -> Sniffed | None:
-    """MPEG audio without a tag: two heads of frames, one behind the other."""
+    """MPEG audio or AAC without a tag: two heads of frames, one behind the other."""
     size = _mpeg_bytes(head)
     if size is not None:
         second = _mpeg_bytes(head[size : size + 4])
         if second is not None or (is_all and len(head) <= size + 3 and len(head) >= min(size, 64)):
             return Sniffed("mp3", "MP3")
     size = _adts_bytes(head)
-    if size is not None and _adts_bytes(head[size : size + 7]) is not None:
-        return Sniffed(None, "AAC (ADTS)")
+    if size is not None and (_adts_bytes(head[size : size + 7]) is not None or (is_all and len(head) == size)):
+        return Sniffed("aac", "AAC (ADTS)")
     return None
 
 

@@ -16,8 +16,12 @@ __all__ = ["SUPPORTED", "MediaStream", "Opener", "RemoteContainer"]
 #: Bytes that are parsed before others may run: 64 KiB of the smallest elements take a few milliseconds.
 _SLICE_BYTES: Final = 65_536
 
+#: The most of a head that is kept for a decoder process, which gets it when this process does not decode the codec.
+#: Containers name their codecs earlier.
+_KEPT_BYTES: Final = 262_144
+
 #: The containers, for people.
-SUPPORTED: Final = "WebM, Ogg, WAV, FLAC, MP3 or MP4"
+SUPPORTED: Final = "WebM, Ogg, WAV, FLAC, MP3, MP4 or AAC"
 
 
 class RemoteContainer(Protocol):
@@ -67,7 +71,9 @@ class MediaStream:
         self._sample_rate = sample_rate
         self._limits = opener.limits
         self._label = ""
-        self._head = bytearray()  # everything so far, until the decoder that has it also knows the format
+        self._head = bytearray()  # everything so far, while a decoder process may need it
+        self._keeps_head = True
+        self._left_header_bytes: int | None = self._limits.header_bytes  # None: the header is over
         self._left_bytes = 0  # of PCM that the stream may still have
         self._local: Container | None = None
         self._remote: RemoteContainer | None = None
@@ -80,14 +86,14 @@ class MediaStream:
     def push_now(self, data: bytes) -> Iterator[bytes]:
         """As `push`, without waiting. Only while `is_local`."""
         assert self._local is not None
-        for part in _slices(data):
+        for part in self._slices(data):
             yield from map(self._counted, self._local.push(part))
             if part is not data:
                 yield b""
 
     async def push(self, data: bytes) -> AsyncGenerator[bytes]:
         """Yields the PCM that `data` completes."""
-        for part in _slices(data):
+        for part in self._slices(data):
             async with contextlib.aclosing(self._push(part)) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -136,10 +142,8 @@ class MediaStream:
         return True
 
     async def _push(self, data: bytes) -> AsyncGenerator[bytes]:
-        if self.format is None and self._remote is None:
+        if self._keeps_head:
             self._head += data
-            if len(self._head) > self._limits.header_bytes:
-                raise MediaLimit(f"no audio within {self._limits.header_bytes} bytes (media.header_bytes)")
             if not self._is_recognised(is_all=False):
                 return
         async with contextlib.aclosing(self._decode(data)) as pieces:
@@ -158,9 +162,11 @@ class MediaStream:
                 for piece in self._local.push(data):
                     yield self._counted(piece)
                 self._know(self._local.format)
+                if len(self._head) >= _KEPT_BYTES:
+                    self._drop_head()
                 return
             except UnsupportedMedia as error:
-                if self.format is not None:
+                if not self._keeps_head:
                     raise
                 refusal = error  # a codec that this process does not decode; a decoder process may
                 self._local.close()
@@ -171,7 +177,8 @@ class MediaStream:
             except UnsupportedMedia as error:
                 raise refusal or UnsupportedMedia(f"this looks like {self._label}; {error}") from None
             data = bytes(self._head)
-            self._head.clear()
+            self._drop_head()
+            self._left_header_bytes = None  # the process counts: a file that it spools has no end of its header
         async with contextlib.aclosing(self._named(self._remote.push(data))) as pieces:
             async for piece in pieces:
                 yield piece
@@ -193,7 +200,11 @@ class MediaStream:
         if self.format is None and format is not None:
             self.format = format
             self._left_bytes = int(self._limits.decoded_s * format.sample_rate) * format.frame_bytes
-            self._head.clear()
+            self._drop_head()
+
+    def _drop_head(self) -> None:
+        self._keeps_head = False
+        self._head.clear()
 
     def _counted(self, piece: bytes) -> bytes:
         if self.format is None:
@@ -201,15 +212,25 @@ class MediaStream:
             assert decoder is not None
             self._know(decoder.format)
         self._left_bytes -= len(piece)
+        if piece:
+            self._left_header_bytes = None
         if self._left_bytes < 0:
             raise MediaLimit(f"more than {self._limits.decoded_s:g} s of audio (media.decoded_s)")
         return piece
 
-
-def _slices(data: bytes) -> Iterator[bytes]:
-    """`data` in slices; `data` itself when it is short, nothing when it is empty."""
-    if len(data) > _SLICE_BYTES:
-        for start in range(0, len(data), _SLICE_BYTES):
-            yield data[start : start + _SLICE_BYTES]
-    elif data:
-        yield data
+    def _slices(self, data: bytes) -> Iterator[bytes]:
+        """`data` in slices; `data` itself when it is short, nothing when it is empty. A slice ends where a limit of the
+        header is, so that cuts do not change where it is met. Raises MediaLimit for what comes behind it.
+        """
+        at = 0
+        while at < len(data):
+            n_bytes = min(_SLICE_BYTES, len(data) - at)
+            if self._keeps_head:
+                n_bytes = min(n_bytes, _KEPT_BYTES - len(self._head))
+            if self._left_header_bytes is not None:
+                if not self._left_header_bytes:
+                    raise MediaLimit(f"no audio within {self._limits.header_bytes} bytes (media.header_bytes)")
+                n_bytes = min(n_bytes, self._left_header_bytes)
+                self._left_header_bytes -= n_bytes
+            yield data[at : at + n_bytes]
+            at += n_bytes

@@ -9,6 +9,7 @@ import numpy as np
 
 from voxgate.audio.containers.base import BrokenMedia, MediaLimit, TruncatedMedia, UnsupportedMedia
 from voxgate.audio.containers.pieces import in_pieces
+from voxgate.audio.containers.work import PARTS_PER_S, WorkBound
 from voxgate.audio.files.errors import SoundFileError
 from voxgate.audio.files.wav import WavHeader, header_steps
 from voxgate.protocol.formats import AudioFormat
@@ -48,8 +49,10 @@ class WavContainer:
     Whatever follows the samples is ignored. Sizes of 0 or near the largest number mean: until the stream ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parts_per_s: int = PARTS_PER_S) -> None:
         self.format: AudioFormat | None = None
+        self._work = WorkBound(parts_per_s)
+        self._n_steps = 0
         self._steps = header_steps(None)
         self._wanted_bytes = next(self._steps)
         self._n_header_bytes = 0
@@ -98,6 +101,9 @@ class WavContainer:
     def _step(self) -> None:
         if self._n_header_bytes > MAX_HEADER_BYTES:
             raise MediaLimit(f"a WAV stream whose samples begin after more than {MAX_HEADER_BYTES // 2**20} MiB")
+        self._n_steps += 1
+        if self._n_steps > self._work.most_parts:
+            self._work.check(self._n_steps, 0.0)
         data = bytes(self._rest)
         self._rest.clear()
         try:

@@ -11,6 +11,7 @@ from voxgate.audio.containers.flac_packets import FlacStream
 from voxgate.audio.containers.opus import OPUS_HZ, OpusStream
 from voxgate.audio.containers.opus_head import OpusHead, parse_opus_head
 from voxgate.audio.containers.packets import PacketContainer
+from voxgate.audio.containers.work import PARTS_PER_S
 
 __all__ = ["WebmContainer"]
 
@@ -25,8 +26,8 @@ class WebmContainer(PacketContainer):
 
     label = "WebM"
 
-    def __init__(self, sample_rate: int | None = None) -> None:
-        super().__init__(WebmDemuxer(), sample_rate)
+    def __init__(self, sample_rate: int | None = None, parts_per_s: int = PARTS_PER_S) -> None:
+        super().__init__(WebmDemuxer(), sample_rate, parts_per_s)
 
     def open_stream(self, event: Any) -> OpusStream | FlacStream:
         _, codec, private, codec_delay_ns, _, channels = event

@@ -10,7 +10,7 @@ __all__ = ["MediaSettings"]
 
 
 class MediaSettings(Struct, frozen=True, kw_only=True):
-    """Compressed audio. WebM, Ogg, FLAC and WAV are decoded in the server's process; MP3, MP4 and rare codecs in
+    """Compressed audio. WebM, Ogg, FLAC and WAV are decoded in the server's process; MP3, MP4, AAC and rare codecs in
     decoder processes, which need the extra `media`.
     """
 
@@ -20,7 +20,7 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
             ge=0,
             le=64,
             description="Decoder processes, started when they are needed; each decodes several streams. 0: none, and "
-            "MP3 and MP4 are refused.",
+            "MP3, MP4 and AAC are refused.",
         ),
     ] = 2
     streams: Annotated[
@@ -49,6 +49,15 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
             description="Bytes of a container before its first audio; a longer header is the error `media_limit`.",
         ),
     ] = 16_777_216
+    parts_per_s: Annotated[
+        int,
+        Meta(
+            ge=100,
+            le=10_000_000,
+            description="Parts of a container (elements, pages, packets, joined streams) for each second of its audio, "
+            "and for 10 seconds more; a container with more is the error `media_limit`.",
+        ),
+    ] = 10_000
     spool_bytes: Annotated[
         int,
         Meta(
@@ -61,6 +70,15 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
     tracks: Annotated[
         int, Meta(ge=1, le=1000, description="Tracks of one container, of any kind; more are the error `media_limit`.")
     ] = 16
+    idle_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="Time after which a decoder process without streams ends, in seconds; the next stream that "
+            "needs one starts it again, which takes about half a second.",
+        ),
+    ] = 60.0
     timeout_s: Annotated[
         float,
         Meta(
