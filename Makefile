@@ -4,6 +4,8 @@ ROOT := $(patsubst %/,%,$(dir $(realpath $(lastword $(MAKEFILE_LIST)))))
 PYTHON ?= python3
 VENV := $(ROOT)/.venv
 BIN := $(VENV)/bin
+# pip, with a line that says what it does; the word after it is the name of what is installed.
+INSTALL := $(BIN)/python $(ROOT)/tools/install.py
 NATIVE := $(shell find $(ROOT)/ext -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 # Arguments for the tools behind the targets: make demo ARGS=--keep, make test ARGS='-k ring -x', make serve ARGS='--model dummy'
@@ -36,17 +38,17 @@ $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voxgate needs Python 3.11 or newer, and %s is %s; name another with PYTHON=" % (sys.executable, sys.version.split()[0]))'
 	@echo "Setting up $(VENV) (once, a minute or two) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(INSTALL) "pip" --upgrade pip
 	@touch $@
 
 $(VENV)/.packages: $(VENV)/.python $(ROOT)/pyproject.toml
 	@cd $(ROOT) && $(BIN)/python $(ROOT)/tools/requirements.py build dev > $(VENV)/requirements.txt
-	@$(BIN)/python -m pip install --quiet -r $(VENV)/requirements.txt
+	@$(INSTALL) "libraries and tools" -r $(VENV)/requirements.txt
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.packages $(ROOT)/setup.py $(NATIVE)
-	@echo "Building the compiled core ..."
-	@cd $(ROOT) && $(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@echo "Building the compiled core (half a minute) ..."
+	@cd $(ROOT) && $(INSTALL) "the compiled core" --no-build-isolation --no-deps --editable .
 	@touch $@
 
 demo: $(NEEDED) ## start the server, stream human speech through it, print its words beside what was said; MODEL=features, ARGS=--keep
@@ -57,13 +59,12 @@ serve: $(NEEDED) ## start the server on http://127.0.0.1:8080, with a page that 
 
 $(VENV)/.extra-moonshine: $(VENV)/.packages
 	@$(BIN)/python $(ROOT)/tools/requirements.py moonshine > $(VENV)/requirements-moonshine.txt
-	@if $(BIN)/python -m pip install --quiet --retries 1 -r $(VENV)/requirements-moonshine.txt; then touch $@; \
+	@if $(INSTALL) "moonshine, for English words" --retries 1 -r $(VENV)/requirements-moonshine.txt; then touch $@; \
 		else echo "moonshine cannot be installed: the server says why, and serves another model"; fi
 
 $(VENV)/.extra-%: $(VENV)/.packages
-	@echo "Installing the extra $* ..."
 	@cd $(ROOT) && $(BIN)/python $(ROOT)/tools/requirements.py $* > $(VENV)/requirements-$*.txt
-	@$(BIN)/python -m pip install --quiet -r $(VENV)/requirements-$*.txt
+	@$(INSTALL) "the extra $*" -r $(VENV)/requirements-$*.txt
 	@touch $@
 
 test: $(VENV)/.ready $(VENV)/.extra-moonshine ## all tests; COVERAGE=1: and which lines of the Python code they run; fewer than the floor in pyproject.toml fail
