@@ -183,7 +183,7 @@ speech: $(VENV)/.ready ## make the bundled speech anew (needs espeak-ng)
 
 pictures: $(VENV)/.ready ## make the pictures of the README anew, from real runs
 	@$(BIN)/python -m pip install --quiet rich
-	@cd $(ROOT) && PATH=$(BIN):$$PATH $(BIN)/python tools/make_pictures.py && $(BIN)/python tools/make_page_picture.py
+	@cd $(ROOT) && PATH=$(BIN):$$PATH $(BIN)/python tools/make_pictures.py && $(BIN)/python tools/make_recording.py && $(BIN)/python tools/make_page_picture.py
 
 clean: ## remove everything that was built, and the virtual environment
 	@cd $(ROOT) && rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks src/*.egg-info
