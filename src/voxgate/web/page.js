@@ -258,6 +258,7 @@ function showControls() {
 // Where there is little room, what is not needed to begin is one line.
 function fitPanels() {
   for (const panel of document.querySelectorAll("details.collapses")) panel.open = !NARROW.matches;
+  document.documentElement.classList.add("is-fitted"); // before, the style sheet hides what is about to close
 }
 
 // Wiring
