@@ -27,7 +27,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
+.PHONY: help setup demo serve test compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-wer lint types wheel release sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -136,6 +136,9 @@ types: $(VENV)/.ready ## mypy on the package, and the stubs of the compiled modu
 
 wheel: $(VENV)/.ready ## build the wheel, install it into a clean environment, and try it there
 	@cd $(ROOT) && $(BIN)/python tools/try_wheel.py $(ARGS)
+
+release: $(VENV)/.ready ## the files of a release, in dist: sdist, a manylinux wheel for each CPython found, the client's; each tried in a clean environment
+	@cd $(ROOT) && $(BIN)/python tools/release.py $(ARGS)
 
 sanitize: $(VENV)/.ready ## the native tests under AddressSanitizer, UBSan and ThreadSanitizer
 	@cd $(ROOT) && $(BIN)/python tools/sanitize.py $(ARGS)
