@@ -18,7 +18,7 @@ async function openMicrophone(onAudio) {
   context.createMediaStreamSource(media).connect(node);
   const close = () => {
     for (const track of media.getTracks()) track.stop();
-    void context.close();
+    if (context.state !== "closed") void context.close();
   };
   return { sampleRate: context.sampleRate, close };
 }
