@@ -4,6 +4,8 @@ ROOT := $(patsubst %/,%,$(dir $(realpath $(lastword $(MAKEFILE_LIST)))))
 PYTHON ?= python3
 VENV := $(ROOT)/.venv
 BIN := $(VENV)/bin
+# pip, with a line that says what it does; the word after it is the name of what is installed.
+INSTALL := $(BIN)/python $(ROOT)/tools/install.py
 NATIVE := $(shell find $(ROOT)/ext -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 # Arguments for the tools behind the targets: make demo ARGS=--keep, make test ARGS='-k ring -x', make serve ARGS='--model dummy'
@@ -27,7 +29,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test smart-turn compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-turns bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
+.PHONY: help setup demo serve test smart-turn compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-turns bench-wer lint types wheel release sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -38,17 +40,17 @@ $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voxgate needs Python 3.11 or newer, and %s is %s; name another with PYTHON=" % (sys.executable, sys.version.split()[0]))'
 	@echo "Setting up $(VENV) (once, a minute or two) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(INSTALL) "pip" --upgrade pip
 	@touch $@
 
 $(VENV)/.packages: $(VENV)/.python $(ROOT)/pyproject.toml
 	@cd $(ROOT) && $(BIN)/python $(ROOT)/tools/requirements.py build dev > $(VENV)/requirements.txt
-	@$(BIN)/python -m pip install --quiet -r $(VENV)/requirements.txt
+	@$(INSTALL) "libraries and tools" -r $(VENV)/requirements.txt
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.packages $(ROOT)/setup.py $(NATIVE)
-	@echo "Building the compiled core ..."
-	@cd $(ROOT) && $(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@echo "Building the compiled core (half a minute) ..."
+	@cd $(ROOT) && $(INSTALL) "the compiled core" --no-build-isolation --no-deps --editable .
 	@touch $@
 
 demo: $(NEEDED) ## start the server, stream human speech through it, print its words beside what was said; MODEL=features, ARGS=--keep
@@ -59,13 +61,12 @@ serve: $(NEEDED) ## start the server on http://127.0.0.1:8080, with a page that 
 
 $(VENV)/.extra-moonshine: $(VENV)/.packages
 	@$(BIN)/python $(ROOT)/tools/requirements.py moonshine > $(VENV)/requirements-moonshine.txt
-	@if $(BIN)/python -m pip install --quiet --retries 1 -r $(VENV)/requirements-moonshine.txt; then touch $@; \
+	@if $(INSTALL) "moonshine, for English words" --retries 1 -r $(VENV)/requirements-moonshine.txt; then touch $@; \
 		else echo "moonshine cannot be installed: the server says why, and serves another model"; fi
 
 $(VENV)/.extra-%: $(VENV)/.packages
-	@echo "Installing the extra $* ..."
 	@cd $(ROOT) && $(BIN)/python $(ROOT)/tools/requirements.py $* > $(VENV)/requirements-$*.txt
-	@$(BIN)/python -m pip install --quiet -r $(VENV)/requirements-$*.txt
+	@$(INSTALL) "the extra $*" -r $(VENV)/requirements-$*.txt
 	@touch $@
 
 test: $(VENV)/.ready $(VENV)/.extra-moonshine ## all tests; COVERAGE=1: and which lines of the Python code they run; fewer than the floor in pyproject.toml fail
@@ -163,6 +164,9 @@ types: $(VENV)/.ready ## mypy on the package, and the stubs of the compiled modu
 wheel: $(VENV)/.ready ## build the wheel, install it into a clean environment, and try it there
 	@cd $(ROOT) && $(BIN)/python tools/try_wheel.py $(ARGS)
 
+release: $(VENV)/.ready ## the files of a release, in dist: sdist, a manylinux wheel for each CPython found, the client's; each tried in a clean environment
+	@cd $(ROOT) && $(BIN)/python tools/release.py $(ARGS)
+
 sanitize: $(VENV)/.ready ## the native tests under AddressSanitizer, UBSan and ThreadSanitizer
 	@cd $(ROOT) && $(BIN)/python tools/sanitize.py $(ARGS)
 
@@ -173,10 +177,10 @@ TARGET =
 fuzz: $(VENV)/.ready $(VENV)/.extra-fuzz ## atheris on every parser and every native entry; SECONDS=60 each, TARGET=pcm
 	@cd $(ROOT) && $(BIN)/python tools/fuzzing.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) -- $(ARGS)
 
-clients: $(VENV)/.ready ## websocket clients of others, for tests/server/test_real_clients.py: aiohttp, websocket-client, picows, Node's ws
+clients: $(VENV)/.ready ## websocket clients of others, and React with esbuild, for tests: aiohttp, websocket-client, picows, Node's ws
 	@mkdir -p $(ROOT)/build/clients && $(BIN)/python -m venv $(ROOT)/build/clients/venv
 	@$(ROOT)/build/clients/venv/bin/pip install --quiet aiohttp websocket-client picows
-	@if command -v npm > /dev/null; then npm install --prefix $(ROOT)/build/clients --silent ws; else echo "no npm: without Node's ws"; fi
+	@if command -v npm > /dev/null; then npm install --prefix $(ROOT)/build/clients --silent ws react@19 react-dom@19 esbuild; else echo "no npm: without Node's ws and React"; fi
 
 hostile: $(VENV)/.ready ## 10 000 bad connections against a real server: is everything back, and what does each kind cost?
 	@cd $(ROOT) && $(BIN)/python bench/siege.py $(ARGS)
@@ -212,7 +216,7 @@ speech: $(VENV)/.ready ## make the bundled speech anew (needs espeak-ng)
 
 pictures: $(VENV)/.ready ## make the pictures of the README anew, from real runs
 	@$(BIN)/python -m pip install --quiet rich
-	@cd $(ROOT) && PATH=$(BIN):$$PATH $(BIN)/python tools/make_pictures.py && $(BIN)/python tools/make_page_picture.py
+	@cd $(ROOT) && PATH=$(BIN):$$PATH $(BIN)/python tools/make_pictures.py && $(BIN)/python tools/make_recording.py && $(BIN)/python tools/make_page_picture.py
 
 clean: ## remove everything that was built, and the virtual environment
 	@cd $(ROOT) && rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks src/*.egg-info

@@ -11,7 +11,9 @@ fuzz      AddressSanitizer, UndefinedBehaviorSanitizer and libFuzzer's coverage;
 """
 
 import os
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy
@@ -56,7 +58,25 @@ def extension(pyx: Path) -> Extension:
     )
 
 
+def readme() -> str:
+    """README.md with absolute links, as PyPI needs them: pictures from the tag of this version, pages beside them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    place = project["urls"]["Repository"].removeprefix("https://github.com/")
+    tag = f"v{project['version']}"
+
+    def absolute(found: re.Match[str]) -> str:
+        is_picture, text, target = found.groups()
+        if re.match(r"[a-z]+:|#", target):
+            return found[0]
+        base = f"https://raw.githubusercontent.com/{place}/{tag}" if is_picture else f"https://github.com/{place}/blob/{tag}"
+        return f"{is_picture}[{text}]({base}/{target})"
+
+    return re.sub(r"(!?)\[([^]]*)\]\(([^)\s]+)\)", absolute, (ROOT / "README.md").read_text(encoding="utf-8"))
+
+
 setup(
+    long_description=readme(),
+    long_description_content_type="text/markdown",
     ext_modules=cythonize(
         [extension(pyx) for pyx in sorted((ROOT / "ext").rglob("*.pyx"))],
         include_path=["ext"],

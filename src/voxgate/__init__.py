@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "InferenceError", "Model", "Request", "TurnDetector", "TurnQuestion", "__version__"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Batch": "voxgate.models.base",

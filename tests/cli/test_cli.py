@@ -36,6 +36,88 @@ def test_verbose_version_says_which_kernels_run(capsys):
     assert any(line.startswith("numpy: ") for line in lines)
 
 
+def test_short_version(capsys):
+    assert main(["-V"]) == 0
+    assert capsys.readouterr().out == f"voxgate {__version__}\n"
+
+
+def test_help_imports_no_verb():
+    """Nothing that is slow to import: the help comes at once."""
+    program = (
+        "import sys, voxgate.cli\n"
+        "try: voxgate.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}\n"
+        "    & {'numpy', 'numba', 'uvloop', 'starlette', 'uvicorn', 'websockets', 'msgspec', 'soundfile', 'asyncio'}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(f"    {verb} " in done.stdout for verb in VERBS)
+
+
+def refused(capsys, *arguments):
+    """What the command line prints about arguments that it refuses."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("srve", "serve"), ("cleint", "client"), ("model", "models")])
+def test_a_verb_that_does_not_exist_suggests_one(capsys, typed, meant):
+    assert refused(capsys, typed).endswith(f" (did you mean {meant}?)\n")
+
+
+def test_an_unknown_verb_that_is_like_no_other_gets_no_suggestion(capsys):
+    assert "did you mean" not in refused(capsys, "xyzzy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage"),
+    [
+        (["client", "demo", "--speed", "8"], "usage: voxgate client "),
+        (["models", "check", "dummy", "--nonsense"], "usage: voxgate models check "),
+        (["--nonsense"], "usage: voxgate "),
+    ],
+)
+def test_an_unknown_option_prints_the_usage_of_its_verb(capsys, arguments, usage):
+    err = refused(capsys, *arguments)
+    assert err.startswith(usage)
+    assert f"{usage.removeprefix('usage: ').strip()}: error: unrecognized arguments: " in err
+
+
+def test_an_unknown_option_suggests_one(capsys):
+    assert "unrecognized arguments: --prot=80 (did you mean --port?)\n" in refused(capsys, "serve", "--prot=80")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--port", "eighty"], '--port must be an integer 0..65535, got "eighty"'),
+        (["--drain", "-1"], '--drain must be a number 0..86400, got "-1"'),
+        (["--set", "server.port=eighty"], '--set server.port must be an integer 0..65535, got "eighty"'),
+        (["--set", "serve.port=80"], "serve: unknown section (did you mean server?)"),
+        (["dummy", "--model", "pitch"], "--model pitch: the model is dummy already; give one of them"),
+    ],
+)
+def test_an_error_names_what_was_typed(capsys, arguments, error):
+    assert main(["serve", *arguments, "--print-config"]) == 2
+    assert capsys.readouterr().err.startswith(f"voxgate: {error}")
+
+
+def test_the_model_may_stand_alone(capsys):
+    assert main(["serve", "pitch", "--print-config"]) == 0
+    assert tomllib.loads(capsys.readouterr().out)["model"] == {"name": "pitch"}
+
+
+def test_the_help_of_serve_shows_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "port to listen on; 0 takes a free one (8080)" in text
+    assert "address to listen on (127.0.0.1)" in text
+
+
 def test_no_verb_prints_the_help(capsys):
     assert main([]) == 2
     out = capsys.readouterr().out
@@ -95,7 +177,7 @@ def test_options_of_another_model_are_dropped_with_a_notice(tmp_path, capsys, mo
     printed = capsys.readouterr()
     assert tomllib.loads(printed.out)["model"] == {"name": "features"}
     assert printed.err == (
-        'voxgate: options of the model "dummy" are not used, because flag model.name names "features": '
+        'voxgate: options of the model "dummy" are not used, because flag --model names "features": '
         "delay (file config.json)\n"
     )
 

@@ -161,7 +161,6 @@ def test_wrong_usage_exits_with_2(
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["-i", "x", "--chunk-size", "0"],
         ["-i", "x", "--chunk-size", "many"],
         ["-i", "x", "--timeout", "-1"],
@@ -269,6 +268,25 @@ def test_a_sound_file_is_taken_as_raw_pcm_only_when_its_encoding_is_given(
             os.close(reader)
     assert "stdin is not raw PCM but begins like a file in WAV" in capsys.readouterr().err
     assert [session.audio for session in sessions] == [b"", content]
+
+
+def test_the_file_may_stand_alone_between_options(wav: str) -> None:
+    sessions: list[Received] = []
+    with serving_in_thread(answering(sessions=sessions)) as addr:
+        assert run("--interim-results", wav, "--addr", addr) == 0
+    assert sessions[0].start["interim_results"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((), "expected a FILE, such as talk.wav, mic, or the bundled demo"),
+        (("demo", "-i", "noisy"), "expected one FILE, got demo and -i noisy"),
+    ],
+)
+def test_one_file(arguments: tuple[str, ...], error: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments) == 2
+    assert capsys.readouterr().err == f"voxgate client: {error}\n"
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,12 @@ def test_serves_a_model_of_the_current_directory_until_a_signal(project, number)
         assert stream(f"ws://{match[1]}/api/v1/simple", start(), bytes(3200))[0]["count"] == 1600
         process.send_signal(number)
         assert process.wait(30) == 0
-        assert process.stdout.read() == ""
+        websocket = f"ws://{match[1]}/api/v1/segmented"
+        assert process.stdout.read().splitlines() == [
+            f"  page        http://{match[1]}/",
+            f"  websocket   {websocket}",
+            f"  next, try   voxgate client demo --addr {websocket}",
+        ]
 
 
 LOADING = {

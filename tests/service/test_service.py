@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from voxgate.inference.engine.base import Job
 from voxgate.inference.engine.processes import ProcessEngine
 from voxgate.inference.engine.threads import ThreadEngine
 from voxgate.inference.scheduler import Scheduler
+from voxgate.models import Model
+from voxgate.models.base import Samples
 from voxgate.models.default import Choice
 from voxgate.service import service
 from voxgate.service.service import Service
@@ -297,3 +300,38 @@ def test_a_model_that_holds_the_gil_on_a_thread_is_complained_about(caplog: pyte
 
     asyncio.run(main())
     assert "holds the GIL" in caplog.text
+
+
+def test_a_warm_up_that_does_not_return_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, seen = threading.Event(), []
+
+    class Stuck(Model):
+        def infer(self, audio: Samples) -> dict[str, float]:
+            assert held.wait(30)
+            return {}
+
+    class Recorded(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "still warming up" in record.getMessage():
+                seen.append(record.getMessage())
+                if len(seen) == 2:
+                    held.set()
+
+    monkeypatch.setattr(service, "SLOW_WARM_UP_S", 0.01)
+    handler = Recorded()
+    logging.getLogger("voxgate.service.service").addHandler(handler)
+
+    async def start() -> None:
+        made = Service(load_config(environ={}, overrides={"vad.detector": "energy"}), Stuck())
+        await made.start()
+        await made.stop(30)
+
+    try:
+        asyncio.run(start())
+    finally:
+        logging.getLogger("voxgate.service.service").removeHandler(handler)
+    assert seen == [
+        f"model 'Stuck' is still warming up after {elapsed} s: its warm_up() or a trial call with a second of noise has"
+        " not returned; the server accepts no streams before"
+        for elapsed in ("0.01", "0.02")
+    ]

@@ -421,7 +421,7 @@ def test_a_wrong_token_and_a_good_one(serve, visit):
     page = visit(server)
     expect(page.locator("#connection")).to_have_text("a token is needed")
     expect(page.locator("#token-state")).to_contain_text("The server requires a token.")
-    expect(page.locator("#state")).to_have_text("Enter the token under Access first.")
+    expect(page.locator("#state")).to_have_text("Enter the token first.")
     expect(page.get_by_role("button", name="Start")).to_be_disabled()
     page.get_by_label("Token").fill("wrong")
     page.get_by_role("button", name="Use").click()
@@ -563,6 +563,12 @@ def test_results_can_be_taken_along(serve, visit):
     assert vtt.startswith(
         f"WEBVTT\n\n{stamp(first['start_time'], '.')} --> {stamp(first['end_time'], '.')}\n{escaped}\n"
     )
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="WAV").click()
+    heard, rate = soundfile.read(waiting.value.path(), dtype="int16")
+    sent, sent_rate = soundfile.read(recordings.path("telephone"), dtype="int16")
+    assert (rate, heard.shape) == (sent_rate, sent.shape)
+    assert np.abs(heard.astype(int) - sent).max() <= 1  # the browser decodes to floats, and rounds
     record(page)
     page.get_by_role("button", name="Copy").click()
     await_history(page, "copied.includes('Copied')")
@@ -675,6 +681,7 @@ def test_many_values_over_time_at_every_resolution(serve, visit):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_screen_and_a_keyboard(serve, visit, scheme):
     page = visit(serve(words), viewport={"width": 360, "height": 640}, color_scheme=scheme)
+    page.get_by_role("heading", name="Settings").click()
     send_file(page, "stereo")
     page.get_by_text("Speech detection").click()
     width = page.evaluate(
@@ -685,12 +692,12 @@ def test_a_narrow_screen_and_a_keyboard(serve, visit, scheme):
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", background))) < 200) == (scheme == "dark")
     # Round the three schemes, by keyboard.
-    theme = page.get_by_role("button", name="Colours: as the system")
+    theme = page.get_by_role("button", name="Theme: auto")
     theme.focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Colours: light")).to_be_focused()
+    expect(page.get_by_role("button", name="Theme: light")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Colours: dark")).to_be_focused()
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_focused()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     # The picture: Home, zoom, and back.
     page.locator("#picture").focus()
@@ -718,6 +725,128 @@ def test_starting_and_stopping_by_keyboard(serve, visit):
         expect(start).to_be_focused()
         assert len(json.loads(downloaded(page, "JSON"))["sessions"]) == n_sessions
         start.focus()  # the download took it
+
+
+def test_the_sample_needs_no_microphone(serve, visit):
+    page = visit(serve(words), microphone=False)
+    expect(page.locator("#empty")).to_be_visible()
+    page.get_by_role("button", name="Try the sample").click()
+    expect(page.locator("#state")).to_have_text("Hears speech")
+    expect(page.get_by_role("radio", name="Sound file")).to_be_checked()
+    expect(page.locator(FINALS).first).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Start")).to_be_enabled()
+    (session,) = json.loads(downloaded(page, "JSON"))["sessions"]
+    assert session["source"] == "sample.flac"
+
+
+def test_results_come_first_on_a_phone_and_controls_are_one_line(serve, visit):
+    page = visit(serve(words), viewport={"width": 390, "height": 844})
+    expect(page.get_by_role("button", name="Try the sample")).to_be_enabled()
+    tops = page.evaluate("['.results', '.picture', '.side'].map((at) => document.querySelector(at).offsetTop)")
+    assert tops == sorted(tops)
+    for panel in ("#microphone-options", "#numbers", "#settings"):
+        expect(page.locator(panel)).not_to_have_attribute("open", "")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for panel in ("#microphone-options", "#numbers", "#settings"):
+        expect(page.locator(panel)).to_have_attribute("open", "")
+
+
+def test_a_word_with_a_time_can_be_heard_from_there_on(serve, visit):
+    def timed(audio: Any) -> dict[str, Any]:
+        return {"text": "Well, so it is.", "words": [
+            {"word": word, "start": start, "end": start + 0.1}
+            for word, start in (("well", 0.0), ("so", 0.2), ("it", 0.4), ("is", 0.5))
+        ]}  # fmt: skip
+
+    page = visit(serve(timed))
+    record(page)
+    send_file(page, "telephone")
+    expect(page.locator(f"{FINALS} .text").first).to_have_text("Well, so it is.")
+    row = page.locator(FINALS).first
+    expect(row.locator(".word")).to_have_text(["Well", "so", "it", "is"])
+    played = page.evaluate_handle(
+        """() => {
+            const lengths = [], start = AudioBufferSourceNode.prototype.start;
+            AudioBufferSourceNode.prototype.start = function () {
+                lengths.push(this.buffer.duration);
+                return start.call(this);
+            };
+            return lengths;
+        }"""
+    )
+    row.locator(".play").click()
+    row.locator(".word").nth(2).click()
+    whole, part = page.evaluate("(lengths) => lengths", played)
+    assert whole - part == pytest.approx(0.4, abs=0.001)
+
+
+def test_text_without_times_of_all_its_words_is_plain_text(serve, visit):
+    page = visit(serve())
+    found = page.evaluate(
+        """async () => {
+            const { timedWords } = await import("/web/format.js");
+            const one = (word, start) => ({ word, start });
+            return [
+                timedWords("a, b", { words: [one("a", 0), one("b", 1)] }),
+                timedWords("a b", { words: [one("a", 0), one("c", 1)] }),
+                timedWords("a b", { words: [{ word: "a" }] }),
+                timedWords("a b", { words: [] }),
+                timedWords("a b", {}),
+            ];
+        }"""
+    )
+    assert found == [[["a", 0], [", ", None], ["b", 1]], None, None, None, None]
+
+
+def test_a_text_that_does_not_fit_ends_in_an_ellipsis(serve, visit):
+    page = visit(serve())
+    found = page.evaluate(
+        """async () => {
+            const { fitted } = await import("/web/format.js");
+            const measure = (text) => text.length;
+            return [fitted("good morning", 12, measure), fitted("good morning", 6, measure), fitted("good", 1, measure)];
+        }"""
+    )
+    assert found == ["good morning", "good…", "…"]
+
+
+def test_a_model_that_is_too_slow_is_a_warning(serve, visit):
+    page = visit(serve())
+    shown = page.evaluate(
+        """async () => {
+            const { Numbers } = await import("/web/numbers.js");
+            const numbers = new Numbers((id) => document.getElementById(id));
+            const state = { phase: "listening", session: null, unsent_s: 0 };
+            return [0.5, 1.25, 0.9].map((factor) => {
+                numbers.receive({ type: "progress", lag_s: 0, real_time_factor: factor }, [], null, true);
+                numbers.show(state, null);
+                const [value, help] = ["factor", "factor-help"].map((id) => document.getElementById(id));
+                return [value.textContent, value.dataset.state, help.hidden];
+            });
+        }"""
+    )
+    assert shown == [["0.500", "", True], ["1.250", "slow", False], ["0.900", "", True]]
+
+
+@pytest.mark.parametrize("width", [320, 768, 1280, 2560])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(serve, visit, scheme, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = visit(serve(Choosy(), **{"auth.tokens": "s3cret-u"}), viewport={"width": width, "height": 900}, color_scheme=scheme)
+
+    def found() -> list[str]:
+        return [f"{one['id']}: {one['nodes'][0]['html']}" for one in axe.run(page).response["violations"]]
+
+    expect(page.locator("#token-state")).to_contain_text("The server requires a token.")
+    assert found() == []
+    page.get_by_label("Token").fill("s3cret-u")
+    page.get_by_label("Token").press("Enter")
+    expect(page.locator("#connection")).to_have_text("server ready")
+    if width < 900:
+        page.get_by_role("heading", name="Settings").click()
+    send_file(page, "telephone")
+    assert found() == []
 
 
 def test_everything_that_can_be_used_has_a_name(serve, visit):

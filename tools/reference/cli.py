@@ -11,6 +11,7 @@ from voxgate.cli import make_parser
 from voxgate.cli.arguments import Kind
 from voxgate.cli.serve import FLAGS
 from voxgate.config import SETTINGS
+from voxgate.config.catalogue import plain
 
 __all__ = ["cli"]
 
@@ -106,6 +107,8 @@ def _row(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     else:
         name, value = f"`{metavar}`", _value(action, "")
     text = _DEFAULT.sub("", action.help or "")
+    if parser.prog.endswith(" serve") and action.dest in FLAGS:
+        text = text.removesuffix(f" ({plain(SETTINGS[FLAGS[action.dest]].default)})")
     fields: dict[str, Any] = {**vars(action), "prog": parser.prog}
     return f"| {name} | {value} | {_default(parser, action)} | {_cell(text % fields)} |\n"
 

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from voxgate import __version__
 from voxgate.cli import standard
-from voxgate.cli.interrupts import Interrupted
+from voxgate.cli.parser import Parser
 from voxgate.errors import ConfigError
 
-VERBS = ("serve", "client", "demo", "vad", "models", "load")
+#: The verbs, with a line about each; the module of a verb is imported when it is needed.
+VERBS: Final = {
+    "serve": "serve a model",
+    "client": "stream audio to a server and show the results",
+    "demo": "start a server, stream a bundled recording through it, and show the results beside the truth",
+    "vad": "show where there is speech in a recording",
+    "models": "list the models, or check how one behaves",
+    "load": "put many live streams on a server and report how the server copes",
+}
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line. Raises ConfigError or ImportError when a verb cannot be described."""
-    parser = argparse.ArgumentParser(
+def make_parser(*verbs: str) -> Parser:
+    """The parser of the command line. `verbs`: those whose arguments are needed; none: all of them.
+
+    Raises ConfigError or ImportError when a verb cannot be described.
+    """
+    parser = Parser(
         prog="voxgate",
         description="Put an audio model behind a live streaming API.",
         epilog="exit code: 0 done; 1 failed; 2 wrong usage or settings; 130 interrupted",
     )
     parser.add_argument(
-        "--version", action="store_true", help="print the version; with --verbose, also the platform and packages"
+        "-V", "--version", action="store_true", help="print the version; with --verbose, also the platform and packages"
     )
-    parser.add_argument("--verbose", action="store_true", help=argparse.SUPPRESS)
-    verbs = parser.add_subparsers(metavar="VERB", title="verbs")
-    for verb in VERBS:
-        importlib.import_module(f"voxgate.cli.{verb}").register(verbs)
+    parser.add_argument("--verbose", action="store_true", help="with --version: more about this installation")
+    parser.add_argument(
+        "--completion",
+        choices=("bash", "zsh", "tcsh"),
+        help='print the completion script of a shell: eval "$(voxgate --completion bash)"; needs voxgate[completion]',
+    )
+    below = parser.add_subparsers(metavar="VERB", title="verbs")
+    for verb, about in VERBS.items():
+        if not verbs or verb in verbs:
+            importlib.import_module(f"voxgate.cli.{verb}").register(below)
+        else:
+            below.add_parser(verb, help=about)
     return parser
 
 
@@ -36,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted."""
     standard.prepare()
     try:
-        code = _run(argv)
+        code = _run(sys.argv[1:] if argv is None else argv)
     except SystemExit:  # from argparse, which has printed help or an error
         if (error := standard.flush()) is not None:
             raise SystemExit(_unwritten(error)) from None
@@ -47,12 +66,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str]) -> int:
     try:
-        parser = make_parser()
+        verb = next((word for word in argv if not word.startswith("-")), "")
+        parser = make_parser(verb)
         args = parser.parse_args(argv)
         if args.version:
             print(_version(args.verbose))
+            return 0
+        if args.completion is not None:
+            from voxgate.cli.completion import completion
+
+            print(completion(make_parser(), args.completion))
             return 0
         if not hasattr(args, "run"):
             parser.print_help()
@@ -67,7 +92,7 @@ def _run(argv: Sequence[str] | None) -> int:
         print(f"voxgate: {error}", file=sys.stderr)  # the requested kernels do not exist
         return 2
     except KeyboardInterrupt as error:
-        return error.exit_code if isinstance(error, Interrupted) else 130
+        return getattr(error, "exit_code", 130)  # that of an Interrupted
     except OSError as error:
         if not isinstance(error, BrokenPipeError) and error.filename != standard.NAME:
             raise

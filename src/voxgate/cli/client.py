@@ -15,7 +15,7 @@ import msgspec
 
 from voxgate import client, recordings
 from voxgate.audio.files import container_of, may_become_container
-from voxgate.cli import plot, standard
+from voxgate.cli import VERBS, plot, standard
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.interrupts import Interrupted, run_interruptible
 from voxgate.cli.output import Output, silence
@@ -48,17 +48,17 @@ MAX_CHUNK_BYTES = 16 * 2**20
 INPUT_HELP = f"any file that soundfile reads, or the name of a bundled recording ({', '.join(recordings.names())})"
 _EPILOG = """\
 examples:
-  voxgate client -i demo --interim-results
-  voxgate client -i talk.flac --notices
-  voxgate client -i talk.wav --real-time --vad prefix_padding_ms=0 silence_duration_ms=400
-  voxgate client -i talk.wav --option language=de --option 'hotwords=["Voxgate"]'
-  voxgate client -i talk.wav --format jsonl | jq 'select(.is_final)'
-  voxgate client -i talk.mp3 --format srt -o talk.srt --plot talk.png
-  voxgate client -i recording.m4a
-  voxgate client -i talk.flac --as-is
-  voxgate client -i mic --interim-results
-  arecord -q -f S16_LE -r 16000 -c 1 | voxgate client -i -
-  arecord -q -f S16_LE -r 16000 -c 1 -t raw | voxgate client -i - --rate 16000
+  voxgate client demo --interim-results
+  voxgate client talk.flac --notices
+  voxgate client talk.wav --real-time --vad prefix_padding_ms=0 silence_duration_ms=400
+  voxgate client talk.wav --option language=de --option 'hotwords=["Voxgate"]'
+  voxgate client talk.wav --format jsonl | jq 'select(.is_final)'
+  voxgate client talk.mp3 --format srt -o talk.srt --plot talk.png
+  voxgate client recording.m4a
+  voxgate client talk.flac --as-is
+  voxgate client mic --interim-results
+  arecord -q -f S16_LE -r 16000 -c 1 | voxgate client -
+  arecord -q -f S16_LE -r 16000 -c 1 -t raw | voxgate client - --rate 16000
 
 On a terminal, the last lines show the level of the audio, whether there is speech, the current interim and the lag.
 
@@ -74,19 +74,19 @@ arrived twice; 141 the reader of the output closed it
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "client",
-        help="stream audio to a server and show the results",
+        help=VERBS["client"],
         description="Stream audio to a server and show the results.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "-i",
-        "--input",
-        required=True,
+        "positional_input",
+        nargs="?",
         metavar="FILE",
         help=f"{INPUT_HELP}; - is stdin: a sound file, or with --rate raw PCM; mic or mic:DEVICE a microphone "
         "(Ctrl-C ends it cleanly)",
     )
+    parser.add_argument("-i", "--input", metavar="FILE", help="the same as FILE")
     parser.add_argument(
         "--addr",
         default=client.DEFAULT_ADDR,
@@ -197,6 +197,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
+    if (args.input is None) == (args.positional_input is None):
+        expected = "expected one FILE" if args.input else "expected a FILE, such as talk.wav, mic, or the bundled demo"
+        complain(expected + ("" if args.input is None else f", got {args.positional_input} and -i {args.input}"), sys.stderr)
+        return EXIT_USAGE
+    args.input = args.input or args.positional_input
     with contextlib.ExitStack() as stack:
         tracing = Tracing.from_environment("voxgate-client")
         if tracing is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import TextIO
 
 from voxgate import client, recordings
-from voxgate.cli import standard
+from voxgate.cli import VERBS, standard
 from voxgate.cli.arguments import positive_float
 from voxgate.cli.comparison import TOLERANCE_S
 from voxgate.cli.demo_routes import Demo
 from voxgate.cli.display import Style
 from voxgate.cli.interrupts import Interrupted, Interrupts, run_interruptible
+from voxgate.cli.progress import Waiting
 from voxgate.cli.server_process import ServerFailed, running_server
 from voxgate.cli.show import explain
 from voxgate.client.connection import is_served, normalize_addr
@@ -43,7 +45,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Adds the verb to the command line."""
     parser = subparsers.add_parser(
         "demo",
-        help="start a server, stream a bundled recording through it, and show the results beside the truth",
+        help=VERBS["demo"],
         description="Start a server, stream a recording through it in real time, and show results beside the truth.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -124,7 +126,9 @@ async def run_demo(args: argparse.Namespace, command: Sequence[str], out: TextIO
 
     say(style.grey("starting a server: " + " ".join(["voxgate", *command[3:]])))
     begin_s = asyncio.get_running_loop().time()
-    async with running_server(command, args.start_timeout) as url:
+    async with contextlib.AsyncExitStack() as stack:
+        with Waiting(out, "the server starts and loads its model"):
+            url = await stack.enter_async_context(running_server(command, args.start_timeout))
         say(style.grey(f"ready after {asyncio.get_running_loop().time() - begin_s:.1f} s at {url}"))
         demo = Demo(
             url,
@@ -149,7 +153,7 @@ async def run_demo(args: argparse.Namespace, command: Sequence[str], out: TextIO
         if args.keep:
             addr = url if "segmented" in routes else "".join([url, "/api/v1/", *routes[:1]])
             say(f"the page to speak to the server: {style.bold(url)}")
-            say(f"the server is running at {style.bold(url)} (try: voxgate client -i {path} --addr {addr})")
+            say(f"the server is running at {style.bold(url)} (try: voxgate client {path} --addr {addr})")
             say("Ctrl-C stops it")
             await _wait_for_ctrl_c(interrupts)
         else:

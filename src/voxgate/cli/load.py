@@ -16,11 +16,13 @@ import uvloop
 
 from voxgate import load, recordings
 from voxgate.audio.files.read import read_audio
+from voxgate.cli import VERBS
 from voxgate.cli.arguments import positive_float, whole
 from voxgate.cli.client import explain, recording
 from voxgate.cli.display import Style
 from voxgate.cli.interrupts import Interrupted, run_interruptible
 from voxgate.cli.output import Output
+from voxgate.cli.progress import Waiting
 from voxgate.cli.token_option import add_token_option
 from voxgate.client.redaction import public_url
 from voxgate.load.report import as_json, document, table
@@ -57,7 +59,7 @@ program was late, and the numbers include its own delays; 130 and 143 Ctrl-C or 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "load",
-        help="put many live streams on a server and report how the server copes",
+        help=VERBS["load"],
         description="Put many live streams on a server and report how the server copes.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -234,11 +236,14 @@ async def execute(
     material: load.Material,
     clock: load.Clock,
     say: Callable[[str], Any],
+    terminal: TextIO | None = None,
 ) -> load.Outcome:
-    """Records the references, runs the load, and returns its outcome. `say` reports progress.
+    """Records the references, runs the load, and returns its outcome. `say` reports progress, and so does a line on
+    `terminal` (default: stderr).
 
     Raises ReferenceFailed when the idle server gives no usable results.
     """
+    terminal = sys.stderr if terminal is None else terminal
     n_messages = _n_messages(args)
     n_offsets = min(args.streams, N_OFFSETS)
     references: list[load.Reference] = []
@@ -246,9 +251,10 @@ async def execute(
     if is_segmented and args.reference and not target.is_grpc:
         say("recording the results of the idle server ...")
         start_frame = material.start_frame(args.interim_results, False, args.token)
-        references = await load.record_references(
-            target, material, start_frame, n_messages, n_offsets, time.perf_counter, args.timeout
-        )
+        with Waiting(terminal, "the idle server"):
+            references = await load.record_references(
+                target, material, start_frame, n_messages, n_offsets, time.perf_counter, args.timeout
+            )
     plan = load.Plan(
         target,
         material,
@@ -260,7 +266,8 @@ async def execute(
         covering=not is_segmented,
     )
     say(f"{args.streams} live streams to {public_url(target.url)} ...")
-    return await load.run(plan, args.streams, args.ramp, clock, args.timeout, _sampler(args, target), args.late_ms)
+    with Waiting(terminal, f"{args.streams} streams", args.ramp + args.duration):
+        return await load.run(plan, args.streams, args.ramp, clock, args.timeout, _sampler(args, target), args.late_ms)
 
 
 def route_of(url: str) -> str:

@@ -16,8 +16,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from voxgate.cli import VERBS
 from voxgate.cli.arguments import number
 from voxgate.cli.display import Style, format_output
+from voxgate.cli.progress import Waiting
 from voxgate.config import load_config
 from voxgate.errors import ConfigError
 from voxgate.models import Model, available_models, load_model
@@ -36,7 +38,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     """Adds the verb to the command line."""
     parser = verbs.add_parser(
         "models",
-        help="list the models, or check how one behaves",
+        help=VERBS["models"],
         description="List the models that can be served by name, with what each needs.",
         epilog="exit code: 0 the list was printed; 2 wrong usage",
     )
@@ -192,12 +194,13 @@ def run_check(args: argparse.Namespace) -> int:
         )  # not the root logger: Numba would log everything that it compiles
     style = Style.of(sys.stdout)
     begin = time.perf_counter()
-    model = load_model(config.model.name, config.model.options)
+    with Waiting(sys.stderr, f"loading {config.model.name}"):
+        model = load_model(config.model.name, config.model.options)
     load_s = time.perf_counter() - begin
     if model.needs_process:
         raise ConfigError(f"model {model.name!r} must not run in this process, because {model.needs_process}")
     try:
-        with opened(model) as plain:
+        with Waiting(sys.stderr, f"measuring {model.name}"), opened(model) as plain:
             behaviour = measure(plain, args.seconds)
         settings = suggest(model, behaviour)
     except CheckFailed as error:

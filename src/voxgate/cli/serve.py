@@ -7,7 +7,9 @@ import logging
 import sys
 from typing import Any, Final
 
-from voxgate.config import dump_toml, load_config
+from voxgate.cli import VERBS
+from voxgate.config import SETTINGS, Config, dump_toml, load_config
+from voxgate.config.catalogue import plain
 from voxgate.errors import ConfigError
 from voxgate.runtime import logs
 from voxgate.server.early_exit import EarlyExit
@@ -36,18 +38,21 @@ FLAGS: Final = {
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the verb to the command line."""
     parser = verbs.add_parser(
-        "serve", help="serve a model", description="Serve a model to live audio streams.", epilog=_EPILOG
+        "serve", help=VERBS["serve"], description="Serve a model to live audio streams.", epilog=_EPILOG
     )
-    parser.add_argument("--model", metavar="NAME", help="a built-in name, or pkg.module:attr of your model or function")
+    parser.add_argument(
+        "positional_model", nargs="?", metavar="MODEL", help="a built-in name, or pkg.module:attr of your model or function"
+    )
+    _add(parser, "--model", "NAME", "the same as MODEL")
     parser.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json")
-    parser.add_argument("--host", help="address to listen on")
-    parser.add_argument("--port", help="port to listen on; 0 takes a free one")
-    parser.add_argument("--grpc-port", metavar="PORT", help="speak gRPC too, on this port; 0 takes a free one")
-    parser.add_argument("--workers", metavar="N", help="server processes that share the port")
-    parser.add_argument("--tls-certificate", metavar="FILE", help="use TLS with this certificate (PEM)")
-    parser.add_argument("--tls-key", metavar="FILE", help="the private key, if it is in a separate file")
-    parser.add_argument("--drain", metavar="SECONDS", help="time for running sessions when the server stops")
-    parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning, error or critical")
+    _add(parser, "--host", None, "address to listen on")
+    _add(parser, "--port", None, "port to listen on; 0 takes a free one")
+    _add(parser, "--grpc-port", "PORT", "speak gRPC too, on this port; 0 takes a free one")
+    _add(parser, "--workers", "N", "server processes that share the port")
+    _add(parser, "--tls-certificate", "FILE", "use TLS with this certificate (PEM)")
+    _add(parser, "--tls-key", "FILE", "the private key, if it is in a separate file")
+    _add(parser, "--drain", "SECONDS", "time for running sessions when the server stops")
+    _add(parser, "--log-level", "LEVEL", "debug, info, warning, error or critical")
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -56,24 +61,53 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="any setting by its dotted name, such as vad.threshold=0.6 or model.delay=0.1; may be repeated",
     )
     parser.add_argument("--print-config", action="store_true", help="print the effective settings as TOML and exit")
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="for development: start the server again when a file of the model or the configuration changes; needs"
+        " voxgate[reload]",
+    )
     parser.set_defaults(run=run)
+
+
+def _add(parser: argparse.ArgumentParser, flag: str, metavar: str | None, about: str) -> None:
+    """Adds the flag of a setting. The help shows the default of the setting; the value of the flag is None without it."""
+    default = SETTINGS[FLAGS[flag.removeprefix("--").replace("-", "_")]].default
+    parser.add_argument(flag, metavar=metavar, help=about if default is None else f"{about} ({plain(default)})")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves until a signal ends it."""
+    if args.positional_model is not None:
+        if args.model is not None:
+            raise ConfigError(f"--model {args.model}: the model is {args.positional_model} already; give one of them")
+        args.model = args.positional_model
+    if args.reload and not args.print_config:
+        from voxgate.cli.reload import serve_and_reload
+
+        config, _ = _settings(args)
+        return serve_and_reload(config.model.name, args.config, sys.argv[1:])
     with EarlyExit() as early_exit:
         return _serve(args, early_exit)
 
 
-def _serve(args: argparse.Namespace, early_exit: EarlyExit) -> int:
+def _settings(args: argparse.Namespace) -> tuple[Config, list[str]]:
+    """The settings in effect, and the notices about them. Raises ConfigError with the flag that was typed."""
     overrides: dict[str, Any] = {key: getattr(args, flag) for flag, key in FLAGS.items()}
+    flags = {key: f"--{flag.replace('_', '-')}" for flag, key in FLAGS.items()}
+    if args.positional_model is not None:
+        flags["model.name"] = "MODEL"
     for text in args.set:
         key, equals, value = text.partition("=")
         if not (key and equals):
             raise ConfigError(f"--set {text}: expected KEY=VALUE")
-        overrides[key] = value
+        overrides[key], flags[key] = value, f"--set {key}"
     notices: list[str] = []
-    config = load_config(args.config, overrides=overrides, on_notice=notices.append)
+    return load_config(args.config, overrides=overrides, on_notice=notices.append, flags=flags), notices
+
+
+def _serve(args: argparse.Namespace, early_exit: EarlyExit) -> int:
+    config, notices = _settings(args)
     if args.print_config:
         for notice in notices:
             print(f"voxgate: {notice}", file=sys.stderr)

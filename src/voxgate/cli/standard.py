@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import os
 import sys
@@ -67,6 +66,10 @@ def flush() -> OSError | None:
 
 def is_readable(descriptor: int) -> bool:
     """Whether `descriptor` is open for reading."""
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: reading will tell
+        return True
     try:
         return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
     except OSError:

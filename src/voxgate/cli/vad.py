@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgate.cli import plot
+from voxgate.cli import VERBS, plot
 from voxgate.cli.client import INPUT_HELP, explain, recording
+from voxgate.cli.progress import Waiting
 from voxgate.config.catalogue import SETTINGS, Setting, plain
 from voxgate.errors import ConfigError
 from voxgate.protocol.formats import AudioFormat
@@ -37,7 +38,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     """Adds the verb to the command line."""
     parser = verbs.add_parser(
         "vad",
-        help="show where there is speech in a recording",
+        help=VERBS["vad"],
         description="Cut a recording into segments of speech, exactly as the server would, and print their times.",
         epilog="exit code: 0 done, with or without speech; 1 a truncated recording, or a plot that cannot be written; 2"
         " wrong usage, or a recording that cannot be read",
@@ -95,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
             raise SourceError(f"{args.file}: soundfile does not read this container, which a server may decode")
         planes, failure = _samples(source, source.format)
         sample_rate = source.format.sample_rate
-        segments = segments_of_channels(planes, sample_rate, config, detector)
+        with Waiting(sys.stderr, f"{args.file}"):
+            segments = segments_of_channels(planes, sample_rate, config, detector)
     except (OSError, ValueError, SourceError) as exc:  # ValueError: an unsupported rate
         print(f"voxgate vad: {explain(exc)}", file=sys.stderr)
         return 2

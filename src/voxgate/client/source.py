@@ -9,12 +9,10 @@ import os
 import queue
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeAlias
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
-from voxgate.audio.files import SoundFileError, open_sound_file
+from voxgate.audio.files import SoundFileError
 from voxgate.errors import InvalidStart
 from voxgate.protocol.formats import AUTO, MAX_RATE, AudioFormat, ContainerFormat, Format, check_container, check_format
 from voxgate.runtime import tasks
@@ -23,13 +21,18 @@ from .as_is import HEAD_BYTES, FileBlocks, PrefixedFile, head_of, is_for_the_ser
 from .errors import SourceError
 from .microphone import Microphone
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from voxgate.audio.files import SoundFile
+
 __all__ = ["AudioSource", "Source", "off_loop", "open_source"]
 
 Source: TypeAlias = (
     str
     | os.PathLike[str]
     | BinaryIO
-    | tuple[npt.NDArray[Any], int]
+    | tuple["npt.NDArray[Any]", int]
     | bytes
     | bytearray
     | memoryview
@@ -82,7 +85,7 @@ def open_source(source: Source, format: Format | None, chunk_bytes: int, as_is: 
         raise ValueError("as_is: expected no format of PCM with it")
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
-        if format is None and is_for_the_server(head_of(path)):
+        if format is None and (is_for_the_server(head_of(path)) or find_spec("soundfile") is None):
             return _container(path, ContainerFormat(AUTO))
         try:
             return _sound_file(path, format, chunk_bytes)
@@ -123,9 +126,20 @@ def _file(file: Any, chunk_bytes: int) -> AudioSource:
         file = PrefixedFile(head, file)
     else:
         file.seek(-len(head), os.SEEK_CUR)
-    if is_for_the_server(head):
+    if is_for_the_server(head) or find_spec("soundfile") is None:
         return _container(file, ContainerFormat(AUTO))
     return _sound_file(file, None, chunk_bytes)
+
+
+def _open_sound_file(file: Any) -> SoundFile:
+    """Raises SoundFileError, and OSError. Raises SourceError when a library for it is missing."""
+    try:
+        from voxgate.audio.files import open_sound_file
+    except ImportError as error:
+        raise SourceError(
+            f"reading sound files needs {error.name or 'soundfile'}: pip install 'voxgate-client[files]'"
+        ) from None
+    return open_sound_file(file)
 
 
 def _container(source: Source, format: ContainerFormat) -> AudioSource:
@@ -138,8 +152,8 @@ def _container(source: Source, format: ContainerFormat) -> AudioSource:
         path = os.fspath(source)
         duration_s = None
         if os.path.isfile(path):  # nothing may be taken from a pipe
-            with contextlib.suppress(SoundFileError):
-                duration_s = (sound := open_sound_file(path)).duration_s
+            with contextlib.suppress(SoundFileError, SourceError):
+                duration_s = (sound := _open_sound_file(path)).duration_s
                 sound.close()
         blocks = FileBlocks(path)
         return AudioSource(format, duration_s, blocks, blocks.n_bytes)
@@ -180,6 +194,8 @@ def _linear_format(format: AudioFormat | None, channels: int, sample_rate: int, 
 
 def _encode(samples: npt.NDArray[Any], encoding: str) -> bytes:
     """Samples (frames, channels), int16 or float, as wire bytes in s16 or f32."""
+    import numpy as np
+
     if encoding == "f32":
         if samples.dtype == np.int16:
             return (samples.astype("<f4") / np.float32(32_768)).tobytes()
@@ -200,6 +216,8 @@ class _Loudness:
     def take(self, samples: npt.NDArray[Any]) -> None:
         if self._has_warned or not samples.size:
             return
+        import numpy as np
+
         # Not the maximum of abs(samples), which would be a copy; fmax and fmin ignore NaN.
         peak = max(float(np.fmax.reduce(samples, axis=None)), -float(np.fmin.reduce(samples, axis=None)))
         if peak > 1:
@@ -232,7 +250,7 @@ def _recut(blocks: Generator[bytes, None, None], chunk_bytes: int) -> Generator[
 
 def _sound_file(file: Any, format: AudioFormat | None, chunk_bytes: int) -> AudioSource:
     try:
-        sound = open_sound_file(file)
+        sound = _open_sound_file(file)
     except SoundFileError as error:
         raise SourceError(str(error)) from None
     # Compressed formats decode to floats, which are rounded and clipped here, so that none wraps around.
@@ -258,6 +276,8 @@ def _sound_file(file: Any, format: AudioFormat | None, chunk_bytes: int) -> Audi
 
 
 def _array(samples: npt.NDArray[Any], sample_rate: int, format: AudioFormat | None, chunk_bytes: int) -> AudioSource:
+    import numpy as np
+
     samples = np.asarray(samples)
     if samples.dtype != np.int16 and not np.issubdtype(samples.dtype, np.floating):
         raise ValueError(f"samples: expected float (-1..1) or int16, got {samples.dtype}")

@@ -49,6 +49,7 @@ def load_config(
     overrides: Mapping[str, Any] | None = None,
     on_notice: Callable[[str], object] = logger.warning,
     default_path: str | None = _DEFAULT_PATH,
+    flags: Mapping[str, str] | None = None,
 ) -> Config:
     """The effective settings: defaults < file < environment < overrides.
 
@@ -59,7 +60,7 @@ def load_config(
     ``"model.<name>"`` is an argument of the model's constructor.
 
     The options of the model are combined from all sources; those given as text are converted by the model (see
-    OptionText). A source that names a different model than an earlier source drops the earlier options, because they
+    OptionText). ``flags``: what a person typed for an override, by key; errors name that (``--port``). A source that names a different model than an earlier source drops the earlier options, because they
     belong to the other model; `on_notice` gets a sentence about it.
 
     Raises ConfigError naming the key, the value, the allowed values, and the source.
@@ -73,7 +74,7 @@ def load_config(
     elif default_path is not None and Path(default_path).is_file():
         loader.add_file(Path(default_path))
     loader.add_environment(environ)
-    loader.add_overrides(overrides or {})
+    loader.add_overrides(overrides or {}, flags or {})
     return loader.finish()
 
 
@@ -136,13 +137,13 @@ class _Loader:
                 self.set(f"{section}.{name}", environ[variable], source, is_text=True)
         self.set_model(model, sources, is_text=True)
 
-    def add_overrides(self, overrides: Mapping[str, Any]) -> None:
+    def add_overrides(self, overrides: Mapping[str, Any], flags: Mapping[str, str]) -> None:
         model: dict[str, Any] = {}
         sources: dict[str, str] = {}
         for key, value in overrides.items():
             if value is None:
                 continue
-            source = f"flag {key}"
+            source = f"flag {flags.get(key, key)}"
             section, _, name = key.partition(".")
             if section == "model":
                 model[name or "name"], sources[name or "name"] = value, source
@@ -268,8 +269,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _convert(setting: Setting, value: Any, source: str, *, is_text: bool) -> Any:
     if setting.is_optional and (value is None or (is_text and value == "")):
         return None
+    # A person who typed a flag reads its name, and not that of the setting.
+    name, place = (source.removeprefix("flag "), "") if source.startswith("flag --") else (setting.key, f" ({source})")
     if setting.is_secret and type(value) is not str:
-        raise ConfigError(f"{setting.key} must be a string, got something else ({source})")
+        raise ConfigError(f"{name} must be a string, got something else{place}")
     try:
         result = msgspec.convert(_from_text(setting.kind, value) if is_text else value, setting.type)
         if not isinstance(result, str) or _is_unicode(result):
@@ -277,11 +280,11 @@ def _convert(setting: Setting, value: Any, source: str, *, is_text: bool) -> Any
     except msgspec.ValidationError:
         pass
     if setting.is_secret:
-        raise ConfigError(f"{setting.key} must be a string of Unicode characters ({source})")
+        raise ConfigError(f"{name} must be a string of Unicode characters{place}")
     type_name = {int: "an integer ", float: "a number "}.get(setting.kind, "")
     close = difflib.get_close_matches(str(value), setting.choices, 1) if setting.choices else []
     hint = f" (did you mean {close[0]}?)" if close else ""
-    raise ConfigError(f"{setting.key} must be {type_name}{setting.allowed}, got {_shown(value)}{hint} ({source})")
+    raise ConfigError(f"{name} must be {type_name}{setting.allowed}, got {_shown(value)}{hint}{place}")
 
 
 def _from_text(kind: type, text: str) -> Any:

@@ -45,10 +45,14 @@ HEADERS: Final[Mapping[str, str]] = {
 
 _CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
+    ".flac": "audio/flac",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+
+#: The bundled recording that the page offers instead of a microphone: half a minute of a person who reads.
+_SAMPLE: Final = "reading.flac"
 
 
 class Asset(NamedTuple):
@@ -62,11 +66,12 @@ class Asset(NamedTuple):
 def load_assets() -> dict[str, Asset]:
     """Every file of the page by its name. Read once: a client's path is never looked up on the disk."""
     assets = {}
-    for entry in (files("voxgate") / "web").iterdir():
+    for entry in [*(files("voxgate") / "web").iterdir(), files("voxgate") / "recordings" / _SAMPLE]:
         content_type = _CONTENT_TYPES.get(PurePosixPath(entry.name).suffix)
         if content_type is not None:
             body = entry.read_bytes()
-            assets[entry.name] = Asset(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+            name = "sample.flac" if entry.name == _SAMPLE else entry.name
+            assets[name] = Asset(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
     return assets
 
 

@@ -9,7 +9,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Final
@@ -23,7 +22,11 @@ MOVED: Final = {
 }
 
 
-class _Alias(Loader):
+# Without the base classes of importlib.abc: every `import voxgate` imports this module, and importlib.abc is slow.
+class _Alias:
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
     def exec_module(self, module: ModuleType) -> None:
         old = module.__name__
         new = MOVED[old]
@@ -32,7 +35,7 @@ class _Alias(Loader):
         sys.modules[old] = importlib.import_module(new)
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:

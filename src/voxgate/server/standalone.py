@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable
 
 from voxgate.config import Config
+from voxgate.protocol.machine import Route
 from voxgate.runtime.exit import end_process
+from voxgate.server.announcement import announcement
 from voxgate.server.server import Server, listen_for
-from voxgate.server.sockets import start_line, url_of
+from voxgate.server.sockets import url_of
 from voxgate.service.service import Service
 
 __all__ = ["serve"]
@@ -20,7 +22,7 @@ def serve(config: Config, on_loaded: Callable[[], None] = lambda: None) -> int:
     """Serves until a signal ends it; returns the exit code. Raises ConfigError for settings and models that cannot be
     used.
 
-    Prints the line ``voxgate listening on URL`` to standard output when the model is warm. on_loaded: called when the
+    Prints `announcement` to standard output when the model is warm. on_loaded: called when the
     model is loaded, right before the event loop handles signals.
     """
     service = Service(config)
@@ -32,7 +34,8 @@ def serve(config: Config, on_loaded: Callable[[], None] = lambda: None) -> int:
         if error is None:
             for sock in sockets[1:]:
                 logger.info("metrics at %s/metrics", url_of(sock, scheme))
-            print(start_line(sockets[0], config, server.grpc_port), flush=True)
+            route: Route = "segmented" if service.model.stateless else "stateful"
+            print(announcement(url_of(sockets[0], scheme), config, route, server.grpc_port), flush=True)
         else:
             failure = error
             server.ask_to_end()

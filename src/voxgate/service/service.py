@@ -32,6 +32,9 @@ from voxgate.vad.turns import TurnConfig, TurnJudge, load_turn_detector, public_
 
 logger = logging.getLogger(__name__)
 
+SLOW_WARM_UP_S = 10.0
+"""A warm-up that takes longer is logged, and again after twice the time."""
+
 # The longest segment that a client may ask for; a call on the simple route is bounded by its own setting.
 LONGEST_SEGMENT_S = 300.0
 
@@ -171,7 +174,11 @@ class Service:
         if inference.warm_up:
             self._enter(Phase.WARMING_UP)
             logger.info("warming up model %r ...", self.model.name)
-            await scheduler.warm_up()
+            self._await_warm_up(loop, SLOW_WARM_UP_S, SLOW_WARM_UP_S)
+            try:
+                await scheduler.warm_up()
+            finally:
+                self._slow_warm_up.cancel()
         watchdog.start()
         self._enter(Phase.SERVING)
 
@@ -222,6 +229,17 @@ class Service:
     def _enter(self, phase: Phase) -> None:
         # A signal may end a server that is still starting: no later step of the start makes it ready again.
         self._phase = max(self._phase, phase)
+
+    def _await_warm_up(self, loop: asyncio.AbstractEventLoop, wait_s: float, elapsed_s: float) -> None:
+        self._slow_warm_up = loop.call_later(wait_s, self._say_still_warming, loop, elapsed_s)
+
+    def _say_still_warming(self, loop: asyncio.AbstractEventLoop, elapsed_s: float) -> None:
+        logger.warning(
+            "model %r is still warming up after %g s: its warm_up() or a trial call with a second of noise has not"
+            " returned; the server accepts no streams before",
+            *(self.model.name, elapsed_s),
+        )
+        self._await_warm_up(loop, elapsed_s, 2 * elapsed_s)
 
     def _call_counts(self) -> tuple[int, int]:
         """The number of model calls that run, and of those that have ended."""

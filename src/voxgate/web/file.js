@@ -54,6 +54,11 @@ export class SoundFile {
     return this.#frame / this.sampleRate;
   }
 
+  // The samples of the first channel, -1..1.
+  get plane() {
+    return this.#planes[0];
+  }
+
   goTo(seconds) {
     this.#frame = Math.max(0, Math.min(this.#planes[0].length, Math.round(seconds * this.sampleRate)));
   }

@@ -85,3 +85,35 @@ export function brief(output) {
   if (text) return text;
   return factsOf(output).map((fact) => fact.join(" ")).join(", ");
 }
+
+// The beginning of a text that fits into some room, with an ellipsis where it was cut; measure: the width of a text.
+export function fitted(text, room, measure) {
+  if (measure(text) <= room) return text;
+  let [low, high] = [0, text.length]; // so many characters fit, so many do not
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (measure(`${text.slice(0, middle).trimEnd()}…`) <= room) low = middle;
+    else high = middle;
+  }
+  return `${text.slice(0, low).trimEnd()}…`;
+}
+
+// The text in pieces, [piece, start]: start is the time of a word (seconds of its segment), null between words. Null when
+// the model gave no times, or words that are not in the text.
+export function timedWords(text, output) {
+  const words = output?.words;
+  if (!Array.isArray(words) || words.length === 0) return null;
+  const [pieces, lower] = [[], text.toLowerCase()];
+  let at = 0;
+  for (const one of words) {
+    if (typeof one?.word !== "string" || typeof one.start !== "number" || one.word.trim() === "") return null;
+    const word = one.word.trim();
+    const found = lower.indexOf(word.toLowerCase(), at);
+    if (found < 0) return null;
+    if (found > at) pieces.push([text.slice(at, found), null]);
+    pieces.push([text.slice(found, found + word.length), one.start]);
+    at = found + word.length;
+  }
+  if (at < text.length) pieces.push([text.slice(at), null]);
+  return pieces;
+}

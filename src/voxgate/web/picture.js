@@ -2,7 +2,7 @@
 //
 // Drawn only when something changed, and then only what is in view: a frame costs the same after an hour as at first.
 
-import { brief, clock } from "./format.js";
+import { brief, clock, fitted } from "./format.js";
 import { firstAfter } from "./timeline.js";
 
 const AXIS = 22; // CSS pixels, like every number of the layout here
@@ -338,7 +338,9 @@ export class Picture {
       context.clip();
       context.font = this.#font(11, isFinal ? 500 : 400);
       context.fillStyle = isFinal || entry.state === "failed" ? colours["final-ink"] : colours.ink;
-      context.fillText(text, Math.max(from, 0) + 6, top + STRIP / 2 + 0.5);
+      const left = Math.max(from, 0) + 6;
+      const shown = fitted(text, from + width - left - 4, (some) => context.measureText(some).width);
+      context.fillText(shown, left, top + STRIP / 2 + 0.5);
       context.restore();
     }
   }

@@ -36,11 +36,11 @@ export const PROBLEMS = {
   NotFoundFile: (name) => ({ title: `${name} could not be read.`, help: "It may have been moved or deleted. Choose it again." }),
   token: () => ({
     title: "The server wants a token.",
-    help: "Ask its operator for one, and enter it under “Access”.",
+    help: "Ask its operator for one, and enter it here.",
   }),
   "wrong-token": () => ({
     title: "The server does not accept this token.",
-    help: "Check it for a missing or extra character, under “Access”. It may also have been withdrawn.",
+    help: "Check it for a missing or extra character. It may also have been withdrawn.",
   }),
   gone: () => ({
     title: "The server does not answer.",

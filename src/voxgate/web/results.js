@@ -1,6 +1,6 @@
 // The results as a list that reads like a transcript: one row for each entry of the timeline.
 
-import { brief, clock, duration, factsOf, splitStable, textOf } from "./format.js";
+import { brief, clock, duration, factsOf, splitStable, textOf, timedWords } from "./format.js";
 
 const MAX_ROWS = 400; // that are on the page; the download has all
 
@@ -27,7 +27,10 @@ export class Results {
     this.#said = said;
     list.addEventListener("click", (event) => {
       const row = event.target.closest("li");
-      if (row !== null && !getSelection()?.toString()) onSelect(row.entry);
+      if (row === null || getSelection()?.toString()) return;
+      const word = event.target.closest(".word");
+      if (word === null) onSelect(row.entry);
+      else onSelect(row.entry, row.entry.start_s + Number(word.dataset.start));
     });
     list.addEventListener("scroll", () => {
       this.#isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
@@ -119,7 +122,9 @@ export class Results {
     }
     if (entry.state === "failed") parts.push(element("span", "error", entry.error));
     const text = textOf(entry.output);
-    if (text !== undefined) parts.push(words(text, entry.isEager ? text : entry.stable));
+    const timed = entry.state === "final" && text ? timedWords(text, entry.output) : null;
+    if (timed !== null) parts.push(heardWords(timed));
+    else if (text !== undefined) parts.push(words(text, entry.isEager ? text : entry.stable));
     const facts = factsOf(entry.output);
     if (facts.length > 0) {
       const list = element("span", "facts");
@@ -150,6 +155,24 @@ function words(text, stable) {
   const [solid, rest] = splitStable(text, stable);
   const made = element("span", "text", rest);
   if (solid) made.prepend(element("span", "stable", solid));
+  return made;
+}
+
+// Words that can be heard from their beginning on. By keyboard, the row has its button.
+function heardWords(timed) {
+  const made = element("span", "text");
+  for (const [piece, start] of timed) {
+    if (start === null) {
+      made.append(piece);
+      continue;
+    }
+    const word = element("button", "word", piece);
+    word.type = "button";
+    word.tabIndex = -1;
+    word.title = `Hear from ${duration(start)} on`;
+    word.dataset.start = start;
+    made.append(word);
+  }
   return made;
 }
 

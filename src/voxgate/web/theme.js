@@ -8,8 +8,8 @@ const STORED = "voxgate.theme";
 export function followTheme(button, name, onChange) {
   const show = (choice) => {
     document.documentElement.dataset.theme = choice;
-    name.textContent = choice;
-    button.setAttribute("aria-label", `Colours: ${WORDS[choice]}`);
+    name.textContent = `Theme: ${choice}`;
+    button.title = `Colours: ${WORDS[choice]}`;
     onChange();
   };
   let stored = null;

@@ -491,7 +491,7 @@ def test_stop_leaves_calls_behind_that_do_not_end(caplog: pytest.LogCaptureFixtu
     source.batches.put([])
     event = model.wait_begun()
     assert not engine.stop(0.01)
-    assert "1 calls of model 'Held' still run: leaving them behind" in caplog.text
+    assert "1 call of model 'Held' is still running: leaving it behind" in caplog.text
     assert model.cancelled.get(timeout=WAIT_S)
     model.release(event)
     assert source.next() == [{"count": 3}]

@@ -56,7 +56,7 @@ def test_no_help_is_empty_and_every_cell_is_one():
 
 def test_the_verbs_are_in_their_order():
     found = re.findall(r"^## voxgate (\w+)$", PAGE, re.MULTILINE)
-    assert tuple(found) == VERBS
+    assert found == list(VERBS)
 
 
 def test_the_environment_leaves_no_trace(monkeypatch):

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from voxgate.errors import ConfigError, InferenceError, InternalError
 from voxgate.inference.engine.base import EngineCounts, Job, JobOutcome, JobSource, Work
-from voxgate.inference.engine.failures import FailureLog
+from voxgate.inference.engine.failures import FailureLog, log_left_behind
 from voxgate.inference.engine.interims import JobInterims
 from voxgate.inference.engine.invoker import CANCELLED, Invocation, Invoker
 from voxgate.inference.engine.trial import batch_limits, prepare
@@ -150,7 +150,7 @@ class AsyncEngine:
             self._warming.release()
         n_running = len(left) + is_warming
         if n_running or (self._puller is not None and self._puller.is_alive()):
-            logger.warning("%d calls of model %r still run: leaving them behind", n_running, self._model.name)
+            log_left_behind(logger, n_running, self._model.name)
             return False
         Invoker(self._blocking(), self._failures).close()
         if self._thread is None:

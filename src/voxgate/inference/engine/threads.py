@@ -10,7 +10,7 @@ from functools import partial
 
 from voxgate.errors import ConfigError, InternalError
 from voxgate.inference.engine.base import EngineCounts, JobOutcome, JobSource, Work
-from voxgate.inference.engine.failures import FailureLog
+from voxgate.inference.engine.failures import FailureLog, log_left_behind
 from voxgate.inference.engine.interims import JobInterims
 from voxgate.inference.engine.invoker import Invocation, Invoker
 from voxgate.inference.engine.trial import batch_limits, prepare
@@ -149,7 +149,7 @@ class ThreadEngine:
         else:
             n_running += 1
         if n_running:
-            logger.warning("%d calls of model %r still run: leaving them behind", n_running, self._model.name)
+            log_left_behind(logger, n_running, self._model.name)
             return False
         self._invoker.close()
         return True

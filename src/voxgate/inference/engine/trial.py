@@ -131,9 +131,8 @@ def judge_trial(name: str, outcomes: Sequence[JobOutcome], bad_results: Sequence
     for outcome in outcomes:
         if isinstance(outcome, VoxgateError):
             logger.warning(
-                "the trial call of model %r with a second of noise failed (%s): starting all the same",
-                name,
-                outcome.code,
+                "the trial call of model %r with a second of noise failed (%s): %s; starting all the same",
+                *(name, outcome.code, outcome),
             )
 
 

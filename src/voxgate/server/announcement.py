@@ -1,0 +1,35 @@
+"""What a server prints when it is ready: where it listens, and what to do next."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from voxgate.config import Config
+from voxgate.protocol.machine import Route
+
+__all__ = ["announcement"]
+
+_DEFAULT_PORT = 8080
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # bound, and how to reach it from here
+
+
+def announcement(url: str, config: Config, route: Route | None, grpc_port: int | None = None) -> str:
+    """The text. Its first line, ``voxgate listening on URL`` or ``voxgate listening on URL and GRPC_URL``, is for
+    programs too. `route`: what the model serves; None: unknown. `grpc_port`: None without gRPC.
+    """
+    parts = urlsplit(url)
+    host = _EVERYWHERE.get(parts.hostname or "", parts.hostname or "")
+    place = f"[{host}]:{parts.port}" if ":" in host else f"{host}:{parts.port}"
+    websocket = f"{'wss' if parts.scheme == 'https' else 'ws'}://{place}/api/v1/"
+    command = "voxgate client demo"
+    if parts.scheme == "https" or parts.port != _DEFAULT_PORT or route not in (None, "segmented"):
+        command += f" --addr {websocket}{route or 'segmented'}"
+    if config.auth.tokens or config.auth.tokens_file or config.auth.hook:
+        command = f"VOXGATE_TOKEN=... {command}"
+    grpc_url = "" if grpc_port is None else f" and {url.replace('http', 'grpc', 1).rpartition(':')[0]}:{grpc_port}"
+    return (
+        f"voxgate listening on {url}{grpc_url}\n"
+        f"  page        {parts.scheme}://{place}/\n"
+        f"  websocket   {websocket}{route or 'ROUTE'}\n"
+        f"  next, try   {command}"
+    )

@@ -1,0 +1,135 @@
+"""`voxgate_client`, generated from the source: it works without NumPy, on a platform that is not POSIX, beside Voxgate."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from voxgate import __version__, client, recordings
+
+ROOT = Path(__file__).parents[2]
+DISTRIBUTION = ROOT / "clients" / "python"
+# What other platforms lack, what the distribution does not require, and Voxgate itself.
+MISSING = (
+    *("fcntl", "grp", "pwd", "resource", "termios", "uvloop"),
+    *("numpy", "soundfile", "numba", "soxr", "starlette", "uvicorn", "prometheus_client", "voxgate"),
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("generated")
+    subprocess.run([sys.executable, DISTRIBUTION / "generate.py", directory], check=True, stdout=subprocess.DEVNULL)
+    return directory
+
+
+def run(place: Path, program: str, *arguments: str, missing: tuple[str, ...] = MISSING) -> subprocess.CompletedProcess[str]:
+    """Runs a program where modules are missing."""
+    (place / "program.py").write_text(f"import sys\nfor name in {missing!r}: sys.modules[name] = None\n{program}")
+    return subprocess.run(
+        [sys.executable, place / "program.py", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(place)},
+    )
+
+
+COMMAND = "from voxgate_client.cli import main\nraise SystemExit(main())"
+
+
+def test_no_module_of_it_names_voxgate(place: Path) -> None:
+    for path in place.rglob("*.py"):
+        if path.name == "program.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert (node.module or "").partition(".")[0] != "voxgate", path
+            elif isinstance(node, ast.Import):
+                assert all(alias.name.partition(".")[0] != "voxgate" for alias in node.names), path
+
+
+def test_it_has_the_names_and_the_version_of_the_whole_package(place: Path) -> None:
+    done = run(place, "import voxgate_client as c, json\nprint(json.dumps([c.__version__, c.__all__]))")
+    assert done.stderr == ""
+    version, names = json.loads(done.stdout)
+    assert version == __version__
+    assert names == [*client.__all__, "__version__"]
+
+
+def test_raw_pcm_needs_neither_numpy_nor_posix(place: Path, serve) -> None:
+    program = """
+from voxgate_client import AudioFormat, collect
+events = collect(bytes(32_000), addr=sys.argv[1], format=AudioFormat(1, 16_000, 16, False))
+print(sum(event.end_time - event.start_time for event in events))
+"""
+    done = run(place, program, serve().url("simple"))
+    assert (done.stderr, done.stdout) == ("", "1.0\n")
+
+
+def test_the_command_sends_a_file_as_it_is(place: Path, serve) -> None:
+    server = serve()
+    done = run(place, COMMAND, "telephone", "--addr", server.url("simple"), "--format", "jsonl")
+    assert (done.returncode, done.stderr.splitlines()[-1][:14]) == (0, "first message ")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[-1]["end_time"] == pytest.approx(client.stream(recordings.path("telephone")).duration_s, abs=0.001)
+
+
+def test_a_file_that_has_to_be_decoded_here_names_the_extra(place: Path) -> None:
+    program = """
+from voxgate_client import AudioFormat, SourceError, stream
+try:
+    stream(sys.argv[1], format=AudioFormat(1, 8_000, 16, False))
+except SourceError as error:
+    print(error)
+"""
+    done = run(place, program, str(recordings.path("telephone")))
+    assert done.stdout == "reading sound files needs numpy: pip install 'voxgate-client[files]'\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["--version"], 0, f"voxgate-client {__version__}\n"),
+        (["--help"], 0, "usage: voxgate-client "),
+        (["demo", "--plot", "a.png"], 2, "voxgate client: --plot is an option of the whole package"),
+        (["demo", "--speed", "8"], 2, "voxgate-client: error: unrecognized arguments: --speed 8"),
+    ],
+)
+def test_the_command_line(place: Path, arguments: list[str], code: int, text: str) -> None:
+    done = run(place, COMMAND, *arguments)
+    assert done.returncode == code
+    assert text in done.stdout + done.stderr
+
+
+def test_the_distribution_requires_no_compiled_package_but_msgspec() -> None:
+    project = tomllib.loads((DISTRIBUTION / "pyproject.toml").read_text())["project"]
+    assert [one.partition(">")[0] for one in project["dependencies"]] == ["msgspec", "websockets"]
+    whole = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert set(project["dependencies"]) <= set(whole)
+
+
+def test_the_level_of_the_audio_is_that_of_the_whole_package(place: Path) -> None:
+    program = """
+import array, json, math
+from voxgate_client.protocol.formats import AudioFormat
+from voxgate_client.cli.meter import Meter
+samples = array.array("h", [round(8000 * math.sin(i / 9)) if i % 2 else 4000 for i in range(32_000)])
+meter = Meter(AudioFormat(2, 16_000, 16, False))
+data = memoryview(samples.tobytes())
+for at in range(0, len(data), 999):
+    meter.take(data[at:at + 999])
+print(json.dumps(meter.levels_dbfs()))
+"""
+    levels = json.loads(run(place, program).stdout)
+    other = program.replace("voxgate_client", "voxgate")
+    whole = json.loads(run(place, other, missing=()).stdout)
+    assert levels == pytest.approx(whole, abs=1e-6)

@@ -1,0 +1,57 @@
+"""What a server prints when it is ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from voxgate.config import load_config
+from voxgate.server.announcement import announcement
+
+
+def lines(url: str, route: Any = "segmented", **settings: Any) -> list[str]:
+    return announcement(url, load_config(environ={}, overrides=settings), route).splitlines()
+
+
+def test_the_default_address() -> None:
+    assert lines("http://127.0.0.1:8080") == [
+        "voxgate listening on http://127.0.0.1:8080",
+        "  page        http://127.0.0.1:8080/",
+        "  websocket   ws://127.0.0.1:8080/api/v1/segmented",
+        "  next, try   voxgate client demo",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "route", "websocket", "command"),
+    [
+        ("http://127.0.0.1:9", "segmented", "ws://127.0.0.1:9/api/v1/segmented", "--addr ws://127.0.0.1:9/api/v1/segmented"),
+        ("https://[::]:8080", "stateful", "wss://[::1]:8080/api/v1/stateful", "--addr wss://[::1]:8080/api/v1/stateful"),
+        ("http://0.0.0.0:8080", "segmented", "ws://127.0.0.1:8080/api/v1/segmented", ""),
+        ("http://0.0.0.0:8080", None, "ws://127.0.0.1:8080/api/v1/ROUTE", ""),
+    ],
+)
+def test_other_addresses(url: str, route: Any, websocket: str, command: str) -> None:
+    printed = lines(url, route)
+    assert printed[0] == f"voxgate listening on {url}"
+    assert printed[2] == f"  websocket   {websocket}"
+    assert printed[3] == f"  next, try   voxgate client demo {command}".rstrip()
+
+
+def test_a_server_with_tokens() -> None:
+    printed = lines("http://127.0.0.1:8080", **{"auth.tokens": "s3cret"})
+    assert printed[3] == "  next, try   VOXGATE_TOKEN=... voxgate client demo"
+    assert "s3cret" not in "".join(printed)
+
+
+@pytest.mark.parametrize(
+    ("url", "grpc_url"),
+    [
+        ("http://127.0.0.1:8080", "grpc://127.0.0.1:50051"),
+        ("https://[::]:8080", "grpcs://[::]:50051"),
+    ],
+)
+def test_a_server_that_speaks_grpc(url: str, grpc_url: str) -> None:
+    text = announcement(url, load_config(environ={}), "segmented", 50_051)
+    assert text.splitlines()[0] == f"voxgate listening on {url} and {grpc_url}"

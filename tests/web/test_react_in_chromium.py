@@ -1,0 +1,81 @@
+"""examples/react, bundled by esbuild and run in Chromium with a fake microphone (`make clients` installs React)."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "react"
+MODULES = ROOT / "build" / "clients" / "node_modules"
+
+pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import expect
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The built page, on an origin of its own."""
+    if not (MODULES / ".bin" / "esbuild").exists():
+        pytest.skip("make clients installs React and esbuild")
+    site = tmp_path_factory.mktemp("react")
+    for path in EXAMPLE.iterdir():
+        if path.is_file():
+            shutil.copy(path, site / path.name)
+    (site / "node_modules").symlink_to(MODULES)
+    options = ["--bundle", "--format=esm", "--jsx=automatic", "--outfile=main.js", "--log-level=warning"]
+    subprocess.run([MODULES / ".bin" / "esbuild", "main.jsx", *options], cwd=site, check=True, timeout=60)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def words(audio: Any) -> dict[str, Any]:
+    return {"text": f"{len(audio) / 16_000:.1f} seconds of speech"}
+
+
+def test_captions_of_the_microphone(serve: Any, chromium: Any, origin: str) -> None:
+    server = serve(words, **{"vad.detector": "silero", "vad.silence_duration_ms": 200, "auth.origins": origin})
+    context = chromium.new_context(permissions=["microphone"])
+    try:
+        page = context.new_page()
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{origin}/?server={server.url()}")
+        page.get_by_role("button", name="Start").click()
+        expect(page.get_by_role("listitem").nth(1)).to_contain_text("seconds of speech")
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_role("button", name="Start")).to_be_visible()
+        expect(page.get_by_role("alert")).to_have_count(0)
+        assert complaints == []
+    finally:
+        context.close()
+
+
+def test_a_server_that_does_not_know_the_page(serve: Any, chromium: Any, origin: str) -> None:
+    context = chromium.new_context(permissions=["microphone"])
+    try:
+        page = context.new_page()
+        page.goto(f"{origin}/?server={serve(words).url()}")
+        page.get_by_role("button", name="Start").click()
+        expect(page.get_by_role("alert")).to_have_text("the connection ended with code 1006")
+        expect(page.get_by_role("button", name="Start")).to_be_visible()
+    finally:
+        context.close()
