@@ -15,10 +15,10 @@ from helpers import worker_models as does
 from helpers.job_source import DIED, Source, job
 from helpers.processes import gone, until
 from voxgate.errors import InferenceError
+from voxgate.inference.engine.attempts import call_timeout_s
 from voxgate.inference.engine.base import Job
 from voxgate.inference.engine.processes import ProcessEngine
 from voxgate.inference.engine.processes import slot as slot_module
-from voxgate.inference.engine.processes.slot import call_timeout_s
 
 Started = Callable[..., tuple[ProcessEngine, Source]]
 
