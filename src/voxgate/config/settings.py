@@ -13,6 +13,7 @@ from .sections import (
     MediaSettings,
     MetricsSettings,
     ModelSettings,
+    RaySettings,
     ServerSettings,
     SimpleSettings,
     VadSettings,
@@ -33,5 +34,6 @@ class Config(Struct, frozen=True, kw_only=True):
     media: MediaSettings = MediaSettings()
     vad: VadSettings = VadSettings()
     inference: InferenceSettings = InferenceSettings()
+    ray: RaySettings = RaySettings()
     simple: SimpleSettings = SimpleSettings()
     model: ModelSettings = ModelSettings()

@@ -8,11 +8,13 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from msgspec import structs
 from msgspec.structs import replace
 
 from voxgate.audio.containers import Decoders, MediaLimits
 from voxgate.config import Config
 from voxgate.inference.engine.factory import EngineSettings, make_engine
+from voxgate.inference.engine.ray import RaySettings as RayEngineSettings
 from voxgate.inference.scheduler import Scheduler
 from voxgate.models import Model
 from voxgate.models.default import AUTO, choose
@@ -84,7 +86,9 @@ class Service:
         self.decoders = Decoders(_media_limits(config))
         self.admission = Admission(config.limits, config.auth, self)
         self.detector = load_detector(config.vad.detector, config.vad.weights)
-        if model is None:
+        if config.inference.engine == "ray":
+            logger.info("joining the Ray cluster at %r ...", config.ray.address)
+        elif model is None:
             self.config = config = _with_chosen_model(config)
             logger.info("loading model %r ...", config.model.name)
         self.engine = make_engine(_engine_settings(config), model)
@@ -249,4 +253,5 @@ def _engine_settings(config: Config) -> EngineSettings:
         restart_backoff_s=inference.restart_backoff_s,
         warm_up=inference.warm_up,
         start_anyway=inference.start_anyway,
+        ray=RayEngineSettings(**structs.asdict(config.ray)),
     )

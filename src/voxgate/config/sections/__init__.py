@@ -8,6 +8,7 @@ from .limits import LimitsSettings
 from .media import MediaSettings
 from .metrics import MetricsSettings
 from .model import ModelSettings
+from .ray import RaySettings
 from .server import ServerSettings
 from .simple import SimpleSettings
 from .vad import VadSettings
@@ -21,6 +22,7 @@ __all__ = [
     "MediaSettings",
     "MetricsSettings",
     "ModelSettings",
+    "RaySettings",
     "ServerSettings",
     "SimpleSettings",
     "VadSettings",
