@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -14,7 +15,7 @@ import numpy as np
 
 from voxgate import Batch, Model
 
-COUNT, CRASH, CRASH_ONCE, HANG, WAIT, CHANGE = range(6)
+COUNT, CRASH, CRASH_ONCE, HANG, WAIT, CHANGE, MEMORY = range(7)
 
 
 class Actor(Model):
@@ -37,6 +38,13 @@ class Actor(Model):
             (self.directory / f"waits-{os.getpid()}").touch()
             while not (self.directory / "go").exists():
                 time.sleep(0.01)
+        if what == MEMORY:
+            limits = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, limits[1]))
+            try:
+                np.ones(1 << 36, np.uint8)
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, limits)
         if what == CHANGE:
             audio[:] = 9
         return {"count": len(audio), "pid": os.getpid(), "version": self.version}

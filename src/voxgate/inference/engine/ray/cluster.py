@@ -41,16 +41,17 @@ class Cluster:
         found: bytes = self._handle.describe.remote().result(timeout_s=_CALL_S)
         return found
 
-    def look(self) -> tuple[int, float, str]:
-        """The replicas that run, a number that changes with every deployment (0: there is no application), and what
-        Serve says about the application.
+    def look(self) -> tuple[int, str, str]:
+        """The replicas that run, a text that changes with the application and its replicas, and what Serve says about
+        it.
         """
         app = serve.status().applications.get(self._app)
         if app is None:
-            return 0, 0.0, f"there is no application {self._app!r}: voxgate deploy --app {self._app}"
+            return 0, "", f"there is no application {self._app!r}: voxgate deploy --app {self._app}"
         states = [deployment.replica_states for deployment in app.deployments.values()]
         running = sum(count for found in states for state, count in found.items() if state == "RUNNING")
-        return running, app.last_deployed_time_s, f"application {self._app!r} is {app.status.value}: {app.message}"
+        version = f"{app.last_deployed_time_s} {app.status} {states}"
+        return running, version, f"application {self._app!r} is {app.status.value}: {app.message}"
 
     def ping(self) -> None:
         """Returns when a replica answers. Raises TimeoutError after some seconds, and whatever Ray raises."""

@@ -88,7 +88,7 @@ class Driver:
         self._look_now = threading.Event()
         self._seen_s = time.monotonic()
         """When the cluster last answered."""
-        self._deployed = 0.0
+        self._version = ""
         self._facts: bytes | None = None
 
     def run(self) -> None:
@@ -147,20 +147,27 @@ class Driver:
 
     def _look(self) -> Status:
         try:
-            replicas, deployed, reason = self._cluster.look()
+            replicas, version, reason = self._cluster.look()
             self._seen_s = time.monotonic()
-            if replicas and deployed != self._deployed:
+            if replicas and version != self._version:
                 facts = self._cluster.find()
                 if facts != self._facts:
                     self._channel.send(msgspec.msgpack.decode(facts, type=Facts))
-                self._deployed, self._facts = deployed, facts
-            elif not deployed:
-                self._deployed = 0.0
+                self._version, self._facts = version, facts
             if replicas and not self._tasks:
-                self._cluster.ping()
+                self._ping(replicas)
         except Exception as error:
             return Status(0, self._failure_kind(error)[1])
         return Status(replicas, "" if replicas else reason)
+
+    def _ping(self, replicas: int) -> None:
+        """Raises the last failure when none of the replicas answers. Serve may name one that is dead."""
+        for n_left in range(replicas, -1, -1):
+            try:
+                return self._cluster.ping()
+            except Exception as error:
+                if not n_left or isinstance(error, TimeoutError):
+                    raise
 
     def _leave_when_lost(self) -> None:
         while True:
