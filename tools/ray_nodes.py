@@ -165,5 +165,19 @@ def _answers_to_stdout() -> Iterator[Any]:
         yield answers
 
 
+def _main() -> int:
+    """``python -m tools.ray_nodes COMMAND ...``: runs a command in a network of its own. Without one: the nodes."""
+    if len(sys.argv) == 1:
+        _serve_parent()
+        return 0
+    command = own_network_command(sys.argv[1:])
+    if command is None:
+        print(
+            "this needs a network namespace of its own: unshare (util-linux) and the right to use it", file=sys.stderr
+        )
+        return 1
+    return subprocess.run(command, check=False).returncode
+
+
 if __name__ == "__main__":
-    _serve_parent()
+    raise SystemExit(_main())

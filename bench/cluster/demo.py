@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import http.client
+import math
 import os
 import signal
+import time
 from pathlib import Path
 
 from clients import Heard, edge, run_in_own_network, speak
@@ -21,6 +23,7 @@ from clients import Heard, edge, run_in_own_network, speak
 from tools.ray_nodes import LocalCluster, deploy
 
 KILL_REPLICA_S, KILL_NODE_S = 4.0, 8.0
+READY_S = 60.0
 
 
 def replicas() -> list[int]:
@@ -37,6 +40,16 @@ def replicas() -> list[int]:
         if title.startswith(b"ray::ServeReplica:voxgate:Model") and is_ours:
             found.append(int(process.name))
     return found
+
+
+def ready_after_s(port: int) -> float:
+    """How long until the server accepts streams: Serve replaces what was killed."""
+    began_s = time.monotonic()
+    while not is_ready(port):
+        if time.monotonic() - began_s > READY_S:
+            return math.inf
+        time.sleep(0.2)
+    return time.monotonic() - began_s
 
 
 def is_ready(port: int) -> bool:
@@ -75,7 +88,7 @@ def main() -> int:
             ports = [one.port, other.port]
             print(f"streams of speech through the servers on ports {ports[0]} and {ports[1]}", flush=True)
             heard = asyncio.run(scenes(ports, args.streams, cluster))
-            print("\n| server | streams | utterances | results | errors | closed streams | ready afterwards |")
+            print("\n| server | streams | utterances | results | errors | closed streams | ready again after |")
             print("|---" * 7 + "|")
             for port, streams in heard.items():
                 counts = [
@@ -84,7 +97,7 @@ def main() -> int:
                     sum(len(each.errors) for each in streams),
                     sum(bool(each.closed) for each in streams),
                 ]
-                print(f"| {port} | {len(streams)} | {' | '.join(map(str, counts))} | {is_ready(port)} |")
+                print(f"| {port} | {len(streams)} | {' | '.join(map(str, counts))} | {ready_after_s(port):.1f} s |")
             is_good = all(each.is_answered for streams in heard.values() for each in streams)
             print("\nevery utterance was answered" if is_good else "\nFAILED: an utterance has no answer")
             for text in sorted({text for streams in heard.values() for each in streams for text in each.errors}):

@@ -29,20 +29,31 @@ class Edge:
 
     def __init__(self, deadline_s: float = 60.0, **settings: Any) -> None:
         self._deadline_s = deadline_s
-        self.engine = RayEngine(
-            RaySettings(address="127.0.0.1:6379", restart_backoff_s=0.2, **{"lost_after_s": 10.0, **settings})
-        )
+        defaults = {"address": "127.0.0.1:6379", "restart_backoff_s": 0.2, "lost_after_s": 10.0}
+        self.engine = RayEngine(RaySettings(**{**defaults, **settings}))
         self.engine.load()
         self._thread = LoopThread("edge", "tests")
         self.scheduler: Scheduler = self._on_loop(self._start)
         self.ended: dict[Job, threading.Event] = {}
 
-    def job(self, what: int = does.COUNT, n_samples: int = 8, final: bool = True, **more: Any) -> Job:
+    def job(
+        self,
+        what: int = does.COUNT,
+        n_samples: int = 8,
+        final: bool = True,
+        on_ended: Callable[[Job], None] = lambda job: None,
+        **more: Any,
+    ) -> Job:
         """A job that was submitted."""
         audio = np.zeros(n_samples, np.float32)
         audio[0] = what
         ended = threading.Event()
-        made = Job(audio, 8_000, final, object(), lambda _: ended.set(), **more)
+
+        def end(job: Job) -> None:
+            on_ended(job)
+            ended.set()
+
+        made = Job(audio, 8_000, final, object(), end, **more)
         self.ended[made] = ended
         self._on_loop(lambda: self.scheduler.submit(made))
         return made

@@ -35,6 +35,7 @@ __all__ = ["DriverLink", "DriverLost", "NoDriver"]
 logger = logging.getLogger("voxgate.inference.engine")
 
 _SUBSYSTEM = "engine"
+_DRIVER = "voxgate.inference.engine.ray.driver"
 _SILENCE_S: Final = 30.0
 """A driver that says nothing for this long, beyond the time that it may miss the cluster, is killed."""
 _MAX_BACKOFF_S = 10.0
@@ -60,6 +61,8 @@ class DriverLink:
         self._take_freed = take_freed
         self._lock = threading.Lock()
         self._process: GuardedProcess | None = None
+        """That has joined the cluster."""
+        self._started: GuardedProcess | None = None
         self._calls: dict[int, queue.SimpleQueue[Answered | Failed | None]] = {}
         self._number = 0
         self._counts = EngineCounts()
@@ -78,8 +81,9 @@ class DriverLink:
     def stop(self, timeout_s: float | None) -> None:
         """Ends the driver; running calls are lost."""
         self._stopping.set()
-        process = self._process
-        if process is not None and not process.try_send(Quit()):
+        with self._lock:
+            process, joined = self._started, self._process
+        if process is not None and (joined is None or not joined.try_send(Quit())):
             process.kill()
         if self._thread is not None:
             self._thread.join(timeout_s)
@@ -163,7 +167,7 @@ class DriverLink:
         settings = self._settings
         try:
             process = GuardedProcess(
-                "voxgate.inference.engine.ray.driver",
+                _DRIVER,
                 {"app": settings.app, "address": settings.address, "lost_after_s": settings.lost_after_s},
                 what="Ray driver process",
                 activity="joined the cluster",
@@ -173,7 +177,11 @@ class DriverLink:
             )
         except (OSError, RuntimeError) as error:
             return f"the Ray driver process cannot be started: {error}"
+        with self._lock:
+            self._started = process
         try:
+            if self._stopping.is_set():  # `stop` may not have seen the process.
+                return ""
             self._receive_all(process, backoff)
         except _Unable as error:
             return str(error)
@@ -190,7 +198,7 @@ class DriverLink:
             return f"looking after the Ray driver process failed: {type(error).__name__}"
         finally:
             with self._lock:
-                self._process, self.replicas = None, 0
+                self._process, self._started, self.replicas = None, None, 0
             process.close()
 
     def _receive_all(self, process: GuardedProcess, backoff: Backoff) -> NoReturn:
