@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from helpers import cluster_models as does
 from helpers.cluster import Edge, until
 from voxgate.errors import ConfigError, ModelLoadError
 from voxgate.inference.engine.base import Job, State
-from voxgate.inference.engine.ray import RayEngine, RaySettings
+from voxgate.inference.engine.ray import RayEngine, RaySettings, link
 from voxgate.protocol.output import Output
 
 Begin = Callable[..., Edge]
@@ -167,15 +168,30 @@ def test_another_model_makes_the_server_unready(edge: Begin, tmp_path: Path) -> 
     assert server.one()["count"] == 8
 
 
-def test_a_start_without_cluster_or_application_ends_with_the_reason(edge: Begin, tmp_path: Path) -> None:
-    edge()
-    for name, reason in (("replicas", "there is no application 'nowhere'"), ("unable", "this driver will not do")):
-        directory = tmp_path / f"{name}-of-another"
-        directory.mkdir()
-        if name == "unable":
-            (directory / name).touch()
-        with pytest.raises(ModelLoadError, match=f"no model on Ray after 1 s: {reason}"):
-            RayEngine(RaySettings("nowhere", str(directory), start_timeout_s=1.0)).load()
+@pytest.mark.parametrize(
+    ("name", "reason"), [("empty", "there is no application 'nowhere'"), ("unable", "this driver will not do")]
+)
+def test_a_start_without_cluster_or_application_ends_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    monkeypatch.setattr(link, "_DRIVER", "helpers.fake_driver")
+    (tmp_path / name).touch()
+    engine = RayEngine(RaySettings("nowhere", str(tmp_path), start_timeout_s=300.0))
+    failures: list[ModelLoadError] = []
+
+    def load() -> None:
+        try:
+            engine.load()
+        except ModelLoadError as error:
+            failures.append(error)
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    until(lambda: reason in engine.why_unready)
+    engine.stop()
+    loading.join()
+    assert str(failures[0]).startswith("no model on Ray")
+    assert engine.driver_pid == 0
 
 
 def test_an_address_never_starts_a_cluster() -> None:

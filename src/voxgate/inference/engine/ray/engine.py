@@ -91,6 +91,11 @@ class RayEngine:
             return self._allowed
 
     @property
+    def why_unready(self) -> str:
+        """Why no replica answers; empty when one does."""
+        return self._link.reason
+
+    @property
     def driver_pid(self) -> int:
         """Of the driver process; 0: there is none at the moment."""
         return self._link.pid
@@ -105,7 +110,7 @@ class RayEngine:
             model = self._model
         if model is None:
             self._link.stop(5.0)
-            raise ModelLoadError(f"no model on Ray after {self._settings.start_timeout_s:g} s: {self._link.reason}")
+            raise ModelLoadError(f"no model on Ray after {self._settings.start_timeout_s:g} s: {self.why_unready}")
         return model
 
     # --- start and end ---
