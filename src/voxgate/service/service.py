@@ -27,6 +27,7 @@ from voxgate.service.access import Gate
 from voxgate.service.admission import Admission
 from voxgate.service.audio_budget import AudioBudget
 from voxgate.service.phase import Phase
+from voxgate.service.redis_counts import RedisCounts
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
 from voxgate.vad.detectors import load_detector
@@ -85,6 +86,10 @@ class Service:
         self.audio_budget = AudioBudget(config.limits.total_buffered_audio_s)
         self.decoders = Decoders(_media_limits(config))
         self.admission = Admission(config.limits, config.auth, self)
+        if config.limits.redis_url is not None:
+            self.admission.redis = RedisCounts(
+                config.limits.redis_url, config.limits.streams_per_address, config.limits.redis_fails == "open"
+            )
         self.detector = load_detector(config.vad.detector, config.vad.weights)
         if config.inference.engine == "ray":
             logger.info("joining the Ray cluster at %r ...", config.ray.address)
@@ -183,6 +188,8 @@ class Service:
             self.started.scheduler.close()
             stopped = await self.started.scheduler.wait_closed(timeout_s)
         self.calls_left_behind = not stopped
+        if self.admission.redis is not None:
+            await self.admission.redis.close()
         if self.tracing is not None:
             await self.tracing.stop()
 
