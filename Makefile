@@ -29,7 +29,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test smart-turn compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-turns bench-wer lint types wheel release sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
+.PHONY: help setup demo demo-cluster serve test test-cluster bench-cluster smart-turn compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-turns bench-wer lint types wheel release sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -89,6 +89,15 @@ $(SMART_TURN): $(VENV)/.python
 	@cd $(@D) && $(BIN)/python -m zipfile -e pipecat_ai-1.14.0-py3-none-any.whl wheel
 	@echo "$(SMART_TURN_SHA256)  $(@D)/wheel/pipecat/audio/turn/smart_turn/data/$(@F)" | sha256sum --check --quiet
 	@mv $(@D)/wheel/pipecat/audio/turn/smart_turn/data/$(@F) $@ && rm -r $(@D)/wheel $(@D)/*.whl
+
+test-cluster: $(VENV)/.extra-ray ## the engine on Ray, with its faults, on clusters of two nodes in a network namespace of their own (Linux)
+	@cd $(ROOT) && $(BIN)/python -m tools.ray_nodes $(BIN)/python -m pytest tests/cluster -m cluster $(ARGS)
+
+demo-cluster: $(VENV)/.extra-ray ## two servers, two Ray nodes, speech through both; a replica and a node are killed in mid-speech
+	@cd $(ROOT) && $(BIN)/python bench/cluster/demo.py $(ARGS)
+
+bench-cluster: $(VENV)/.extra-ray ## what a call costs on threads, in processes and on Ray; one server and N replicas; the time to a second replica
+	@cd $(ROOT) && $(BIN)/python bench/cluster/calls.py $(ARGS)
 
 compat-versions: $(VENV)/.ready ## the server and client tests with the oldest and the newest uvicorn, websockets, starlette, msgspec; SMOKE=1
 	@cd $(ROOT) && $(BIN)/python tools/versions.py $(if $(SMOKE),--smoke) -- $(ARGS)

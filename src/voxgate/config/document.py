@@ -10,7 +10,7 @@ from .catalogue import SECTIONS, SETTINGS
 from .option_text import OptionText
 from .settings import Config
 
-__all__ = ["dump_toml"]
+__all__ = ["dump_toml", "plain_options"]
 
 
 def dump_toml(config: Config) -> str:
@@ -33,10 +33,14 @@ def dump_toml(config: Config) -> str:
             else:
                 parts.append(tomli_w.dumps({name: value}))
         if section == "model":
-            options = {name: _typed(value) for name, value in config.model.options.items()}
-            parts.append(tomli_w.dumps({"model": options}).removeprefix("[model]\n"))
+            parts.append(tomli_w.dumps({"model": plain_options(config)}).removeprefix("[model]\n"))
         parts.append("\n")
     return "".join(parts).removesuffix("\n")
+
+
+def plain_options(config: Config) -> dict[str, Any]:
+    """The options of the model as plain values; those that came as text, as the values that they look like."""
+    return {name: _typed(value) for name, value in config.model.options.items()}
 
 
 def _typed(value: Any) -> Any:

@@ -14,6 +14,7 @@ from .sections import (
     MediaSettings,
     MetricsSettings,
     ModelSettings,
+    RaySettings,
     ServerSettings,
     SimpleSettings,
     TurnSettings,
@@ -37,5 +38,6 @@ class Config(Struct, frozen=True, kw_only=True):
     vad: VadSettings = VadSettings()
     turn: TurnSettings = TurnSettings()
     inference: InferenceSettings = InferenceSettings()
+    ray: RaySettings = RaySettings()
     simple: SimpleSettings = SimpleSettings()
     model: ModelSettings = ModelSettings()

@@ -17,6 +17,7 @@ from voxgate.runtime.exit import end_process
 from voxgate.server.lifeline import Lifeline
 from voxgate.server.peers import Peers
 from voxgate.server.server import Server, listen_for
+from voxgate.service.host_counts import HostCounts
 from voxgate.service.service import Service
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,9 @@ def _serve(config: Config, number: int, directory: str, lifeline: Lifeline, is_r
     service.metrics.worker = str(number)
     peers = Peers(Path(directory), number, config.server.workers, service.metrics.snapshot)
     service.metrics.peers = peers.fetch
+    if config.limits.scope == "host":
+        path = Path(directory) / "streams"
+        service.admission.host = HostCounts(path, number, config.server.workers, config.limits.streams)
     failure: BaseException | None = None
 
     def started(error: BaseException | None) -> None:

@@ -11,12 +11,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from voxgate.config import AuthSettings, LimitsSettings
 from voxgate.protocol.wires import WireName
 from voxgate.runtime.throttle import Throttle, and_more
 from voxgate.service.client_info import ClientInfo
+from voxgate.service.host_counts import HostCounts
+
+if TYPE_CHECKING:
+    from voxgate.service.redis_counts import RedisCounts
 
 __all__ = ["Admission", "Load", "Permit", "Refusal", "RefusalKind"]
 
@@ -94,7 +98,7 @@ class Load(Protocol):
 class Permit:
     """The place of an accepted client. `release` must be called exactly once."""
 
-    __slots__ = ("_address", "_admission", "_is_pending", "identity")
+    __slots__ = ("_address", "_admission", "_is_pending", "identity", "on_release")
 
     def __init__(self, admission: Admission, address: str | None, is_pending: bool) -> None:
         self._admission = admission
@@ -102,6 +106,8 @@ class Permit:
         self._is_pending = is_pending
         self.identity: str | None = None
         """The name that the access hook gave to the client."""
+        self.on_release: Callable[[], None] | None = None
+        """Also called by `release`."""
 
     @property
     def is_pending(self) -> bool:
@@ -117,7 +123,9 @@ class Permit:
 
     def release(self) -> None:
         self.confirm()
-        self._admission._count(self._address, -1)
+        self._admission._release(self._address)
+        if self.on_release is not None:
+            self.on_release()
 
 
 class Admission:
@@ -142,6 +150,10 @@ class Admission:
         """Accepted clients whose token is not known to be valid yet."""
         self.refused: Counter[tuple[str, WireName]] = Counter()
         """Refused clients since the start, by reason and wire."""
+        self.host: HostCounts | None = None
+        """What all processes of this host count together; None: this process counts alone."""
+        self.redis: RedisCounts | None = None
+        """What all servers that share a Redis count together."""
 
     def admit(self, client: ClientInfo, is_pending: bool = False) -> Permit | Refusal:
         """Counts clients with the same address together, and those without one not at all. `is_pending`: the client
@@ -151,6 +163,11 @@ class Admission:
         refusal = self._why_not(address, is_pending)
         if refusal is not None:
             return refusal
+        if self.host is not None:
+            limits = self._limits
+            reached = self.host.enter(address, limits.streams, limits.streams_per_address)
+            if reached is not None:
+                return self._full() if reached == "streams" else self._full_address()
         self._count(address, 1)
         if is_pending:
             self._count_pending(address, 1)
@@ -177,16 +194,10 @@ class Admission:
         if (not_ready := self._load.not_ready) is not None:
             reason = "not_ready" if self._load.draining_until_s is None else "draining"
             return Refusal(RefusalKind.UNAVAILABLE, reason, f"not ready: {not_ready}", _soon())
-        if self.streams >= limits.streams:
-            return Refusal(
-                RefusalKind.UNAVAILABLE,
-                "streams",
-                f"server full: {_streams(limits.streams, 'is', 'are')} open",
-                _soon(),
-            )
+        if (self.streams if self.host is None else self.host.streams) >= limits.streams:
+            return self._full()
         if address is not None and self._of_address[address] >= limits.streams_per_address:
-            text = f"{_streams(limits.streams_per_address, 'is', 'are')} open from this address"
-            return Refusal(RefusalKind.TOO_MANY, "streams_per_address", text, _soon())
+            return self._full_address()
         if is_pending:
             max_of_address = max(1, self._max_pending // 4)
             if address is not None and self._pending_of_address[address] >= max_of_address:
@@ -197,6 +208,14 @@ class Admission:
                 text = f"{_streams(self._max_pending, 'has', 'have')} not brought a token yet"
                 return Refusal(RefusalKind.UNAVAILABLE, "pending_streams", text, _soon())
         return self._why_overloaded()
+
+    def _full(self) -> Refusal:
+        text = f"server full: {_streams(self._limits.streams, 'is', 'are')} open"
+        return Refusal(RefusalKind.UNAVAILABLE, "streams", text, _soon())
+
+    def _full_address(self) -> Refusal:
+        text = f"{_streams(self._limits.streams_per_address, 'is', 'are')} open from this address"
+        return Refusal(RefusalKind.TOO_MANY, "streams_per_address", text, _soon())
 
     def _why_overloaded(self) -> Refusal | None:
         if self._load.buffered_audio_is_full:
@@ -226,6 +245,11 @@ class Admission:
         elif self.streams >= CUT * self._max_served:  # otherwise nothing is known about more
             part_s = min(now_s - looked_s, SETTLE_S) / SETTLE_S
             self._max_served += max(1.0, GROWTH * self._max_served) * part_s
+
+    def _release(self, address: str | None) -> None:
+        self._count(address, -1)
+        if self.host is not None:
+            self.host.leave(address)
 
     def _count(self, address: str | None, change: int) -> None:
         self.streams += change

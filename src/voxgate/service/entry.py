@@ -10,6 +10,7 @@ from voxgate.protocol.machine import Route
 from voxgate.service.access import Gate, Verdict
 from voxgate.service.admission import Admission, Permit, Refusal, RefusalKind
 from voxgate.service.client_info import ClientInfo
+from voxgate.service.redis_counts import RedisCounts
 
 __all__ = ["AUTH_UNAVAILABLE", "UNAUTHORIZED", "Entry"]
 
@@ -55,7 +56,13 @@ class Entry:
             if verdict is Verdict.BAD:
                 return UNAUTHORIZED
         permit = self._admission.admit(client, is_pending=verdict is Verdict.UNKNOWN)
-        if token is None or verdict is Verdict.GOOD or isinstance(permit, Refusal):
+        if isinstance(permit, Refusal):
+            return permit
+        if (redis := self._admission.redis) is not None and client.address is not None:
+            refusal = await _count_everywhere(redis, permit, client.address)
+            if refusal is not None:
+                return refusal
+        if token is None or verdict is Verdict.GOOD:
             return permit
         try:
             verdict, identity = await gate.check(token, client.address)
@@ -94,3 +101,17 @@ class Entry:
             case Verdict.UNKNOWN:
                 self._admission.record(AUTH_UNAVAILABLE, client.wire)
                 return InternalError(AUTH_UNAVAILABLE.text)
+
+
+async def _count_everywhere(redis: RedisCounts, permit: Permit, address: str) -> Refusal | None:
+    """Releases the permit, and returns why, when the address has too many streams on all servers together."""
+    try:
+        counted = await redis.enter(address)
+    except BaseException:  # The client has gone meanwhile.
+        permit.release()
+        raise
+    if isinstance(counted, Refusal):
+        permit.release()
+        return counted
+    permit.on_release = lambda: redis.leave(counted)
+    return None

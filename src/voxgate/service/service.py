@@ -8,11 +8,13 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from msgspec import structs
 from msgspec.structs import replace
 
 from voxgate.audio.containers import Decoders, MediaLimits
 from voxgate.config import Config
 from voxgate.inference.engine.factory import EngineSettings, make_engine
+from voxgate.inference.engine.ray import RaySettings as RayEngineSettings
 from voxgate.inference.scheduler import Scheduler
 from voxgate.models import Model
 from voxgate.models.default import AUTO, choose
@@ -25,6 +27,7 @@ from voxgate.service.access import Gate
 from voxgate.service.admission import Admission
 from voxgate.service.audio_budget import AudioBudget
 from voxgate.service.phase import Phase
+from voxgate.service.redis_counts import RedisCounts
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
 from voxgate.vad.detectors import load_detector
@@ -87,12 +90,18 @@ class Service:
         self.audio_budget = AudioBudget(config.limits.total_buffered_audio_s)
         self.decoders = Decoders(_media_limits(config))
         self.admission = Admission(config.limits, config.auth, self)
+        if config.limits.redis_url is not None:
+            self.admission.redis = RedisCounts(
+                config.limits.redis_url, config.limits.streams_per_address, config.limits.redis_fails == "open"
+            )
         self.detector = load_detector(config.vad.detector, config.vad.weights)
         self.turn = TurnConfig(public_name(config.turn.detector), **config.turn.tunables())
         self.turn.check()
         self.turn_judge = _turn_judge(config, self.detector.sample_rate)
         """None: there is no turn detector."""
-        if model is None:
+        if config.inference.engine == "ray":
+            logger.info("joining the Ray cluster at %r ...", config.ray.address)
+        elif model is None:
             self.config = config = _with_chosen_model(config)
             logger.info("loading model %r ...", config.model.name)
         self.engine = make_engine(_engine_settings(config), model)
@@ -195,6 +204,8 @@ class Service:
         self.calls_left_behind = not stopped
         if (judge := self.turn_judge) is not None:
             await run_in_thread(lambda: judge.stop(timeout_s), "voxgate-turn-stop", "service")
+        if self.admission.redis is not None:
+            await self.admission.redis.close()
         if self.tracing is not None:
             await self.tracing.stop()
 
@@ -290,4 +301,5 @@ def _engine_settings(config: Config) -> EngineSettings:
         restart_backoff_s=inference.restart_backoff_s,
         warm_up=inference.warm_up,
         start_anyway=inference.start_anyway,
+        ray=RayEngineSettings(**structs.asdict(config.ray)),
     )

@@ -9,6 +9,7 @@ from .limits import LimitsSettings
 from .media import MediaSettings
 from .metrics import MetricsSettings
 from .model import ModelSettings
+from .ray import RaySettings
 from .server import ServerSettings
 from .simple import SimpleSettings
 from .turn import TurnSettings
@@ -24,6 +25,7 @@ __all__ = [
     "MediaSettings",
     "MetricsSettings",
     "ModelSettings",
+    "RaySettings",
     "ServerSettings",
     "SimpleSettings",
     "TurnSettings",

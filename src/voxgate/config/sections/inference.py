@@ -13,12 +13,13 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
     """Threads, processes, queues and batches of the model."""
 
     engine: Annotated[
-        Literal["auto", "threads", "process", "async"],
+        Literal["auto", "threads", "process", "async", "ray"],
         Meta(
             description="Where the model runs: on `threads` of the server's process, as coroutines on an event loop of "
             "its own (`async`), or in worker processes (`process`), which contain a model that crashes, hangs or holds "
             "the GIL. `auto`: `async` for a model that defines `async def infer` or `step`, else `threads`. A model "
-            "that declares that it holds the GIL runs in processes in both cases."
+            "that declares that it holds the GIL runs in processes in both cases. `ray`: on a Ray cluster, where "
+            "`voxgate deploy` put it; see the section `ray`."
         ),
     ] = "auto"
     isolation: (

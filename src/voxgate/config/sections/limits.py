@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -20,6 +20,32 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
     streams_per_address: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Concurrent connections from one address; further ones get HTTP 429.")
     ] = 256
+    scope: Annotated[
+        Literal["process", "host"],
+        Meta(
+            description="Whether `streams` and `streams_per_address` hold for each server process, or for all "
+            "processes of `server.workers` together."
+        ),
+    ] = "process"
+    redis_url: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="A Redis that counts the streams of an address over all servers that use it, for "
+                "`streams_per_address`: `redis://HOST:PORT/DB`, `rediss://` or `unix://`. Needs the extra `redis`.",
+                extra={"is_secret": True},
+            ),
+        ]
+        | None
+    ) = None
+    redis_fails: Annotated[
+        Literal["open", "closed"],
+        Meta(
+            description="When Redis gives no answer within half a second: accept new streams uncounted (`open`), or "
+            "refuse them with HTTP 503 (`closed`)."
+        ),
+    ] = "open"
     queue_wait_s: Annotated[
         float,
         Meta(

@@ -297,12 +297,12 @@ class Engine(Protocol):
 
     @property
     def kind(self) -> str:
-        """Where the model runs, in one word: `threads`, `process` or `async`."""
+        """Where the model runs, in one word: `threads`, `process`, `async` or `ray`."""
         ...
 
     @property
     def concurrency(self) -> int:
-        """How many batches can run at once."""
+        """How many batches can run at once. It may change."""
         ...
 
     def start(self, source: JobSource) -> None:

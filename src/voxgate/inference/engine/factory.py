@@ -1,16 +1,17 @@
-"""Chooses the engine: threads of the server's process, an event loop of its own, or worker processes."""
+"""Chooses the engine: threads of the server's process, an event loop of its own, worker processes, or a Ray cluster."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from voxgate.errors import ConfigError
 from voxgate.inference.engine.asynchronous import AsyncEngine
 from voxgate.inference.engine.base import Engine
 from voxgate.inference.engine.processes import ProcessEngine, ProcessSettings
+from voxgate.inference.engine.ray import RayEngine, RaySettings
 from voxgate.inference.engine.threads import ThreadEngine
 from voxgate.models.base import Model
 from voxgate.models.loader import find_model, load_model
@@ -28,7 +29,7 @@ class EngineSettings:
     """A name or ``pkg.module:Name``."""
     options: Mapping[str, Any]
     engine: str
-    """`auto`, `threads`, `process` or `async`."""
+    """`auto`, `threads`, `process`, `async` or `ray`."""
     threads: int
     concurrency: int
     processes: int
@@ -41,6 +42,8 @@ class EngineSettings:
     restart_backoff_s: float
     warm_up: bool
     start_anyway: bool = False
+    ray: RaySettings = field(default_factory=RaySettings)
+    """Of the engine `ray`, which takes the batches and the backoff from the other fields."""
 
 
 def make_engine(settings: EngineSettings, model: Model | None = None) -> Engine:
@@ -51,14 +54,16 @@ def make_engine(settings: EngineSettings, model: Model | None = None) -> Engine:
     ModelLoadError when it cannot be loaded.
     """
     if model is not None:
-        if settings.engine == "process":
+        if settings.engine in ("process", "ray"):
             raise ConfigError(
-                "inference.engine = 'process' expects a model that is named in the settings: an object that was made"
-                " in this process cannot move into another"
+                f"inference.engine = {settings.engine!r} expects a model that is named in the settings: an object that"
+                " was made in this process cannot move into another"
             )
         return _in_this_process(settings, model)
     if settings.engine == "process":
         return _processes(settings)
+    if settings.engine == "ray":
+        return _ray(settings)
     if settings.engine != "async" and getattr(find_model(settings.model), "holds_gil", False) is True:
         return _processes(settings, is_automatic=True)
     model = load_model(settings.model, settings.options)
@@ -112,6 +117,20 @@ def _processes(settings: EngineSettings, is_automatic: bool = False) -> ProcessE
             restart_backoff_s=settings.restart_backoff_s,
             warm_up=settings.warm_up,
             start_anyway=settings.start_anyway,
+        )
+    )
+    engine.load()
+    return engine
+
+
+def _ray(settings: EngineSettings) -> RayEngine:
+    engine = RayEngine(
+        replace(
+            settings.ray,
+            max_batch_size=settings.max_batch_size,
+            max_batch_seconds=settings.max_batch_seconds,
+            batch_window_s=settings.batch_window_s,
+            restart_backoff_s=settings.restart_backoff_s,
         )
     )
     engine.load()

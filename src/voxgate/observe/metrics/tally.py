@@ -31,7 +31,17 @@ OUTCOMES: Final = (
 REASONS: Final = (
     *("not_ready", "draining", "streams", "streams_per_address", "pending_streams", "queue_wait"),
     *("buffered_audio",),
-    *("unauthorized", "auth_unavailable", "origin", "host", "not_served", "not_found", "invalid_request", "other"),
+    *(
+        "unauthorized",
+        "auth_unavailable",
+        "redis",
+        "origin",
+        "host",
+        "not_served",
+        "not_found",
+        "invalid_request",
+        "other",
+    ),
 )
 CODES: Final = (
     *("1000", "1001", "1002", "1003", "1005", "1006", "1007", "1008", "1009", "1010", "1011", "1012", "1013", "1014"),

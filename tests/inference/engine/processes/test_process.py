@@ -19,6 +19,7 @@ from helpers.job_source import DIED, WAIT_S, Source
 from helpers.processes import gone
 from voxgate.errors import ModelLoadError
 from voxgate.inference.engine.processes import ProcessEngine, ProcessSettings
+from voxgate.inference.engine.processes import guarded as guarded_module
 from voxgate.inference.engine.processes import process as process_module
 from voxgate.runtime.tasks import spawn_thread
 
@@ -108,7 +109,7 @@ def test_no_room_for_another_worker_leaves_nothing_behind(monkeypatch: pytest.Mo
     if refused == "file":
         monkeypatch.setattr(os, "pidfd_open", no_file)
     else:
-        monkeypatch.setattr(process_module, "spawn_thread", no_thread)
+        monkeypatch.setattr(guarded_module, "spawn_thread", no_thread)
     gc.collect()
     before = os.listdir("/proc/self/fd")
     engine = ProcessEngine(ProcessSettings("helpers.worker_models:Puppet"))

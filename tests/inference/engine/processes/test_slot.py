@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import signal
 from collections.abc import Callable
@@ -15,10 +14,8 @@ from helpers import worker_models as does
 from helpers.job_source import DIED, Source, job
 from helpers.processes import gone, until
 from voxgate.errors import InferenceError
-from voxgate.inference.engine.base import Job
 from voxgate.inference.engine.processes import ProcessEngine
 from voxgate.inference.engine.processes import slot as slot_module
-from voxgate.inference.engine.processes.slot import call_timeout_s
 
 Started = Callable[..., tuple[ProcessEngine, Source]]
 
@@ -162,27 +159,3 @@ def test_a_hang_in_a_batch_is_answered_to_the_one_that_hangs(start: Started) -> 
     assert outcomes[:2] == [{"count": 1, "sum": 0.0}, {"count": 2, "sum": 0.0}]
     assert str(outcomes[2]) == "The model gave no answer within 2 s"
     until(lambda: engine.counts().kills == 2, engine)  # The batch, and the one that hangs alone.
-
-
-def timed(submitted_s: float, deadline_s: float) -> Job:
-    made = job()
-    made.submitted_s, made.deadline_s = submitted_s, deadline_s
-    return made
-
-
-@pytest.mark.parametrize(
-    ("jobs", "now_s", "expected_s"),
-    [
-        ([timed(0, 60)], 0, 60),  # Alone: until its deadline,
-        ([timed(0, 60)], 20, 40),
-        ([timed(0, 60)], 59, 30),  # but half a deadline at least,
-        ([timed(0, 60)], 80, 30),
-        ([timed(0, 60), timed(0, 60)], 0, 30),  # In company: half of what is left to the first of them,
-        ([timed(0, 60), timed(10, 70)], 20, 20),
-        ([timed(0, 60), timed(10, 70)], 55, 15),  # but a quarter at least.
-        ([timed(0, math.inf)], 5, math.inf),
-        ([timed(0, math.inf), timed(0, 8)], 0, 4),
-    ],
-)
-def test_call_timeout(jobs: list[Job], now_s: float, expected_s: float) -> None:
-    assert call_timeout_s(jobs, now_s) == expected_s

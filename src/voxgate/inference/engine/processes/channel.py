@@ -42,10 +42,15 @@ class Channel:
     """One end of the socket. Any thread may send; one thread receives."""
 
     def __init__(
-        self, sock: socket.socket, death_fd: int | None = None, clock: Callable[[], float] = time.perf_counter
+        self,
+        sock: socket.socket,
+        death_fd: int | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        kinds: Any = Message,
     ) -> None:
         """Owns `sock` from now on. `death_fd`: a pidfd, which turns readable when the other process is dead; its end
-        of the socket can stay open much longer, in children that it left behind. `clock`: seconds.
+        of the socket can stay open much longer, in children that it left behind. `clock`: seconds. `kinds`: the union
+        of the messages that `receive` returns.
         """
         self._socket = sock
         self._death_fd = death_fd
@@ -55,11 +60,11 @@ class Channel:
         if death_fd is not None:
             self._poller.register(death_fd, select.POLLIN)
         self._encoder = msgspec.msgpack.Encoder(enc_hook=plain)
-        self._decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kinds)
         self._lock = threading.Lock()
         self._received = bytearray()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Any) -> None:
         """Blocks while the other end does not read and the socket is full. Raises ChannelClosed when it is closed."""
         frame = self._encoder.encode(message)
         try:
@@ -68,7 +73,7 @@ class Channel:
         except OSError as error:
             raise ChannelClosed(str(error)) from None
 
-    def try_send(self, message: Message) -> bool:
+    def try_send(self, message: Any) -> bool:
         """Sends a message of some hundred bytes at most, if that can be done without waiting. Any thread. False: it was
         not sent, because the socket is full, another thread sends, or the other end is closed.
         """
@@ -88,7 +93,7 @@ class Channel:
             self._lock.release()
         return True
 
-    def receive_now(self) -> Message | None:
+    def receive_now(self) -> Any:
         """The next message; None when none has arrived. Raises ChannelClosed like `receive`."""
         while (frame := self._next_frame()) is None:
             if not self._poller.poll(0):
@@ -96,7 +101,7 @@ class Channel:
             self._read()
         return self._decoder.decode(frame)
 
-    def receive(self, until_s: float = math.inf) -> Message:
+    def receive(self, until_s: float = math.inf) -> Any:
         """The next message. Waits without the GIL; raises TimeoutError when none has arrived at `until_s` of the clock,
         and ChannelClosed when the other end is closed and all its messages were read.
         """

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
-from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from voxgate._native.batch import Interrupt
 from voxgate.errors import InferenceError, InternalError, ModelLoadError
-from voxgate.inference.engine.base import BatchLimits, Job, JobSource, Work
+from voxgate.inference.engine.attempts import call_timeout_s, isolate_retries, return_unrun
+from voxgate.inference.engine.base import BatchLimits, Job, JobSource
 from voxgate.inference.engine.processes.calls import ProcessCalls
 from voxgate.inference.engine.processes.channel import ChannelClosed
 from voxgate.inference.engine.processes.messages import Answer, Loaded, Run, Trial, Warm
@@ -23,7 +22,7 @@ from voxgate.models.base import Model
 from voxgate.runtime.backoff import Backoff
 from voxgate.runtime.tasks import spawn_thread
 
-__all__ = ["WorkerSlot", "call_timeout_s"]
+__all__ = ["WorkerSlot"]
 
 logger = logging.getLogger("voxgate.inference.engine")
 
@@ -34,21 +33,6 @@ _BROKEN_ENDS = 3
 """After so many processes in a row ended without an answer, the slot counts as broken."""
 
 SlotState: TypeAlias = Literal["starting", "idle", "busy", "waiting", "gone"]
-
-
-def call_timeout_s(jobs: Sequence[Job], now_s: float) -> float:
-    """How long a call of `jobs` may run before its worker counts as hung and is killed; infinite without deadlines.
-
-    A single job may run until its deadline. If most of that time passed in the queue, it may still run for half of the
-    whole time, so that a server that falls behind does not kill its own workers (the scheduler answers the job at its
-    deadline in any case). A batch gets half of the time that is left, but at least a quarter of the whole time: after a
-    timeout each of its jobs can still run alone, and only the job that hangs is lost.
-    """
-    left_s = min(job.deadline_s for job in jobs) - now_s
-    whole_s = min(job.deadline_s - job.submitted_s for job in jobs)
-    if not math.isfinite(left_s):
-        return math.inf
-    return max(left_s, whole_s / 2) if len(jobs) == 1 else max(left_s / 2, whole_s / 4)
 
 
 class WorkerSlot:
@@ -236,7 +220,8 @@ class WorkerSlot:
                 return
             self._enter("busy")
             used_bytes = work.batch.audio.nbytes
-            jobs, run = _isolate_retries(source, work)
+            jobs = isolate_retries(source, work)
+            run = Run(work.batch.lengths[: len(jobs)].tolist(), list(work.batch.requests[: len(jobs)]))
             del work
             self._call(process, source, calls, jobs, run)
             del jobs  # A slot that waits keeps no audio alive.
@@ -244,7 +229,7 @@ class WorkerSlot:
 
     def _call(self, process: WorkerProcess, source: JobSource, calls: ProcessCalls, jobs: list[Job], run: Run) -> None:
         if process.is_dead:  # It died while it waited: none of these jobs is to blame.
-            _return_unrun(source, jobs)
+            return_unrun(source, jobs)
             raise ChannelClosed
         now_s = self._pool.clock()
         try:
@@ -288,21 +273,3 @@ class WorkerSlot:
         with self._pool.changed:
             self.last_failure, self.is_refused = reason, is_refused
             self._pool.changed.notify_all()
-
-
-def _isolate_retries(source: JobSource, work: Work) -> tuple[list[Job], Run]:
-    """The jobs of `work` to run now, and the message that says so. A job whose first worker died runs alone, so that
-    the job that killed it cannot take others with it again. The rest returns to the source.
-    """
-    jobs, lengths, requests = work.jobs, work.batch.lengths.tolist(), list(work.batch.requests)
-    if len(jobs) > 1 and any(job.attempts > 1 for job in jobs):
-        _return_unrun(source, jobs[1:])
-        return jobs[:1], Run(lengths[:1], requests[:1])
-    return jobs, Run(lengths, requests)
-
-
-def _return_unrun(source: JobSource, jobs: Sequence[Job]) -> None:
-    """Returns jobs that did not run: this attempt does not count."""
-    for job in jobs:
-        job.attempts -= 1
-    source.requeue(jobs)

@@ -1,0 +1,104 @@
+"""``voxgate deploy``: a model on a Ray cluster, for servers with ``inference.engine = "ray"``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from voxgate.cli import VERBS
+from voxgate.cli.arguments import number, whole
+from voxgate.config import load_config, plain_options
+from voxgate.errors import ConfigError
+from voxgate.inference.engine.ray.app import Deployment, deploy, parse_replicas, serve_config
+from voxgate.models.default import AUTO, choose
+
+__all__ = ["register", "run"]
+
+
+def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the verb to the command line."""
+    parser = verbs.add_parser(
+        "deploy",
+        help=VERBS["deploy"],
+        description="Deploy a model on a Ray cluster, or update it there replica by replica, for servers with"
+        " inference.engine = 'ray'. Needs the extra `ray`.",
+        epilog="exit code: 0 all replicas are ready, or the file is written; 2 a setting or the cluster cannot be used,"
+        " or the replicas did not start",
+    )
+    parser.add_argument("--model", metavar="NAME", help="as for voxgate serve; the default is the model of --config")
+    parser.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json, for the sections model and ray")
+    parser.add_argument("--app", metavar="NAME", help="the Ray Serve application (ray.app)")
+    parser.add_argument("--address", help="the cluster (ray.address): auto, HOST:PORT or ray://HOST:PORT")
+    parser.add_argument(
+        "--replicas", default="1", metavar="N", help="copies of the model: 2, or 1..8 to follow the load (%(default)s)"
+    )
+    parser.add_argument("--gpus", type=number(0, 1024), default=0.0, metavar="N", help="of each replica (%(default)g)")
+    parser.add_argument("--cpus", type=number(0, 4096), default=1.0, metavar="N", help="of each replica (%(default)g)")
+    parser.add_argument(
+        "--calls",
+        type=whole(1, 1024),
+        default=2,
+        metavar="N",
+        help="calls that a replica takes at once; 2 hide the way to it (%(default)s)",
+    )
+    parser.add_argument(
+        "--hang-timeout",
+        type=number(1, 86_400),
+        default=120.0,
+        metavar="S",
+        help="replace a replica whose call runs for longer than this, in seconds (%(default)g)",
+    )
+    parser.add_argument(
+        "--working-dir", metavar="DIR", help="a folder with the model's code, which Ray copies to the replicas"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="model.KEY=VALUE",
+        action="append",
+        default=[],
+        help="an argument of the model, such as model.size=small; may be repeated",
+    )
+    parser.add_argument(
+        "--print-config", action="store_true", help="print a Ray Serve configuration file in place of deploying"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write that file (for serve deploy, or a RayService)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Deploys, or writes the configuration file; exit code 0."""
+    overrides: dict[str, Any] = {"model.name": args.model, "ray.app": args.app, "ray.address": args.address}
+    for text in args.set:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"--set {text}: expected KEY=VALUE")
+        overrides[key] = value
+    config = load_config(args.config, overrides=overrides)
+    least, most = parse_replicas(args.replicas)
+    deployment = Deployment(
+        choose().name if config.model.name == AUTO else config.model.name,
+        plain_options(config),
+        app=config.ray.app,
+        min_replicas=least,
+        max_replicas=most,
+        gpus=args.gpus,
+        cpus=args.cpus,
+        calls=args.calls,
+        hang_timeout_s=args.hang_timeout,
+        start_anyway=config.inference.start_anyway,
+        working_dir=args.working_dir,
+    )
+    if args.print_config or args.out is not None:
+        # JSON is YAML, which Ray and Kubernetes read.
+        text = json.dumps(serve_config(deployment), indent=2)
+        if args.out is not None:
+            args.out.write_text(text + "\n")
+        else:
+            print(text)
+        return 0
+    deploy(deployment, config.ray.address)
+    print(f"voxgate: deployed {deployment.model} as {deployment.app}", file=sys.stderr)
+    return 0

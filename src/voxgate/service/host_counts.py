@@ -1,0 +1,102 @@
+"""The streams of all server processes of one host, counted together in a file that they share."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+__all__ = ["HostCounts"]
+
+_MAX_ADDRESSES: Final = 65_536
+
+
+class HostCounts:
+    """A table in a memory-mapped file: a row for each address, a column for each process. A process changes its own
+    column alone, and its successor clears it, so that what a killed process held is free again.
+
+    A lock on the file orders the changes; the kernel releases it when its holder dies. Each call takes some tens of
+    microseconds. One thread.
+    """
+
+    def __init__(self, path: Path, number: int, n_processes: int, max_streams: int) -> None:
+        """`number`: of this process, below `n_processes`. All processes pass the same path and numbers. Raises OSError."""
+        # There are never more addresses than streams.
+        n_rows = min(max_streams, _MAX_ADDRESSES)
+        n_columns = n_processes
+        n_bytes = 8 * n_rows + 4 * n_columns * (n_rows + 1)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.fstat(self._fd).st_size < n_bytes:
+            os.ftruncate(self._fd, n_bytes)
+        self._memory = mmap.mmap(self._fd, n_bytes)
+        self._keys = np.frombuffer(self._memory, np.uint64, n_rows)
+        counts = np.frombuffer(self._memory, np.uint32, n_columns * (n_rows + 1), 8 * n_rows)
+        self._counts = counts.reshape(n_rows + 1, n_columns)
+        """The last row: all streams."""
+        self._number = number
+        with self._locked():
+            self._counts[:, number] = 0
+
+    def enter(self, address: str | None, max_streams: int, max_of_address: int) -> str | None:
+        """Counts a stream, unless one of the limits is reached: then it returns the name of that limit. A client
+        without an address counts as a stream alone.
+        """
+        with self._locked():
+            if int(self._counts[-1].sum()) >= max_streams:
+                return "streams"
+            if address is not None:
+                row = self._row(address)
+                if int(self._counts[row].sum()) >= max_of_address:
+                    return "streams_per_address"
+                self._counts[row, self._number] += 1
+            self._counts[-1, self._number] += 1
+        return None
+
+    def leave(self, address: str | None) -> None:
+        """The stream of an earlier `enter` has ended."""
+        with self._locked():
+            if address is not None:
+                self._counts[self._row(address), self._number] -= 1
+            self._counts[-1, self._number] -= 1
+
+    @property
+    def streams(self) -> int:
+        """Of all processes."""
+        return int(self._counts[-1].sum())
+
+    def close(self) -> None:
+        """The last call. The file stays, for the other processes."""
+        if self._fd >= 0:
+            with self._locked():
+                self._counts[:, self._number] = 0
+            del self._keys, self._counts
+            self._memory.close()
+            os.close(self._fd)
+            self._fd = -1
+
+    def _row(self, address: str) -> int:
+        """The row of an address, perhaps a new one. With the lock held."""
+        key = np.uint64(int.from_bytes(hashlib.blake2b(address.encode(), digest_size=8).digest(), "little"))
+        found = np.flatnonzero(self._keys == key)
+        if len(found):
+            return int(found[0])
+        free = np.flatnonzero(self._counts[:-1].sum(axis=1) == 0)
+        if not len(free):  # More addresses than rows: they share the last one.
+            return len(self._keys) - 1
+        self._keys[free[0]] = key
+        return int(free[0])
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)

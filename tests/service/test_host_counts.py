@@ -1,0 +1,73 @@
+"""The streams of several processes, counted in one file."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from voxgate.service.host_counts import HostCounts
+
+
+def counts(path: Path, number: int, max_streams: int = 8, n_processes: int = 2) -> HostCounts:
+    return HostCounts(path / "streams", number, n_processes, max_streams)
+
+
+def test_limits_hold_over_processes(tmp_path: Path) -> None:
+    one, other = counts(tmp_path, 0), counts(tmp_path, 1)
+    assert [each.enter("a", 8, 3) for each in (one, other, one)] == [None] * 3
+    assert (one.enter("a", 8, 3), other.enter("a", 8, 3)) == ("streams_per_address",) * 2
+    assert [other.enter(None, 8, 3) for _ in range(5)] == [None] * 5
+    assert one.enter("b", 8, 3) == "streams"
+    assert one.streams == other.streams == 8
+    one.leave("a")
+    assert other.enter("b", 8, 3) is None
+    one.close()
+    other.close()
+
+
+def test_what_a_killed_process_held_is_free_for_its_successor(tmp_path: Path) -> None:
+    first, other = counts(tmp_path, 0), counts(tmp_path, 1)
+    for _ in range(3):
+        assert first.enter("a", 8, 8) is None
+    other.enter("a", 8, 8)
+    del first  # Killed: it closes nothing.
+    successor = counts(tmp_path, 0)
+    assert successor.streams == 1
+    successor.close()
+    other.close()
+
+
+def test_rows_are_used_again(tmp_path: Path) -> None:
+    one = counts(tmp_path, 0, max_streams=2)
+    for n in range(10):
+        assert [one.enter(f"{n}-{m}", 2, 1) for m in range(2)] == [None, None]
+        assert one.enter(f"{n}-0", 3, 1) == "streams_per_address"
+        for m in range(2):
+            one.leave(f"{n}-{m}")
+    assert one.streams == 0
+    one.close()
+    one.close()
+
+
+def _enter_many(path: str, number: int, n_tries: int) -> None:
+    found = HostCounts(Path(path), number, 4, 1000)
+    n_in = sum(found.enter("a", 1000, 100) is None for _ in range(n_tries))
+    os._exit(n_in)
+
+
+def test_no_more_than_the_limit_get_in_at_the_same_time(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    racing = [context.Process(target=_enter_many, args=(str(tmp_path / "streams"), n, 60)) for n in range(4)]
+    for each in racing:
+        each.start()
+    for each in racing:
+        each.join()
+    assert sum(each.exitcode or 0 for each in racing) == 100
+
+
+def test_a_file_that_cannot_be_made(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        counts(tmp_path / "nowhere", 0)
