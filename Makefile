@@ -21,7 +21,6 @@ NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(if $(MODEL),$(EXTRA),moons
 # bench-load, bench-curves, bench-turns: a few cases and minutes, in place of twenty and nine
 QUICK ?=
 # A turn detector, for bench-turns
-SMART_TURN = $(ROOT)/build/smart-turn-v3.2-cpu.onnx
 BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
@@ -147,14 +146,6 @@ bench-page: $(VENV)/.ready ## what a frame of the page's picture costs after an 
 bench-turns: $(VENV)/.ready $(VENV)/.extra-moonshine $(SMART_TURN) ## from the last word to the final: silence, speculation, turn detectors; 16 minutes, on a machine with nothing else to do; QUICK=1
 	@cd $(ROOT) && $(BIN)/python bench/turns.py $(if $(QUICK),--quick) --out build/turns.json $(ARGS); code=$$?; \
 		$(BIN)/python bench/turn_report.py build/turns.json > /dev/null && exit $$code
-
-$(SMART_TURN):
-	@echo "Fetching Smart Turn (from the wheel of pipecat-ai) ..."
-	@mkdir -p $(ROOT)/build/smart-turn
-	@if $(BIN)/python -m pip download --quiet --no-deps --dest $(ROOT)/build/smart-turn pipecat-ai==1.14.0; \
-		then $(BIN)/python -m zipfile --extract $(ROOT)/build/smart-turn/pipecat_ai-*.whl $(ROOT)/build/smart-turn \
-		&& mv $(ROOT)/build/smart-turn/pipecat/audio/turn/smart_turn/data/$(notdir $@) $@; \
-		else echo "it cannot be fetched: bench-turns goes without it"; fi
 
 bench-wer: $(VENV)/.ready $(VENV)/.extra-moonshine ## the word error rate of moonshine on human speech, through the server at live pace and offline
 	@cd $(ROOT) && $(BIN)/python bench/word_error_rate.py $(ARGS)

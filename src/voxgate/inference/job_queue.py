@@ -55,8 +55,8 @@ class JobQueue:
         """From now on `put` raises RuntimeError and `take` returns None. The jobs that were queued."""
 
     def put(self, job: Job) -> None:
-        """Workers that wait take it after the next `wake`. Raises Overloaded when a bound is reached, RuntimeError after
-        `close`, and MemoryError.
+        """Workers that wait take it after the next `wake`. Raises Overloaded when a bound is reached, RuntimeError
+        after `close`, and MemoryError.
         """
         try:
             if job.sample_rate == self._rate:
@@ -67,7 +67,9 @@ class JobQueue:
             raise Overloaded(f"The server is overloaded: {self._bounds} wait for the model") from error
 
     def put_front(self, job: Job) -> None:
-        """Before all others and whatever the bounds; workers take it at once. Raises RuntimeError after `close`, and MemoryError."""
+        """Before all others and whatever the bounds; workers take it at once. Raises RuntimeError after `close`, and
+        MemoryError.
+        """
         if job.sample_rate == self._rate:
             self._put(job, job.audio, -1, front=True)
         else:

@@ -65,7 +65,7 @@ class StreamMethod:
                 permit.release()
 
     def _refuse(self, refusal: Refusal, context: grpc.aio.ServicerContext) -> None:
-        self._service.admission.record(refusal)
+        self._service.admission.record(refusal, self._wire.name)
         status_of_refusal(refusal).send(context)
 
     async def _open(self, context: grpc.aio.ServicerContext, request_id: str) -> GrpcWire | Refusal | Status | None:
