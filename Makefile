@@ -18,8 +18,6 @@ NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(if $(MODEL),$(EXTRA),moons
 
 # bench-load, bench-curves, bench-turns: a few cases and minutes, in place of twenty and nine
 QUICK ?=
-# A turn detector, for bench-turns
-SMART_TURN = $(ROOT)/build/smart-turn-v3.2-cpu.onnx
 BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
@@ -27,7 +25,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-turns bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
+.PHONY: help setup demo serve test smart-turn compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-turns bench-wer lint types wheel sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -76,6 +74,19 @@ else
 	@cd $(ROOT) && $(BIN)/python -m pytest $(ARGS)
 endif
 
+# Smart Turn v3.2 (BSD-2-Clause), which its authors ship in a wheel. From the package index, nothing is installed.
+SMART_TURN := $(ROOT)/build/smart-turn/smart-turn-v3.2-cpu.onnx
+SMART_TURN_SHA256 := 2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f
+
+smart-turn: $(SMART_TURN) ## the network of turn.detector=smart-turn:PATH, to build/smart-turn, for its tests and benchmarks
+
+$(SMART_TURN): $(VENV)/.python
+	@mkdir -p $(@D)
+	@$(BIN)/python -m pip download --quiet --no-deps --dest $(@D) pipecat-ai==1.14.0
+	@cd $(@D) && $(BIN)/python -m zipfile -e pipecat_ai-1.14.0-py3-none-any.whl wheel
+	@echo "$(SMART_TURN_SHA256)  $(@D)/wheel/pipecat/audio/turn/smart_turn/data/$(@F)" | sha256sum --check --quiet
+	@mv $(@D)/wheel/pipecat/audio/turn/smart_turn/data/$(@F) $@ && rm -r $(@D)/wheel $(@D)/*.whl
+
 compat-versions: $(VENV)/.ready ## the server and client tests with the oldest and the newest uvicorn, websockets, starlette, msgspec; SMOKE=1
 	@cd $(ROOT) && $(BIN)/python tools/versions.py $(if $(SMOKE),--smoke) -- $(ARGS)
 
@@ -121,17 +132,10 @@ bench-isolation: $(VENV)/.ready ## a model that crashes and hangs in worker proc
 bench-page: $(VENV)/.ready ## what a frame of the page's picture costs after an hour, in Chromium
 	@cd $(ROOT) && $(BIN)/python bench/page_frames.py $(ARGS)
 
-bench-turns: $(VENV)/.ready $(VENV)/.extra-moonshine $(SMART_TURN) ## from the last word to the final: silence, speculation, turn detectors; 16 minutes, on a machine with nothing else to do; QUICK=1
-	@cd $(ROOT) && $(BIN)/python bench/turns.py $(if $(QUICK),--quick) --out build/turns.json $(ARGS); code=$$?; \
+bench-turns: $(VENV)/.ready $(VENV)/.extra-moonshine ## from the last word to the final: silence, speculation, turn detectors; 16 minutes, with nothing else to do; QUICK=1
+	@-$(MAKE) --no-print-directory -C $(ROOT) smart-turn
+	@cd $(ROOT) && $(BIN)/python bench/turns.py $(if $(QUICK),--quick) --smart-turn $(SMART_TURN) --out build/turns.json $(ARGS); code=$$?; \
 		$(BIN)/python bench/turn_report.py build/turns.json > /dev/null && exit $$code
-
-$(SMART_TURN):
-	@echo "Fetching Smart Turn (from the wheel of pipecat-ai) ..."
-	@mkdir -p $(ROOT)/build/smart-turn
-	@if $(BIN)/python -m pip download --quiet --no-deps --dest $(ROOT)/build/smart-turn pipecat-ai==1.14.0; \
-		then $(BIN)/python -m zipfile --extract $(ROOT)/build/smart-turn/pipecat_ai-*.whl $(ROOT)/build/smart-turn \
-		&& mv $(ROOT)/build/smart-turn/pipecat/audio/turn/smart_turn/data/$(notdir $@) $@; \
-		else echo "it cannot be fetched: bench-turns goes without it"; fi
 
 bench-wer: $(VENV)/.ready $(VENV)/.extra-moonshine ## the word error rate of moonshine on human speech, through the server at live pace and offline
 	@cd $(ROOT) && $(BIN)/python bench/word_error_rate.py $(ARGS)

@@ -1,25 +1,28 @@
 """What a 20 ms message of live audio costs the server's thread with many streams open, on a machine that is not idle.
 
-    python bench/message_cost.py [--streams 850] [--group 32] [--seconds 4] [--wires native,deepgram,assemblyai]
+    python bench/message_cost.py [--streams 850] [--group 32] [--seconds 4] [--wires native,deepgram]
+    python bench/message_cost.py --streams 400 --rounds 5 --wires all
 
 Everything is real, in one process: TCP sockets, uvloop, the protocols, the application, Silero, and the bundled speech,
 each stream at a place of its own. Only the pace is not: the messages of a group of streams are written, and then the
 loop runs until they are taken; its CPU time alone is counted, and so nothing that other processes do (but for what they
 leave of the caches). Prints microseconds per message; `perf record` of it shows what they are made of. With several
-wires, the rounds alternate, and the best of each counts.
+wires, the rounds alternate, and the best of each counts; a wire stands beside the native one with the same results
+(AssemblyAI's and OpenAI's APIs always have interims).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import os
 import resource
 import socket
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import uvloop
@@ -33,19 +36,53 @@ from voxgate.models import FunctionModel
 from voxgate.server.server import uvicorn_config
 from voxgate.service.service import Service
 
-HEADERS = (
-    b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+UPGRADE = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 )
-PATHS = {
-    "native": "/api/v1/segmented",
-    "native-interims": "/api/v1/segmented",
-    "deepgram": "/v1/listen?encoding=linear16&sample_rate=16000",
-    "deepgram-interims": "/v1/listen?encoding=linear16&sample_rate=16000&interim_results=true",
-    "flux": "/v2/listen?encoding=linear16&sample_rate=16000",
-    "assemblyai": "/v3/ws?sample_rate=16000",
-}
 START = {"request": "start", "format": {"channels": 1, "sample_rate": 16_000, "bit_depth": 16, "is_float": False}}
+UPDATE = {
+    "type": "session.update",
+    "session": {"type": "transcription", "audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}},
+}
+
+
+class Way(NamedTuple):
+    path: str
+    first: dict[str, Any] | None = None
+    """The first message."""
+    beside: str = "native"
+    """The way whose events are the same."""
+
+
+WAYS = {
+    "native": Way("/api/v1/segmented", START),
+    "native-interims": Way("/api/v1/segmented", {**START, "interim_results": True}, "native-interims"),
+    "deepgram": Way("/v1/listen?encoding=linear16&sample_rate=16000"),
+    "deepgram-interims": Way(
+        "/v1/listen?encoding=linear16&sample_rate=16000&interim_results=true", beside="native-interims"
+    ),
+    "flux": Way("/v2/listen?encoding=linear16&sample_rate=16000", beside="native-interims"),
+    "assemblyai": Way("/v3/ws?sample_rate=16000", beside="native-interims"),
+    "openai": Way("/v1/realtime?intent=transcription", UPDATE, "native-interims"),
+    "http": Way("/api/v1/segmented?sample_rate=16000"),
+}
+
+
+def head(wire: str) -> bytes:
+    """The request that opens a stream."""
+    method, headers = ("POST", "Transfer-Encoding: chunked\r\n") if wire == "http" else ("GET", UPGRADE)
+    return f"{method} {WAYS[wire].path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode()
+
+
+def message(wire: str, audio: bytes) -> bytes:
+    """20 ms of audio."""
+    if wire == "http":
+        return b"%x\r\n%b\r\n" % (len(audio), audio)
+    if wire == "openai":
+        text = {"type": "input_audio_buffer.append", "audio": base64.b64encode(audio).decode()}
+        return frame(0x81, json.dumps(text).encode())
+    return frame(0x82, audio)
 
 
 def frame(first_byte: int, data: bytes) -> bytes:
@@ -75,13 +112,12 @@ async def open_streams(n_streams: int, wire: str) -> tuple[Service, list[socket.
     for _ in range(n_streams):
         client = socket.create_connection(listener.getsockname())
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.send(f"GET {PATHS[wire]} HTTP/1.1\r\n".encode() + HEADERS)
+        client.send(head(wire))
         await asyncio.sleep(0)
         client.setblocking(False)
         await loop.sock_recv(client, 1000)
-        if wire.startswith("native"):
-            interims = wire == "native-interims"  # which AssemblyAI's API always has
-            client.send(frame(0x81, json.dumps({**START, "interim_results": interims}).encode()))
+        if (first := WAYS[wire].first) is not None:
+            client.send(frame(0x81, json.dumps(first).encode()))
         clients.append(client)
     while len(service.tally.audio["segmented"].sessions) < n_streams:
         await asyncio.sleep(0.01)
@@ -93,7 +129,7 @@ async def measure(n_streams: int, group: int, seconds: float, wire: str) -> floa
     planes, rate = read_audio(recordings.path("demo"))
     assert rate == 16_000
     samples = (planes[0] * 32767).astype("<i2")
-    audio = [frame(0x82, samples[begin : begin + 320].tobytes()) for begin in range(0, len(samples) - 320, 320)]
+    audio = [message(wire, samples[begin : begin + 320].tobytes()) for begin in range(0, len(samples) - 320, 320)]
     tally, spent_s, n_messages = service.tally, 0.0, 0
     for turn in range(int(seconds * 50) + 10):
         for begin in range(0, n_streams, group):
@@ -123,20 +159,21 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=850)
     parser.add_argument("--group", type=int, default=32, help="streams whose messages one turn of the loop finds")
     parser.add_argument("--seconds", type=float, default=4.0, help="of audio of each stream")
-    parser.add_argument("--wires", default="native", help=f"of {', '.join(PATHS)}, separated by commas")
+    parser.add_argument("--wires", default="native", help=f"of {', '.join(WAYS)}, separated by commas, or all")
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    wires = args.wires.split(",")
+    wires = list(WAYS) if args.wires == "all" else args.wires.split(",")
     costs_us: dict[str, list[float]] = {wire: [] for wire in wires}
     for _ in range(args.rounds):
         for wire in wires:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 costs_us[wire].append(runner.run(measure(args.streams, args.group, args.seconds, wire)))
     for wire in wires:
-        cost_us, first_us = min(costs_us[wire]), min(costs_us[wires[0]])
-        ratio = "" if wire == wires[0] else f", {cost_us / first_us:.2f} times {wires[0]}"
+        beside = WAYS[wire].beside if WAYS[wire].beside in wires else wires[0]
+        cost_us, beside_us = min(costs_us[wire]), min(costs_us[beside])
+        ratio = "" if wire == beside else f", {cost_us / beside_us:.2f} times {beside}"
         print(f"{wire}: {args.streams} streams, {args.group} at a time: {cost_us:.1f} us of CPU per message{ratio}")
 
 

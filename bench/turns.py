@@ -53,7 +53,7 @@ GOLDEN = 0.618033988749895
 """Its multiples, modulo 1, are spread evenly."""
 MOST = 400
 SATURATED = 100
-SMART_TURN = ROOT / "build" / "smart-turn-v3.2-cpu.onnx"
+SMART_TURN = ROOT / "build" / "smart-turn" / "smart-turn-v3.2-cpu.onnx"
 
 
 @cache

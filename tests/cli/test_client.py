@@ -69,6 +69,7 @@ def test_defaults_and_options_reach_the_server(wav: str, monkeypatch: pytest.Mon
         assert run(
             *("-i", wav, "--addr", addr, "--chunk-size", "1000", "--interim-results", "--notices"),
             *("--vad", "threshold=0.6", "prefix_padding_ms=0", "--vad", "max_segment_s=5"),
+            *("--turn", "enabled=true", "threshold=0.7", "--turn", "max_silence_ms=2000"),
             *("--option", "language=de", "--option", "beam=5", "--option", 'hotwords=["a", "b"]', "--option", "x="),
             *("--trace-id", TRACEPARENT, "--token", "secret"),
         ) == 0  # fmt: skip
@@ -79,6 +80,7 @@ def test_defaults_and_options_reach_the_server(wav: str, monkeypatch: pytest.Mon
     assert "stability" not in plain.start
     assert full.start["interim_results"] is full.start["stability"] is True
     assert full.start["vad"] == {"threshold": 0.6, "prefix_padding_ms": 0, "max_segment_s": 5}
+    assert full.start["turn"] == {"enabled": True, "threshold": 0.7, "max_silence_ms": 2000}
     assert full.start["options"] == {"language": "de", "beam": 5, "hotwords": ["a", "b"], "x": ""}
     assert full.start["notices"] is True
     assert full.start["trace_id"] == full.headers["traceparent"] == TRACEPARENT
@@ -125,6 +127,12 @@ def test_no_server_exits_with_1_and_one_line(wav: str, capsys: pytest.CaptureFix
     ("arguments", "text"),
     [
         (["-i", "WAV", "--vad", "loudness=3"], "unknown key 'loudness'; expected one of threshold, negative_threshold"),
+        (
+            ["-i", "WAV", "--turn", "silence=3"],
+            "--turn: unknown key 'silence'; expected one of enabled, min_silence_ms",
+        ),
+        (["-i", "WAV", "--turn", "enabled=1"], "--turn: Expected bool | null, got int - at enabled"),
+        (["-i", "WAV", "--vad", "threshold=true"], "--vad: Expected float | null, got bool - at threshold"),
         (["-i", "WAV", "--vad", "threshold"], "expected threshold=NUMBER, got nothing"),
         (["-i", "WAV", "--vad", "threshold=high"], "expected threshold=NUMBER, got 'high'"),
         (["-i", "WAV", "--vad", "threshold=nan"], "expected threshold=NUMBER, got 'nan'"),

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers.wire import Client
+from helpers.wires import TALK, words_of_length
 from voxgate import recordings
 from voxgate.audio import read_audio
 from voxgate.testing import LocalServer, serving
@@ -45,7 +47,9 @@ class Recording:
 @pytest.fixture(scope="session")
 def speech_server() -> Iterator[LocalServer]:
     pytest.importorskip("moonshine_voice", reason="the extra moonshine is not installed")
-    with serving("moonshine", {"auth.tokens": KEY}) as server:
+    # What shares a batch would change a word now and then, and a client that a busy machine holds up would cut speech.
+    settings = {"auth.tokens": KEY, "model.batch": False, "vad.stall_flush_ms": 60_000}
+    with serving("moonshine", settings) as server:
         yield server
 
 
@@ -73,6 +77,30 @@ def native_segments(server: LocalServer, path: Path, rate: int) -> list[dict[str
         done = subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
     events = [json.loads(line) for line in done.stdout.splitlines()]
     return [event for event in events if event["type"] == "segment"]
+
+
+@pytest.fixture
+def five_seconds(speech: Callable[[str], Recording], tmp_path: Path) -> Path:
+    """The beginning of `demo`: it ends within a sentence."""
+    path = tmp_path / "part.raw"
+    path.write_bytes(speech("demo").path.read_bytes()[: 2 * 16_000 * 5])
+    return path
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    """Two bursts, for models that understand no speech."""
+    path = tmp_path / "talk.raw"
+    path.write_bytes(TALK)
+    return path
+
+
+@pytest.fixture
+def full_server(serve: Callable[..., LocalServer]) -> Iterator[LocalServer]:
+    """One stream is open, and stays open however long an SDK takes to start."""
+    server = serve(words_of_length, **{"limits.streams": 1, "limits.start_timeout_s": TIMEOUT_S})
+    with Client(server.url()):
+        yield server
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.wire import Client
-from helpers.wires import TALK, words_of_length
+from helpers.wires import words_of_length
 from voxgate import InferenceError
 
 
@@ -23,14 +22,14 @@ def test_transcripts_and_times(run_sdk, speech_server, speech):
         assert found["facts"]["duration"] == pytest.approx(spoken.duration_s, abs=1)
 
 
-def test_a_flush_is_answered(run_sdk, speech_server, speech, tmp_path):
+def test_a_flush_is_answered(run_sdk, speech_server, speech, five_seconds):
     spoken = speech("demo")
-    part = tmp_path / "part.raw"
-    part.write_bytes(spoken.path.read_bytes()[: 2 * 16_000 * 5])
-    found = run_sdk("assemblyai", "assemblyai_sdk", speech_server, part, flush=True)
+    found = run_sdk("assemblyai", "assemblyai_sdk", speech_server, five_seconds, flush=True)
     assert found["errors"] == []
-    assert found["finals"][0]["text"] == spoken.texts[0]
-    assert len(found["finals"]) == 2
+    said = " ".join(final["text"] for final in found["finals"])
+    assert said.startswith(spoken.texts[0])
+    assert len(said) > len(spoken.texts[0])
+    assert len(found["finals"]) in (1, 2)  # the model may be behind: then all that is open ends as one turn
 
 
 def test_a_wrong_key(run_sdk, speech_server, speech):
@@ -39,16 +38,13 @@ def test_a_wrong_key(run_sdk, speech_server, speech):
     assert error.startswith("401:")
 
 
-def test_a_full_server(run_sdk, serve, tmp_path):
-    server = serve(words_of_length, **{"limits.streams": 1})
-    (tmp_path / "talk.raw").write_bytes(TALK)
-    with Client(server.url()):
-        found = run_sdk("assemblyai", "assemblyai_sdk", server, tmp_path / "talk.raw")
+def test_a_full_server(run_sdk, full_server, talk):
+    found = run_sdk("assemblyai", "assemblyai_sdk", full_server, talk)
     (error,) = found["errors"]
     assert error.startswith("503:")
 
 
-def test_one_utterance_that_fails(run_sdk, serve, tmp_path):
+def test_one_utterance_that_fails(run_sdk, serve, talk):
     calls = iter(range(100))
 
     def model(audio):
@@ -57,7 +53,6 @@ def test_one_utterance_that_fails(run_sdk, serve, tmp_path):
         return words_of_length(audio)
 
     server = serve(model, **{"inference.warm_up": False, "vad.speculate_ms": 0, "vad.interim_interval_ms": 60_000})
-    (tmp_path / "talk.raw").write_bytes(TALK)
-    found = run_sdk("assemblyai", "assemblyai_sdk", server, tmp_path / "talk.raw")
+    found = run_sdk("assemblyai", "assemblyai_sdk", server, talk)
     assert found["errors"] == ["inference_failed: not this one"]
     assert [bool(final["text"]) for final in found["finals"]] == [False, True]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helpers.wire import Client
-from helpers.wires import TALK, words_of_length
+from helpers.wires import words_of_length
 from voxgate import InferenceError
 
 
@@ -29,12 +28,10 @@ def test_transcripts_and_times(run_sdk, speech_server, speech):
         assert found["facts"]["duration"] == pytest.approx(spoken.duration_s, abs=0.01)
 
 
-def test_a_flush_is_answered(run_sdk, speech_server, speech, tmp_path):
+def test_a_flush_is_answered(run_sdk, speech_server, speech, five_seconds):
     """Audio that ends within a sentence: its final comes because the client asks for it."""
     spoken = speech("demo")
-    part = tmp_path / "part.raw"
-    part.write_bytes(spoken.path.read_bytes()[: 2 * 16_000 * 5])
-    found = run_sdk("deepgram", "deepgram_sdk", speech_server, part, flush=True)
+    found = run_sdk("deepgram", "deepgram_sdk", speech_server, five_seconds, flush=True)
     assert found["errors"] == []
     assert [final["from_finalize"] for final in found["finals"]] == [False, True]
     assert found["finals"][0]["text"] == spoken.texts[0]
@@ -62,16 +59,13 @@ def test_a_wrong_key(run_sdk, speech_server, speech):
     assert error.startswith("ApiError 401")
 
 
-def test_a_full_server(run_sdk, serve, tmp_path):
-    server = serve(words_of_length, **{"limits.streams": 1})
-    (tmp_path / "talk.raw").write_bytes(TALK)
-    with Client(server.url()):
-        found = run_sdk("deepgram", "deepgram_sdk", server, tmp_path / "talk.raw")
+def test_a_full_server(run_sdk, full_server, talk):
+    found = run_sdk("deepgram", "deepgram_sdk", full_server, talk)
     (error,) = found["errors"]
     assert error.startswith("ApiError 503")
 
 
-def test_one_utterance_that_fails(run_sdk, serve, tmp_path):
+def test_one_utterance_that_fails(run_sdk, serve, talk):
     calls = iter(range(100))
 
     def model(audio):
@@ -80,8 +74,7 @@ def test_one_utterance_that_fails(run_sdk, serve, tmp_path):
         return words_of_length(audio)
 
     server = serve(model, **{"inference.warm_up": False, "vad.speculate_ms": 0})
-    (tmp_path / "talk.raw").write_bytes(TALK)
-    found = run_sdk("deepgram", "deepgram_sdk", server, tmp_path / "talk.raw", interim_results="false")
+    found = run_sdk("deepgram", "deepgram_sdk", server, talk, interim_results="false")
     assert found["errors"] == []
     assert "Error" in found["events"]
     assert [bool(final["text"]) for final in found["finals"]] == [False, True]

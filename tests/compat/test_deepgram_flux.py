@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helpers.wire import Client
-from helpers.wires import TALK, words_of_length
-
 
 def test_transcripts_and_times(run_sdk, speech_server, speech):
     for name in ("demo", "reading"):
@@ -52,12 +49,10 @@ def test_eager_ends_at_live_pace(run_sdk, speech_server, speech):
     assert spoken.duration_s < len(found["interims"]) <= 8 * spoken.duration_s
 
 
-def test_a_turn_that_the_client_ends(run_sdk, speech_server, speech, tmp_path):
+def test_a_turn_that_the_client_ends(run_sdk, speech_server, speech, five_seconds):
     """Audio that ends within a sentence: its turn ends because the client asks for it."""
     spoken = speech("demo")
-    part = tmp_path / "part.raw"
-    part.write_bytes(spoken.path.read_bytes()[: 2 * 16_000 * 5])
-    found = run_sdk("deepgram", "deepgram_flux", speech_server, part, flush=True)
+    found = run_sdk("deepgram", "deepgram_flux", speech_server, five_seconds, flush=True)
     assert found["errors"] == []
     assert [final["trigger"] for final in found["finals"]] == ["model", "manual"]
     assert [final["turn_index"] for final in found["finals"]] == [0, 1]
@@ -71,11 +66,8 @@ def test_a_wrong_key(run_sdk, speech_server, speech):
     assert error.startswith("ApiError 401")
 
 
-def test_a_full_server(run_sdk, serve, tmp_path):
-    server = serve(words_of_length, **{"limits.streams": 1})
-    (tmp_path / "talk.raw").write_bytes(TALK)
-    with Client(server.url()):
-        found = run_sdk("deepgram", "deepgram_flux", server, tmp_path / "talk.raw")
+def test_a_full_server(run_sdk, full_server, talk):
+    found = run_sdk("deepgram", "deepgram_flux", full_server, talk)
     (error,) = found["errors"]
     assert error.startswith("ApiError 503")
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helpers.wire import Client
-from helpers.wires import TALK, words_of_length
-
 SERVICES = ["deepgram", "assemblyai"]
 
 
@@ -35,11 +32,9 @@ def test_a_whole_recording(run_sdk, speech_server, speech):
     assert final["end"] <= spoken.duration_s
 
 
-def test_a_flush_is_answered(run_sdk, speech_server, speech, tmp_path):
+def test_a_flush_is_answered(run_sdk, speech_server, speech, five_seconds):
     spoken = speech("demo")
-    part = tmp_path / "part.raw"
-    part.write_bytes(spoken.path.read_bytes()[: 2 * 16_000 * 5])
-    found = run_sdk("livekit", "livekit_stt", speech_server, part, flush=True, service="deepgram")
+    found = run_sdk("livekit", "livekit_stt", speech_server, five_seconds, flush=True, service="deepgram")
     assert found["errors"] == []
     assert found["finals"][0]["text"] == spoken.texts[0]
     assert len(found["finals"]) == 2
@@ -53,10 +48,7 @@ def test_a_wrong_key(run_sdk, speech_server, speech, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_full_server(run_sdk, serve, tmp_path, service):
-    server = serve(words_of_length, **{"limits.streams": 1})
-    (tmp_path / "talk.raw").write_bytes(TALK)
-    with Client(server.url()):
-        found = run_sdk("livekit", "livekit_stt", server, tmp_path / "talk.raw", service=service)
+def test_a_full_server(run_sdk, full_server, talk, service):
+    found = run_sdk("livekit", "livekit_stt", full_server, talk, service=service)
     assert found["finals"] == []
     assert len(found["errors"]) == 1

@@ -15,7 +15,7 @@ import pytest
 from compat.conftest import KEY, Recording, native_segments
 from helpers.uploads import wav
 from helpers.wire import Client, of_type, pieces, start
-from helpers.wires import TALK, words_of_length
+from helpers.wires import words_of_length
 from voxgate import InferenceError, recordings
 from voxgate.audio import read_audio
 from voxgate.audio.soxr import resample
@@ -74,15 +74,14 @@ def test_realtime_without_turn_detection(run_sdk, speech_server, speech24):
     assert not [kind for kind in found["events"] if "speech" in kind]
 
 
-def test_realtime_one_bad_utterance(run_sdk, serve, tmp_path):
+def test_realtime_one_bad_utterance(run_sdk, serve, talk):
     def model(audio):
         if len(audio) == 80_000:  # the script commits each 5 s
             raise InferenceError("not this one")
         return words_of_length(audio)
 
-    (tmp_path / "talk.raw").write_bytes(TALK)
     server = serve(model)
-    found = run_sdk("openai", "openai_realtime", server, tmp_path / "talk.raw", n_finals=2, manual=True)
+    found = run_sdk("openai", "openai_realtime", server, talk, n_finals=2, manual=True)
     assert [final.get("error") for final in found["finals"]] == ["not this one", None]
     assert found["errors"] == []
 
@@ -111,11 +110,8 @@ def test_a_wrong_key(run_sdk, speech_server, speech, environment, script, option
         ("pipecat", "pipecat_stt", {"service": "openai", "n_finals": 1}),
     ],
 )
-def test_a_full_server(run_sdk, serve, tmp_path, environment, script, options):
-    server = serve(words_of_length, **{"limits.streams": 1})
-    (tmp_path / "talk.raw").write_bytes(TALK)
-    with Client(server.url()):
-        found = run_sdk(environment, script, server, tmp_path / "talk.raw", **options)
+def test_a_full_server(run_sdk, full_server, talk, environment, script, options):
+    found = run_sdk(environment, script, full_server, talk, **options)
     assert found["finals"] == []
     assert "503" in found["errors"][0]
 

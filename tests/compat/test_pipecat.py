@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.wire import Client
-from helpers.wires import TALK, words_of_length
-
 SERVICES = ["deepgram", "assemblyai"]
 
 
@@ -22,15 +19,16 @@ def test_transcripts(run_sdk, speech_server, speech, service):
 
 
 @pytest.mark.parametrize("service", ["deepgram", "assemblyai"])
-def test_the_end_of_speech_is_answered(run_sdk, speech_server, speech, tmp_path, service):
+def test_the_end_of_speech_is_answered(run_sdk, speech_server, speech, five_seconds, service):
     """Audio that ends within a sentence: its final comes because the pipeline's voice detection stops."""
     spoken = speech("demo")
-    part = tmp_path / "part.raw"
-    part.write_bytes(spoken.path.read_bytes()[: 2 * 16_000 * 5])
-    found = run_sdk("pipecat", "pipecat_stt", speech_server, part, service=service, n_finals=2)
+    found = run_sdk("pipecat", "pipecat_stt", speech_server, five_seconds, service=service)
     assert found["errors"] == []
-    assert found["finals"][0]["text"] == spoken.texts[0]
-    assert [final["finalized"] for final in found["finals"]] == [False, True]
+    said = " ".join(final["text"] for final in found["finals"])
+    assert said.startswith(spoken.texts[0])
+    assert len(said) > len(spoken.texts[0])
+    # The model may be behind: AssemblyAI's API then has one turn for all that was open.
+    assert [final["finalized"] for final in found["finals"]] in ([False, True], [True])
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -42,12 +40,7 @@ def test_a_wrong_key(run_sdk, speech_server, speech, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_full_server(run_sdk, serve, tmp_path, service):
-    server = serve(words_of_length, **{"limits.streams": 1})
-    (tmp_path / "talk.raw").write_bytes(TALK)
-    with Client(server.url()):
-        found = run_sdk(
-            "pipecat", "pipecat_stt", server, tmp_path / "talk.raw", service=service, n_finals=1, settle_s=5.0
-        )
+def test_a_full_server(run_sdk, full_server, talk, service):
+    found = run_sdk("pipecat", "pipecat_stt", full_server, talk, service=service, n_finals=1, settle_s=5.0)
     assert any("503" in error for error in found["errors"])
     assert not any("permanent" in error or "rejected the connection" in error for error in found["errors"])

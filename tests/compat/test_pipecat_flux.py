@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-from helpers.wire import Client
-from helpers.wires import TALK, words_of_length
-
 
 def test_turns_at_live_pace(run_sdk, speech_server, speech):
     spoken = speech("demo")
@@ -42,11 +39,6 @@ def test_a_wrong_key(run_sdk, speech_server, speech):
     assert any("401" in error for error in found["errors"])
 
 
-def test_a_full_server(run_sdk, serve, tmp_path):
-    server = serve(words_of_length, **{"limits.streams": 1})
-    (tmp_path / "talk.raw").write_bytes(TALK)
-    with Client(server.url()):
-        found = run_sdk(
-            "pipecat", "pipecat_stt", server, tmp_path / "talk.raw", service="flux", n_finals=1, settle_s=5.0
-        )
+def test_a_full_server(run_sdk, full_server, talk):
+    found = run_sdk("pipecat", "pipecat_stt", full_server, talk, service="flux", n_finals=1, settle_s=5.0)
     assert any("503" in error for error in found["errors"])

@@ -17,12 +17,14 @@ import pytest
 import trustme
 from websockets.sync.client import connect
 
+from helpers.http_client import chunk, http_stream, request
 from helpers.ports import held_port
 from helpers.wire import STOP, bursts, encode, pieces, start, stream
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
 NAME = "voice.example.com"
+LIVE = "/api/v1/segmented?sample_rate=16000"
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
@@ -113,6 +115,24 @@ def test_a_stream_behind_the_proxy_gets_the_events_of_one_in_front_of_it(proxy):
         client.send(json.dumps(STOP))
         behind = [json.loads(text) for text in client]
         assert client.protocol.close_code == 1000
+    assert sorted(behind, key=str) == sorted(direct, key=str)
+
+
+def test_live_audio_over_plain_http(proxy):
+    """Events come while the body is sent, and the end of the body ends the answer."""
+    audio = encode(bursts((0.5, 1.5), (2.5, 3.5), length_s=5.0))
+    direct = http_stream(proxy.server.port, LIVE, pieces(audio, 3200))
+    plain = socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
+    with proxy.tls.wrap_socket(plain, server_hostname=NAME) as client:
+        client.sendall(request("POST", LIVE, host=NAME, transfer_encoding="chunked"))
+        client.sendall(b"".join(map(chunk, pieces(audio[: len(audio) // 2], 3200))))
+        answer = b""
+        while b'"active"' not in answer:
+            answer += client.recv(65_536)
+        client.sendall(b"".join(map(chunk, pieces(audio[len(audio) // 2 :], 3200))) + b"0\r\n\r\n")
+        while not answer.endswith(b"\r\n0\r\n\r\n"):
+            answer += client.recv(65_536)
+    behind = [json.loads(line) for line in answer.splitlines() if line.startswith(b"{")]
     assert sorted(behind, key=str) == sorted(direct, key=str)
 
 

@@ -161,7 +161,7 @@ def test_a_full_server_refuses_before_the_upgrade(serve):
         assert get(server.http("/api/v1/health"))[0] == 200
         body = {"status": "not ready", "reason": "server full: 2 streams are open"}
         assert get(server.http("/api/v1/ready"))[::2] == (503, body)
-        assert server.service.admission.refused == {"streams": 1}  # who asks is not refused
+        assert server.service.admission.refused == {("streams", "native"): 1}  # who asks is not refused
     while server.service.streams:  # their places are free as soon as they are gone
         pass
     with Client(server.url()):

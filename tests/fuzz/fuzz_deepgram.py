@@ -5,35 +5,17 @@ from __future__ import annotations
 import json
 
 from fuzz.source import Source
+from fuzz.wires import model_output, query, text
 from voxgate.endpoints.deepgram.live import DeepgramWire
 from voxgate.endpoints.deepgram.query import parse_listen
 from voxgate.errors import InvalidMessage, InvalidStart
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Active, Error, Event, Finished, Flushed, Inactive, Progress, Segment
-from voxgate.protocol.output import Output, UnsendableOutput
 from voxgate.protocol.requests import Flush
 
 RAW = b"encoding=linear16&sample_rate=8000&channels=2&multichannel=true&utterance_end_ms=1000&interim_results=true"
 NAMES = ("encoding", "sample_rate", "channels", "multichannel", "endpointing", "utterance_end_ms", "vad_events", "x")
 TYPES = ("KeepAlive", "Finalize", "CloseStream", "Configure", "Results", "")
-
-
-def query(source: Source) -> bytes:
-    if source.flag():
-        return source.take(source.integer(0, 40))
-    pairs = [
-        (source.pick(NAMES), source.take(source.integer(0, 9)).decode("latin-1")) for _ in range(source.integer(0, 6))
-    ]
-    return "&".join(f"{name}={value}" for name, value in pairs).encode("utf-8")
-
-
-def text(source: Source) -> str:
-    kind = source.integer(0, 3)
-    if kind == 0:
-        return source.take(source.integer(0, 30)).decode("utf-8", "replace")
-    if kind == 1:
-        return source.json_object({"type": source.json_text(), "x": source.json_number()})
-    return json.dumps({"type": source.pick(TYPES)})
 
 
 def event(source: Source, time_s: float) -> Event:
@@ -47,19 +29,7 @@ def event(source: Source, time_s: float) -> Event:
         return Progress(time_s, time_s, 0.0, 0.0)
     if kind == 3:
         return Error("failed", "inference_failed", channel, number)
-    return Segment(time_s - source.integer(0, 2), time_s, source.flag(), output(source), channel, number)
-
-
-def output(source: Source) -> Output:
-    """What the engine makes of a model's result; it refuses some, such as texts with lone surrogates."""
-    said = json.loads(source.json_object({"text": source.json_text()}), strict=False) if source.flag() else {}
-    words = [
-        {"word": "a", "start": source.integer(-9, 9), "end": source.integer(-9, 9)} for _ in range(source.integer(0, 3))
-    ]
-    try:
-        return Output.of({**(said if isinstance(said, dict) else {}), "words": words})
-    except UnsendableOutput:
-        return Output.of({"words": words})
+    return Segment(time_s - source.integer(0, 2), time_s, source.flag(), model_output(source), channel, number)
 
 
 def check(messages) -> int:
@@ -78,7 +48,7 @@ def check(messages) -> int:
 def fuzz(data: bytes) -> None:
     source = Source(data)
     try:
-        parse_listen(query(source), min_silence_ms=300)
+        parse_listen(query(source, NAMES), min_silence_ms=300)
     except InvalidStart as error:
         assert str(error)
     wire = DeepgramWire(parse_listen(RAW, min_silence_ms=300), "id", "model")
@@ -86,7 +56,7 @@ def fuzz(data: bytes) -> None:
     while source.left:
         if source.integer(0, 3) == 0:
             try:
-                received = wire.read(text(source))
+                received = wire.read(text(source, TYPES))
             except InvalidMessage as error:
                 assert str(error)
                 continue

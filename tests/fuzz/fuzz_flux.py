@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
-from fuzz.fuzz_deepgram import output
 from fuzz.source import Source
+from fuzz.wires import model_output, query, text
 from helpers.flux import FluxLaw
 from voxgate.endpoints.deepgram.flux import FluxWire
 from voxgate.endpoints.deepgram.flux_query import Silence, parse_flux
@@ -41,26 +39,12 @@ NAMES = (
 TYPES = ("ForceEndTurn", "Configure", "CloseStream", "KeepAlive", "Finalize", "")
 
 
-def query(source: Source) -> bytes:
-    if source.flag():
-        return source.take(source.integer(0, 40))
-    pairs = [
-        (source.pick(NAMES), source.take(source.integer(0, 9)).decode("latin-1")) for _ in range(source.integer(0, 6))
-    ]
-    return "&".join(f"{name}={value}" for name, value in pairs).encode("utf-8")
-
-
-def text(source: Source) -> str:
-    kind = source.integer(0, 3)
-    if kind == 0:
-        return source.take(source.integer(0, 30)).decode("utf-8", "replace")
-    if kind == 1:
-        return source.json_object({"type": source.json_text(), "keyterms": source.json_number()})
+def client_text(source: Source) -> str:
     thresholds = {
         "eot_threshold": source.pick((0.5, 0.7, 1, 2, None, "x")),
         "eager_eot_threshold": source.pick((0.3, 0.7, None)),
     }
-    return json.dumps({"type": source.pick(TYPES), "thresholds": thresholds, "keyterms": ["a"] * source.integer(0, 2)})
+    return text(source, TYPES, thresholds=thresholds, keyterms=["a"] * source.integer(0, 2))
 
 
 def event(source: Source, time_s: float) -> Event:
@@ -80,7 +64,7 @@ def event(source: Source, time_s: float) -> Event:
             return Flushed()
         case 6:
             return source.pick((Started("id", "model", {}), Finished(time_s, time_s, 0, 0)))
-    said, is_final = output(source), source.flag()
+    said, is_final = model_output(source), source.flag()
     segment = Segment(max(0.0, time_s - source.integer(0, 2)), time_s, is_final, said, 0, number)
     if is_final or source.flag():
         return segment
@@ -90,7 +74,7 @@ def event(source: Source, time_s: float) -> Event:
 def fuzz(data: bytes) -> None:
     source = Source(data)
     try:
-        parse_flux(query(source), silence=SILENCE, options_schema=SCHEMA)
+        parse_flux(query(source, NAMES), silence=SILENCE, options_schema=SCHEMA)
     except InvalidStart as error:
         assert str(error)
     law = FluxLaw()
@@ -100,7 +84,7 @@ def fuzz(data: bytes) -> None:
     while source.left:
         if source.integer(0, 3) == 0:
             try:
-                received = wire.read(text(source))
+                received = wire.read(client_text(source))
             except InvalidMessage as error:
                 assert str(error)
                 continue

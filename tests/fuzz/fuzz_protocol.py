@@ -13,6 +13,7 @@ from voxgate.protocol.events import Error
 from voxgate.protocol.formats import AUTO, CONTAINERS, ContainerFormat
 from voxgate.protocol.machine import Action, Audio, FinishSession, Flush, OpenSession, Reply, SessionMachine
 from voxgate.vad.config import VadConfig
+from voxgate.vad.turns import TurnConfig
 
 LIMITS = LimitsSettings(invalid_messages=3)
 CODES = {"invalid_message", "not_started", "invalid_start", "timeout"}
@@ -73,6 +74,7 @@ def message(source: Source) -> str | bytes:
                 {"channels": source.json_number(), "sample_rate": "8000", "bit_depth": "16", "is_float": "false"}
             ),
             "vad": source.json_object({"threshold": source.json_number(), "max_segment_s": source.json_number()}),
+            "turn": source.json_object({"threshold": source.json_number(), "max_silence_ms": source.json_number()}),
         }
         return source.json_object(fields)
     if kind == 4:
@@ -86,7 +88,7 @@ def message(source: Source) -> str | bytes:
 
 def fuzz(data: bytes) -> None:
     source = Source(data)
-    machine, shell = SessionMachine(LIMITS, VadConfig()), Shell()
+    machine, shell = SessionMachine(LIMITS, VadConfig(), turn=TurnConfig("text")), Shell()
     while source.left:
         if source.integer(0, 15) == 0:
             actions = machine.receive_timeout(source.pick(["start", "idle"]))

@@ -1,14 +1,17 @@
-"""A judge of turns that answers when the test says so."""
+"""A judge of turns that answers when the test says so, and a detector for servers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-__all__ = ["Judge"]
+from voxgate import TurnDetector, TurnQuestion
+
+__all__ = ["Judge", "LongEnough", "Slow"]
 
 
 class Judge:
@@ -38,3 +41,23 @@ class Judge:
 
     def answer(self, probability: float | None, index: int = 0) -> None:
         self.questions.pop(index).on_answer(probability)
+
+
+class LongEnough(TurnDetector):
+    """A turn ends after at least a second of segment. Keeps what it was asked."""
+
+    asked: ClassVar[list[int]] = []
+
+    def judge(self, questions: Sequence[TurnQuestion]) -> list[float]:
+        self.asked += [len(question.audio) for question in questions]
+        return [0.75 if len(question.audio) >= self.sample_rate else 0.0 for question in questions]
+
+
+class Slow(TurnDetector):
+    """Every turn is over, but it says so only when the test lets it."""
+
+    go: ClassVar[threading.Event] = threading.Event()
+
+    def judge(self, questions: Sequence[TurnQuestion]) -> list[float]:
+        assert self.go.wait(30)
+        return [1.0] * len(questions)

@@ -13,7 +13,7 @@ from helpers.http_client import HttpClient, http_stream
 from helpers.uploads import form, head, part, wav
 from helpers.wire import Client, bursts, encode, pieces, start, stream
 
-__all__ = ["TALK", "TEXTS", "TWO", "Talk", "say", "words_of_length"]
+__all__ = ["TALK", "TEXTS", "TWO", "Talk", "mostly_words", "say", "words_of_length"]
 
 TALK = encode(bursts((1.0, 2.0), (3.5, 4.25), length_s=6.0))
 TWO = encode(np.stack([bursts((0.5, 1.5), length_s=4.0), bursts((2.0, 2.75), length_s=4.0, seed=1)]))
@@ -23,6 +23,11 @@ def words_of_length(audio: Any) -> dict[str, Any]:
     """A model with a text: how much audio it got, in words with times."""
     n_ms = round(len(audio) / 16)
     return {"text": f"Some {n_ms} words.", "words": [_word("Some", 0.1, 0.2), _word(f"{n_ms}", 0.2, 0.3)]}
+
+
+def mostly_words(audio: Any) -> dict[str, Any]:
+    """The same with some empty results. The text depends on the length alone: each interim is revised by the next."""
+    return {"text": "", "words": []} if len(audio) % 5 == 0 else words_of_length(audio)
 
 
 def _word(text: str, start: float, end: float) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def _live_http(server: Any, audio: Pieces) -> list[str]:
 
 
 def _deepgram(server: Any, audio: Pieces) -> list[str]:
-    url = f"ws://127.0.0.1:{server.port}/v1/listen?encoding=linear16&sample_rate=16000"
+    url = f"ws://127.0.0.1:{server.port}/v1/listen?encoding=linear16&sample_rate=16000&interim_results=true"
     answers = say(url, *audio, {"type": "CloseStream"})
     results = [answer for answer in answers if answer["type"] == "Results" and answer["is_final"]]
     return [result["channel"]["alternatives"][0]["transcript"] for result in results]

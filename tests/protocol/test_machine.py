@@ -25,7 +25,8 @@ from voxgate.protocol.machine import (
     Reply,
     SessionMachine,
 )
-from voxgate.protocol.requests import Start, Stop, VadOptions
+from voxgate.protocol.requests import Start, Stop, TurnOptions, VadOptions
+from voxgate.vad.turns import TurnConfig
 
 LIMITS = LimitsSettings(invalid_messages=3)
 S16 = AudioFormat(1, 16000, 16, False)
@@ -509,6 +510,19 @@ def test_options_are_checked_before_a_session_opens_and_go_with_audio_that_resum
     machine.receive(Stop())
     assert machine.receive_audio(b"ab") == (opened, Audio(b"ab"))
     assert machine.receive(Start(S16)) == (FinishSession(), OpenSession(Start(S16), ("checked", {})))
+
+
+def test_options_of_turn_detection_are_checked_before_a_session_opens():
+    for turn, message in (
+        (TurnConfig("text"), "turn.threshold must be 0.01..1, got 2.0"),
+        (TurnConfig(), "turn: the server has no turn detector, expected no turn or turn.enabled = false"),
+    ):
+        machine = SessionMachine(LIMITS, Vad(), turn=turn)
+        wrong = machine.receive(Start(S16, turn=TurnOptions(threshold=2.0)))
+        assert wrong == (Reply(Error(message, "invalid_start")),)
+        assert not machine.open
+        off = Start(S16, turn=TurnOptions(enabled=False))
+        assert machine.receive(off) == (OpenSession(off),)
 
 
 def test_without_a_check_any_option_is_refused():

@@ -107,16 +107,16 @@ def test_refusals_are_counted_and_logged_once_in_a_while(caplog):
     admission = make()
     full = Refusal(RefusalKind.UNAVAILABLE, "streams", "server full: 2 streams are open", 5)
     for _ in range(1000):
-        admission.record(full)
-        admission.record(Refusal(RefusalKind.NOT_FOUND, "not_found", "nothing at /a\nb" + "c" * 1000))
+        admission.record(full, "native")
+        admission.record(Refusal(RefusalKind.NOT_FOUND, "not_found", "nothing at /a\nb" + "c" * 1000), "http")
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
     assert lines[0] == "refused a connection (streams): 'server full: 2 streams are open'"
     assert "\n" not in lines[1]
     assert len(lines[1]) < 300
-    assert admission.refused == {"streams": 1000, "not_found": 1000}
+    assert admission.refused == {("streams", "native"): 1000, ("not_found", "http"): 1000}
     admission._clock.now_s += 5
-    admission.record(full)
+    admission.record(full, "native")
     assert caplog.records[-1].getMessage().endswith(" (999 more like it since the last such line)")
     assert len(caplog.records) == 3
 

@@ -60,10 +60,10 @@ def test_a_token_that_comes_with_the_start(token: str) -> None:
     permit = admit(entry, address="a")
     assert isinstance(permit, Permit)
     assert permit.is_pending
-    error = asyncio.run(entry.check_token(token, ClientInfo("a"), permit))
+    error = asyncio.run(entry.check_token(token, ClientInfo("a", wire="deepgram"), permit))
     assert permit.is_pending is (token == "bad")
     assert isinstance(error, Unauthorized) is (token == "bad")
-    assert admission.refused == ({"unauthorized": 1} if token == "bad" else {})
+    assert admission.refused == ({("unauthorized", "deepgram"): 1} if token == "bad" else {})
     permit.release()
     assert (admission.streams, admission.pending) == (0, 0)
 
@@ -71,8 +71,8 @@ def test_a_token_that_comes_with_the_start(token: str) -> None:
 def test_requests_that_open_no_stream() -> None:
     entry, admission = make(tokens="good")
     assert asyncio.run(entry.authorize(ClientInfo(token="good"))) is None
-    assert asyncio.run(entry.authorize(ClientInfo())) == UNAUTHORIZED
-    assert (admission.streams, admission.refused) == (0, {"unauthorized": 1})
+    assert asyncio.run(entry.authorize(ClientInfo(wire="openai"))) == UNAUTHORIZED
+    assert (admission.streams, admission.refused) == (0, {("unauthorized", "openai"): 1})
     open_entry, _ = make()
     assert asyncio.run(open_entry.authorize(ClientInfo())) is None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from helpers.judges import Slow
 from helpers.memory_endpoint import S16, MemoryEndpoint, Stage, start
 from helpers.wire import bursts, encode, pieces
 from voxgate.errors import InvalidMessage, StreamTimeout, Unauthorized
@@ -220,6 +221,48 @@ def test_a_result_that_cannot_be_encoded_becomes_an_error(caplog: pytest.LogCapt
 
     run(main())
     assert "a result cannot be sent: no words for it" in caplog.text
+
+
+def test_audio_behind_a_question_of_the_turn_detector_is_bounded() -> None:
+    """The shortcut stays open after the question, until `limits.buffered_audio_s` wait; then audio has to wait outside,
+    as it does for a slow model.
+    """
+
+    async def main() -> None:
+        settings = {"turn.detector": "helpers.judges:Slow", "turn.deadline_ms": 10_000, "limits.buffered_audio_s": 2}
+        async with Stage(**settings) as stage:
+            Slow.go.clear()
+            endpoint = MemoryEndpoint()
+            session = stage.session(endpoint, "segmented")
+            endpoint.say(start(notices=True))
+            await until(lambda: bool(stage.tally.audio["segmented"].sessions))
+            await turns()
+            listener = endpoint.listener
+            assert type(listener).__name__ == "LiveAudio"
+            for piece in pieces(TALK[: 2 * 38_400], 640):  # to 2.4 s: the detector was asked at about 2.25 s
+                assert listener(piece)
+                await turns(3)
+            assert endpoint.events[-1].type == "active"
+            n_taken = 0
+            while listener(bytes(640)):
+                n_taken += 640
+                await turns(3)
+            assert 1.5 * 32_000 < n_taken < 2 * 32_000
+            endpoint.say(bytes(640), Stop())
+            await turns()
+            assert [event.type for event in endpoint.events] == ["started", "active"]
+            Slow.go.set()
+            await until(lambda: isinstance(endpoint.events[-1], Finished))
+            assert [event.type for event in endpoint.events[2:4]] == ["inactive", "segment"]
+            assert endpoint.events[-1] == Finished(
+                (76_800 + n_taken + 640) / 32_000, (76_800 + n_taken + 640) / 32_000, 1, 0
+            )
+            assert stage.tally.turns["finished"] == 1
+            assert stage.tally.limit_hits["buffered_audio_s"] == 1
+            endpoint.say(DISCONNECT)
+            await session
+
+    run(main())
 
 
 @pytest.mark.parametrize("by_shortcut", [False, True])

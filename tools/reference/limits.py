@@ -102,6 +102,8 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
         Limit(("vad.max_segment_s",), "an utterance this long is cut with a final and goes on, without another"
               " `active`"),
         Limit(("vad.stall_flush_ms",), "the audio of an open utterance has stopped coming: its final is sent"),
+        Limit(("turn.deadline_ms", "turn.max_questions"), "the turn detector has no answer, or too many questions"
+              " wait for it: silence decides"),
         Limit(("simple.max_chunk_s",), "more audio goes into further calls, on the simple and the stateful route"),
     ),
     "Compressed audio": (

@@ -97,6 +97,7 @@ _ABOUT: Final[Mapping[str, str]] = {
     "Started.format": "Of the audio in a container; missing for PCM.",
     "Started.trace_id": "Of the W3C trace that the session belongs to; missing when it belongs to none.",
     "Started.options_schema": "The JSON Schema of `options` in start; missing for a model without options.",
+    "Started.turn_detector": "The name of the detector that ends turns; missing when silence alone does.",
     "Progress.received_s": "Audio received, in seconds.",
     "Progress.processed_s": "Processed audio, in seconds: answered, or found to contain no speech.",
     "Progress.lag_s": "Audio that waits for the model or is in it, in seconds.",

@@ -70,7 +70,7 @@ async def refuse(admission: Admission, refusal: Refusal, scope: Scope, receive: 
         await respond(answer)(scope, receive, send)
         return
     await receive()  # websocket.connect
-    admission.record(refusal)
+    admission.record(refusal, "native")
     await refuse_upgrade(answer, scope, send)
 
 

@@ -135,7 +135,7 @@ class RequestRoute(ABC):
             return
         opened = await self._open(AudioRequest(scope, receive, send, request_id, headers), client)
         if isinstance(opened, Refusal):
-            self.service.admission.record(opened)
+            self.service.admission.record(opened, self.wire)
             await respond(self.refuse(opened, request_id), headers)(scope, receive, send)
             return
         endpoint, context, permit = opened

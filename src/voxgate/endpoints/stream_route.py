@@ -46,7 +46,7 @@ class StreamRoute:
         )
         opened = await self._open(upgrade, client)
         if isinstance(opened, Refusal):
-            self._service.admission.record(opened)
+            self._service.admission.record(opened, self._wire.name)
             await refuse_upgrade(self._wire.refuse(opened, request_id), scope, send)
             return
         wire, permit = opened

@@ -70,9 +70,6 @@ class Wire(ABC):
     name: ClassVar[WireName]
     carries_words: ClassVar[bool] = True
     """The API transports words: models without a text are refused."""
-    progress_s: ClassVar[float] = PROGRESS_S
-    """Between two `Progress` events, if `start` asks for notices."""
-
     # Before the upgrade
 
     @classmethod
@@ -94,6 +91,9 @@ class Wire(ABC):
 
     start: Start | None = None
     """Given to the session before the first message; None: a message brings it."""
+
+    progress_s: float = PROGRESS_S
+    """Between two `Progress` events, if `start` asks for notices. Read once, at the acceptance."""
 
     ending: Close | None = None
     """An event that the client got ends its stream: whatever it sends next is answered with this."""

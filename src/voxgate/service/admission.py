@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import Final, NamedTuple, Protocol
 
 from voxgate.config import AuthSettings, LimitsSettings
+from voxgate.protocol.wires import WireName
 from voxgate.runtime.throttle import Throttle, and_more
 from voxgate.service.client_info import ClientInfo
 
@@ -139,8 +140,8 @@ class Admission:
         """Accepted clients."""
         self.pending = 0
         """Accepted clients whose token is not known to be valid yet."""
-        self.refused: Counter[str] = Counter()
-        """Refused clients since the start, by reason."""
+        self.refused: Counter[tuple[str, WireName]] = Counter()
+        """Refused clients since the start, by reason and wire."""
 
     def admit(self, client: ClientInfo, is_pending: bool = False) -> Permit | Refusal:
         """Counts clients with the same address together, and those without one not at all. `is_pending`: the client
@@ -159,9 +160,11 @@ class Admission:
         """Why the server would refuse any client now; None: it would not. Counts nothing."""
         return self._why_not(None, False)
 
-    def record(self, refusal: Refusal) -> None:
-        """Counts a refusal, and logs it unless one of the same reason was logged within `REPORT_EVERY_S`."""
-        self.refused[refusal.reason] += 1
+    def record(self, refusal: Refusal, wire: WireName) -> None:
+        """Counts a refusal, and logs it unless one of the same reason was logged within `REPORT_EVERY_S`. `wire`: the
+        API that the client uses; `native` when it used no path of an API.
+        """
+        self.refused[refusal.reason, wire] += 1
         n_left_out = self._throttle.admit(refusal.reason)
         if n_left_out is None:
             return

@@ -76,7 +76,7 @@ class Entry:
         if verdict is Verdict.GOOD:
             return None
         refusal = UNAUTHORIZED if verdict is Verdict.BAD else AUTH_UNAVAILABLE
-        self._admission.record(refusal)
+        self._admission.record(refusal, client.wire)
         return refusal
 
     async def check_token(self, token: str, client: ClientInfo, permit: Permit) -> ClientInfo | VoxgateError:
@@ -89,8 +89,8 @@ class Entry:
                 permit.confirm(identity)
                 return client._replace(identity=identity)
             case Verdict.BAD:
-                self._admission.record(UNAUTHORIZED)
+                self._admission.record(UNAUTHORIZED, client.wire)
                 return Unauthorized("the token of the start is not good")
             case Verdict.UNKNOWN:
-                self._admission.record(AUTH_UNAVAILABLE)
+                self._admission.record(AUTH_UNAVAILABLE, client.wire)
                 return InternalError(AUTH_UNAVAILABLE.text)

@@ -59,7 +59,7 @@ def test_requests_and_results():
     websocket = Websocket(started, silent, {"type": "Metadata"}, result, error)
 
     async def main():
-        connection = DeepgramConnection(websocket, START)
+        connection = DeepgramConnection(websocket)
         for request in ("start", "flush", "keep_alive", "stop"):
             await connection.send(json.dumps({"request": request}))
         await connection.send(b"audio")

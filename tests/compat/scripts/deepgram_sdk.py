@@ -13,6 +13,7 @@ from task import Found, Task, report, the_task
 async def run(task: Task, found: Found) -> None:
     urls = {"base": task.url, "production": task.ws_url, "agent": task.ws_url, "agent_rest": task.url}
     client = AsyncDeepgramClient(api_key=task.key, environment=DeepgramClientEnvironment(**urls))
+    pace_s = task.options.pop("pace_s", 0.005)
     options = {
         "model": "nova-3",
         "encoding": "linear16",
@@ -58,7 +59,7 @@ async def run(task: Task, found: Found) -> None:
             await connection.send_keep_alive()
             for chunk in task.chunks():
                 await connection.send_media(chunk)
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(pace_s)
             if task.flush:
                 await connection.send_finalize()
                 await asyncio.wait_for(finalized.wait(), 60)

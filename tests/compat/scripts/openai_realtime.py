@@ -26,7 +26,7 @@ async def run(task: Task, found: Found) -> None:
                 await connection.input_audio_buffer.append(audio=base64.b64encode(chunk).decode())
                 if manual and number % 50 == 49:
                     await connection.input_audio_buffer.commit()
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(task.options.get("pace_s", 0.002))
             await connection.input_audio_buffer.commit()
 
         n_expected = task.options["n_finals"]

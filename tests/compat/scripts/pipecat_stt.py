@@ -1,4 +1,7 @@
-"""pipecat: an STT service in a pipeline, as an application has it. `options.service` is its name."""
+"""pipecat: an STT service in a pipeline, as an application has it. `options.service` is its name.
+
+`options.n_finals`: how many finals to wait for; without it, until one is finalized.
+"""
 
 from __future__ import annotations
 
@@ -125,14 +128,20 @@ async def run(task: Task, found: Found) -> None:
                 break
             await worker.queue_frame(InputAudioRawFrame(audio=chunk, sample_rate=task.rate, num_channels=1))
             await asyncio.sleep(task.options.get("pace_s", 0.005))
-        n_expected = task.options["n_finals"]
+        n_expected = task.options.get("n_finals")
+
+        def is_over() -> bool:
+            if n_expected is None:
+                return any(final["finalized"] for final in found.finals)
+            return len(found.finals) >= n_expected
+
         if not errors.seen.is_set():
             await worker.queue_frame(VADUserStoppedSpeakingFrame())
             try:
                 async with asyncio.timeout(60), collector.n_finals:
-                    await collector.n_finals.wait_for(lambda: len(found.finals) >= n_expected)
+                    await collector.n_finals.wait_for(is_over)
             except TimeoutError:
-                found.errors.append(f"{len(found.finals)} finals instead of {n_expected}")
+                found.errors.append(f"{len(found.finals)} finals, and more expected")
         await worker.queue_frame(EndFrame())
 
     await asyncio.gather(runner.run(worker), feed())

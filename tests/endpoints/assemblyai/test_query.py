@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxgate.endpoints.assemblyai.query import Streaming, parse_streaming
-from voxgate.errors import InvalidStart
+from voxgate.errors import InvalidMessage, InvalidStart
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start, VadOptions
 
@@ -20,7 +20,7 @@ def parse(query: bytes) -> Streaming:
 
 def test_the_least_that_a_client_sends():
     start = Start(AudioFormat(1, 16_000, 16, False), interim_results=True, notices=True)
-    assert parse(b"sample_rate=16000") == Streaming(start, False)
+    assert parse(b"sample_rate=16000") == Streaming(start, False, 300)
 
 
 def test_telephones():
@@ -45,6 +45,36 @@ def test_models_that_announce_speech(model):
 )
 def test_the_silence_that_ends_a_turn(query, silence_ms):
     assert parse(f"sample_rate=16000&{query}".encode()).start.vad == VadOptions(silence_duration_ms=silence_ms)
+
+
+SCHEMA = {"properties": {"keyterms": {"type": "array"}, "language": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("message", "silence_ms", "options"),
+    [
+        ({"min_turn_silence": 400}, 400, {"language": "en"}),
+        ({"min_turn_silence": 10}, 300, {"language": "en"}),
+        ({"max_turn_silence": 900}, 900, {"language": "en"}),
+        ({"min_turn_silence": None, "x": 1}, 800, {"language": "en"}),
+        ({"keyterms_prompt": ["a", "b"], "language_code": "de"}, 800, {"keyterms": ["a", "b"], "language": "de"}),
+    ],
+)
+def test_an_update(message, silence_ms, options):
+    """It changes what it names."""
+    query = b"sample_rate=16000&max_turn_silence=800&language_code=en"
+    streaming = parse_streaming(query, min_silence_ms=300, options_schema=SCHEMA)
+    updated = streaming.configured(message)
+    assert updated.start.vad == VadOptions(silence_duration_ms=silence_ms)
+    assert updated.start.options == options
+    if silence_ms == 800 and options == {"language": "en"}:
+        assert updated == streaming
+
+
+@pytest.mark.parametrize("message", [{"max_turn_silence": "1"}, {"min_turn_silence": -1}, {"redact_pii": True}])
+def test_updates_that_cannot_be_served(message):
+    with pytest.raises(InvalidMessage, match=f"{next(iter(message))}"):
+        parse(b"sample_rate=16000").configured(message)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from voxgate.endpoints.assemblyai.query import parse_streaming
-from voxgate.endpoints.assemblyai.turn_options import with_turn_options
+from voxgate.endpoints.assemblyai.turn_options import with_silences, with_turn_options
 from voxgate.errors import InvalidStart
 from voxgate.protocol.requests import Start, TurnOptions, VadOptions
 
@@ -33,6 +33,19 @@ def start(query: str) -> Start:
 )
 def test_options(query, turn, vad):
     assert (start(query).turn, start(query).vad) == (turn, vad)
+
+
+def test_an_update_changes_the_silences_and_keeps_the_threshold():
+    query = b"sample_rate=16000&end_of_turn_confidence_threshold=0.7&min_turn_silence=160"
+    streaming = with_turn_options(parse_streaming(query, min_silence_ms=300), query)
+    changed = with_silences(streaming.configured({"type": "UpdateConfiguration", "max_turn_silence": 2000}))
+    assert changed.start.turn == TurnOptions(min_silence_ms=160, threshold=0.7, max_silence_ms=2000)
+    assert changed.start.vad == VadOptions(silence_duration_ms=2000)
+
+
+def test_without_a_turn_detector_silences_are_those_of_speech():
+    streaming = parse_streaming(b"sample_rate=16000&min_turn_silence=700", min_silence_ms=300)
+    assert with_silences(streaming) == streaming
 
 
 @pytest.mark.parametrize("text", ["1.1", "-0.1", "nan", "much", "0_1", ""])

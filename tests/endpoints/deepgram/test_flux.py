@@ -73,6 +73,24 @@ def ends(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [message for message in messages if message.get("event") == "EndOfTurn"]
 
 
+def test_a_turn_detector_gives_the_confidence(serve):
+    """The first turn ends because the detector says so; before the second is over, it is not sure."""
+    server = serve(
+        words_of_length,
+        **{"turn.detector": "helpers.judges:LongEnough", "turn.deadline_ms": 10_000, "vad.prefix_padding_ms": 0},
+    )
+    talk = encode(bursts((0.5, 2.5), (3.2, 3.5), length_s=6.0))
+    query = RAW + "&eot_threshold=0.72&eager_eot_threshold=0.5&eot_timeout_ms=1000"
+    with FluxClient(url(server, query)) as client:
+        client.say(talk, 0, 6.0)
+        client.close()
+        first, second = ends(client.messages)
+        assert (first["trigger"], first["end_of_turn_confidence"]) == ("model", 0.75)
+        assert second["end_of_turn_confidence"] == pytest.approx(0.72, abs=0.01)
+        assert [message for message in client.messages if message.get("event") == "EagerEndOfTurn"] == []
+    assert {name: n for name, n in server.service.tally.turns.items() if n} == {"finished": 1, "unfinished": 1}
+
+
 def test_a_session(serve):
     server = serve(words_of_length)
     with FluxClient(url(server), additional_headers={"Authorization": "Token any"}) as client:

@@ -20,6 +20,8 @@ from voxgate.endpoints.deepgram.live import DeepgramWire
 from voxgate.endpoints.deepgram.query import parse_listen
 from voxgate.errors import InvalidMessage
 from voxgate.protocol.closing import Close, CloseReason
+from voxgate.protocol.events import Active, Inactive, Progress, Segment
+from voxgate.protocol.output import Output
 
 RAW = "encoding=linear16&sample_rate=16000"
 CLOSE = {"type": "CloseStream"}
@@ -160,6 +162,21 @@ def test_an_utterance_end(serve):
     ends = of_type(answers, "UtteranceEnd")
     assert [event["channel"] for event in ends] == [[0, 1]] * len(ends)
     assert ends[-1]["last_word_end"] == pytest.approx(finals(answers)[-1]["start"] + 0.3, abs=0.002)
+
+
+@pytest.mark.parametrize(("query", "late_s"), [("", 1.0), ("&utterance_end_ms=1000", 0.25)])
+def test_an_utterance_end_waits_for_no_event_but_progress(query, late_s):
+    wire = DeepgramWire(parse_listen(f"{RAW}{query}".encode(), min_silence_ms=300), "id", "model")
+    assert wire.progress_s == late_s
+    said = Output.of({"text": "a"})
+    for event in (
+        Active(0.0, 0, 0),
+        Inactive(1.0, 0, 0),
+        Segment(0.0, 1.0, True, said, 0, 0),
+        Progress(1.9, 1.9, 0, 0),
+    ):
+        assert not any("UtteranceEnd" in message for message in wire.encode(event))
+    assert len(wire.encode(Progress(2.0, 2.0, 0, 0))) == bool(query)
 
 
 def test_a_failed_utterance_is_an_error_and_an_empty_final(serve):

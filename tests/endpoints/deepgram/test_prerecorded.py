@@ -68,6 +68,13 @@ def test_two_channels(serve):
     assert body["metadata"]["channels"] == 2
 
 
+@pytest.mark.parametrize(("body", "query"), [(b"", ""), (b"", RAW), (wav(b""), "")])
+def test_a_recording_without_audio(serve, body, query):
+    status, headers, answer = post(serve(words_of_length), body, query)
+    assert (status, answer["err_code"]) == (400, "Bad Request")
+    assert answer["err_msg"] == headers["dg-error"] == "expected a recording, got no audio"
+
+
 def test_silence_is_an_empty_transcript(serve):
     _, _, body = post(serve(words_of_length), wav(bytes(32_000)))
     assert body["results"]["channels"] == [{"alternatives": [{"transcript": "", "confidence": 0.0, "words": []}]}]

@@ -55,6 +55,15 @@ def test_plain_formats(serve, response_format, begins, is_first):
     assert body.startswith(begins)
 
 
+@pytest.mark.parametrize("file", [b"", wav(b"")], ids=["no bytes", "no samples"])
+@pytest.mark.parametrize("fields", [[("model", "x")], [("model", "x"), ("stream", "true")], []])
+def test_a_file_without_audio(serve, file, fields):
+    status, _, body = transcribe(serve(words_of_length).port, *fields, ("file", file))
+    message = "expected a file with audio, got none"
+    error = {"message": message, "type": "invalid_request_error", "param": "file", "code": "audio_too_short"}
+    assert (status, body) == (400, {"error": error})
+
+
 def test_verbose_json(serve):
     fields = [("response_format", "verbose_json"), ("timestamp_granularities[]", "word")]
     fields += [("timestamp_granularities[]", "segment"), ("file", FILE)]
@@ -83,14 +92,26 @@ def test_a_stream(serve, is_first):
     assert "".join(event["delta"] for event in deltas) == done["text"] != ""
 
 
-def test_events_come_while_the_file_still_arrives(serve):
-    whole = form(("model", "x"), ("stream", "true"), ("file", FILE + bytes(100_000)))
-    half = len(whole) - 100_000
-    with HttpClient(serve(words_of_length).port) as client:
-        client.send(head(None) + chunk(whole[:half]))
-        assert client.head()[0] == 200
-        assert json.loads(client.piece().removeprefix(b"data: "))["type"] == "transcript.text.delta"
-        client.send(chunk(whole[half:]) + b"0\r\n\r\n")
+def test_the_file_of_a_stream_is_taken_before_the_model_answers_and_events_come_as_it_answers(serve):
+    """Proxies stop forwarding a body that the server holds back once its answer has begun."""
+    may_answer = [threading.Event() for _ in range(40)]
+    calls = itertools.count()
+
+    def model(audio):
+        may_answer[next(calls)].wait(60)
+        return words_of_length(audio)
+
+    settings = {"limits.buffered_audio_s": 2.0, "inference.warm_up": False, "vad.speculate_ms": 0}
+    server = serve(model, **settings, **{"inference.threads": 1})
+    whole = form(("model", "x"), ("stream", "true"), ("file", wav(TALK * 20)))
+    with HttpClient(server.port) as client:
+        client.send(head(None) + chunk(whole[:-1]))
+        client.send(chunk(whole[-1:]) + b"0\r\n\r\n")
+        for event in may_answer:
+            event.set()
+            if event is may_answer[0]:
+                assert client.head()[0] == 200
+            assert json.loads(client.piece().removeprefix(b"data: "))["type"] == "transcript.text.delta"
         assert b"transcript.text.done" in b"".join(iter(client.piece, b""))
 
 

@@ -20,7 +20,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 from websockets.exceptions import InvalidStatus
 
+from helpers.http_client import HttpClient
 from helpers.wire import FLUSH, KEEP_ALIVE, PAUSE, STOP, Client, bursts, encode, pieces, start, stream
+from helpers.wires import words_of_length
 from voxgate.errors import InferenceError
 from voxgate.models import Model
 from voxgate.observe.metrics import metrics as metrics_module
@@ -235,6 +237,23 @@ def test_refusals_are_counted_by_reason(serve):
     assert told.sum("rejected_total", reason="streams") == 1
     assert told.sum("rejected_total", reason="not_served") == 1
     assert told.sum("streams_accepted_total") == 3
+
+
+def test_refusals_are_counted_by_wire(serve):
+    server = serve(words_of_length, **{"limits.streams": 1})
+    with Client(server.url()) as client:
+        client.send(start(notices=True))
+        client.until("started")
+        with pytest.raises(InvalidStatus), Client(f"ws://127.0.0.1:{server.port}/v3/ws?sample_rate=16000"):
+            pass
+        for path in ("/v1/listen", "/api/v1/segmented"):
+            with HttpClient(server.port).post(path) as request:
+                request.end()
+                assert request.answer()[0] == 503
+    told = settled(server, nobody)
+    for wire in ("assemblyai", "deepgram", "http"):
+        assert told.sum("rejected_total", reason="streams", wire=wire) == 1
+    assert told.sum("rejected_total") == 3
 
 
 def test_openmetrics_and_gzip_when_they_are_asked_for(serve):

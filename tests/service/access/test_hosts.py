@@ -149,7 +149,7 @@ def test_a_rebound_name_opens_no_websocket(serve):
         status, headers, body = raw.response()
     assert (status, headers["content-type"]) == (421, "application/json")
     assert json.loads(body) == {"error": TOLD, "code": "host"}
-    assert server.service.admission.refused == {"host": 1}
+    assert server.service.admission.refused == {("host", "native"): 1}
 
 
 def test_what_is_no_name_is_not_repeated(serve):

@@ -76,7 +76,7 @@ def test_a_bad_token_is_turned_away_at_once(serve, options):
     assert (status, body) == (401, UNAUTHORIZED)
     assert headers["www-authenticate"] == "Bearer"
     assert headers["content-type"] == "application/json"
-    assert server.service.admission.refused == {"unauthorized": 1}
+    assert server.service.admission.refused == {("unauthorized", "native"): 1}
 
 
 def test_a_token_in_start(serve):
@@ -95,7 +95,7 @@ def test_a_bad_token_in_start(serve):
         with contextlib.suppress(ConnectionClosed):  # the server may be faster than what comes after the first
             client.send(start(token="bad"), AUDIO, start(token="good"), AUDIO)
         assert sent_away(client) == ("error", "unauthorized", 1008, "unauthorized")
-    assert server.service.admission.refused == {"unauthorized": 1}
+    assert server.service.admission.refused == {("unauthorized", "native"): 1}
 
 
 @pytest.mark.parametrize("first", [AUDIO, start(), STOP, PAUSE, {"request": "flush"}], ids=str)

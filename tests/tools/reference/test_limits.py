@@ -204,7 +204,7 @@ def test_who_is_refused(serve, key):
     assert RETRY_S[0] <= int(headers["retry-after"]) <= RETRY_S[1]
     if row.told:
         assert body["error"] == row.told.format(n)
-    assert server.service.admission.refused[body["code"]] == 1
+    assert server.service.admission.refused[body["code"], "native"] == 1
 
 
 def test_an_answer_that_does_not_come_in_time(serve):

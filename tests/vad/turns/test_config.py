@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voxgate.config import load_config
-from voxgate.errors import ConfigError, InvalidStart
+from voxgate.errors import InvalidStart
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.json_codec import encode_request, parse_request
 from voxgate.protocol.requests import Start, TurnOptions
@@ -46,24 +45,6 @@ def test_a_server_without_a_detector_says_so():
     for options in (TurnOptions(), TurnOptions(enabled=True), TurnOptions(threshold=0.6)):
         with pytest.raises(InvalidStart, match="the server has no turn detector"):
             off.merged(options)
-
-
-@pytest.mark.parametrize("detector", ["", "text", "smart-turn:/a b/c.onnx", "pkg.module:Class"])
-def test_names_of_detectors(detector):
-    assert load_config(environ={}, overrides={"turn.detector": detector}, default_path=None).turn.detector == detector
-
-
-@pytest.mark.parametrize("detector", ["smart-turn", "smart-turn:", "txt", "a b:C", "pkg:", "text "])
-def test_what_is_no_name_of_a_detector(detector):
-    with pytest.raises(ConfigError, match=r"turn\.detector must be text, smart-turn:PATH or pkg\.module:attr"):
-        load_config(environ={}, overrides={"turn.detector": detector}, default_path=None)
-
-
-def test_thresholds_of_the_settings_are_in_order():
-    config = load_config(environ={}, overrides={"turn.threshold": 0.05}, default_path=None)
-    assert config.turn.unfinished_threshold == 0.05
-    with pytest.raises(ConfigError, match=r"turn.unfinished_threshold must be at most turn.threshold \(0.5\), got 0.6"):
-        load_config(environ={}, overrides={"turn.unfinished_threshold": 0.6}, default_path=None)
 
 
 def test_on_the_native_wire():

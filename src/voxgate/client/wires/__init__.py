@@ -67,7 +67,7 @@ async def open_connection(wire: ClientWire, addr: str, token: str | None, start:
     websocket = await open_websocket(addr, token, start.trace_id, _SCHEMES.get(wire, "Bearer "))
     match wire:
         case "deepgram":
-            return DeepgramConnection(websocket, start)
+            return DeepgramConnection(websocket)
         case "assemblyai":
             return AssemblyAiConnection(websocket, start)
         case "openai":

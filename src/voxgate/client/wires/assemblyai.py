@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
 from websockets.asyncio.client import ClientConnection
 
+from voxgate.client.wires.translated import TranslatedConnection
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
 
@@ -36,29 +37,15 @@ def assemblyai_query(start: Start) -> str:
     return urlencode(fields)
 
 
-class AssemblyAiConnection:
+class AssemblyAiConnection(TranslatedConnection):
     """Says `Terminate` for `stop`. A turn is a segment whose times are those of its words."""
 
+    words: ClassVar[Mapping[str, str]] = {"stop": "Terminate", "flush": "ForceEndpoint"}
+
     def __init__(self, websocket: ClientConnection, start: Start) -> None:
-        self._websocket = websocket
+        super().__init__(websocket)
         self._interims = start.interim_results
-        self._waiting: deque[str] = deque()
         self._end_s = 0.0  # of the last turn
-
-    async def send(self, message: str | bytes | memoryview, /) -> None:
-        if not isinstance(message, str):
-            await self._websocket.send(message)
-        elif (request := json.loads(message)["request"]) != "start":
-            words = {"stop": "Terminate", "flush": "ForceEndpoint"}.get(request, "KeepAlive")
-            await self._websocket.send(json.dumps({"type": words}))
-
-    async def recv(self) -> str:
-        while not self._waiting:
-            self._read(json.loads(await self._websocket.recv()))
-        return self._waiting.popleft()
-
-    async def close(self, code: int = 1000) -> None:
-        await self._websocket.close(code)
 
     def _read(self, message: dict[str, Any]) -> None:
         match message["type"]:
@@ -98,6 +85,3 @@ class AssemblyAiConnection:
         self._tell(type="segment", **times, text=turn["transcript"], words=words)
         if is_final:
             self._end_s = end_s
-
-    def _tell(self, **fields: Any) -> None:
-        self._waiting.append(json.dumps({**fields, "channel": 0}))

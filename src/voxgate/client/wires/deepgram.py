@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
-from websockets.asyncio.client import ClientConnection
-
+from voxgate.client.wires.translated import TranslatedConnection
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
 
@@ -39,27 +38,10 @@ def deepgram_query(start: Start) -> str:
     return urlencode([(name, json.dumps(value) if isinstance(value, bool) else value) for name, value in fields])
 
 
-class DeepgramConnection:
+class DeepgramConnection(TranslatedConnection):
     """Says `CloseStream` for `stop`; the results of finals with words, and those of interims, are segments."""
 
-    def __init__(self, websocket: ClientConnection, start: Start) -> None:
-        self._websocket = websocket
-        self._waiting: deque[str] = deque()
-
-    async def send(self, message: str | bytes | memoryview, /) -> None:
-        if not isinstance(message, str):
-            await self._websocket.send(message)
-        elif (request := json.loads(message)["request"]) != "start":
-            words = {"stop": "CloseStream", "flush": "Finalize"}.get(request, "KeepAlive")
-            await self._websocket.send(json.dumps({"type": words}))
-
-    async def recv(self) -> str:
-        while not self._waiting:
-            self._read(json.loads(await self._websocket.recv()))
-        return self._waiting.popleft()
-
-    async def close(self, code: int = 1000) -> None:
-        await self._websocket.close(code)
+    words: ClassVar[Mapping[str, str]] = {"stop": "CloseStream", "flush": "Finalize"}
 
     def _read(self, message: dict[str, Any]) -> None:
         match message["type"]:
@@ -67,7 +49,7 @@ class DeepgramConnection:
                 self._read_result(message)
             case "Error":
                 code = message.get("variant") or message.get("code") or ""
-                self._tell(0, type="error", message=message.get("description") or "", code=code)
+                self._tell(type="error", message=message.get("description") or "", code=code)
 
     def _read_result(self, result: dict[str, Any]) -> None:
         best = result["channel"]["alternatives"][0]
@@ -82,9 +64,6 @@ class DeepgramConnection:
             ]
             times = {"start_time": start_s, "end_time": end_s, "is_final": result["is_final"]}
             self._tell(channel, type="segment", **times, text=best["transcript"], words=words)
-
-    def _tell(self, channel: int, **fields: Any) -> None:
-        self._waiting.append(json.dumps({**fields, "channel": channel}))
 
 
 def _times(word: dict[str, Any], start_s: float) -> dict[str, Any]:

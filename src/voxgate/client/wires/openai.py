@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import deque
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosedOK
 from websockets.frames import Close
 
+from voxgate.client.wires.translated import TranslatedConnection
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start
 
@@ -27,13 +27,12 @@ def check_openai(start: Start) -> None:
         raise ValueError("the openai wire carries one channel of s16, mulaw or alaw")
 
 
-class OpenAiConnection:
+class OpenAiConnection(TranslatedConnection):
     """A commit ends the audio; a `clear` behind it marks where the answers to the commit end."""
 
     def __init__(self, websocket: ClientConnection, start: Start) -> None:
-        self._websocket = websocket
+        super().__init__(websocket)
         self._start = start
-        self._waiting: deque[str] = deque()
         self._begins: dict[str, float] = {}  # s, of items that are not complete
         self._ends: dict[str, float] = {}
         self._texts: dict[str, str] = {}
@@ -50,20 +49,12 @@ class OpenAiConnection:
             await self._say({"type": "input_audio_buffer.commit"})
             await self._say({"type": "input_audio_buffer.clear"})
 
-    async def recv(self) -> str:
-        while not self._waiting:
-            if self._is_cleared and not self._begins:
-                await self._websocket.close()
-                end = Close(1000, "")
-                raise ConnectionClosedOK(end, end, True)
-            self._read(json.loads(await self._websocket.recv()))
-        return self._waiting.popleft()
-
-    async def close(self, code: int = 1000) -> None:
-        await self._websocket.close(code)
-
-    async def _say(self, message: dict[str, Any]) -> None:
-        await self._websocket.send(json.dumps(message))
+    async def _receive(self) -> None:
+        if self._is_cleared and not self._begins:
+            await self._websocket.close()
+            end = Close(1000, "")
+            raise ConnectionClosedOK(end, end, True)
+        await super()._receive()
 
     def _session(self) -> dict[str, Any]:
         form = self._start.pcm
@@ -108,6 +99,3 @@ class OpenAiConnection:
             self._tell(type="error", message=event["error"]["message"], code=event["error"].get("code") or "")
         elif event["transcript"] or end_s > begin_s:  # a commit of nothing has an empty item
             self._tell(type="segment", start_time=begin_s, end_time=end_s, is_final=True, text=event["transcript"])
-
-    def _tell(self, **fields: Any) -> None:
-        self._waiting.append(json.dumps({**fields, "channel": 0}))

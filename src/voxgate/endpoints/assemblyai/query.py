@@ -1,4 +1,4 @@
-"""The query of ``/v3/ws``: what a client asks for."""
+"""The query of ``/v3/ws``, and the `UpdateConfiguration` messages that change what it asked for."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from voxgate.endpoints.parameters import Parameters
-from voxgate.errors import InvalidStart, shown
+from voxgate.errors import InvalidMessage, InvalidStart, shown
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import Start, VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
@@ -30,6 +31,8 @@ OWN: Final = frozenset(
     {"speech_model", "model", "encoding", "sample_rate", "token", "webhook_url", "redact_pii"}
     | {"min_turn_silence", "max_turn_silence", "min_end_of_turn_silence_when_confident"}
 )
+#: The first that the client gives is the silence that ends a turn.
+SILENCES: Final = ("min_turn_silence", "min_end_of_turn_silence_when_confident", "max_turn_silence")
 
 #: The models that announce speech before its first words; the others have no such event.
 SPEECH_MODELS: Final = ("u3", "universal-3")
@@ -40,6 +43,33 @@ class Streaming(Struct, frozen=True):
 
     start: Start
     speech_started: bool
+    min_silence_ms: int
+    """A shorter silence that ends a turn counts as this."""
+    silences_ms: dict[str, int] = {}
+    """Those that the client gave, of `SILENCES`."""
+    option_names: frozenset[str] = frozenset()
+    """Of the options that the model declares."""
+
+    def configured(self, message: Mapping[str, Any]) -> Streaming:
+        """With what an `UpdateConfiguration` changes: silences, and options of the model. Other fields are ignored, as
+        those of the query are. Raises InvalidMessage; values of the options are checked later.
+        """
+        for name, why in REFUSED.items():
+            if message.get(name):
+                raise InvalidMessage(f"{name} is not supported: {why}")
+        given = {name: value for name, value in message.items() if value is not None}
+        for name in SILENCES:
+            if name in given and (type(given[name]) is not int or given[name] < 0):
+                raise InvalidMessage(f"{name}: expected a number of ms, got {shown(given[name])}")
+        silences_ms = dict(self.silences_ms)
+        silences_ms.update((name, given[name]) for name in SILENCES if name in given)
+        options = dict(self.start.options or {})
+        for name in self.option_names - OWN:
+            alias = ALIASES.get(name, name)
+            if name in given or alias in given:
+                options[name] = given[name] if name in given else given[alias]
+        start = replace(self.start, vad=_vad(silences_ms, self.min_silence_ms), options=options or None)
+        return replace(self, start=start, silences_ms=silences_ms)
 
 
 def parse_streaming(query: bytes, *, min_silence_ms: int, options_schema: Mapping[str, Any] | None = None) -> Streaming:
@@ -52,15 +82,17 @@ def parse_streaming(query: bytes, *, min_silence_ms: int, options_schema: Mappin
     for name, why in REFUSED.items():
         if values.asks_for(name):
             raise InvalidStart(f"{name} is not supported: {why}")
-    silence_ms = _silence_ms(values, min_silence_ms)
+    silences_ms = {name: silence_ms for name in SILENCES if (silence_ms := values.number(name)) is not None}
     start = Start(
         _format(values),
         interim_results=True,
-        vad=None if silence_ms is None else VadOptions(silence_duration_ms=silence_ms),
+        vad=_vad(silences_ms, min_silence_ms),
         notices=True,
         options=values.options(options_schema, ALIASES, OWN),
     )
-    return Streaming(start, (values.text("speech_model") or "").startswith(SPEECH_MODELS))
+    names = frozenset(() if options_schema is None else options_schema.get("properties", ()))
+    speech_started = (values.text("speech_model") or "").startswith(SPEECH_MODELS)
+    return Streaming(start, speech_started, min_silence_ms, silences_ms, names)
 
 
 def _format(values: Parameters) -> AudioFormat:
@@ -76,12 +108,10 @@ def _format(values: Parameters) -> AudioFormat:
     return AudioFormat(1, rate, bits, False, companding)
 
 
-def _silence_ms(values: Parameters, min_silence_ms: int) -> int | None:
-    """The silence that ends a turn. AssemblyAI waits between the shortest (when it is confident) and the longest; here
-    it is one, the shortest that was asked for.
-    """
-    names = ("min_turn_silence", "min_end_of_turn_silence_when_confident", "max_turn_silence")
-    asked_ms = [silence_ms for name in names if (silence_ms := values.number(name)) is not None]
+def _vad(silences_ms: Mapping[str, int], min_silence_ms: int) -> VadOptions | None:
+    """AssemblyAI waits between the shortest silence (when it is confident) and the longest; here it is one."""
+    asked_ms = [silences_ms[name] for name in SILENCES if name in silences_ms]
     if not asked_ms:
         return None
-    return min(max(asked_ms[0], min_silence_ms), int(VAD_RANGES["silence_duration_ms"].highest))
+    longest_ms = int(VAD_RANGES["silence_duration_ms"].highest)
+    return VadOptions(silence_duration_ms=min(max(asked_ms[0], min_silence_ms), longest_ms))

@@ -11,29 +11,31 @@ from voxgate.protocol.requests import TurnOptions, VadOptions
 from voxgate.protocol.turn_ranges import TURN_RANGES
 from voxgate.protocol.vad_ranges import VAD_RANGES
 
-__all__ = ["with_turn_options"]
+__all__ = ["with_silences", "with_turn_options"]
 
 
 def with_turn_options(streaming: Streaming, query: bytes) -> Streaming:
-    """For a server with a turn detector: the turn ends after the shortest silence if the detector is confident, and
-    after the longest if it is not. Values out of range count as the nearest that is in it. Raises InvalidStart.
+    """For a server with a turn detector. Raises InvalidStart."""
+    threshold = _threshold(Parameters(query).text("end_of_turn_confidence_threshold"))
+    return with_silences(replace(streaming, start=replace(streaming.start, turn=TurnOptions(threshold=threshold))))
+
+
+def with_silences(streaming: Streaming) -> Streaming:
+    """The turn ends after the shortest silence if the detector is confident, and after the longest if it is not.
+    Values out of range count as the nearest that is in it. Without a turn detector, nothing changes.
     """
-    values = Parameters(query)
-    shortest_ms = values.number("min_turn_silence")
-    if shortest_ms is None:
-        shortest_ms = values.number("min_end_of_turn_silence_when_confident")
-    longest_ms = values.number("max_turn_silence")
-    turn = TurnOptions(
-        min_silence_ms=None if shortest_ms is None else _clamped("min_silence_ms", shortest_ms),
-        threshold=_threshold(values.text("end_of_turn_confidence_threshold")),
-        max_silence_ms=None if longest_ms is None else _clamped("max_silence_ms", longest_ms),
-    )
-    vad = streaming.start.vad
+    turn, vad, silences_ms = streaming.start.turn, streaming.start.vad, streaming.silences_ms
+    if turn is None:
+        return streaming
+    shortest_ms = silences_ms.get("min_turn_silence", silences_ms.get("min_end_of_turn_silence_when_confident"))
+    longest_ms = silences_ms.get("max_turn_silence")
     if shortest_ms is not None:  # it is that of the detector
         vad = None
+        turn = replace(turn, min_silence_ms=_clamped("min_silence_ms", shortest_ms))
     if longest_ms is not None:
         allowed = VAD_RANGES["silence_duration_ms"]
         vad = VadOptions(silence_duration_ms=round(min(max(longest_ms, allowed.lowest), allowed.highest)))
+        turn = replace(turn, max_silence_ms=_clamped("max_silence_ms", longest_ms))
     return replace(streaming, start=replace(streaming.start, turn=turn, vad=vad))
 
 

@@ -56,7 +56,7 @@ class FluxWire(Wire):
     """
 
     name: ClassVar[WireName] = "deepgram"
-    progress_s: ClassVar[float] = UPDATE_S
+    progress_s = UPDATE_S
 
     @classmethod
     def credentials(cls, upgrade: Upgrade) -> Credentials:

@@ -40,6 +40,10 @@ CLOSE_TEXTS: Final = {
 }
 
 
+UTTERANCE_END_LATE_S: Final = 0.25
+"""How late an `UtteranceEnd` may be."""
+
+
 class DeepgramWire(Wire):
     """The words of one client. `Results` has the state of the channels."""
 
@@ -66,6 +70,8 @@ class DeepgramWire(Wire):
     def __init__(self, listen: Listen, request_id: str, model: str) -> None:
         """`model`: the name of the model that the server serves."""
         self.start = listen.start
+        if listen.utterance_end_s is not None:
+            self.progress_s = UTTERANCE_END_LATE_S
         self._metadata = Metadata(request_id, model)
         self._received_s = 0.0
         self._results = Results(listen, self._metadata.of_result)

@@ -18,7 +18,7 @@ from voxgate.endpoints.refusals import HttpAnswer, respond
 from voxgate.endpoints.request_route import AudioRequest, RequestEndpoint, RequestRoute, close_for, text_of
 from voxgate.endpoints.wire import check_start, min_silence_ms
 from voxgate.endpoints.words import transcript_of, words_of
-from voxgate.errors import InvalidStart
+from voxgate.errors import BrokenMedia, InvalidStart
 from voxgate.protocol.closing import LEFT, Close, CloseReason
 from voxgate.protocol.events import Error, Event, Finished, Segment, Started
 from voxgate.protocol.formats import AudioFormat
@@ -96,6 +96,8 @@ class Recording(RequestEndpoint):
                 self._n_channels = event.format.channels
             case Finished():
                 self._duration_s = event.received_s
+                if not event.received_s:
+                    self._fail(BrokenMedia.code, "expected a recording, got no audio")
             case Error():  # a missing utterance would look like silence: one that failed fails the whole
                 self._fail(event.code, event.message)
         return ()

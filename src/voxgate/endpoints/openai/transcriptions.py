@@ -2,7 +2,8 @@
 
 The file goes through a session of the segmented route, as fast as the model takes it; TCP holds the client back.
 Where nothing that a client may still send behind its file can matter to the session, the file is decoded as it arrives.
-Otherwise it waits on the disk, encoded as it came, for the end of the form.
+Otherwise it waits on the disk, encoded as it came, for the end of the form. So does the file of a stream: nginx and
+others stop forwarding a body for which the server has to hold them back once its answer has begun.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class TranscriptionEndpoint(RequestEndpoint):
         self._departed: asyncio.Task[None] | None = None  # watches for the end of a client whose form is complete
         self._options = TranscriptionOptions()
         self._transcription = Transcription()
-        self._is_stream = False  # events are sent while the file comes
+        self._is_stream = False  # events are sent as results come
         self._has_file = self._has_begun = self._has_closed = False
         self._failure: ApiError | None = None
 
@@ -91,13 +92,14 @@ class TranscriptionEndpoint(RequestEndpoint):
         parser = FormParser(request.header(b"content-type"), limits.upload_field_bytes)
         upload = self._upload = Upload(request.receive, parser, limits.upload_bytes, limits.idle_timeout_s)
         await upload.until_file()
-        TranscriptionOptions.of(upload.fields)  # what is wrong with them is said before the file is read
         self._audio = upload.audio
-        if self._waits_for_fields(upload):
+        # What is wrong with the fields is said before the file is read.
+        self._is_stream = TranscriptionOptions.of(upload.fields).is_stream
+        if self._is_stream or self._waits_for_fields(upload):
             await self._spool.take(upload)
             self._audio = self._spool.audio
             self._departed = tasks.spawn_task(self._departure(), "upload-departure", "connection")
-        self._is_stream = TranscriptionOptions.of(upload.fields).is_stream
+            self._is_stream = TranscriptionOptions.of(upload.fields).is_stream
         last = {name: values[-1] for name, values in upload.fields.items()}
         return Start(ContainerFormat(AUTO, mono=True), notices=True, options=options_of(last, self._service))
 
@@ -121,6 +123,8 @@ class TranscriptionEndpoint(RequestEndpoint):
                 return (_sse({"type": "transcript.text.delta", "delta": delta}),)
         elif isinstance(event, Finished):
             self._transcription.duration_s = event.received_s
+            if not event.received_s and self._failure is None:
+                self._failure = ApiError("expected a file with audio, got none", "file", "audio_too_short")
         elif isinstance(event, Error) and self._failure is None:
             # A missing utterance would look like silence: one that failed fails the whole.
             status = status_of(event.code)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from voxgate.audio.soxr import resample
 from voxgate.errors import ConfigError, InferenceError, InternalError
 from voxgate.inference.engine.base import EngineCounts, Job, JobOutcome, JobSource, Work
 from voxgate.inference.engine.failures import FailureLog
@@ -17,7 +16,7 @@ from voxgate.inference.engine.interims import JobInterims
 from voxgate.inference.engine.invoker import CANCELLED, Invocation, Invoker
 from voxgate.inference.engine.trial import batch_limits, prepare
 from voxgate.models.adapter import declares_text
-from voxgate.models.base import Model, Samples
+from voxgate.models.base import Model
 from voxgate.models.blocking import BlockingModel
 from voxgate.runtime.loop_thread import LoopThread
 from voxgate.runtime.tasks import spawn_task, spawn_thread
@@ -213,19 +212,13 @@ class AsyncEngine:
             self._slots.release()
 
     async def _invoke(self, work: Work, interims: JobInterims) -> Invocation:
-        jobs, job = work.jobs, work.jobs[0]
+        job, rate = work.jobs[0], self._model.sample_rate
         if job.state is not None:
             outcome = await self._invoker.call_async(
                 job.method, work.batch[0], job.state, work.batch.requests[0], interims
             )
             return Invocation([outcome])
-        return await self._invoker.invoke_async(
-            work.batch, lambda index: self._at_model_rate(jobs[index]) if jobs[index].is_needed else None, interims
-        )
-
-    def _at_model_rate(self, job: Job) -> Samples:
-        rate = self._model.sample_rate
-        return job.audio if job.sample_rate == rate else resample(job.audio, job.sample_rate, rate)
+        return await self._invoker.invoke_async(work.batch, lambda index: work.original(index, rate), interims)
 
 
 class _Call:

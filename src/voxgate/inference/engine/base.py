@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from voxgate._native.batch import Interrupt
+from voxgate.audio.soxr import resample
 from voxgate.errors import InferenceError, VoxgateError
 from voxgate.models.base import Batch, Model, Samples
 from voxgate.models.request import Request
@@ -192,6 +193,15 @@ class Work:
 
     def __len__(self) -> int:
         return len(self.jobs)
+
+    def original(self, index: int, sample_rate: int) -> Samples | None:
+        """The audio of one job at `sample_rate`, in Hz, as it was before the model could change it; None: nobody needs
+        its result any more. For a second try of a batch of several. Any thread.
+        """
+        job = self.jobs[index]
+        if not job.is_needed:
+            return None
+        return job.audio if job.sample_rate == sample_rate else resample(job.audio, job.sample_rate, sample_rate)
 
 
 class JobSource(Protocol):

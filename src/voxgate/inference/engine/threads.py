@@ -8,15 +8,14 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from voxgate.audio.soxr import resample
 from voxgate.errors import ConfigError, InternalError
-from voxgate.inference.engine.base import EngineCounts, Job, JobOutcome, JobSource, Work
+from voxgate.inference.engine.base import EngineCounts, JobOutcome, JobSource, Work
 from voxgate.inference.engine.failures import FailureLog
 from voxgate.inference.engine.interims import JobInterims
 from voxgate.inference.engine.invoker import Invocation, Invoker
 from voxgate.inference.engine.trial import batch_limits, prepare
 from voxgate.models.adapter import declares_text
-from voxgate.models.base import Model, Samples
+from voxgate.models.base import Model
 from voxgate.runtime.cpus import usable_cpus
 from voxgate.runtime.tasks import spawn_thread
 
@@ -163,25 +162,19 @@ class ThreadEngine:
             del work  # A worker that waits keeps no audio alive.
 
     def _run(self, work: Work, source: JobSource) -> list[JobOutcome]:
-        jobs = work.jobs
-
-        def original(index: int) -> Samples | None:
-            return self._at_model_rate(jobs[index]) if jobs[index].is_needed else None
-
+        jobs, rate = work.jobs, self._model.sample_rate
         try:
             job = jobs[0]
             if job.state is not None:
                 outcome = self._invoker.call(job.method, work.batch[0], job.state, work.batch.requests[0])
                 invocation = Invocation([outcome])
             else:
-                invocation = self._invoker.invoke(work.batch, original, JobInterims(jobs, source))
+                invocation = self._invoker.invoke(
+                    work.batch, lambda index: work.original(index, rate), JobInterims(jobs, source)
+                )
             with self._lock:
                 self._counts.add_batch(invocation.outcomes, invocation.retried)
         except Exception:
             logger.exception("a bug of ours: a worker failed outside the model")
             return [InternalError() for _ in jobs]
         return invocation.outcomes
-
-    def _at_model_rate(self, job: Job) -> Samples:
-        rate = self._model.sample_rate
-        return job.audio if job.sample_rate == rate else resample(job.audio, job.sample_rate, rate)

@@ -41,8 +41,9 @@ CATALOGUE: Final = (
          " connection before that), `timeout`, `invalid`, `unauthorized`, `overloaded`, `drained` (the server"
          " ended), `failed` (a bug in the server).",
          "`left`: clients crash or lose their network. `failed`: the log has the stack. `overloaded`: see the queue."),
-    Spec("voxgate_rejected_total", "counter", ("reason",),
-         "Connections that were refused before the upgrade, or for the token of their `start`.",
+    Spec("voxgate_rejected_total", "counter", ("reason", "wire"),
+         "Connections that were refused before the upgrade, or for the token of their `start`. Those to the wrong host"
+         " or to no path of an API count as `native`.",
          "`streams`, `streams_per_address`: raise the limits of these names, or add servers. `queue_wait`,"
          " `buffered_audio`: the model is too slow for the load. `unauthorized`, `origin`, `host`: somebody knocks"
          " without credentials."),
@@ -101,10 +102,10 @@ CATALOGUE: Final = (
          " detector hangs), or there was `no_text`.",
          "`late`, `refused`: the detector is too slow (`turn.deadline_ms`, `turn.max_batch_size`). `failed`: see the"
          " log."),
-    Spec("voxgate_turn_answer_seconds", "histogram", (),
-         "From a pause to the turn detector's answer, with the wait for the text if it needs one. The audio behind the"
-         " pause waits for as long.",
-         "Near `turn.deadline_ms`, answers are late."),
+    Spec("voxgate_turn_wait_seconds_total", "counter", (),
+         "Time from these pauses to their answers, with the wait for the text if the detector needs one; the audio"
+         " behind a pause waits for as long. Divided by the answers, it is the mean.",
+         "A mean near `turn.deadline_ms`: answers are late."),
     Spec("voxgate_first_interim_seconds", "histogram", (),
          "From the detection of an utterance (`active`) to its first interim result."),
     Spec("voxgate_final_seconds", "histogram", (),

@@ -123,7 +123,7 @@ class Tally:
         self.interims_superseded = 0
         self.speculations: dict[str, int] = dict.fromkeys(SPECULATIONS, 0)
         self.turns: dict[str, int] = dict.fromkeys(TURNS, 0)
-        self.turn_s = Histogram(LATENCIES_S)
+        self.turn_wait_s = 0.0
 
         self.factors = {stage: Histogram(FACTORS) for stage in STAGES}
         self.stages_s = {stage: Histogram(STAGES_S) for stage in STAGES}

@@ -10,7 +10,7 @@ import voxgate
 from voxgate.inference.engine.base import Engine
 from voxgate.inference.scheduler import Scheduler
 from voxgate.observe.metrics.tally import KINDS, NS_PER_S, REASONS, LabelCounts, Tally
-from voxgate.protocol.wires import STREAMS
+from voxgate.protocol.wires import STREAMS, WireName
 from voxgate.runtime import tasks
 from voxgate.runtime.histogram import Histogram
 from voxgate.runtime.watchdog import Watchdog
@@ -27,8 +27,8 @@ LANES = ("final", "speculative", "interim")
 
 class Admission(Protocol):
     @property
-    def refused(self) -> Mapping[str, int]:
-        """Connections that were refused, by reason."""
+    def refused(self) -> Mapping[tuple[str, WireName], int]:
+        """Connections that were refused, by reason and wire."""
         ...
 
 
@@ -74,19 +74,21 @@ def read_values(source: Source) -> dict[str, Values]:
     }
 
 
-def _of_streams(tally: Tally, refused: Mapping[str, int]) -> dict[str, Values]:
+def _of_streams(tally: Tally, refused: Mapping[tuple[str, WireName], int]) -> dict[str, Values]:
     # A wire has series from its first stream on: few servers are used by all of them.
     streams = [stream for stream in STREAMS if stream[1] == "native" or tally.accepted[stream]]
-    rejected = LabelCounts(REASONS)
-    for reason, n in refused.items():
-        rejected.add(reason, n)
+    rejected = {wire: LabelCounts(REASONS) for wire in ("native", *(wire for _, wire in refused))}
+    for (reason, wire), n in refused.items():
+        rejected[wire].add(reason, n)
     return {
         "voxgate_streams_active": {stream: tally.active[stream] for stream in streams},
         "voxgate_streams_accepted_total": {stream: tally.accepted[stream] for stream in streams},
         "voxgate_streams_total": {
             (*stream, outcome): n for stream in streams for outcome, n in tally.ended[stream].items()
         },
-        "voxgate_rejected_total": _by_one(rejected),
+        "voxgate_rejected_total": {
+            (reason, wire): n for wire, counts in rejected.items() for reason, n in counts.items()
+        },
         "voxgate_stream_ends_total": {
             (*stream, reason): n for stream in streams for reason, n in tally.ends[stream].items()
         },
@@ -134,7 +136,7 @@ def _of_audio(tally: Tally) -> dict[str, Values]:
         "voxgate_interims_superseded_total": {(): tally.interims_superseded},
         "voxgate_speculations_total": _by_one(tally.speculations),
         "voxgate_turn_answers_total": _by_one(tally.turns),
-        "voxgate_turn_answer_seconds": {(): tally.turn_s},
+        "voxgate_turn_wait_seconds_total": {(): tally.turn_wait_s},
         "voxgate_first_interim_seconds": {(): tally.first_interim_s},
         "voxgate_final_seconds": {(): tally.final_s},
     }

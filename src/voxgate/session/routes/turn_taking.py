@@ -206,8 +206,7 @@ class TurnHandler(SegmentedHandler):
         del self._questions[channel]
         self._answers[channel] = probability
         self._tally.turns[outcome] += 1
-        if probability is not None:
-            self._tally.turn_s.observe(self._scheduler.clock() - self._asked_s)
+        self._tally.turn_wait_s += self._scheduler.clock() - self._asked_s
 
     def _apply_answers(self) -> None:
         """When all channels have their answers: applies them, and goes on."""
