@@ -59,7 +59,11 @@ SMART_TURN = ROOT / "build" / "smart-turn" / "smart-turn-v3.2-cpu.onnx"
 @cache
 def script_of(number: int, seconds: float) -> tuple[material.Script, tuple[bytes, ...]]:
     """What the stream of this number plays."""
-    script = material.reading() if number < N_READING else material.conversation(number, seconds)
+    script = (
+        material.reading(seconds if seconds < SECONDS else math.inf)
+        if number < N_READING
+        else material.conversation(number, seconds)
+    )
     return script, frames_of(script)
 
 

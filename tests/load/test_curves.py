@@ -184,7 +184,8 @@ def test_the_tables(modules: Any) -> None:
     rows = text.splitlines()
     assert "| 100 | 1.00 | 20.0 us | 0.01 | 10.0 % | 75 KiB | 1.0 / 3.0 / 3.5 / 4.0 ms |" in rows
     assert not any(row.startswith("| 800 |") for row in rows)
-    assert "| 300 | 1.00 | 20.0 us | 0.00 | 30.0 % |  | 1.0 / 3.0 / 3.5 / 4.0 ms |" in rows  # its memory is that of the 800
+    # Its memory is that of the 800.
+    assert "| 300 | 1.00 | 20.0 us | 0.00 | 30.0 % |  | 1.0 / 3.0 / 3.5 / 4.0 ms |" in rows
     assert "| 95 % | 380 | 1.0 ms | 3.0 ms | 3.5 / 4.0 ms | 100 | 40 % |  |" in rows
     assert "| 500 connected only | 20.0 KiB | 0.12 % of a core |" in rows
     assert "| dummy | 0.50 s | 0.40 to 0.90 s in 3 starts |" in rows
