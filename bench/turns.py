@@ -44,6 +44,7 @@ from voxgate.load.quantiles import quantiles
 
 SECONDS, QUICK_SECONDS = 28.0, 16.0
 """The least length of a conversation."""
+QUICK_SETTINGS = (BASE, DEFAULT, "smart-turn, early speculation")
 WARM_S = 8.0
 """Under load, times count from here on until the first stream ends: all streams speak then."""
 FEW = 10
@@ -269,6 +270,8 @@ def main() -> int:
     if smart_turn is None:
         print(f"without smart-turn: there is no {args.smart_turn}", file=sys.stderr)
     chosen = settings(smart_turn)
+    if args.quick:
+        chosen = [setting for setting in chosen if setting.name in QUICK_SETTINGS]
     seconds = QUICK_SECONDS if args.quick else SECONDS
     models = [model for model in MODELS if not args.quick or model is FIXED]
     began_s = time.monotonic()
