@@ -266,6 +266,7 @@ def main() -> int:
     parser.add_argument("--no-saturation", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "turns.json", metavar="FILE")
     args = parser.parse_args()
+    args.out.unlink(missing_ok=True)  # A run that fails leaves no numbers of another one.
     smart_turn = args.smart_turn.resolve() if args.smart_turn.is_file() else None
     if smart_turn is None:
         print(f"without smart-turn: there is no {args.smart_turn}", file=sys.stderr)
