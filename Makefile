@@ -20,7 +20,6 @@ NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(if $(MODEL),$(EXTRA),moons
 
 # bench-load, bench-curves, bench-turns: a few cases and minutes, in place of twenty and nine
 QUICK ?=
-# A turn detector, for bench-turns
 BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
@@ -143,8 +142,9 @@ bench-isolation: $(VENV)/.ready ## a model that crashes and hangs in worker proc
 bench-page: $(VENV)/.ready ## what a frame of the page's picture costs after an hour, in Chromium
 	@cd $(ROOT) && $(BIN)/python bench/page_frames.py $(ARGS)
 
-bench-turns: $(VENV)/.ready $(VENV)/.extra-moonshine $(SMART_TURN) ## from the last word to the final: silence, speculation, turn detectors; 16 minutes, on a machine with nothing else to do; QUICK=1
-	@cd $(ROOT) && $(BIN)/python bench/turns.py $(if $(QUICK),--quick) --out build/turns.json $(ARGS); code=$$?; \
+bench-turns: $(VENV)/.ready $(VENV)/.extra-moonshine ## from the last word to the final: silence, speculation, turn detectors; 16 minutes, with nothing else to do; QUICK=1
+	@-$(MAKE) --no-print-directory -C $(ROOT) smart-turn
+	@cd $(ROOT) && $(BIN)/python bench/turns.py $(if $(QUICK),--quick) --smart-turn $(SMART_TURN) --out build/turns.json $(ARGS); code=$$?; \
 		$(BIN)/python bench/turn_report.py build/turns.json > /dev/null && exit $$code
 
 bench-wer: $(VENV)/.ready $(VENV)/.extra-moonshine ## the word error rate of moonshine on human speech, through the server at live pace and offline

@@ -37,7 +37,7 @@ FRAME_SAMPLES = 512
 SECONDS = 28.0
 ASKED = {"smart-turn": ((0.5, 200), (0.8, 200), (0.95, 200), (0.5, EARLY_TURN_MS)), "text": ((0.5, 200),)}
 """With which `turn.threshold` and which `turn.min_silence_ms`. Three probabilities are all that `text` knows."""
-SMART_TURN = ROOT / "build" / "smart-turn-v3.2-cpu.onnx"
+SMART_TURN = ROOT / "build" / "smart-turn" / "smart-turn-v3.2-cpu.onnx"
 
 Ask = Callable[[int, int, int, int], float]
 """The probability for the audio between the first two positions, whose text is that between the other two."""

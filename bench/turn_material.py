@@ -7,6 +7,7 @@ The end of a sentence is the end of its last word in an alignment of the words w
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -105,10 +106,14 @@ def energy_end_s(number: int) -> float:
     return float((first + above[-1] + 1) / 100)
 
 
-def reading() -> Script:
-    """The recording. Only the clips that end a turn are turns here, each from its own first word."""
-    turns = [Turn(sentences()[last][0][1], sentences()[last][-1][2]) for last in sorted({turn[-1] for turn in TURNS})]
-    return Script(recording(), tuple(turns))
+def reading(seconds: float = math.inf) -> Script:
+    """The first `seconds` of the recording. Only the clips that end a turn are turns here, each from its own first
+    word.
+    """
+    samples = recording()[: round(min(seconds * RATE_HZ, len(recording())))]
+    ends = sorted({turn[-1] for turn in TURNS})
+    turns = [Turn(sentences()[last][0][1], sentences()[last][-1][2]) for last in ends]
+    return Script(samples, tuple(turn for turn in turns if turn.end_s + BETWEEN_S[0] / 2 < len(samples) / RATE_HZ))
 
 
 def conversation(seed: int, seconds: float) -> Script:

@@ -44,6 +44,7 @@ from voxgate.load.quantiles import quantiles
 
 SECONDS, QUICK_SECONDS = 28.0, 16.0
 """The least length of a conversation."""
+QUICK_SETTINGS = (BASE, DEFAULT, "smart-turn, early speculation")
 WARM_S = 8.0
 """Under load, times count from here on until the first stream ends: all streams speak then."""
 FEW = 10
@@ -53,13 +54,17 @@ GOLDEN = 0.618033988749895
 """Its multiples, modulo 1, are spread evenly."""
 MOST = 400
 SATURATED = 100
-SMART_TURN = ROOT / "build" / "smart-turn-v3.2-cpu.onnx"
+SMART_TURN = ROOT / "build" / "smart-turn" / "smart-turn-v3.2-cpu.onnx"
 
 
 @cache
 def script_of(number: int, seconds: float) -> tuple[material.Script, tuple[bytes, ...]]:
     """What the stream of this number plays."""
-    script = material.reading() if number < N_READING else material.conversation(number, seconds)
+    script = (
+        material.reading(seconds if seconds < SECONDS else math.inf)
+        if number < N_READING
+        else material.conversation(number, seconds)
+    )
     return script, frames_of(script)
 
 
@@ -261,10 +266,13 @@ def main() -> int:
     parser.add_argument("--no-saturation", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "turns.json", metavar="FILE")
     args = parser.parse_args()
+    args.out.unlink(missing_ok=True)  # A run that fails leaves no numbers of another one.
     smart_turn = args.smart_turn.resolve() if args.smart_turn.is_file() else None
     if smart_turn is None:
         print(f"without smart-turn: there is no {args.smart_turn}", file=sys.stderr)
     chosen = settings(smart_turn)
+    if args.quick:
+        chosen = [setting for setting in chosen if setting.name in QUICK_SETTINGS]
     seconds = QUICK_SECONDS if args.quick else SECONDS
     models = [model for model in MODELS if not args.quick or model is FIXED]
     began_s = time.monotonic()

@@ -22,9 +22,18 @@ def ms_of_stream_s(seen: dict[str, Any]) -> float:
     return 1000 * float(seen["server_cores"]) / int(seen["n_streams"])
 
 
-def _added(seen: dict[str, Any]) -> str:
-    added = seen["added"]
-    return f"{added['p50']:.1f} / {added['p99']:.1f} ms" if added else ""
+def added(seen: dict[str, Any]) -> str:
+    """A result of an older program has fewer quantiles."""
+    found = seen["added"]
+    if not found:
+        return ""
+    names = ("p50", "p99", "p99_9", "max")
+    return " / ".join(f"{found[name]:.1f}" for name in names if name in found) + " ms"
+
+
+def rare(seen: dict[str, Any]) -> str:
+    found = seen["added"]
+    return f"{found['p99_9']:.1f} / {found['max']:.1f} ms" if "p99_9" in found else ""
 
 
 def _of(n: int, what: str) -> str:
@@ -37,7 +46,7 @@ def told(seen: dict[str, Any]) -> str:
     wrong = f", {seen['n_wrong']} wrong: {'; '.join(seen['problems'])}" if seen["n_wrong"] else ""
     return (
         f"    {seen['n_streams']:5} streams: {ms_of_stream_s(seen):.2f} ms of CPU a stream and second, "
-        f"{seen['memory_kib_per_stream']:.0f} KiB, added p50 / p99 {_added(seen) or 'none'}, "
+        f"{seen['memory_kib_per_stream']:.0f} KiB, added p50 / p99 / p99.9 / max {added(seen) or 'none'}, "
         f"server {100 * seen['server_cores']:.0f} %{late}{wrong}{'' if seen['borne'] else '  <- too many'}"
     )
 
@@ -104,7 +113,7 @@ def _curve(report: dict[str, Any]) -> list[str]:
     lines = [
         "",
         "| live streams | CPU of a stream, ms a second | of a message | wake-ups a message | CPU | memory of a stream "
-        "| added latency p50 / p99 |",
+        "| added latency p50 / p99 / p99.9 / max |",
         "|---|---|---|---|---|---|---|",
     ]
     for seen in borne(report):
@@ -112,7 +121,7 @@ def _curve(report: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {seen['n_streams']} | {ms_of_stream_s(seen):.2f} | {seen['cpu_us_per_message']:.1f} us "
             f"| {seen['wakeups_per_message']:.2f} | {100 * seen['server_cores']:.1f} % "
-            f"| {memory} | {_added(seen)} |"
+            f"| {memory} | {added(seen)} |"
         )
     return lines
 
@@ -120,19 +129,19 @@ def _curve(report: dict[str, Any]) -> list[str]:
 def _latency(report: dict[str, Any]) -> list[str]:
     rows = [
         f"| {100 * seen['share']:.0f} % | {seen['n_streams']} | {seen['added']['p50']:.1f} ms "
-        f"| {seen['added']['p99']:.1f} ms | {seen['added']['n']} | {100 * seen['server_cores']:.0f} % "
+        f"| {seen['added']['p99']:.1f} ms | {rare(seen)} | {seen['added']['n']} | {100 * seen['server_cores']:.0f} % "
         f"| {_remark(seen)} |"
         for seen in report["latency"]
         if seen["added"]
     ]
-    head = "| of the capacity | streams | added latency p50 | p99 | of answers | CPU | |"
-    return ["", head, "|---|---|---|---|---|---|---|", *rows] if rows else []
+    head = "| of the capacity | streams | added latency p50 | p99 | p99.9 / max | of answers | CPU | |"
+    return ["", head, "|---|---|---|---|---|---|---|---|", *rows] if rows else []
 
 
 def _workers(report: dict[str, Any]) -> list[str]:
     rows = [
         f"| {seen['layout']} | {seen['n_streams']} | {100 * seen['server_cores']:.0f} % "
-        f"| {seen['cpu_us_per_message']:.1f} us | {100 * seen['busiest_share']:.0f} % | {_added(seen)} "
+        f"| {seen['cpu_us_per_message']:.1f} us | {100 * seen['busiest_share']:.0f} % | {added(seen)} "
         f"| {seen['alone_mib']:.0f} MiB | {seen['memory_kib_per_stream']:.0f} KiB | {_remark(seen)} |"
         for seen in sorted(report["workers"], key=lambda seen: float(seen["share"]))
     ]
@@ -140,8 +149,8 @@ def _workers(report: dict[str, Any]) -> list[str]:
         return []
     lines = [
         "",
-        "| | streams | CPU | of a message | of it the busiest process | added latency p50 / p99 | memory alone "
-        "| of a stream | |",
+        "| | streams | CPU | of a message | of it the busiest process | added latency p50 / p99 / p99.9 / max "
+        "| memory alone | of a stream | |",
         "|---|---|---|---|---|---|---|---|---|",
         *rows,
         "",

@@ -75,7 +75,8 @@ def capacity_table(report: dict[str, Any]) -> list[str]:
 
 def detail_table(report: dict[str, Any]) -> list[str]:
     lines = [
-        "| at that number | server | added latency p50 / p99 | CPU of a message | CPU | memory | late p99 |",
+        "| at that number | server | added latency p50 / p99 / p99.9 / max | CPU of a message | CPU | memory "
+        "| late p99 |",
         "|---|---|---|---|---|---|---|",
     ]
     for kinds in by_case(report).values():
@@ -83,7 +84,7 @@ def detail_table(report: dict[str, Any]) -> list[str]:
             if (probe := best(result)) is None:
                 continue
             lines.append(
-                f"| {describe(result)} | {NAMES[kind]} | {probe['added']['p50']:.1f} / {probe['added']['p99']:.1f} ms "
+                f"| {describe(result)} | {NAMES[kind]} | {curve_report.added(probe)} "
                 f"| {probe['cpu_us_per_message']:.1f} us | {100 * probe['server_cores']:.0f} % "
                 f"| {probe['memory_kib_per_stream']:.0f} KiB a stream | {probe['late']['p99']:.1f} ms |"
             )

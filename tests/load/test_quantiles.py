@@ -7,8 +7,9 @@ from voxgate.load.quantiles import Lateness, Quantiles, quantiles
 
 def test_a_quantile_is_a_value_that_occurred():
     assert quantiles([]) is None
-    assert quantiles([0.002]) == Quantiles(1, 2, 2, 2, 2)
-    assert quantiles([number / 1000 for number in range(100, 0, -1)]) == Quantiles(100, 50, 95, 99, 100)
+    assert quantiles([0.002]) == Quantiles(1, 2, 2, 2, 2, 2)
+    assert quantiles([number / 1000 for number in range(100, 0, -1)]) == Quantiles(100, 50, 95, 99, 100, 100)
+    assert quantiles([number / 1e6 for number in range(10_000)]) == Quantiles(10_000, 4.999, 9.499, 9.899, 9.989, 9.999)
 
 
 def test_lateness_is_counted_in_bins():
@@ -24,6 +25,7 @@ def test_lateness_is_counted_in_bins():
     assert (found.n, found.max) == (1001, 2500)
     assert abs(found.p50 - 5) < 0.03
     assert abs(found.p99 - 9.9) < 0.03
+    assert abs(found.p99_9 - 9.99) < 0.03
     for _ in range(100):
         lateness.add(3)
     late = lateness.quantiles()

@@ -8,7 +8,7 @@ from voxgate.load.quantiles import Quantiles
 from voxgate.load.report import as_json, document, table
 from voxgate.load.run import Counts, Outcome, ServerCost
 
-TIMES = Quantiles(10, 1.0, 2.0, 3.0, 4.0)
+TIMES = Quantiles(10, 1.0, 2.0, 3.0, 3.5, 4.0)
 
 
 def outcome(is_late: bool = False, window_s: float = 20.0, connected: int = 3) -> Outcome:
@@ -27,7 +27,7 @@ def test_the_table_lists_what_happened() -> None:
         "generator    sent late by p50 1.00, p99 3.00, max 4.00 ms; 20 % of a core",
     ]
     assert "server       50.0 % of a core, 20.0 us a message; 100 MiB, 30 KiB a stream" in lines
-    assert lines[-1].split() == ["added", "latency", "1.0", "2.0", "3.0", "4.0", "10"]
+    assert lines[-1].split() == ["added", "latency", "1.0", "2.0", "3.0", "3.5", "4.0", "10"]
 
 
 def test_a_late_generator_marks_every_row() -> None:

@@ -52,7 +52,7 @@ class FakePopulation:
         is_late, self.late_once = n_streams >= self.late_from or self.late_once, False
         passed = n_streams <= self.capacity and not is_late
         p99 = 5.0 if n_streams <= self.capacity else 500.0
-        quantiles = self.search.Quantiles(100, 1.0, 2.0, p99, p99)
+        quantiles = self.search.Quantiles(100, 1.0, 2.0, p99, p99, p99)
         cores = min(1.0, n_streams * self.cores)
         return self.search.Probe(
             n_streams, passed, is_late, window_s, quantiles, quantiles, quantiles, 0.1, cores, 20.0, 60.0, 0, []

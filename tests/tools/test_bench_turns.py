@@ -101,6 +101,13 @@ def test_no_pause_is_inside_of_a_hyphenated_word_or_near_an_end(bench: Any):
             assert not any((words[i - 1][0], words[i][0]) == ("ill", "disposed") for i in found)
 
 
+def test_a_shorter_reading_has_fewer_turns(bench: Any):
+    assert [turn.end_s for turn in bench.material.reading().turns] == [7.39, 17.78, 24.82, 29.06]
+    short = bench.material.reading(16.0)
+    assert len(short.samples) == 256_000
+    assert [turn.end_s for turn in short.turns] == [7.39]
+
+
 def test_frames_hold_every_sample(bench: Any):
     script = bench.material.reading()
     assert len(bench.player.frames_of(script)) == -(-len(script.samples) // 320)

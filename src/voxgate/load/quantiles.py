@@ -22,6 +22,7 @@ class Quantiles(msgspec.Struct, frozen=True):
     p50: float
     p95: float
     p99: float
+    p99_9: float
     max: float
 
 
@@ -33,10 +34,10 @@ def quantiles(values_s: Sequence[float] | array[float]) -> Quantiles | None:
     if not len(values_s):
         return None
     ordered = 1000 * np.sort(np.asarray(values_s, dtype=np.float64))
-    p50, p95, p99, most = (
-        round(float(value), 3) for value in np.quantile(ordered, (0.5, 0.95, 0.99, 1.0), method="inverted_cdf")
+    p50, p95, p99, p99_9, most = (
+        round(float(value), 3) for value in np.quantile(ordered, (0.5, 0.95, 0.99, 0.999, 1.0), method="inverted_cdf")
     )
-    return Quantiles(len(ordered), p50, p95, p99, most)
+    return Quantiles(len(ordered), p50, p95, p99, p99_9, most)
 
 
 class Lateness:
@@ -59,7 +60,8 @@ class Lateness:
         if not self.n:
             return None
         below = np.cumsum(self._bins)
-        p50, p95, p99 = (
-            round(1000 * _BIN_S * (int(np.searchsorted(below, share * self.n)) + 1), 2) for share in (0.5, 0.95, 0.99)
+        p50, p95, p99, p99_9 = (
+            round(1000 * _BIN_S * (int(np.searchsorted(below, share * self.n)) + 1), 2)
+            for share in (0.5, 0.95, 0.99, 0.999)
         )
-        return Quantiles(self.n, p50, p95, p99, round(1000 * self.max_s, 3))
+        return Quantiles(self.n, p50, p95, p99, p99_9, round(1000 * self.max_s, 3))

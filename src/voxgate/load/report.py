@@ -160,7 +160,7 @@ def table(outcome: Outcome, late_ms: float, style: Any = None) -> str:
         if quantiles is not None
     ]
     if rows:
-        lines += ["", style.grey(f"{'ms':<26}{'p50':>10}{'p95':>10}{'p99':>10}{'max':>10}{'n':>9}"), *rows]
+        lines += ["", style.grey(f"{'ms':<26}{'p50':>10}{'p95':>10}{'p99':>10}{'p99.9':>10}{'max':>10}{'n':>9}"), *rows]
     return "\n".join(lines)
 
 
@@ -170,5 +170,6 @@ def _refusal(counts: Counts, status: str) -> str:
 
 
 def _row(name: str, quantiles: Quantiles) -> str:
-    numbers = "".join(f"{value:>10.1f}" for value in (quantiles.p50, quantiles.p95, quantiles.p99, quantiles.max))
+    values = (quantiles.p50, quantiles.p95, quantiles.p99, quantiles.p99_9, quantiles.max)
+    numbers = "".join(f"{value:>10.1f}" for value in values)
     return f"{name:<26}{numbers}{quantiles.n:>9}"
