@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 from websockets.server import ServerProtocol
 
+from helpers.grpc_client import GrpcClient
 from helpers.raw import Raw
 from helpers.wire import PAUSE, STOP, Client, bursts, encode, pieces, start
 from voxgate import InferenceError, Model
 from voxgate.audio.decoder import StreamDecoder
+from voxgate.endpoints.grpc.endpoint import GrpcEndpoint
 from voxgate.endpoints.websocket import WebSocket
 from voxgate.inference.engine.base import Job, State
+from voxgate.proto.voxgate import ClientMessage
 from voxgate.protocol.events import Segment
 from voxgate.server.http import HttpProtocol
 from voxgate.server.websocket import WebSocketProtocol
@@ -53,6 +56,7 @@ OWN = (
         State,
         StreamDecoder,
         WebSocket,
+        GrpcEndpoint,
     ),
     *(HttpProtocol, ServerProtocol, WebSocketProtocol),
 )
@@ -265,3 +269,77 @@ def test_no_calls_are_made_for_a_client_that_does_not_read(serve):
         events = client.rest()
     assert [event["type"] for event in events].count("segment") == 18
     assert client.close_code == 1000
+
+
+# Over gRPC
+
+
+def grpc_stops(server, route):
+    with GrpcClient(server.server.grpc_port) as client:
+        client.open(start(route=route, notices=True), *pieces(TALK, 3200), PAUSE, *pieces(TALK, 3200), STOP)
+        client.rest()
+
+
+def grpc_is_cancelled(server, route):
+    with GrpcClient(server.server.grpc_port) as client:
+        client.open(start(route=route, notices=True), *pieces(TALK, 3200))
+        client.receive()
+        client.call.cancel()
+        client.half_close()
+
+
+def grpc_is_cancelled_while_the_model_runs(server, route):
+    server.service.model.go_on.clear()
+    with GrpcClient(server.server.grpc_port) as client:
+        client.open(start(route=route), *pieces(TALK, 3200))
+        until(lambda: server.service.scheduler.depths()["running"] > 0)
+        client.call.cancel()
+        client.half_close()
+        until(lambda: not server.service.connections)
+    server.service.model.go_on.set()
+
+
+def grpc_breaks(server, route):
+    with GrpcClient(server.server.grpc_port) as client:
+        client.open(start(route=route), TALK)
+        client.call.initial_metadata()
+    client.half_close()
+
+
+def grpc_sends_too_much(server, route):
+    with GrpcClient(server.server.grpc_port) as client:
+        client.open(start(route=route), TALK, bytes(2 * 2**20))
+        client.rest()
+
+
+def grpc_sends_junk(server, route):
+    with GrpcClient(server.server.grpc_port) as client:
+        client.open(start(route=route), TALK, *[ClientMessage()] * 8)
+        client.rest()
+
+
+def grpc_is_too_slow(server, route):
+    with GrpcClient(server.server.grpc_port) as client:
+        client.open()
+        client.rest()
+
+
+def grpc_is_refused(server, route):
+    with GrpcClient(server.server.grpc_port) as client:
+        client.open(start(route="no"))
+        client.rest()
+
+
+GRPC_ENDS = [
+    *(grpc_stops, grpc_is_cancelled, grpc_is_cancelled_while_the_model_runs, grpc_breaks, grpc_sends_too_much),
+    *(grpc_sends_junk, grpc_is_too_slow, grpc_is_refused),
+]
+
+
+@pytest.mark.parametrize("route", ["segmented", "stateful"])
+def test_nothing_stays_of_a_call_of_grpc(serve, route, caplog):
+    caplog.set_level("CRITICAL")
+    settings = {"grpc.port": 0, "inference.warm_up": False, "limits.start_timeout_s": 0.3}
+    server = serve(Whimsical(), **settings)
+    for end in GRPC_ENDS:
+        check(server, end, route)

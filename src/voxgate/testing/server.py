@@ -59,6 +59,11 @@ class LocalServer:
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None  # noqa: TID251 -- the type alone
 
+    @property
+    def grpc_port(self) -> int | None:
+        """The port for gRPC, once the server has started; None unless the settings have `grpc.port`."""
+        return self.server.grpc_port
+
     def url(self, route: str = "segmented") -> str:
         """The address of a route, for any websocket client: ``ws://127.0.0.1:PORT/api/v1/ROUTE``."""
         return f"ws{self._rest}/api/v1/{route}"

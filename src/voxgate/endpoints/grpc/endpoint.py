@@ -29,7 +29,16 @@ class GrpcEndpoint:
     """
 
     __slots__ = (
-        *("_context", "_is_half_closed", "_last_error", "_loop", "_max_bytes", "_send_timeout_s", "_tally"),
+        *(
+            "_context",
+            "_is_half_closed",
+            "_last_error",
+            "_listener",
+            "_loop",
+            "_max_bytes",
+            "_send_timeout_s",
+            "_tally",
+        ),
         *("_waiting", "_waits", "_wire", "departure", "over", "status"),
     )
 
@@ -47,6 +56,7 @@ class GrpcEndpoint:
         self._is_half_closed = False
         self._waits: set[asyncio.Task[Any]] = set()  # the tasks that wait for grpc.aio
         self._last_error = ""
+        self._listener: Listener | None = None
         self.over: asyncio.Future[None] = self._loop.create_future()
         """Done when either side has ended the call: nothing is received or sent any more."""
         self.departure = Departure(LOST)
@@ -67,8 +77,14 @@ class GrpcEndpoint:
                 self._is_half_closed = True
                 self._waiting.extend(self._wire.at_half_close())
             else:
-                self._waiting.extend(self._read(data))
+                received = self._read(data)
+                # Live audio reaches the session here, as over a websocket; it takes no other turn.
+                if not (len(received) == 1 and type(received[0]) is bytes and self._takes(received[0])):
+                    self._waiting.extend(received)
         return self._waiting.popleft()
+
+    def _takes(self, audio: bytes) -> bool:
+        return self._listener is not None and self._listener(audio)
 
     async def _unless_over(self, operation: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         """The result of an operation of grpc.aio; None when the call is over, or ends meanwhile."""
@@ -95,7 +111,7 @@ class GrpcEndpoint:
             received = self._wire.read(data)
         except VoxgateError as error:
             self._count(data)
-            return (Rejected(error),)
+            return (Rejected(error.with_traceback(None)),)  # it would hold the frames, and they this object
         audio = [part for part in received if isinstance(part, bytes)]
         if not audio:
             self._count(data)
@@ -111,7 +127,7 @@ class GrpcEndpoint:
         self._tally.text_in_bytes += len(data)
 
     def listen(self, listener: Listener | None) -> None:
-        return None
+        self._listener = listener
 
     def encode(self, event: Event) -> Sequence[Message]:
         if isinstance(event, Error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -39,6 +40,10 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         if self._n_watchers >= MAX_WATCHERS:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MAX_WATCHERS} clients watch already")
         self._n_watchers += 1
+        with contextlib.suppress(grpc.aio.BaseError):  # the client is gone
+            await self._watch(request, context)
+
+    async def _watch(self, request: Any, context: grpc.aio.ServicerContext) -> None:
         try:
             told: int | None = None
             while True:

@@ -73,7 +73,10 @@ class StreamMethod:
         service = self._service
         if self._context is None:
             self._context = SessionContext.of(service)
-        await context.send_initial_metadata(((REQUEST_ID, request_id),))  # the client is admitted, and knows it
+        try:
+            await context.send_initial_metadata(((REQUEST_ID, request_id),))  # the client is admitted, and knows it
+        except grpc.aio.BaseError:  # it is gone
+            return None
         start_timeout_s = service.config.limits.start_timeout_s
         newcomer = Newcomer(start_timeout_s)
         service.connections.add(newcomer)
