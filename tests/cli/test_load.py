@@ -302,7 +302,7 @@ def test_a_server_that_speaks_tls(wav: str, capsys: pytest.CaptureFixture[str]) 
 def usage() -> Iterator[tuple[tuple[str, ...], str]]:
     yield ("--ramp", "5", "--duration", "5"), "--ramp 5 must be shorter than --duration 5"
     yield ("-i", "no-such.wav"), "No such file or directory: no-such.wav"
-    yield ("--addr", "ftp://x"), "expected ws, wss, http or https"
+    yield ("--addr", "ftp://x"), "expected ws, wss, http, https, grpc or grpcs"
     yield ("--rate", "11025"), "20 ms is not a whole number of samples at 11025 Hz"
     yield ("--token", "a\nb"), "expected one token, without blanks"
 

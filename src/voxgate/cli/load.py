@@ -10,7 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args
 
 import uvloop
 
@@ -64,6 +64,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("-n", "--streams", type=whole(1, 100_000), default=10, help="live streams (%(default)s)")
     parser.add_argument("--addr", default="localhost:8080", metavar="URL", help="server (%(default)s)")
+    parser.add_argument(
+        "--wire",
+        choices=get_args(load.LoadWire),
+        default="native",
+        help="websockets or gRPC, which grpc:// in the address means too; over gRPC, each stream must only be complete,"
+        " and the server's cost needs --pid or --metrics (%(default)s)",
+    )
     parser.add_argument(
         "--route", choices=("segmented", "simple", "stateful"), default="segmented", help="of the server (%(default)s)"
     )
@@ -146,11 +153,13 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
         _raise_file_limit(args.streams)
         if args.token is not None:
             args.token = clean_token(args.token)
-        target = load.Target.of(args.addr, args.route, args.token)
+        target = load.Target.of(args.addr, args.route, args.token, args.wire)
+        args.wire = "grpc" if target.is_grpc else "native"
+        framing = load.BARE if target.is_grpc else load.WEBSOCKET
         if args.container is None:
-            material = prepare(args.input, args.rate, args.channels, args.encoding, args.chunk_ms)
+            material = prepare(args.input, args.rate, args.channels, args.encoding, args.chunk_ms, framing)
         else:
-            material = _encoded(args)
+            material = _encoded(args, framing)
     except ImportError:
         return _complain("--container encodes with PyAV: install voxgate[media]", EXIT_USAGE)
     except (_UsageError, ValueError, OSError) as error:
@@ -200,16 +209,18 @@ def _run(
     return EXIT_OK if outcome.counts.is_clean and outcome.has_window else EXIT_BAD
 
 
-def prepare(source: str, rate: int, channels: int, encoding: str, chunk_ms: int) -> load.Material:
+def prepare(
+    source: str, rate: int, channels: int, encoding: str, chunk_ms: int, framing: load.Framing = load.WEBSOCKET
+) -> load.Material:
     """The recording as messages. Raises OSError or ValueError for a recording that cannot be used."""
     planes, from_rate = read_audio(recording(source))
-    return load.make_material(planes, from_rate, rate, channels, encoding, chunk_ms)
+    return load.make_material(planes, from_rate, rate, channels, encoding, chunk_ms, framing)
 
 
-def _encoded(args: argparse.Namespace) -> load.Material:
+def _encoded(args: argparse.Namespace, framing: load.Framing) -> load.Material:
     planes, from_rate = read_audio(recording(args.input))
     n_offsets = min(args.streams, N_OFFSETS)
-    return load.encode_material(planes, from_rate, args.container, args.chunk_ms, _n_messages(args), n_offsets)
+    return load.encode_material(planes, from_rate, args.container, args.chunk_ms, _n_messages(args), n_offsets, framing)
 
 
 def _n_messages(args: argparse.Namespace) -> int:
@@ -232,7 +243,7 @@ async def execute(
     n_offsets = min(args.streams, N_OFFSETS)
     references: list[load.Reference] = []
     is_segmented = route_of(target.url) == "segmented"
-    if is_segmented and args.reference:
+    if is_segmented and args.reference and not target.is_grpc:
         say("recording the results of the idle server ...")
         start_frame = material.start_frame(args.interim_results, False, args.token)
         references = await load.record_references(
@@ -257,9 +268,11 @@ def route_of(url: str) -> str:
     return url.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
-def _sampler(args: argparse.Namespace, target: load.Target) -> Callable[[], load.Cost]:
+def _sampler(args: argparse.Namespace, target: load.Target) -> Callable[[], load.Cost] | None:
     if args.pid is not None:
         return functools.partial(load.from_pid, args.pid)
+    if target.is_grpc and args.metrics is None:
+        return None  # the port for gRPC has no metrics
     return functools.partial(load.from_metrics, args.metrics or f"{target.http}/metrics", args.token)
 
 

@@ -50,7 +50,7 @@ def normalize_addr(addr: str) -> str:
         raise ValueError("address: expected a URL, or HOST:PORT; an IPv6 address is in brackets") from None
     shown = repr(public_url(addr))
     if parts.scheme not in _SCHEMES:
-        raise ValueError(f"address: expected {', '.join(_SCHEMES)}, got {parts.scheme!r} in {shown}")
+        raise ValueError(f"address: expected ws, wss, http, https, grpc or grpcs, got {parts.scheme!r} in {shown}")
     if not parts.hostname:
         raise ValueError(f"address: expected a host in {shown}")
     try:

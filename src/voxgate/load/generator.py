@@ -21,7 +21,7 @@ from voxgate.runtime import tasks
 from .material import Material
 from .quantiles import Lateness
 from .reference import Reference
-from .stream import LiveStream
+from .stream import LiveStream, LiveWebSocket
 from .websocket import Clock, Target
 
 __all__ = ["Generator", "Measures", "Plan", "Tally", "no_garbage_collection"]
@@ -116,6 +116,7 @@ class Generator:
         """Whether a new stream replaces each one that ends."""
         self.changed = asyncio.Event()
         self._n_made = 0
+        self._kind = _kind_of(plan.target)
         material = plan.material
         self._slots: list[list[LiveStream]] = [[] for _ in range(material.chunk_ms)]
         self._start_frames = [
@@ -150,7 +151,7 @@ class Generator:
         plan, number = self.plan, self._n_made
         self._n_made += 1
         kind = number % plan.n_offsets
-        stream = LiveStream(
+        stream = self._kind(
             self,
             plan.target,
             plan.material,
@@ -244,6 +245,14 @@ class Generator:
                 for stream in ended:
                     slot.remove(stream)
             self._tick_number += 1
+
+
+def _kind_of(target: Target) -> type[LiveStream]:
+    if not target.is_grpc:
+        return LiveWebSocket
+    from .grpc import LiveGrpcStream  # of an extra
+
+    return LiveGrpcStream
 
 
 @contextlib.contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,24 @@ from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.json_codec import encode_request
 from voxgate.protocol.requests import Start, Stop
 
+from .connection import Frame
 from .frames import BINARY, TEXT, client_frame
 
-__all__ = ["ENCODERS", "ENCODINGS", "STOP_FRAME", "Material", "encode_material", "make_material"]
+__all__ = ["BARE", "ENCODERS", "ENCODINGS", "WEBSOCKET", "Framing", "Material", "encode_material", "make_material"]
 
 ENCODINGS = {"s16": (16, False), "f32": (32, True)}
-STOP_FRAME = client_frame(TEXT, encode_request(Stop(disconnect=True)).encode())
+
+
+class Framing(NamedTuple):
+    """How a wire frames what its streams share."""
+
+    audio: Callable[[bytes], bytes]
+    request: Callable[[str], Frame]
+
+
+WEBSOCKET: Final = Framing(lambda data: client_frame(BINARY, data), lambda text: client_frame(TEXT, text.encode()))
+BARE: Final = Framing(lambda data: data, lambda text: text)
+"""Of a wire that frames each message itself."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +40,13 @@ class Material:
     """A recording as frames of `chunk_ms` each; streams play it in a loop, starting at different frames."""
 
     frames: tuple[bytes, ...]
+    """As `framing` makes them."""
     chunk_ms: int
     format: AudioFormat
     """Of the frames, or of the audio that was encoded."""
     container: str | None = None
     """In which streams send it; None: as PCM."""
+    framing: Framing = WEBSOCKET
     encoded: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)
     """The frames of a whole stream in the container, by its offset: it can neither begin in the middle nor loop."""
 
@@ -39,10 +54,14 @@ class Material:
     def duration_s(self) -> float:
         return len(self.frames) * self.chunk_ms / 1000
 
-    def start_frame(self, interim_results: bool, notices: bool, token: str | None) -> bytes:
+    @property
+    def stop_frame(self) -> Frame:
+        return self.framing.request(encode_request(Stop(disconnect=True)))
+
+    def start_frame(self, interim_results: bool, notices: bool, token: str | None) -> Frame:
         format = self.format if self.container is None else ContainerFormat(self.container)
         start = Start(format, interim_results=interim_results, notices=notices, token=token)
-        return client_frame(TEXT, encode_request(start).encode())
+        return self.framing.request(encode_request(start))
 
     def offset(self, number: int, n_offsets: int) -> int:
         """The first frame of the streams of the `number`-th of `n_offsets` kinds."""
@@ -54,7 +73,13 @@ class Material:
 
 
 def make_material(
-    planes: NDArray[np.float32], from_rate: int, rate: int, channels: int, encoding: str, chunk_ms: int
+    planes: NDArray[np.float32],
+    from_rate: int,
+    rate: int,
+    channels: int,
+    encoding: str,
+    chunk_ms: int,
+    framing: Framing = WEBSOCKET,
 ) -> Material:
     """The recording `planes`, float32 (channels, samples) at `from_rate` Hz, as messages of `chunk_ms` in the
     requested format.
@@ -78,14 +103,21 @@ def make_material(
     samples = audio.T.astype("<f4") if is_float else clipped.astype("<i2")
     pieces = (samples[start : start + chunk].tobytes() for start in range(0, len(samples), chunk))
     return Material(
-        tuple(client_frame(BINARY, piece) for piece in pieces),
+        tuple(map(framing.audio, pieces)),
         chunk_ms,
         AudioFormat(channels, rate, bit_depth, is_float),
+        framing=framing,
     )
 
 
 def encode_material(
-    planes: NDArray[np.float32], from_rate: int, container: str, chunk_ms: int, n_messages: int, n_offsets: int
+    planes: NDArray[np.float32],
+    from_rate: int,
+    container: str,
+    chunk_ms: int,
+    n_messages: int,
+    n_offsets: int,
+    framing: Framing = WEBSOCKET,
 ) -> Material:
     """The recording `planes`, float32 (channels, samples) at `from_rate` Hz, as a live recorder sends it: encoded in
     `container`, one of ENCODERS, a stream of `n_messages` for each of the offsets.
@@ -102,7 +134,6 @@ def encode_material(
     for offset in {plain.offset(number, n_offsets) for number in range(n_offsets)}:
         looped = np.resize(np.roll(audio, -offset * chunk, axis=1).T, (n_messages * chunk, len(audio))).T
         encoded[offset] = tuple(
-            client_frame(BINARY, piece)
-            for piece in encode_live(np.ascontiguousarray(looped), rate, container, chunk_ms)
+            framing.audio(piece) for piece in encode_live(np.ascontiguousarray(looped), rate, container, chunk_ms)
         )
-    return Material(plain.frames, chunk_ms, plain.format, container, encoded)
+    return Material(plain.frames, chunk_ms, plain.format, container, framing, encoded)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from voxgate.errors import VoxgateError
 from voxgate.protocol.events import Active, Error, Event, Inactive, Segment
 
+from .connection import Frame
 from .frames import PING, client_frame
-from .material import STOP_FRAME, Material
+from .material import Material
 from .websocket import Clock, Target, WebSocket
 
 __all__ = ["ChannelReference", "Reference", "ReferenceFailed", "record_references"]
@@ -141,7 +142,7 @@ class _Recorder(WebSocket):
 async def record_references(
     target: Target,
     material: Material,
-    start_frame: bytes,
+    start_frame: Frame,
     n_messages: int,
     n_offsets: int,
     clock: Clock,
@@ -182,7 +183,7 @@ async def _open(target: Target, clock: Clock, n_channels: int, timeout_s: float)
 async def _record(
     target: Target,
     material: Material,
-    start_frame: bytes,
+    start_frame: Frame,
     n_messages: int,
     offset: int,
     clock: Clock,
@@ -210,7 +211,7 @@ class _Playback:
         self,
         target: Target,
         material: Material,
-        start_frame: bytes,
+        start_frame: Frame,
         n_messages: int,
         offset: int,
         clock: Clock,
@@ -255,7 +256,7 @@ class _Playback:
                 if not waiting or waiting[0][0] + self.lead_ms > end_ms:
                     slow_from = None
             recorder.n_sent = self._n_messages + 1
-            recorder.write(STOP_FRAME)
+            recorder.write(material.stop_frame)
             await recorder.until_closed(self._timeout_s)
             if recorder.problem is not None:
                 raise ReferenceFailed(recorder.problem)

@@ -11,14 +11,15 @@ from msgspec import UNSET
 from voxgate.client import ResultCheck
 from voxgate.protocol.events import Active, Error, Event, Inactive, Progress, Segment
 
-from .material import STOP_FRAME, Material
+from .connection import NO_CODE, Clock, Connection, Frame
+from .material import Material
 from .reference import ChannelReference, Reference
-from .websocket import NO_CODE, Clock, Target, WebSocket
+from .websocket import Target, WebSocket
 
 if TYPE_CHECKING:
     from .generator import Generator
 
-__all__ = ["LiveStream"]
+__all__ = ["LiveStream", "LiveWebSocket"]
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class _ChannelProgress:
         return False
 
 
-class LiveStream(WebSocket):
+class LiveStream(Connection):
     """`reference`: of the stream's offset. Without one, the results must only be complete.
 
     Complete results cover the audio with `covering`; otherwise each utterance has its final.
@@ -62,7 +63,7 @@ class LiveStream(WebSocket):
         generator: Generator,
         target: Target,
         material: Material,
-        start_frame: bytes,
+        start_frame: Frame,
         offset: int,
         n_messages: int,
         reference: Reference | None,
@@ -76,6 +77,7 @@ class LiveStream(WebSocket):
         self._chunk_ms = material.chunk_ms
         self._sent_s_of_audio = n_messages * material.chunk_ms / 1000
         self._start_frame = start_frame
+        self._stop_frame = material.stop_frame
         self._n_messages = n_messages
         self.n_sent = 0
         self.stop_s: float | None = None
@@ -100,11 +102,10 @@ class LiveStream(WebSocket):
         number = self.n_sent
         if number == self._n_messages:
             self.stop_s = now_s
-            self.write(STOP_FRAME)
+            self.write(self._stop_frame)
             self._generator.stopped()
             return False
-        assert self.transport is not None
-        self.transport.write(self._frames[self._place])
+        self.write(self._frames[self._place])
         self._sent_at_s[number % _RING] = now_s
         self.n_sent = number + 1
         self._place += 1
@@ -112,10 +113,6 @@ class LiveStream(WebSocket):
             self._place = 0
         self._generator.lateness.add(now_s - due_s)
         return True
-
-    def unsent_bytes(self) -> int:
-        """Bytes that the kernel has not accepted, because the server does not read."""
-        return 0 if self.transport is None or self.is_over else self.transport.get_write_buffer_size()
 
     # What the connection calls
 
@@ -229,6 +226,10 @@ class LiveStream(WebSocket):
                 if have != want:
                     return f"channel {channel}: {have} {name} where the reference has {want}"
         return None
+
+
+class LiveWebSocket(LiveStream, WebSocket):
+    """One on the native wire."""
 
 
 def _at(values: Sequence[T], index: int) -> T | None:

@@ -8,24 +8,25 @@ import hashlib
 import json
 import socket
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from voxgate.client import normalize_addr
+from voxgate.client.wires import check_wire
 from voxgate.errors import InvalidMessage
-from voxgate.protocol.events import Event
+from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.json_codec import parse_event
+from voxgate.protocol.requests import Start
 from voxgate.protocol.tokens import clean_token
 
+from .connection import NO_CODE, Clock, Connection, Frame
 from .frames import BINARY, CLOSE, PING, PONG, FrameError, FrameReader, client_frame
 
-__all__ = ["NO_CODE", "Clock", "Target", "WebSocket"]
+__all__ = ["NO_CODE", "Clock", "LoadWire", "Target", "WebSocket"]
 
-Clock = Callable[[], float]
+LoadWire: TypeAlias = Literal["native", "grpc"]
 
-NO_CODE: Final = 1005
 _KEY: Final = base64.b64encode(b"voxgate load key").decode()  # 16 bytes, as RFC 6455 requires; it need not be secret
 _ACCEPT: Final = base64.b64encode(
     hashlib.sha1(f"{_KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
@@ -41,6 +42,11 @@ class Target:
     address: tuple[str, int]  # resolved once for all streams
     request: bytes
     tls: ssl.SSLContext | None
+    token: str | None = None
+
+    @property
+    def is_grpc(self) -> bool:
+        return self.url.startswith("grpc")
 
     @property
     def hostname(self) -> str:
@@ -53,14 +59,17 @@ class Target:
         return f"{'https' if self.tls else 'http'}://{parts.netloc}"
 
     @classmethod
-    def of(cls, addr: str, route: str, token: str | None) -> Target:
-        """The server at `addr` (as for voxgate client; a path in it overrides `route`).
+    def of(cls, addr: str, route: str, token: str | None, wire: LoadWire = "native") -> Target:
+        """The server at `addr` (as for voxgate client; a path in it overrides `route`). `grpc://` in it is that wire.
 
         Raises ValueError for an invalid address or token, OSError for an unknown name. Blocking.
         """
         parts = urlsplit(addr if "://" in addr else f"ws://{addr}")
         path = parts.path if parts.path not in ("", "/") else f"/api/v1/{route}"
         url = normalize_addr(parts._replace(path=path).geturl())
+        if wire == "grpc" or url.startswith("grpc"):
+            url = check_wire("grpc", url, Start(AudioFormat(1, 16_000, 16, False)))
+            return cls(url, ("", 0), b"", None, None if token is None else clean_token(token))
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
@@ -80,46 +89,14 @@ class Target:
         return cls(url, (str(found[0]), int(found[1])), request, tls)
 
 
-class WebSocket(asyncio.Protocol):
-    """Connects, upgrades and receives events. Subclasses implement `opened`, `received` and `ended`."""
+class WebSocket(Connection, asyncio.Protocol):
+    """Connects, upgrades and receives events."""
 
     def __init__(self, target: Target, clock: Clock) -> None:
-        self.target = target
-        self.clock = clock
+        super().__init__(target, clock)
         self.transport: asyncio.Transport | None = None
-        self.began_s = 0.0
-        self.connect_s: float | None = None
-        """From the first packet of the connection to the end of the upgrade; None before."""
-        self.status: int | None = None
-        """HTTP status of the answer to the upgrade."""
-        self.retry_after_s: int | None = None
-        """The Retry-After of a refusal."""
-        self.refusal_reason = ""
-        """The reason in the body of a refusal; empty for none."""
-        self.close_code: int | None = None
-        """The code of the server's close frame, 1005 for a frame without one; None before it."""
-        self.failure: str | None = None
-        """Why the connection ended without a close frame, in words."""
-        self.is_over = False
         self._head = b""
         self._reader: FrameReader | None = None
-
-    @property
-    def has_ended_well(self) -> bool:
-        """Whether the server closed normally; the close frame of streamer-template has no code."""
-        return self.close_code in (1000, NO_CODE)
-
-    def opened(self) -> None:
-        raise NotImplementedError
-
-    def received(self, event: Event, now_s: float) -> None:
-        raise NotImplementedError
-
-    def ponged(self) -> None:
-        pass
-
-    def ended(self) -> None:
-        raise NotImplementedError
 
     async def connect(self) -> None:
         """Returns once the connection is open or has failed; the upgrade follows."""
@@ -136,9 +113,13 @@ class WebSocket(asyncio.Protocol):
         except OSError as error:
             self._fail("connection refused" if isinstance(error, ConnectionRefusedError) else f"no connection: {error}")
 
-    def write(self, frame: bytes) -> None:
+    def write(self, frame: Frame) -> None:
         assert self.transport is not None
+        assert isinstance(frame, bytes)
         self.transport.write(frame)
+
+    def unsent_bytes(self) -> int:
+        return 0 if self.transport is None or self.is_over else self.transport.get_write_buffer_size()
 
     def abort(self, failure: str) -> None:
         """Drops the connection, with `failure` as the reason."""
@@ -227,15 +208,6 @@ class WebSocket(asyncio.Protocol):
             self.write(client_frame(CLOSE, payload[:2]))
             self.transport.close()
         self._end()
-
-    def _fail(self, failure: str) -> None:
-        if not self.is_over:
-            self.failure = failure
-            self._end()
-
-    def _end(self) -> None:
-        self.is_over = True
-        self.ended()
 
 
 def _reason(body: bytes) -> str:
