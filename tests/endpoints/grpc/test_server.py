@@ -14,7 +14,7 @@ import pytest
 import trustme
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from helpers.grpc_client import GrpcClient, stream
+from helpers.grpc_client import GrpcClient
 from helpers.wire import start
 from voxgate.config import load_config
 from voxgate.endpoints.grpc import needs
@@ -146,7 +146,7 @@ def pid_of(port):
     with GrpcClient(port) as client:
         client.open(start(route="simple"), AUDIO)
         client.half_close()
-        return next((event["pid"] for event in client.rest()), None)
+        return next((int(event["pid"]) for event in client.rest()), None)
 
 
 def test_server_processes_share_the_port_and_the_line_says_it(tmp_path):
