@@ -30,7 +30,7 @@ FLOORS = {
     "inference": ("which model call runs next, and where", ("inference", "models", "")),
     "vad": ("where speech begins and ends", ("vad", "recordings")),
     "audio": ("bytes to samples", ("audio", "_native")),
-    "protocol": ("requests, events, the session machine, settings", ("protocol", "config")),
+    "protocol": ("requests, events, the session machine, settings", ("protocol", "config", "proto")),
     "runtime": ("tasks, threads, logs, errors", ("runtime", "errors")),
 }
 WITH_AUDIO = {"endpoints", "session", "audio", "vad", "inference"}  # where audio goes

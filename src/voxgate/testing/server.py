@@ -68,6 +68,11 @@ class LocalServer:
         """The address of a route, for any websocket client: ``ws://127.0.0.1:PORT/api/v1/ROUTE``."""
         return f"ws{self._rest}/api/v1/{route}"
 
+    def grpc_url(self, route: str = "segmented") -> str:
+        """The address of a route over gRPC, for Voxgate's client; the setting ``grpc.port`` has to be there."""
+        assert self.server.grpc_port is not None
+        return f"grpc://127.0.0.1:{self.server.grpc_port}/api/v1/{route}"
+
     def http(self, path: str = "/") -> str:
         """The address of a path, for any HTTP client."""
         return f"http{self._rest}{path}"
