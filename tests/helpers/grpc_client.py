@@ -50,7 +50,7 @@ def plain(message: Any) -> dict[str, Any]:
     fields = {}
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)
-        if field.is_repeated:
+        if hasattr(value, "append"):  # repeated
             fields[field.name] = list(value)
         elif not field.has_presence or message.HasField(field.name):
             fields[field.name] = value if field.message_type is None else plain(value)
