@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from websockets.exceptions import ConnectionClosed
-
 from voxgate.client.errors import ConnectError, RefusedError
-from voxgate.client.wires.grpc import GrpcConnection
+from voxgate.client.wires.grpc import ConnectionClosed, GrpcConnection
 from voxgate.errors import InvalidMessage
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.json_codec import parse_event

@@ -15,7 +15,6 @@ from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.json_codec import encode_request
 from voxgate.protocol.requests import Start, Stop
 
-from .connection import Frame
 from .frames import BINARY, TEXT, client_frame
 
 __all__ = ["BARE", "ENCODERS", "ENCODINGS", "WEBSOCKET", "Framing", "Material", "encode_material", "make_material"]
@@ -27,7 +26,7 @@ class Framing(NamedTuple):
     """How a wire frames what its streams share."""
 
     audio: Callable[[bytes], bytes]
-    request: Callable[[str], Frame]
+    request: Callable[[str], bytes | str]
 
 
 WEBSOCKET: Final = Framing(lambda data: client_frame(BINARY, data), lambda text: client_frame(TEXT, text.encode()))
@@ -55,10 +54,10 @@ class Material:
         return len(self.frames) * self.chunk_ms / 1000
 
     @property
-    def stop_frame(self) -> Frame:
+    def stop_frame(self) -> bytes | str:
         return self.framing.request(encode_request(Stop(disconnect=True)))
 
-    def start_frame(self, interim_results: bool, notices: bool, token: str | None) -> Frame:
+    def start_frame(self, interim_results: bool, notices: bool, token: str | None) -> bytes | str:
         format = self.format if self.container is None else ContainerFormat(self.container)
         start = Start(format, interim_results=interim_results, notices=notices, token=token)
         return self.framing.request(encode_request(start))

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from voxgate.errors import VoxgateError
 from voxgate.protocol.events import Active, Error, Event, Inactive, Segment
 
-from .connection import Frame
 from .frames import PING, client_frame
 from .material import Material
 from .websocket import Clock, Target, WebSocket
@@ -142,7 +141,7 @@ class _Recorder(WebSocket):
 async def record_references(
     target: Target,
     material: Material,
-    start_frame: Frame,
+    start_frame: bytes | str,
     n_messages: int,
     n_offsets: int,
     clock: Clock,
@@ -183,7 +182,7 @@ async def _open(target: Target, clock: Clock, n_channels: int, timeout_s: float)
 async def _record(
     target: Target,
     material: Material,
-    start_frame: Frame,
+    start_frame: bytes | str,
     n_messages: int,
     offset: int,
     clock: Clock,
@@ -211,7 +210,7 @@ class _Playback:
         self,
         target: Target,
         material: Material,
-        start_frame: Frame,
+        start_frame: bytes | str,
         n_messages: int,
         offset: int,
         clock: Clock,

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
-from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Close
 
 from voxgate.client.errors import ConnectError, RefusedError
@@ -23,7 +23,7 @@ from voxgate.protocol.tokens import clean_token
 
 from .grpc_messages import audio_message, event_text, request_message
 
-__all__ = ["GrpcConnection", "channel_of"]
+__all__ = ["ConnectionClosed", "GrpcConnection", "channel_of"]
 
 _MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
 _CONNECT_S: Final = 10.0
