@@ -7,7 +7,7 @@ import io
 import numpy as np
 import soundfile
 
-from fuzz.containers import check_demuxer
+from fuzz.containers import check_decoder
 from fuzz.source import Source
 from voxgate._native.flac import FlacDecoder
 
@@ -50,13 +50,13 @@ def frame(source: Source) -> bytes:
 def fuzz(data: bytes) -> None:
     source = Source(data)
     if source.flag():
-        check_demuxer(FlacDecoder, source.rest(), source)
+        check_decoder(FlacDecoder, source.rest(), source)
         return
     made = head(source)
     parts = Source(source.take(source.left * 3 // 4))
     while parts.left and len(made) < 10_000:
         made += frame(parts) if parts.integer(0, 7) else parts.take(parts.size(30))
-    check_demuxer(FlacDecoder, made, source)
+    check_decoder(FlacDecoder, made, source)
 
 
 def _file(samples: np.ndarray) -> bytes:
