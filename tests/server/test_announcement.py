@@ -26,8 +26,18 @@ def test_the_default_address() -> None:
 @pytest.mark.parametrize(
     ("url", "route", "websocket", "command"),
     [
-        ("http://127.0.0.1:9", "segmented", "ws://127.0.0.1:9/api/v1/segmented", "--addr ws://127.0.0.1:9/api/v1/segmented"),
-        ("https://[::]:8080", "stateful", "wss://[::1]:8080/api/v1/stateful", "--addr wss://[::1]:8080/api/v1/stateful"),
+        (
+            "http://127.0.0.1:9",
+            "segmented",
+            "ws://127.0.0.1:9/api/v1/segmented",
+            "--addr ws://127.0.0.1:9/api/v1/segmented",
+        ),
+        (
+            "https://[::]:8080",
+            "stateful",
+            "wss://[::1]:8080/api/v1/stateful",
+            "--addr wss://[::1]:8080/api/v1/stateful",
+        ),
         ("http://0.0.0.0:8080", "segmented", "ws://127.0.0.1:8080/api/v1/segmented", ""),
         ("http://0.0.0.0:8080", None, "ws://127.0.0.1:8080/api/v1/ROUTE", ""),
     ],

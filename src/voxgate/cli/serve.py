@@ -40,7 +40,10 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "serve", help=VERBS["serve"], description="Serve a model to live audio streams.", epilog=_EPILOG
     )
     parser.add_argument(
-        "positional_model", nargs="?", metavar="MODEL", help="a built-in name, or pkg.module:attr of your model or function"
+        "positional_model",
+        nargs="?",
+        metavar="MODEL",
+        help="a built-in name, or pkg.module:attr of your model or function",
     )
     _add(parser, "--model", "NAME", "the same as MODEL")
     parser.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json")
@@ -69,7 +72,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _add(parser: argparse.ArgumentParser, flag: str, metavar: str | None, about: str) -> None:
-    """Adds the flag of a setting. The help shows the default of the setting; the value of the flag is None without it."""
+    """Adds the flag of a setting. The help shows the default of the setting; without the flag, the value is None."""
     default = SETTINGS[FLAGS[flag.removeprefix("--").replace("-", "_")]].default
     parser.add_argument(flag, metavar=metavar, help=about if default is None else f"{about} ({plain(default)})")
 

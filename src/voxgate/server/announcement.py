@@ -14,8 +14,8 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # bound, and how to reach i
 
 
 def announcement(url: str, config: Config, route: Route | None) -> str:
-    """The text. Its first line, ``voxgate listening on URL``, is for programs too. `route`: what the model serves; None:
-    unknown.
+    """The text. Its first line, ``voxgate listening on URL``, is for programs too. `route`: one that the model serves;
+    None: unknown.
     """
     parts = urlsplit(url)
     host = _EVERYWHERE.get(parts.hostname or "", parts.hostname or "")
