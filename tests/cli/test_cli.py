@@ -105,6 +105,13 @@ def test_an_error_names_what_was_typed(capsys, arguments, error):
     assert capsys.readouterr().err.startswith(f"voxgate: {error}")
 
 
+def test_an_error_of_the_server_names_the_flag_too(capsys):
+    assert main(["serve", "dummy", "--port", "0", "--tls-key", "key.pem"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "voxgate: --tls-key is set: expected server.tls_certificate too"
+    )
+
+
 def test_the_model_may_stand_alone(capsys):
     assert main(["serve", "pitch", "--print-config"]) == 0
     assert tomllib.loads(capsys.readouterr().out)["model"] == {"name": "pitch"}

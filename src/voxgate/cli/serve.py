@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from typing import Any, Final
 
@@ -88,8 +89,19 @@ def run(args: argparse.Namespace) -> int:
 
         config, _ = _settings(args)
         return serve_and_reload(config.model.name, args.config, sys.argv[1:])
-    with EarlyExit() as early_exit:
-        return _serve(args, early_exit)
+    try:
+        with EarlyExit() as early_exit:
+            return _serve(args, early_exit)
+    except ConfigError as error:
+        raise ConfigError(_as_typed(str(error), args)) from error
+
+
+def _as_typed(text: str, args: argparse.Namespace) -> str:
+    """An error about settings, with the names of the flags that were typed."""
+    for flag, key in FLAGS.items():
+        if getattr(args, flag) is not None:
+            text = re.sub(rf"(?<![\w.-]){re.escape(key)}(?!\w)", f"--{flag.replace('_', '-')}", text)
+    return text
 
 
 def _settings(args: argparse.Namespace) -> tuple[Config, list[str]]:
