@@ -22,7 +22,7 @@ import msgspec
 from voxgate.config import Config
 from voxgate.errors import ConfigError
 from voxgate.runtime.backoff import Backoff
-from voxgate.server.announcement import announcement
+from voxgate.server.next_steps import next_steps
 from voxgate.server.server_process import ServerProcess
 from voxgate.server.sockets import reserve, url_of
 
@@ -136,7 +136,8 @@ class Supervisor:
             scheme = "https" if self._config.server.tls_certificate is not None else "http"
             for sock in self._reserved[1:]:
                 logger.info("metrics at %s/metrics", url_of(sock, scheme))
-            print(announcement(url_of(self._reserved[0], scheme), self._config, None), flush=True)
+            url = url_of(self._reserved[0], scheme)
+            print(f"voxgate listening on {url}\n{next_steps(url, self._config, None)}", flush=True)
 
     def _replace(self, process: ServerProcess) -> None:
         """The process ends, or has ended."""
