@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from voxgate.cli.arguments import number, whole
-from voxgate.config import load_config, plain_options
+from voxgate.config import load_config
+from voxgate.config.document import plain_options
 from voxgate.errors import ConfigError
 from voxgate.inference.engine.ray.app import Deployment, deploy, parse_replicas, serve_config
 from voxgate.models.default import AUTO, choose
