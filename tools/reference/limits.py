@@ -45,7 +45,8 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
               told="server full: {} streams are open"),
         Limit(("limits.streams_per_address",), "no further stream of this address; an IPv6 address counts by its /64",
               ("streams_per_address",), told="{} streams are open from this address"),
-        Limit(("limits.redis_url", "limits.redis_fails"), "with `closed`, no new stream while Redis gives no answer", ("redis",)),
+        Limit(("limits.redis_url", "limits.redis_fails"), "with `closed`, no new stream while Redis gives no answer",
+              ("redis",)),
         Limit(("limits.queue_wait_s",), "no new stream while calls wait longer than this; from half of it on none"
               " beyond the number that the model was found to serve", ("queue_wait",)),
         Limit(("limits.total_buffered_audio_s",), "no new stream; those that hold more than their share of it are held"
