@@ -125,7 +125,9 @@ def measure_cost(for_s: float) -> None:
         print(f"| {n_jobs} x {seconds:g} s | {row} |", flush=True)
 
 
-async def rate(scheduler: Scheduler, for_s: float, n_waiting: int) -> float:
+async def rate(
+    scheduler: Scheduler, for_s: float, n_waiting: int, is_over: Callable[[], bool] = lambda: False
+) -> float:
     """Calls a second, with so many always waiting or running."""
     audio, n_done, done = np.zeros(16_000, np.float32), 0, asyncio.Event()
     end_s = time.perf_counter() + for_s
@@ -136,7 +138,7 @@ async def rate(scheduler: Scheduler, for_s: float, n_waiting: int) -> float:
     def ended(job: Job) -> None:
         nonlocal n_done
         n_done += job.error is None
-        if time.perf_counter() < end_s:
+        if time.perf_counter() < end_s and not is_over():
             put()
         else:
             done.set()
@@ -165,11 +167,11 @@ def measure_growth() -> None:
 
     async def grow(scheduler: Scheduler) -> float:
         began_s = time.perf_counter()
-        loading = asyncio.ensure_future(rate(scheduler, 120.0, 16))
+        loading = asyncio.ensure_future(rate(scheduler, 120.0, 16, lambda: engine.concurrency >= 4))
         while engine.concurrency < 4:
             await asyncio.sleep(0.05)
         took_s = time.perf_counter() - began_s
-        loading.cancel()
+        await loading
         return took_s
 
     took_s = asyncio.run(with_scheduler(engine, grow))

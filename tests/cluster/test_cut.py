@@ -75,14 +75,13 @@ def node_here(cable: Cable, models_are_importable: None, tmp_path_factory: pytes
         f"--address={THERE}:6379",
         f"--node-ip-address={HERE}",
     ]
-    environment = {**os.environ, "RAY_TMPDIR": "/tmp/vgray-here"}
 
     def supervise() -> None:
         while not over.is_set():
             with (tmp_path_factory.getbasetemp() / "node.log").open("ab") as log:
                 node = subprocess.Popen(
                     [*command, "--num-cpus=0", "--object-store-memory=80000000", "--block"],
-                    stdout=log, stderr=log, env=environment, start_new_session=True,
+                    stdout=log, stderr=log, start_new_session=True,
                 )  # fmt: skip
             current[:] = [node]
             node.wait()
