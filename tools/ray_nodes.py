@@ -45,20 +45,12 @@ def own_network_command(command: Sequence[str]) -> list[str] | None:
 class LocalCluster:
     """Node 0 is the head. One thread."""
 
-    def __init__(
-        self,
-        cpus: Sequence[float] = (1, 1),
-        environment: dict[str, str] | None = None,
-        inside: Sequence[str] = (),
-        ip: str = "127.0.0.1",
-    ) -> None:
-        """Starts a node with each of these numbers of CPUs. `inside`: a command that runs another one in the network of
-        the nodes, where they have the address `ip`. Raises RuntimeError.
-        """
+    def __init__(self, cpus: Sequence[float] = (1, 1), environment: dict[str, str] | None = None) -> None:
+        """Starts a node with each of these numbers of CPUs. Raises RuntimeError."""
         self._directory = tempfile.mkdtemp(prefix="vgray-", dir="/tmp")  # Ray's socket paths must be short.
         with (Path(self._directory) / "nodes.log").open("w") as log:
             self._process = subprocess.Popen(
-                [*inside, sys.executable, __file__, ip],
+                [sys.executable, __file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -66,7 +58,7 @@ class LocalCluster:
                 env={**os.environ, "RAY_TMPDIR": self._directory, **(environment or {})},
                 start_new_session=True,
             )
-        self.address = f"{ip}:{PORT}"
+        self.address = f"127.0.0.1:{PORT}"
         try:
             self.nodes = [self.add(n_cpus) for n_cpus in cpus]
         except BaseException:
@@ -127,7 +119,7 @@ def deploy(model: str, *more: str, address: str = f"127.0.0.1:{PORT}") -> None:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
 
 
-def _serve_parent(ip: str) -> None:
+def _serve_parent() -> None:
     """The process of the nodes: obeys its standard input until that ends."""
     from ray.cluster_utils import Cluster
 
@@ -138,7 +130,7 @@ def _serve_parent(ip: str) -> None:
             for line in sys.stdin:
                 verb, value = json.loads(line)
                 try:
-                    result = _obey(cluster, nodes, ip, verb, value)
+                    result = _obey(cluster, nodes, verb, value)
                 except Exception as error:
                     result = f"{type(error).__name__}: {error}"
                 print(json.dumps(result), file=answers, flush=True)
@@ -148,10 +140,9 @@ def _serve_parent(ip: str) -> None:
                     node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
 
 
-def _obey(cluster: Any, nodes: list[Any], ip: str, verb: str, value: float) -> Any:
+def _obey(cluster: Any, nodes: list[Any], verb: str, value: float) -> Any:
     if verb == "add":
         more: dict[str, Any] = {} if cluster.head_node else {"include_dashboard": False, "gcs_server_port": PORT}
-        more["node_ip_address"] = ip
         nodes.append(cluster.add_node(num_cpus=value, object_store_memory=STORE_BYTES, **more))
         return len(nodes) - 1
     if verb == "kill":
@@ -175,9 +166,9 @@ def _answers_to_stdout() -> Iterator[Any]:
 
 
 def _main() -> int:
-    """``python -m tools.ray_nodes COMMAND ...``: runs a command in a network of its own. An address: the nodes."""
-    if len(sys.argv) == 2 and sys.argv[1][:1].isdigit():
-        _serve_parent(sys.argv[1])
+    """``python -m tools.ray_nodes COMMAND ...``: runs a command in a network of its own. Without one: the nodes."""
+    if len(sys.argv) == 1:
+        _serve_parent()
         return 0
     command = own_network_command(sys.argv[1:])
     if command is None:
