@@ -13,6 +13,7 @@ import pytest
 from helpers import cluster_models as does
 from helpers.cluster import Edge, put, until
 from tools.ray_nodes import LocalCluster
+from voxgate.inference.outcomes import WorkerDied
 
 Begin = Callable[..., Edge]
 
@@ -67,5 +68,6 @@ def test_a_cluster_without_answer(nodes: LocalCluster, tmp_path: Path, edge: Beg
     assert server.outcome(running)["count"] == 8
     assert running.attempts == 2
     assert server.outcome(late)["count"] == 3
-    assert server.outcome(interim)["count"] == 2
+    found = server.outcome(interim)  # If it ran when the driver went, an error: it is not run again.
+    assert isinstance(found, WorkerDied) or found["count"] == 2
     until(lambda: server.engine.ready)
