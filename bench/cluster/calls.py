@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clients import ROOT, run_in_own_network
 
+from clients import ROOT, run_in_own_network
 from tools.ray_nodes import LocalCluster, deploy
 from voxgate import Batch, Model
 from voxgate.inference.engine.asynchronous import AsyncEngine

@@ -51,15 +51,3 @@ def test_a_server_with_tokens() -> None:
     printed = lines("http://127.0.0.1:8080", **{"auth.tokens": "s3cret"})
     assert printed[2] == "  next, try   VOXGATE_TOKEN=... voxgate client demo"
     assert "s3cret" not in "".join(printed)
-
-
-@pytest.mark.parametrize(
-    ("url", "grpc_url"),
-    [
-        ("http://127.0.0.1:8080", "grpc://127.0.0.1:50051"),
-        ("https://[::]:8080", "grpcs://[::]:50051"),
-    ],
-)
-def test_a_server_that_speaks_grpc(url: str, grpc_url: str) -> None:
-    text = announcement(url, load_config(environ={}), "segmented", 50_051)
-    assert text.splitlines()[0] == f"voxgate listening on {url} and {grpc_url}"
