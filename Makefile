@@ -67,12 +67,15 @@ $(VENV)/.extra-%: $(VENV)/.packages
 	@$(INSTALL) "the extra $*" -r $(VENV)/requirements-$*.txt
 	@touch $@
 
+# One process for each CPU, at most four; the tests of a file stay together. PARALLEL= for one process alone.
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/.ready $(VENV)/.extra-moonshine ## all tests; COVERAGE=1: and which lines of the Python code they run; fewer than the floor in pyproject.toml fail
 ifdef COVERAGE
-	@cd $(ROOT) && rm -rf build/coverage && $(BIN)/python -m coverage run -m pytest $(ARGS)
+	@cd $(ROOT) && rm -rf build/coverage && $(BIN)/python -m coverage run -m pytest $(PARALLEL) $(ARGS)
 	@cd $(ROOT) && $(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report --skip-covered
 else
-	@cd $(ROOT) && $(BIN)/python -m pytest $(ARGS)
+	@cd $(ROOT) && $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 endif
 
 # Smart Turn v3.2 (BSD-2-Clause), which its authors ship in a wheel. From the package index, nothing is installed.
