@@ -20,9 +20,10 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
 
+import numpy as np
 import sections
-from turn_cases import EARLY_TURN_MS, SILENCE_MS
-from turn_material import RATE_HZ, Script, conversation, reading
+from turn_cases import SILENCE_MS
+from turn_material import KINDS, RATE_HZ, Script, conversation, reading
 from turn_score import EARLY_S, Final, Score
 
 from voxgate._native.endpoint import QUESTION, SPECULATE, SPEECH_CUT, SPEECH_END, Endpointer
@@ -35,8 +36,18 @@ from voxgate.vad.turns.loader import load_turn_detector
 
 FRAME_SAMPLES = 512
 SECONDS = 28.0
-ASKED = {"smart-turn": ((0.5, 200), (0.8, 200), (0.95, 200), (0.5, EARLY_TURN_MS)), "text": ((0.5, 200),)}
-"""With which `turn.threshold` and which `turn.min_silence_ms`. Three probabilities are all that `text` knows."""
+ASKED = {
+    "smart-turn": [
+        (min_silence_ms, threshold, unfinished_threshold)
+        for min_silence_ms in (160, 192, 200)
+        for threshold in (0.5, 0.8, 0.95)
+        for unfinished_threshold in (0.1, 0.5)
+    ],
+    "text": [(192, 0.5, 0.1)],
+}
+"""With which `turn.min_silence_ms`, `turn.threshold` and `turn.unfinished_threshold`. Three probabilities are all that
+`text` knows.
+"""
 SMART_TURN = ROOT / "build" / "smart-turn" / "smart-turn-v3.2-cpu.onnx"
 
 Ask = Callable[[int, int, int, int], float]
@@ -131,7 +142,8 @@ def row(name: str, found: Decided, threshold: float | None) -> str:
 
     return (
         f"| {name} | {above(found.at_ends)} | {above(found.inside)} | {percent(score.n_cut_turns, score.n_turns)} "
-        f"| {percent(score.n_together, score.n_turns)} | {1000 * statistics.median(score.latencies_s):.0f} ms |"
+        f"| {percent(score.n_cuts, score.n_pauses)} | {1000 * statistics.median(score.latencies_s):.0f} ms "
+        f"| {1000 * float(np.quantile(score.latencies_s, 0.95)):.0f} ms |"
     )
 
 
@@ -141,23 +153,30 @@ def percent(some: int, of_all: int) -> str:
 
 def table(heards: Sequence[Heard], detectors: dict[str, TurnDetector], model: Moonshine) -> list[str]:
     lines = [
-        "| | ends of sentences that it accepts | pauses that it takes for ends | sentences cut | run together "
-        "| last word to decision, p50 |",
-        "|---|---|---|---|---|---|",
+        "| | ends of sentences that it accepts | pauses that it takes for ends | sentences cut | pauses cut "
+        "| last word to decision, p50 | p95 |",
+        "|---|---|---|---|---|---|---|",
     ]
     for silence_ms in (600, 400, 200):
         found = total([decide(heard, silence_ms, None, None, 1.0) for heard in heards])
         lines.append(row(f"silence {silence_ms} ms", found, None))
     for name, detector in detectors.items():
-        for threshold, min_silence_ms in ASKED[name]:
-            turn = TurnConfig(detector=name, threshold=threshold, min_silence_ms=min_silence_ms)
+        for min_silence_ms, threshold, unfinished_threshold in ASKED[name]:
+            turn = TurnConfig(
+                detector=name,
+                min_silence_ms=min_silence_ms,
+                threshold=threshold,
+                unfinished_threshold=unfinished_threshold,
+            )
             found = total(
                 [
                     decide(heard, SILENCE_MS, turn, asked(name, detector, model, heard), detector.window_s)
                     for heard in heards
                 ]
             )
-            lines.append(row(f"{name} after {min_silence_ms} ms, threshold {threshold:g}", found, threshold))
+            lines.append(
+                row(f"{name} after {min_silence_ms} ms, {threshold:g}, {unfinished_threshold:g}", found, threshold)
+            )
     return lines
 
 
@@ -178,14 +197,15 @@ def main() -> int:
     model = Moonshine(batch=False)
     n_sentences = 0
     lines = [sections.where("python bench/turn_answers.py", sections.here())]
+    seeds = range(2, 2 + args.conversations)
     for name, scripts in (
-        ("conversations", [conversation(seed, SECONDS) for seed in range(2, 2 + args.conversations)]),
+        *((f"conversations, {kind}", [conversation(seed, SECONDS, kind) for seed in seeds]) for kind in KINDS),
         ("the reading", [reading()]),
     ):
         heards = [heard_of(script) for script in scripts]
         n_sentences = sum(len(script.turns) for script in scripts)
         n_pauses = sum(len(turn.pauses) for script in scripts for turn in script.turns)
-        lines += ["", f"{name.capitalize()}, {n_sentences} sentences with {n_pauses} pauses in them:", ""]
+        lines += ["", f"{name.capitalize()}: {n_sentences} sentences with {n_pauses} pauses in them.", ""]
         lines += table(heards, detectors, model)
     print("\n".join(lines))
     if args.write:
