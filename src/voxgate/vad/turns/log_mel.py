@@ -15,6 +15,10 @@ BANDS: Final = 80
 HOP_SAMPLES: Final = 160
 WINDOW_SAMPLES: Final = 400
 
+# OpenBLAS computes products of this size in the thread that calls it. For larger ones it waits for threads of its own,
+# which a busy machine runs late: 20 ms of a core for all frames in place of 4.
+_FEW_FRAMES: Final = 16
+
 Samples = npt.NDArray[np.float32]
 
 
@@ -33,7 +37,8 @@ def log_mel(samples: Samples, n_silent: int = 0) -> Samples:
     n_same = min(max(0, (n_silent - WINDOW_SAMPLES // 2) // HOP_SAMPLES), n_frames - 1)
     spectrum = np.fft.rfft(frames[n_same:n_frames] * _hann())
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-    bands = np.log10(np.maximum(_mel_filters() @ power.T, np.float32(1e-10)))
+    parts = [_mel_filters() @ power[at : at + _FEW_FRAMES].T for at in range(0, len(power), _FEW_FRAMES)]
+    bands = np.log10(np.maximum(np.concatenate(parts, axis=1), np.float32(1e-10)))
     result: Samples = (np.maximum(bands, bands.max() - np.float32(8)) + np.float32(4)) / np.float32(4)
     return np.pad(result, ((0, 0), (n_same, 0)), mode="edge")
 
