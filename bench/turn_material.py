@@ -1,8 +1,8 @@
 """What `make bench-turns` plays: the bundled human speech as it is, and two kinds of conversations made from it.
 
 The kinds differ in where the speaker pauses: at the ends of the reader's phrases, which are the commas and the like in
-his text, or anywhere between two words. At a comma the reader lengthens the word and keeps the pitch up, as somebody
-who goes on does. Elsewhere he did not pause, so nothing in his voice says that more will come.
+the text, or anywhere between two words. At a comma the reader's voice says that more will come. Elsewhere the reader
+did not pause, so nothing in the voice says it.
 
 The end of a sentence is the end of its last word in an alignment of the words with the recording
 (reading_words.json, which tools/make_reading.py writes). `energy_end_s` finds it in another way.
