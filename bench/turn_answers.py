@@ -24,7 +24,7 @@ import numpy as np
 import sections
 from turn_cases import SILENCE_MS
 from turn_material import KINDS, RATE_HZ, Script, conversation, reading
-from turn_score import EARLY_S, Final, Score
+from turn_score import Final, Score
 
 from voxgate._native.endpoint import QUESTION, SPECULATE, SPEECH_CUT, SPEECH_END, Endpointer
 from voxgate.models.moonshine import Moonshine
@@ -177,8 +177,8 @@ def main() -> int:
     lines = [
         sections.where("python bench/turn_answers.py", sections.here()),
         "",
-        f"{'; '.join(sizes).capitalize()}. p50 and p95: from the last word to the decision. After the name of a detector"
-        " stand `turn.min_silence_ms`, `turn.threshold` and `turn.unfinished_threshold`; the defaults are bold.",
+        f"{'; '.join(sizes).capitalize()}. p50 and p95: from the last word to the decision. After the name of a"
+        " detector stand `turn.min_silence_ms`, `turn.threshold` and `turn.unfinished_threshold`; the defaults are bold.",
         "",
         *table({name: [heard_of(script) for script in some] for name, some in scripts.items()}, detectors, model),
     ]

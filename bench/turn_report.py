@@ -74,9 +74,9 @@ def in_time(answers: dict[str, int]) -> str:
 def cuts(row: Row) -> str:
     """Of the two kinds of conversations."""
     return ", ".join(
-        f"{kind}: cut {found['n_cut_turns']} of {found['n_turns']} ({found['n_cuts']} cuts at {found['n_pauses']} pauses)"
+        f"{kind}: cut {row[kind]['n_cut_turns']} of {row[kind]['n_turns']}"
+        f" ({row[kind]['n_cuts']} cuts at {row[kind]['n_pauses']} pauses)"
         for kind in (PHRASE_ENDS, ANYWHERE)
-        for found in (row[kind],)
     )
 
 
@@ -91,7 +91,8 @@ def line(row: Row) -> str:
         f"{row['model']}, {row['setting']}, {row['load']} %: {row['n_streams']} streams, model busy {row['busy']:.0%}, "
         f"last word to final p50 {milliseconds(talk['latency_ms'], 'p50')}"
         f" p95 {milliseconds(talk['latency_ms'], 'p95')}, "
-        f"after the silence {milliseconds(talk['beyond_ms'], 'p50')}, {cuts(row)}, together {talk['n_together']}, lost {talk['n_lost']}; "
+        f"after the silence {milliseconds(talk['beyond_ms'], 'p50')}, {cuts(row)}, "
+        f"together {talk['n_together']}, lost {talk['n_lost']}; "
         f"reading p50 {milliseconds(row['reading']['latency_ms'], 'p50')} cut {row['reading']['n_cut_turns']}; "
         f"calls {calls}, speculations {row['speculations']}, answers {row['answers']}, model {row['model_s']:.1f} s, "
         f"{row['cores']:.2f} cores, late {row['late_p99_ms']:.1f} ms"
