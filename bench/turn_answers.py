@@ -178,7 +178,8 @@ def main() -> int:
         sections.where("python bench/turn_answers.py", sections.here()),
         "",
         f"{'; '.join(sizes).capitalize()}. p50 and p95: from the last word to the decision. After the name of a"
-        " detector stand `turn.min_silence_ms`, `turn.threshold` and `turn.unfinished_threshold`; the defaults are bold.",
+        " detector stand `turn.min_silence_ms`, `turn.threshold` and `turn.unfinished_threshold`; the defaults are"
+        " bold.",
         "",
         *table({name: [heard_of(script) for script in some] for name, some in scripts.items()}, detectors, model),
     ]

@@ -6,7 +6,8 @@ A server in a process of its own, and streams at live pace in this one, in messa
 made from the bundled human speech, with pauses inside the sentences, of two kinds in turns (bench/turn_material.py says
 how they are made); the first two of each run play the recording as it is. Each setting is measured with moonshine and
 with a model that takes 300 ms, with a few streams, and with as many as keep the model busy for 50 or 80 % of the time
-when it is called for finals alone. At the end the model of 300 ms gets as much work as it can do, with and without speculation.
+when it is called for finals alone. At the end the model of 300 ms gets as much work as it can do, with and without
+speculation.
 
 Times are from the end of the last word, which is known from an alignment, to the arrival of the final. Prints Markdown;
 `python bench/turn_report.py build/turns.json` writes it into the documents. A run that does not end writes nothing.
