@@ -51,7 +51,7 @@ class ModelCase:
     """Whether it computes: then one server is measured at a time."""
 
 
-EARLY_MS = 96
+EARLY_MS = 64
 """Speculation that is over when the turn detector answers."""
 ALL_LOADS = (0, 50, 80, 100)
 
