@@ -145,10 +145,10 @@ bench-isolation: $(VENV)/.ready ## a model that crashes and hangs in worker proc
 bench-page: $(VENV)/.ready ## what a frame of the page's picture costs after an hour, in Chromium
 	@cd $(ROOT) && $(BIN)/python bench/page_frames.py $(ARGS)
 
-bench-turns: $(VENV)/.ready $(VENV)/.extra-moonshine ## from the last word to the final: silence, speculation, turn detectors; 16 minutes, with nothing else to do; QUICK=1
+bench-turns: $(VENV)/.ready $(VENV)/.extra-moonshine ## from the last word to the final: silence, speculation, turn detectors; 14 minutes, with nothing else to do; QUICK=1
 	@-$(MAKE) --no-print-directory -C $(ROOT) smart-turn
 	@cd $(ROOT) && $(BIN)/python bench/turns.py $(if $(QUICK),--quick) --smart-turn $(SMART_TURN) --out build/turns.json $(ARGS); code=$$?; \
-		$(BIN)/python bench/turn_report.py build/turns.json > /dev/null && exit $$code
+		test -f build/turns.json || exit $$code; $(BIN)/python bench/turn_report.py build/turns.json > /dev/null && exit $$code
 
 bench-wer: $(VENV)/.ready $(VENV)/.extra-moonshine ## the word error rate of moonshine on human speech, through the server at live pace and offline
 	@cd $(ROOT) && $(BIN)/python bench/word_error_rate.py $(ARGS)

@@ -10,20 +10,21 @@ not depend on the machine. Prints a table; --write puts it into docs/performance
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
 
+import numpy as np
 import sections
-from turn_cases import EARLY_TURN_MS, SILENCE_MS
-from turn_material import RATE_HZ, Script, conversation, reading
-from turn_score import EARLY_S, Final, Score
+from turn_cases import SILENCE_MS
+from turn_material import KINDS, RATE_HZ, Script, conversation, reading
+from turn_score import Final, Score
 
 from voxgate._native.endpoint import QUESTION, SPECULATE, SPEECH_CUT, SPEECH_END, Endpointer
 from voxgate.models.moonshine import Moonshine
@@ -35,12 +36,21 @@ from voxgate.vad.turns.loader import load_turn_detector
 
 FRAME_SAMPLES = 512
 SECONDS = 28.0
-ASKED = {"smart-turn": ((0.5, 200), (0.8, 200), (0.95, 200), (0.5, EARLY_TURN_MS)), "text": ((0.5, 200),)}
-"""With which `turn.threshold` and which `turn.min_silence_ms`. Three probabilities are all that `text` knows."""
+ASKED = {
+    "smart-turn": [
+        *((min_silence_ms, threshold, 0.3) for min_silence_ms in (160, 192, 200) for threshold in (0.5, 0.8, 0.95)),
+        *((192, 0.5, unfinished_threshold) for unfinished_threshold in (0.1, 0.5)),
+    ],
+    "text": [(192, 0.5, 0.3)],
+}
+"""With which `turn.min_silence_ms`, `turn.threshold` and `turn.unfinished_threshold`. Three probabilities are all that
+`text` knows.
+"""
 SMART_TURN = ROOT / "build" / "smart-turn" / "smart-turn-v3.2-cpu.onnx"
 
 Ask = Callable[[int, int, int, int], float]
 """The probability for the audio between the first two positions, whose text is that between the other two."""
+Asker = Callable[["Heard"], Ask | None]
 
 
 @dataclass
@@ -52,22 +62,13 @@ class Heard:
     said: dict[tuple[str, int, int, int, int], float] = field(default_factory=dict)
 
 
-@dataclass
-class Decided:
-    """Sums over scripts: their score, and the answers at the ends of turns and inside of them."""
-
-    score: Score = field(default_factory=Score)
-    at_ends: list[float] = field(default_factory=list)
-    inside: list[float] = field(default_factory=list)
-
-
-def decide(heard: Heard, silence_ms: int, turn: TurnConfig | None, ask: Ask | None, window_s: float) -> Decided:
+def decide(heard: Heard, silence_ms: int, turn: TurnConfig | None, ask: Ask | None, window_s: float) -> list[Final]:
     """Runs the endpointer over a script. A segment's final comes when its end is decided: models take no time."""
     config = VadConfig(silence_duration_ms=silence_ms)
     endpointer = Endpointer(
         config.to_endpoint(FRAME_SAMPLES, RATE_HZ, speculate_ms=SILENCE_MS, turn=turn, turn_window_s=window_s)
     )
-    decided, finals = Decided(), []
+    finals: list[Final] = []
     spoken = (0, 0)
     for probability in heard.probabilities:
         events = list(endpointer.step(float(probability)))
@@ -81,20 +82,9 @@ def decide(heard: Heard, silence_ms: int, turn: TurnConfig | None, ask: Ask | No
                 assert turn is not None
                 assert ask is not None
                 found = ask(start_pos, end_pos, *spoken)
-                _note(heard.script, spoken[1] / RATE_HZ, found, decided)
                 is_over, is_unfinished = found >= turn.threshold, found < turn.unfinished_threshold
                 events += endpointer.answer(1 if is_over else -1 if is_unfinished else 0)
-    decided.score.add(heard.script, finals, silence_ms)
-    return decided
-
-
-def _note(script: Script, end_s: float, found: float, decided: Decided) -> None:
-    """end_s: of the speech before the pause."""
-    for turn in script.turns:
-        if abs(end_s - turn.end_s) <= EARLY_S:
-            decided.at_ends.append(found)
-        elif turn.start_s < end_s < turn.end_s:
-            decided.inside.append(found)
+    return finals
 
 
 def asked(name: str, detector: TurnDetector, model: Moonshine, heard: Heard) -> Ask:
@@ -112,52 +102,53 @@ def asked(name: str, detector: TurnDetector, model: Moonshine, heard: Heard) -> 
     return ask
 
 
-def total(parts: Sequence[Decided]) -> Decided:
-    found = Decided()
-    for part in parts:
-        found.at_ends += part.at_ends
-        found.inside += part.inside
-        found.score.latencies_s += part.score.latencies_s
-        for name in ("n_turns", "n_cut_turns", "n_pauses", "n_cuts", "n_together", "n_lost"):
-            setattr(found.score, name, getattr(found.score, name) + getattr(part.score, name))
-    return found
+def total(heards: Sequence[Heard], silence_ms: int, turn: TurnConfig | None, ask: Asker, window_s: float) -> Score:
+    """Of all scripts."""
+    score = Score()
+    for heard in heards:
+        finals = decide(heard, silence_ms, turn, ask(heard), window_s)
+        score.add(heard.script, finals, silence_ms)
+    return score
 
 
-def row(name: str, found: Decided, threshold: float | None) -> str:
-    score = found.score
-
-    def above(values: Sequence[float]) -> str:
-        return percent(sum(value >= threshold for value in values), len(values)) if threshold is not None else ""
-
-    return (
-        f"| {name} | {above(found.at_ends)} | {above(found.inside)} | {percent(score.n_cut_turns, score.n_turns)} "
-        f"| {percent(score.n_together, score.n_turns)} | {1000 * statistics.median(score.latencies_s):.0f} ms |"
-    )
+def cells(score: Score) -> str:
+    times_ms = [1000 * float(np.quantile(score.latencies_s, share)) for share in (0.5, 0.95)]
+    pauses = f"{percent(score.n_cuts, score.n_pauses)} | " if score.n_pauses else ""
+    return f"{percent(score.n_cut_turns, score.n_turns)} | {pauses}{times_ms[0]:.0f} ms | {times_ms[1]:.0f} ms |"
 
 
 def percent(some: int, of_all: int) -> str:
-    return f"{100 * some / of_all:.0f} %" if of_all else ""
+    return f"{100 * some / of_all:.0f} %"
 
 
-def table(heards: Sequence[Heard], detectors: dict[str, TurnDetector], model: Moonshine) -> list[str]:
-    lines = [
-        "| | ends of sentences that it accepts | pauses that it takes for ends | sentences cut | run together "
-        "| last word to decision, p50 |",
-        "|---|---|---|---|---|---|",
-    ]
+def table(materials: dict[str, Sequence[Heard]], detectors: dict[str, TurnDetector], model: Moonshine) -> list[str]:
+    """A row for each setting; the columns of a material follow one another."""
+    heads = ["", "---"]
+    for name, heards in materials.items():
+        has_pauses = any(turn.pauses for heard in heards for turn in heard.script.turns)
+        titles = ["sentences cut", *["pauses cut"] * has_pauses, "p50", "p95"]
+        heads[0] += f" | {name}: " + " | ".join(titles)
+        heads[1] += "|---:" * len(titles)
+    lines = [f"|{heads[0]} |", f"|{heads[1]}|"]
+
+    def add(title: str, silence_ms: int, turn: TurnConfig | None, ask: Asker, window_s: float) -> None:
+        found = [cells(total(heards, silence_ms, turn, ask, window_s)) for heards in materials.values()]
+        lines.append(f"| {title} | {' '.join(found)}")
+
     for silence_ms in (600, 400, 200):
-        found = total([decide(heard, silence_ms, None, None, 1.0) for heard in heards])
-        lines.append(row(f"silence {silence_ms} ms", found, None))
+        add(f"silence {silence_ms} ms", silence_ms, None, lambda heard: None, 1.0)
     for name, detector in detectors.items():
-        for threshold, min_silence_ms in ASKED[name]:
-            turn = TurnConfig(detector=name, threshold=threshold, min_silence_ms=min_silence_ms)
-            found = total(
-                [
-                    decide(heard, SILENCE_MS, turn, asked(name, detector, model, heard), detector.window_s)
-                    for heard in heards
-                ]
+        for min_silence_ms, threshold, unfinished_threshold in ASKED[name]:
+            turn = TurnConfig(
+                detector=name,
+                min_silence_ms=min_silence_ms,
+                threshold=threshold,
+                unfinished_threshold=unfinished_threshold,
             )
-            lines.append(row(f"{name} after {min_silence_ms} ms, threshold {threshold:g}", found, threshold))
+            is_default = turn == TurnConfig(detector=name)
+            title = f"{name} after {min_silence_ms} ms, {threshold:g}, {unfinished_threshold:g}"
+            ask = partial(asked, name, detector, model)
+            add(f"**{title}**" if is_default else title, SILENCE_MS, turn, ask, detector.window_s)
     return lines
 
 
@@ -176,17 +167,22 @@ def main() -> int:
         detectors["smart-turn"] = load_turn_detector(f"smart-turn:{args.smart_turn}")
     detectors["text"] = load_turn_detector("text")
     model = Moonshine(batch=False)
-    n_sentences = 0
-    lines = [sections.where("python bench/turn_answers.py", sections.here())]
-    for name, scripts in (
-        ("conversations", [conversation(seed, SECONDS) for seed in range(2, 2 + args.conversations)]),
-        ("the reading", [reading()]),
-    ):
-        heards = [heard_of(script) for script in scripts]
-        n_sentences = sum(len(script.turns) for script in scripts)
-        n_pauses = sum(len(turn.pauses) for script in scripts for turn in script.turns)
-        lines += ["", f"{name.capitalize()}, {n_sentences} sentences with {n_pauses} pauses in them:", ""]
-        lines += table(heards, detectors, model)
+    seeds = range(2, 2 + args.conversations)
+    scripts = {kind: [conversation(seed, SECONDS, kind) for seed in seeds] for kind in KINDS} | {"reading": [reading()]}
+    sizes = [
+        f"{name}, {sum(len(script.turns) for script in some)} sentences with "
+        f"{sum(len(turn.pauses) for script in some for turn in script.turns)} pauses in them"
+        for name, some in scripts.items()
+    ]
+    lines = [
+        sections.where("python bench/turn_answers.py", sections.here()),
+        "",
+        f"{'; '.join(sizes).capitalize()}. p50 and p95: from the last word to the decision. After the name of a"
+        " detector stand `turn.min_silence_ms`, `turn.threshold` and `turn.unfinished_threshold`; the defaults are"
+        " bold.",
+        "",
+        *table({name: [heard_of(script) for script in some] for name, some in scripts.items()}, detectors, model),
+    ]
     print("\n".join(lines))
     if args.write:
         sections.put(ROOT / "docs" / "performance.md", "turn answers:", "\n".join(lines), "Turns, without a clock")

@@ -51,8 +51,8 @@ class ModelCase:
     """Whether it computes: then one server is measured at a time."""
 
 
-EARLY_MS, EARLY_TURN_MS = 60, 160
-"""Speculation that is over when the turn detector answers, and a detector that is asked one or two frames earlier."""
+EARLY_MS = 64
+"""Speculation that is over when the turn detector answers."""
 ALL_LOADS = (0, 50, 80, 100)
 
 
@@ -72,17 +72,17 @@ def settings(smart_turn: Path | None) -> list[Setting]:
 
 
 def _with_detector(name: str, detector: str, *, reads: bool) -> list[Setting]:
-    """Without speculation, with it, and with both earlier. reads: the detector needs the text."""
+    """Without speculation, with it, and with it earlier. reads: the detector needs the text, which without speculation
+    is that of an interim.
+    """
     turn: dict[str, Any] = {"turn.detector": detector}
     alone = {**turn, "vad.speculate_ms": 0}
-    early = {**turn, "vad.speculate_ms": EARLY_MS, "turn.min_silence_ms": EARLY_TURN_MS}
-    loads = (0,) if reads else (0, 80)  # Without speculation, the text is that of an interim.
-    moonshine = ("moonshine",)
-    return [
-        Setting(name, alone, interims=reads, loads=loads, needs_words=reads, models=moonshine),
-        Setting(f"{name}, {DEFAULT}", turn, needs_words=reads, models=moonshine),
-        Setting(f"{name}, early {DEFAULT}", early, needs_words=reads),
-    ]
+    early = {**turn, "vad.speculate_ms": EARLY_MS}
+    few, moonshine = (0,), ("moonshine",)
+    found = [Setting(name, alone, interims=reads, loads=few, needs_words=reads, models=moonshine)]
+    if not reads:  # As text has to wait for the call, a late one shows nothing that an early one does not.
+        found.append(Setting(f"{name}, {DEFAULT}", turn, loads=few, models=moonshine))
+    return [*found, Setting(f"{name}, early {DEFAULT}", early, needs_words=reads)]
 
 
 MOONSHINE = ModelCase("moonshine", {"model": "moonshine"}, os.cpu_count() or 1, (0, 50, 80), True)

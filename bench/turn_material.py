@@ -1,4 +1,8 @@
-"""What `make bench-turns` plays: the bundled human speech as it is, and conversations made from it.
+"""What `make bench-turns` plays: the bundled human speech as it is, and two kinds of conversations made from it.
+
+The kinds differ in where the speaker pauses: at the ends of the reader's phrases, which are the commas and the like in
+the text, or anywhere between two words. At a comma the reader's voice says that more will come. Elsewhere the reader
+did not pause, so nothing in the voice says it.
 
 The end of a sentence is the end of its last word in an alignment of the words with the recording
 (reading_words.json, which tools/make_reading.py writes). `energy_end_s` finds it in another way.
@@ -24,6 +28,9 @@ from voxgate.audio import read_audio
 RATE_HZ = 16_000
 RECORDING = "reading"
 
+ANYWHERE, PHRASE_ENDS = "pauses anywhere", "pauses at phrase ends"
+KINDS = (PHRASE_ENDS, ANYWHERE)
+
 TURNS = ((0,), (1, 2), (2,), (3,), (4,))
 """The turns, by the numbers of their clips. The second clip ends in a comma, so its speaker has not finished; the
 third also stands alone.
@@ -31,9 +38,10 @@ third also stands alone.
 PAUSE_MEDIAN_S, PAUSE_SIGMA, PAUSE_S = 0.35, 0.5, (0.2, 1.0)
 """Pauses inside a turn: log-normal, drawn again outside of these bounds."""
 PAUSE_RATE = 0.15
-"""The probability of a pause at the boundary of two words, where one may be."""
+"""The probability of a pause at the boundary of two words, where one may be. A phrase always ends in one."""
 WORDS_APART = 3
-"""There are at least so many words between two pauses, and between a pause and the ends of a clip."""
+"""There are at least so many words between two pauses anywhere, and between a pause and the ends of a clip."""
+PHRASE_MARKS = (",", ";", ":")
 BETWEEN_S = (1.9, 2.7)
 """Between two turns, uniform: the other side answers."""
 BEFORE_S = (0.5, 8.5)
@@ -116,8 +124,8 @@ def reading(seconds: float = math.inf) -> Script:
     return Script(samples, tuple(turn for turn in turns if turn.end_s + BETWEEN_S[0] / 2 < len(samples) / RATE_HZ))
 
 
-def conversation(seed: int, seconds: float) -> Script:
-    """Turns with pauses in them, of at least `seconds` in all. The same seed gives the same samples."""
+def conversation(seed: int, seconds: float, kind: str = ANYWHERE) -> Script:
+    """Turns with pauses in them, of at least `seconds` in all. The same seed gives the same samples. kind: of KINDS."""
     random = np.random.default_rng(seed)
     parts: list[Samples] = []
     turns: list[Turn] = []
@@ -126,7 +134,7 @@ def conversation(seed: int, seconds: float) -> Script:
         chosen = TURNS[int(random.integers(len(TURNS)))]
         start_s, end_s, pauses = 0.0, 0.0, []
         for place, number in enumerate(chosen):
-            for index, piece in enumerate(_pieces(number, random)):
+            for index, piece in enumerate(_pieces(number, kind, random)):
                 if place or index:
                     # The ends of a clip are silent already.
                     silent_s = 0.0 if index else TAIL_S
@@ -175,11 +183,20 @@ def breaks(words: Sequence[tuple[str, float, float]], random: np.random.Generato
     return found
 
 
-def _pieces(number: int, random: np.random.Generator) -> list[Samples]:
+@cache
+def phrase_ends(number: int) -> tuple[int, ...]:
+    """The numbers of the words of a sentence before which one of PHRASE_MARKS stands in its text."""
+    ((*said,),) = recordings.truth(RECORDING)
+    texts = said[number].text.replace("-", " ").split()
+    return tuple(index for index, text in enumerate(texts[:-1], start=1) if text.endswith(PHRASE_MARKS))
+
+
+def _pieces(number: int, kind: str, random: np.random.Generator) -> list[Samples]:
     """A sentence, cut where its speaker pauses."""
     words = sentences()[number]
     first, last = words[0][1] - TAIL_S, words[-1][2] + TAIL_S
-    cuts = [_quietest(words[index - 1][2], words[index][1]) for index in breaks(words, random)]
+    places = breaks(words, random) if kind == ANYWHERE else phrase_ends(number)
+    cuts = [_quietest(words[index - 1][2], words[index][1]) for index in places]
     bounds = [round(first * RATE_HZ), *cuts, round(last * RATE_HZ)]
     return [_faded(recording()[start:end]) for start, end in pairwise(bounds)]
 

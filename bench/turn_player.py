@@ -13,12 +13,11 @@ from turn_material import RATE_HZ, Script, as_pcm
 from turn_score import Final
 
 from voxgate.load.frames import BINARY, TEXT, client_frame
-from voxgate.load.material import STOP_FRAME
 from voxgate.load.websocket import Target, WebSocket
 from voxgate.protocol.events import Error, Event, Segment
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.json_codec import encode_request
-from voxgate.protocol.requests import Start
+from voxgate.protocol.requests import Start, Stop
 
 __all__ = ["Part", "Played", "frames_of", "play"]
 
@@ -26,6 +25,7 @@ CHUNK_MS = 20
 END_S = 60.0
 """The longest wait for the last results."""
 FORMAT = AudioFormat(1, RATE_HZ, 16, False)
+STOP_FRAME = client_frame(TEXT, encode_request(Stop(disconnect=True)).encode())
 
 
 def frames_of(script: Script) -> tuple[bytes, ...]:

@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
 
 import sections
 from turn_cases import BASE, DEFAULT, MOONSHINE
+from turn_material import ANYWHERE, PHRASE_ENDS
 from turn_score import Score
 
 from voxgate.load.quantiles import quantiles
@@ -29,6 +30,7 @@ from voxgate.load.quantiles import quantiles
 MARK, TITLE = "turns:", "From the last word to the final"
 WITHIN_MS, LAST_WORD_MS, FALSE_CUTS, NOISE = 20.0, 350.0, 0.03, 0.05
 DETECTORS = ("smart-turn", "text")
+MATERIALS = ("reading", PHRASE_ENDS, ANYWHERE)
 
 Row = dict[str, Any]
 
@@ -55,6 +57,10 @@ def percent(some: int, of_all: int) -> str:
     return f"{100 * share(some, of_all):.0f} %" if of_all else ""
 
 
+def sentences_cut(row: Row, material: str) -> str:
+    return percent(row[material]["n_cut_turns"], row[material]["n_turns"])
+
+
 def milliseconds(quantiles_ms: dict[str, float] | None, name: str) -> str:
     return "" if quantiles_ms is None else f"{quantiles_ms[name]:.0f} ms"
 
@@ -63,6 +69,15 @@ def in_time(answers: dict[str, int]) -> str:
     """Of a turn detector; empty when there is none."""
     n_answers = sum(answers.values())
     return percent(n_answers - sum(answers[name] for name in ("late", "failed", "refused", "no_text")), n_answers)
+
+
+def cuts(row: Row) -> str:
+    """Of the two kinds of conversations."""
+    return ", ".join(
+        f"{kind}: cut {row[kind]['n_cut_turns']} of {row[kind]['n_turns']}"
+        f" ({row[kind]['n_cuts']} cuts at {row[kind]['n_pauses']} pauses)"
+        for kind in (PHRASE_ENDS, ANYWHERE)
+    )
 
 
 def n_sentences(row: Row) -> int:
@@ -76,8 +91,8 @@ def line(row: Row) -> str:
         f"{row['model']}, {row['setting']}, {row['load']} %: {row['n_streams']} streams, model busy {row['busy']:.0%}, "
         f"last word to final p50 {milliseconds(talk['latency_ms'], 'p50')}"
         f" p95 {milliseconds(talk['latency_ms'], 'p95')}, "
-        f"after the silence {milliseconds(talk['beyond_ms'], 'p50')}, cut {talk['n_cut_turns']} of {talk['n_turns']} "
-        f"({talk['n_cuts']} cuts at {talk['n_pauses']} pauses), together {talk['n_together']}, lost {talk['n_lost']}; "
+        f"after the silence {milliseconds(talk['beyond_ms'], 'p50')}, {cuts(row)}, "
+        f"together {talk['n_together']}, lost {talk['n_lost']}; "
         f"reading p50 {milliseconds(row['reading']['latency_ms'], 'p50')} cut {row['reading']['n_cut_turns']}; "
         f"calls {calls}, speculations {row['speculations']}, answers {row['answers']}, model {row['model_s']:.1f} s, "
         f"{row['cores']:.2f} cores, late {row['late_p99_ms']:.1f} ms"
@@ -90,9 +105,7 @@ def line(row: Row) -> str:
 def criteria(report: Row) -> list[tuple[str, bool | None]]:
     """What was promised, in words with the numbers found, and whether it holds; None: it was not measured."""
     found = [_default_at_half(report["rows"])]
-    found += [
-        _detector(report["rows"], name, material) for name in DETECTORS for material in ("reading", "conversation")
-    ]
+    found += [_detector(report["rows"], name, material) for name in DETECTORS for material in MATERIALS]
     found.append(_saturation(report["saturation"]))
     return found
 
@@ -112,8 +125,9 @@ def _default_at_half(rows: Sequence[Row]) -> tuple[str, bool | None]:
 
 def _detector(rows: Sequence[Row], name: str, material: str) -> tuple[str, bool | None]:
     """At the fastest of its settings."""
+    speech = material if material == "reading" else f"conversations with {material}"
     promise = (
-        f"moonshine, {name}, {material}: the median final at most {LAST_WORD_MS:g} ms after the last word, "
+        f"moonshine, {name}, {speech}: the median final at most {LAST_WORD_MS:g} ms after the last word, "
         f"at most {100 * FALSE_CUTS:g} % of the sentences cut"
     )
     measured = [
@@ -126,7 +140,7 @@ def _detector(rows: Sequence[Row], name: str, material: str) -> tuple[str, bool 
     best = min(measured, key=lambda row: float(row[material]["latency_ms"]["p50"]))
     found = best[material]
     p50_ms, cut = found["latency_ms"]["p50"], share(found["n_cut_turns"], found["n_turns"])
-    text = f"{promise}: {p50_ms:.0f} ms, {100 * cut:.1f} % ({best['setting']})"
+    text = f"{promise}: {p50_ms:.0f} ms, {found['n_cut_turns']} of {found['n_turns']} cut ({best['setting']})"
     return text, p50_ms <= LAST_WORD_MS and cut <= FALSE_CUTS
 
 
@@ -149,8 +163,8 @@ def _saturation(rows: Sequence[Row]) -> tuple[str, bool | None]:
 
 def full_table(rows: Sequence[Row], model: str) -> list[str]:
     lines = [
-        f"| {model} | streams, model busy | last word to final, p50 | p95 | sentences cut | pauses cut | reading, p50 "
-        "| cut | model calls a sentence | model time | answers in time |",
+        f"| {model} | streams, model busy | last word to final, p50 | p95 | sentences cut, {PHRASE_ENDS} | {ANYWHERE} "
+        "| reading, p50 | cut | model calls a sentence | model time | answers in time |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -161,7 +175,7 @@ def full_table(rows: Sequence[Row], model: str) -> list[str]:
         lines.append(
             f"| {row['setting']} | {row['n_streams']}, {100 * row['busy']:.0f} % "
             f"| {milliseconds(talk['latency_ms'], 'p50')} | {milliseconds(talk['latency_ms'], 'p95')} "
-            f"| {percent(talk['n_cut_turns'], talk['n_turns'])} | {percent(talk['n_cuts'], talk['n_pauses'])} "
+            f"| {sentences_cut(row, PHRASE_ENDS)} | {sentences_cut(row, ANYWHERE)} "
             f"| {milliseconds(read['latency_ms'], 'p50')} | {percent(read['n_cut_turns'], read['n_turns'])} "
             f"| {n_calls / n_sentences(row):.2f} | {1000 * row['model_s'] / n_sentences(row):.0f} ms "
             f"| {in_time(row['answers'])} |"
@@ -174,8 +188,9 @@ def short_table(report: Row) -> list[str]:
     rows = [row for row in report["rows"] if row["model"] == MOONSHINE.name]
     highest = max((row["load"] for row in rows), default=0)
     lines = [
-        f"| | last word to final, a few streams | at {highest} % load | sentences cut | model calls a sentence |",
-        "|---|---:|---:|---:|---:|",
+        f"| | last word to final, a few streams | at {highest} % load | sentences cut, {PHRASE_ENDS} | {ANYWHERE} "
+        "| model calls a sentence |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         if row["load"]:
@@ -185,7 +200,7 @@ def short_table(report: Row) -> list[str]:
         lines.append(
             f"| {row['setting']} | {milliseconds(talk['latency_ms'], 'p50')} "
             f"| {'' if loaded is None else milliseconds(loaded['conversation']['latency_ms'], 'p50')} "
-            f"| {percent(talk['n_cut_turns'], talk['n_turns'])} "
+            f"| {sentences_cut(row, PHRASE_ENDS)} | {sentences_cut(row, ANYWHERE)} "
             f"| {sum(row['calls'].values()) / n_sentences(row):.2f} |"
         )
     return lines

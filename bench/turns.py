@@ -1,15 +1,17 @@
 """How long after the last word does the final come? Silence, speculation and turn detectors compared.
 
-    python bench/turns.py [--quick] [--only TEXT ...] [--smart-turn FILE] [--out build/turns.json]
+    python bench/turns.py [--plan] [--quick] [--only TEXT ...] [--smart-turn FILE] [--out build/turns.json]
 
 A server in a process of its own, and streams at live pace in this one, in messages of 20 ms. They play conversations
-made from the bundled human speech, with pauses inside the sentences (bench/turn_material.py says how they are made);
-the first two of each run play the recording as it is. Each setting is measured with moonshine and with a model that
-takes 300 ms, with a few streams, and with as many as keep the model busy for 50 or 80 % of the time when it is called
-for finals alone. At the end the model of 300 ms gets as much work as it can do, with and without speculation.
+made from the bundled human speech, with pauses inside the sentences, of two kinds in turns (bench/turn_material.py says
+how they are made); the first two of each run play the recording as it is. Each setting is measured with moonshine and
+with a model that takes 300 ms, with a few streams, and with as many as keep the model busy for 50 or 80 % of the time
+when it is called for finals alone. At the end the model of 300 ms gets as much work as it can do, with and without
+speculation.
 
 Times are from the end of the last word, which is known from an alignment, to the arrival of the final. Prints Markdown;
-`python bench/turn_report.py build/turns.json` writes it into the documents. Exit code 1 when a promise is broken.
+`python bench/turn_report.py build/turns.json` writes it into the documents. A run that does not end writes nothing.
+--plan prints what would run, and for how long. Exit code 1 when a promise is broken.
 """
 
 from __future__ import annotations
@@ -42,30 +44,39 @@ from word_error_rate import cpu_s
 
 from voxgate.load.quantiles import quantiles
 
-SECONDS, QUICK_SECONDS = 28.0, 16.0
+SECONDS, QUICK_SECONDS = 20.0, 16.0
 """The least length of a conversation."""
 QUICK_SETTINGS = (BASE, DEFAULT, "smart-turn, early speculation")
 WARM_S = 8.0
 """Under load, times count from here on until the first stream ends: all streams speak then."""
-FEW = 10
+FEW = 12
 """Streams that make no load."""
+START_S = 3.0
+"""What the start and the end of a server take, about."""
 N_READING = 2
 GOLDEN = 0.618033988749895
 """Its multiples, modulo 1, are spread evenly."""
 MOST = 400
+SOME = 40
+"""Streams whose scripts stand for those of all."""
 SATURATED = 100
 SMART_TURN = ROOT / "build" / "smart-turn" / "smart-turn-v3.2-cpu.onnx"
 
 
 @cache
 def script_of(number: int, seconds: float) -> tuple[material.Script, tuple[bytes, ...]]:
-    """What the stream of this number plays."""
+    """What the stream of this number plays: the recording, then conversations of both kinds in turns."""
     script = (
         material.reading(seconds if seconds < SECONDS else math.inf)
         if number < N_READING
-        else material.conversation(number, seconds)
+        else material.conversation(number, seconds, kind_of(number))
     )
     return script, frames_of(script)
+
+
+def kind_of(number: int) -> str:
+    """Of the conversation that the stream of this number plays."""
+    return material.KINDS[number % len(material.KINDS)]
 
 
 def parts_of(url: str, setting: Setting, n_streams: int, seconds: float) -> list[Part]:
@@ -144,18 +155,19 @@ def run(model: ModelCase, chosen: Sequence[Setting], load: int, n_streams: int, 
 
 
 def scored(played: Sequence[Played], setting: Setting, window_s: tuple[float, float]) -> dict[str, Any]:
-    """What the finals say, of the conversations and of the readings. Raises RuntimeError when a stream failed."""
+    """What the finals say: of the readings, of each kind of conversation, and of both. Raises RuntimeError when a
+    stream failed.
+    """
     failures = [stream.failure for stream in played if stream.failure is not None]
     n_errors = sum(stream.n_errors for stream in played)
     if failures or n_errors:
         raise RuntimeError(f"{n_errors} errors, {len(failures)} streams failed: {failures[:3]}")
-    found = {}
-    for name, some in (("reading", played[:N_READING]), ("conversation", played[N_READING:])):
-        score = Score()
-        for stream in some:
-            score.add(stream.part.script, stream.finals, setting.silence_ms, *window_s)
-        found[name] = turn_report.summary(score)
-    return found
+    scores: dict[str, Score] = {name: Score() for name in (*turn_report.MATERIALS, "conversation")}
+    for number, stream in enumerate(played):
+        names = ("reading",) if number < N_READING else (kind_of(number), "conversation")
+        for name in names:
+            scores[name].add(stream.part.script, stream.finals, setting.silence_ms, *window_s)
+    return {name: turn_report.summary(score) for name, score in scores.items()}
 
 
 def difference(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
@@ -203,7 +215,7 @@ def streams_for(load: int, model: ModelCase, rows: Sequence[dict[str, Any]], sec
 @cache
 def cycle_s(seconds: float) -> float:
     """The mean time from the end of a turn to the end of the next."""
-    ends_s = [[turn.end_s for turn in script_of(number, seconds)[0].turns] for number in range(N_READING, 40)]
+    ends_s = [[turn.end_s for turn in script_of(number, seconds)[0].turns] for number in range(N_READING, SOME)]
     return float(np.mean(np.concatenate([np.diff(of_one) for of_one in ends_s])))
 
 
@@ -212,20 +224,39 @@ def measure(model: ModelCase, chosen: Sequence[Setting], seconds: float, only: S
     rows: list[dict[str, Any]] = []
     for load in model.loads:
         n_streams = streams_for(load, model, rows, seconds) if rows else FEW
-        wanted = [
-            setting
-            for setting in chosen
-            if load in setting.loads
-            and model.name in setting.models
-            and (setting.name == BASE or is_wanted(f"{model.name}, {setting.name}, {load} %", only))
-        ]
-        groups = [[setting] for setting in wanted]
-        if not model.has_processor:  # Servers that only sleep do not disturb each other.
-            together = [setting for setting in wanted if not setting.computes]
-            groups = [together, *([setting] for setting in wanted if setting.computes)]
-        for group in groups:
+        for group in groups_of(model, chosen, load, only):
             rows += run(model, group, load, n_streams, seconds)
     return rows
+
+
+def groups_of(model: ModelCase, chosen: Sequence[Setting], load: int, only: Sequence[str]) -> list[list[Setting]]:
+    """The settings that run at this load, those together whose servers run at the same time."""
+    wanted = [
+        setting
+        for setting in chosen
+        if load in setting.loads
+        and model.name in setting.models
+        and (setting.name == BASE or is_wanted(f"{model.name}, {setting.name}, {load} %", only))
+    ]
+    if model.has_processor:
+        return [[setting] for setting in wanted]
+    # Servers that only sleep do not disturb each other.
+    together = [setting for setting in wanted if not setting.computes]
+    return [together, *([setting] for setting in wanted if setting.computes)]
+
+
+def plan(
+    models: Sequence[ModelCase], chosen: Sequence[Setting], seconds: float, only: Sequence[str], saturates: bool
+) -> list[tuple[str, float]]:
+    """The runs, and how long each takes, in seconds: its longest stream, and the start of its servers."""
+    longest_s = max(len(script_of(number, seconds)[0].samples) for number in range(SOME)) / material.RATE_HZ
+    found = [
+        (f"{model.name}, {load} %: {'; '.join(setting.name for setting in group)}", longest_s + START_S * len(group))
+        for model in models
+        for load in model.loads
+        for group in groups_of(model, chosen, load, only)
+    ]
+    return [*found, (f"{FIXED.name}, as much as it can do", longest_s + 4 * START_S)] if saturates else found
 
 
 def is_wanted(name: str, only: Sequence[str]) -> bool:
@@ -264,9 +295,9 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--smart-turn", type=Path, default=SMART_TURN, metavar="FILE", help="the ONNX file")
     parser.add_argument("--no-saturation", action="store_true")
+    parser.add_argument("--plan", action="store_true", help="print the runs and how long they take, and stop")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "turns.json", metavar="FILE")
     args = parser.parse_args()
-    args.out.unlink(missing_ok=True)  # A run that fails leaves no numbers of another one.
     smart_turn = args.smart_turn.resolve() if args.smart_turn.is_file() else None
     if smart_turn is None:
         print(f"without smart-turn: there is no {args.smart_turn}", file=sys.stderr)
@@ -275,6 +306,13 @@ def main() -> int:
         chosen = [setting for setting in chosen if setting.name in QUICK_SETTINGS]
     seconds = QUICK_SECONDS if args.quick else SECONDS
     models = [model for model in MODELS if not args.quick or model is FIXED]
+    planned = plan(models, chosen, seconds, args.only, not args.no_saturation)
+    text = f"{len(planned)} runs, {sum(run_s for _, run_s in planned) / 60:.1f} minutes"
+    if args.plan:
+        print("\n".join([*(f"{run_s:4.0f} s  {name}" for name, run_s in planned), text]))
+        return 0
+    print(text, file=sys.stderr, flush=True)
+    args.out.unlink(missing_ok=True)  # A run that fails leaves no numbers of another one.
     began_s = time.monotonic()
     rows: list[dict[str, Any]] = []
     for model in models:
@@ -291,7 +329,9 @@ def main() -> int:
         "saturation": saturation,
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    part = args.out.with_name(f"{args.out.name}.part")
+    part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    part.replace(args.out)
     print(turn_report.markdown(report))
     return 0 if all(passed is not False for _, passed in turn_report.criteria(report)) else 1
 

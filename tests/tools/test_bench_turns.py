@@ -67,15 +67,40 @@ def test_a_conversation_is_what_its_seed_says(bench: Any):
     assert np.array_equal(one.samples, again.samples)
     assert one.turns == again.turns
     assert one.turns != other.turns
+    assert bench.material.conversation(7, 20.0, bench.material.PHRASE_ENDS).turns != one.turns
 
 
-def test_pauses_are_inside_of_turns_and_silent(bench: Any):
+def test_phrases_end_where_the_text_has_a_comma(bench: Any):
+    words = bench.material.sentences()
+    ends = [(words[i][j - 1][0], words[i][j][0]) for i in range(5) for j in bench.material.phrase_ends(i)]
+    assert ends == [("woman", "he")]  # and the whole clip that ends in a comma
+
+
+def test_at_phrase_ends_a_speaker_always_pauses_and_nowhere_else(bench: Any):
+    material = bench.material
+    n_pauses = set()
+    for seed in range(6):
+        for turn in material.conversation(seed, 20.0, material.PHRASE_ENDS).turns:
+            spoken_s = turn.end_s - turn.start_s - sum(pause.end_s - pause.start_s for pause in turn.pauses)
+            (number,) = (
+                numbers
+                for numbers in material.TURNS
+                if abs(spoken_s - sum(material.sentences()[i][-1][2] - material.sentences()[i][0][1] for i in numbers))
+                < 1e-3
+            )
+            assert len(turn.pauses) == {(1, 2): 1, (3,): 1}.get(number, 0)
+            n_pauses.add((number, len(turn.pauses)))
+    assert len(n_pauses) == len(material.TURNS)
+
+
+@pytest.mark.parametrize("kind", ["pauses anywhere", "pauses at phrase ends"])
+def test_pauses_are_inside_of_turns_and_silent(bench: Any, kind: str):
     material = bench.material
     low_s, high_s = material.PAUSE_S
     level = 10 ** (material.ROOM_DBFS / 20)
     n_pauses = 0
-    for seed in range(6):
-        script = material.conversation(seed, 20.0)
+    for seed in range(12):
+        script = material.conversation(seed, 20.0, kind)
         assert len(script.samples) >= 20.0 * material.RATE_HZ
         for turn, following in pairwise(script.turns):
             assert material.BETWEEN_S[0] <= following.start_s - turn.end_s - 2 * material.TAIL_S + 1e-3
@@ -197,12 +222,54 @@ def test_the_number_of_streams_makes_the_load(bench: Any):
 def test_settings_of_smart_turn_need_its_file(bench: Any):
     names = [setting.name for setting in bench.cases.settings(None)]
     assert names == [
-        "silence 600 ms", "silence 400 ms", "silence 200 ms", "speculation", "text", "text, speculation",
-        "text, early speculation",
+        "silence 600 ms", "silence 400 ms", "silence 200 ms", "speculation", "text", "text, early speculation",
     ]  # fmt: skip
     found = {setting.name: setting for setting in bench.cases.settings(Path("/x.onnx"))}
     assert found["smart-turn, speculation"].settings == {"turn.detector": "smart-turn:/x.onnx"}
     assert bench.cases.server_settings(bench.cases.FIXED, found["text"])["model.words"] == "true"
+
+
+def test_a_whole_run_takes_less_than_fifteen_minutes(bench: Any):
+    settings = bench.cases.settings(Path("/x.onnx"))
+    planned = bench.turns.plan(bench.cases.MODELS, settings, bench.turns.SECONDS, [], True)
+    assert sum(run_s for _, run_s in planned) < 15 * 60
+    assert len(planned) == 24
+    some = bench.turns.plan(bench.cases.MODELS, settings, bench.turns.SECONDS, ["300 ms, text"], False)
+    assert [name for name, _ in some] == [
+        "moonshine, 0 %: silence 600 ms", "moonshine, 50 %: silence 600 ms", "moonshine, 80 %: silence 600 ms",
+        "300 ms, 0 %: silence 600 ms", "300 ms, 0 %: text, early speculation",
+        "300 ms, 80 %: silence 600 ms", "300 ms, 80 %: text, early speculation",
+    ]  # fmt: skip
+
+
+def test_each_material_has_its_score(bench: Any):
+    def played(number: int, *ends_s: float) -> Any:
+        said = bench.material.Script(
+            np.zeros(0, np.float32), (bench.material.Turn(1.0, 4.0, (bench.material.Pause(2.0, 2.6),)),)
+        )
+        part = bench.player.Part("", said, (), 0.0)
+        return bench.player.Played(part, [final(bench, end_s - 1, end_s, end_s + 0.5) for end_s in ends_s])
+
+    (setting,) = (setting for setting in bench.cases.settings(None) if setting.name == bench.cases.BASE)
+    streams = [played(0, 4.0), played(1, 4.0), played(2, 4.0), played(3, 2.0, 4.0), played(4, 4.0)]
+    found = bench.turns.scored(streams, setting, (0.0, 9.0))
+    counts = {name: (some["n_turns"], some["n_cut_turns"]) for name, some in found.items()}
+    assert counts == {
+        "reading": (2, 0), "pauses at phrase ends": (2, 0), "pauses anywhere": (1, 1), "conversation": (3, 1),
+    }  # fmt: skip
+
+
+def test_a_run_that_fails_writes_nothing(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "turns.json"
+    out.write_text("{}")
+    monkeypatch.setattr(bench.turns, "measure", interrupted)
+    monkeypatch.setattr(sys, "argv", ["turns.py", "--quick", "--out", str(out)])
+    with pytest.raises(KeyboardInterrupt):
+        bench.turns.main()
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- promises ---
@@ -222,6 +289,7 @@ def _row(model: str, setting: str, load: int, *, p50: float = 300.0, n_cut: int 
     }  # fmt: skip
     return {
         "model": model, "setting": setting, "load": load, "n_streams": 10, "conversation": talk,
+        "pauses anywhere": {**talk, "n_cut_turns": 40}, "pauses at phrase ends": talk,
         "reading": {**talk, "n_turns": 20, "n_cut_turns": 0}, "calls": {"final": 100, "speculative": 20, "interim": 0},
         "speculations": {}, "answers": ANSWERS, "model_s": 12.0, "busy": 0.5, "cores": 0.1, "late_p99_ms": 2.0,
         **values,
@@ -237,7 +305,7 @@ def _report(rows: list[dict[str, Any]], saturation: list[dict[str, Any]]) -> dic
 
 
 def test_promises_that_were_not_measured_are_neither_kept_nor_broken(bench: Any):
-    assert [passed for _, passed in bench.report.criteria(_report([], []))] == [None] * 6
+    assert [passed for _, passed in bench.report.criteria(_report([], []))] == [None] * 8
 
 
 def test_promises_are_kept_or_broken_by_the_numbers(bench: Any):
@@ -253,13 +321,26 @@ def test_promises_are_kept_or_broken_by_the_numbers(bench: Any):
         ]
         return [passed for _, passed in bench.report.criteria(_report(rows, saturated))]
 
-    assert verdicts(300.0, 3, 1050.0) == [True, True, True, None, None, True]
-    assert verdicts(351.0, 0, 1051.0) == [False, False, False, None, None, False]
-    assert verdicts(300.0, 4, 500.0) == [True, True, False, None, None, True]
+    # At 50 % load; smart-turn on the reading, at phrase ends and anywhere; text, not measured; saturated.
+    assert verdicts(300.0, 3, 1050.0) == [True, True, True, False, None, None, None, True]
+    assert verdicts(351.0, 0, 1051.0) == [False, False, False, False, None, None, None, False]
+    assert verdicts(300.0, 4, 500.0) == [True, True, False, False, None, None, None, True]
+
+
+def test_a_promise_names_its_material(bench: Any):
+    rows = [_row("moonshine", "smart-turn, early speculation", 0, n_cut=2)]
+    texts = [text for text, passed in bench.report.criteria(_report(rows, [])) if passed is not None]
+    promised = "the median final at most 350 ms after the last word, at most 3 % of the sentences cut: 300 ms"
+    setting = "(smart-turn, early speculation)"
+    assert texts == [
+        f"moonshine, smart-turn, reading: {promised}, 0 of 20 cut {setting}",
+        f"moonshine, smart-turn, conversations with pauses at phrase ends: {promised}, 2 of 100 cut {setting}",
+        f"moonshine, smart-turn, conversations with pauses anywhere: {promised}, 40 of 100 cut {setting}",
+    ]
 
 
 def test_the_table_has_a_row_for_each_case(bench: Any):
     text = bench.report.markdown(_report([_row("moonshine", "speculation", 0, n_cut=5)], []))
-    assert "| speculation | 10, 50 % | 300 ms | 300 ms | 5 % | 3 % | 300 ms | 0 % | 1.00 | 100 ms | 75 % |" in text
+    assert "| speculation | 10, 50 % | 300 ms | 300 ms | 5 % | 40 % | 300 ms | 0 % | 1.00 | 100 ms | 75 % |" in text
     short = bench.report.short_table(_report([_row("moonshine", "speculation", load) for load in (0, 80)], []))
-    assert short[-1] == "| speculation | 300 ms | 300 ms | 0 % | 1.00 |"
+    assert short[-1] == "| speculation | 300 ms | 300 ms | 0 % | 40 % | 1.00 |"

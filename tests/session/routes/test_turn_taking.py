@@ -77,7 +77,7 @@ def test_a_finished_turn_ends_the_segment_where_it_was_asked_about():
 
 @pytest.mark.parametrize(
     ("probability", "outcome", "end_s"),
-    [(0.49, "unsure", 0.6), (0.1, "unsure", 0.6), (0.09, "unfinished", 1.5), (None, "failed", 0.6)],
+    [(0.49, "unsure", 0.6), (0.3, "unsure", 0.6), (0.29, "unfinished", 1.5), (None, "failed", 0.6)],
 )
 def test_otherwise_silence_ends_it(probability, outcome, end_s):
     handled, judge = a_session()

@@ -51,7 +51,7 @@ def test_a_server_asks_it(serve):
     info = turn_of(server)
     assert info["detector"] == "helpers.judges:LongEnough"
     assert info["options"]["min_silence_ms"] == {
-        **{"default": 200, "min": 50, "max": 5000, "unit": "ms", "type": "int"},
+        **{"default": 192, "min": 50, "max": 5000, "unit": "ms", "type": "int"},
         "about": info["options"]["min_silence_ms"]["about"],
     }
     with Client(server.url()) as client:

@@ -16,7 +16,7 @@ ON = TurnConfig("text")
 def test_a_client_changes_what_it_names():
     assert ON.merged(None) is ON
     merged = ON.merged(TurnOptions(min_silence_ms=300, threshold=0.7, max_silence_ms=2000))
-    assert merged == TurnConfig("text", True, 300, 0.7, 0.1, 0.0, 2000)
+    assert merged == TurnConfig("text", True, 300, 0.7, 0.3, 0.0, 2000)
     assert merged.is_on
     assert not ON.merged(TurnOptions(enabled=False)).is_on
     assert ON.merged(TurnOptions(threshold=0.05)).unfinished_threshold == 0.05

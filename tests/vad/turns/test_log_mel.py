@@ -29,6 +29,18 @@ def test_like_the_twin(samples):
     np.testing.assert_allclose(features, log_mel_ref.log_mel(samples), atol=2e-5)
 
 
+@pytest.mark.parametrize("n_silent", [0, 1, 199, 200, 359, 360, 361, 7999, 8000])
+def test_frames_of_silence_at_the_beginning_are_computed_once(n_silent, monkeypatch):
+    samples = np.concatenate([np.zeros(n_silent, np.float32), NOISE])[:8000]
+    n_computed = []
+    rfft = np.fft.rfft
+    monkeypatch.setattr(np.fft, "rfft", lambda frames: n_computed.append(len(frames)) or rfft(frames))
+    features = log_mel(samples, n_silent)
+    # The frame k hears 200 samples before and after the sample 160 k.
+    assert n_computed == [50 - sum(160 * k + 200 <= n_silent for k in range(1, 50))]
+    np.testing.assert_allclose(features, log_mel_ref.log_mel(samples), atol=2e-5)
+
+
 def test_silence_is_the_floor():
     np.testing.assert_allclose(log_mel(np.zeros(16_000, np.float32)), np.full((80, 100), -1.5), rtol=1e-6)
 

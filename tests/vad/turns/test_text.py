@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from voxgate.vad.turns import TurnQuestion
+from voxgate.vad.turns import TurnConfig, TurnQuestion
 from voxgate.vad.turns.text import FINISHED, UNFINISHED, UNKNOWN, TextTurns
 
 NO_AUDIO = np.zeros(1, np.float32)
@@ -39,6 +39,11 @@ def test_more_will_come(text):
 )
 def test_nobody_knows(text):
     assert judged(text) == [UNKNOWN]
+
+
+def test_text_that_says_nothing_leaves_it_to_silence():
+    by_default = TurnConfig("text")
+    assert by_default.unfinished_threshold <= UNKNOWN < by_default.threshold
 
 
 def test_each_question_has_its_answer():

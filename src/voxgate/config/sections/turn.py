@@ -39,10 +39,11 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
         int,
         _in_range(
             "min_silence_ms",
-            "After this much silence, in ms, the detector is asked. Never before `vad.suffix_padding_ms`; not at all"
+            "After this much silence, in ms, the detector is asked. Silence is counted in frames of 32 ms: 200 would be"
+            " 224. Never before `vad.suffix_padding_ms`; not at all"
             " if that or this reaches `vad.silence_duration_ms`.",
         ),
-    ] = 200
+    ] = 192
     threshold: Annotated[
         float, _in_range("threshold", "The segment ends at once when the turn is over with this probability.")
     ] = 0.5
@@ -53,7 +54,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
             "Below this probability the detector is sure that more will come: the segment ends after `max_silence_ms`;"
             " at most `threshold`, and lowered to it when only that is set.",
         ),
-    ] = 0.1
+    ] = 0.3
     eager_threshold: Annotated[
         float,
         _in_range("eager_threshold", "Eager results are sent when the turn is over with this probability."),

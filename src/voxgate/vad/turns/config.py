@@ -21,11 +21,11 @@ class TurnConfig:
     detector: str = ""
     """Its name; empty: there is none."""
     enabled: bool = True
-    min_silence_ms: float = 200
+    min_silence_ms: float = 192
     """Silence after which the detector is asked."""
     threshold: float = 0.5
     """With this probability or a higher one the turn is over."""
-    unfinished_threshold: float = 0.1
+    unfinished_threshold: float = 0.3
     """With a lower probability the detector is sure that more will come."""
     eager_threshold: float = 0.0
     """An eager result needs this probability or a higher one."""

@@ -60,6 +60,6 @@ class SmartTurn(TurnDetector):
         return np.array([self._probability(question.audio) for question in questions])
 
     def _probability(self, audio: npt.NDArray[np.float32]) -> float:
-        window = np.zeros(WINDOW_S * SAMPLE_RATE, np.float32)
-        window[-len(audio) :] = audio[-len(window) :]
-        return float(self._session.run(None, {self._input: log_mel(window)[np.newaxis]})[0][0, 0])
+        n_silent = max(0, WINDOW_S * SAMPLE_RATE - len(audio))
+        window = np.concatenate([np.zeros(n_silent, np.float32), audio[-WINDOW_S * SAMPLE_RATE :]])
+        return float(self._session.run(None, {self._input: log_mel(window, n_silent)[np.newaxis]})[0][0, 0])
