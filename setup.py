@@ -68,7 +68,11 @@ def readme() -> str:
         is_picture, text, target = found.groups()
         if re.match(r"[a-z]+:|#", target):
             return found[0]
-        base = f"https://raw.githubusercontent.com/{place}/{tag}" if is_picture else f"https://github.com/{place}/blob/{tag}"
+        base = (
+            f"https://raw.githubusercontent.com/{place}/{tag}"
+            if is_picture
+            else f"https://github.com/{place}/blob/{tag}"
+        )
         return f"{is_picture}[{text}]({base}/{target})"
 
     return re.sub(r"(!?)\[([^]]*)\]\(([^)\s]+)\)", absolute, (ROOT / "README.md").read_text(encoding="utf-8"))

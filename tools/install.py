@@ -57,9 +57,20 @@ def show(label: str, lines: Iterable[str], out: TextIO, clock: Callable[[], floa
 
 def main() -> int:
     label, *arguments = sys.argv[1:]
-    command = [sys.executable, "-m", "pip", "install", "--progress-bar", "off", "--disable-pip-version-check", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--progress-bar",
+        "off",
+        "--disable-pip-version-check",
+        *arguments,
+    ]
     begin_s = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as pip:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as pip:
         assert pip.stdout is not None
         output = show(label, pip.stdout, sys.stdout)
     if pip.returncode:

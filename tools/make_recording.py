@@ -1,4 +1,4 @@
-"""Makes the moving picture of the README: `voxgate client` with live captions of human speech, as a terminal shows them.
+"""Makes the moving picture of the README: `voxgate client` with live captions of human speech, as on a terminal.
 
 A real server, a real client at the pace of the speaker, and a terminal (pyte) that is looked at several times a second;
 what stood where and when becomes an SVG that any browser plays. Needs the extras `moonshine` and `test`.

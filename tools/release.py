@@ -1,7 +1,7 @@
 """Builds the files of a release into `dist/` and tries each of them.
 
-- the source distribution of `voxgate`, and a wheel for each CPython 3.11 or newer on this machine, built from that source
-  distribution and repaired by auditwheel, so that it runs on any Linux with the glibc that its name says;
+- the source distribution of `voxgate`, and a wheel for each CPython 3.11 or newer on this machine, built from that
+  source distribution and repaired by auditwheel, so that it runs on any Linux with the glibc that its name says;
 - the source distribution and the wheel of `voxgate-client`;
 - `SHA256SUMS`.
 
@@ -116,7 +116,9 @@ def try_client(python: str, wheel: Path, scratch: Path) -> None:
     binaries = environment(scratch / "client", python)
     run(binaries / "python", "-m", "pip", "install", "--quiet", wheel, cwd=scratch)
     run(binaries / "voxgate-client", "--help", cwd=scratch)
-    installed = {wheel.split("-")[0] for wheel in os.listdir(next((scratch / "client/lib").iterdir()) / "site-packages")}
+    installed = {
+        wheel.split("-")[0] for wheel in os.listdir(next((scratch / "client/lib").iterdir()) / "site-packages")
+    }
     if "numpy" in installed:
         sys.exit("voxgate-client installs NumPy")
 

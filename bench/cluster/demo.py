@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 
 from clients import Heard, edge, run_in_own_network, speak
-
 from tools.ray_nodes import LocalCluster, deploy
 
 KILL_REPLICA_S, KILL_NODE_S = 4.0, 8.0

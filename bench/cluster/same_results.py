@@ -12,9 +12,9 @@ import argparse
 import asyncio
 import time
 
-from clients import Heard, edge, run_in_own_network, speak
 from server_process import ServerProcess
 
+from clients import Heard, edge, run_in_own_network, speak
 from tools.ray_nodes import LocalCluster, deploy
 
 

@@ -1,7 +1,7 @@
-"""Writes the package `voxgate_client` from the source of Voxgate: the client library, its command, and what they import.
+"""Writes the package `voxgate_client` from the source of Voxgate: the client library, its command, and their imports.
 
 One source, two distributions: no file is copied by hand, and no file belongs to both wheels. The modules are those that
-`ROOTS` import, wherever the import stands, except below `if TYPE_CHECKING:`; `voxgate` becomes `voxgate_client` in their
+`ROOTS` import, wherever the import stands, except below `if TYPE_CHECKING:`; `voxgate` becomes `voxgate_client` in the
 imports. A file in `overrides` takes the place of one that needs compiled code.
 
     python generate.py DIRECTORY

@@ -32,7 +32,9 @@ async def captions(source: Source, address: str, out: TextIO, real_time: bool | 
         if event.is_final:
             out.write(f"{CLEAR}{text}\n" if text else CLEAR)
         else:
-            settled = event.stable_text if isinstance(event.stable_text, str) and text.startswith(event.stable_text) else ""
+            settled = (
+                event.stable_text if isinstance(event.stable_text, str) and text.startswith(event.stable_text) else ""
+            )
             # The end of a long sentence is what is new.
             out.write(f"{CLEAR}{settled}{PALE}{text[len(settled) :]}{PLAIN}")
         out.flush()

@@ -1,4 +1,4 @@
-"""A pipeline of Hugging Face's transformers as a live model: Whisper, wav2vec2, MMS, or any other that recognises speech.
+"""A pipeline of Hugging Face's transformers as a live model: Whisper, wav2vec2, MMS, or any other with text.
 
     pip install voxgate transformers torch
     voxgate serve pipeline_asr:Pipeline --set model.model=openai/whisper-tiny.en

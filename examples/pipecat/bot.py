@@ -5,8 +5,8 @@
     pip install 'pipecat-ai[deepgram]'
     python bot.py talk.wav             # 16 kHz, mono, 16 bit
 
-A real bot has a transport (WebRTC, a telephone) where this one reads a file, and a language model and a voice where this
-one prints. `DeepgramFluxSTTService(url=f"{ADDRESS}/v2/listen", enable_eager_end_of_turn=True)` gives it turns, too.
+A real bot has a transport (WebRTC, a telephone) where this one reads a file, and a language model and a voice where
+this one prints. `DeepgramFluxSTTService(url=f"{ADDRESS}/v2/listen", enable_eager_end_of_turn=True)` adds turns.
 """
 
 from __future__ import annotations

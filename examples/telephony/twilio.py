@@ -1,4 +1,4 @@
-"""Telephone calls as live text: a bridge from Twilio's Media Streams to Voxgate. Telnyx and SignalWire send much the same.
+"""Telephone calls as live text: a bridge from Twilio's Media Streams to Voxgate. Telnyx sends much the same.
 
     pip install 'voxgate[moonshine]'
     voxgate serve moonshine
@@ -8,14 +8,15 @@ and in the TwiML of the number:
 
     <Response><Connect><Stream url="wss://voice.example.com/" /></Connect></Response>
 
-Twilio sends a JSON message for each 20 ms of audio: mu-law, 8 kHz, in base64. The bytes go on as they are: Voxgate decodes
-mu-law and resamples. Each side of the call (`inbound`: the caller; `outbound`) is a stream of its own.
+Twilio sends a JSON message for each 20 ms of audio: mu-law, 8 kHz, in base64. The bytes go on as they are: Voxgate
+decodes mu-law and resamples. Each side of the call (`inbound`: the caller; `outbound`) is a stream of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -101,7 +102,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(main())
-    except KeyboardInterrupt:
-        pass

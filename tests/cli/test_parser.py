@@ -34,7 +34,11 @@ def test_known_arguments(parser: Parser) -> None:
     ],
 )
 def test_errors(
-    parser: Parser, arguments: list[str], error: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    parser: Parser,
+    arguments: list[str],
+    error: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""`voxgate_client`, generated from the source: it works without NumPy, on a platform that is not POSIX, beside Voxgate."""
+"""`voxgate_client`, generated from the source: it works without NumPy, and on a platform that is not POSIX."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def run(place: Path, program: str, *arguments: str, missing: tuple[str, ...] = MISSING) -> subprocess.CompletedProcess[str]:
+def run(
+    place: Path, program: str, *arguments: str, missing: tuple[str, ...] = MISSING
+) -> subprocess.CompletedProcess[str]:
     """Runs a program where modules are missing."""
     (place / "program.py").write_text(f"import sys\nfor name in {missing!r}: sys.modules[name] = None\n{program}")
     return subprocess.run(

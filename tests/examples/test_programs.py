@@ -10,7 +10,7 @@ import json
 import runpy
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], types.ModuleType]]:
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], types.ModuleType]:
     """``load("telephony/twilio.py")``: the module."""
 
     def imported(name: str) -> types.ModuleType:
@@ -44,7 +44,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], types.Modu
         spec.loader.exec_module(module)
         return module
 
-    yield imported
+    return imported
 
 
 def test_live_captions(load) -> None:
@@ -140,7 +140,8 @@ def test_each_side_of_a_call_is_a_stream_of_mu_law(load) -> None:
 
     async def addressed() -> tuple[list[tuple[str, str, str]], int | None]:
         said: list[tuple[str, str, str]] = []
-        async with serving(answering(active(0.0), inactive(0.02), final(0.0, 0.02, text="hello"), sessions=sessions)) as address:
+        hello = (active(0.0), inactive(0.02), final(0.0, 0.02, text="hello"))
+        async with serving(answering(*hello, sessions=sessions)) as address:
 
             async def handle(websocket: Any) -> None:
                 await twilio.bridge(websocket, address, lambda *text: said.append(text))
@@ -164,9 +165,15 @@ def test_each_side_of_a_call_is_a_stream_of_mu_law(load) -> None:
     assert sorted(bytes(session.audio) for session in sessions) == sorted([caller + caller[::-1], other])
 
 
+L16 = {"encoding": "audio/l16", "sampleRate": 16000, "channels": 1}
+
+
 def test_a_call_in_another_format_is_refused(load) -> None:
     twilio = load("telephony/twilio.py")
-    wide = {**START, "start": {**START["start"], "mediaFormat": {"encoding": "audio/l16", "sampleRate": 16000, "channels": 1}}}
+    wide = {
+        **START,
+        "start": {**START["start"], "mediaFormat": {"encoding": "audio/l16", "sampleRate": 16000, "channels": 1}},
+    }
 
     async def run() -> int | None:
         async def handle(websocket: Any) -> None:

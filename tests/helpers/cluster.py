@@ -101,7 +101,13 @@ def until(is_so: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
     return found
 
 
-def put(model: str, directory: Path, *more: str, replicas: str = "2", **options: Any) -> None:
+def put(
+    model: str,
+    directory: Path,
+    *more: str,
+    replicas: str = "2",
+    **options: Any,
+) -> None:
     """Deploys a model of `cluster_models`, with this directory."""
     sets = [f"--set=model.{name}={value}" for name, value in {"directory": directory, **options}.items()]
     deploy(f"helpers.cluster_models:{model}", "--replicas", replicas, "--cpus", "0.5", *sets, *more)

@@ -14,6 +14,7 @@ pytest.importorskip("grpc")
 from helpers.wire import bursts
 from voxgate import load
 from voxgate.load.grpc import GrpcCall
+from voxgate.load.material import BARE
 
 CHUNK_MS = 100
 
@@ -21,7 +22,7 @@ CHUNK_MS = 100
 def plan(server: Any, route: str, wire: Any = "native", addr: str = "grpc://127.0.0.1:{}") -> load.Plan:
     target = load.Target.of(addr.format(server.server.grpc_port), route, "good", wire)
     planes = np.asarray(bursts((0.2, 0.6), length_s=1.2), np.float32)[None]
-    material = load.make_material(planes, 16_000, 16_000, 1, "s16", CHUNK_MS, load.BARE)
+    material = load.make_material(planes, 16_000, 16_000, 1, "s16", CHUNK_MS, BARE)
     return load.Plan(target, material, 14, [], 2, covering=route != "segmented")
 
 

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from voxgate.config import ServerSettings
+from voxgate.config import Config, ServerSettings
 from voxgate.errors import ConfigError
-from voxgate.server.sockets import listen, reserve, url_of
+from voxgate.server.sockets import listen, reserve, start_line, url_of
 
 
 def test_listen_bounds_what_the_kernels_hold():
@@ -57,3 +57,18 @@ def test_as_many_open_files_as_the_streams_need(hard, files, warns):
     ended = subprocess.run([sys.executable, "-c", FILES, str(hard)], capture_output=True, text=True, check=True)
     assert int(ended.stdout) == files
     assert ("may only open 500 files" in ended.stderr) is warns
+
+
+@pytest.mark.parametrize(
+    ("tls", "grpc_port", "line"),
+    [
+        (None, None, "http://127.0.0.1:{port}"),
+        (None, 50_051, "http://127.0.0.1:{port} and grpc://127.0.0.1:50051"),
+        ("some.pem", 50_051, "https://127.0.0.1:{port} and grpcs://127.0.0.1:50051"),
+    ],
+)
+def test_the_line_that_says_where(tls, grpc_port, line):
+    with listen(ServerSettings(port=0)) as sock:
+        config = Config(server=ServerSettings(tls_certificate=tls))
+        expected = f"voxgate listening on {line.format(port=sock.getsockname()[1])}"
+        assert start_line(sock, config, grpc_port) == expected

@@ -102,6 +102,17 @@ def test_all_processes_serve_one_port_and_one_line_says_so(servers):
     assert "listening" not in child.stdout.read()
 
 
+def test_with_the_scope_of_the_host_all_processes_count_together(servers):
+    limits = ("--set", "limits.scope=host", "--set", "limits.streams_per_address=2")
+    _, address = servers(*limits)
+    all_pids(address)
+    url = f"ws://{address}/api/v1/simple"
+    with Client(url), Client(url):
+        for _ in range(12):  # The kernel deals them out to both processes.
+            with pytest.raises(WebSocketException, match="429"):
+                Client(url)
+
+
 def test_one_that_dies_is_replaced(servers):
     _, address = servers()
     before = all_pids(address)

@@ -805,7 +805,8 @@ def test_a_text_that_does_not_fit_ends_in_an_ellipsis(serve, visit):
         """async () => {
             const { fitted } = await import("/web/format.js");
             const measure = (text) => text.length;
-            return [fitted("good morning", 12, measure), fitted("good morning", 6, measure), fitted("good", 1, measure)];
+            const given = [["good morning", 12], ["good morning", 6], ["good", 1]];
+            return given.map(([text, room]) => fitted(text, room, measure));
         }"""
     )
     assert found == ["good morning", "good…", "…"]
@@ -833,7 +834,9 @@ def test_a_model_that_is_too_slow_is_a_warning(serve, visit):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(serve, visit, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = visit(serve(Choosy(), **{"auth.tokens": "s3cret-u"}), viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = visit(
+        serve(Choosy(), **{"auth.tokens": "s3cret-u"}), viewport={"width": width, "height": 900}, color_scheme=scheme
+    )
 
     def found() -> list[str]:
         return [f"{one['id']}: {one['nodes'][0]['html']}" for one in axe.run(page).response["violations"]]

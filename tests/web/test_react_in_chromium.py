@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import shutil
 import subprocess
 import threading
@@ -13,12 +14,13 @@ from typing import Any
 
 import pytest
 
+if os.environ.get("REQUIRE_CHROMIUM") != "1":
+    pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import expect
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "react"
 MODULES = ROOT / "build" / "clients" / "node_modules"
-
-pytest.importorskip("playwright.sync_api")
-from playwright.sync_api import expect
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -66,6 +66,7 @@ REFUSALS: Final = (
             "bring the token in a header"),
     Refused(503, "auth_unavailable", "tokens cannot be checked at the moment", f"{AUTH_UNAVAILABLE.retry_after_s} s",
             "come back"),
+    Refused(503, "redis", "streams cannot be counted at the moment", "5 s", "come back"),
 )  # fmt: skip
 
 CLOSES: Final = (

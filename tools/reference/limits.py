@@ -41,10 +41,12 @@ class Limit(NamedTuple):
 
 LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
     "Who is let in": (
-        Limit(("limits.streams",), "no further stream, of one server process", ("streams",),
+        Limit(("limits.streams", "limits.scope"), "no further stream, of one server process or of all", ("streams",),
               told="server full: {} streams are open"),
         Limit(("limits.streams_per_address",), "no further stream of this address; an IPv6 address counts by its /64",
               ("streams_per_address",), told="{} streams are open from this address"),
+        Limit(("limits.redis_url", "limits.redis_fails"), "with `closed`, no new stream while Redis gives no answer",
+              ("redis",)),
         Limit(("limits.queue_wait_s",), "no new stream while calls wait longer than this; from half of it on none"
               " beyond the number that the model was found to serve", ("queue_wait",)),
         Limit(("limits.total_buffered_audio_s",), "no new stream; those that hold more than their share of it are held"
@@ -209,6 +211,8 @@ def _row(limit: Limit) -> str:
 def _default(key: str) -> str:
     """With its unit, which the name of the setting ends with."""
     number = SETTINGS[key].default
+    if number is None or isinstance(number, str):
+        return f"`{number}`" if number else "not set"
     unit = key.rpartition("_")[2].replace("seconds", "s")
     if unit == "bytes":
         return f"{number // 2**20} MiB" if number % 2**20 == 0 else f"{number} bytes"

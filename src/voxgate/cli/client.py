@@ -199,7 +199,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     if (args.input is None) == (args.positional_input is None):
         expected = "expected one FILE" if args.input else "expected a FILE, such as talk.wav, mic, or the bundled demo"
-        complain(expected + ("" if args.input is None else f", got {args.positional_input} and -i {args.input}"), sys.stderr)
+        complain(
+            expected + ("" if args.input is None else f", got {args.positional_input} and -i {args.input}"), sys.stderr
+        )
         return EXIT_USAGE
     args.input = args.input or args.positional_input
     with contextlib.ExitStack() as stack:

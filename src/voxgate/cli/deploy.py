@@ -10,7 +10,8 @@ from typing import Any
 
 from voxgate.cli import VERBS
 from voxgate.cli.arguments import number, whole
-from voxgate.config import load_config, plain_options
+from voxgate.config import load_config
+from voxgate.config.document import plain_options
 from voxgate.errors import ConfigError
 from voxgate.inference.engine.ray.app import Deployment, deploy, parse_replicas, serve_config
 from voxgate.models.default import AUTO, choose

@@ -25,7 +25,9 @@ from voxgate.cli.output import Output
 from voxgate.cli.progress import Waiting
 from voxgate.cli.token_option import add_token_option
 from voxgate.client.redaction import public_url
+from voxgate.load.material import BARE, WEBSOCKET, Framing
 from voxgate.load.report import as_json, document, table
+from voxgate.load.websocket import LoadWire
 from voxgate.protocol.formats import MAX_RATE, MIN_RATE
 from voxgate.protocol.tokens import clean_token
 
@@ -68,7 +70,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--addr", default="localhost:8080", metavar="URL", help="server (%(default)s)")
     parser.add_argument(
         "--wire",
-        choices=get_args(load.LoadWire),
+        choices=get_args(LoadWire),
         default="native",
         help="websockets or gRPC, which grpc:// in the address means too; over gRPC, each stream must only be complete,"
         " and the server's cost needs --pid or --metrics (%(default)s)",
@@ -157,7 +159,7 @@ def run(args: argparse.Namespace, clock: load.Clock = time.perf_counter) -> int:
             args.token = clean_token(args.token)
         target = load.Target.of(args.addr, args.route, args.token, args.wire)
         args.wire = "grpc" if target.is_grpc else "native"
-        framing = load.BARE if target.is_grpc else load.WEBSOCKET
+        framing = BARE if target.is_grpc else WEBSOCKET
         if args.container is None:
             material = prepare(args.input, args.rate, args.channels, args.encoding, args.chunk_ms, framing)
         else:
@@ -212,14 +214,14 @@ def _run(
 
 
 def prepare(
-    source: str, rate: int, channels: int, encoding: str, chunk_ms: int, framing: load.Framing = load.WEBSOCKET
+    source: str, rate: int, channels: int, encoding: str, chunk_ms: int, framing: Framing = WEBSOCKET
 ) -> load.Material:
     """The recording as messages. Raises OSError or ValueError for a recording that cannot be used."""
     planes, from_rate = read_audio(recording(source))
     return load.make_material(planes, from_rate, rate, channels, encoding, chunk_ms, framing)
 
 
-def _encoded(args: argparse.Namespace, framing: load.Framing) -> load.Material:
+def _encoded(args: argparse.Namespace, framing: Framing) -> load.Material:
     planes, from_rate = read_audio(recording(args.input))
     n_offsets = min(args.streams, N_OFFSETS)
     return load.encode_material(planes, from_rate, args.container, args.chunk_ms, _n_messages(args), n_offsets, framing)

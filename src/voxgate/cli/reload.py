@@ -6,7 +6,7 @@ import importlib.util
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +21,8 @@ _STOP_TIMEOUT_S: Final = 5
 def serve_and_reload(model: str, config: str | None, arguments: Sequence[str]) -> int:
     """Runs ``voxgate ARGUMENTS`` without --reload, again after each change, until Ctrl-C or SIGTERM; exit code 0.
 
-    A server that fails to start (a syntax error in the model) is started again after the next change. Raises ConfigError
-    when watchfiles is not installed, or when the model has no files to watch.
+    A server that fails to start (a syntax error in the model) is started again after the next change. Raises
+    ConfigError when watchfiles is not installed, or when the model has no files to watch.
     """
     try:
         from watchfiles import PythonFilter, run_process
@@ -59,5 +59,5 @@ def watched_paths(model: str, config: str | None) -> list[Path]:
     return [Path(place) for place in places] + ([Path(config)] if config is not None else [])
 
 
-def _changed(changes: set[tuple[object, str]]) -> str:
+def _changed(changes: Iterable[tuple[object, str]]) -> str:
     return ", ".join(sorted({os.path.basename(path) for _, path in changes}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from typing import Any, Final
 
@@ -41,7 +42,10 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "serve", help=VERBS["serve"], description="Serve a model to live audio streams.", epilog=_EPILOG
     )
     parser.add_argument(
-        "positional_model", nargs="?", metavar="MODEL", help="a built-in name, or pkg.module:attr of your model or function"
+        "positional_model",
+        nargs="?",
+        metavar="MODEL",
+        help="a built-in name, or pkg.module:attr of your model or function",
     )
     _add(parser, "--model", "NAME", "the same as MODEL")
     parser.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json")
@@ -71,7 +75,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _add(parser: argparse.ArgumentParser, flag: str, metavar: str | None, about: str) -> None:
-    """Adds the flag of a setting. The help shows the default of the setting; the value of the flag is None without it."""
+    """Adds the flag of a setting. The help shows the default of the setting; without the flag, the value is None."""
     default = SETTINGS[FLAGS[flag.removeprefix("--").replace("-", "_")]].default
     parser.add_argument(flag, metavar=metavar, help=about if default is None else f"{about} ({plain(default)})")
 
@@ -87,8 +91,19 @@ def run(args: argparse.Namespace) -> int:
 
         config, _ = _settings(args)
         return serve_and_reload(config.model.name, args.config, sys.argv[1:])
-    with EarlyExit() as early_exit:
-        return _serve(args, early_exit)
+    try:
+        with EarlyExit() as early_exit:
+            return _serve(args, early_exit)
+    except ConfigError as error:
+        raise ConfigError(_as_typed(str(error), args)) from error
+
+
+def _as_typed(text: str, args: argparse.Namespace) -> str:
+    """An error about settings, with the names of the flags that were typed."""
+    for flag, key in FLAGS.items():
+        if getattr(args, flag) is not None:
+            text = re.sub(rf"(?<![\w.-]){re.escape(key)}(?!\w)", f"--{flag.replace('_', '-')}", text)
+    return text
 
 
 def _settings(args: argparse.Namespace) -> tuple[Config, list[str]]:

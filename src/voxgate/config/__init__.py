@@ -7,7 +7,7 @@ ConfigError naming the key, the value, the allowed values, and the source.
 """
 
 from .catalogue import SETTINGS
-from .document import dump_toml, plain_options
+from .document import dump_toml
 from .loader import load_config
 from .sections import (
     AudioSettings,
@@ -17,7 +17,6 @@ from .sections import (
     LimitsSettings,
     MetricsSettings,
     ModelSettings,
-    RaySettings,
     ServerSettings,
     SimpleSettings,
     VadSettings,
@@ -34,11 +33,9 @@ __all__ = [
     "LimitsSettings",
     "MetricsSettings",
     "ModelSettings",
-    "RaySettings",
     "ServerSettings",
     "SimpleSettings",
     "VadSettings",
     "dump_toml",
     "load_config",
-    "plain_options",
 ]

@@ -56,11 +56,12 @@ def load_config(
     ``path`` is a .toml or .json file. Without it, ``VOXGATE_CONFIG`` names one; without that, `default_path` in the
     current directory is read if it exists (None: no file). ``environ``: None is the environment of the process.
     ``overrides`` are values by dotted key (``"server.port"``), as flags give them: None means "not given", and a string
-    is converted to the type of the setting. ``"model"`` is short for ``"model.name"``, and any other
+    is converted to the type of the setting. ``flags``: what a person typed for an override, by key, such as
+    ``--port``; errors name that. ``"model"`` is short for ``"model.name"``, and any other
     ``"model.<name>"`` is an argument of the model's constructor.
 
     The options of the model are combined from all sources; those given as text are converted by the model (see
-    OptionText). ``flags``: what a person typed for an override, by key; errors name that (``--port``). A source that names a different model than an earlier source drops the earlier options, because they
+    OptionText). A source that names a different model than an earlier source drops the earlier options, because they
     belong to the other model; `on_notice` gets a sentence about it.
 
     Raises ConfigError naming the key, the value, the allowed values, and the source.

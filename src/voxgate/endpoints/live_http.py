@@ -146,9 +146,7 @@ class LiveHttpRoute(RequestRoute):
         query, content_type = request.scope["query_string"], request.header(b"content-type")
         start = start_of(query, content_type)
         is_unsaid = says_no_format(query, content_type)
-        check_opens(
-            structs.replace(start, format=ContainerFormat(AUTO)) if is_unsaid else start, self._route, context
-        )
+        check_opens(structs.replace(start, format=ContainerFormat(AUTO)) if is_unsaid else start, self._route, context)
         form: Form = "sse" if EVENT_STREAM in request.header(b"accept") else "lines"
         # A body that has not begun by then is raw: its session begins, and ends by `limits.idle_timeout_s` if need be.
         limits = context.config.limits

@@ -9,7 +9,7 @@ import socket
 
 import msgspec
 
-from voxgate.config import ServerSettings
+from voxgate.config import Config, ServerSettings
 from voxgate.errors import ConfigError
 
 # The largest TCP segment, that of an Ethernet, where it changes nothing. On loopback it would be 64 KiB: this keeps the
@@ -95,6 +95,15 @@ def _open(settings: ServerSettings, shared: bool, is_listening: bool) -> socket.
 def url_of(sock: socket.socket, scheme: str = "http") -> str:
     host, port = sock.getsockname()[:2]
     return f"{scheme}://{_joined(host, port)}"
+
+
+def start_line(sock: socket.socket, config: Config, grpc_port: int | None) -> str:
+    """Says that the server is ready, and where. `sock`: that of HTTP."""
+    secure = "s" if config.server.tls_certificate is not None else ""
+    line = f"voxgate listening on {url_of(sock, 'http' + secure)}"
+    if grpc_port is None:
+        return line
+    return f"{line} and grpc{secure}://{_joined(sock.getsockname()[0], grpc_port)}"
 
 
 def _joined(host: str, port: int) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from voxgate.config import Config
 from voxgate.protocol.machine import Route
 from voxgate.runtime.exit import end_process
-from voxgate.server.announcement import announcement
+from voxgate.server.next_steps import next_steps
 from voxgate.server.server import Server, listen_for
-from voxgate.server.sockets import url_of
+from voxgate.server.sockets import start_line, url_of
 from voxgate.service.service import Service
 
 __all__ = ["serve"]
@@ -22,8 +22,8 @@ def serve(config: Config, on_loaded: Callable[[], None] = lambda: None) -> int:
     """Serves until a signal ends it; returns the exit code. Raises ConfigError for settings and models that cannot be
     used.
 
-    Prints `announcement` to standard output when the model is warm. on_loaded: called when the
-    model is loaded, right before the event loop handles signals.
+    Prints the line ``voxgate listening on URL`` and `next_steps` to standard output when the model is warm. on_loaded:
+    called when the model is loaded, right before the event loop handles signals.
     """
     service = Service(config)
     scheme = "https" if config.server.tls_certificate is not None else "http"
@@ -35,7 +35,8 @@ def serve(config: Config, on_loaded: Callable[[], None] = lambda: None) -> int:
             for sock in sockets[1:]:
                 logger.info("metrics at %s/metrics", url_of(sock, scheme))
             route: Route = "segmented" if service.model.stateless else "stateful"
-            print(announcement(url_of(sockets[0], scheme), config, route, server.grpc_port), flush=True)
+            lines = next_steps(url_of(sockets[0], scheme), config, route)
+            print(f"{start_line(sockets[0], config, server.grpc_port)}\n{lines}", flush=True)
         else:
             failure = error
             server.ask_to_end()

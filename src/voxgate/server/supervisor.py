@@ -23,9 +23,9 @@ from voxgate.config import Config
 from voxgate.endpoints.grpc.needs import check_installed
 from voxgate.errors import ConfigError
 from voxgate.runtime.backoff import Backoff
-from voxgate.server.announcement import announcement
+from voxgate.server.next_steps import next_steps
 from voxgate.server.server_process import ServerProcess
-from voxgate.server.sockets import reserve, url_of
+from voxgate.server.sockets import reserve, start_line, url_of
 
 logger = logging.getLogger(__name__)
 
@@ -142,8 +142,8 @@ class Supervisor:
             scheme = "https" if self._config.server.tls_certificate is not None else "http"
             if self._config.metrics.port is not None:
                 logger.info("metrics at %s/metrics", url_of(self._reserved[1], scheme))
-            url = url_of(self._reserved[0], scheme)
-            print(announcement(url, self._config, None, self._config.grpc.port), flush=True)
+            lines = next_steps(url_of(self._reserved[0], scheme), self._config, None)
+            print(f"{start_line(self._reserved[0], self._config, self._config.grpc.port)}\n{lines}", flush=True)
 
     def _replace(self, process: ServerProcess) -> None:
         """The process ends, or has ended."""

@@ -27,7 +27,7 @@ class HostCounts:
     """
 
     def __init__(self, path: Path, number: int, n_processes: int, max_streams: int) -> None:
-        """`number`: of this process, below `n_processes`. All processes pass the same path and numbers. Raises OSError."""
+        """`number`: of this process, below `n_processes`. All processes pass the same path. Raises OSError."""
         # There are never more addresses than streams.
         n_rows = min(max_streams, _MAX_ADDRESSES)
         n_columns = n_processes

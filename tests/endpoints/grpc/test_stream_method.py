@@ -63,7 +63,7 @@ def test_a_full_server_says_when_to_come_back(serve):
     retry_s = told["RetryInfo"].retry_delay.seconds
     assert 4 <= retry_s <= 9
     assert metadata(error) == {"grpc-retry-pushback-ms": str(1000 * retry_s)}
-    assert server.service.admission.refused["streams"] == 1
+    assert server.service.admission.refused["streams", "grpc"] == 1
 
 
 def test_a_server_that_is_not_ready(serve):

@@ -166,8 +166,8 @@ CATALOGUE: Final = (
     # Versions
     Spec("voxgate_build_info", "info", ("version", "python"), "The version of Voxgate and of Python."),
     Spec("voxgate_model_info", "info", ("model", "sample_rate", "engine", "concurrency"),
-         "The served model, its sample rate (Hz), its engine (`threads` or `process`), and the number of its threads or"
-         " processes."),
+         "The served model, its sample rate (Hz), its engine, and how many calls run at once (on Ray, it follows the"
+         " replicas)."),
 )  # fmt: skip
 
 OTHERS: Final = (

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
-from voxgate.config import RaySettings as Section
+from voxgate.config.sections import RaySettings as Section
 from voxgate.inference.engine.ray import RaySettings
 
 

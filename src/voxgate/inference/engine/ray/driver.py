@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -148,7 +149,7 @@ class Driver:
     def _look(self) -> Status:
         try:
             replicas, version, reason = self._cluster.look()
-            self._seen_s = time.monotonic()
+            self._seen_s = math.inf  # Until the replicas, which are asked now, have answered or not.
             if replicas and version != self._version:
                 facts = self._cluster.find()
                 if facts != self._facts:
@@ -158,6 +159,9 @@ class Driver:
                 self._ping(replicas)
         except Exception as error:
             return Status(0, self._failure_kind(error)[1])
+        finally:
+            if self._seen_s == math.inf:
+                self._seen_s = time.monotonic()
         return Status(replicas, "" if replicas else reason)
 
     def _ping(self, replicas: int) -> None:
@@ -171,7 +175,7 @@ class Driver:
 
     def _leave_when_lost(self) -> None:
         while True:
-            left_s = self._seen_s + self._lost_after_s - time.monotonic()
+            left_s = min(self._seen_s - time.monotonic(), 0.0) + self._lost_after_s
             if left_s <= 0:
                 with contextlib.suppress(ChannelClosed):
                     self._channel.send(Unable(f"the Ray cluster has not answered for {self._lost_after_s:g} s"))

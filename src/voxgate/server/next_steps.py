@@ -1,4 +1,4 @@
-"""What a server prints when it is ready: where it listens, and what to do next."""
+"""What a server prints below the line that it listens: its addresses, and the next command to type."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from urllib.parse import urlsplit
 from voxgate.config import Config
 from voxgate.protocol.machine import Route
 
-__all__ = ["announcement"]
+__all__ = ["next_steps"]
 
 _DEFAULT_PORT = 8080
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # bound, and how to reach it from here
 
 
-def announcement(url: str, config: Config, route: Route | None, grpc_port: int | None = None) -> str:
-    """The text. Its first line, ``voxgate listening on URL`` or ``voxgate listening on URL and GRPC_URL``, is for
-    programs too. `route`: what the model serves; None: unknown. `grpc_port`: None without gRPC.
-    """
+def next_steps(url: str, config: Config, route: Route | None) -> str:
+    """The lines for people. `url`: where the server listens. `route`: one that the model serves; None: unknown."""
     parts = urlsplit(url)
     host = _EVERYWHERE.get(parts.hostname or "", parts.hostname or "")
     place = f"[{host}]:{parts.port}" if ":" in host else f"{host}:{parts.port}"
@@ -26,10 +24,6 @@ def announcement(url: str, config: Config, route: Route | None, grpc_port: int |
         command += f" --addr {websocket}{route or 'segmented'}"
     if config.auth.tokens or config.auth.tokens_file or config.auth.hook:
         command = f"VOXGATE_TOKEN=... {command}"
-    grpc_url = "" if grpc_port is None else f" and {url.replace('http', 'grpc', 1).rpartition(':')[0]}:{grpc_port}"
     return (
-        f"voxgate listening on {url}{grpc_url}\n"
-        f"  page        {parts.scheme}://{place}/\n"
-        f"  websocket   {websocket}{route or 'ROUTE'}\n"
-        f"  next, try   {command}"
+        f"  page        {parts.scheme}://{place}/\n  websocket   {websocket}{route or 'ROUTE'}\n  next, try   {command}"
     )
