@@ -33,8 +33,11 @@ autodoc_type_aliases = {
 # What is not ours is described elsewhere, and what is not public nowhere.
 nitpick_ignore_regex = [
     ("py:class", r"(collections|dataclasses|msgspec|numpy|opentelemetry|os|pathlib|ssl|types|websockets)\..+"),
-    ("py:class", r"voxgate\.(_native|load)\..+|voxgate\.config\.settings\..+Settings"),
-    ("py:class", r"Buffer|array"),  # of typing_extensions, and of the module of that name
+    (
+        "py:class",
+        r"voxgate\.(_native|load)\..+|voxgate\.config\.settings\..+Settings|voxgate\.vad\.turns\.config\.TurnConfig",
+    ),
+    ("py:class", r"Buffer|array|npt?\..+"),  # of typing_extensions, of the module of that name, and of NumPy
 ]
 add_module_names = False
 python_use_unqualified_type_names = True
