@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from helpers.handlers import Handled, open_handler
 from helpers.judges import Judge
@@ -338,15 +339,23 @@ FLUSHED = 2 * 46_000  # bytes of a channel
 
 
 def heard(
-    channels: int, sizes: list[int], delays: list[int], start: Start, needs_text: bool = False, **options: Any
+    channels: int,
+    sizes: list[int],
+    delays: list[int],
+    start: Start,
+    judge: Judge | None = None,
+    has_text: bool = True,
+    request: str = "flush",
+    **options: Any,
 ) -> dict[tuple[int, str], list[Event]]:
     """The events of a session that gets `TALKS`, cut like this; each answer comes so many pieces later."""
-    judge = Judge(needs_text)
+    judge = judge or Judge()
+    needs_text = judge.needs_text
     handled = open_handler(
         "segmented",
         start,
         judge=judge,
-        model=lambda job: {"text": f"{len(job.audio)}", "count": len(job.audio)},
+        model=lambda job: {"count": len(job.audio)} | ({"text": f"{len(job.audio)}"} if has_text else {}),
         **{**SETTINGS, "turn.max_silence_ms": 900, **options},
     )
 
@@ -364,7 +373,7 @@ def heard(
             if begin < stop:
                 handled.feed(data[begin:stop])
             if stop == flushed and begin < stop:
-                handled.handler.flush()
+                getattr(handled.handler, request)()
         offset = end
         if needs_text:
             handled.answer_all()
@@ -414,6 +423,44 @@ def test_neither_cuts_nor_delays_change_an_event(channels, sizes, delays, probab
 def test_nor_do_they_when_the_detector_needs_text(sizes, delays):
     """The text is that of a call with the audio up to the pause, whenever it comes."""
     start = Start(S16, turn=TurnOptions())
-    events = heard(1, sizes, delays, start, needs_text=True)
-    assert events == heard(1, [], [0], start, needs_text=True)
+    events = heard(1, sizes, delays, start, Judge(needs_text=True))
+    assert events == heard(1, [], [0], start, Judge(needs_text=True))
     assert len({final.turn_probability for final in events[0, "segment"] if isinstance(final, Segment)}) > 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 2),
+    st.lists(st.integers(1, 60_000), max_size=20),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["flush", "clear"]),
+    st.sampled_from([0, 200]),
+)
+def test_questions_without_an_answer_change_nothing(channels, sizes, needs_text, probabilities, request, speculate_ms):
+    """The events are those of a session that asks nothing: whether the judge has no room, or the model no text."""
+    start = Start(AudioFormat(channels, RATE, 16, False), probabilities=probabilities, turn=TurnOptions())
+    judge = Judge(needs_text)
+    judge.has_room = needs_text
+    options = {"request": request, "has_text": False, "vad.speculate_ms": speculate_ms}
+    events = heard(channels, sizes, [0], start, judge, **options)
+    assert judge.n_asked == 0
+    assert events == heard(channels, [], [0], replace(start, turn=TurnOptions(enabled=False)), **options)
+
+
+@pytest.mark.parametrize("request_name", ["flush", "clear", "finish"])
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_a_request_comes_behind_all_audio_before_it(probabilities, request_name):
+    """Also when that has waited, and holds questions that are answered at once."""
+    judge = Judge()
+    handled = open_handler("segmented", Start(S16, probabilities=probabilities), judge=judge, **SETTINGS)
+    feed(handled, TALKS[1][: 2 * 23_360])  # 1.46 s: amid the first of five pauses that are long enough
+    handled.handler.feed(TALKS[1][2 * 23_360 :])
+    getattr(handled.handler, request_name)()
+    judge.has_room = False
+    judge.answer(0.4)
+    handled.answer_all()
+    assert turns(handled) == {"unsure": 1, "refused": 4}
+    assert [event for event in handled.events if isinstance(event, Inactive)] == [Inactive(4.04)]
+    assert (handled.handler.pending, handled.handler.backlog_s) == (0, 0)
+    assert handled.handler.processed_s == handled.handler.received_s == 5.5

@@ -133,9 +133,10 @@ class TurnHandler(SegmentedHandler):
         self._is_going_on = True
         try:
             while not self.is_waiting:
-                if not self._is_finished:
-                    self._handle(self._fed(self._no_audio))  # frames that the session has kept
-                if self.is_waiting or not self._waiting:
+                if not self._is_finished and (events := self._fed(self._no_audio)):
+                    self._handle(events)
+                    continue  # A question may have been answered at once: then more frames are left.
+                if not self._waiting:
                     break
                 self._waiting.popleft()()
         finally:
