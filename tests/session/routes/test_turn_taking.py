@@ -259,6 +259,53 @@ def test_text_of_another_segment_is_not_used():
     assert turns(handled) == {"finished": 1, "no_text": 1}
 
 
+TWICE = encode(bursts((0.5, 1.5), (1.7, 2.2), length_s=4.0))
+AMID_SPEECH, PAUSE_2 = 2 * 30_000, 2 * 39_600  # bytes: 1.875 s, 2.475 s
+
+
+def a_dropped_call_that_runs() -> Any:
+    """A session whose first pause was too short for a question, but not for a speculative call, amid speech again."""
+    judge = Judge(needs_text=True)
+    model = lambda job: {"text": f"{len(job.audio)}"}  # noqa: E731
+    options = {**SETTINGS, "vad.speculate_ms": 100}
+    handled = open_handler("segmented", Start(S16), judge=judge, model=model, **options)
+    feed(handled, TWICE[: 2 * 26_400])
+    handled.scheduler.running.update(handled.jobs)
+    feed(handled, TWICE[2 * 26_400 : AMID_SPEECH])
+    assert len(handled.jobs) == 1
+    return handled, judge
+
+
+def test_a_call_behind_a_dropped_one_gives_the_text():
+    handled, judge = a_dropped_call_that_runs()
+    feed(handled, TWICE[AMID_SPEECH:PAUSE_2])
+    assert handled.handler.is_waiting
+    handled.scheduler.answer()
+    assert (len(handled.jobs), judge.questions) == (1, [])
+    handled.scheduler.answer()
+    assert [question.text for question in judge.questions] == [f"{len(handled.audio[1])}"]
+    judge.answer(0.9)
+    assert types(handled) == ["active", "inactive", "segment"]
+    assert turns(handled) == {"finished": 1}
+
+
+def test_a_call_that_finds_no_room_behind_a_dropped_one_gives_none():
+    handled, _ = a_dropped_call_that_runs()
+    feed(handled, TWICE[AMID_SPEECH:PAUSE_2])
+    handled.scheduler.room = 0
+    handled.scheduler.answer()
+    assert not handled.handler.is_waiting
+    assert turns(handled) == {"no_text": 1}
+
+
+def test_a_dropped_call_without_a_successor_is_not_waited_for():
+    handled, _ = a_dropped_call_that_runs()
+    handled.scheduler.queue_wait_s = 10.0
+    feed(handled, TWICE[AMID_SPEECH:PAUSE_2])
+    assert not handled.handler.is_waiting
+    assert turns(handled) == {"no_text": 1}
+
+
 # Eager results
 
 

@@ -28,14 +28,12 @@ __all__ = ["TurnHandler"]
 class Question:
     """An open question about a channel, at the end of the frame that the VadSession stands at."""
 
-    __slots__ = ("asked", "audio", "waits_for")
+    __slots__ = ("asked", "audio")
 
     def __init__(self, audio: Samples) -> None:
         self.audio = audio
         self.asked: Asked | None = None
-        """In the hands of the judge."""
-        self.waits_for: Speculation | None = None
-        """The call whose text the detector needs."""
+        """In the hands of the judge. None: it waits for the text of a call."""
 
 
 class TurnHandler(SegmentedHandler):
@@ -154,13 +152,21 @@ class TurnHandler(SegmentedHandler):
             assert event.audio is not None
             self._questions[event.channel] = Question(event.audio)
         self._deadline = self._scheduler.loop.call_later(self._judge.deadline_s, self._on_deadline)
+        self._put_questions()
+
+    def _put_questions(self) -> None:
+        """Gives the judge those that wait for no text."""
         for channel, question in list(self._questions.items()):
-            speculation = self._speculations[channel]
-            if self._judge.needs_text and speculation is not None and speculation.job in self._speculative:
-                question.waits_for = speculation
-            else:
+            if question.asked is None and not (self._judge.needs_text and self._is_text_due(channel)):
                 self._put_question(channel, question)
         self._apply_answers()
+
+    def _is_text_due(self, channel: int) -> bool:
+        """Whether a call with the audio up to this pause runs, or follows one that runs."""
+        speculation = self._speculations[channel]
+        if speculation is None or speculation.job not in self._speculative:
+            return False
+        return not speculation.is_dropped or self._next_speculations[channel] is not None
 
     def _put_question(self, channel: int, question: Question) -> None:
         """Gives it to the judge."""
@@ -243,14 +249,12 @@ class TurnHandler(SegmentedHandler):
     # Results
 
     def _on_speculative_answer(self, speculation: Speculation) -> None:
-        channel = speculation.channel
-        if self._may_tell[channel]:
+        if self._may_tell[speculation.channel]:
             self._tell_early(speculation)
-        question = self._questions.get(channel)
-        if question is not None and question.waits_for is speculation:
-            question.waits_for = None
-            self._put_question(channel, question)
-            self._apply_answers()
+
+    def _speculation_over(self, job: Job) -> None:
+        super()._speculation_over(job)
+        self._put_questions()
 
     def _segment_of(self, call: ModelCall, output: Output, is_final: bool | UnsetType) -> Segment:
         if call.is_final is False and output.transcript is not None and call.segment_id == self._open_id(call.channel):
