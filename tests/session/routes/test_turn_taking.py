@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from helpers.handlers import Handled, open_handler
@@ -304,6 +305,50 @@ def test_a_dropped_call_without_a_successor_is_not_waited_for():
     feed(handled, TWICE[AMID_SPEECH:PAUSE_2])
     assert not handled.handler.is_waiting
     assert turns(handled) == {"no_text": 1}
+
+
+def interim_session(data: bytes, stop: int, text: str, **options: Any) -> Any:
+    """Without speculation, up to the byte `stop`, with the answers of the model to its interims."""
+    judge = Judge(needs_text=True)
+    start = Start(S16, interim_results=True, turn=TurnOptions())
+    options = {**SETTINGS, "vad.speculate_ms": 0, **options}
+    handled = open_handler("segmented", start, judge=judge, model=says(text), **options)
+    feed(handled, data[:stop])
+    return handled, judge
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_text_from_before_an_earlier_pause_is_not_used(is_late):
+    """Also when it comes after that pause."""
+    handled, judge = interim_session(GOES_ON, 2 * 22_000, "I want.")
+    handled.answer_all()
+    feed(handled, GOES_ON[2 * 22_000 : PAUSE])
+    assert len(handled.jobs) == 1
+    handled.scheduler.running.update(handled.jobs)
+    if not is_late:
+        handled.answer_all()
+    judge.answer(0.4)
+    feed(handled, GOES_ON[PAUSE : 2 * 31_500])  # Speech goes on; the next interim is not due yet.
+    handled.answer_all()
+    feed(handled, GOES_ON[2 * 31_500 : 2 * 44_000])
+    assert judge.questions == []
+    assert turns(handled) == {"unsure": 1, "no_text": 1}
+
+
+def test_a_dropped_segment_leaves_nothing_to_the_next():
+    """Neither its text nor its probability."""
+    handled, judge = interim_session(GOES_ON, 2 * 22_000, "I want.")
+    handled.answer_all()
+    feed(handled, GOES_ON[2 * 22_000 : PAUSE])
+    judge.answer(0.4)
+    handled.handler.clear()
+    feed(handled, GOES_ON[PAUSE : 2 * 36_000])  # 2.25 s, amid speech
+    handled.handler.flush()
+    handled.answer_all()
+    finals = [event for event in handled.events if isinstance(event, Segment) and event.is_final]
+    assert [final.turn_probability for final in finals] == [UNSET]
+    feed(handled, GOES_ON[2 * 36_000 : 2 * 44_000])
+    assert turns(handled) == {"unsure": 1, "no_text": 1}
 
 
 # Eager results

@@ -56,7 +56,8 @@ class TurnHandler(SegmentedHandler):
         self._answers: dict[int, float | None] = {}  # of the frame it stands at; None: silence decides
         self._probabilities: list[float | None] = [None] * self._n_channels  # that the pause ends the turn
         self._may_tell = [False] * self._n_channels  # the answer for this pause allows eager results
-        self._texts: list[str | None] = [None] * self._n_channels  # of the last interim
+        self._texts: list[str | None] = [None] * self._n_channels  # of the last interim, while no later pause is over
+        self._resumed_pos = [0] * self._n_channels  # where the last pause ended
         self._asked_s = 0.0
         self._deadline: asyncio.TimerHandle | None = None
         self._waiting: deque[Callable[[], None]] = deque()
@@ -257,8 +258,10 @@ class TurnHandler(SegmentedHandler):
         self._put_questions()
 
     def _segment_of(self, call: ModelCall, output: Output, is_final: bool | UnsetType) -> Segment:
-        if call.is_final is False and output.transcript is not None and call.segment_id == self._open_id(call.channel):
-            self._texts[call.channel] = output.transcript.text
+        channel = call.channel
+        is_of_this_pause = call.segment_id == self._open_id(channel) and call.end_pos > self._resumed_pos[channel]
+        if call.is_final is False and output.transcript is not None and is_of_this_pause:
+            self._texts[channel] = output.transcript.text
         return super()._segment_of(call, output, is_final)
 
     def _call_of(self, job: Job, channel: int, *place: Any) -> ModelCall:
@@ -276,16 +279,22 @@ class TurnHandler(SegmentedHandler):
     def _resume(self, event: VadEvent) -> None:
         super()._resume(event)
         self._end_pause(event.channel)
+        self._resumed_pos[event.channel] = event.end_pos
 
     def _answer_segment(self, event: VadEvent, segment_id: int | UnsetType) -> None:
         super()._answer_segment(event, segment_id)
         self._end_pause(event.channel)
-        self._texts[event.channel] = None
+
+    def _end_speech(self, channel: int, end_pos: int, segment_id: int | UnsetType, has_final: bool) -> None:
+        super()._end_speech(channel, end_pos, segment_id, has_final)
+        if not has_final:  # no `_answer_segment` follows
+            self._end_pause(channel)
 
     def _close_segment(self, channel: int) -> None:
         super()._close_segment(channel)
         self._may_tell[channel] = False
 
     def _end_pause(self, channel: int) -> None:
-        self._probabilities[channel] = None
+        """Nothing of it counts for a later one."""
+        self._probabilities[channel] = self._texts[channel] = None
         self._may_tell[channel] = False
