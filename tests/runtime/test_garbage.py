@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from voxgate.runtime.garbage import COMPLETE_S, GarbageRounds
+from voxgate.runtime.garbage import COMPLETE_S, GROWTH, GarbageRounds
 
 
 class Node:
@@ -107,6 +107,43 @@ def test_cycles_among_frozen_objects_are_freed_by_a_complete_round():
         assert gone() is None
         gc.collect()
         assert not loop.calls  # the time has begun anew
+    finally:
+        rounds.stop()
+
+
+@pytest.mark.usefixtures("no_rounds")
+def test_frozen_garbage_is_bounded_without_time():
+    """The results of a model hold cycles, and a full round comes while many are in use."""
+    loop = Loop()
+    rounds = started(loop, Clock())
+    try:
+        n_alive = gc.get_freeze_count()
+        n_batch = (n_alive + GROWTH) // 10
+        n_most = n_complete = 0
+        for _ in range(25):
+            results = [Node() for _ in range(n_batch)]
+            gc.collect()
+            del results
+            n_most = max(n_most, gc.get_freeze_count())
+            n_complete += len(loop.calls)
+            loop.run()
+        assert 2 <= n_complete <= 3
+        assert n_most < 2 * n_alive + GROWTH + 4 * n_batch  # a batch, and those between two counts
+    finally:
+        rounds.stop()
+
+
+@pytest.mark.usefixtures("no_rounds")
+def test_objects_without_cycles_need_no_complete_round():
+    loop = Loop()
+    rounds = started(loop, Clock())
+    try:
+        n_batch = (gc.get_freeze_count() + GROWTH) // 10
+        for _ in range(25):
+            results: list[Any] = [[] for _ in range(n_batch)]
+            gc.collect()
+            del results
+        assert loop.calls == []
     finally:
         rounds.stop()
 

@@ -265,6 +265,21 @@ def test_the_parts_that_need_a_loop_exist_from_the_start_on(monkeypatch: pytest.
     assert phases == ["starting", "warming up the model", None, "draining", "stopping"]
 
 
+@pytest.mark.parametrize(("detector", "n_warnings"), [("text", 1), ("", 0)])
+def test_a_turn_detector_that_decides_nothing_is_logged(
+    detector: str, n_warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        service = Service(settings("count", **{"turn.detector": detector}))
+        await service.start()
+        assert service.gives_text is False  # The trial call has shown it.
+        await service.stop(30)
+
+    asyncio.run(main())
+    message = "turn detector 'text' decides nothing by default: it needs text, and the results of the model have none"
+    assert [line for line in caplog.messages if "turn detector" in line] == [message] * n_warnings
+
+
 def test_a_service_that_drains_while_it_warms_up_is_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         service = Service(settings("count"))

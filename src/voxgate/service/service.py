@@ -31,7 +31,7 @@ from voxgate.service.redis_counts import RedisCounts
 from voxgate.vad.batcher import VadBatcher
 from voxgate.vad.config import VadConfig
 from voxgate.vad.detectors import load_detector
-from voxgate.vad.turns import TurnConfig, TurnJudge, load_turn_detector, public_name
+from voxgate.vad.turns import TurnConfig, TurnJudge, load_turn_detector, public_name, why_idle
 
 logger = logging.getLogger(__name__)
 
@@ -188,6 +188,7 @@ class Service:
                 await scheduler.warm_up()
             finally:
                 self._slow_warm_up.cancel()
+        self._warn_of_idle_turns()  # Now it is known whether the model gives text.
         watchdog.start()
         self._enter(Phase.SERVING)
 
@@ -240,6 +241,21 @@ class Service:
     def _enter(self, phase: Phase) -> None:
         # A signal may end a server that is still starting: no later step of the start makes it ready again.
         self._phase = max(self._phase, phase)
+
+    def _warn_of_idle_turns(self) -> None:
+        vad, judge = self.vad, self.turn_judge
+        if judge is None:
+            return
+        why = why_idle(
+            self.turn,
+            vad.silence_duration_ms,
+            vad.suffix_padding_ms,
+            needs_text=judge.needs_text,
+            speculate_ms=self.config.vad.speculate_ms,
+            gives_text=self.gives_text,
+        )
+        if why is not None:
+            logger.warning("turn detector %r decides nothing by default: %s", self.turn.detector, why)
 
     def _await_warm_up(self, loop: asyncio.AbstractEventLoop, wait_s: float, elapsed_s: float) -> None:
         self._slow_warm_up = loop.call_later(wait_s, self._say_still_warming, loop, elapsed_s)

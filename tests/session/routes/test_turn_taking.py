@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from helpers.handlers import Handled, open_handler
 from helpers.judges import Judge
@@ -258,6 +260,97 @@ def test_text_of_another_segment_is_not_used():
     assert turns(handled) == {"finished": 1, "no_text": 1}
 
 
+TWICE = encode(bursts((0.5, 1.5), (1.7, 2.2), length_s=4.0))
+AMID_SPEECH, PAUSE_2 = 2 * 30_000, 2 * 39_600  # bytes: 1.875 s, 2.475 s
+
+
+def a_dropped_call_that_runs() -> Any:
+    """A session whose first pause was too short for a question, but not for a speculative call, amid speech again."""
+    judge = Judge(needs_text=True)
+    model = lambda job: {"text": f"{len(job.audio)}"}  # noqa: E731
+    options = {**SETTINGS, "vad.speculate_ms": 100}
+    handled = open_handler("segmented", Start(S16), judge=judge, model=model, **options)
+    feed(handled, TWICE[: 2 * 26_400])
+    handled.scheduler.running.update(handled.jobs)
+    feed(handled, TWICE[2 * 26_400 : AMID_SPEECH])
+    assert len(handled.jobs) == 1
+    return handled, judge
+
+
+def test_a_call_behind_a_dropped_one_gives_the_text():
+    handled, judge = a_dropped_call_that_runs()
+    feed(handled, TWICE[AMID_SPEECH:PAUSE_2])
+    assert handled.handler.is_waiting
+    handled.scheduler.answer()
+    assert (len(handled.jobs), judge.questions) == (1, [])
+    handled.scheduler.answer()
+    assert [question.text for question in judge.questions] == [f"{len(handled.audio[1])}"]
+    judge.answer(0.9)
+    assert types(handled) == ["active", "inactive", "segment"]
+    assert turns(handled) == {"finished": 1}
+
+
+def test_a_call_that_finds_no_room_behind_a_dropped_one_gives_none():
+    handled, _ = a_dropped_call_that_runs()
+    feed(handled, TWICE[AMID_SPEECH:PAUSE_2])
+    handled.scheduler.room = 0
+    handled.scheduler.answer()
+    assert not handled.handler.is_waiting
+    assert turns(handled) == {"no_text": 1}
+
+
+def test_a_dropped_call_without_a_successor_is_not_waited_for():
+    handled, _ = a_dropped_call_that_runs()
+    handled.scheduler.queue_wait_s = 10.0
+    feed(handled, TWICE[AMID_SPEECH:PAUSE_2])
+    assert not handled.handler.is_waiting
+    assert turns(handled) == {"no_text": 1}
+
+
+def interim_session(data: bytes, stop: int, text: str, **options: Any) -> Any:
+    """Without speculation, up to the byte `stop`, with the answers of the model to its interims."""
+    judge = Judge(needs_text=True)
+    start = Start(S16, interim_results=True, turn=TurnOptions())
+    options = {**SETTINGS, "vad.speculate_ms": 0, **options}
+    handled = open_handler("segmented", start, judge=judge, model=says(text), **options)
+    feed(handled, data[:stop])
+    return handled, judge
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_text_from_before_an_earlier_pause_is_not_used(is_late):
+    """Also when it comes after that pause."""
+    handled, judge = interim_session(GOES_ON, 2 * 22_000, "I want.")
+    handled.answer_all()
+    feed(handled, GOES_ON[2 * 22_000 : PAUSE])
+    assert len(handled.jobs) == 1
+    handled.scheduler.running.update(handled.jobs)
+    if not is_late:
+        handled.answer_all()
+    judge.answer(0.4)
+    feed(handled, GOES_ON[PAUSE : 2 * 31_500])  # Speech goes on; the next interim is not due yet.
+    handled.answer_all()
+    feed(handled, GOES_ON[2 * 31_500 : 2 * 44_000])
+    assert judge.questions == []
+    assert turns(handled) == {"unsure": 1, "no_text": 1}
+
+
+def test_a_dropped_segment_leaves_nothing_to_the_next():
+    """Neither its text nor its probability."""
+    handled, judge = interim_session(GOES_ON, 2 * 22_000, "I want.")
+    handled.answer_all()
+    feed(handled, GOES_ON[2 * 22_000 : PAUSE])
+    judge.answer(0.4)
+    handled.handler.clear()
+    feed(handled, GOES_ON[PAUSE : 2 * 36_000])  # 2.25 s, amid speech
+    handled.handler.flush()
+    handled.answer_all()
+    finals = [event for event in handled.events if isinstance(event, Segment) and event.is_final]
+    assert [final.turn_probability for final in finals] == [UNSET]
+    feed(handled, GOES_ON[2 * 36_000 : 2 * 44_000])
+    assert turns(handled) == {"unsure": 1, "no_text": 1}
+
+
 # Eager results
 
 
@@ -338,15 +431,23 @@ FLUSHED = 2 * 46_000  # bytes of a channel
 
 
 def heard(
-    channels: int, sizes: list[int], delays: list[int], start: Start, needs_text: bool = False, **options: Any
+    channels: int,
+    sizes: list[int],
+    delays: list[int],
+    start: Start,
+    judge: Judge | None = None,
+    has_text: bool = True,
+    request: str = "flush",
+    **options: Any,
 ) -> dict[tuple[int, str], list[Event]]:
     """The events of a session that gets `TALKS`, cut like this; each answer comes so many pieces later."""
-    judge = Judge(needs_text)
+    judge = judge or Judge()
+    needs_text = judge.needs_text
     handled = open_handler(
         "segmented",
         start,
         judge=judge,
-        model=lambda job: {"text": f"{len(job.audio)}", "count": len(job.audio)},
+        model=lambda job: {"count": len(job.audio)} | ({"text": f"{len(job.audio)}"} if has_text else {}),
         **{**SETTINGS, "turn.max_silence_ms": 900, **options},
     )
 
@@ -364,7 +465,7 @@ def heard(
             if begin < stop:
                 handled.feed(data[begin:stop])
             if stop == flushed and begin < stop:
-                handled.handler.flush()
+                getattr(handled.handler, request)()
         offset = end
         if needs_text:
             handled.answer_all()
@@ -414,6 +515,44 @@ def test_neither_cuts_nor_delays_change_an_event(channels, sizes, delays, probab
 def test_nor_do_they_when_the_detector_needs_text(sizes, delays):
     """The text is that of a call with the audio up to the pause, whenever it comes."""
     start = Start(S16, turn=TurnOptions())
-    events = heard(1, sizes, delays, start, needs_text=True)
-    assert events == heard(1, [], [0], start, needs_text=True)
+    events = heard(1, sizes, delays, start, Judge(needs_text=True))
+    assert events == heard(1, [], [0], start, Judge(needs_text=True))
     assert len({final.turn_probability for final in events[0, "segment"] if isinstance(final, Segment)}) > 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 2),
+    st.lists(st.integers(1, 60_000), max_size=20),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["flush", "clear"]),
+    st.sampled_from([0, 200]),
+)
+def test_questions_without_an_answer_change_nothing(channels, sizes, needs_text, probabilities, request, speculate_ms):
+    """The events are those of a session that asks nothing: whether the judge has no room, or the model no text."""
+    start = Start(AudioFormat(channels, RATE, 16, False), probabilities=probabilities, turn=TurnOptions())
+    judge = Judge(needs_text)
+    judge.has_room = needs_text
+    options = {"request": request, "has_text": False, "vad.speculate_ms": speculate_ms}
+    events = heard(channels, sizes, [0], start, judge, **options)
+    assert judge.n_asked == 0
+    assert events == heard(channels, [], [0], replace(start, turn=TurnOptions(enabled=False)), **options)
+
+
+@pytest.mark.parametrize("request_name", ["flush", "clear", "finish"])
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_a_request_comes_behind_all_audio_before_it(probabilities, request_name):
+    """Also when that has waited, and holds questions that are answered at once."""
+    judge = Judge()
+    handled = open_handler("segmented", Start(S16, probabilities=probabilities), judge=judge, **SETTINGS)
+    feed(handled, TALKS[1][: 2 * 23_360])  # 1.46 s: amid the first of five pauses that are long enough
+    handled.handler.feed(TALKS[1][2 * 23_360 :])
+    getattr(handled.handler, request_name)()
+    judge.has_room = False
+    judge.answer(0.4)
+    handled.answer_all()
+    assert turns(handled) == {"unsure": 1, "refused": 4}
+    assert [event for event in handled.events if isinstance(event, Inactive)] == [Inactive(4.04)]
+    assert (handled.handler.pending, handled.handler.backlog_s) == (0, 0)
+    assert handled.handler.processed_s == handled.handler.received_s == 5.5

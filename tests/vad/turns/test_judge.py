@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -158,6 +159,18 @@ async def test_nobody_hears_of_a_cancelled_question(made):
     assert await last == 0.5
     assert heard == []
     assert [len(batch) for batch in detector.batches] == [1, 1]
+
+
+@on_a_loop
+async def test_the_audio_of_an_answered_question_is_not_kept(made):
+    judge, detector = made()
+    detector.go.set()
+    samples, gone = audio(), threading.Event()
+    weakref.finalize(samples, gone.set)
+    await ask(judge, samples)
+    detector.batches.clear()
+    del samples
+    assert await asyncio.to_thread(gone.wait, 10)
 
 
 def fail(questions: Any) -> Any:

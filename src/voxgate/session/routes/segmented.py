@@ -52,8 +52,7 @@ def turn_of(parts: RouteParts, start: Start) -> TurnConfig | None:
     if not parts.config.turn.detector or start.segmentation == "manual":
         return None
     turn, vad = parts.turn.merged(start.turn), parts.vad.merged(start.vad)
-    is_ever_asked = max(turn.min_silence_ms, vad.suffix_padding_ms) < vad.silence_duration_ms
-    return turn if turn.is_on and is_ever_asked else None
+    return turn if turn.is_ever_asked(vad.silence_duration_ms, vad.suffix_padding_ms) else None
 
 
 class SegmentedHandler(UtteranceHandler):

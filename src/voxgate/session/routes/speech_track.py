@@ -52,7 +52,8 @@ class SpeechTrack:
         return events
 
     def finish(self) -> list[VadEvent]:
-        """Finishes the session, emits the rest, and returns the session's events."""
+        """Finishes the session, emits the rest, and returns the session's events. None of its audio may be kept."""
+        assert self._rest is None, "audio is kept for an answer"
         events = self._session.finish()
         if self._frames_pos < self._session.received_pos:  # The last, partial frame.
             self._add_frame()

@@ -28,14 +28,12 @@ __all__ = ["TurnHandler"]
 class Question:
     """An open question about a channel, at the end of the frame that the VadSession stands at."""
 
-    __slots__ = ("asked", "audio", "waits_for")
+    __slots__ = ("asked", "audio")
 
     def __init__(self, audio: Samples) -> None:
         self.audio = audio
         self.asked: Asked | None = None
-        """In the hands of the judge."""
-        self.waits_for: Speculation | None = None
-        """The call whose text the detector needs."""
+        """In the hands of the judge. None: it waits for the text of a call."""
 
 
 class TurnHandler(SegmentedHandler):
@@ -58,7 +56,8 @@ class TurnHandler(SegmentedHandler):
         self._answers: dict[int, float | None] = {}  # of the frame it stands at; None: silence decides
         self._probabilities: list[float | None] = [None] * self._n_channels  # that the pause ends the turn
         self._may_tell = [False] * self._n_channels  # the answer for this pause allows eager results
-        self._texts: list[str | None] = [None] * self._n_channels  # of the last interim
+        self._texts: list[str | None] = [None] * self._n_channels  # of the last interim, while no later pause is over
+        self._resumed_pos = [0] * self._n_channels  # where the last pause ended
         self._asked_s = 0.0
         self._deadline: asyncio.TimerHandle | None = None
         self._waiting: deque[Callable[[], None]] = deque()
@@ -133,9 +132,10 @@ class TurnHandler(SegmentedHandler):
         self._is_going_on = True
         try:
             while not self.is_waiting:
-                if not self._is_finished:
-                    self._handle(self._fed(self._no_audio))  # frames that the session has kept
-                if self.is_waiting or not self._waiting:
+                if not self._is_finished and (events := self._fed(self._no_audio)):
+                    self._handle(events)
+                    continue  # A question may have been answered at once: then more frames are left.
+                if not self._waiting:
                     break
                 self._waiting.popleft()()
         finally:
@@ -153,13 +153,21 @@ class TurnHandler(SegmentedHandler):
             assert event.audio is not None
             self._questions[event.channel] = Question(event.audio)
         self._deadline = self._scheduler.loop.call_later(self._judge.deadline_s, self._on_deadline)
+        self._put_questions()
+
+    def _put_questions(self) -> None:
+        """Gives the judge those that wait for no text."""
         for channel, question in list(self._questions.items()):
-            speculation = self._speculations[channel]
-            if self._judge.needs_text and speculation is not None and speculation.job in self._speculative:
-                question.waits_for = speculation
-            else:
+            if question.asked is None and not (self._judge.needs_text and self._is_text_due(channel)):
                 self._put_question(channel, question)
         self._apply_answers()
+
+    def _is_text_due(self, channel: int) -> bool:
+        """Whether a call with the audio up to this pause runs, or follows one that runs."""
+        speculation = self._speculations[channel]
+        if speculation is None or speculation.job not in self._speculative:
+            return False
+        return not speculation.is_dropped or self._next_speculations[channel] is not None
 
     def _put_question(self, channel: int, question: Question) -> None:
         """Gives it to the judge."""
@@ -242,18 +250,18 @@ class TurnHandler(SegmentedHandler):
     # Results
 
     def _on_speculative_answer(self, speculation: Speculation) -> None:
-        channel = speculation.channel
-        if self._may_tell[channel]:
+        if self._may_tell[speculation.channel]:
             self._tell_early(speculation)
-        question = self._questions.get(channel)
-        if question is not None and question.waits_for is speculation:
-            question.waits_for = None
-            self._put_question(channel, question)
-            self._apply_answers()
+
+    def _speculation_over(self, job: Job) -> None:
+        super()._speculation_over(job)
+        self._put_questions()
 
     def _segment_of(self, call: ModelCall, output: Output, is_final: bool | UnsetType) -> Segment:
-        if call.is_final is False and output.transcript is not None and call.segment_id == self._open_id(call.channel):
-            self._texts[call.channel] = output.transcript.text
+        channel = call.channel
+        is_of_this_pause = call.segment_id == self._open_id(channel) and call.end_pos > self._resumed_pos[channel]
+        if call.is_final is False and output.transcript is not None and is_of_this_pause:
+            self._texts[channel] = output.transcript.text
         return super()._segment_of(call, output, is_final)
 
     def _call_of(self, job: Job, channel: int, *place: Any) -> ModelCall:
@@ -271,16 +279,22 @@ class TurnHandler(SegmentedHandler):
     def _resume(self, event: VadEvent) -> None:
         super()._resume(event)
         self._end_pause(event.channel)
+        self._resumed_pos[event.channel] = event.end_pos
 
     def _answer_segment(self, event: VadEvent, segment_id: int | UnsetType) -> None:
         super()._answer_segment(event, segment_id)
         self._end_pause(event.channel)
-        self._texts[event.channel] = None
+
+    def _end_speech(self, channel: int, end_pos: int, segment_id: int | UnsetType, has_final: bool) -> None:
+        super()._end_speech(channel, end_pos, segment_id, has_final)
+        if not has_final:  # no `_answer_segment` follows
+            self._end_pause(channel)
 
     def _close_segment(self, channel: int) -> None:
         super()._close_segment(channel)
         self._may_tell[channel] = False
 
     def _end_pause(self, channel: int) -> None:
-        self._probabilities[channel] = None
+        """Nothing of it counts for a later one."""
+        self._probabilities[channel] = self._texts[channel] = None
         self._may_tell[channel] = False

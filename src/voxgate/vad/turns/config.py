@@ -37,6 +37,10 @@ class TurnConfig:
         """Whether the detector is asked."""
         return bool(self.detector) and self.enabled
 
+    def is_ever_asked(self, silence_duration_ms: float, suffix_padding_ms: float) -> bool:
+        """Whether the detector is on, and is asked before silence ends the segment."""
+        return self.is_on and max(self.min_silence_ms, suffix_padding_ms) < silence_duration_ms
+
     def check(self) -> None:
         """Raise ValueError naming the field, its range and its value, unless every field is in its range.
 

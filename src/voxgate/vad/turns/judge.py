@@ -128,6 +128,7 @@ class TurnJudge:
                 self._loop.call_soon_threadsafe(partial(_deliver, batch, answers))
             except RuntimeError:
                 return  # the loop is closed
+            del batch, answers  # The next question may come much later.
 
     def _answers(self, batch: Sequence[Asked]) -> list[float | None]:
         try:
