@@ -400,6 +400,12 @@ REFUSED: list[tuple[str | None, dict[str, str], dict[str, Any], str]] = [
         {},
         "simple.min_chunk_ms must be at most simple.max_chunk_s (1), got 2000 (file some.toml)",
     ),
+    (
+        None,
+        {"VOXGATE_LIMITS_REDIS_FAILS": "closed"},
+        {},
+        "limits.redis_fails is closed: expected limits.redis_url too (environment VOXGATE_LIMITS_REDIS_FAILS)",
+    ),
     # the model
     ("[model]\nname = 3", {}, {}, "model.name must be a string, got 3 (file some.toml)"),
     (None, {"VOXGATE_MODEL": ""}, {}, 'model.name must be a string, got "" (environment VOXGATE_MODEL)'),

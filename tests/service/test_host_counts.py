@@ -40,7 +40,7 @@ def test_what_a_killed_process_held_is_free_for_its_successor(tmp_path: Path) ->
     other.close()
 
 
-def test_rows_are_used_again(tmp_path: Path) -> None:
+def test_columns_are_used_again(tmp_path: Path) -> None:
     one = counts(tmp_path, 0, max_streams=2)
     for n in range(10):
         assert [one.enter(f"{n}-{m}", 2, 1) for m in range(2)] == [None, None]
@@ -50,6 +50,34 @@ def test_rows_are_used_again(tmp_path: Path) -> None:
     assert one.streams == 0
     one.close()
     one.close()
+
+
+def test_a_stream_leaves_the_column_that_it_entered(tmp_path: Path) -> None:
+    one, other = counts(tmp_path, 0, max_streams=2), counts(tmp_path, 1, max_streams=2)
+    assert [each.enter(address, 4, 2) for each, address in ((other, "a"), (one, "b"), (one, "c"))] == [None] * 3
+    assert one.enter("d", 4, 2) == "streams_per_address"  # "b" and "c" share the last column.
+    other.leave("a")
+    one.leave("c")
+    one.leave("b")
+    assert one.streams == 0
+    assert [one.enter(address, 4, 1) for address in ("a", "b")] == [None] * 2
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("first", ["b", "c"])
+def test_an_address_keeps_its_column_while_it_has_streams(tmp_path: Path, first: str) -> None:
+    one, other = counts(tmp_path, 0, max_streams=2), counts(tmp_path, 1, max_streams=2)
+    assert [each.enter(address, 9, 3) for each, address in ((other, "a"), (one, "b"), (one, "c"))] == [None] * 3
+    other.leave("a")
+    assert one.enter(first, 9, 3) is None
+    assert one.enter(first, 9, 3) == "streams_per_address"
+    for address in (first, "b", "c"):
+        one.leave(address)
+    assert one.streams == 0
+    assert [one.enter(address, 9, 1) for address in ("d", "e")] == [None] * 2
+    one.close()
+    other.close()
 
 
 def _enter_many(path: str, number: int, n_tries: int) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,6 +135,135 @@ def test_a_refused_client_leaves_nothing_behind(url: str) -> None:
         for admission, _ in servers:
             assert admission.redis is not None
             await admission.redis.close()
+
+    asyncio.run(main())
+
+
+async def n_counted(counts: RedisCounts, address: str) -> int:
+    return int(await counts._redis.zcard(redis_counts._key(address)))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_more_streams_than_connections_come_and_go_at_once(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(redis_counts, "TIMEOUT_S", 60.0)
+
+    async def main() -> None:
+        one, other = RedisCounts(url, 1000, False), RedisCounts(url, 1000, False)
+        members = await asyncio.gather(*(one.enter("a") for _ in range(300)))
+        assert [each for each in members if isinstance(each, Refusal)] == []
+        assert await n_counted(other, "a") == 300
+        for each in members:
+            assert isinstance(each, str)
+            one.leave(each)
+        await one.close()
+        assert await n_counted(other, "a") == 0
+        await other.close()
+
+    asyncio.run(main())
+    assert caplog.text == ""
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_closing_takes_a_bounded_time_when_redis_hangs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        counts = RedisCounts(url, 1000, True)
+        for n in range(100):
+            await counts.enter(f"{n}")
+        pid = (await counts._redis.info("server"))["process_id"]
+        monkeypatch.setattr(redis_counts, "TIMEOUT_S", 0.2)
+        os.kill(pid, signal.SIGSTOP)
+        async with asyncio.timeout(15):  # One stream after the other would take 20 s.
+            await counts.close()
+
+    monkeypatch.setattr(redis_counts, "TIMEOUT_S", 60.0)
+    asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("outage", ["restart", "at enter"])
+def test_open_streams_count_again_after_an_outage(url: str, monkeypatch: pytest.MonkeyPatch, outage: str) -> None:
+    monkeypatch.setattr(redis_counts, "RENEW_S", 0.05)
+
+    async def main() -> None:
+        one, other = RedisCounts(url, 1, True), RedisCounts(url, 1, True)
+        if outage == "restart":
+            await one.enter("a")
+            await other._redis.flushall()
+        else:
+            with monkeypatch.context() as patch:
+                patch.setattr(one._redis, "eval", _fails)
+                assert isinstance(await one.enter("a"), str)
+        async with asyncio.timeout(20):
+            while await n_counted(other, "a") == 0:
+                await asyncio.sleep(0)
+        assert isinstance(await other.enter("a"), Refusal)
+        await one.close()
+        assert await n_counted(other, "a") == 0
+        await other.close()
+
+    asyncio.run(main())
+
+
+async def _fails(*arguments: object) -> object:
+    raise ConnectionError
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_renewal_brings_no_stream_back_that_ended_meanwhile(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        one, other = RedisCounts(url, 1, True), RedisCounts(url, 1, True)
+        member = await one.enter("a")
+        assert isinstance(member, str)
+        pipeline = one._redis.pipeline
+
+        def slow(**options: Any) -> Any:
+            monkeypatch.undo()
+            pipe = pipeline(**options)
+            execute = pipe.execute
+
+            async def late() -> None:
+                one.leave(member)
+                while await n_counted(other, "a"):
+                    await asyncio.sleep(0)
+                await execute()
+                assert await n_counted(other, "a") == 1
+
+            pipe.execute = late
+            return pipe
+
+        monkeypatch.setattr(one._redis, "pipeline", slow)
+        await one._renew()
+        await one.close()
+        assert await n_counted(other, "a") == 0
+        await other.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("error", [TimeoutError, asyncio.CancelledError])
+def test_a_stream_that_redis_counted_too_late_is_given_up(
+    url: str, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    async def main() -> None:
+        one, other = RedisCounts(url, 1, False), RedisCounts(url, 1, False)
+        ask = one._redis.eval
+
+        async def counts_but_does_not_answer(*arguments: Any) -> None:
+            assert await ask(*arguments) == 1
+            raise error
+
+        monkeypatch.setattr(one._redis, "eval", counts_but_does_not_answer)
+        if error is TimeoutError:
+            assert isinstance(await one.enter("a"), Refusal)
+        else:
+            with pytest.raises(asyncio.CancelledError):
+                await one.enter("a")
+        await one.close()
+        assert await n_counted(other, "a") == 0
+        await other.close()
 
     asyncio.run(main())
 

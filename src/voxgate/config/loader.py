@@ -207,6 +207,10 @@ class _Loader:
         self._ordered("limits.min_sample_rate", "limits.max_sample_rate")
         self._ordered("simple.min_chunk_ms", "simple.max_chunk_s", 1000)
         self._same("inference.engine", "inference.isolation")
+        if self.values.get("limits.redis_fails") == "closed" and "limits.redis_url" not in self.values:
+            raise ConfigError(
+                f"limits.redis_fails is closed: expected limits.redis_url too ({self.sources['limits.redis_fails']})"
+            )
         sections: dict[str, Any] = {}
         for section, kind in SECTIONS.items():
             prefix = f"{section}."

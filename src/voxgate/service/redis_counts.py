@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -39,7 +40,7 @@ return 1
 """
 _RENEW: Final = """
 local now = tonumber(redis.call('TIME')[1])
-redis.call('ZADD', KEYS[1], 'XX', now + tonumber(ARGV[2]), ARGV[1])
+redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return 1
 """
@@ -57,9 +58,15 @@ class RedisCounts:
         except ImportError:
             raise ConfigError("limits.redis_url needs the extra redis: pip install 'voxgate[redis]'") from None
         try:
-            self._redis: Any = redis.Redis.from_url(
-                url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, max_connections=64
+            # It waits for a free connection; the pool that `Redis.from_url` makes raises an error instead.
+            pool = redis.BlockingConnectionPool.from_url(
+                url,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                max_connections=64,
+                timeout=TIMEOUT_S,
             )
+            self._redis: Any = redis.Redis.from_pool(pool)
         except ValueError as error:
             raise ConfigError(f"limits.redis_url cannot be used: {text_of(error)}") from None
         self._max_of_address = max_of_address
@@ -67,7 +74,11 @@ class RedisCounts:
         self._throttle = Throttle(_REPORT_EVERY_S, clock=clock)
         self._held: dict[str, str] = {}
         """The key of each stream of this server."""
+        self._left: dict[str, str] = {}
+        """Those that have ended and that Redis may still count."""
+        self._closing = asyncio.Event()
         self._renewing: asyncio.Task[None] | None = None
+        self._removing: asyncio.Task[None] | None = None
 
     async def enter(self, address: str) -> str | Refusal:
         """Counts a stream. The stream's id for `leave`; or why it is refused: the address has as many as it may, or
@@ -79,45 +90,85 @@ class RedisCounts:
                 is_in = await self._redis.eval(_ENTER, 1, key, member, self._max_of_address, int(EXPIRY_S))
         except Exception as error:
             self._report(error)
-            return member if self._fails_open else _UNAVAILABLE
+            if self._fails_open:
+                self._hold(key, member)  # Counted from the first renewal that Redis answers.
+                return member
+            self._remove(key, member)  # Redis may have counted it all the same.
+            return _UNAVAILABLE
+        except asyncio.CancelledError:
+            self._remove(key, member)
+            raise
         if not is_in:
             text = f"{self._max_of_address} streams are open from this address, on all servers"
             return Refusal(RefusalKind.TOO_MANY, "streams_per_address", text, 5)
-        self._held[member] = key
-        if self._renewing is None:
-            self._renewing = spawn_task(self._renew_all(), "redis-renew", "service")
+        self._hold(key, member)
         return member
 
     def leave(self, member: str) -> None:
         """The stream has ended. Returns at once; a failure is made good when the entry expires."""
         key = self._held.pop(member, None)
         if key is not None:
-            spawn_task(self._remove(key, member), "redis-leave", "service")
+            self._remove(key, member)
 
     async def close(self) -> None:
-        """Gives up all streams of this server."""
-        if self._renewing is not None:
-            self._renewing.cancel()
+        """Gives up all streams of this server. Takes at most about `TIMEOUT_S` twice."""
+        self._closing.set()
         held, self._held = self._held, {}
         for member, key in held.items():
-            await self._remove(key, member)
+            self._remove(key, member)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * TIMEOUT_S):
+                if self._renewing is not None:  # It removes again what it brings back.
+                    await self._renewing
+                if self._removing is not None:
+                    await self._removing
+        for task in (self._renewing, self._removing):
+            if task is not None:
+                task.cancel()
         await self._redis.aclose()
 
-    async def _remove(self, key: str, member: str) -> None:
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                await self._redis.zrem(key, member)
-        except Exception as error:
-            self._report(error)
+    def _hold(self, key: str, member: str) -> None:
+        self._held[member] = key
+        if self._renewing is None:
+            self._renewing = spawn_task(self._renew_all(), "redis-renew", "service")
 
     async def _renew_all(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_S)
+        while not self._closing.is_set():
+            try:
+                async with asyncio.timeout(RENEW_S):
+                    await self._closing.wait()
+            except TimeoutError:
+                await self._renew()
+
+    async def _renew(self) -> None:
+        """Counts all streams of this server, also those that Redis has lost or never counted."""
+        held = dict(self._held)
+        try:
+            pipe = self._redis.pipeline(transaction=False)
+            for member, key in held.items():
+                pipe.eval(_RENEW, 1, key, member, int(EXPIRY_S))
+            async with asyncio.timeout(RENEW_S):
+                await pipe.execute()
+        except Exception as error:
+            self._report(error)
+        for member, key in held.items():
+            if member not in self._held:  # It ended meanwhile; Redis may have removed it first, and renewed it then.
+                self._remove(key, member)
+
+    def _remove(self, key: str, member: str) -> None:
+        self._left[member] = key
+        if self._removing is None or self._removing.done():
+            self._removing = spawn_task(self._remove_all(), "redis-leave", "service")
+
+    async def _remove_all(self) -> None:
+        """All that have ended up to now go together: as many as may end at once need one connection."""
+        while self._left:
+            left, self._left = self._left, {}
             try:
                 pipe = self._redis.pipeline(transaction=False)
-                for member, key in self._held.items():
-                    pipe.eval(_RENEW, 1, key, member, int(EXPIRY_S))
-                async with asyncio.timeout(RENEW_S):
+                for member, key in left.items():
+                    pipe.zrem(key, member)
+                async with asyncio.timeout(TIMEOUT_S):
                     await pipe.execute()
             except Exception as error:
                 self._report(error)

@@ -42,8 +42,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
     redis_fails: Annotated[
         Literal["open", "closed"],
         Meta(
-            description="When Redis gives no answer within half a second: accept new streams uncounted (`open`), or "
-            "refuse them with HTTP 503 (`closed`)."
+            description="When Redis gives no answer within half a second: accept new streams and count them later "
+            "(`open`), or refuse them with HTTP 503 (`closed`, which needs `redis_url`)."
         ),
     ] = "open"
     queue_wait_s: Annotated[
