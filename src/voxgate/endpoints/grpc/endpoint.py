@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -19,6 +19,9 @@ from voxgate.protocol.events import Error, Event
 from voxgate.session.endpoint import Departure, Listener, Message, Received, Rejected
 
 __all__ = ["GrpcEndpoint"]
+
+CANCEL_SETTLE_S: Final = 0.02
+"""How long after the end of a client's messages the library may still report that the client has left."""
 
 
 class GrpcEndpoint:
@@ -74,6 +77,10 @@ class GrpcEndpoint:
             if data is None:
                 return None
             if data is grpc.aio.EOF:
+                # The library reports a cancelled call first as the end of its messages, and then cancels.
+                await asyncio.wait((self.over,), timeout=CANCEL_SETTLE_S)
+                if self.over.done():
+                    return None
                 self._is_half_closed = True
                 self._waiting.extend(self._wire.at_half_close())
             else:
@@ -98,7 +105,8 @@ class GrpcEndpoint:
         except asyncio.CancelledError:
             if not self.over.done():
                 raise
-            task.uncancel()  # it was `_end`, which cancels nothing else
+            if task.uncancel() > 0:  # `_end` was not the only one
+                raise
             return None
         except grpc.aio.BaseError:
             self._end()
