@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from voxgate.endpoints.grpc.statuses import Status, status_of_close
-from voxgate.endpoints.grpc.wire import GrpcWire
+from voxgate.endpoints.grpc.wire import FRAME_BYTES, GrpcWire
 from voxgate.errors import VoxgateError
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
@@ -48,7 +48,7 @@ class GrpcEndpoint:
     def __init__(
         self, wire: GrpcWire, context: grpc.aio.ServicerContext, max_bytes: int, send_timeout_s: float, tally: Tally
     ) -> None:
-        """`max_bytes`: the largest audio of one message. `send_timeout_s`: how long the client may read nothing."""
+        """`max_bytes`: the largest message, without what frames its audio. `send_timeout_s`: how long the client may read nothing."""
         self._wire = wire
         self._context = context
         self._max_bytes = max_bytes
@@ -115,6 +115,9 @@ class GrpcEndpoint:
             self._waits.discard(task)
 
     def _read(self, data: bytes) -> Sequence[Received]:
+        if len(data) > self._max_bytes + FRAME_BYTES:
+            self._count(data)
+            return (self._too_large(),)
         try:
             received = self._wire.read(data)
         except VoxgateError as error:
@@ -126,9 +129,12 @@ class GrpcEndpoint:
         elif len(audio[-1]) > self._max_bytes:
             self._tally.binary[0] += 1
             self._tally.binary[1] += len(audio[-1])
-            text = f"message larger than {self._max_bytes} bytes"
-            return (Rejected(close=Close(CloseReason.TOO_LARGE, text, "message_bytes")),)
+            return (self._too_large(),)
         return received
+
+    def _too_large(self) -> Rejected:
+        text = f"message larger than {self._max_bytes} bytes"
+        return Rejected(close=Close(CloseReason.TOO_LARGE, text, "message_bytes"))
 
     def _count(self, data: bytes) -> None:
         self._tally.text_in += 1

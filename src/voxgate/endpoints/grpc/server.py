@@ -18,6 +18,7 @@ from voxgate.endpoints.grpc.info_method import InfoMethod
 from voxgate.endpoints.grpc.native import NativeGrpcWire
 from voxgate.endpoints.grpc.request import RequestReader
 from voxgate.endpoints.grpc.stream_method import StreamMethod
+from voxgate.endpoints.grpc.wire import FRAME_BYTES
 from voxgate.endpoints.riva.config_method import ConfigMethod
 from voxgate.endpoints.riva.recording import RivaRecording
 from voxgate.endpoints.riva.streaming import RivaStreaming
@@ -28,9 +29,6 @@ from voxgate.service.entry import Entry
 from voxgate.service.service import Service
 
 __all__ = ["GrpcServer"]
-
-FRAME_BYTES: Final = 1024
-"""What a message has besides its audio, and the longest message of another kind."""
 
 KEEPALIVE_MS: Final = 15_000
 MIN_PING_INTERVAL_MS: Final = 5_000

@@ -13,7 +13,7 @@ import grpc.aio
 from voxgate.endpoints.grpc.endpoint import GrpcEndpoint
 from voxgate.endpoints.grpc.peer import client_of
 from voxgate.endpoints.grpc.statuses import Status, status_of_close, status_of_refusal
-from voxgate.endpoints.grpc.wire import GrpcWire
+from voxgate.endpoints.grpc.wire import FRAME_BYTES, GrpcWire
 from voxgate.endpoints.start_check import check_opens
 from voxgate.endpoints.wire import invalid_request, why_no_words
 from voxgate.errors import VoxgateError
@@ -77,8 +77,9 @@ class StreamMethod:
             await context.send_initial_metadata(((REQUEST_ID, request_id),))  # the client is admitted, and knows it
         except grpc.aio.BaseError:  # it is gone
             return None
-        start_timeout_s = service.config.limits.start_timeout_s
-        newcomer = Newcomer(start_timeout_s)
+        limits, kind = service.config.limits, self._wire
+        timeout_s: float = getattr(limits, kind.first_time_limit)
+        newcomer = Newcomer(timeout_s)
         service.connections.add(newcomer)
         try:
             async with newcomer.timeout:
@@ -86,12 +87,16 @@ class StreamMethod:
         except TimeoutError:
             if newcomer.is_sent_away:
                 return status_of_close(Close(CloseReason.DRAINING))
-            service.tally.limit_hits.add("start_timeout_s")
-            return status_of_close(Close(CloseReason.TIMEOUT, f"no start within {start_timeout_s:g} s of connecting"))
+            return self._limit_hit(CloseReason.TIMEOUT, kind.late_text.format(timeout_s), kind.first_time_limit)
         finally:
             service.connections.discard(newcomer)
         if first is grpc.aio.EOF:
             return None
+        max_bytes: int = getattr(limits, kind.first_bytes_limit)
+        if len(first) > max_bytes + FRAME_BYTES:
+            return self._limit_hit(
+                CloseReason.TOO_LARGE, f"message larger than {max_bytes} bytes", kind.first_bytes_limit
+            )
         try:
             wire = self._wire.open(first, self._context, request_id)
             unserved = self._entry.why_unserved(wire.route)
@@ -104,6 +109,10 @@ class StreamMethod:
         except VoxgateError as error:
             return invalid_request(error)
         return wire
+
+    def _limit_hit(self, reason: CloseReason, text: str, limit: str) -> Status:
+        self._service.tally.limit_hits.add(limit)
+        return status_of_close(Close(reason, text, limit))
 
     async def _serve(
         self, wire: GrpcWire, context: grpc.aio.ServicerContext, client: ClientInfo, permit: Permit
@@ -136,8 +145,8 @@ class StreamMethod:
 class Newcomer:
     """A client that has sent nothing yet, as the end of the server sees it (service.Drainable)."""
 
-    def __init__(self, start_timeout_s: float) -> None:
-        self.timeout = asyncio.timeout(start_timeout_s)
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout = asyncio.timeout(timeout_s)
         """Around the wait for its first message."""
         self.is_sent_away = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from google.protobuf.message import DecodeError
 
@@ -31,6 +31,9 @@ class RivaRecording(GrpcWire):
 
     name: ClassVar[WireName] = "riva"
     carries_words: ClassVar[bool] = True
+    first_bytes_limit: ClassVar[Literal["message_bytes", "recording_bytes"]] = "recording_bytes"
+    first_time_limit: ClassVar[Literal["start_timeout_s", "message_timeout_s"]] = "message_timeout_s"
+    late_text: ClassVar[str] = "the recording was not complete within {:g} s (limits.message_timeout_s)"
     route: Route = "segmented"
 
     def __init__(self, recognition: Recognition, start: Start, audio: bytes, request_id: str) -> None:
