@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from google.protobuf.message import DecodeError
 
 from voxgate.endpoints.grpc.wire import GrpcWire
-from voxgate.endpoints.riva.config import Recognition, parse_config
+from voxgate.endpoints.riva.config import Recognition, parse_config, request_id_of
 from voxgate.endpoints.riva.failure import Failure
 from voxgate.endpoints.riva.results import recording_results
 from voxgate.errors import InternalError, InvalidMessage
@@ -53,7 +53,7 @@ class RivaRecording(GrpcWire):
         recognition = parse_config(message.config, context)
         start = recognition.start_of(message.audio, True)
         assert start is not None
-        return cls(recognition, start, message.audio, message.id.value or request_id)
+        return cls(recognition, start, message.audio, request_id_of(message, request_id))
 
     @property
     def opening(self) -> Sequence[Received]:
