@@ -8,6 +8,7 @@ import pytest
 from helpers.grpc_client import GrpcClient, audio, details, refused
 from helpers.wire import PAUSE, start
 from voxgate import Model
+from voxgate.endpoints.grpc import stream_method
 
 C = grpc.StatusCode
 
@@ -182,3 +183,15 @@ def test_a_start_that_is_too_large_is_not_parsed(server, is_first):
     assert server.service.tally.limit_hits["message_bytes"] == hits + 1
     while server.service.streams:
         pass
+
+
+def test_a_session_that_cannot_be_made_gives_its_place_back(server, monkeypatch):
+    class Broken:
+        def __init__(self, *arguments):
+            raise RuntimeError("no session")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream_method, "Session", Broken)
+        error = refused(server.server.grpc_port, start())
+    assert error.code() is C.UNKNOWN
+    assert server.service.streams == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 import grpc.aio
@@ -50,19 +50,20 @@ class StreamMethod:
         if isinstance(permit, Refusal):
             self._refuse(permit, context)
             return
-        is_handed_over = False
+        served: Served | None = None
         try:
             opened = await self._open(context, request_id)
             if isinstance(opened, GrpcWire):
-                is_handed_over = True  # the session's task releases it
-                await self._serve(opened, context, client._replace(identity=permit.identity), permit)
+                served = self._begin(opened, context, client._replace(identity=permit.identity), permit)
             elif isinstance(opened, Refusal):
                 self._refuse(opened, context)
             elif opened is not None:
                 opened.send(context)
         finally:
-            if not is_handed_over:
+            if served is None:  # otherwise, the session's task releases it
                 permit.release()
+        if served is not None:
+            await _end_of(served, context)
 
     def _refuse(self, refusal: Refusal, context: grpc.aio.ServicerContext) -> None:
         self._service.admission.record(refusal, self._wire.name)
@@ -114,9 +115,10 @@ class StreamMethod:
         self._service.tally.limit_hits.add(limit)
         return status_of_close(Close(reason, text, limit))
 
-    async def _serve(
+    def _begin(
         self, wire: GrpcWire, context: grpc.aio.ServicerContext, client: ClientInfo, permit: Permit
-    ) -> None:
+    ) -> Served:
+        """Begins the session, in a task that releases the permit."""
         assert self._context is not None
         config = self._context.config
         endpoint = GrpcEndpoint(
@@ -130,16 +132,28 @@ class StreamMethod:
             finally:
                 permit.release()
 
-        running = tasks.spawn_task(run(), "grpc-session", "connection")
-        try:
-            await asyncio.wait((running, endpoint.over), return_when=asyncio.FIRST_COMPLETED)
-            session.drop_unread()  # it may be too far behind to see that the call is over
-            await asyncio.shield(running)
-        except asyncio.CancelledError:  # by grpc.aio: the client is gone
-            endpoint.leave()
-            session.drop_unread()
-            raise
-        endpoint.status.send(context)
+        return Served(endpoint, session, tasks.spawn_task(run(), "grpc-session", "connection"))
+
+
+class Served(NamedTuple):
+    """A client whose session runs."""
+
+    endpoint: GrpcEndpoint
+    session: Session
+    running: asyncio.Task[None]
+
+
+async def _end_of(served: Served, context: grpc.aio.ServicerContext) -> None:
+    endpoint, session, running = served
+    try:
+        await asyncio.wait((running, endpoint.over), return_when=asyncio.FIRST_COMPLETED)
+        session.drop_unread()  # it may be too far behind to see that the call is over
+        await asyncio.shield(running)
+    except asyncio.CancelledError:  # by grpc.aio: the client is gone
+        endpoint.leave()
+        session.drop_unread()
+        raise
+    endpoint.status.send(context)
 
 
 class Newcomer:
