@@ -48,7 +48,7 @@ class GrpcEndpoint:
     def __init__(
         self, wire: GrpcWire, context: grpc.aio.ServicerContext, max_bytes: int, send_timeout_s: float, tally: Tally
     ) -> None:
-        """`max_bytes`: the largest message, without what frames its audio. `send_timeout_s`: how long the client may read nothing."""
+        """`max_bytes`: of a message, without its frame. `send_timeout_s`: how long the client may read nothing."""
         self._wire = wire
         self._context = context
         self._max_bytes = max_bytes

@@ -1,4 +1,4 @@
-"""gRPC statuses for refusals and closes, with details that programs can read (google.rpc, as the trailer of the call)."""
+"""gRPC statuses for refusals and closes, with details that programs can read (google.rpc, in the trailer of a call)."""
 
 from __future__ import annotations
 

@@ -113,11 +113,9 @@ class StreamMethod:
 
     def _limit_hit(self, reason: CloseReason, text: str, limit: str) -> Status:
         self._service.tally.limit_hits.add(limit)
-        return status_of_close(Close(reason, text, limit))
+        return status_of_close(Close(reason, text, limit if reason is CloseReason.TOO_LARGE else None))
 
-    def _begin(
-        self, wire: GrpcWire, context: grpc.aio.ServicerContext, client: ClientInfo, permit: Permit
-    ) -> Served:
+    def _begin(self, wire: GrpcWire, context: grpc.aio.ServicerContext, client: ClientInfo, permit: Permit) -> Served:
         """Begins the session, in a task that releases the permit."""
         assert self._context is not None
         config = self._context.config
