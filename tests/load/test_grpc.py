@@ -13,6 +13,8 @@ pytest.importorskip("grpc")
 
 from helpers.wire import bursts
 from voxgate import load
+from voxgate.client import RefusedError
+from voxgate.client.wires.grpc import GrpcConnection
 from voxgate.load.grpc import GrpcCall
 from voxgate.load.material import BARE
 
@@ -59,3 +61,42 @@ def test_nobody_there():
         return stream.failure
 
     assert "connection refused" in (asyncio.run(connect()) or "")
+
+
+@pytest.mark.parametrize("refusal", [None, RefusedError(503, "full", "7")])
+def test_a_stream_that_is_aborted_while_it_connects(monkeypatch, refusal):
+    calls: list[str] = []
+
+    class Lone(GrpcCall):
+        def ended(self) -> None:
+            calls.append("ended")
+
+        def opened(self) -> None:
+            calls.append("opened")
+
+    class Opened:
+        async def close(self) -> None:
+            calls.append("closed")
+
+    async def run() -> Lone:
+        may, begins = asyncio.Event(), asyncio.Event()
+
+        async def connection(*_: Any) -> Any:
+            begins.set()
+            await may.wait()
+            if refusal is not None:
+                raise refusal
+            return Opened()
+
+        monkeypatch.setattr(GrpcConnection, "open", connection)
+        stream = Lone(load.Target.of("grpc://127.0.0.1:1", "simple", None), time.perf_counter)
+        connecting = asyncio.create_task(stream.connect())
+        await begins.wait()
+        stream.abort("enough")
+        may.set()
+        await connecting
+        return stream
+
+    stream = asyncio.run(run())
+    assert (stream.failure, stream.status, stream.refusal_reason) == ("enough", None, "")
+    assert calls == (["ended", "closed"] if refusal is None else ["ended"])

@@ -37,22 +37,27 @@ class GrpcCall(Connection):
     async def connect(self) -> None:
         self.began_s = self.clock()
         try:
-            self._connection = await GrpcConnection.open(self.target.url, self.target.token, _ANY_START)
+            connection = await GrpcConnection.open(self.target.url, self.target.token, _ANY_START)
         except RefusedError as error:
-            self.status = error.status
-            retry_after = error.retry_after or ""
-            self.retry_after_s = int(retry_after) if retry_after.isdecimal() else None
-            self.refusal_reason = error.body
-            self._fail(str(error))
+            if not self.is_over:
+                self.status = error.status
+                retry_after = error.retry_after or ""
+                self.retry_after_s = int(retry_after) if retry_after.isdecimal() else None
+                self.refusal_reason = error.body
+                self._fail(str(error))
             return
         except ConnectError as error:
             self._fail(str(error))
             return
+        if self.is_over:  # aborted meanwhile
+            await connection.close()
+            return
+        self._connection = connection
         self.status = _ACCEPTED
         self.connect_s = self.clock() - self.began_s
         self._tasks = [
-            tasks.spawn_task(self._send(self._connection), "voxgate-load-send", "load"),
-            tasks.spawn_task(self._receive(self._connection), "voxgate-load-receive", "load"),
+            tasks.spawn_task(self._send(connection), "voxgate-load-send", "load"),
+            tasks.spawn_task(self._receive(connection), "voxgate-load-receive", "load"),
         ]
         self.opened()
 

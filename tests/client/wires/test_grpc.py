@@ -164,3 +164,27 @@ def test_no_server():
 
 async def _collect(addr: str) -> list[Any]:
     return [event async for event in stream(SECOND, addr=addr)]
+
+
+def test_a_message_beyond_the_limit_of_the_transport_is_no_lost_connection():
+    """It would come again with every connection."""
+    n_calls = 0
+
+    async def handler(messages, context):
+        nonlocal n_calls
+        n_calls += 1
+        await context.send_initial_metadata(ACCEPTED)
+        await anext(aiter(messages))
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max")
+
+    with pytest.raises(ClosedError, match="larger than max") as ended:
+        asyncio.run(heard_by(handler, reconnect=Reconnect(first_wait_s=0, attempts=2)))
+    assert (ended.value.received_code, ended.value.lost, n_calls) == (1009, False, 1)
+
+
+def test_details_of_another_server_are_no_reason():
+    async def handler(messages, context):
+        await context.abort(grpc.StatusCode.INTERNAL, "not ours", (("grpc-status-details-bin", b"\xff"),))
+
+    with pytest.raises(ConnectError, match="not ours"):
+        asyncio.run(heard_by(handler))

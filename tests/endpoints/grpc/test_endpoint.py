@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
@@ -11,6 +12,12 @@ import pytest
 from helpers.grpc_client import GrpcClient, stream
 from helpers.wire import PAUSE, bursts, encode, of_type, pieces, start
 from voxgate import Model
+from voxgate.endpoints.grpc import endpoint
+from voxgate.endpoints.grpc.endpoint import GrpcEndpoint
+from voxgate.endpoints.grpc.native import NativeGrpcWire
+from voxgate.observe.metrics import Tally
+from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.requests import Start
 
 AUDIO = encode(bursts((0.5, 1.5), (2.2, 3.0), length_s=4))
 C = grpc.StatusCode
@@ -94,6 +101,23 @@ def test_a_cancelled_call_frees_everything_at_once(gated, is_behind):
     assert not gated.service.connections
 
 
+@pytest.mark.parametrize("how", ["cancel", "deadline", "disconnect"])
+def test_an_idle_client_that_leaves_counts_as_left(serve, monkeypatch, how):
+    """The library reports the end of its messages before it cancels the call."""
+    monkeypatch.setattr(endpoint, "CANCEL_SETTLE_S", 10)
+    server = serve(**{"grpc.port": 0})
+    with GrpcClient(server.server.grpc_port) as client:
+        client.open(start(route="simple", notices=True), timeout_s=0.5 if how == "deadline" else 30)
+        assert client.receive()["type"] == "started"
+        if how == "cancel":
+            client.call.cancel()
+        elif how == "deadline":
+            assert client.code is C.DEADLINE_EXCEEDED
+    client.half_close()
+    until(lambda: ends(server))
+    assert ends(server) == {"left": 1}
+
+
 def test_the_deadline_of_a_client_ends_its_call(gated):
     with GrpcClient(gated.server.grpc_port) as client:
         client.open(start(route="simple"), bytes(32_000), timeout_s=0.3)
@@ -108,6 +132,26 @@ def test_a_connection_that_breaks_ends_its_calls(gated):
         until(lambda: gated.service.scheduler.depths()["running"] == 1)
     client.half_close()
     until(lambda: gated.service.streams == 0)
+
+
+def test_a_task_that_is_cancelled_while_the_call_ends_stays_cancelled():
+    """As the session cancels its writer."""
+
+    class Stalled:
+        async def write(self, message):
+            await asyncio.Event().wait()
+
+    async def run():
+        wire = NativeGrpcWire("simple", Start(AudioFormat(1, 16_000, 16, False)))
+        stalled = GrpcEndpoint(wire, Stalled(), 1024, 30, Tally())
+        writer = asyncio.create_task(stalled.send(b""))
+        await asyncio.sleep(0)
+        stalled.leave()
+        writer.cancel()
+        await asyncio.wait((writer,))
+        assert writer.cancelled()
+
+    asyncio.run(run())
 
 
 def test_a_reader_that_stands_still_is_dropped_after_its_time(serve):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import re
 import signal
 import socket
@@ -193,3 +194,21 @@ def test_one_process_names_the_extra_too(monkeypatch):
     monkeypatch.setattr(needs, "PACKAGES", {"voxgate_no_such": "some-package"})
     with pytest.raises(ConfigError, match="some-package"), running(lambda audio: {}, {"grpc.port": 0}):
         raise AssertionError("it runs")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/voxgate.v1.Voxgate/Info",
+        "/nvidia.riva.asr.RivaSpeechRecognition/GetRivaSpeechRecognitionConfig",
+        "/nvidia.riva.asr.RivaSpeechRecognition/Recognize",
+    ],
+)
+def test_a_client_without_a_token_is_refused_before_its_request_is_read(serve, path):
+    """Its request never ends, and could be large."""
+    port = serve(**{"grpc.port": 0, "auth.tokens": "good"}).server.grpc_port
+    never = queue.SimpleQueue()
+    with grpc.insecure_channel(f"localhost:{port}") as channel, pytest.raises(grpc.RpcError) as raised:
+        channel.stream_unary(path)(iter(never.get, None), timeout=30)
+    never.put(None)
+    assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED

@@ -52,3 +52,15 @@ def test_the_last_error_of_a_stream_is_the_text_of_its_status():
     assert status_of_close(close, "no message within 1 s").text == "no message within 1 s"
     assert status_of_close(close).text == "timeout"
     assert status_of_close(Close(CloseReason.INTERNAL)).text == "the server ended the stream: internal"
+
+
+@pytest.mark.parametrize("text", ["options: " + "é" * 3000, "options: " + "x" * 20_000, "options: \ud800"])
+def test_a_long_text_is_cut_to_what_metadata_can_hold(text):
+    """Beyond, the library replaces the status by RESOURCE_EXHAUSTED."""
+    status = status_of_refusal(Refusal(RefusalKind.INVALID, "invalid_request", text))
+    assert text.replace("\ud800", "?").startswith(status.text)
+    assert len(status.text.encode()) in (999, 1000, 10)
+    rich = status_pb2.Status.FromString(dict(status.metadata)["grpc-status-details-bin"])
+    assert rich.message == status.text
+    assert sum(len(value) for _, value in status.metadata) < 3000
+    assert fields(text) == ["options"]

@@ -8,6 +8,7 @@ import pytest
 from helpers.grpc_client import GrpcClient, audio, details, refused
 from helpers.wire import PAUSE, start
 from voxgate import Model
+from voxgate.endpoints.grpc import stream_method
 
 C = grpc.StatusCode
 
@@ -168,3 +169,29 @@ def test_what_the_server_knows_of_a_call(serve, caplog):
     assert (tally.accepted["segmented", "grpc"], tally.active["segmented", "grpc"]) == (1, 0)
     assert tally.ended["segmented", "grpc"]["completed"] == 1
     assert any("session over" in record.message for record in caplog.records)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_start_that_is_too_large_is_not_parsed(server, is_first):
+    hits = server.service.tally.limit_hits["message_bytes"]
+    large = start(options={"text": "x" * 1_100_000})
+    with GrpcClient(server.server.grpc_port) as client:
+        client.open(*([] if is_first else [start()]), large)
+        assert client.rest() == []
+        assert (client.code, client.call.details()) == (C.RESOURCE_EXHAUSTED, "message larger than 1048576 bytes")
+        assert details(client.error)["ErrorInfo"].reason == "message_bytes"
+    assert server.service.tally.limit_hits["message_bytes"] == hits + 1
+    while server.service.streams:
+        pass
+
+
+def test_a_session_that_cannot_be_made_gives_its_place_back(server, monkeypatch):
+    class Broken:
+        def __init__(self, *arguments):
+            raise RuntimeError("no session")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream_method, "Session", Broken)
+        error = refused(server.server.grpc_port, start())
+    assert error.code() is C.UNKNOWN
+    assert server.service.streams == 0

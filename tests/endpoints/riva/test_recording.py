@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+
 import grpc
 import pytest
 
@@ -10,7 +12,7 @@ from helpers.uploads import wav
 from helpers.wire import pieces
 from helpers.wires import TALK, TWO
 from voxgate import InferenceError
-from voxgate.proto.riva import RECOGNIZE, RecognizeRequest
+from voxgate.proto.riva import RECOGNIZE, STREAM, RecognizeRequest, StreamingRecognizeRequest
 
 
 @pytest.mark.parametrize("audio", [TALK, wav(TALK)])
@@ -79,3 +81,41 @@ def test_bytes_that_are_no_request(port):
             grpc.StatusCode.INVALID_ARGUMENT,
             "message: expected one RecognizeRequest, got another",
         )
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "text", "limit"),
+    [
+        (
+            {"limits.message_timeout_s": 0.2},
+            "DEADLINE_EXCEEDED",
+            "the recording was not complete within 0.2 s",
+            "message_timeout_s",
+        ),
+        ({"limits.recording_bytes": 2**15}, "RESOURCE_EXHAUSTED", "message larger than 32768 bytes", "recording_bytes"),
+    ],
+)
+def test_a_recording_that_is_too_slow_or_too_large(serve, settings, code, text, limit):
+    """Its time is that of a message, not of a start."""
+    server = serve(lambda audio: {"text": "yes"}, **{"grpc.port": 0, "limits.start_timeout_s": 0.1, **settings})
+    never: queue.SimpleQueue[object] = queue.SimpleQueue()
+    request = RecognizeRequest(config=RAW, audio=bytes(2**16))
+    with grpc.insecure_channel(f"127.0.0.1:{server.server.grpc_port}") as channel:
+        method = channel.stream_unary(RECOGNIZE, RecognizeRequest.SerializeToString)
+        messages = iter(never.get, None) if limit == "message_timeout_s" else iter([request])
+        found, details, _ = refused(lambda: [method(messages, timeout=30)])
+        never.put(None)
+    assert (found, details[: len(text)]) == (grpc.StatusCode[code], text)
+    assert server.service.tally.limit_hits[limit] == 1
+
+
+def test_an_id_that_is_too_long(port):
+    text = "id.value: expected at most 256 characters, got 257"
+    assert recognize(port, b"", id={"value": "é" * 256}).id.value == "é" * 256
+    code, details, _ = refused(lambda: [recognize(port, b"", id={"value": "é" * 257})])
+    assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, text)
+    request = StreamingRecognizeRequest(id={"value": "é" * 257}, streaming_config={"config": RAW})
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.stream_stream(STREAM, StreamingRecognizeRequest.SerializeToString)
+        code, details, _ = refused(lambda: call(iter([request]), timeout=30))
+    assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, text)

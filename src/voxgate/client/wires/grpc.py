@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Close
@@ -64,13 +65,12 @@ def channel_of(addr: str) -> grpc.aio.Channel:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", _MAX_EVENT_BYTES),
         ("grpc.max_send_message_length", -1),
-        ("grpc.enable_http_proxy", 0),  # the variables of the environment, read otherwise than ours
+        # Without, the library reads the variables of the environment, otherwise than we do.
+        ("grpc.enable_http_proxy", 0) if proxy is None else ("grpc.http_proxy", proxy.url),
         ("grpc.use_local_subchannel_pool", 1),  # a connection of its own
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
         ("grpc.enable_retries", 0),
     ]
-    if proxy is not None:
-        options[2] = ("grpc.http_proxy", proxy.url)
     if not is_secure:
         return grpc.aio.insecure_channel(target, options)
     return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(_roots()), options)
@@ -166,6 +166,9 @@ class GrpcConnection:
             end = Close(1000, "")
             return ConnectionClosedOK(end, end, True)
         reason, _ = _details(await call.trailing_metadata())
+        if reason is None and status is grpc.StatusCode.RESOURCE_EXHAUSTED:  # a message beyond the library's limit
+            end = Close(_TOO_LARGE[0], text[:120])
+            return ConnectionClosedError(end, end, True)
         if reason is None:  # the server did not end it: the connection was lost
             return ConnectionClosedError(None, None)
         code = _TOO_LARGE[0] if reason in _TOO_LARGE[1] else _ENDS.get(status, 1011)
@@ -185,12 +188,13 @@ def _details(trailing: Any) -> tuple[str | None, str | None]:
     reason = retry_s = None
     for key, value in trailing or ():
         if key == _DETAILS_KEY:
-            for detail in status_pb2.Status.FromString(value).details:
-                info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-                if detail.Unpack(info) and info.domain == _DOMAIN:
-                    reason = info.reason
-                elif detail.Unpack(retry):
-                    retry_s = str(retry.retry_delay.seconds)
+            with contextlib.suppress(DecodeError):  # another server's bytes
+                for detail in status_pb2.Status.FromString(value).details:
+                    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+                    if detail.Unpack(info) and info.domain == _DOMAIN:
+                        reason = info.reason
+                    elif detail.Unpack(retry):
+                        retry_s = str(retry.retry_delay.seconds)
     return reason, retry_s
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import grpc.aio
 
 from voxgate.endpoints.grpc.statuses import Status, status_of_close
-from voxgate.endpoints.grpc.wire import GrpcWire
+from voxgate.endpoints.grpc.wire import FRAME_BYTES, GrpcWire
 from voxgate.errors import VoxgateError
 from voxgate.observe.metrics import Tally
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
@@ -19,6 +19,9 @@ from voxgate.protocol.events import Error, Event
 from voxgate.session.endpoint import Departure, Listener, Message, Received, Rejected
 
 __all__ = ["GrpcEndpoint"]
+
+CANCEL_SETTLE_S: Final = 0.02
+"""How long after the end of a client's messages the library may still report that the client has left."""
 
 
 class GrpcEndpoint:
@@ -45,7 +48,7 @@ class GrpcEndpoint:
     def __init__(
         self, wire: GrpcWire, context: grpc.aio.ServicerContext, max_bytes: int, send_timeout_s: float, tally: Tally
     ) -> None:
-        """`max_bytes`: the largest audio of one message. `send_timeout_s`: how long the client may read nothing."""
+        """`max_bytes`: of a message, without its frame. `send_timeout_s`: how long the client may read nothing."""
         self._wire = wire
         self._context = context
         self._max_bytes = max_bytes
@@ -74,6 +77,10 @@ class GrpcEndpoint:
             if data is None:
                 return None
             if data is grpc.aio.EOF:
+                # The library reports a cancelled call first as the end of its messages, and then cancels.
+                await asyncio.wait((self.over,), timeout=CANCEL_SETTLE_S)
+                if self.over.done():
+                    return None
                 self._is_half_closed = True
                 self._waiting.extend(self._wire.at_half_close())
             else:
@@ -98,7 +105,8 @@ class GrpcEndpoint:
         except asyncio.CancelledError:
             if not self.over.done():
                 raise
-            task.uncancel()  # it was `_end`, which cancels nothing else
+            if task.uncancel() > 0:  # `_end` was not the only one
+                raise
             return None
         except grpc.aio.BaseError:
             self._end()
@@ -107,6 +115,9 @@ class GrpcEndpoint:
             self._waits.discard(task)
 
     def _read(self, data: bytes) -> Sequence[Received]:
+        if len(data) > self._max_bytes + FRAME_BYTES:
+            self._count(data)
+            return (self._too_large(),)
         try:
             received = self._wire.read(data)
         except VoxgateError as error:
@@ -118,9 +129,12 @@ class GrpcEndpoint:
         elif len(audio[-1]) > self._max_bytes:
             self._tally.binary[0] += 1
             self._tally.binary[1] += len(audio[-1])
-            text = f"message larger than {self._max_bytes} bytes"
-            return (Rejected(close=Close(CloseReason.TOO_LARGE, text, "message_bytes")),)
+            return (self._too_large(),)
         return received
+
+    def _too_large(self) -> Rejected:
+        text = f"message larger than {self._max_bytes} bytes"
+        return Rejected(close=Close(CloseReason.TOO_LARGE, text, "message_bytes"))
 
     def _count(self, data: bytes) -> None:
         self._tally.text_in += 1

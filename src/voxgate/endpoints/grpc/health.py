@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
+from voxgate.endpoints.grpc.request import RequestReader, answer
 from voxgate.service.service import Service
 
 __all__ = ["NAME", "Health"]
@@ -22,38 +22,45 @@ MAX_WATCHERS: Final = 64
 """They are no streams, and no other limit counts them."""
 
 
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+class Health:
     """Answers to any client, as the probes over HTTP do."""
 
-    def __init__(self, service: Service, names: Sequence[str]) -> None:
+    def __init__(self, service: Service, names: Sequence[str], reader: RequestReader) -> None:
         """`names`: of the services that there are; the empty name is that of the whole server."""
         self._service = service
         self._names = frozenset(("", *names))
+        self._reader = reader
         self._n_watchers = 0
 
-    async def Check(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def check(self, messages: Any, context: grpc.aio.ServicerContext) -> None:
+        request = await self._reader.read(context, _parse, _REQUEST)
+        if request is None:
+            return
         if request.service not in self._names:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service[:80]!r}")
-        return health_pb2.HealthCheckResponse(status=self._status())
+        await answer(context, _response(self._status()))
 
-    async def Watch(self, request: Any, context: grpc.aio.ServicerContext) -> None:
+    async def watch(self, messages: Any, context: grpc.aio.ServicerContext) -> None:
         if self._n_watchers >= MAX_WATCHERS:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MAX_WATCHERS} clients watch already")
         self._n_watchers += 1
-        with contextlib.suppress(grpc.aio.BaseError):  # the client is gone
-            await self._watch(request, context)
-
-    async def _watch(self, request: Any, context: grpc.aio.ServicerContext) -> None:
         try:
-            told: int | None = None
-            while True:
-                status = self._status() if request.service in self._names else _UNKNOWN
-                if status != told:
-                    await context.write(health_pb2.HealthCheckResponse(status=status))
-                    told = status
-                await asyncio.sleep(LOOK_EVERY_S)
+            request = await self._reader.read(context, _parse, _REQUEST)
+            if request is not None:
+                await self._watch(request, context)
+        except grpc.aio.BaseError:  # the client is gone
+            pass
         finally:
             self._n_watchers -= 1
+
+    async def _watch(self, request: Any, context: grpc.aio.ServicerContext) -> None:
+        told: int | None = None
+        while True:
+            status = self._status() if request.service in self._names else _UNKNOWN
+            if status != told:
+                await context.write(_response(status))
+                told = status
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def _status(self) -> int:
         is_ready = self._service.admission.why_closed() is None
@@ -62,4 +69,11 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         return status
 
 
+def _response(status: int) -> bytes:
+    data: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
+    return data
+
+
+_REQUEST: Final = "HealthCheckRequest"
+_parse: Final = health_pb2.HealthCheckRequest.FromString
 _UNKNOWN: Final[int] = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN

@@ -8,6 +8,7 @@ import grpc.aio
 import msgspec
 
 from voxgate.endpoints.grpc.peer import client_of
+from voxgate.endpoints.grpc.request import answer
 from voxgate.endpoints.grpc.statuses import status_of_refusal
 from voxgate.endpoints.grpc.struct_bytes import length, struct_bytes
 from voxgate.endpoints.page import describe
@@ -28,13 +29,14 @@ class InfoMethod:
         self._entry = entry
         self._is_secure = service.config.server.tls_certificate is not None
 
-    async def __call__(self, request: Any, context: grpc.aio.ServicerContext) -> bytes:
+    async def __call__(self, messages: Any, context: grpc.aio.ServicerContext) -> None:
+        """Reads no message: the request is empty."""
         client = client_of(context, self._service.gate, self._is_secure, "grpc")
         refusal = await self._entry.authorize(client)
         if refusal is not None:
             status_of_refusal(refusal).send(context)
-            return b""
+            return
         info = describe(self._service, {route: self._entry.why_unserved(route) for route in ROUTES})
         plain: dict[str, Any] = msgspec.to_builtins(info)
         data = struct_bytes(plain)
-        return FIELD + length(len(data)) + data
+        await answer(context, FIELD + length(len(data)) + data)

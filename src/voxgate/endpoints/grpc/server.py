@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 from google.protobuf import descriptor_pool
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from voxgate.config import Config
 from voxgate.endpoints.grpc import health
 from voxgate.endpoints.grpc.info_method import InfoMethod
 from voxgate.endpoints.grpc.native import NativeGrpcWire
+from voxgate.endpoints.grpc.request import RequestReader
 from voxgate.endpoints.grpc.stream_method import StreamMethod
+from voxgate.endpoints.grpc.wire import FRAME_BYTES
 from voxgate.endpoints.riva.config_method import ConfigMethod
 from voxgate.endpoints.riva.recording import RivaRecording
 from voxgate.endpoints.riva.streaming import RivaStreaming
@@ -26,9 +29,6 @@ from voxgate.service.entry import Entry
 from voxgate.service.service import Service
 
 __all__ = ["GrpcServer"]
-
-FRAME_BYTES: Final = 1024
-"""What a message has besides its audio, and the longest message of another kind."""
 
 KEEPALIVE_MS: Final = 15_000
 MIN_PING_INTERVAL_MS: Final = 5_000
@@ -48,24 +48,29 @@ class GrpcServer:
         self._config = config = service.config
         entry = Entry(service.gate, service.admission, service.model, allows_token_in_start=False)
         self._server = grpc.aio.server(options=options(config, is_shared))
+        reader = RequestReader(config.limits.start_timeout_s)
         methods = {
             "Stream": _stream(StreamMethod(service, entry, NativeGrpcWire)),
-            "Info": _unary(InfoMethod(service, entry)),
+            "Info": _stream(InfoMethod(service, entry)),
         }
-        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, methods)])
+        self._add(SERVICE, methods)
         services = [SERVICE]
         if config.endpoints.riva:
             services.append(riva.SERVICE)
             methods = {
                 "StreamingRecognize": _stream(StreamMethod(service, entry, RivaStreaming)),
                 "Recognize": _stream(StreamMethod(service, entry, RivaRecording)),
-                "GetRivaSpeechRecognitionConfig": _unary(ConfigMethod(service, entry)),
+                "GetRivaSpeechRecognitionConfig": _stream(ConfigMethod(service, entry, reader)),
             }
-            self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(riva.SERVICE, methods)])
-        health_pb2_grpc.add_HealthServicer_to_server(health.Health(service, services), self._server)
+            self._add(riva.SERVICE, methods)
+        probe = health.Health(service, services, reader)
+        self._add(health.NAME, {"Check": _stream(probe.check), "Watch": _stream(probe.watch)})
         if config.grpc.reflection:
             names = (*services, health.NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server, pool=_reflected())
+
+    def _add(self, name: str, methods: dict[str, Any]) -> None:
+        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(name, methods)])
 
     async def start(self) -> int:
         """Listens, and returns the port. ConfigError when the address cannot be used."""
@@ -135,18 +140,10 @@ def _reflected() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-def _stream(method: StreamMethod) -> Any:
-    return grpc.stream_stream_rpc_method_handler(_coroutine(method))
+def _stream(method: Callable[[Any, grpc.aio.ServicerContext], Awaitable[None]]) -> Any:
+    """A handler that reads its messages itself: see `request`."""
 
+    async def call(messages: Any, context: grpc.aio.ServicerContext) -> None:  # grpc.aio looks for such a function
+        await method(messages, context)
 
-def _unary(method: InfoMethod | ConfigMethod) -> Any:
-    return grpc.unary_unary_rpc_method_handler(_coroutine(method))
-
-
-def _coroutine(handler: Any) -> Any:
-    """`handler` as a coroutine function, for which grpc.aio looks."""
-
-    async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        return await handler(request, context)
-
-    return call
+    return grpc.stream_stream_rpc_method_handler(call)

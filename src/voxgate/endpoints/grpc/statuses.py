@@ -1,4 +1,4 @@
-"""How gRPC says why: a status, and details that programs can read (google.rpc, as the trailer of the call)."""
+"""gRPC statuses for refusals and closes, with details that programs can read (google.rpc, in the trailer of a call)."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ CODES: Final[Mapping[CloseReason, grpc.StatusCode]] = {
     CloseReason.INTERNAL: grpc.StatusCode.INTERNAL,
     CloseReason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
+
+MAX_TEXT_BYTES: Final = 1000
+"""Of a status. The metadata holds the text up to three times, percent-encoded once, and clients accept 8 KiB of it."""
 
 _KINDS: Final[Mapping[RefusalKind, grpc.StatusCode]] = {
     RefusalKind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -85,6 +88,7 @@ def status_of_close(close: Close, error: str = "") -> Status:
 
 
 def _status(code: grpc.StatusCode, text: str, reason: str, retry_after_s: int | None = None) -> Status:
+    text = text.encode("utf-8", "replace")[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
     details = [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)]
     metadata: list[tuple[str, str | bytes]] = []
     if retry_after_s is not None:

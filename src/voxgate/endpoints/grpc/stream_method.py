@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 import grpc.aio
@@ -13,7 +13,7 @@ import grpc.aio
 from voxgate.endpoints.grpc.endpoint import GrpcEndpoint
 from voxgate.endpoints.grpc.peer import client_of
 from voxgate.endpoints.grpc.statuses import Status, status_of_close, status_of_refusal
-from voxgate.endpoints.grpc.wire import GrpcWire
+from voxgate.endpoints.grpc.wire import FRAME_BYTES, GrpcWire
 from voxgate.endpoints.start_check import check_opens
 from voxgate.endpoints.wire import invalid_request, why_no_words
 from voxgate.errors import VoxgateError
@@ -50,19 +50,20 @@ class StreamMethod:
         if isinstance(permit, Refusal):
             self._refuse(permit, context)
             return
-        is_handed_over = False
+        served: Served | None = None
         try:
             opened = await self._open(context, request_id)
             if isinstance(opened, GrpcWire):
-                is_handed_over = True  # the session's task releases it
-                await self._serve(opened, context, client._replace(identity=permit.identity), permit)
+                served = self._begin(opened, context, client._replace(identity=permit.identity), permit)
             elif isinstance(opened, Refusal):
                 self._refuse(opened, context)
             elif opened is not None:
                 opened.send(context)
         finally:
-            if not is_handed_over:
+            if served is None:  # otherwise, the session's task releases it
                 permit.release()
+        if served is not None:
+            await _end_of(served, context)
 
     def _refuse(self, refusal: Refusal, context: grpc.aio.ServicerContext) -> None:
         self._service.admission.record(refusal, self._wire.name)
@@ -77,8 +78,9 @@ class StreamMethod:
             await context.send_initial_metadata(((REQUEST_ID, request_id),))  # the client is admitted, and knows it
         except grpc.aio.BaseError:  # it is gone
             return None
-        start_timeout_s = service.config.limits.start_timeout_s
-        newcomer = Newcomer(start_timeout_s)
+        limits, kind = service.config.limits, self._wire
+        timeout_s: float = getattr(limits, kind.first_time_limit)
+        newcomer = Newcomer(timeout_s)
         service.connections.add(newcomer)
         try:
             async with newcomer.timeout:
@@ -86,12 +88,16 @@ class StreamMethod:
         except TimeoutError:
             if newcomer.is_sent_away:
                 return status_of_close(Close(CloseReason.DRAINING))
-            service.tally.limit_hits.add("start_timeout_s")
-            return status_of_close(Close(CloseReason.TIMEOUT, f"no start within {start_timeout_s:g} s of connecting"))
+            return self._limit_hit(CloseReason.TIMEOUT, kind.late_text.format(timeout_s), kind.first_time_limit)
         finally:
             service.connections.discard(newcomer)
         if first is grpc.aio.EOF:
             return None
+        max_bytes: int = getattr(limits, kind.first_bytes_limit)
+        if len(first) > max_bytes + FRAME_BYTES:
+            return self._limit_hit(
+                CloseReason.TOO_LARGE, f"message larger than {max_bytes} bytes", kind.first_bytes_limit
+            )
         try:
             wire = self._wire.open(first, self._context, request_id)
             unserved = self._entry.why_unserved(wire.route)
@@ -105,9 +111,12 @@ class StreamMethod:
             return invalid_request(error)
         return wire
 
-    async def _serve(
-        self, wire: GrpcWire, context: grpc.aio.ServicerContext, client: ClientInfo, permit: Permit
-    ) -> None:
+    def _limit_hit(self, reason: CloseReason, text: str, limit: str) -> Status:
+        self._service.tally.limit_hits.add(limit)
+        return status_of_close(Close(reason, text, limit if reason is CloseReason.TOO_LARGE else None))
+
+    def _begin(self, wire: GrpcWire, context: grpc.aio.ServicerContext, client: ClientInfo, permit: Permit) -> Served:
+        """Begins the session, in a task that releases the permit."""
         assert self._context is not None
         config = self._context.config
         endpoint = GrpcEndpoint(
@@ -121,23 +130,35 @@ class StreamMethod:
             finally:
                 permit.release()
 
-        running = tasks.spawn_task(run(), "grpc-session", "connection")
-        try:
-            await asyncio.wait((running, endpoint.over), return_when=asyncio.FIRST_COMPLETED)
-            session.drop_unread()  # it may be too far behind to see that the call is over
-            await asyncio.shield(running)
-        except asyncio.CancelledError:  # by grpc.aio: the client is gone
-            endpoint.leave()
-            session.drop_unread()
-            raise
-        endpoint.status.send(context)
+        return Served(endpoint, session, tasks.spawn_task(run(), "grpc-session", "connection"))
+
+
+class Served(NamedTuple):
+    """A client whose session runs."""
+
+    endpoint: GrpcEndpoint
+    session: Session
+    running: asyncio.Task[None]
+
+
+async def _end_of(served: Served, context: grpc.aio.ServicerContext) -> None:
+    endpoint, session, running = served
+    try:
+        await asyncio.wait((running, endpoint.over), return_when=asyncio.FIRST_COMPLETED)
+        session.drop_unread()  # it may be too far behind to see that the call is over
+        await asyncio.shield(running)
+    except asyncio.CancelledError:  # by grpc.aio: the client is gone
+        endpoint.leave()
+        session.drop_unread()
+        raise
+    endpoint.status.send(context)
 
 
 class Newcomer:
     """A client that has sent nothing yet, as the end of the server sees it (service.Drainable)."""
 
-    def __init__(self, start_timeout_s: float) -> None:
-        self.timeout = asyncio.timeout(start_timeout_s)
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout = asyncio.timeout(timeout_s)
         """Around the wait for its first message."""
         self.is_sent_away = False
 

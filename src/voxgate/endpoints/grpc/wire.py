@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final, Literal
 
 from voxgate.protocol.closing import Close
 from voxgate.protocol.events import Event
@@ -14,7 +14,10 @@ from voxgate.protocol.wires import WireName
 from voxgate.session.context import SessionContext
 from voxgate.session.endpoint import Received
 
-__all__ = ["GrpcWire"]
+__all__ = ["FRAME_BYTES", "GrpcWire"]
+
+FRAME_BYTES: Final = 1024
+"""What a message has besides its audio."""
 
 
 class GrpcWire(ABC):
@@ -25,6 +28,12 @@ class GrpcWire(ABC):
     name: ClassVar[WireName]
     carries_words: ClassVar[bool] = False
     """The method transports words: models without a text are refused."""
+
+    first_bytes_limit: ClassVar[Literal["message_bytes", "recording_bytes"]] = "message_bytes"
+    """The setting below `limits` for the size of the first message."""
+    first_time_limit: ClassVar[Literal["start_timeout_s", "message_timeout_s"]] = "start_timeout_s"
+    """The setting below `limits` for the time until the first message is complete."""
+    late_text: ClassVar[str] = "no start within {:g} s of connecting"
 
     route: Route
     start: Start | None

@@ -15,7 +15,7 @@ from voxgate.protocol.requests import Start, VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
 from voxgate.session.context import SessionContext
 
-__all__ = ["HEAD_BYTES", "Recognition", "parse_config"]
+__all__ = ["HEAD_BYTES", "Recognition", "parse_config", "request_id_of"]
 
 UNSPECIFIED: Final = 0
 #: The number of an encoding of raw samples: their bits, and the encoding of the format.
@@ -32,6 +32,10 @@ ALIASES: Final = {
 
 HEAD_BYTES: Final = 12
 """`Recognition.start_of` needs no more."""
+
+
+MAX_ID_CHARS: Final = 256
+"""Every response repeats the id."""
 
 
 class Recognition(Struct, frozen=True):
@@ -87,6 +91,14 @@ def parse_config(config: Any, context: SessionContext, *, interim_results: bool 
     return Recognition(
         start, config.enable_word_time_offsets, config.diarization_config.enable_speaker_diarization, mixes
     )
+
+
+def request_id_of(message: Any, default: str) -> str:
+    """The id that a client gives its request, or `default`. Raises InvalidStart for a long one."""
+    found: str = message.id.value
+    if len(found) > MAX_ID_CHARS:
+        raise InvalidStart(f"id.value: expected at most {MAX_ID_CHARS} characters, got {len(found)}")
+    return found or default
 
 
 def _format(config: Any, mixes: bool) -> Format:

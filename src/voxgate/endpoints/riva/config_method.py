@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import grpc.aio
-from google.protobuf.message import DecodeError
 
 from voxgate.endpoints.grpc.peer import client_of
+from voxgate.endpoints.grpc.request import RequestReader, answer
 from voxgate.endpoints.grpc.statuses import status_of_refusal
-from voxgate.endpoints.wire import invalid_request
-from voxgate.errors import InvalidMessage
 from voxgate.proto.riva import ConfigRequest, ConfigResponse
 from voxgate.service.entry import Entry
 from voxgate.service.service import Service
@@ -24,21 +22,20 @@ TYPES: Final = ("online", "offline")
 class ConfigMethod:
     """The handler of the method."""
 
-    def __init__(self, service: Service, entry: Entry) -> None:
+    def __init__(self, service: Service, entry: Entry, reader: RequestReader) -> None:
         self._service = service
         self._entry = entry
+        self._reader = reader
         self._is_secure = service.config.server.tls_certificate is not None
 
-    async def __call__(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def __call__(self, messages: Any, context: grpc.aio.ServicerContext) -> None:
         refusal = await self._entry.authorize(client_of(context, self._service.gate, self._is_secure, "riva"))
-        if refusal is None:
-            try:
-                return self._answer(ConfigRequest.FromString(request).model_name)
-            except DecodeError:
-                text = "message: expected a RivaSpeechRecognitionConfigRequest, got other bytes"
-                refusal = invalid_request(InvalidMessage(text))
-        status_of_refusal(refusal).send(context)
-        return b""
+        if refusal is not None:
+            status_of_refusal(refusal).send(context)
+            return
+        request = await self._reader.read(context, ConfigRequest.FromString, "RivaSpeechRecognitionConfigRequest")
+        if request is not None:
+            await answer(context, self._answer(request.model_name))
 
     def _answer(self, name: str) -> bytes:
         model, response = self._service.model, ConfigResponse()

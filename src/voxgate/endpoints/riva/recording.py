@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from google.protobuf.message import DecodeError
 
 from voxgate.endpoints.grpc.wire import GrpcWire
-from voxgate.endpoints.riva.config import Recognition, parse_config
+from voxgate.endpoints.riva.config import Recognition, parse_config, request_id_of
 from voxgate.endpoints.riva.failure import Failure
 from voxgate.endpoints.riva.results import recording_results
 from voxgate.errors import InternalError, InvalidMessage
@@ -31,6 +31,9 @@ class RivaRecording(GrpcWire):
 
     name: ClassVar[WireName] = "riva"
     carries_words: ClassVar[bool] = True
+    first_bytes_limit: ClassVar[Literal["message_bytes", "recording_bytes"]] = "recording_bytes"
+    first_time_limit: ClassVar[Literal["start_timeout_s", "message_timeout_s"]] = "message_timeout_s"
+    late_text: ClassVar[str] = "the recording was not complete within {:g} s (limits.message_timeout_s)"
     route: Route = "segmented"
 
     def __init__(self, recognition: Recognition, start: Start, audio: bytes, request_id: str) -> None:
@@ -50,7 +53,7 @@ class RivaRecording(GrpcWire):
         recognition = parse_config(message.config, context)
         start = recognition.start_of(message.audio, True)
         assert start is not None
-        return cls(recognition, start, message.audio, message.id.value or request_id)
+        return cls(recognition, start, message.audio, request_id_of(message, request_id))
 
     @property
     def opening(self) -> Sequence[Received]:

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from msgspec import UNSET
 
 from voxgate.endpoints.grpc.wire import GrpcWire
-from voxgate.endpoints.riva.config import HEAD_BYTES, Recognition, parse_config
+from voxgate.endpoints.riva.config import HEAD_BYTES, Recognition, parse_config, request_id_of
 from voxgate.endpoints.riva.failure import Failure
 from voxgate.endpoints.riva.results import empty_result, streaming_result
 from voxgate.errors import InvalidMessage, InvalidStart
@@ -53,7 +53,7 @@ class RivaStreaming(GrpcWire):
             raise InvalidMessage(_EXPECTED + (kind or "nothing"))
         config = message.streaming_config
         recognition = parse_config(config.config, context, interim_results=config.interim_results)
-        return cls(recognition, message.id.value or request_id)
+        return cls(recognition, request_id_of(message, request_id))
 
     def read(self, data: bytes) -> Sequence[Received]:
         message = _parsed(data)

@@ -49,6 +49,7 @@ CODES: Final = (
 )
 LIMITS: Final = (
     *("buffered_audio_s", "stream_jobs", "unsent_events", "message_bytes", "message_fragments"),
+    "recording_bytes",
     *("message_timeout_s", "invalid_messages", "start_timeout_s", "idle_timeout_s", "session_s"),
     *("max_jobs", "total_buffered_audio_s", "upload_bytes", "upload_field_bytes", "upload_spool_bytes", "other"),
 )
