@@ -52,7 +52,7 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
             HttpRoute(METRICS_PATH, metrics),
             HttpRoute("/api/v1/info", Guard(entry, gate, page.info).respond),
             HttpRoute("/", page.asset),
-            HttpRoute("/web/{file}", page.asset),
+            HttpRoute("/web/{file:path}", page.asset),
             *(
                 WebSocketRoute(path, StreamRoute(service, entry, route, NativeWire))
                 for path, route in STREAM_PATHS.items()
