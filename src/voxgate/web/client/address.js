@@ -61,6 +61,9 @@ export async function whyRefused(url, token) {
   const info = await getJson(besides(url, "info"), tokenHeaders(token));
   if (info.status === 0) return { status: null, message: `cannot connect to ${url.host}` };
   if (info.status !== 200) {
+    if (![401, 403, 421, 429].includes(info.status) && info.status < 500) {
+      return { status: null, message: `${url.host} answers ${info.status}: is it a Voxgate server?` };
+    }
     return { status: info.status, code: info.body.code, message: info.body.error ?? "refused", retryAfter: info.retryAfter };
   }
   const route = info.body.routes?.[url.pathname.split("/").pop()];

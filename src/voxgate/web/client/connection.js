@@ -31,9 +31,15 @@ export class Connection {
       }
       on.event(event);
     };
-    this.#socket.onerror = () => {}; // a close follows; without a listener the class of ws throws
-    this.#socket.onclose = ({ code, reason }) => {
-      on.close({ opened: this.#opened, asked: this.#stopping && code === 1000, code, reason });
+    let isOver = false;
+    const close = ({ code, reason }) => {
+      if (!isOver) on.close({ opened: this.#opened, asked: this.#stopping && code === 1000, code, reason });
+      isOver = true;
+    };
+    this.#socket.onclose = close;
+    // A close follows, but in Node 20 none does when there was no connection. Without a listener, the class of ws throws.
+    this.#socket.onerror = () => {
+      if (!this.#opened) close({ code: 1006, reason: "" });
     };
   }
 
