@@ -6,7 +6,6 @@ import asyncio
 import json
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import soundfile
 
+from helpers.javascript import MODULES, PACKAGE, ROOT, SOURCE, install_client
 from helpers.scripted_server import (
     Script,
     active,
@@ -31,10 +31,6 @@ from helpers.wire import start
 from helpers.wire import stream as plain_stream
 from voxgate import __version__, recordings
 
-ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "clients" / "js"
-MODULES = ROOT / "build" / "clients" / "node_modules"
-SOURCE = ROOT / "src" / "voxgate" / "web" / "client"
 # Node 20 has a WebSocket of its own only behind an option, and it drops what came just before a lost connection.
 WS = str(MODULES / "ws" / "wrapper.mjs")
 NODE, NPM = shutil.which("node"), shutil.which("npm")
@@ -47,17 +43,7 @@ pytestmark = pytest.mark.skipif(NODE is None or NPM is None, reason="node and np
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked package."""
-    place = tmp_path_factory.mktemp("npm")
-    copy = place / "clients" / "js"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("dist", "node_modules"))
-    shutil.copytree(SOURCE, place / "src/voxgate/web/client")
-    shutil.copy(ROOT / "LICENSE", place)
-    subprocess.run([NPM, "pack", "--silent", "--offline"], cwd=copy, check=True, timeout=60, stdout=subprocess.DEVNULL)
-    (archive,) = copy.glob("*.tgz")
-    assert archive.name == f"voxgate-client-{__version__}.tgz"
-    with tarfile.open(archive) as tar:
-        tar.extractall(place, filter="data")
-    return place / "package"
+    return install_client(tmp_path_factory.mktemp("npm"))
 
 
 @dataclass

@@ -59,7 +59,12 @@ export async function serverInfo(address, { token = "" } = {}) {
 // status is null when it cannot be known.
 export async function whyRefused(url, token) {
   const info = await getJson(besides(url, "info"), tokenHeaders(token));
-  if (info.status === 0) return { status: null, message: `cannot connect to ${url.host}` };
+  if (info.status === 0) {
+    // A page of another origin cannot read why it was refused.
+    const { origin, host } = globalThis.location ?? { host: url.host };
+    const orElse = host === url.host ? "" : `: it does not answer, or takes no pages of ${origin} (auth.origins)`;
+    return { status: null, message: `cannot connect to ${url.host}${orElse}` };
+  }
   if (info.status !== 200) {
     if (![401, 403, 421, 429].includes(info.status) && info.status < 500) {
       return { status: null, message: `${url.host} answers ${info.status}: is it a Voxgate server?` };
