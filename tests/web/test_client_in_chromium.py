@@ -44,7 +44,7 @@ def words(audio: Any) -> dict[str, Any]:
 def test_the_page_of_the_readme(serve: Any, chromium: Any, tmp_path: Path) -> None:
     install_client(tmp_path)
     readme = (PACKAGE / "README.md").read_text()
-    (html,) = re.findall(r"```html\n(.*?)```", readme, re.DOTALL)
+    (html,) = re.findall(r"```html no-run[^\n]*\n(.*?)```", readme, re.DOTALL)
     assert html.count("\n") == 15
     with serve_folder(tmp_path) as origin:
         server = serve(words, **{"vad.silence_duration_ms": 200, "auth.origins": origin})
