@@ -1,8 +1,10 @@
 // Streams as a JSON argument says, and prints a JSON line for each event, notice and error.
 //
-// { module, url, audio, piece_bytes, options, source, ws, after, then }: audio is a file; source is "iterable" (the usual), "stream",
-// "blob", "microphone" (a fake one that gives its last piece when it is finished) or "microphone_ended" (it ends by itself); ws the module of a WebSocket class; after that many events,
-// `then` ("stop", "close" or "leave").
+// { module, url, audio, piece_bytes, options, source, ws, after, then, endless, fails }
+//
+// audio: a file. source: "iterable" (the usual), "stream", "blob", "microphone" (a fake one, which gives its last piece when it is
+// finished) or "microphone_ended" (it ends by itself). ws: the module of a WebSocket class. After that many events, `then`: "stop",
+// "close" or "leave". endless: the source does not end; fails: it ends with an error.
 
 import { readFileSync } from "node:fs";
 
