@@ -180,10 +180,10 @@ TARGET =
 fuzz: $(VENV)/.ready $(VENV)/.extra-fuzz ## atheris on every parser and every native entry; SECONDS=60 each, TARGET=pcm
 	@cd $(ROOT) && $(BIN)/python tools/fuzzing.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) -- $(ARGS)
 
-clients: $(VENV)/.ready ## websocket clients of others, and React with esbuild, for tests: aiohttp, websocket-client, picows, Node's ws
+clients: $(VENV)/.ready ## websocket clients of others, and what tests of ours in JavaScript need (React, esbuild, TypeScript): aiohttp, websocket-client, picows, Node's ws
 	@mkdir -p $(ROOT)/build/clients && $(BIN)/python -m venv $(ROOT)/build/clients/venv
 	@$(ROOT)/build/clients/venv/bin/pip install --quiet aiohttp websocket-client picows
-	@if command -v npm > /dev/null; then npm install --prefix $(ROOT)/build/clients --silent ws react@19 react-dom@19 esbuild; else echo "no npm: without Node's ws and React"; fi
+	@if command -v npm > /dev/null; then npm install --prefix $(ROOT)/build/clients --silent ws react@19 react-dom@19 esbuild typescript@5; else echo "no npm: without tests of JavaScript"; fi
 
 hostile: $(VENV)/.ready ## 10 000 bad connections against a real server: is everything back, and what does each kind cost?
 	@cd $(ROOT) && $(BIN)/python bench/siege.py $(ARGS)

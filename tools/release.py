@@ -61,6 +61,8 @@ def problems(version: str) -> Iterator[str]:
         yield f"CHANGELOG.md has no section {version}"
     if not re.search(rf"^version: {re.escape(version)}$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE):
         yield f"CITATION.cff does not say version: {version}"
+    if json.loads((ROOT / "clients/js/package.json").read_text())["version"] != version:
+        yield f"clients/js/package.json does not say version {version}"
 
 
 def pythons() -> list[str]:

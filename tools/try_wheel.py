@@ -39,6 +39,7 @@ def inspect(wheel: Path) -> None:
         "voxgate/py.typed",
         "voxgate/web/index.html",
         "voxgate/web/page.js",
+        "voxgate/web/client/stream.js",
         "voxgate/web/style.css",
         "voxgate/proto/voxgate.proto",
         "voxgate/proto/voxgate.binpb",

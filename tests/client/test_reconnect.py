@@ -5,31 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
-import http
-import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from msgspec import UNSET
-from websockets.asyncio.server import ServerConnection
-from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Response
 
 from helpers.scripted_server import (
-    Received,
+    Script,
     active,
     error,
     final,
     inactive,
     interim,
-    receive_session,
+    refusing,
+    saying,
     segment,
-    send,
     serving,
 )
 from voxgate import client, recordings
@@ -47,9 +41,6 @@ STEREO = AudioFormat(2, 16_000, 16, False)
 TEN_SECONDS = np.arange(160_000, dtype="<i4").astype("<i2").tobytes()
 
 
-Step = Callable[[ServerConnection, Received], Awaitable[None]]
-
-
 class FakeClock:
     """Waiting takes no time, but the clock says that it did."""
 
@@ -62,47 +53,6 @@ class FakeClock:
     async def sleep_until(self, when: float) -> None:
         self.now_s = max(self.now_s, when)
         await asyncio.sleep(0)
-
-
-async def hear(websocket: ServerConnection, n_bytes: int | None = None) -> Received:
-    """The session so far: its start and at least `n_bytes` of audio, or everything."""
-    if n_bytes is None:
-        return await receive_session(websocket)
-    received = Received(texts=[json.loads(await websocket.recv())])
-    while len(received.audio) < n_bytes:
-        message = await websocket.recv()
-        assert isinstance(message, bytes)
-        received.audio += message
-    return received
-
-
-class Server:
-    """Does another thing in each of its sessions, and keeps what it heard."""
-
-    def __init__(self, *steps: tuple[int | None, Step]) -> None:
-        self.steps = list(steps)
-        self.sessions: list[Received] = []
-
-    async def __call__(self, websocket: ServerConnection) -> None:
-        n_bytes, step = self.steps.pop(0)
-        received = await hear(websocket, n_bytes)
-        self.sessions.append(received)
-        await step(websocket, received)
-
-
-def saying(*events: dict[str, Any], then: int | None = None, abort: bool = False) -> Step:
-    async def step(websocket: ServerConnection, received: Received) -> None:
-        await send(websocket, *events)
-        if abort:
-            # What was sent arrives, and then the end of the line in place of a close frame.
-            websocket.transport.write_eof()
-            with contextlib.suppress(ConnectionClosed):
-                async for _ in websocket:
-                    pass
-        elif then is not None:
-            await websocket.close(then, "try later")
-
-    return step
 
 
 def run(
@@ -122,7 +72,7 @@ def run(
 
 
 def test_what_had_no_answer_is_sent_again_and_times_go_on() -> None:
-    server = Server(
+    server = Script(
         (160_000, saying(active(0.5), inactive(2.0), final(0.5, 2.0, text="one"), active(3.0), abort=True)),
         (None, saying(active(1.0), interim(1.0, 1.5), inactive(2.5), final(1.0, 2.5, text="two"))),
     )
@@ -153,7 +103,7 @@ def test_what_had_no_answer_is_sent_again_and_times_go_on() -> None:
 
 
 def test_lost_while_results_were_owed_after_stop() -> None:
-    server = Server(
+    server = Script(
         (None, saying(active(0.0), inactive(1.0), active(8.0), inactive(9.0), final(0.0, 1.0), abort=True)),
         (None, saying(active(0.0), inactive(1.0), final(0.0, 1.0, text="end"))),
     )
@@ -166,7 +116,7 @@ def test_lost_while_results_were_owed_after_stop() -> None:
 def test_known_silence_is_not_sent_again() -> None:
     # Notices say that 9.5 s were processed; an utterance may still be announced up to 7 s late.
     progress = {"type": "progress", "received_s": 9.5, "processed_s": 9.5, "lag_s": 0, "real_time_factor": 0}
-    server = Server((300_000, saying({**progress, "channel": 0}, abort=True)), (None, saying()))
+    server = Script((300_000, saying({**progress, "channel": 0}, abort=True)), (None, saying()))
     events, notices, _ = run(server)
     assert server.sessions[0].start["notices"] is True
     assert server.sessions[1].audio == TEN_SECONDS[int(2.5 * 32_000) :]
@@ -177,7 +127,7 @@ def test_known_silence_is_not_sent_again() -> None:
 def test_notices_that_were_asked_for_go_on_the_streams_clock() -> None:
     started = {"type": "started", "session_id": "a", "model": "m", "limits": {}, "channel": 0}
     finished = {"type": "finished", "received_s": 8.0, "processed_s": 8.0, "results": 1, "errors": 0, "channel": 0}
-    server = Server(
+    server = Script(
         (160_000, saying(started, active(0.0), inactive(2.0), final(0.0, 2.0), abort=True)),
         (None, saying(started, active(0.0), inactive(1.0), final(0.0, 1.0), finished)),
     )
@@ -187,7 +137,7 @@ def test_notices_that_were_asked_for_go_on_the_streams_clock() -> None:
 
 
 def test_the_simple_route_goes_on_where_its_cover_ends() -> None:
-    server = Server(
+    server = Script(
         (64_000, saying(segment(0, 0.4), segment(0.4, 1.25), abort=True)),
         (None, saying(segment(0, 8.75))),
     )
@@ -203,7 +153,7 @@ def test_the_simple_route_goes_on_where_its_cover_ends() -> None:
 
 def test_a_channel_that_was_ahead_gets_nothing_twice_and_loses_nothing() -> None:
     source = TEN_SECONDS * 2
-    server = Server(
+    server = Script(
         (
             300_000,
             saying(
@@ -232,14 +182,14 @@ def test_a_channel_that_was_ahead_gets_nothing_twice_and_loses_nothing() -> None
 @pytest.mark.parametrize("notices", [False, True])
 def test_ids_are_given_to_a_caller_who_asked_for_notices(notices: bool) -> None:
     told = {**active(0.1), "segment_id": 0}, {**inactive(1.0), "segment_id": 0}, {**final(0.1, 1.0), "segment_id": 0}
-    events, _, _ = run(Server((None, saying(*told))), notices=notices)
+    events, _, _ = run(Script((None, saying(*told))), notices=notices)
     id = 0 if notices else UNSET
     assert events == [Active(0.1, 0, id), Inactive(1.0, 0, id), Segment(0.1, 1.0, True, {"count": 1}, 0, id)]
 
 
 def test_what_the_backlog_could_not_hold_is_told() -> None:
     notices: list[Lost | Resumed] = []
-    server = Server((310_000, saying(abort=True)), (None, saying()))
+    server = Script((310_000, saying(abort=True)), (None, saying()))
     blocks = iter([TEN_SECONDS[i : i + 3200] for i in range(0, 320_000, 3200)])
     run(server, blocks, reconnect=Reconnect(backlog_bytes=32_000, on_notice=notices.append))
     resumed = notices[1]
@@ -250,7 +200,7 @@ def test_what_the_backlog_could_not_hold_is_told() -> None:
 
 @pytest.mark.parametrize("code", [1001, 1012, 1013])
 def test_a_server_that_closes_for_a_while_is_come_back_to(code: int) -> None:
-    server = Server((3200, saying(error("too much", "overloaded"), then=code)), (None, saying()))
+    server = Script((3200, saying(error("too much", "overloaded"), then=code)), (None, saying()))
     events, notices, stream = run(server)
     assert events == [Error("too much", "overloaded")]
     assert f"closed with {code}" in str(notices[0].error)  # type: ignore[union-attr]
@@ -260,27 +210,16 @@ def test_a_server_that_closes_for_a_while_is_come_back_to(code: int) -> None:
 @pytest.mark.parametrize("code", [1000, 1008, 1009, 1011])
 def test_what_would_happen_again_is_not_tried_again(code: int) -> None:
     with pytest.raises(ClosedError, match=f"closed with {code}"):
-        run(Server((3200, saying(then=code))))
+        run(Script((3200, saying(then=code))))
 
 
 def test_without_reconnect_a_lost_connection_is_an_error() -> None:
     with pytest.raises(ClosedError, match="lost"):
-        run(Server((3200, saying(abort=True))), reconnect=False)
-
-
-def refusing(*status: int, headers: dict[str, str] | None = None) -> Any:
-    left = list(status)
-
-    def refuse(connection: ServerConnection, request: Any) -> Response | None:
-        if not left:
-            return None
-        return Response(int(http.HTTPStatus(left.pop(0))), "No", Headers(headers or {}), b'{"error": "server full"}')
-
-    return {"process_request": refuse}
+        run(Script((3200, saying(abort=True))), reconnect=False)
 
 
 def test_a_full_server_is_waited_for_as_long_as_it_asks() -> None:
-    server = Server((None, saying()))
+    server = Script((None, saying()))
     _, notices, _ = run(server, refusing=refusing(503, 429, headers={"Retry-After": "17"}))
     assert [type(notice) for notice in notices] == [Lost, Lost, Resumed]
     assert [notice.wait_s for notice in notices if isinstance(notice, Lost)] == [17.0, 17.0]
@@ -290,14 +229,14 @@ def test_a_full_server_is_waited_for_as_long_as_it_asks() -> None:
 
 def test_a_refusal_that_will_not_pass_is_raised() -> None:
     with pytest.raises(RefusedError, match="401: server full"):
-        run(Server(), refusing=refusing(401))
+        run(Script(), refusing=refusing(401))
 
 
 def test_it_gives_up_after_so_many_attempts_without_an_answer() -> None:
     notices: list[Lost | Resumed] = []
     silent = (3200, saying(abort=True))
     answering = (160_000, saying(active(0.0), inactive(1.0), final(0.0, 1.0), abort=True))
-    server = Server(silent, silent, answering, silent, silent, silent, silent)
+    server = Script(silent, silent, answering, silent, silent, silent, silent)
     with pytest.raises(ClosedError, match="lost"):
         run(server, reconnect=Reconnect(attempts=3, on_notice=notices.append))
     assert [notice.attempt for notice in notices if isinstance(notice, Lost)] == [1, 2, 1, 2, 3]

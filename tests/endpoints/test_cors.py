@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.request import Request, urlopen
+
 import pytest
 
 from voxgate.config import load_config
@@ -75,3 +77,17 @@ def test_a_page_may_send_the_headers_that_it_asks_for(asked, allowed):
     headers = [(b"access-control-request-headers", value) for value in asked]
     response = preflight(gate(APP), page(APP), "POST, OPTIONS", headers)
     assert response.headers["access-control-allow-headers"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/api/v1/info", "/api/v1/ready"])
+def test_pages_that_may_connect_may_read_how_the_server_is(serve, path):
+    url = serve(**{"auth.origins": APP, "auth.tokens": "good"}).http(path)
+    token = {"Authorization": "Bearer good"}
+    with urlopen(Request(url, headers={"Origin": APP, **token}), timeout=30) as response:
+        assert response.headers["Access-Control-Allow-Origin"] == APP
+        assert "Retry-After" in response.headers["Access-Control-Expose-Headers"]
+    with urlopen(Request(url, headers={"Origin": "https://evil.com", **token}), timeout=30) as response:
+        assert response.headers["Access-Control-Allow-Origin"] is None
+    asked = {"Origin": APP, "Access-Control-Request-Headers": "authorization"}
+    with urlopen(Request(url, method="OPTIONS", headers=asked), timeout=30) as response:
+        assert (response.status, response.headers["Access-Control-Allow-Headers"]) == (204, "authorization")

@@ -31,8 +31,8 @@ def get(url: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, s
 
 def test_every_file_is_served_as_it_is(serve):
     server = serve()
-    names = sorted(path.name for path in WEB.iterdir())
-    assert "index.html" in names
+    names = sorted(str(path.relative_to(WEB)) for path in WEB.rglob("*.*"))
+    assert {"index.html", "client/stream.js"} <= set(names)
     for name in names:
         status, headers, body = get(server.http(f"/web/{name}"))
         assert (status, body) == (200, (WEB / name).read_bytes()), name
@@ -53,7 +53,7 @@ def test_the_root_is_the_page_and_lets_nothing_in_from_elsewhere(serve):
 
 
 def test_no_file_names_another_host_or_carries_inline_code():
-    for path in WEB.iterdir():
+    for path in WEB.rglob("*.*"):
         text = path.read_text()
         hosts = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+", text)) - {"http://www.w3.org"}
         assert hosts == set(), path.name
@@ -78,7 +78,8 @@ def test_an_etag_saves_the_second_transfer(serve):
 
 
 @pytest.mark.parametrize(
-    "path", ["/web/nope.js", "/web/", "/web/..%2fapp.py", "/web/%2e%2e/app.py", "/web/__init__.py"]
+    "path",
+    ["/web/nope.js", "/web/", "/web/..%2fapp.py", "/web/%2e%2e/app.py", "/web/__init__.py", "/web/client"],
 )
 def test_nothing_else_of_the_disk_is_reached(serve, path):
     status, _, body = get(serve().http(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -11,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Response
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -125,3 +129,58 @@ def serving_in_thread(handler: Handler, path: str = "/api/v1/segmented", **optio
         loop.call_soon_threadsafe(stop.set)
         thread.join()
         loop.close()
+
+
+Step = Callable[[ServerConnection, Received], Awaitable[None]]
+
+
+async def hear(websocket: ServerConnection, n_bytes: int | None = None) -> Received:
+    """The session so far: its start and at least `n_bytes` of audio, or everything."""
+    if n_bytes is None:
+        return await receive_session(websocket)
+    received = Received(texts=[json.loads(await websocket.recv())])
+    while len(received.audio) < n_bytes:
+        message = await websocket.recv()
+        assert isinstance(message, bytes)
+        received.audio += message
+    return received
+
+
+class Script:
+    """Does another thing in each of its sessions, and keeps what it heard."""
+
+    def __init__(self, *steps: tuple[int | None, Step]) -> None:
+        self.steps = list(steps)
+        self.sessions: list[Received] = []
+
+    async def __call__(self, websocket: ServerConnection) -> None:
+        n_bytes, step = self.steps.pop(0)
+        received = await hear(websocket, n_bytes)
+        self.sessions.append(received)
+        await step(websocket, received)
+
+
+def saying(*events: dict[str, Any], then: int | None = None, abort: bool = False) -> Step:
+    async def step(websocket: ServerConnection, received: Received) -> None:
+        await send(websocket, *events)
+        if abort:
+            # What was sent arrives, and then the end of the line in place of a close frame.
+            websocket.transport.write_eof()
+            with contextlib.suppress(ConnectionClosed):
+                async for _ in websocket:
+                    pass
+        elif then is not None:
+            await websocket.close(then, "try later")
+
+    return step
+
+
+def refusing(*status: int, headers: dict[str, str] | None = None) -> Any:
+    left = list(status)
+
+    def refuse(connection: ServerConnection, request: Any) -> Response | None:
+        if not left:
+            return None
+        return Response(int(http.HTTPStatus(left.pop(0))), "No", Headers(headers or {}), b'{"error": "server full"}')
+
+    return {"process_request": refuse}

@@ -27,6 +27,7 @@ def test_another_version_is_not() -> None:
         f"src/voxgate/__init__.py says {VERSION}, pyproject.toml 9.9.9",
         "CHANGELOG.md has no section 9.9.9",
         "CITATION.cff does not say version: 9.9.9",
+        "clients/js/package.json does not say version 9.9.9",
     ]
 
 

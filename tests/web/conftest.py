@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +14,7 @@ from typing import Any, NoReturn
 import pytest
 import soundfile
 
+from helpers.ports import held_port
 from voxgate import recordings
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -84,3 +88,35 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+class Process:
+    """`voxgate serve` as a process that can be killed, and started again in the same place."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, delay_s: float = 0) -> None:
+        options = ["--port", str(self.port), "--set", "vad.detector=energy", "--set", "inference.warm_up=false"]
+        command = [sys.executable, "-m", "voxgate", "serve", "--model", "dummy", *options]
+        knobs = [f"delay={delay_s}", "constant_factor=0", "jitter=0", "panic_rate=0", "warmup_penalty=0"]
+        command += [part for knob in knobs for part in ("--set", f"model.{knob}")]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self.process.stdout is not None
+        assert "listening" in self.process.stdout.readline()
+
+    def end(self, how: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.communicate(timeout=30)
+            self.process = None
+
+
+@pytest.fixture
+def process():
+    with held_port() as port:
+        process = Process(port)
+        process.start()
+        yield process
+        process.end(signal.SIGKILL)

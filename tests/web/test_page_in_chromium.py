@@ -8,8 +8,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 from itertools import groupby
 from operator import itemgetter
@@ -22,7 +20,6 @@ import pytest
 import soundfile
 from msgspec import Meta, Struct
 
-from helpers.ports import held_port
 from helpers.wire import Client, of_type, start, stream
 from voxgate import InferenceError, Model, Request, recordings
 
@@ -280,38 +277,6 @@ def test_without_https_the_page_says_why_there_is_no_microphone(serve, visit):
     expect(page.get_by_role("alert")).to_contain_text("http://localhost:")
     send_file(page, "telephone")
     expect(page.locator(FINALS)).not_to_have_count(0)
-
-
-class Process:
-    """`voxgate serve` as a process that can be killed, and started again in the same place."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.process: subprocess.Popen[str] | None = None
-
-    def start(self, delay_s: float = 0) -> None:
-        options = ["--port", str(self.port), "--set", "vad.detector=energy", "--set", "inference.warm_up=false"]
-        command = [sys.executable, "-m", "voxgate", "serve", "--model", "dummy", *options]
-        knobs = [f"delay={delay_s}", "constant_factor=0", "jitter=0", "panic_rate=0", "warmup_penalty=0"]
-        command += [part for knob in knobs for part in ("--set", f"model.{knob}")]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert self.process.stdout is not None
-        assert "listening" in self.process.stdout.readline()
-
-    def end(self, how: int) -> None:
-        if self.process is not None:
-            self.process.send_signal(how)
-            self.process.communicate(timeout=30)
-            self.process = None
-
-
-@pytest.fixture
-def process():
-    with held_port() as port:
-        process = Process(port)
-        process.start()
-        yield process
-        process.end(signal.SIGKILL)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -10,11 +10,12 @@ from starlette.routing import Route as HttpRoute
 
 from voxgate.config import EndpointsSettings
 from voxgate.endpoints.assemblyai.live import AssemblyAiWire
+from voxgate.endpoints.cors import READ_METHODS
 from voxgate.endpoints.deepgram.flux import FluxWire
 from voxgate.endpoints.deepgram.live import DeepgramWire
 from voxgate.endpoints.deepgram.prerecorded import PrerecordedRoute
 from voxgate.endpoints.live_http import LiveHttpRoute
-from voxgate.endpoints.openai.models import METHODS, Models
+from voxgate.endpoints.openai.models import Models
 from voxgate.endpoints.openai.realtime import RealtimeWire
 from voxgate.endpoints.openai.transcriptions import TranscriptionsRoute
 from voxgate.endpoints.stream_route import StreamRoute
@@ -72,8 +73,8 @@ def _openai(service: Service, entry: Entry) -> Sequence[BaseRoute]:
     return [
         WebSocketRoute("/v1/realtime", StreamRoute(service, entry, "segmented", RealtimeWire)),
         HttpRoute("/v1/audio/transcriptions", TranscriptionsRoute(service, entry)),
-        HttpRoute("/v1/models", models.all, methods=METHODS),
-        HttpRoute("/v1/models/{name:path}", models.one, methods=METHODS),
+        HttpRoute("/v1/models", models.all, methods=READ_METHODS),
+        HttpRoute("/v1/models/{name:path}", models.one, methods=READ_METHODS),
     ]
 
 

@@ -16,6 +16,7 @@ from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from voxgate.endpoints.apis import APIS
+from voxgate.endpoints.cors import READ_METHODS, CrossOrigin
 from voxgate.endpoints.health import HEALTH_PATH, METRICS_PATH, PROBE_PATHS, READY_PATH, Guard, Health
 from voxgate.endpoints.native import NativeWire
 from voxgate.endpoints.page import Page
@@ -44,15 +45,16 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
     """
     gate, entry = service.gate, Entry(service.gate, service.admission, service.model, service.config.auth.in_start)
     health, page, not_found = Health(service), Page(service, entry), NotFound(service.admission)
+    info = Guard(entry, gate, page.info)
     metrics = Guard(entry, gate, health.metrics).respond if service.config.auth.metrics else health.metrics
     app = Starlette(
         routes=[
             HttpRoute(HEALTH_PATH, health.healthy),
-            HttpRoute(READY_PATH, health.ready),
+            HttpRoute(READY_PATH, CrossOrigin(gate, health.ready).respond, methods=READ_METHODS),
             HttpRoute(METRICS_PATH, metrics),
-            HttpRoute("/api/v1/info", Guard(entry, gate, page.info).respond),
+            HttpRoute("/api/v1/info", CrossOrigin(gate, info.respond).respond, methods=READ_METHODS),
             HttpRoute("/", page.asset),
-            HttpRoute("/web/{file}", page.asset),
+            HttpRoute("/web/{file:path}", page.asset),
             *(
                 WebSocketRoute(path, StreamRoute(service, entry, route, NativeWire))
                 for path, route in STREAM_PATHS.items()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Final
 
+from starlette.requests import Request
 from starlette.responses import Response
 
+from voxgate.endpoints.peer import client_of
 from voxgate.endpoints.refusals import answer_of, respond
 from voxgate.service.access import Gate
 from voxgate.service.access.addresses import Headers, values_of
 from voxgate.service.admission import Refusal, RefusalKind
 from voxgate.service.client_info import ClientInfo
 
-__all__ = ["cors_headers", "preflight"]
+__all__ = ["READ_METHODS", "CrossOrigin", "cors_headers", "preflight"]
+
+READ_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
 _ALLOWED_HEADERS: Final = "authorization, content-type, traceparent, tracestate"
 _EXPOSED_HEADERS: Final = "Retry-After, x-request-id, dg-request-id, dg-error"
@@ -21,6 +26,22 @@ _NAMES: Final = re.compile(rb"[\w!#$%&'*+.^`|~, -]{1,1000}", re.ASCII)
 _MAX_AGE_S: Final = 600
 
 _FORBIDDEN: Final = Refusal(RefusalKind.FORBIDDEN, "origin", "web pages of this origin may not connect")
+
+
+class CrossOrigin:
+    """Answers a path that is read (READ_METHODS) for pages of other origins too, if they may connect."""
+
+    def __init__(self, gate: Gate, respond: Callable[[Request], Awaitable[Response]]) -> None:
+        self._gate = gate
+        self._respond = respond
+
+    async def respond(self, request: Request) -> Response:
+        client = client_of(request.scope, self._gate)
+        if request.method == "OPTIONS":
+            return preflight(self._gate, client, ", ".join(READ_METHODS), request.scope["headers"])
+        response = await self._respond(request)
+        response.headers.update(cors_headers(self._gate, client))
+        return response
 
 
 def cors_headers(gate: Gate, client: ClientInfo) -> dict[str, str]:

@@ -55,6 +55,10 @@ _CONTENT_TYPES: Final = {
 _SAMPLE: Final = "reading.flac"
 
 
+#: The folder of the JavaScript client, @voxgate/client, on which the page is built.
+_CLIENT: Final = "client"
+
+
 class Asset(NamedTuple):
     """One file of the page. `etag` is quoted, as it goes into the header."""
 
@@ -64,14 +68,17 @@ class Asset(NamedTuple):
 
 
 def load_assets() -> dict[str, Asset]:
-    """Every file of the page by its name. Read once: a client's path is never looked up on the disk."""
+    """Every file of the page by its path. Read once: a client's path is never looked up on the disk."""
+    web = files("voxgate") / "web"
+    found = {entry.name: entry for entry in web.iterdir()}
+    found |= {f"{_CLIENT}/{entry.name}": entry for entry in (web / _CLIENT).iterdir()}
+    found["sample.flac"] = files("voxgate") / "recordings" / _SAMPLE
     assets = {}
-    for entry in [*(files("voxgate") / "web").iterdir(), files("voxgate") / "recordings" / _SAMPLE]:
-        content_type = _CONTENT_TYPES.get(PurePosixPath(entry.name).suffix)
+    for path, entry in found.items():
+        content_type = _CONTENT_TYPES.get(PurePosixPath(path).suffix)
         if content_type is not None:
             body = entry.read_bytes()
-            name = "sample.flac" if entry.name == _SAMPLE else entry.name
-            assets[name] = Asset(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+            assets[path] = Asset(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
     return assets
 
 
@@ -92,7 +99,7 @@ class Page:
         self._assets = load_assets()
 
     async def asset(self, request: Request) -> Response:
-        """A file of the page, by its name. HTTPException 404 for an unknown one."""
+        """A file of the page, by its path. HTTPException 404 for an unknown one."""
         found = self._assets.get(request.path_params.get("file", INDEX))
         if found is None:
             raise HTTPException(404)

@@ -1,11 +1,13 @@
 // From Start to Stop: a source, a connection, and what happens when the server goes away in between.
 
-import { Connection, FULL_BYTES, LOST_BYTES } from "./connection.js";
+import { Connection, FULL_BYTES, LOST_BYTES } from "./client/connection.js";
+import { PASSING_CODES } from "./client/reconnect.js";
+import { formatOf } from "./client/sources.js";
 import { askInfo, askReady, streamAddress } from "./server.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 // Closed for one of these reasons, the server may well be there again soon.
-const PASSING = new Set([1001, 1005, 1006, 1012, 1013]);
+const PASSING = new Set([...PASSING_CODES, 1005]);
 
 // The phases:
 //   idle         nothing is going on
@@ -74,9 +76,7 @@ export class Listening {
     const { source } = this;
     const start = {
       request: "start",
-      format: source.container
-        ? { container: source.container }
-        : { channels: source.channels, sample_rate: source.sampleRate, bit_depth: 16, is_float: false },
+      format: formatOf(source),
       notices: true,
       probabilities: true,
       ...options,

@@ -1,6 +1,7 @@
 // What the page asks the server by plain HTTP: what it is, whether it is ready, whether a token is good.
 
-const TIMEOUT_MS = 5000;
+import { getJson, streamUrl, tokenHeaders, tokenProtocols } from "./client/address.js";
+
 const STORED_TOKEN = "voxgate.token";
 
 export function address(path) {
@@ -8,9 +9,7 @@ export function address(path) {
 }
 
 export function streamAddress(route) {
-  const url = address(`api/v1/${route}`);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  return url;
+  return streamUrl(address(`api/v1/${route}`));
 }
 
 // The token goes nowhere but into requests; only when asked for is it kept, until the tab is closed.
@@ -40,41 +39,19 @@ export class Token {
   }
 
   get headers() {
-    return this.#value ? { Authorization: `Bearer ${this.#bytes}` } : {};
+    return tokenHeaders(this.#value);
   }
 
-  // UTF-8, a character for each byte: headers carry nothing beyond Latin-1.
-  get #bytes() {
-    return String.fromCharCode(...new TextEncoder().encode(this.#value));
-  }
-
-  // A browser cannot set headers of a websocket, but it may name protocols: one of them carries the token.
   get protocols() {
-    if (!this.#value) return [];
-    const base64 = btoa(this.#bytes);
-    return ["voxgate.v1", `voxgate.token.${base64.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "")}`];
-  }
-}
-
-async function get(path, headers = {}) {
-  try {
-    const response = await fetch(address(path), {
-      headers,
-      cache: "no-store",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
-    const body = await response.json().catch(() => ({}));
-    return { status: response.status, body };
-  } catch {
-    return { status: 0, body: {} }; // unreachable
+    return tokenProtocols(this.#value);
   }
 }
 
 // { status, body }: 200 and the description, 401 for a token that is missing or wrong, 0 without an answer.
 export function askInfo(token) {
-  return get("api/v1/info", token.headers);
+  return getJson(address("api/v1/info"), token.headers);
 }
 
 export function askReady() {
-  return get("api/v1/ready");
+  return getJson(address("api/v1/ready"));
 }

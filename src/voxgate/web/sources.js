@@ -1,10 +1,10 @@
 // What to listen to: a microphone, a sound file, or the sample that the server has.
 
 import { SoundFile } from "./file.js";
-import { Microphone, listMicrophones, whyNoMicrophone } from "./microphone.js";
+import { Microphone, listMicrophones, whyNoMicrophone } from "./client/microphone.js";
 import { explain } from "./problems.js";
 import { RawFile, containerOf } from "./rawfile.js";
-import { recordedKind } from "./recorder.js";
+import { recordedKind } from "./client/recorder.js";
 import { address } from "./server.js";
 
 const INPUTS = '#source-kind input, input[name="pace"], #device, #processing, #compress, #file';

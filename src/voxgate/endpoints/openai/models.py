@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Final
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from voxgate.endpoints.cors import cors_headers, preflight
+from voxgate.endpoints.cors import READ_METHODS, cors_headers, preflight
 from voxgate.endpoints.openai.errors import body_of, refusal_answer
 from voxgate.endpoints.peer import client_of
 from voxgate.endpoints.refusals import HttpAnswer, respond
 from voxgate.service.entry import Entry
 from voxgate.service.service import Service
 
-__all__ = ["METHODS", "Models"]
-
-METHODS: Final = ("GET", "HEAD", "OPTIONS")
+__all__ = ["Models"]
 
 
 class Models:
@@ -47,7 +45,7 @@ class Models:
         gate = self._service.gate
         client = client_of(request.scope, gate)._replace(wire="openai")
         if request.method == "OPTIONS":
-            return preflight(gate, client, ", ".join(METHODS), request.scope["headers"])
+            return preflight(gate, client, ", ".join(READ_METHODS), request.scope["headers"])
         refusal = await self._entry.authorize(client)
         request_id = str(uuid.uuid4())
         answer = HttpAnswer(status, body, {"x-request-id": request_id})

@@ -1,9 +1,9 @@
 // A microphone as a source of audio, at the rate of the device: the server resamples.
 
 import { Recorder } from "./recorder.js";
-import { address } from "./server.js";
 
 const BYTES_PER_S = 4000; // about, when it is compressed
+const LAST_MS = 500; // the audio thread has this long to give its last samples
 
 // Why the browser gives no microphone to this page at all; null when it may.
 export function whyNoMicrophone() {
@@ -24,9 +24,10 @@ export class Microphone {
   isLive = true;
   duration_s = null;
 
-  // Opens the device; the browser asks for permission. recorded: what is sent in place of samples (recordedKind of recorder.js); null:
-  // samples. Throws what getUserMedia throws.
-  static async open({ deviceId, processing, recorded = null }) {
+  // Opens the device; the browser asks for permission. recorded: what is sent in place of samples (recordedKind of recorder.js);
+  // null: samples. worklet: the address of capture-worklet.js, where it does not lie beside this module. Throws what getUserMedia
+  // throws.
+  static async open({ deviceId, processing = false, recorded = null, worklet } = {}) {
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: {
         deviceId: deviceId ? { exact: deviceId } : undefined,
@@ -42,10 +43,9 @@ export class Microphone {
       microphone.container = recorded.container;
       microphone.bytesPerSecond = BYTES_PER_S;
       microphone.#mimeType = recorded.mimeType;
-      microphone.finish = () => microphone.#recorder?.stop() ?? Promise.resolve();
     }
     try {
-      await microphone.#connect(stream);
+      await microphone.#connect(stream, worklet ?? new URL("./capture-worklet.js", import.meta.url));
     } catch (error) {
       microphone.close();
       throw error;
@@ -60,8 +60,9 @@ export class Microphone {
   #mimeType = null;
   #mono = null;
   #recorder = null;
+  #gaveLast = () => {};
 
-  async #connect(stream) {
+  async #connect(stream, worklet) {
     this.#stream = stream;
     const [track] = stream.getAudioTracks();
     this.label = track.label || "microphone";
@@ -69,10 +70,11 @@ export class Microphone {
     const { sampleRate } = track.getSettings();
     this.#context = new AudioContext(sampleRate ? { sampleRate } : {});
     this.sampleRate = this.#context.sampleRate;
-    await this.#context.audioWorklet.addModule(address("web/capture-worklet.js"));
+    await this.#context.audioWorklet.addModule(worklet);
     this.#node = new AudioWorkletNode(this.#context, "capture", { numberOfOutputs: 0 });
     this.#node.port.onmessage = ({ data }) => {
-      if (data !== null && data.length > 0) this.#sink?.push(data);
+      if (data === null) this.#gaveLast();
+      else if (data.length > 0) this.#sink?.push(data);
     };
     const source = this.#context.createMediaStreamSource(stream);
     source.connect(this.#node);
@@ -90,6 +92,17 @@ export class Microphone {
     this.#sink = sink;
     this.#recorder?.drop();
     if (this.#mimeType !== null) this.#recorder = new Recorder(this.#mono.stream, this.#mimeType, sink.send);
+  }
+
+  // No more is recorded. The sink has everything when the promise is kept.
+  async finish() {
+    if (this.#recorder !== null) return this.#recorder.stop();
+    if (this.#context.state !== "running") return;
+    await new Promise((resolve) => {
+      this.#gaveLast = resolve;
+      setTimeout(resolve, LAST_MS);
+      this.#node.port.postMessage("end");
+    });
   }
 
   // The sink gets no more; the device stays open.

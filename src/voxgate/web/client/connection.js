@@ -4,13 +4,17 @@
 export const FULL_BYTES = 1024 * 1024;
 export const LOST_BYTES = 16 * 1024 * 1024;
 
+const OPEN = 1; // of readyState
+
 export class Connection {
   #socket;
   #opened = false;
   #stopping = false;
 
   // start: the start message. on: { open(), event(event), close({ opened, asked, code, reason }) }, each called in order.
-  constructor(url, protocols, start, on) {
+  // WebSocket: the class; a Node before 22 has none.
+  constructor(url, protocols, start, on, WebSocket = globalThis.WebSocket) {
+    if (WebSocket === undefined) throw new TypeError("WebSocket: there is none here; give one, such as that of the package ws");
     this.#socket = new WebSocket(url, protocols);
     this.#socket.binaryType = "arraybuffer";
     this.#socket.onopen = () => {
@@ -27,8 +31,15 @@ export class Connection {
       }
       on.event(event);
     };
-    this.#socket.onclose = ({ code, reason }) => {
-      on.close({ opened: this.#opened, asked: this.#stopping && code === 1000, code, reason });
+    let isOver = false;
+    const close = ({ code, reason }) => {
+      if (!isOver) on.close({ opened: this.#opened, asked: this.#stopping && code === 1000, code, reason });
+      isOver = true;
+    };
+    this.#socket.onclose = close;
+    // A close follows, but in Node 20 none does when there was no connection. Without a listener, the class of ws throws.
+    this.#socket.onerror = () => {
+      if (!this.#opened) close({ code: 1006, reason: "" });
     };
   }
 
@@ -37,7 +48,7 @@ export class Connection {
   }
 
   get isTaking() {
-    return this.#socket.readyState === WebSocket.OPEN && !this.#stopping;
+    return this.#socket.readyState === OPEN && !this.#stopping;
   }
 
   send(samples) {
@@ -48,7 +59,7 @@ export class Connection {
   stop() {
     if (this.#stopping) return;
     this.#stopping = true;
-    if (this.#socket.readyState === WebSocket.OPEN) {
+    if (this.#socket.readyState === OPEN) {
       this.#socket.send('{"request":"stop","disconnect":true}');
     } else {
       this.#socket.close();
