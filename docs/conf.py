@@ -56,7 +56,6 @@ html_theme_options = {
     "light_logo": "logo-light.svg",
     "dark_logo": "logo-dark.svg",
     "sidebar_hide_name": True,
-    "top_of_page_buttons": [],
     "light_css_variables": {
         "color-brand-primary": "#0f766e",
         "color-brand-content": "#0f766e",
@@ -66,7 +65,7 @@ html_theme_options = {
         "color-foreground-muted": "#5f6e6c",
         "color-background-secondary": "#f4f6f6",
         "color-background-border": "#dde4e3",
-        "color-accent-soft": "#d9efec",
+        "color-sidebar-link-text--top-level": "#16211f",
         "color-accent-ink": "#ffffff",
     },
     "dark_css_variables": {
@@ -81,7 +80,7 @@ html_theme_options = {
         "color-background-hover": "#1b2826ff",
         "color-background-border": "#2a3836",
         "color-code-background": "#16201e",
-        "color-accent-soft": "#12403a",
+        "color-sidebar-link-text--top-level": "#e6eeec",
         "color-accent-ink": "#06231f",
     },
 }

@@ -39,7 +39,6 @@ def numbers(text: str) -> dict[str, tuple[int, int]]:
 
 
 def bar(x: float, y: float, width: float, kind: str, label: str) -> str:
-    """The label stands behind the bar, or inside where there is no place."""
     return (
         f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{width:.1f}" height="{BAR}" rx="3"/>'
         f'<text x="{x + width + 6:.1f}" y="{y + BAR - 6:g}">{label}</text>'
@@ -63,7 +62,7 @@ def picture(text: str) -> str:
         if case == LIMITED:
             width = int(limit[1]) * scale
             body.append(f'<rect class="limit" x="{LEFT}" y="{y:g}" width="{width:.1f}" height="{BAR}" rx="3"/>')
-            body.append(f'<text class="muted" x="{LEFT + width + 6:.1f}" y="{y + BAR - 6:g}">about {limit[1]} limit</text>')
+            body.append(f'<text class="muted" x="{LEFT + width + 6:.1f}" y="{y + BAR - 6:g}">limit, about {limit[1]}</text>')
             y += BAR + GAP
         y += 8
     height = y + 4
