@@ -15,7 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 NAME = "streams-per-core.svg"
 LIMIT = re.compile(r"a core has time for about (\d+) live streams")
-ROW = re.compile(r"^\| (segmented, [^|]+?) \| (?:about )?(\d+)(?: or more)? \| (?:about )?(\d+)(?: or more)? \|", re.MULTILINE)
+COUNT = r"(?:about )?(\d+)(?: or more)?"
+ROW = re.compile(rf"^\| (segmented, [^|]+?) \| {COUNT} \| {COUNT} \|", re.MULTILINE)
 CASES = {
     "segmented, 20 ms, 16 kHz, mono": "messages of 20 ms",
     "segmented, 20 ms, 48 kHz, mono": "20 ms, 48 kHz",
@@ -62,7 +63,8 @@ def picture(text: str) -> str:
         if case == LIMITED:
             width = int(limit[1]) * scale
             body.append(f'<rect class="limit" x="{LEFT}" y="{y:g}" width="{width:.1f}" height="{BAR}" rx="3"/>')
-            body.append(f'<text class="muted" x="{LEFT + width + 6:.1f}" y="{y + BAR - 6:g}">limit, about {limit[1]}</text>')
+            place = f'x="{LEFT + width + 6:.1f}" y="{y + BAR - 6:g}"'
+            body.append(f'<text class="muted" {place}>limit, about {limit[1]}</text>')
             y += BAR + GAP
         y += 8
     height = y + 4
