@@ -48,6 +48,7 @@ html_theme = "furo"
 html_title = f"Voxgate {release}"
 html_static_path = ["site/static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_show_sphinx = False
 html_favicon = "../src/voxgate/web/icon.svg"
@@ -84,5 +85,5 @@ html_theme_options = {
         "color-accent-ink": "#06231f",
     },
 }
-pygments_style = "friendly"
+pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "github-dark"

@@ -79,9 +79,9 @@ def test_the_first_page_has_no_table_of_its_own_contents(site: Path) -> None:
     assert drawer.findall((site / "series" / "0-zero.html").read_text()) == [""]
 
 
-def test_every_page_has_the_logo_for_light_and_for_dark(site: Path) -> None:
+def test_every_page_has_the_logo_for_light_and_for_dark_and_the_script(site: Path) -> None:
     page = (site / "series" / "0-zero.html").read_text()
-    for name in ("logo-light.svg", "logo-dark.svg"):
+    for name in ("logo-light.svg", "logo-dark.svg", "site.js"):
         assert f'src="../_static/{name}' in page
         assert (site / "_static" / name).exists()
 
