@@ -5,8 +5,8 @@
 
 Writes the tables into docs/performance.md, between `<!-- load suite: begin -->` and `<!-- load suite: end -->`, those
 of the curves between `<!-- cost curves: begin -->` and `<!-- cost curves: end -->` (without them, at its end), and the
-pictures load-capacity.svg and load-latency.svg, or load-curves.svg, into docs/images. The result of a quick run, or of
-one with other limits, is printed and goes nowhere, unless --force says so.
+pictures load-capacity.svg, load-latency.svg and streams-per-core.svg, or load-curves.svg, into docs/images. The result
+of a quick run, or of one with other limits, is printed and goes nowhere, unless --force says so.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tools")]
 
 import curve_report
+import headline
 import sections
 
 MARK, TITLE = "load suite:", "Live streams on a core"
@@ -172,6 +173,8 @@ def main() -> int:
         mark, title = (curve_report.MARK, curve_report.TITLE) if is_curves else (MARK, TITLE)
         sections.put(Path(args.docs), mark, text, title)
         pictures = (curve_report.draw if is_curves else draw)(report, Path(args.images))
+        if not is_curves and headline.LIMIT.search(Path(args.docs).read_text(encoding="utf-8")):
+            pictures.append(headline.draw(Path(args.docs), Path(args.images)))
         print(f"\nwritten: {args.docs}, {', '.join(map(str, pictures))}")
     else:
         print("\nnothing written: this was a quick run, or one with other limits (--force)")

@@ -73,6 +73,19 @@ def test_pages_are_listed_where_the_lists_say(site: Path) -> None:
     assert 'href="series/0-zero.html#a-heading-and-more"' in (site / "first.html").read_text()
 
 
+def test_the_first_page_has_no_table_of_its_own_contents(site: Path) -> None:
+    drawer = re.compile(r'class="toc-drawer([^"]*)"')
+    assert drawer.findall((site / "index.html").read_text()) == [" no-toc"]
+    assert drawer.findall((site / "series" / "0-zero.html").read_text()) == [""]
+
+
+def test_every_page_has_the_logo_for_light_and_for_dark_and_the_script(site: Path) -> None:
+    page = (site / "series" / "0-zero.html").read_text()
+    for name in ("logo-light.svg", "logo-dark.svg", "site.js"):
+        assert f'src="../_static/{name}' in page
+        assert (site / "_static" / name).exists()
+
+
 def test_links_to_files_lead_to_pages_of_them(site: Path) -> None:
     page = (site / "series" / "0-zero.html").read_text()
     for target in ("../repository/src/app.py.html", "../repository/src.html", "../repository/CHANGES.md.html"):
