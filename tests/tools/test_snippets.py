@@ -160,6 +160,7 @@ def test_a_server_is_started_and_found_and_replaced(run: Run) -> None:
     ```text output
     ...
     voxgate listening on http://127.0.0.1:...
+    ...
     ```
 
     ```python
@@ -231,7 +232,7 @@ def test_nothing_of_the_page_lives_on(run: Run, tmp_path: Path) -> None:
         ("```sh\nvoxgate serve --model nothing:here\n```", "2: the server ended with 2"),
         (
             "```sh\nvoxgate serve --set limits.streams=0\n```",
-            "2: the server ended with 2\nthe server's last lines:\nvoxgate: limits.streams",
+            "2: the server ended with 2\nthe server's last lines:\nvoxgate: --set limits.streams",
         ),
     ],
 )
@@ -288,7 +289,7 @@ MISTAKES = [
     ('```sh no-run="why"\nmake test ARGS=-x tea -j\n```', "2: the Makefile has no target tea"),
     (
         '```sh no-run="why"\ntrue\nA=b voxgate client -i x --nothing | cat\n```',
-        "3: voxgate: error: unrecognized arguments",
+        "3: voxgate client: error: unrecognized arguments",
     ),
     ('```sh no-run="why"\nvoxgate \\\n  nothing  # x\n```', "2: voxgate: error: argument VERB: invalid choice"),
     ('```json\n{"a": }\n```', "2: json: Expecting value"),

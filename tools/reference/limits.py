@@ -85,7 +85,11 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
     "Uploads": (
         Limit(("limits.upload_bytes",), "a larger body of a request with a whole file: HTTP 413",
               counted=("upload_bytes",)),
-        Limit(("limits.recording_bytes",), "a larger recording in a call of Riva's `Recognize`: `RESOURCE_EXHAUSTED`"),
+        Limit(
+            ("limits.recording_bytes",),
+            "a larger recording in a call of Riva's `Recognize`: `RESOURCE_EXHAUSTED`",
+            counted=("recording_bytes",),
+        ),
         Limit(("limits.upload_field_bytes",), "more bytes of fields beside the file, headers included: HTTP 413",
               counted=("upload_field_bytes",)),
         Limit(("limits.upload_spool_bytes",), "more bytes on the disk, of all uploads together: HTTP 503 with"

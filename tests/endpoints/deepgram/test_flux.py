@@ -83,8 +83,9 @@ def test_a_turn_detector_gives_the_confidence(serve):
     query = RAW + "&eot_threshold=0.72&eager_eot_threshold=0.5&eot_timeout_ms=1000"
     with FluxClient(url(server, query)) as client:
         client.say(talk, 0, 6.0)
+        first, second = client.until_event("EndOfTurn"), client.until_event("EndOfTurn")
         client.close()
-        first, second = ends(client.messages)
+        assert ends(client.messages) == [first, second]
         assert (first["trigger"], first["end_of_turn_confidence"]) == ("model", 0.75)
         assert second["end_of_turn_confidence"] == pytest.approx(0.72, abs=0.01)
         assert [message for message in client.messages if message.get("event") == "EagerEndOfTurn"] == []

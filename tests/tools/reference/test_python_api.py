@@ -20,7 +20,7 @@ MODULES = re.findall(r"^\| \[`(voxgate[\w.]*)`\]", PAGE, re.MULTILINE)
 ELSEWHERE = {
     "voxgate": {"__version__"},
     "voxgate.models": {"Model", "Batch", "Request"},
-    "voxgate.client": {"AudioFormat", "ContainerFormat", "VadOptions"},
+    "voxgate.client": {"AudioFormat", "ContainerFormat", "TurnOptions", "VadOptions"},
     "voxgate.config": {
         "SETTINGS", "AudioSettings", "AuthSettings", "EndpointsSettings", "InferenceSettings", "LimitsSettings",
         "MetricsSettings", "ModelSettings", "ServerSettings", "SimpleSettings", "VadSettings",

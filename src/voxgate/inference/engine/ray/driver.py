@@ -113,7 +113,8 @@ class Driver:
 
     def _cancel(self, number: int) -> None:
         if number in self._tasks:
-            self._tasks[number].cancel()
+            # A task that is cancelled before its first step would never answer; that step is in the loop's queue.
+            asyncio.get_running_loop().call_soon(self._tasks[number].cancel)
 
     def _forget(self, message: Forget) -> None:
         with contextlib.suppress(Exception):  # They expire by themselves.

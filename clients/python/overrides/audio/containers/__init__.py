@@ -1,0 +1,1 @@
+"""Which container some bytes belong to; the server decodes it."""
