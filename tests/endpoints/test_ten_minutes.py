@@ -31,7 +31,10 @@ def speech() -> np.ndarray:
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
     # A client that a busy machine holds up must not cut speech.
-    with serving(mostly_words, {"vad.stall_flush_ms": 0, "limits.idle_timeout_s": 300, "limits.recording_bytes": 2**26, "grpc.port": 0}) as server:
+    with serving(
+        mostly_words,
+        {"vad.stall_flush_ms": 0, "limits.idle_timeout_s": 300, "limits.recording_bytes": 2**26, "grpc.port": 0},
+    ) as server:
         yield server
 
 
