@@ -113,6 +113,7 @@ class GrpcEndpoint:
             return None
         finally:
             self._waits.discard(task)
+            del task  # A cancelled task keeps its traceback, which keeps this frame: a cycle, with this object in it.
 
     def _read(self, data: bytes) -> Sequence[Received]:
         if len(data) > self._max_bytes + FRAME_BYTES:
