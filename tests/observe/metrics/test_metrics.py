@@ -318,7 +318,7 @@ def test_who_asks_often_gets_the_same_answer(serve):
                 asker.start()
         for asker in askers:
             asker.join()
-        stream(server.url("simple"), start(), STOP)
+        stream(server.url("simple"), start())
         ask({})
     assert len(answers) == 33
     assert len(set(answers)) == 2  # text, and OpenMetrics
@@ -329,7 +329,7 @@ def test_who_asks_often_gets_the_same_answer(serve):
 def test_an_answer_is_made_anew_when_it_is_old(serve, monkeypatch):
     server = serve(**{"metrics.max_age_s": 5})
     assert scrape(server).sum("streams_total") == 0
-    stream(server.url("simple"), start(), STOP)
+    stream(server.url("simple"), start())
     clock = itertools.count(time.monotonic() + 5, 5)
     monkeypatch.setattr(metrics_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     assert settled(server, nobody).sum("streams_total") == 1
@@ -348,9 +348,9 @@ def test_metrics_ask_for_a_token_where_streams_do_unless_told_otherwise(serve):
 
 def test_one_worker_answers_for_all(serve):
     server, other = serve(), serve()
-    stream(server.url(), start(), STOP)
-    stream(other.url(), start(), STOP)
-    stream(other.url(), start(), STOP)
+    stream(server.url(), start())
+    stream(other.url(), start())
+    stream(other.url(), start())
     other.service.metrics.worker = "1"
 
     async def peers() -> list[str]:
