@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
@@ -22,16 +22,20 @@ from voxgate.session.routes.segmented import SegmentedHandler, turn_of
 from voxgate.session.routes.speculation import Speculation
 from voxgate.vad.turns.judge import Asked
 
+if TYPE_CHECKING:
+    from voxgate.observe.tracing.turn_trace import TurnTrace
+
 __all__ = ["TurnHandler"]
 
 
 class Question:
     """An open question about a channel, at the end of the frame that the VadSession stands at."""
 
-    __slots__ = ("asked", "audio")
+    __slots__ = ("asked", "audio", "trace")
 
-    def __init__(self, audio: Samples) -> None:
+    def __init__(self, audio: Samples, trace: TurnTrace | None) -> None:
         self.audio = audio
+        self.trace = trace
         self.asked: Asked | None = None
         """In the hands of the judge. None: it waits for the text of a call."""
 
@@ -148,7 +152,9 @@ class TurnHandler(SegmentedHandler):
         self._asked_s = self._scheduler.clock()
         for event in questions:
             assert event.audio is not None
-            self._questions[event.channel] = Question(event.audio)
+            trace, pause_s = self.trace, event.end_pos / self._rate
+            turn = None if trace is None else trace.turn_asked(event.channel, pause_s)
+            self._questions[event.channel] = Question(event.audio, turn)
         self._deadline = self._scheduler.loop.call_later(self._judge.deadline_s, self._on_deadline)
         self._put_questions()
 
@@ -208,7 +214,9 @@ class TurnHandler(SegmentedHandler):
         self._apply_answers()
 
     def _answer(self, channel: int, probability: float | None, outcome: str) -> None:
-        del self._questions[channel]
+        question = self._questions.pop(channel)
+        if question.trace is not None:
+            question.trace.answered(outcome, probability)
         self._answers[channel] = probability
         self._tally.turns[outcome] += 1
         self._tally.turn_wait_s += self._scheduler.clock() - self._asked_s
