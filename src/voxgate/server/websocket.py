@@ -14,8 +14,8 @@ Clients are strangers, so everything has a bound:
 Until the application has accepted the client, the bytes behind its request are kept and not looked at.
 
 Live audio does not wake Python: a binary message goes from the read buffer straight to the listener (`LiveAudio`) that
-the application has set with the extension `SHORTCUT` of its scope (see `endpoints.websocket`). A message is offered
-only when the application has received everything in front of it. Without a listener, messages come by `receive`, as
+the application has set with the extension `SHORTCUT` of its scope (see `endpoints.websocket`), and so does the audio
+in text messages of APIs that have it there (`TextAudio`). A message is offered only when the application has received everything in front of it. Without a listener, messages come by `receive`, as
 ASGI says. With the extension `WRITE`, messages leave without a task that awaits `send`. The application sets `ENCODE`:
 an error of this layer in the words of the client's API.
 """
@@ -32,6 +32,7 @@ from uvicorn.server import ServerState
 from websockets.http11 import Response
 
 from voxgate._native.live import LiveAudio
+from voxgate._native.text_audio import TextAudio
 from voxgate._native.websocket import (
     BINARY,
     CLOSE,
@@ -188,12 +189,12 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         self._refuse(FAILED)
         self._say_goodbye(NORMAL, "")
 
-    def listen(self, listener: Listener | None) -> None:
-        """`listener` is offered binary messages before they come by `receive`, one by one, and says whether it has
-        taken this one. It must not block.
+    def listen(self, listener: Listener | None, text_audio: TextAudio | None = None) -> None:
+        """`listener` is offered binary messages, and the audio that `text_audio` finds in others, before they come by
+        `receive`, one by one, and says whether it has taken this one. It must not block.
         """
         if listener is None or not self.is_stopped:
-            self.listener = listener
+            self.listener, self.text_audio = listener, text_audio
 
     def on_input(self) -> None:
         if not self.handshake_complete:
