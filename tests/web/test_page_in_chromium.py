@@ -714,6 +714,12 @@ def test_results_come_first_on_a_phone_and_controls_are_one_line(serve, visit):
     assert tops == sorted(tops)
     for panel in ("#microphone-options", "#numbers", "#settings"):
         expect(page.locator(panel)).not_to_have_attribute("open", "")
+    page.get_by_role("button", name="Try the sample").click()
+    expect(page.locator("#state")).to_have_text("Hears speech")
+    expect(page.locator("#source-kind")).to_be_hidden()  # while it runs, there is nothing to choose
+    assert page.locator(FINALS).first.bounding_box()["y"] < 844 / 2
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#source-kind")).to_be_visible()
     page.set_viewport_size({"width": 1280, "height": 900})
     for panel in ("#microphone-options", "#numbers", "#settings"):
         expect(page.locator(panel)).to_have_attribute("open", "")

@@ -150,7 +150,7 @@ async ([before, at_s, after]) => {
   return {
     changed,
     entries: session.entries[0].map((one) => [one.start_s, one.end_s, one.state]),
-    probabilities: [0, 1, 2, 3].map((at) => track.range(at, at + 1, values) && Math.round((values[0] / 32767) * 10) / 10),
+    probabilities: [0, 1, 2, 3].map((at) => track.range(at, at + 1, values) && Math.round(values[0] / 3276.7) / 10),
   };
 }
 """
