@@ -84,8 +84,8 @@ def credentials_of(headers: Headers, subprotocols: Sequence[str] = ()) -> str | 
 
 
 def holder_of(token: str, identity: str | None) -> str:
-    """The key under which streams of a valid token are counted: a hash of the client's name, if the hook gave one, since
-    a client may have many tokens; otherwise of the token. Equal in all processes, so that they can count together.
+    """The key under which streams of a valid token are counted: a hash of the client's name if the hook gave one (a
+    client may have many tokens), otherwise of the token. Equal in all processes, so that they can count together.
     """
     kind, text = (b"token", token) if identity is None else (b"name", identity)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, person=kind).hexdigest()
