@@ -1,4 +1,4 @@
-"""Rolling updates of both tiers behind nginx while people speak: two servers, two Ray nodes, the client that reconnects."""
+"""Rolling updates of both tiers while people speak: two servers behind nginx, two Ray nodes, clients that reconnect."""
 
 from __future__ import annotations
 
