@@ -48,6 +48,8 @@ class LocalCluster:
     def __init__(self, cpus: Sequence[float] = (1, 1), environment: dict[str, str] | None = None) -> None:
         """Starts a node with each of these numbers of CPUs. Raises RuntimeError."""
         self._directory = tempfile.mkdtemp(prefix="vgray-", dir="/tmp")  # Ray's socket paths must be short.
+        self.environment = {**os.environ, "RAY_TMPDIR": self._directory, **(environment or {})}
+        """Of its processes."""
         with (Path(self._directory) / "nodes.log").open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, __file__],
@@ -55,7 +57,7 @@ class LocalCluster:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "RAY_TMPDIR": self._directory, **(environment or {})},
+                env=self.environment,
                 start_new_session=True,
             )
         self.address = f"127.0.0.1:{PORT}"
