@@ -19,7 +19,8 @@ PLAIN = bool(numba.config.DISABLE_JIT)
 
 _sources = [path.read_bytes() for path in sorted(HERE.glob("*.py"))]
 _digest = hashlib.sha256(b"".join(text for text in _sources if b"@jit" in text or b"World" in text)).hexdigest()[:16]
-numba.config.CACHE_DIR = str(HERE.parents[1] / "build" / "scale-cache" / _digest)
+if not PLAIN:
+    numba.config.CACHE_DIR = str(HERE.parents[1] / "build" / "scale-cache" / _digest)
 
 jit = numba.njit(cache=True)
 
