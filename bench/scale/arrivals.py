@@ -43,7 +43,8 @@ def day(hour: Any) -> Any:
     hump = sum(height * np.exp(-(((hour - at + 12) % 24 - 12) ** 2) / (2 * width**2)) for at, width, height in PEAKS_H)
     every = np.arange(0, 24, 0.01)
     top = max(
-        sum(height * np.exp(-(((h - at + 12) % 24 - 12) ** 2) / (2 * width**2)) for at, width, height in PEAKS_H) for h in every
+        sum(height * np.exp(-(((h - at + 12) % 24 - 12) ** 2) / (2 * width**2)) for at, width, height in PEAKS_H)
+        for h in every
     )
     return NIGHT + (1 - NIGHT) * hump / top
 

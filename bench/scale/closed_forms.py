@@ -28,8 +28,8 @@ def mg1_wait_s(per_s: float, service_s: float, service_square_s2: float) -> floa
 
 
 def mean_batch(per_s: float, call_s: float) -> float:
-    """Of one server that takes everything that waits, for a call of constant length: the arrivals of a call, or one when
-    nobody came.
+    """Of one server that takes everything that waits, for a call of constant length: the arrivals of a call, or one
+    when nobody came.
     """
     arrivals = per_s * call_s
     return arrivals + exp(-arrivals)

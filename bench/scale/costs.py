@@ -16,7 +16,7 @@ from .talk import Talk, script
 FILE = Path(__file__).parent / "costs.json"
 
 GPU_MODEL = ModelCost(fixed_s=0.040, item_s=0.004, second_s=0.003)
-"""An assumption: a recogniser on a GPU, 40 ms a call, 4 ms an item, 3 ms a second of audio. Put your own in its place."""
+"""An assumption: a recogniser on a GPU. Put your own in its place."""
 
 
 @dataclass(frozen=True)

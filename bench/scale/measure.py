@@ -35,14 +35,22 @@ MANY_STREAMS = 200
 def edge() -> dict[str, Any]:
     text = PAGE.read_text(encoding="utf-8")
     curves = text[text.index("<!-- cost curves: begin -->") : text.index("<!-- cost curves: end -->")]
-    row = re.compile(r"^\| (\d+) \| ([\d.]+) \| [\d.]+ us \| [\d.]+ \| ([\d.]+) % \|[^|]*\| ([\d.]+) / ([\d.]+) ms", re.MULTILINE)
+    row = re.compile(
+        r"^\| (\d+) \| ([\d.]+) \| [\d.]+ us \| [\d.]+ \| ([\d.]+) % \|[^|]*\| ([\d.]+) / ([\d.]+) ms", re.MULTILINE
+    )
     points = [
         {"streams": int(n), "busy": float(busy) / 100, "p50_ms": float(p50), "p99_ms": float(p99)}
         for n, _, busy, p50, p99 in row.findall(curves)
         if int(n) >= MANY_STREAMS
     ]
     checks = [
-        {"percent": int(percent), "streams": int(n), "p50_ms": float(p50), "p99_ms": float(p99), "busy": float(busy) / 100}
+        {
+            "percent": int(percent),
+            "streams": int(n),
+            "p50_ms": float(p50),
+            "p99_ms": float(p99),
+            "busy": float(busy) / 100,
+        }
         for percent, n, p50, p99, busy in re.findall(
             r"^\| (\d+) % \| (\d+) \| ([\d.]+) ms \| ([\d.]+) ms \| \d+ \| (\d+) %", curves, re.MULTILINE
         )

@@ -28,7 +28,9 @@ PLANS: dict[str, list[Planned]] = {
 def run(plan: list[Planned], seed: int = 1, end_s: float = 20.0, **changes: Any) -> tuple[Any, simulation.Result]:
     sessions = arrivals.busy_hour(45, end_s, seed, ramp_s=2.0, mean_s=15.0)
     cell = CELL.but(**changes)
-    w = simulation.build(cell, sessions, talk.conversation(500, seed=seed), failures.in_order(plan), 0.0, end_s, seed, 1.0)
+    w = simulation.build(
+        cell, sessions, talk.conversation(500, seed=seed), failures.in_order(plan), 0.0, end_s, seed, 1.0
+    )
     simulation.go(w)
     return w, simulation.read(cell, w)  # Which finds jobs that were left behind.
 

@@ -12,7 +12,9 @@ SILENCE_S = 0.05
 SPEECH = talk.Talk(*(np.random.default_rng(seed).exponential(mean_s, 4001) for seed, mean_s in ((1, 1.0), (2, 3.0))))
 
 
-def run(model: ModelCost, n_replicas: int = 1, n_streams: int = 400, end_s: float = 100.0, **changes: float) -> simulation.Result:
+def run(
+    model: ModelCost, n_replicas: int = 1, n_streams: int = 400, end_s: float = 100.0, **changes: float
+) -> simulation.Result:
     """Many streams, so that their finals are nearly a Poisson process; each utterance is one exponential spurt."""
     cell = Cell(
         1, n_replicas, model, silence_s=SILENCE_S, speculate_s=0.0, prefix_s=0.0, max_items=1, queue_wait_s=1e9, late_s=1e9,
