@@ -1,4 +1,4 @@
-"""The end of a final: exactly one of answered, late, refused and error. And the end of its stream, when it waited for it."""
+"""The end of a final: exactly one of answered, late, refused and error. It may end its stream, too."""
 
 from __future__ import annotations
 

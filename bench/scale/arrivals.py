@@ -50,7 +50,7 @@ def day(hour: Any) -> Any:
 
 
 def busy_hour(n_live: int, end_s: float, seed: int = 1, ramp_s: float = 60.0, mean_s: float = SESSION_S) -> Sessions:
-    """About `n_live` live streams until `end_s`: those that are there at the begin come within `ramp_s`, and stay for the
+    """About `n_live` live streams until `end_s`: those that are there at first come within `ramp_s`, and stay for the
     rest of a session; others come as a Poisson process.
     """
     dice = np.random.default_rng(seed)

@@ -1,8 +1,10 @@
 """Makes Python functions fast: `jit` is Numba's, with a cache that follows the source of this folder.
 
-Numba does not notice when a function that another file calls has changed, so the folder of its cache has the digest of
-all files with such functions in its name. With `NUMBA_DISABLE_JIT=1` the same functions run as plain Python, and `rows` gives lists of
-objects in place of arrays of records: slower, but without a compiler. Tests use this.
+Numba does not notice when a function that another file calls has changed, so the folder of its cache has the digest
+of all files with such functions in its name. The first run compiles for about a minute.
+
+With `NUMBA_DISABLE_JIT=1` the same functions run as plain Python, and `rows` gives lists of objects in place of arrays
+of records: slower, but without a compiler. Tests use this.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ jit = numba.njit(cache=True)
 
 
 def rows(fields: dict[str, float | int], n: int) -> Any:
-    """`n` records with these fields and their first values, which say whether a field is a float or an integer. A record
-    is `rows[i]`, its fields are attributes.
+    """`n` records with these fields and their first values, which say whether a field is a float or an integer. A
+    record is `rows[i]`, its fields are attributes.
     """
     if PLAIN:
         kind = type("Row", (), {"__slots__": tuple(fields)})

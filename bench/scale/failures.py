@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from . import edge as edges
-from . import heap, pool, returns, stream
-from .cell import AWAY, CLOSING, DEAD, DOWN, DRAINING, FINAL, GONE, LIVE, OWED, QUEUED, RUNNING, UP, Cell
+from . import calls, pool, returns, stream
+from .cell import CLOSING, DEAD, DOWN, DRAINING, FINAL, LIVE, QUEUED, RUNNING, UP, Cell
 from .compiled import jit
 from .lanes import free_job, unqueue
 
 EDGE_UP, EDGE_DRAIN, EDGE_END, EDGE_DOWN, EDGE_DEAD, REPLICA_UP, REPLICA_DRAIN, REPLICA_DEAD, REPLICA_LOST = range(9)
-"""EDGE_DRAIN: no new streams; EDGE_END: it closes those that are left with 1001; EDGE_DOWN: its process ends; EDGE_DEAD:
-its machine is gone. REPLICA_DEAD: its machine is gone; REPLICA_LOST: Ray has noticed.
+"""EDGE_DRAIN: no new streams; EDGE_END: it closes those that are left with 1001; EDGE_DOWN: its process ends;
+EDGE_DEAD: its machine is gone. REPLICA_DEAD: its machine is gone; REPLICA_LOST: Ray has noticed.
 """
 LAST_S = 2.0
 """Before the end of a drain, the server ends the streams that are left."""
@@ -84,10 +83,10 @@ def end_utterance_now(w, s):
     """What goes on afterwards is a new utterance."""
     now, one = w.now[0], w.streams[s]
     if one.phase == stream.SPEAKS:
-        stream.end_utterance(w, s, now.at_s)
+        calls.end_utterance(w, s, now.at_s)
         one.open_s = now.at_s
     else:
-        stream.end_utterance(w, s, one.spurt_end_s)
+        calls.end_utterance(w, s, one.spurt_end_s)
         one.stamp += 1  # The pause is over for the model: its events mean nothing any more.
         stream.begin(w, s, max(now.at_s, one.resume_s))
 
@@ -116,7 +115,7 @@ def edge_down(w, e, notice_s):
         if job.state == QUEUED:
             unqueue(w, j)
         if job.lane == FINAL:
-            stream.owe(w, j)
+            calls.owe(w, j)
         else:
             free_job(w, j)
 
@@ -170,14 +169,19 @@ def replica_is_lost(w, r):
 # --- plans ---
 
 
-def edge_fails(at_s: float, who: int) -> list[Planned]:
-    return [Planned(at_s, EDGE_DEAD, who)]
+def edge_fails(at_s: float, who: int, start_s: float) -> list[Planned]:
+    """Another one starts in its place, which takes `start_s`."""
+    return [Planned(at_s, EDGE_DEAD, who), Planned(at_s + start_s, EDGE_UP, who)]
 
 
 def replica_fails(at_s: float, who: int, notice_s: float, start_s: float) -> list[Planned]:
     """It dies; Ray notices after `notice_s` and starts another one in its place, which takes `start_s`."""
     lost_s = at_s + notice_s
-    return [Planned(at_s, REPLICA_DEAD, who), Planned(lost_s, REPLICA_LOST, who), Planned(lost_s + start_s, REPLICA_UP, who)]
+    return [
+        Planned(at_s, REPLICA_DEAD, who),
+        Planned(lost_s, REPLICA_LOST, who),
+        Planned(lost_s + start_s, REPLICA_UP, who),
+    ]
 
 
 def zone_fails(cell: Cell, at_s: float, zone: int, until_s: float) -> list[Planned]:
@@ -195,8 +199,8 @@ def zone_fails(cell: Cell, at_s: float, zone: int, until_s: float) -> list[Plann
 
 
 def edges_deploy(cell: Cell, at_s: float) -> list[Planned]:
-    """Each edge is replaced: a new one starts, then the old one drains (maxSurge 1, maxUnavailable 0). The new ones have
-    the places behind the old ones: `cell.max_edges` must have room.
+    """Each edge is replaced: a new one starts, then the old one drains (maxSurge 1, maxUnavailable 0). The new ones
+    have the places behind the old ones: `cell.max_edges` must have room.
     """
     plan = []
     for i in range(cell.n_edges):

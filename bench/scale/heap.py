@@ -1,4 +1,4 @@
-"""The events that are due: a binary heap, the earliest first; of two at the same time, the one that was pushed first."""
+"""The events that are due: a binary heap, the earliest first; of two at the same time, the one pushed first."""
 
 from __future__ import annotations
 

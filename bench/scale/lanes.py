@@ -1,7 +1,7 @@
 """The jobs of an edge that wait for the model, in three lanes: finals, speculative calls, interims.
 
-In a lane, the first to come is the first to be served. The real queue serves the stream first that was served least; both
-are the same as long as a stream has one job in a lane, which is so for live speech.
+In a lane, the first to come is the first to be served. The real queue serves the stream first that was served least;
+both are the same as long as a stream has one job in a lane, which is so for live speech.
 """
 
 from __future__ import annotations

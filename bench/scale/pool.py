@@ -1,7 +1,7 @@
 """Calls: which jobs make a batch, which replica runs it, and when it is back.
 
-A replica computes one call at a time, and has room for the next ones (`calls`), so that it need not wait for them. When no
-replica has room, a batch that was made waits in the router, where nothing can overtake it.
+A replica computes one call at a time, and has room for the next ones (`calls`), so that it need not wait for them. When
+no replica has room, a batch that was made waits in the router, where nothing can overtake it.
 """
 
 from __future__ import annotations

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from . import arrivals, costs, questions
+from . import arrivals, costs, pictures, questions
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "scale.md"
 sys.path.insert(0, str(ROOT / "tools"))
 
-import plots
 import sections
 
 N_CELLS = 100
@@ -35,9 +34,9 @@ def write(found: Mapping[str, Any], page: Path = PAGE) -> None:
     }
     for name, text in parts.items():
         sections.put(page, f"scale: {name}", f"\n{text.strip()}\n")
-    draw_validation(found)
-    draw_faults(found)
-    draw_day(found)
+    pictures.draw_validation(found)
+    pictures.draw_faults(found)
+    pictures.draw_day(found)
 
 
 def table(head: list[str], lines: list[list[str]]) -> str:
@@ -133,9 +132,10 @@ def sizes_table(found: Mapping[str, Any], prices: costs.Prices) -> str:
         cost = one["dollars_edges"] + one["dollars_replicas"]
         lines.append(
             [
-                name, str(one["edges"]), str(one["replicas"]), f"{ms(one['p50_ms'])} / {ms(one['p99_ms'])} / {ms(one['p999_ms'])}",
+                name, str(one["edges"]), str(one["replicas"]),
+                f"{ms(one['p50_ms'])} / {ms(one['p99_ms'])} / {ms(one['p999_ms'])}",
                 percent(one["busy"]), f"{one['mean_batch']:.1f}",
-                "" if not one["counts"]["interims"] else f"{percent(one['interims_shown'])}, {ms(one['interim_age_ms'])}",
+                f"{percent(one['interims_shown'])}, {ms(one['interim_age_ms'])}" if one["counts"]["interims"] else "",
                 f"{dollars(cost)}, {percent(one['dollars_edges'] / cost)}",
             ]
         )  # fmt: skip
@@ -146,8 +146,9 @@ def sizes_table(found: Mapping[str, Any], prices: costs.Prices) -> str:
         "cost an hour, of it edges",
     ]  # fmt: skip
     return (
-        f"{about['streams']:,} live streams, {found['minutes']['sizes']:g} simulated minutes, {first['finals_per_s']:.0f} finals a second; "
-        f"an edge's core is {percent(first['edge_busy'])} in use.\n\n" + table(head, lines)
+        f"{about['streams']:,} live streams, {found['minutes']['sizes']:g} simulated minutes, "
+        f"{first['finals_per_s']:.0f} finals a second; an edge's core is {percent(first['edge_busy'])} in use.\n\n"
+        + table(head, lines)
     )
 
 
@@ -159,13 +160,15 @@ def faults_table(found: Mapping[str, Any]) -> str:
         lines.append(
             [
                 name, f"{one['edges']} and {one['replicas']}", ms(one["p99_after_ms"]), ms(one["p99_ms"]),
-                f"{one['away_most']:.0f}", f"{counts['cut']}", f"{counts['late']} ({100 * counts['late'] / counts['finals']:.2g} %)",
+                f"{one['away_most']:.0f}", f"{counts['cut']}",
+                f"{counts['late']} ({100 * counts['late'] / counts['finals']:.2g} %)",
                 f"{counts['refused']} and {counts['errors']}", f"{counts['gave_up']}",
             ]
         )  # fmt: skip
         assert bad + counts["answered"] == counts["finals"]
     head = [
-        "what happens", "edges and replicas", "p99 in the 2 minutes after", "p99 of all", "streams away at once", "utterances cut",
+        "what happens", "edges and replicas", "p99 in the 2 minutes after", "p99 of all", "streams away at once",
+        "utterances cut",
         "finals later than 2 s", "refused and errors", "clients that gave up",
     ]  # fmt: skip
     return table(head, lines)
@@ -188,9 +191,11 @@ def day_text(found: Mapping[str, Any], prices: costs.Prices) -> str:
     scaled = one["edge_hours"] * prices.edge_cpus * prices.cpu_hour + one["replica_hours"] * prices.gpu_hour
     fixed = hours * (one["most_edges"] * prices.edge_cpus * prices.cpu_hour + one["most_replicas"] * prices.gpu_hour)
     return (
-        f"A cell of {one['n_streams']:,} streams over {hours:.0f} hours: {one['edge_hours']:.0f} edge hours and {one['replica_hours']:.0f} "
-        f"replica hours, {dollars(scaled)}; the most that ran at once, all the time, would cost {dollars(fixed)}. p99 of all finals: "
-        f"{ms(one['p99_ms'])}; of the worst hour: {ms(np.nanmax(one['p99_by_hour_ms']))}; refusals: {one['counts']['refusals']}."
+        f"A cell of {one['n_streams']:,} streams over {hours:.0f} hours, about {questions.DAY_TARGET:.0f} "
+        "streams an edge: "
+        f"{one['edge_hours']:.0f} edge hours and {one['replica_hours']:.0f} replica hours, {dollars(scaled)}. "
+        f"The most that ran at once, all the time, would cost {dollars(fixed)}. p99 of all finals: {ms(one['p99_ms'])}; of the worst hour: "
+        f"{ms(np.nanmax(one['p99_by_hour_ms']))}; refusals: {one['counts']['refusals']}."
     )
 
 
@@ -225,75 +230,3 @@ def gbit(one: Mapping[str, Any], n: int) -> tuple[str, str]:
     # float32 at 16 kHz; a call of a final or a guess has its speech and the prefix, 2.2 s on average.
     per_s = one["finals_per_s"] * one["counts"]["guesses"] / max(1, one["counts"]["finals"]) * 2.2 * 16_000 * 32 / 1e9
     return f"{per_s:.1f} Gbit/s", f"{n * per_s:,.0f} Gbit/s"
-
-
-# --- pictures ---
-
-
-def draw_validation(found: Mapping[str, Any]) -> None:
-    plt = plots.pyplot()
-    figure, axes = plt.subplots(figsize=plots.size(3.2), layout="constrained")
-    for unit, mark, label in (
-        ("ms", "o", "latency, ms"),
-        ("%", "s", "in use, %"),
-        ("items", "^", "mean batch"),
-        ("a second", "D", "calls a second"),
-    ):
-        rows = [row for row in found["validation"] if row["unit"] == unit]
-        axes.plot([r["measured"] for r in rows], [r["simulated"] for r in rows], mark, ms=4, label=label)
-    ends = np.array([0.4, 4000.0])
-    axes.plot(ends, ends, color=plots.INK, lw=0.8)
-    axes.fill_between(ends, 0.85 * ends, 1.15 * ends, color=plots.OUTSIDE, alpha=0.3, lw=0, label="within 15 %")
-    axes.set(xscale="log", yscale="log", xlabel="measured", ylabel="simulated", xlim=ends, ylim=ends)
-    axes.legend(loc="upper left")
-    plots.save(figure, "scale-validation")
-    plt.close(figure)
-
-
-SHOWN = ("a zone, no spare", "a zone, spare for it", "deploy of edges", "deploy of replicas")
-
-
-def draw_faults(found: Mapping[str, Any]) -> None:
-    plt = plots.pyplot()
-    figure, panes = plt.subplots(2, 2, figsize=plots.size(4.4), layout="constrained", sharex=True, sharey=True)
-    for pane, name in zip(panes.flat, SHOWN, strict=True):
-        line = found["faults"][name]["timeline"]
-        minutes = np.array(line["at_s"]) / 60
-        pane.plot(minutes, line["p99_s"], color=plots.OURS, lw=1.2, label="p99 of finals")
-        pane.plot(minutes, line["p50_s"], color=plots.OUTSIDE, lw=1.0, label="p50")
-        pane.set(yscale="log", title=name)
-        pane.title.set_fontsize(9)
-        pane.set_ylim(1e-4, 100)
-        away = pane.twinx()
-        away.fill_between(np.array(line["sample_s"]) / 60, line["away"], color=plots.WAITS, alpha=0.35, lw=0)
-        away.set_ylim(0, max(1000, 1.2 * max(max(found["faults"][of]["timeline"]["away"]) for of in SHOWN)))
-        away.grid(visible=False)
-        away.set_ylabel("streams away", color=plots.WAITS)
-        away.label_outer()
-        away.tick_params(axis="y", labelright=pane in panes[:, 1], colors=plots.WAITS)
-        if pane not in panes[:, 1]:
-            away.set_ylabel("")
-    panes[0, 0].legend(loc="upper left")
-    for pane in panes[1]:
-        pane.set_xlabel("minutes")
-    for pane in panes[:, 0]:
-        pane.set_ylabel("seconds")
-    plots.save(figure, "scale-faults")
-    plt.close(figure)
-
-
-def draw_day(found: Mapping[str, Any]) -> None:
-    plt = plots.pyplot()
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=plots.size(3.6), layout="constrained", sharex=True)
-    samples = found["day"]["samples"]
-    hours = np.array(samples["at_s"]) / 3600
-    top.plot(hours, samples["live"], color=plots.OURS, lw=1)
-    top.set_ylabel("live streams")
-    bottom.plot(hours, samples["replicas"], color=plots.WAITS, lw=1, label="replicas", drawstyle="steps-post")
-    bottom.plot(hours, samples["edges"], color=plots.OURS, lw=1, label="edges", drawstyle="steps-post")
-    bottom.set(xlabel="hour of the day", ylabel="running")
-    bottom.legend()
-    for pane in (top, bottom):
-        pane.set_ylim(bottom=0)
-    plots.save(figure, "scale-day")
-    plt.close(figure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import pool, stream
+from . import calls, pool
 from .answers import ANSWERED, ERROR, settle
 from .cell import DONE, FINAL, GUESS, INTERIM
 from .compiled import jit
@@ -37,7 +37,7 @@ def returned(w, c):
 
 @jit
 def job_done(w, j):
-    job, now = w.jobs[j], w.now[0]
+    job = w.jobs[j]
     if job.lane == FINAL:
         settle(w, j, ANSWERED)
     elif job.lane == GUESS:
@@ -66,7 +66,7 @@ def interim_done(w, j, is_answer):
         of.newer = 0
         audio_s = now.at_s - of.open_s + w.rules[0].prefix_s
         of.interim = new_job(w, s, INTERIM, audio_s, now.at_s)
-        stream.submit(w, s, of.interim)
+        calls.submit(w, s, of.interim)
 
 
 @jit

@@ -1,4 +1,4 @@
-"""The two autoscalers: Kubernetes' for edges, by streams per edge; Ray Serve's for replicas, by calls that run on them."""
+"""The autoscalers: Kubernetes' for edges, by streams per edge; Ray Serve's for replicas, by calls that run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def scale_edges(w):
     n = 0
     for e in range(len(w.edges)):
         n += int(w.edges[e].state == UP or w.edges[e].state == STARTING)
-    wanted = max(LEAST_EDGES, int(ceil(now.n_live / rules.edge_target)))
+    wanted = max(LEAST_EDGES, ceil(now.n_live / rules.edge_target))
     if wanted >= n:
         now.edges_enough_s = now.at_s
     for e in range(len(w.edges)):
@@ -58,7 +58,7 @@ def scale_replicas(w):
     n = 0
     for r in range(len(w.replicas)):
         n += int(w.replicas[r].state == UP or w.replicas[r].state == STARTING)
-    wanted = min(len(w.replicas), max(rules.min_replicas, int(ceil(now.ongoing / rules.replica_target))))
+    wanted = min(len(w.replicas), max(rules.min_replicas, ceil(now.ongoing / rules.replica_target)))
     now.more_s = -1.0 if wanted <= n else now.at_s if now.more_s < 0 else now.more_s
     now.less_s = -1.0 if wanted >= n else now.at_s if now.less_s < 0 else now.less_s
     if now.more_s >= 0 and now.at_s >= now.more_s + UP_AFTER_S:

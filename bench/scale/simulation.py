@@ -17,8 +17,25 @@ from . import failures, heap, returns, scaling, stream
 from . import pool as pools
 from .arrivals import Sessions
 from .cell import (
-    ANSWER, CALL, COUNTS, EDGE, FREE, JOB, LANE, N_RECENT, NOW, PLANNED, RECENT, REPLICA, SAMPLE_FIELDS, STREAM, UP,
-    WAITS, Cell, World, rules,
+    ANSWER,
+    CALL,
+    COUNTS,
+    EDGE,
+    FREE,
+    JOB,
+    LANE,
+    N_RECENT,
+    NOW,
+    PLANNED,
+    RECENT,
+    REPLICA,
+    SAMPLE_FIELDS,
+    STREAM,
+    UP,
+    WAITS,
+    Cell,
+    World,
+    rules,
 )  # fmt: skip
 from .compiled import fill, jit, numbers, rows
 from .talk import Talk
@@ -78,13 +95,15 @@ def run(
 
 
 def build(
-    cell: Cell, sessions: Sessions, talk: Talk, plan: Sequence[failures.Planned], begin_s: float, end_s: float, seed: int,
-    sample_s: float,
+    cell: Cell, sessions: Sessions, talk: Talk, plan: Sequence[failures.Planned], begin_s: float, end_s: float,
+    seed: int, sample_s: float,
 ) -> World:  # fmt: skip
     dice = np.random.default_rng(seed)
     n_live = sessions.most_at_once(end_s)
     n_jobs = 12 * n_live + 20_000
-    n_calls = cell.edge_places * min(cell.max_calls, cell.calls * cell.replica_places) + cell.replica_places * cell.calls + 16
+    n_calls = (
+        cell.edge_places * min(cell.max_calls, cell.calls * cell.replica_places) + cell.replica_places * cell.calls + 16
+    )
     n_answers = int(1.5 * sessions.live_s(end_s) / talk.mean_cycle_s(cell.silence_s)) + 10_000
     w = World(
         rules=rules(cell),
@@ -205,7 +224,9 @@ def read(cell: Cell, w: World) -> Result:
     now, counts = w.now[0], {name: int(getattr(w.counts[0], name)) for name in COUNTS}
 
     def column(table: Any, name: str, n: int) -> Any:
-        return np.array([getattr(table[i], name) for i in range(n)]) if isinstance(table, list) else table[name][:n].copy()
+        return (
+            np.array([getattr(table[i], name) for i in range(n)]) if isinstance(table, list) else table[name][:n].copy()
+        )
 
     assert all(job.state == FREE for job in w.jobs), "a job was lost"
     return Result(

@@ -113,7 +113,7 @@ OVERLOAD = [
     for percent in (80, 100, 200)
 ]
 BATCHES = [
-    Case(f"batches, {percent} % of what full batches do", 1.5 * percent / 100 * 16 / 0.21, (0.05, 0.01), 1, 3600.0)
+    Case(f"batches, {percent} % of what full batches do", 1.5 * percent / 100 * 16 / 0.21, (0.05, 0.01), 1, 900.0)
     for percent in (40, 70, 90)
 ]
 PAGE_SECONDS = 40.0
@@ -156,7 +156,7 @@ def live_rows(edge: EdgeCost) -> Iterator[Row]:
 
 
 PAGE_OVERLOAD = {80: (201, 306, 2, 86), 100: (200, 328, 23, 95), 200: (201, 386, 60, 100)}
-"""p50 and p99 in ms, refused and model in use in percent: docs/performance.md, `make bench-overload`, before speculation."""
+"""docs/performance.md, before speculation: p50 and p99 in ms, refused and model in use in percent."""
 PAGE_UNLEARNED_P99_MS = 2254.0
 PAGE_MEAN_BATCH = 10.8
 PAGE_RAY_CALLS = {1: 10.0, 2: 19.5, 4: 38.5, 8: 63.0}
@@ -221,7 +221,8 @@ def main() -> None:
         live(args.seconds)
     for row in rows():
         print(
-            f"{row.what:70} {row.measured:9.2f} {row.simulated:9.2f} {row.unit:9} {100 * row.deviation:+6.1f} % {row.holds}"
+            f"{row.what:70} {row.measured:9.2f} {row.simulated:9.2f} {row.unit:9}"
+            f" {100 * row.deviation:+6.1f} % {row.holds}"
         )
 
 

@@ -6,21 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from bench.scale import arrivals, failures, simulation, talk
 from bench.scale.cell import CALL, COUNTS, Cell, EdgeCost, ModelCost
 from bench.scale.failures import Planned
 
 EDGE = EdgeCost(0.01, 0.006, 0.0005, 0.0005, 0.001, 0.002)
-CELL = Cell(3, 6, ModelCost(0.05, 0.01, 0.01), EDGE, n_zones=3, max_edges=6, calls=2, hop_s=0.005, interim_s=0.5, replica_start_s=2.0,
-            edge_start_s=1.0, drain_s=4.0, notice_s=1.0)  # fmt: skip
+CELL = Cell(
+    3, 6, ModelCost(0.05, 0.01, 0.01), EDGE, n_zones=3, max_edges=6, calls=2, hop_s=0.005, interim_s=0.5,
+    replica_start_s=2.0, edge_start_s=1.0, drain_s=4.0, notice_s=1.0,
+)  # fmt: skip
 PLANS: dict[str, list[Planned]] = {
     "nothing": [],
-    "edge": failures.edge_fails(5.0, 1),
+    "edge": failures.edge_fails(5.0, 1, 1e9),
     "replica": failures.replica_fails(5.0, 0, 1.0, 2.0),
     "zone": failures.zone_fails(CELL, 5.0, 2, 12.0),
     "deploys": [*failures.edges_deploy(CELL, 3.0), *failures.replicas_deploy(CELL, 4.0)],
-    "all edges": [planned for e in range(3) for planned in failures.edge_fails(5.0, e)],
+    "all edges": [planned for e in range(3) for planned in failures.edge_fails(5.0, e, 1e9)],
     "all replicas": [planned for r in range(6) for planned in failures.replica_fails(5.0, r, 1.0, 3.0)],
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from bench.scale import arrivals, closed_forms, simulation, talk
 from bench.scale.cell import Cell, ModelCost
 
@@ -17,7 +16,8 @@ def run(
 ) -> simulation.Result:
     """Many streams, so that their finals are nearly a Poisson process; each utterance is one exponential spurt."""
     cell = Cell(
-        1, n_replicas, model, silence_s=SILENCE_S, speculate_s=0.0, prefix_s=0.0, max_items=1, queue_wait_s=1e9, late_s=1e9,
+        1, n_replicas, model, silence_s=SILENCE_S, speculate_s=0.0, prefix_s=0.0, max_items=1, queue_wait_s=1e9,
+        late_s=1e9,
     )  # fmt: skip
     sessions = arrivals.Sessions(np.zeros(n_streams), np.full(n_streams, 1e6), 10 * np.arange(n_streams))
     return simulation.run(cell.but(**changes), sessions, SPEECH, begin_s=10.0, end_s=end_s)
