@@ -50,16 +50,16 @@ def day(hour: Any) -> Any:
 
 
 def busy_hour(n_live: int, end_s: float, seed: int = 1, ramp_s: float = 60.0, mean_s: float = SESSION_S) -> Sessions:
-    """About `n_live` live streams until `end_s`: those that are there at first come within `ramp_s`, and stay for the
-    rest of a session; others come as a Poisson process.
+    """About `n_live` live streams from `ramp_s` until `end_s`: those that are there at first come before `ramp_s`, and
+    stay for the rest of a session after it; others come as a Poisson process.
     """
     dice = np.random.default_rng(seed)
-    n_more = dice.poisson(n_live / mean_s * end_s)
+    n_more = dice.poisson(n_live / mean_s * (end_s - ramp_s))
     # A session that one meets at a random moment is longer than most: by its length. The rest of it is uniform.
     weighted = dice.lognormal(np.log(mean_s) + SESSION_SIGMA**2 / 2, SESSION_SIGMA, n_live)
-    rest_s = weighted * dice.random(n_live) + ramp_s
-    at_s = np.concatenate([dice.random(n_live) * ramp_s, np.sort(dice.random(n_more)) * end_s])
-    length_s = np.concatenate([rest_s, lengths(dice, n_more, mean_s)])
+    came_s = dice.random(n_live) * ramp_s
+    at_s = np.concatenate([came_s, ramp_s + np.sort(dice.random(n_more)) * (end_s - ramp_s)])
+    length_s = np.concatenate([ramp_s - came_s + weighted * dice.random(n_live), lengths(dice, n_more, mean_s)])
     return Sessions(at_s, length_s, dice.integers(0, 1 << 30, len(at_s)))
 
 

@@ -68,8 +68,9 @@ class Runs:
         )
         print(
             f"{name}: {cell.n_edges} edges, {cell.n_replicas} replicas:"
-            f" p99 {1000 * result.latency_quantile_s(0.99):.0f} ms, busy {result.busy:.0%}, batch {result.mean_batch:.1f};"
-            f" {result.n_events / 1e6:.1f} million events, {time.process_time() - began_s:.0f} s",
+            f" p99 {1000 * result.latency_quantile_s(0.99):.0f} ms, busy {result.busy:.0%},"
+            f" batch {result.mean_batch:.1f}; {result.n_events / 1e6:.1f} million events,"
+            f" {time.process_time() - began_s:.0f} s",
             flush=True,
         )
         return result

@@ -194,8 +194,8 @@ def day_text(found: Mapping[str, Any], prices: costs.Prices) -> str:
         f"A cell of {one['n_streams']:,} streams over {hours:.0f} hours, about {questions.DAY_TARGET:.0f} "
         "streams an edge: "
         f"{one['edge_hours']:.0f} edge hours and {one['replica_hours']:.0f} replica hours, {dollars(scaled)}. "
-        f"The most that ran at once, all the time, would cost {dollars(fixed)}. p99 of all finals: {ms(one['p99_ms'])}; of the worst hour: "
-        f"{ms(np.nanmax(one['p99_by_hour_ms']))}; refusals: {one['counts']['refusals']}."
+        f"The most that ran at once, all the time, would cost {dollars(fixed)}. p99 of all finals: {ms(one['p99_ms'])}; "
+        f"of the worst hour: {ms(np.nanmax(one['p99_by_hour_ms']))}; refusals: {one['counts']['refusals']}."
     )
 
 
