@@ -1,6 +1,6 @@
 """Simulates the busy hour of a cell, and writes the questions.
 
-    python -m bench.scale [--minutes 60] [--streams 10000] [--parts sizes faults sensitivity day]
+    python -m bench.scale [--minutes 60] [--streams 10000] [--parts sizes day]
     python -m bench.scale --live            # validation on real servers first: six minutes
     python -m bench.scale --report          # tables and pictures of docs/scale.md from build/scale.json
     python -m bench.scale --quick           # a minute: does everything work?
@@ -20,7 +20,7 @@ from typing import Any
 from . import costs, questions, report, validate
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("sizes", "faults", "sensitivity", "day")
+PARTS = ("validation", "sizes", "faults", "sensitivity", "day")
 BASE = "GPU, an edge makes its share of the calls"
 DAY_STREAMS = 1000
 
@@ -68,19 +68,21 @@ def simulate(args: argparse.Namespace) -> None:
         args.out.write_text(json.dumps(found), encoding="utf-8")
 
     began_s = time.process_time()
+    if "validation" in args.parts:
+        rows = validate.rows()
+        keep("validation", [{**vars(row), "deviation": row.deviation, "holds": bool(row.holds)} for row in rows])
     if "sizes" in args.parts:
         keep("sizes", questions.sizes(runs, measured, prices))
-    n_replicas = found["sizes"][BASE]["replicas"]
-    cell = questions.base(measured, n_streams=args.streams).but(n_replicas=n_replicas, shares=True)
-    if "faults" in args.parts:
-        keep("faults", questions.faults(runs, cell, prices))
-    if "sensitivity" in args.parts:
-        keep("sensitivity", questions.sensitivity(runs, cell, prices))
     if "day" in args.parts:
-        n_streams = min(DAY_STREAMS, args.streams)
-        keep("day", questions.day(measured, 4 + 2 * n_replicas * n_streams // args.streams, n_streams, args.day_hours))
+        keep("day", questions.day(measured, min(DAY_STREAMS, args.streams), args.day_hours))
+    if "faults" in args.parts or "sensitivity" in args.parts:
+        n_replicas = found["sizes"][BASE]["replicas"]
+        cell = questions.base(measured, n_streams=args.streams).but(n_replicas=n_replicas, shares=True)
+        if "faults" in args.parts:
+            keep("faults", questions.faults(runs, cell, prices))
+        if "sensitivity" in args.parts:
+            keep("sensitivity", questions.sensitivity(runs, cell, prices))
     keep("cpu_s", found.get("cpu_s", 0.0) + time.process_time() - began_s)
-    keep("validation", [{**vars(row), "deviation": row.deviation, "holds": bool(row.holds)} for row in validate.rows()])
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ N_ZONES = 3
 BIN_S = 10.0
 DAY_TARGET = 140.0
 """Streams of an edge on the small day: a quarter of the others, so that the steps can be seen."""
+DAY_REPLICAS = 40
 GPU_START_S = 60.0
 """Of a replica with a GPU, whose image is there. An assumption; a small one was measured: 13.5 s."""
 
@@ -136,8 +137,9 @@ def timeline(result: Result) -> dict[str, list[float]]:
 
 def sizes(runs: Runs, measured: Mapping[str, Any], prices: costs.Prices) -> dict[str, Any]:
     """Replicas for the target: on a GPU and on CPUs, without and with interim results."""
-    gpu = base(measured)
-    cpu = base(measured, costs.model_cost(measured)).but(replica_start_s=13.5)
+    share = runs.n_streams / N_STREAMS
+    gpu = base(measured, n_streams=runs.n_streams)
+    cpu = base(measured, costs.model_cost(measured), runs.n_streams).but(replica_start_s=13.5)
     cases: dict[str, tuple[Cell, int, int, float]] = {
         "GPU": (gpu, 40, 80, prices.gpu_hour),
         "GPU, an edge makes its share of the calls": (gpu.but(shares=True), 40, 64, prices.gpu_hour),
@@ -145,7 +147,7 @@ def sizes(runs: Runs, measured: Mapping[str, Any], prices: costs.Prices) -> dict
         "moonshine on CPUs, share of the calls": (cpu.but(shares=True), 150, 280, prices.cpu_hour),
     }
     return {
-        name: summary(runs.least_replicas(name, cell, low, high), prices, hour)
+        name: summary(runs.least_replicas(name, cell, round(low * share), round(high * share)), prices, hour)
         for name, (cell, low, high, hour) in cases.items()
     }
 
@@ -199,10 +201,10 @@ def sensitivity(runs: Runs, cell: Cell, prices: costs.Prices) -> dict[str, Any]:
     }
 
 
-def day(measured: Mapping[str, Any], replicas_at_most: int, n_streams: int, hours: float = 24.0) -> dict[str, Any]:
+def day(measured: Mapping[str, Any], n_streams: int, hours: float = 24.0) -> dict[str, Any]:
     """A day of a small cell, with both autoscalers."""
     cell = base(measured, n_streams=n_streams).but(
-        n_edges=2, n_replicas=2, shares=True, max_edges=16, max_replicas=replicas_at_most, edge_target=DAY_TARGET,
+        n_edges=2, n_replicas=2, shares=True, max_edges=16, max_replicas=DAY_REPLICAS, edge_target=DAY_TARGET,
         replica_target=1.0, min_replicas=2,
     )  # fmt: skip
     end_s = 3600 * hours

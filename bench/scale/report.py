@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,27 @@ REDIS_RENEWAL_S = 10.0
 
 
 def write(found: Mapping[str, Any], page: Path = PAGE) -> None:
+    """Parts that were not found stay as they are on the page."""
     measured, prices = costs.load(), costs.Prices()
-    parts = {
-        "costs": cost_table(measured, prices),
-        "validation": validation_table(found),
-        "sizes": sizes_table(found, prices),
-        "faults": faults_table(found),
-        "sensitivity": sensitivity_table(found),
-        "day": day_text(found, prices),
-        "million": million_table(found, prices),
-    }
-    for name, text in parts.items():
-        sections.put(page, f"scale: {name}", f"\n{text.strip()}\n")
-    pictures.draw_validation(found)
-    pictures.draw_faults(found)
-    pictures.draw_day(found)
+    sections.put(page, "scale: costs", f"\n{cost_table(measured, prices)}\n")
+    parts: list[tuple[str, str, Callable[[], str]]] = [
+        ("validation", "validation", lambda: validation_table(found)),
+        ("sizes", "sizes", lambda: sizes_table(found)),
+        ("faults", "faults", lambda: faults_table(found)),
+        ("sensitivity", "sensitivity", lambda: sensitivity_table(found)),
+        ("day", "day", lambda: day_text(found, prices)),
+        ("million", "sizes", lambda: million_table(found)),
+    ]
+    for name, of, text in parts:
+        if of in found:
+            sections.put(page, f"scale: {name}", f"\n{text().strip()}\n")
+    for name, draw in (
+        ("validation", pictures.draw_validation),
+        ("faults", pictures.draw_faults),
+        ("day", pictures.draw_day),
+    ):
+        if name in found:
+            draw(found)
 
 
 def table(head: list[str], lines: list[list[str]]) -> str:
@@ -126,7 +132,7 @@ def validation_table(found: Mapping[str, Any]) -> str:
     )
 
 
-def sizes_table(found: Mapping[str, Any], prices: costs.Prices) -> str:
+def sizes_table(found: Mapping[str, Any]) -> str:
     lines = []
     for name, one in found["sizes"].items():
         cost = one["dollars_edges"] + one["dollars_replicas"]
@@ -191,15 +197,15 @@ def day_text(found: Mapping[str, Any], prices: costs.Prices) -> str:
     scaled = one["edge_hours"] * prices.edge_cpus * prices.cpu_hour + one["replica_hours"] * prices.gpu_hour
     fixed = hours * (one["most_edges"] * prices.edge_cpus * prices.cpu_hour + one["most_replicas"] * prices.gpu_hour)
     return (
-        f"A cell of {one['n_streams']:,} streams over {hours:.0f} hours, about {questions.DAY_TARGET:.0f} "
-        "streams an edge: "
-        f"{one['edge_hours']:.0f} edge hours and {one['replica_hours']:.0f} replica hours, {dollars(scaled)}. "
-        f"The most that ran at once, all the time, would cost {dollars(fixed)}. p99 of all finals: {ms(one['p99_ms'])}; "
-        f"of the worst hour: {ms(np.nanmax(one['p99_by_hour_ms']))}; refusals: {one['counts']['refusals']}."
+        f"A cell of {one['n_streams']:,} streams over {hours:.0f} hours, about {questions.DAY_TARGET:.0f} streams an edge:"
+        f" {one['edge_hours']:.0f} edge hours and {one['replica_hours']:.0f} replica hours, {dollars(scaled)}."
+        f" The most that ran at once, all the time, would cost {dollars(fixed)}."
+        f" p99 of all finals: {ms(one['p99_ms'])}; of the worst hour: {ms(np.nanmax(one['p99_by_hour_ms']))};"
+        f" refusals: {one['counts']['refusals']}."
     )
 
 
-def million_table(found: Mapping[str, Any], prices: costs.Prices) -> str:
+def million_table(found: Mapping[str, Any]) -> str:
     name = next(name for name in found["sizes"] if name.startswith("GPU, an edge"))
     one, streams = found["sizes"][name], found["about"]["streams"]
     cost = one["dollars_edges"] + one["dollars_replicas"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from bench.scale import arrivals, costs, edge, failures, heap, simulation, talk
 from bench.scale.cell import UP, Cell, EdgeCost, ModelCost
+
 from voxgate.client import reconnect
 from voxgate.client.errors import RefusedError
 from voxgate.config import load_config
@@ -101,8 +101,8 @@ def test_an_edge_that_is_too_full_falls_behind_and_catches_up() -> None:
 
 def test_autoscaling_follows_the_load() -> None:
     cell = Cell(
-        2, 2, ModelCost(0.1), max_edges=6, max_replicas=20, edge_target=20.0, replica_target=1.0, min_replicas=2, calls=2,
-        edge_start_s=1.0, replica_start_s=2.0, max_items=1,
+        2, 2, ModelCost(0.1), max_edges=6, max_replicas=20, edge_target=20.0, replica_target=1.0, min_replicas=2,
+        calls=2, edge_start_s=1.0, replica_start_s=2.0, max_items=1,
     )  # fmt: skip
     sessions = arrivals.busy_hour(100, 60.0, ramp_s=5.0)
     result = simulation.run(cell, sessions, talk.conversation(500), end_s=60.0, sample_s=1.0)
