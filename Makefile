@@ -18,7 +18,7 @@ EXTRA = $(filter moonshine onnx openai pocketsphinx wakeword whisper,$(patsubst 
 # Without a model, moonshine: it understands words. Where it cannot be installed, the server says so and serves features.
 NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(if $(MODEL),$(EXTRA),moonshine))
 
-# bench-load, bench-curves, bench-turns: a few cases and minutes, in place of twenty and nine
+# bench-load, bench-curves, bench-scale, bench-turns: a few cases and minutes, in place of twenty and nine
 QUICK ?=
 BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
@@ -27,7 +27,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster serve test test-cluster bench-cluster smart-turn turn-prompts compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-turns bench-wer lint types wheel release sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
+.PHONY: help setup demo demo-cluster serve test test-cluster bench-cluster smart-turn turn-prompts compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-scale bench-turns bench-wer lint types wheel release sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -149,6 +149,9 @@ bench-overload: $(VENV)/.ready ## twice as many streams as the model can serve: 
 
 bench-isolation: $(VENV)/.ready ## a model that crashes and hangs in worker processes; a model that holds the GIL
 	@cd $(ROOT) && $(BIN)/python bench/isolation.py $(ARGS)
+
+bench-scale: $(VENV)/.ready ## a simulated cell of 10 000 live streams: how many servers and replicas, lost zones, deploys, cost; an hour of CPU time; QUICK=1
+	@cd $(ROOT) && $(BIN)/python -m bench.scale $(if $(QUICK),--quick) $(ARGS)
 
 bench-page: $(VENV)/.ready ## what a frame of the page's picture costs after an hour, in Chromium
 	@cd $(ROOT) && $(BIN)/python bench/page_frames.py $(ARGS)

@@ -499,10 +499,11 @@ class Session:
 
     # Out
 
-    def _emit(self, event: Event) -> None:
-        messages = messages_of(event, self._endpoint, self._tally, self._context.model.name)
+    def _emit(self, event: Event) -> bool:
+        messages, is_lost = messages_of(event, self._endpoint, self._tally, self._context.model.name)
         if messages:
             self._send_queue.put(messages)
+        return is_lost
 
     def _on_sent(self) -> None:
         """The endpoint has sent an event."""
