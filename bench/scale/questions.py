@@ -22,6 +22,8 @@ EDGE_SHARE = 0.6
 EDGE_CAPACITY = 950
 P99_S = 0.5
 """The target: the p99 of finals, from the end of speech to the client."""
+MARGIN = 0.15
+"""More replicas than the fewest, in the cell whose faults and deploys are simulated."""
 RAMP_S = 90.0
 """At the begin, all streams come within a minute; what counts begins after this."""
 N_ZONES = 3
@@ -177,7 +179,7 @@ def faults(runs: Runs, cell: Cell, prices: costs.Prices) -> dict[str, Any]:
         found[name] = {
             **summary(result, prices, prices.gpu_hour),
             "p99_after_ms": 1000 * after,
-            "away_most": max(result.samples["away"]),
+            "away_most": float(np.max(result.samples["away"])),
             "timeline": timeline(result),
         }
     return found

@@ -197,7 +197,7 @@ def day_text(found: Mapping[str, Any], prices: costs.Prices) -> str:
     scaled = one["edge_hours"] * prices.edge_cpus * prices.cpu_hour + one["replica_hours"] * prices.gpu_hour
     fixed = hours * (one["most_edges"] * prices.edge_cpus * prices.cpu_hour + one["most_replicas"] * prices.gpu_hour)
     return (
-        f"A cell of {one['n_streams']:,} streams over {hours:.0f} hours, about {questions.DAY_TARGET:.0f} streams an edge:"
+        f"A cell of {one['n_streams']:,} streams over {hours:.0f} hours, {questions.DAY_TARGET:.0f} streams an edge:"
         f" {one['edge_hours']:.0f} edge hours and {one['replica_hours']:.0f} replica hours, {dollars(scaled)}."
         f" The most that ran at once, all the time, would cost {dollars(fixed)}."
         f" p99 of all finals: {ms(one['p99_ms'])}; of the worst hour: {ms(np.nanmax(one['p99_by_hour_ms']))};"

@@ -1,6 +1,6 @@
 """Does the simulation give what was measured? Each row: measured, simulated, and how far apart they are.
 
-    python -m bench.scale.validate --live [--seconds 40]    # real servers, about six minutes: bench/scale/live.json
+    python -m bench.scale.validate --live [--seconds 40]    # real servers, about fifteen minutes: bench/scale/live.json
 
 Rows of "live" are of a real server with a model that sleeps; the others are those of docs/performance.md.
 """
@@ -124,13 +124,13 @@ LIVE = [replace(case, slower=SLOWER) for case in (*OVERLOAD, *BATCHES)]
 
 
 def live(seconds: float) -> None:
-    """All at once, each in a process of its own: they sleep most of the time."""
+    """Two at once, each in a process of its own: they sleep most of the time."""
     from . import live as real
 
     sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
     import sections
 
-    with ProcessPoolExecutor(len(LIVE), mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         runs = [
             pool.submit(real.run, case.streams, seconds, case.queue_wait_s, case.call_s, case.threads, case.slower)
             for case in LIVE
@@ -203,7 +203,7 @@ def on_ray(n_replicas: int, measured: Mapping[str, Any]) -> simulation.Result:
         1, n_replicas, ModelCost(0.1), calls=2, hop_s=hop["hop_s"], hop_second_s=hop["hop_second_s"], max_items=1,
         max_streams=10_000, queue_wait_s=1e9, deadline_s=1e9, late_s=1e9,
     )  # fmt: skip
-    sessions = arrivals.poisson(12.0 * n_replicas, 20.0, 30.0, 70.0, 1)
+    sessions = arrivals.poisson(1.0 * n_replicas, 20.0, 30.0, 70.0, 1)
     return simulation.run(cell, sessions, talk.script([0.5], [1.0]), begin_s=10.0, end_s=70.0)
 
 
