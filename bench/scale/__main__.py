@@ -22,7 +22,6 @@ from . import costs, questions, report, validate
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("validation", "sizes", "faults", "sensitivity", "day")
-BASE = "GPU, an edge makes its share of the calls"
 DAY_STREAMS = 1000
 
 
@@ -77,7 +76,7 @@ def simulate(args: argparse.Namespace) -> None:
     if "day" in args.parts:
         keep("day", questions.day(measured, min(DAY_STREAMS, args.streams), args.day_hours))
     if "faults" in args.parts or "sensitivity" in args.parts:
-        n_replicas = ceil((1 + questions.MARGIN) * found["sizes"][BASE]["replicas"])
+        n_replicas = ceil((1 + questions.MARGIN) * found["sizes"][questions.BASE]["replicas"])
         cell = questions.base(measured, n_streams=args.streams).but(n_replicas=n_replicas, shares=True)
         if "faults" in args.parts:
             keep("faults", questions.faults(runs, cell, prices))

@@ -22,6 +22,8 @@ EDGE_SHARE = 0.6
 EDGE_CAPACITY = 950
 P99_S = 0.5
 """The target: the p99 of finals, from the end of speech to the client."""
+BASE = "GPU, an edge makes its share of the calls"
+"""The case whose replicas the other questions take."""
 MARGIN = 0.15
 """More replicas than the fewest, in the cell whose faults and deploys are simulated."""
 RAMP_S = 90.0
@@ -144,7 +146,7 @@ def sizes(runs: Runs, measured: Mapping[str, Any], prices: costs.Prices) -> dict
     cpu = base(measured, costs.model_cost(measured), runs.n_streams).but(replica_start_s=13.5)
     cases: dict[str, tuple[Cell, int, int, float]] = {
         "GPU": (gpu, 40, 80, prices.gpu_hour),
-        "GPU, an edge makes its share of the calls": (gpu.but(shares=True), 40, 64, prices.gpu_hour),
+        BASE: (gpu.but(shares=True), 40, 64, prices.gpu_hour),
         "GPU, share of the calls, interims": (gpu.but(shares=True, interim_s=0.5), 48, 96, prices.gpu_hour),
         "moonshine on CPUs, share of the calls": (cpu.but(shares=True), 150, 280, prices.cpu_hour),
     }
