@@ -168,6 +168,9 @@ def faults(runs: Runs, cell: Cell, prices: costs.Prices) -> dict[str, Any]:
         "a replica": (cell, lambda of: failures.replica_fails(at_s, 0, of.notice_s, of.replica_start_s)),
         "a zone, no spare": (cell, lambda of: failures.zone_fails(of, at_s, 0, until_s)),
         "a zone, spare for it": (spare, lambda of: failures.zone_fails(of, at_s, 0, until_s)),
+        "a zone, spare, `limits.queue_wait_s` 5": (
+            spare.but(queue_wait_s=5.0), lambda of: failures.zone_fails(of, at_s, 0, until_s),
+        ),
         "deploy of edges": (doubled, lambda of: failures.edges_deploy(of, at_s)),
         "deploy of replicas": (cell, lambda of: failures.replicas_deploy(of, at_s)),
         "deploy of replicas, a fifth spare": (

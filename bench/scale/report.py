@@ -100,7 +100,7 @@ def cost_table(measured: Mapping[str, Any], prices: costs.Prices) -> str:
         ],
         ["replica starts", f"13.5 s on CPUs, {questions.GPU_START_S:.0f} s on a GPU", "measured, **assumed**"],
         ["a lost machine is noticed", "after 10 s, by clients and by Ray", "**assumed**"],
-        ["CPU, GPU", f"{dollars(prices.cpu_hour)}, {dollars(prices.gpu_hour)} an hour", "**assumed**"],
+        ["a CPU, a GPU", f"${prices.cpu_hour:g}, ${prices.gpu_hour:.2f} an hour", "**assumed**"],
     ]
     return table(["what", "cost", "source"], lines)
 
@@ -125,7 +125,7 @@ def validation_table(found: Mapping[str, Any]) -> str:
         apart = f"{100 * row['deviation']:+.0f} %"
         holds = apart if row["holds"] else f"**{apart}**" + (f": {row['why']}" if row["why"] else "")
         lines.append([row["what"], value(row["measured"], row["unit"]), value(row["simulated"], row["unit"]), holds])
-    where = sections.where("python -m bench.scale", {**found["about"], "versions": {}}).replace(", :", ":")
+    where = sections.where("python -m bench.scale", found["about"])
     return (
         f"{n_held} of {len(lines)} rows are within 15 %; bold ones are not.\n\n"
         + table(["", "measured", "simulated", "apart"], lines)
@@ -174,7 +174,7 @@ def faults_table(found: Mapping[str, Any]) -> str:
         )  # fmt: skip
         assert bad + counts["answered"] == counts["finals"]
     head = [
-        "what happens", "edges and replicas", "p99 in the 2 minutes after", "p99 of all", "streams away at once",
+        "what happens", "edges and replicas", "p99 in the 2 minutes after", "p99 of all", "streams away",
         "utterances cut",
         "finals later than 2 s", "refused and errors", "clients that gave up",
     ]  # fmt: skip

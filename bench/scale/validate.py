@@ -37,6 +37,8 @@ class Row:
     simulated: float
     why: str = ""
     """Of a row that misses the bound."""
+    range: tuple[float, float] | None = None
+    """Of the simulated runs, when there are several."""
 
     @property
     def deviation(self) -> float:
@@ -90,6 +92,10 @@ class Pooled:
 
     def latency_ms(self, quantile: float) -> float:
         return 1000 * float(np.quantile(np.concatenate([result.latency_s for result in self.results]), quantile))
+
+    def range_ms(self, quantile: float) -> tuple[float, float]:
+        found = [1000 * result.latency_quantile_s(quantile) for result in self.results]
+        return min(found), max(found)
 
     def total(self, name: str) -> int:
         return sum(result.counts[name] for result in self.results)
@@ -145,8 +151,10 @@ def live_rows(edge: EdgeCost) -> Iterator[Row]:
     measured = json.loads(FILE.read_text(encoding="utf-8"))
     for case in LIVE:
         seen, found = measured["cases"][case.name], case.simulate(measured["seconds"], edge)
-        yield Row(f"live: {case.name}: latency p50", "ms", 1000 * seen["p50_s"], found.latency_ms(0.5))
-        yield Row("p99", "ms", 1000 * seen["p99_s"], found.latency_ms(0.99))
+        for name, q in ((f"live: {case.name}: latency p50", 0.5), ("p99", 0.99)):
+            measured_ms, between = 1000 * seen[f"p{round(100 * q)}_s"], found.range_ms(q)
+            why = f"ten runs are between {between[0]:.0f} and {between[1]:.0f} ms"
+            yield Row(name, "ms", measured_ms, found.latency_ms(q), why, between)
         if not case.call_s[1]:
             yield Row("let in", "%", 100 - 100 * seen["refused"], 100 * found.let_in)
         else:
@@ -167,8 +175,10 @@ def page_rows(measured: Mapping[str, Any]) -> Iterator[Row]:
     for point in measured["edge"]["checks"]:
         busy = edge.busy(point["streams"])
         what = f"edge, {point['percent']} % of its capacity, {point['streams']} streams: added latency p50"
-        yield Row(what, "ms", point["p50_ms"], 1000 * edge.p50_s(busy))
-        yield Row("p99", "ms", point["p99_ms"], 1000 * edge.p99_s(busy))
+        near = min(measured["edge"]["points"], key=lambda other: abs(other["streams"] - point["streams"]))
+        for name, key, latency_s in ((what, "p50_ms", edge.p50_s(busy)), ("p99", "p99_ms", edge.p99_s(busy))):
+            why = f"another run of that machine had {near[key]:g} ms with {near['streams']} streams"
+            yield Row(name, "ms", point[key], 1000 * latency_s, why)
         yield Row("CPU", "%", 100 * point["busy"], 100 * busy)
     for case, (p50_ms, p99_ms, refused, in_use) in zip(OVERLOAD, PAGE_OVERLOAD.values(), strict=True):
         found = case.simulate(PAGE_SECONDS, edge, speculate_s=0.0)
