@@ -1,7 +1,7 @@
 """Simulates the busy hour of a cell, and writes the questions.
 
     python -m bench.scale [--minutes 60] [--streams 10000] [--parts sizes day]
-    python -m bench.scale --live            # validation on real servers first: six minutes
+    python -m bench.scale --live            # validation on real servers first: fifteen minutes
     python -m bench.scale --report          # tables and pictures of docs/scale.md from build/scale.json
     python -m bench.scale --quick           # a minute: does everything work?
 
@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import time
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from . import costs, questions, report, validate
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("validation", "sizes", "faults", "sensitivity", "day")
-BASE = "GPU, an edge makes its share of the calls"
 DAY_STREAMS = 1000
 
 
@@ -76,7 +76,7 @@ def simulate(args: argparse.Namespace) -> None:
     if "day" in args.parts:
         keep("day", questions.day(measured, min(DAY_STREAMS, args.streams), args.day_hours))
     if "faults" in args.parts or "sensitivity" in args.parts:
-        n_replicas = found["sizes"][BASE]["replicas"]
+        n_replicas = ceil((1 + questions.MARGIN) * found["sizes"][questions.BASE]["replicas"])
         cell = questions.base(measured, n_streams=args.streams).but(n_replicas=n_replicas, shares=True)
         if "faults" in args.parts:
             keep("faults", questions.faults(runs, cell, prices))

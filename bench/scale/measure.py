@@ -55,9 +55,9 @@ def edge() -> dict[str, Any]:
             r"^\| (\d+) % \| (\d+) \| ([\d.]+) ms \| ([\d.]+) ms \| \d+ \| (\d+) %", curves, re.MULTILINE
         )
     ]
-    idle = float(re.search(r"Without a stream the server takes ([\d.]+) % of a core", curves)[1]) / 100  # type: ignore[index]
     busy = [point["busy"] for point in points]
-    per_stream = statistics.median((point["busy"] - idle) / point["streams"] for point in points)
+    # Few streams cost more each, because they share fewer wake-ups: this is what the line has without any.
+    per_stream, idle = (float(value) for value in np.polyfit([point["streams"] for point in points], busy, 1))
     p50 = files.fit_queue(busy, [point["p50_ms"] / 1000 for point in points])
     p99 = files.fit_queue(busy, [point["p99_ms"] / 1000 for point in points])
     fit = {

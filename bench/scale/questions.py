@@ -22,6 +22,10 @@ EDGE_SHARE = 0.6
 EDGE_CAPACITY = 950
 P99_S = 0.5
 """The target: the p99 of finals, from the end of speech to the client."""
+BASE = "GPU, an edge makes its share of the calls"
+"""The case whose replicas the other questions take."""
+MARGIN = 0.15
+"""More replicas than the fewest, in the cell whose faults and deploys are simulated."""
 RAMP_S = 90.0
 """At the begin, all streams come within a minute; what counts begins after this."""
 N_ZONES = 3
@@ -142,7 +146,7 @@ def sizes(runs: Runs, measured: Mapping[str, Any], prices: costs.Prices) -> dict
     cpu = base(measured, costs.model_cost(measured), runs.n_streams).but(replica_start_s=13.5)
     cases: dict[str, tuple[Cell, int, int, float]] = {
         "GPU": (gpu, 40, 80, prices.gpu_hour),
-        "GPU, an edge makes its share of the calls": (gpu.but(shares=True), 40, 64, prices.gpu_hour),
+        BASE: (gpu.but(shares=True), 40, 64, prices.gpu_hour),
         "GPU, share of the calls, interims": (gpu.but(shares=True, interim_s=0.5), 48, 96, prices.gpu_hour),
         "moonshine on CPUs, share of the calls": (cpu.but(shares=True), 150, 280, prices.cpu_hour),
     }
@@ -164,6 +168,9 @@ def faults(runs: Runs, cell: Cell, prices: costs.Prices) -> dict[str, Any]:
         "a replica": (cell, lambda of: failures.replica_fails(at_s, 0, of.notice_s, of.replica_start_s)),
         "a zone, no spare": (cell, lambda of: failures.zone_fails(of, at_s, 0, until_s)),
         "a zone, spare for it": (spare, lambda of: failures.zone_fails(of, at_s, 0, until_s)),
+        "a zone, spare, `limits.queue_wait_s` 5": (
+            spare.but(queue_wait_s=5.0), lambda of: failures.zone_fails(of, at_s, 0, until_s),
+        ),
         "deploy of edges": (doubled, lambda of: failures.edges_deploy(of, at_s)),
         "deploy of replicas": (cell, lambda of: failures.replicas_deploy(of, at_s)),
         "deploy of replicas, a fifth spare": (
@@ -177,7 +184,7 @@ def faults(runs: Runs, cell: Cell, prices: costs.Prices) -> dict[str, Any]:
         found[name] = {
             **summary(result, prices, prices.gpu_hour),
             "p99_after_ms": 1000 * after,
-            "away_most": max(result.samples["away"]),
+            "away_most": float(np.max(result.samples["away"])),
             "timeline": timeline(result),
         }
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def cost_table(measured: Mapping[str, Any], prices: costs.Prices) -> str:
         ],
         ["replica starts", f"13.5 s on CPUs, {questions.GPU_START_S:.0f} s on a GPU", "measured, **assumed**"],
         ["a lost machine is noticed", "after 10 s, by clients and by Ray", "**assumed**"],
-        ["CPU, GPU", f"{dollars(prices.cpu_hour)}, {dollars(prices.gpu_hour)} an hour", "**assumed**"],
+        ["a CPU, a GPU", f"${prices.cpu_hour:g}, ${prices.gpu_hour:.2f} an hour", "**assumed**"],
     ]
     return table(["what", "cost", "source"], lines)
 
@@ -124,7 +125,7 @@ def validation_table(found: Mapping[str, Any]) -> str:
         apart = f"{100 * row['deviation']:+.0f} %"
         holds = apart if row["holds"] else f"**{apart}**" + (f": {row['why']}" if row["why"] else "")
         lines.append([row["what"], value(row["measured"], row["unit"]), value(row["simulated"], row["unit"]), holds])
-    where = sections.where("python -m bench.scale", {**found["about"], "versions": {}}).replace(", :", ":")
+    where = sections.where("python -m bench.scale", found["about"])
     return (
         f"{n_held} of {len(lines)} rows are within 15 %; bold ones are not.\n\n"
         + table(["", "measured", "simulated", "apart"], lines)
@@ -173,7 +174,7 @@ def faults_table(found: Mapping[str, Any]) -> str:
         )  # fmt: skip
         assert bad + counts["answered"] == counts["finals"]
     head = [
-        "what happens", "edges and replicas", "p99 in the 2 minutes after", "p99 of all", "streams away at once",
+        "what happens", "edges and replicas", "p99 in the 2 minutes after", "p99 of all", "streams away",
         "utterances cut",
         "finals later than 2 s", "refused and errors", "clients that gave up",
     ]  # fmt: skip
@@ -195,19 +196,21 @@ def day_text(found: Mapping[str, Any], prices: costs.Prices) -> str:
     one = found["day"]
     hours = one["samples"]["at_s"][-1] / 3600
     scaled = one["edge_hours"] * prices.edge_cpus * prices.cpu_hour + one["replica_hours"] * prices.gpu_hour
-    fixed = hours * (one["most_edges"] * prices.edge_cpus * prices.cpu_hour + one["most_replicas"] * prices.gpu_hour)
+    enough = found["sizes"][questions.BASE]["replicas"] * one["n_streams"] / found["about"]["streams"]
+    n_fixed = ceil((1 + questions.MARGIN) * enough)
+    fixed = hours * (one["most_edges"] * prices.edge_cpus * prices.cpu_hour + n_fixed * prices.gpu_hour)
     return (
-        f"A cell of {one['n_streams']:,} streams over {hours:.0f} hours, about {questions.DAY_TARGET:.0f} streams an edge:"
+        f"A cell of {one['n_streams']:,} streams over {hours:.0f} hours, {questions.DAY_TARGET:.0f} streams an edge:"
         f" {one['edge_hours']:.0f} edge hours and {one['replica_hours']:.0f} replica hours, {dollars(scaled)}."
-        f" The most that ran at once, all the time, would cost {dollars(fixed)}."
+        f" {n_fixed} replicas and {one['most_edges']:.0f} edges all the time, enough for the busy hour,"
+        f" would cost {dollars(fixed)}."
         f" p99 of all finals: {ms(one['p99_ms'])}; of the worst hour: {ms(np.nanmax(one['p99_by_hour_ms']))};"
         f" refusals: {one['counts']['refusals']}."
     )
 
 
 def million_table(found: Mapping[str, Any]) -> str:
-    name = next(name for name in found["sizes"] if name.startswith("GPU, an edge"))
-    one, streams = found["sizes"][name], found["about"]["streams"]
+    one, streams = found["sizes"][questions.BASE], found["about"]["streams"]
     cost = one["dollars_edges"] + one["dollars_replicas"]
     n = round(1_000_000 / streams)
     come = streams / arrivals.SESSION_S

@@ -54,7 +54,7 @@ def test_every_final_ends_once(name: str) -> None:
 
 
 def test_a_lost_replica_costs_no_final() -> None:
-    _, result = run(PLANS["replica"])
+    _, result = run(PLANS["replica"], n_replicas=2, speculate_s=0.0)
     assert result.counts["errors"] == result.counts["refused"] == 0
     assert result.counts["reruns"] > 0
 
