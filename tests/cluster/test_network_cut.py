@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import signal
 import subprocess
 import sys
@@ -100,8 +101,7 @@ def server(machine: Machine, models_are_importable: None, tmp_path: Path) -> Ite
             yield made.wait_ready()
         finally:
             made.kill()
-            with contextlib.suppress(ProcessLookupError):
-                subprocess.run(["kill", f"-{signal.SIGKILL}", f"-{node.pid}"], check=False)
+            os.killpg(node.pid, signal.SIGKILL)
             node.wait()
 
 
