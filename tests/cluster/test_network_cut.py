@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from helpers.cluster import put, until
 from helpers.serve_process import ServeProcess
 from helpers.wire import STOP, Client, bursts, encode, of_type, pieces, start
-from tools.ray_nodes import LocalCluster
+from tools.ray_nodes import NODE_IP, LocalCluster
 
 TO_CLUSTER, TO_CLIENTS = "10.77.0", "10.78.0"
 """The networks of the two cables to the server's machine: .1 is this side, .2 the server's."""
@@ -75,7 +76,7 @@ def machine() -> Iterator[Machine]:
 def server(machine: Machine, models_are_importable: None, tmp_path: Path) -> Iterator[ServeProcess]:
     """On that machine, with a Ray node beside it that is started again when it ends, as Kubernetes does."""
     address = f"{TO_CLUSTER}.1:6379"
-    with LocalCluster((1, 1)) as nodes:
+    with LocalCluster((1, 1), {NODE_IP: f"{TO_CLUSTER}.1"}) as nodes:
         put("Plain", tmp_path, address=address)
         ray = f"{Path(sys.executable).parent}/ray start --address {address} --num-cpus 0 --block"
         ray += f" --node-ip-address {TO_CLUSTER}.2 --object-store-memory 80000000"
@@ -100,8 +101,7 @@ def server(machine: Machine, models_are_importable: None, tmp_path: Path) -> Ite
             yield made.wait_ready()
         finally:
             made.kill()
-            with contextlib.suppress(ProcessLookupError):
-                subprocess.run(["kill", f"-{signal.SIGKILL}", f"-{node.pid}"], check=False)
+            os.killpg(node.pid, signal.SIGKILL)
             node.wait()
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ class ServeProcess:
         flags = [flag for key, value in settings.items() for flag in ("--set", f"{key}={value}")]
         named = ["--model", model] if model else []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("VOXGATE_")}
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- closed by `wait`
         self._process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "voxgate", "serve", "--port", str(port), *named, *flags],
             env={**inherited, "PYTHONPATH": str(TESTS)},
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._log,
             text=True,
         )
         self.port = port
@@ -38,7 +40,9 @@ class ServeProcess:
     def wait_ready(self) -> ServeProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert f":{self.port}" in line, (line, self._process.poll())
+        if f":{self.port}" not in line:
+            self._log.seek(0)
+            raise AssertionError(f"{line!r}, exit code {self._process.wait(60)}: {self._log.read()[-3000:]}")
         return self
 
     def terminate(self) -> None:
@@ -50,6 +54,7 @@ class ServeProcess:
         code = self._process.wait(60)
         assert self._process.stdout is not None
         self._process.stdout.close()
+        self._log.close()
         return code
 
     def kill(self) -> None:
