@@ -309,7 +309,7 @@ def table(runs: dict[str, Run]) -> list[str]:
         "2. of it, waiting for the model, p95": lambda of: seconds(of["queue"]),
         "3. share of the model's threads in use": lambda of: f"{100 * of['busy']:.0f} %",
         "4. lag of the event loop, p99": lambda of: seconds(of["lag"]),
-        "5. audio that is not done with grows by, a second": lambda of: f"{of['pending']:+.1f} s",
+        "5. growth of pending audio, a second": lambda of: f"{of['pending']:+.1f} s",
         "new streams refused (`queue_wait`)": lambda of: f"{of['refused']:.0f}",
         "real-time factor of the model, mean": lambda of: f"{of['factor']:.3f}",
     }

@@ -35,55 +35,54 @@ class Close(NamedTuple):
     told: bool
     """An error event that says why comes before it."""
     remedy: str
-    """Should the client come back?"""
+    """When to connect again."""
 
 
 _SOON: Final = f"{RETRY_S[0]} to {RETRY_S[1]} s"
 
 REFUSALS: Final = (
-    Refused(401, "unauthorized", "a bad token, or none where one is due before the upgrade",
-            remedy="bring a good token (`WWW-Authenticate: Bearer`)"),
+    Refused(401, "unauthorized", "a bad token, or a missing one that is required before the upgrade",
+            remedy="send a good token (`WWW-Authenticate: Bearer`)"),
     Refused(403, "origin", "a web page of an origin that is not allowed",
             remedy="`auth.origins` names the pages that may connect"),
-    Refused(404, "not_found", "nothing is at this path",
+    Refused(404, "not_found", "an unknown path",
             remedy="the routes are `/api/v1/segmented`, `/api/v1/simple` and `/api/v1/stateful`"),
-    Refused(421, "host", "the server is called by a name that is not allowed",
-            remedy="`server.allowed_hosts` names those that are"),
-    Refused(429, "streams_per_address", "this address has as many streams as one may have", _SOON,
-            "close one, or come back; behind a proxy see `server.trusted_proxies`"),
-    Refused(429, "streams_per_token", "this token has as many streams as it may have", _SOON,
-            "close one, or come back"),
-    Refused(429, "pending_streams", "this address has too many connections that have not brought their token", _SOON,
-            "bring the token in a header"),
-    Refused(501, "not_served", "the model is not made for this route",
-            remedy="`GET /api/v1/info` says which routes are served"),
-    Refused(503, "not_ready", "the model is not warm, or makes no progress", _SOON, "come back"),
-    Refused(503, "draining", "the server shuts down", _SOON, "go to another server"),
-    Refused(503, "streams", "the server is full", _SOON, "come back, or go to another server"),
+    Refused(421, "host", "a `Host` that is not allowed",
+            remedy="`server.allowed_hosts` names the allowed ones"),
+    Refused(429, "streams_per_address", "this address has as many streams as allowed", _SOON,
+            "close one, or retry; behind a proxy see `server.trusted_proxies`"),
+    Refused(429, "streams_per_token", "this token has as many streams as allowed", _SOON, "close one, or retry"),
+    Refused(429, "pending_streams", "this address has too many connections without a token yet", _SOON,
+            "send the token in a header"),
+    Refused(501, "not_served", "the model does not serve this route",
+            remedy="`GET /api/v1/info` lists the routes"),
+    Refused(503, "not_ready", "the model is not warm, or makes no progress", _SOON, "retry"),
+    Refused(503, "draining", "the server shuts down", _SOON, "use another server"),
+    Refused(503, "streams", "the server is full", _SOON, "retry, or use another server"),
     Refused(503, "queue_wait", "calls wait too long for the model, or as many streams are open as it keeps up with",
-            _SOON, "come back, or go to another server"),
-    Refused(503, "buffered_audio", "as much audio waits for the model as may wait in all", _SOON,
-            "come back, or go to another server"),
-    Refused(503, "pending_streams", "too many connections have not brought their token", _SOON,
-            "bring the token in a header"),
+            _SOON, "retry, or use another server"),
+    Refused(503, "buffered_audio", "too much audio of all streams waits for the model", _SOON,
+            "retry, or use another server"),
+    Refused(503, "pending_streams", "too many connections have not sent a token yet", _SOON,
+            "send the token in a header"),
     Refused(503, "auth_unavailable", "tokens cannot be checked at the moment", f"{AUTH_UNAVAILABLE.retry_after_s} s",
-            "come back"),
-    Refused(503, "redis", "streams cannot be counted at the moment", "5 s", "come back"),
+            "retry"),
+    Refused(503, "redis", "streams cannot be counted at the moment", "5 s", "retry"),
 )  # fmt: skip
 
 CLOSES: Final = (
-    Close(1000, "`stop` with `disconnect`", False, "when it has more to say"),
-    Close(1001, "the server shuts down", False, "at once: another one takes over"),
+    Close(1000, "`stop` with `disconnect`", False, "for the next stream"),
+    Close(1001, "the server shuts down", False, "at once, to another server"),
     Close(1002, "a frame that breaks the rules of websockets", False, "after a fix of the client"),
     Close(1007, "a text message that is no UTF-8", False, "after a fix of the client"),
     Close(1008, "a timeout, too many invalid messages, a bad token in `start`, or a connection that is too old", True,
-          "after a fix of what the error names"),
+          "after a fix, see the error"),
     Close(1009, "a message that is too large, or in too many pieces", False, "with smaller messages"),
     Close(1011, "a bug of the server, whose log has the stack; or the token of a `start` could not be checked", True,
-          "yes, with a pause"),
+          "with a pause"),
     Close(1013, "too many streams need a decoder process (`media.streams`), or have the token of a `start`"
           " (`limits.streams_per_token`); other overload refuses new streams and closes none", True,
-          "yes, with a pause"),
+          "with a pause"),
 )  # fmt: skip
 
 

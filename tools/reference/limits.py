@@ -40,7 +40,7 @@ class Limit(NamedTuple):
 
 
 LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
-    "Who is let in": (
+    "Admission": (
         Limit(("limits.streams", "limits.scope"), "no further stream, of one server process or of all", ("streams",),
               told="server full: {} streams are open"),
         Limit(("limits.streams_per_address",), "no further stream of this address; an IPv6 address counts by its /64",
@@ -55,22 +55,22 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
               " back", ("buffered_audio",), told="more than {} s of audio wait for the model",
               counted=("total_buffered_audio_s",)),
         Limit(("auth.pending_streams",), "no further connection that comes without a token, while so many (at most a"
-              " quarter of `limits.streams`) have not brought theirs; an address may have a quarter of them",
+              " quarter of `limits.streams`) have not sent theirs; an address may have a quarter of them",
               ("pending_streams",)),
         Limit(("auth.hook_timeout_s", "auth.hook_calls"), "a token cannot be checked: the hook gives no answer in time,"
               " or as many calls run already, or a quarter of them for this address. When the token was in `start`:"
               " error `internal`, close 1011", ("auth_unavailable",), told="tokens cannot be checked at the moment"),
         Limit(("limits.handshake_timeout_s",), "TLS and the request were not complete in time: cut"),
     ),
-    "How long it may last": (
+    "Time": (
         Limit(("limits.start_timeout_s",), "no valid `start` since the connection was opened", error="timeout",
               told="no start within {} s of connecting", counted=("start_timeout_s",)),
-        Limit(("limits.idle_timeout_s",), "no message, while nothing is owed to the client", error="timeout",
+        Limit(("limits.idle_timeout_s",), "no message, while the client waits for no answer", error="timeout",
               told="no message within {} s", counted=("idle_timeout_s",)),
         Limit(("limits.session_s",), "the connection is too old: its results are sent first", error="timeout",
               told="the connection is {} s old, the longest allowed", counted=("session_s",)),
-        Limit(("server.drain_s",), "the server ends: sessions that are not over by then (less a tenth of it, at most"
-              " 2 s) are ended and get their finals", close=1001),
+        Limit(("server.drain_s",), "the server shuts down: it ends sessions that still run then (less a tenth of it, at"
+              " most 2 s), and sends their finals", close=1001),
     ),
     "Messages": (
         Limit(("limits.message_bytes",), "a larger message", close=1009, counted=("message_bytes",)),
@@ -97,7 +97,7 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
         Limit(("limits.upload_spool_bytes",), "more bytes on the disk, of all uploads together: HTTP 503 with"
               " `Retry-After`", counted=("upload_spool_bytes",)),
     ),
-    "What a start may ask for": (
+    "The fields of `start`": (
         Limit(("limits.channels",), "more channels: no session opens", error="invalid_start",
               told="format.channels must be 1..{}, got 9"),
         Limit(("limits.min_sample_rate", "limits.max_sample_rate"), "another rate: no session opens",
@@ -156,9 +156,9 @@ _FIXED: Final = (
     ("time in which a client sends nothing, while its close frame or the end of its side is awaited", CLOSE_TIMEOUT_S,
      " s", "cut"),
     ("time until the client's close frame and the end of its side", CLOSE_MAX_S, " s", "cut"),
-    ("what is discarded until then", DISCARD_BYTES // 2**20, " MiB", "cut"),
+    ("data discarded until then", DISCARD_BYTES // 2**20, " MiB", "cut"),
     ("messages that wait to be decoded", INBOX_BYTES, " bytes",
-     f"held back, but for a little every few seconds, up to {INBOX_MAX_BYTES // 2**20} MiB: a socket that nobody reads"
+     f"held back, except for a little every few seconds, up to {INBOX_MAX_BYTES // 2**20} MiB: an unread socket"
      " answers no pings"),
     ("a block of a WebM track, a packet of Ogg", max(webm.MAX_BLOCK_BYTES, ogg.MAX_PACKET_BYTES) // 2**20, " MiB",
      "error `media_limit`"),
@@ -175,9 +175,9 @@ _HEAD: Final = """\
 <!-- Written by `make reference` from the settings, the errors and tools/reference. Change those, not
 this file. -->
 
-No limit drops audio of a client that follows the protocol. *Held back* means that the server reads no further until
-there is room: TCP then slows the client down, nothing is lost, and the connection stays open. *Cut* means that the
-connection ends without an error event and without a close frame.
+No limit drops audio of a client that follows the protocol. *Held back* means that the server stops reading until there
+is room: TCP slows the client down, nothing is lost, and the connection stays open. *Cut* means that the connection ends
+without an error event and without a close frame.
 
 With `notices` on, `started` contains the limits that concern a client.
 
@@ -186,7 +186,7 @@ services](wires.md#what-they-have-in-common) answer 503 in place of 429, and 400
 
 ## Every limit
 
-Each server process (`server.workers`) has them for itself. *Counted*: in the metric `voxgate_limit_hits_total`, under
+Each server process (`server.workers`) has its own. *Counted*: in the metric `voxgate_limit_hits_total`, under
 the name of the first setting. Refusals are counted by `voxgate_rejected_total`, errors by `voxgate_errors_total` and
 closes by `voxgate_closes_total`, each under its code. [configuration.md](configuration.md) has the ranges.
 """
@@ -205,7 +205,7 @@ def _limits() -> list[str]:
             f"### {title}\n\n| setting and default | what happens at the limit | answer |\n|---|---|---|\n" + rows
         )
     rows = "".join(f"| {what} | {number:g}{unit} | {effect} |\n" for what, number, unit, effect in _FIXED)
-    parts.append(f"### What is no setting\n\n| limit of | | what happens at it |\n|---|---|---|\n{rows}")
+    parts.append(f"### Fixed limits\n\n| limit of | | what happens at it |\n|---|---|---|\n{rows}")
     return parts
 
 
@@ -257,7 +257,7 @@ _REFUSALS: Final = """\
 ## Every refusal
 
 Before the upgrade, plain HTTP with a JSON body: `error` for people, `code` for programs. `Retry-After` varies, so that
-clients which were turned away together do not come back together.
+clients do not all return together.
 
 ```json
 {"error":"server full: 1024 streams are open","code":"streams"}
@@ -283,7 +283,7 @@ _OTHER_STATUSES: Final = f"""\
 | 413, 431 | anything | `request_too_large`: more than {REQUEST_BYTES} bytes of headers, or of headers and body |
 | 421 | anything but `health` and `ready` | as above |
 | 500 | anything | a bug of the server, whose log has the stack |
-| 503 | `GET /api/v1/ready` | `{{"status":"not ready","reason":...}}`, with `Retry-After`: no new stream is let in |
+| 503 | `GET /api/v1/ready` | `{{"status":"not ready","reason":...}}`, with `Retry-After`: no new stream is accepted |
 """
 
 
@@ -297,17 +297,17 @@ _ERRORS: Final = """\
 
 Events of type `error`; `message` names the expected and the received value.
 
-| `code` | what it is | closes with |
+| `code` | meaning | closes with |
 |---|---|---|
 """
 _CLOSES: Final = """\
 ## Every close code
 
-| code | why | an error event says why | should the client come back? |
+| code | why | an error event comes before it | connect again |
 |---|---|---|---|
 """
 _NOT_OURS: Final = """\
-1006 is no code on the wire: a client's library reports it when there was no close frame. Behind a proxy, check the
+1006 is not sent: client libraries report it for a connection without a close frame. Behind a proxy, check the
 proxy's timeouts first. `voxgate client --reconnect` reconnects without losing anything.
 """
 

@@ -11,13 +11,13 @@ _HEAD = """\
 
 <!-- Written by `make reference` from src/voxgate/observe/metrics/catalogue.py. Change that, not this file. -->
 
-`GET /metrics` answers in the text format of Prometheus, or in OpenMetrics when that is asked for, compressed when gzip
-is accepted. It is on the server's port, or on `metrics.port` alone when that is set. Who asks within a second of
-another gets the same answer (`metrics.max_age_s`), so that asking often costs little.
+`GET /metrics` answers in the text format of Prometheus, or in OpenMetrics on request, and with gzip if accepted. It is
+on the server's port, or only on `metrics.port` when that is set. Requests within a second (`metrics.max_age_s`) get the
+same answer.
 
-Every series carries the label `worker`, the number of the server process, which is 0 when there is only one
-(`server.workers`); whichever process is asked answers for all. Sum over it, unless one process is what you look for:
-`sum without (worker) (rate(voxgate_messages_total[1m]))`. No label ever holds what a client chose, so clients cannot
+Every series has the label `worker`, the number of the server process, 0 if there is only one (`server.workers`). Each
+process answers for all. To see the whole server, sum over it:
+`sum without (worker) (rate(voxgate_messages_total[1m]))`. No label holds a value that a client chose, so clients cannot
 make series; there are about 700 for each process.
 
 Two sums always hold, at any scrape:
@@ -26,7 +26,7 @@ Two sums always hold, at any scrape:
 - `voxgate_audio_received_seconds_total` = `voxgate_audio_processed_seconds_total` +
   `voxgate_audio_abandoned_seconds_total` + `voxgate_audio_pending_seconds`.
 
-[Chapter 7](series/7-metrics.md) shows how they are read, with an overload as the example.
+[Chapter 7](series/7-metrics.md) explains how to read them, with an overload as the example.
 
 | metric | type | labels | meaning | when it is high |
 |---|---|---|---|---|

@@ -46,7 +46,7 @@ CATALOGUE: Final = (
          " or to no path of an API count as `native`.",
          "`streams`, `streams_per_address`, `streams_per_token`: raise the limits of these names, or add servers."
          " `queue_wait`, `buffered_audio`: the model is too slow for the load. `unauthorized`, `origin`, `host`:"
-         " somebody knocks without credentials."),
+         " strangers try to connect without credentials."),
     Spec("voxgate_stream_ends_total", "counter", ("route", "wire", "reason"),
          "Streams that ended, on any wire, by reason. Closed by the server: `completed`, `invalid`, `too_large`,"
          " `timeout`, `unauthorized`, `overloaded`, `draining`, `internal`. Otherwise: `left` (the client closed),"
