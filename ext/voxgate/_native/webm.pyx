@@ -286,7 +286,7 @@ cdef class WebmDemuxer:
     # The next bytes of the element.
     cdef int _take(self) except -1:
         cdef Py_ssize_t n = self._left, index
-        cdef int n_track
+        cdef int n_track = 0
         cdef bint is_block = self._is_kept and (self._id == _SIMPLE_BLOCK or self._id == _BLOCK)
         if self._size_left < <uint64_t>n:
             n = <Py_ssize_t>self._size_left
