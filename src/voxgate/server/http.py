@@ -257,7 +257,7 @@ class HttpProtocol(HttpToolsProtocol):
                 cycle.message_event.set()
         if not is_answered:  # with a body that is still arriving
             self.transport.write(handshake.encode_refusal(refused))
-        Closing(self.loop, self.transport, self)
+        Closing(self.loop, self.transport, self, self.settings.server.send_timeout_s)
 
     def _end(self) -> None:
         """Closes the connection behind an answer whose request has not arrived in full."""
@@ -266,7 +266,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._held = b""
         if not self.transport.is_closing():
-            Closing(self.loop, self.transport, self)
+            Closing(self.loop, self.transport, self, self.settings.server.send_timeout_s)
 
     def _wait_for_request(self) -> None:
         self._stop_timer()

@@ -11,7 +11,7 @@ __all__ = ["RaySettings"]
 
 class RaySettings(Struct, frozen=True, kw_only=True):
     """The model on a Ray cluster, with `inference.engine = "ray"`. `model` is then a setting of `voxgate deploy`: the
-    server takes whatever the application runs.
+    server uses the model of the application.
     """
 
     app: Annotated[str, Meta(min_length=1, description="The Ray Serve application, as in `voxgate deploy --app`.")] = (

@@ -30,7 +30,7 @@ OUTCOMES: Final = (
 )
 REASONS: Final = (
     *("not_ready", "draining", "streams", "streams_per_address", "pending_streams", "queue_wait"),
-    *("buffered_audio",),
+    *("streams_per_token", "buffered_audio"),
     *(
         "unauthorized",
         "auth_unavailable",

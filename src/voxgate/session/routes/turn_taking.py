@@ -97,16 +97,16 @@ class TurnHandler(SegmentedHandler):
         return 0.0
 
     def flush(self) -> None:
-        self._in_order(super().flush)
+        self.in_order(super().flush)
 
     def emit_flushed(self) -> None:
-        self._in_order(super().emit_flushed)
+        self.in_order(super().emit_flushed)
 
     def clear(self) -> None:
-        self._in_order(super().clear)
+        self.in_order(super().clear)
 
     def _close(self) -> None:
-        self._in_order(self._finish)
+        self.in_order(self._finish)
 
     def _finish(self) -> None:
         self._is_finished = True
@@ -120,7 +120,7 @@ class TurnHandler(SegmentedHandler):
         self._waiting_samples -= planes.shape[1]
         self._handle(self._fed(planes))
 
-    def _in_order(self, step: Callable[[], None]) -> None:
+    def in_order(self, step: Callable[[], None]) -> None:
         """`step` now, or behind what waits. A step that looks at frames must find none that ask."""
         self._waiting.append(step)
         self._go_on()
@@ -140,9 +140,6 @@ class TurnHandler(SegmentedHandler):
                 self._waiting.popleft()()
         finally:
             self._is_going_on = False
-
-    def _fed(self, planes: Samples) -> list[VadEvent]:
-        return self._session.feed(planes) if self._track is None else self._track.feed(planes)
 
     # Questions
 

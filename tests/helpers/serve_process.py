@@ -1,0 +1,57 @@
+"""`voxgate serve` as a process of its own, on a port that it may come back to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ServeProcess"]
+
+TESTS = Path(__file__).parents[1]
+
+
+class ServeProcess:
+    """Started by the constructor; `wait_ready` waits for it, so that several can start together."""
+
+    def __init__(self, port: int, model: str, settings: Mapping[str, Any] = {}, prefix: Sequence[str] = ()) -> None:
+        """`model`: of `helpers`, such as ``helpers.worker_models:count``; empty: none is named. `prefix`: the command
+        that runs it.
+        """
+        flags = [flag for key, value in settings.items() for flag in ("--set", f"{key}={value}")]
+        named = ["--model", model] if model else []
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("VOXGATE_")}
+        self._process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "voxgate", "serve", "--port", str(port), *named, *flags],
+            env={**inherited, "PYTHONPATH": str(TESTS)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.port = port
+        self.pid = self._process.pid
+
+    def wait_ready(self) -> ServeProcess:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert f":{self.port}" in line, (line, self._process.poll())
+        return self
+
+    def terminate(self) -> None:
+        """SIGTERM: it drains."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Its exit code."""
+        code = self._process.wait(60)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return code
+
+    def kill(self) -> None:
+        self._process.kill()
+        self.wait()
