@@ -21,7 +21,7 @@ CHECKS = {
     "types": "mypy, strict; the stubs of the compiled modules against the binaries",
     "docs": "the site: every link and every name leads somewhere",
     "wheel": "builds the wheel, installs it into a clean environment, runs the demo there",
-    "demo": "a server, the bundled speech, what comes back beside the truth",
+    "demo": "a server, the bundled speech, its results beside the truth",
     "test": "every test, with those of the page in Chromium",
 }
 
@@ -40,7 +40,7 @@ def main() -> int:
         command = ["make", name, *(["ARGS=--fast"] if name == "demo" else [])]
         subprocess.run(command, cwd=ROOT, check=True)
         rows.append(f"| `make {name}` | {CHECKS[name]} | {rounded(time.monotonic() - begin_s)} |")
-    table = "\n".join(["| | what it looks at | takes |", "|---|---|---|", *rows])
+    table = "\n".join(["| | checks | takes |", "|---|---|---|", *rows])
     text = f"{sections.where('python tools/checks.py', sections.here())}\n\n{table}"
     sections.put(PAGE, "checks:", text)
     return 0

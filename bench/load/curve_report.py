@@ -154,13 +154,13 @@ def _workers(report: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
         *rows,
         "",
-        "Two processes on one core show what the second costs; they cannot bear more than one does there.",
+        "Two processes on one core show what the second costs; together they serve no more than one does there.",
     ]
     if any("shared with the load" in seen["layout"] for seen in report["workers"]):
         lines[-1] += (
-            " This machine has no core left for the second: on its own it shares that of the load, which took "
-            f"{_generator(report)} of it. Its latencies there are partly the load's, and how many streams two "
-            "processes bear on two cores of their own, it does not show; that takes three."
+            " This machine has no core left for the second process: on its own core it shares that of the load, which "
+            f"took {_generator(report)} of it. So its latencies are partly the load's, and how many streams two "
+            "processes serve on two cores of their own takes a third core to measure."
         )
     return lines
 
@@ -182,7 +182,7 @@ def _remark(seen: dict[str, Any]) -> str:
 def _capacity(report: dict[str, Any]) -> str:
     curve = report["curve"]
     if not curve["capacity"]:
-        return "No number of streams was borne"
+        return "No number of streams passed"
     if curve["by_generator"]:
         return f"{curve['capacity']} streams or more: beyond them the load was late"
     return f"Capacity: {'' if curve['is_exact'] else 'at least '}{curve['capacity']} streams"

@@ -89,7 +89,7 @@ def rewritten(path: Path, module: str) -> str:
 
 
 def generate(directory: Path) -> list[str]:
-    """Writes the package below `directory`, in place of what was there; returns the modules."""
+    """Writes the package below `directory`, replacing an earlier one; returns the modules."""
     package = directory / "voxgate_client"
     shutil.rmtree(package, ignore_errors=True)
     modules = closure()

@@ -199,7 +199,7 @@ def test_what_there_is_not_is_no_table(modules: Any) -> None:
     nothing = document() | {"starts": [], "idle": [], "latency": [], "workers": [], "curve": curve}
     text = modules("curve_report").markdown(nothing | {"failed": ["the curve: it broke"]})
     assert "|" not in text
-    assert "No number of streams was borne" in text
+    assert "No number of streams passed" in text
     assert text.endswith("Without a result: the curve: it broke.")
 
 

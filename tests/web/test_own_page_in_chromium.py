@@ -1,4 +1,4 @@
-"""The page that docs/start/own-model.md shows, in a browser with a microphone: forty lines are a client."""
+"""The page that docs/start/own-client.md shows, in a browser with a microphone: forty lines are a client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "start" / "own-model.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "start" / "own-client.md"
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

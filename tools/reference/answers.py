@@ -51,6 +51,8 @@ REFUSALS: Final = (
             remedy="`server.allowed_hosts` names those that are"),
     Refused(429, "streams_per_address", "this address has as many streams as one may have", _SOON,
             "close one, or come back; behind a proxy see `server.trusted_proxies`"),
+    Refused(429, "streams_per_token", "this token has as many streams as it may have", _SOON,
+            "close one, or come back"),
     Refused(429, "pending_streams", "this address has too many connections that have not brought their token", _SOON,
             "bring the token in a header"),
     Refused(501, "not_served", "the model is not made for this route",
@@ -79,8 +81,9 @@ CLOSES: Final = (
     Close(1009, "a message that is too large, or in too many pieces", False, "with smaller messages"),
     Close(1011, "a bug of the server, whose log has the stack; or the token of a `start` could not be checked", True,
           "yes, with a pause"),
-    Close(1013, "too many streams need a decoder process (`media.streams`); other overload refuses new streams and"
-          " closes none", True, "yes, with a pause"),
+    Close(1013, "too many streams need a decoder process (`media.streams`), or have the token of a `start`"
+          " (`limits.streams_per_token`); other overload refuses new streams and closes none", True,
+          "yes, with a pause"),
 )  # fmt: skip
 
 

@@ -45,6 +45,8 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
               told="server full: {} streams are open"),
         Limit(("limits.streams_per_address",), "no further stream of this address; an IPv6 address counts by its /64",
               ("streams_per_address",), told="{} streams are open from this address"),
+        Limit(("limits.streams_per_token",), "no further stream with this token, or of the client that the hook names."
+              " When the token was in `start`: error `overloaded`, close 1013", ("streams_per_token",)),
         Limit(("limits.redis_url", "limits.redis_fails"), "with `closed`, no new stream while Redis gives no answer",
               ("redis",)),
         Limit(("limits.queue_wait_s",), "no new stream while calls wait longer than this; from half of it on none"
@@ -272,7 +274,7 @@ _OTHER_STATUSES: Final = f"""\
 | 200 | `health`, `ready`, `info`, `/metrics`, the page | |
 | 204 | a path of an HTTP wire | the answer to `OPTIONS`, for web pages of other origins |
 | 304 | the page | the browser has it already |
-| 400 | anything | `bad_request`: what came is no HTTP, or too much was sent ahead of the answers |
+| 400 | anything | `bad_request`: the bytes are not HTTP, or too many requests came ahead of their answers |
 | 400 | live audio over plain HTTP | `invalid_request`: an option in the query is unknown or wrong; the text names it |
 | 400, 405, 426, 505 | a route | `bad_handshake`: the request for a websocket is malformed, or has a body |
 | 401, 503 | `info`, `/metrics` | as above, where they ask for a token |
@@ -293,7 +295,7 @@ def _refusals() -> list[str]:
 _ERRORS: Final = """\
 ## Every error
 
-Events of type `error`; `message` says what was expected and what came.
+Events of type `error`; `message` names the expected and the received value.
 
 | `code` | what it is | closes with |
 |---|---|---|

@@ -89,7 +89,7 @@ _ABOUT: Final[Mapping[str, str]] = {
         "The number of the segment, from 0 within its channel and session; only in sessions with notices.",
     ),
     "Error.segment_id": "The number of the segment whose result it stands for; only in sessions with notices.",
-    "Error.message": "For people: what was expected and what came.",
+    "Error.message": "For people: the expected and the received value.",
     "Error.code": "For programs.",
     "Started.session_id": "The name of the session in the server's log.",
     "Started.model": "The name of the model.",

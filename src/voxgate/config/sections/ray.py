@@ -11,7 +11,7 @@ __all__ = ["RaySettings"]
 
 class RaySettings(Struct, frozen=True, kw_only=True):
     """The model on a Ray cluster, with `inference.engine = "ray"`. `model` is then a setting of `voxgate deploy`: the
-    server takes whatever the application runs.
+    server uses the model of the application.
     """
 
     app: Annotated[str, Meta(min_length=1, description="The Ray Serve application, as in `voxgate deploy --app`.")] = (
@@ -34,6 +34,15 @@ class RaySettings(Struct, frozen=True, kw_only=True):
             "fewer.",
         ),
     ] = 256
+    servers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1024,
+            description="How many servers share the application. Each makes its part of the calls that the replicas "
+            "take together (at least one), so that calls wait in the servers, where they form batches, and not in Ray.",
+        ),
+    ] = 1
     start_timeout_s: Annotated[
         float,
         Meta(
