@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
 import numpy as np
 import sections
 from turn_cases import SILENCE_MS
-from turn_material import ANYWHERE, PHRASE_ENDS, PROMPTS, RATE_HZ, Script, conversation, prompts, reading
+from turn_material import ANYWHERE, PHRASE_ENDS, PROMPTS, RATE_HZ, Script, as_pcm, conversation, prompts, reading
 from turn_prompts import HALVES as PROMPT_HALVES
 from turn_prompts import SENTENCES, are_here, half
 from turn_score import Final, Score, interval
@@ -186,7 +186,9 @@ def halves(n_conversations: int) -> dict[str, list[Script]]:
 
 
 def heard_of(script: Script) -> Heard:
-    return Heard(script, speech_probabilities(script.samples, RATE_HZ))
+    """As a server gets it: in 16 bits. A network in 8 bits notices."""
+    samples = np.frombuffer(as_pcm(script.samples), "<i2").astype(np.float32) / 32_768
+    return Heard(Script(samples, script.turns), speech_probabilities(samples, RATE_HZ))
 
 
 def main() -> int:
