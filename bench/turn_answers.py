@@ -99,15 +99,18 @@ def decide(heard: Heard, silence_ms: int, turn: TurnConfig | None, ask: Ask | No
     return finals
 
 
-def asked(name: str, detector: TurnDetector, model: Moonshine, heard: Heard) -> Ask:
-    """Asks a detector, and remembers its answers."""
+def asked(name: str, detector: TurnDetector, model: Moonshine | None, heard: Heard) -> Ask:
+    """Asks a detector, and remembers its answers. model: for the text, if it needs that."""
 
     def ask(*place: int) -> float:
         key = (name, *place)
         if key not in heard.said:
             start_pos, end_pos, from_pos, to_pos = place
             samples = heard.script.samples
-            text = str(model.infer(samples[from_pos:to_pos])["text"]) if detector.needs_text else None
+            text = None
+            if detector.needs_text:
+                assert model is not None
+                text = str(model.infer(samples[from_pos:to_pos])["text"])
             heard.said[key] = float(detector.judge([TurnQuestion(samples[start_pos:end_pos], text)])[0])
         return heard.said[key]
 
@@ -182,6 +185,17 @@ def halves(n_conversations: int) -> dict[str, list[Script]]:
     if are_here():
         for number, name in zip(PROMPT_HALVES, HALVES, strict=True):
             found[f"{PROMPTS}, {name}"] = [prompts(1, half(number))]
+    return found
+
+
+def cuts(name: str, detector: TurnDetector, n_conversations: int = 40) -> dict[str, tuple[int, int]]:
+    """By material: how many sentences a detector that needs no text cuts with the default settings, and of how many."""
+    turn = TurnConfig(detector=name)
+    found: dict[str, tuple[int, int]] = {}
+    for material, scripts in all_scripts(n_conversations).items():
+        heards = [heard_of(script) for script in scripts]
+        score = total(heards, SILENCE_MS, turn, partial(asked, name, detector, None), detector.window_s)
+        found[material] = score.n_cut_turns, score.n_turns
     return found
 
 
