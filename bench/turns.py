@@ -34,6 +34,7 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
 
 import numpy as np
 import sections
+import turn_answers
 import turn_material as material
 import turn_report
 import uvloop
@@ -44,6 +45,7 @@ from turn_score import Score, silence_window_s
 from word_error_rate import cpu_s
 
 from voxgate.load.quantiles import quantiles
+from voxgate.vad.turns.loader import load_turn_detector
 
 SECONDS, LOADED_SECONDS, QUICK_SECONDS = 26.0, 18.0, 14.0
 """The least length of a conversation: of few streams, under load, and in a quick run."""
@@ -301,6 +303,11 @@ def saturate(rows: Sequence[dict[str, Any]], chosen: Sequence[Setting], seconds:
     return run(FIXED, [base, default, base, default], SATURATED, n_streams, seconds)
 
 
+def decided(smart_turn: Path) -> dict[str, dict[str, tuple[int, int]]]:
+    """What detectors cut without a clock: more sentences than can be played in this time."""
+    return {"smart-turn": turn_answers.cuts("smart-turn", load_turn_detector(f"smart-turn:{smart_turn}"))}
+
+
 def described(seconds: float) -> dict[str, Any]:
     """The material, for the report."""
     ends_s = [words[-1][2] for words in material.sentences()]
@@ -357,6 +364,7 @@ def main() -> int:
         **sections.here(),
         "material": described(lengths.few_s),
         "rows": rows,
+        "decided": {} if args.quick or args.only or smart_turn is None else decided(smart_turn),
         "saturation": saturation,
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)

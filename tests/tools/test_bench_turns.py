@@ -388,12 +388,27 @@ def test_a_promise_names_its_material(bench: Any):
     rows = [_row("moonshine", "smart-turn, early speculation", 0, n_cut=2)]
     texts = [text for text, passed in bench.report.criteria(_report(rows, [])) if passed is not None]
     promised = "the median final at most 350 ms after the last word, at most 3 % of the sentences cut: 300 ms"
+    of_100, of_them = "2 of the 100 played", "40 of the 100 played"
     talk, setting = "conversations with pauses", "smart-turn, early speculation)"
     assert texts == [
-        f"moonshine, smart-turn, reading: {promised}, 0 of 20 cut (0 to 16 %; {setting}",
-        f"moonshine, smart-turn, {talk} at phrase ends: {promised}, 2 of 100 cut (1 to 7 %; {setting}",
-        f"moonshine, smart-turn, {talk} anywhere: {promised}, 40 of 100 cut (31 to 50 %; {setting}",
+        f"moonshine, smart-turn, reading: {promised}, 0 of 20 cut (0 to 16 %; 0 of the 20 played; {setting}",
+        f"moonshine, smart-turn, {talk} at phrase ends: {promised}, 2 of 100 cut (1 to 7 %; {of_100}; {setting}",
+        f"moonshine, smart-turn, {talk} anywhere: {promised}, 40 of 100 cut (31 to 50 %; {of_them}; {setting}",
     ]
+
+
+def test_cuts_are_counted_without_a_clock_where_they_were(bench: Any):
+    report = _report([_row("moonshine", "smart-turn, early speculation", 0, n_cut=4)], [])
+    for n_cut, is_kept in ((4, True), (5, False)):
+        report["decided"] = {"smart-turn": {"pauses at phrase ends": (n_cut, 137)}}
+        ((text, passed),) = (
+            (text, passed)
+            for text, passed in bench.report.criteria(report)
+            if "smart-turn, conv" in text and "ends" in text
+        )
+        assert f"{n_cut} of 137 cut" in text
+        assert "4 of the 100 played" in text
+        assert passed is is_kept
 
 
 def test_the_table_has_a_row_for_each_case(bench: Any):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -521,6 +521,7 @@ def test_neither_cuts_nor_delays_change_an_event(channels, sizes, delays, probab
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 12_000), max_size=60), st.lists(st.integers(0, 9), min_size=1, max_size=5))
+@example([7, 185, 266, 478, 490, 499, 641, 725, 1395, 1774, 1546, 11_999, *[12_000] * 7], [0])  # an end, and a pause
 def test_nor_do_they_when_the_detector_needs_text(sizes, delays):
     """The text is that of a call with the audio up to the pause, whenever it comes."""
     start = Start(S16, turn=TurnOptions())

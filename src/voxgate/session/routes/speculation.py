@@ -60,6 +60,8 @@ class SpeculatingHandler(RouteHandler):
     def __init__(self, parts: RouteParts, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int) -> None:
         super().__init__(parts, start, emit, on_progress, rate)
         self._is_eager = start.eager
+        self._decides_by_text = False
+        """Where segments end depends on speculative calls: so they do not give way to an earlier final."""
         self._max_wait_s = parts.config.vad.speculate_max_wait_ms / 1000
         # Of each channel: the call that is queued, runs, or was answered.
         self._speculations: list[Speculation | None] = [None] * self._n_channels
@@ -81,7 +83,8 @@ class SpeculatingHandler(RouteHandler):
         if event.audio is None:
             return  # Speech ended where it was cut: no final is due.
         # A final that is still due comes first, and shows that the model is behind, or the audio ahead of time.
-        if self._in_calls_samples[channel] or self._n_submitted >= self._per_stream or not self.may_submit():
+        is_behind = self._in_calls_samples[channel] and not self._decides_by_text
+        if is_behind or self._n_submitted >= self._per_stream or not self.may_submit():
             return
         if self._scheduler.queue_wait_s > self._max_wait_s:
             return

@@ -55,6 +55,7 @@ class TurnHandler(SegmentedHandler):
         self._judge = judge
         self._name = turn.detector
         super().__init__(parts, start, emit, on_progress)
+        self._decides_by_text = judge.needs_text
         self._shows_probability = start.turn is not None
         self._questions: dict[int, Question] = {}  # by channel
         self._answers: dict[int, float | None] = {}  # of the frame it stands at; None: silence decides
