@@ -35,7 +35,7 @@ def write(found: Mapping[str, Any], page: Path = PAGE) -> None:
         ("million", "sizes", lambda: million_table(found)),
     ]
     for name, of, text in parts:
-        if of in found:
+        if of in found and (name != "day" or "sizes" in found):  # A day is compared with the busy hour.
             sections.put(page, f"scale: {name}", f"\n{text().strip()}\n")
     for name, draw in (
         ("validation", pictures.draw_validation),
