@@ -229,7 +229,7 @@ def million_table(found: Mapping[str, Any]) -> str:
         [
             "lost with one edge, one zone, one cell",
             f"{percent(1 / one['edges'])}, 33 %, 100 %",
-            f"{percent(0)}, {100 / 3 / n:.2g} %, {100 / n:.2g} %",
+            f"{100 / one['edges'] / n:.2g} %, {100 / 3 / n:.2g} %, {100 / n:.2g} %",
         ],
     ]
     return table(["", "a cell", f"{n} cells"], lines)
