@@ -40,24 +40,23 @@ SHOWN = ("a zone, no spare", "a zone, spare for it", "deploy of edges", "deploy 
 def draw_faults(found: Mapping[str, Any]) -> None:
     plt = plots.pyplot()
     figure, panes = plt.subplots(2, 2, figsize=plots.size(4.4), layout="constrained", sharex=True, sharey=True)
+    most = max(max(found["faults"][name]["timeline"]["away"]) for name in SHOWN)
     for pane, name in zip(panes.flat, SHOWN, strict=True):
         line = found["faults"][name]["timeline"]
         minutes = np.array(line["at_s"]) / 60
         pane.plot(minutes, line["p99_s"], color=plots.OURS, lw=1.2, label="p99 of finals")
         pane.plot(minutes, line["p50_s"], color=plots.OUTSIDE, lw=1.0, label="p50")
-        pane.set(yscale="log", title=name)
-        pane.title.set_fontsize(9)
-        pane.set_ylim(1e-4, 100)
+        pane.set(yscale="log", ylim=(1e-4, 300), xlim=(minutes[0], minutes[-1]))
+        pane.set_title(name, fontsize=9)
         away = pane.twinx()
         away.fill_between(np.array(line["sample_s"]) / 60, line["away"], color=plots.WAITS, alpha=0.35, lw=0)
-        away.set_ylim(0, max(1000, 1.2 * max(max(found["faults"][of]["timeline"]["away"]) for of in SHOWN)))
+        away.set_ylim(0, 1.2 * max(most, 100))
         away.grid(visible=False)
-        away.set_ylabel("streams away", color=plots.WAITS)
-        away.label_outer()
-        away.tick_params(axis="y", labelright=pane in panes[:, 1], colors=plots.WAITS)
-        if pane not in panes[:, 1]:
-            away.set_ylabel("")
-    panes[0, 0].legend(loc="upper left")
+        is_right = pane in panes[:, 1]
+        away.tick_params(axis="y", right=is_right, labelright=is_right, colors=plots.WAITS)
+        if is_right:
+            away.set_ylabel("streams away", color=plots.WAITS)
+    panes[1, 0].legend(loc="upper left")
     for pane in panes[1]:
         pane.set_xlabel("minutes")
     for pane in panes[:, 0]:

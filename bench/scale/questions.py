@@ -173,7 +173,7 @@ def faults(runs: Runs, cell: Cell, prices: costs.Prices) -> dict[str, Any]:
         ),
         "deploy of edges": (doubled, lambda of: failures.edges_deploy(of, at_s)),
         "deploy of replicas": (cell, lambda of: failures.replicas_deploy(of, at_s)),
-        "deploy of replicas, a fifth spare": (
+        "deploy of replicas, a quarter more of them": (
             cell.but(n_replicas=ceil(1.25 * cell.n_replicas)), lambda of: failures.replicas_deploy(of, at_s),
         ),
     }  # fmt: skip
@@ -196,8 +196,8 @@ def sensitivity(runs: Runs, cell: Cell, prices: costs.Prices) -> dict[str, Any]:
     times = {factor: ModelCost(*(factor * value for value in asdict(model).values())) for factor in (0.8, 1.25)}
     cases: dict[str, tuple[Cell, Talk | None]] = {
         "as it is": (cell, None),
-        **{f"talk share {share:.0%}": (cell, talk.conversation(share=share)) for share in (0.3, 0.5)},
-        **{f"model {factor:g} times as slow": (cell.but(model=cost), None) for factor, cost in times.items()},
+        **{f"talk share {100 * share:.0f} %": (cell, talk.conversation(share=share)) for share in (0.3, 0.5)},
+        **{f"a call takes {factor:g} times as long": (cell.but(model=cost), None) for factor, cost in times.items()},
         **{f"batch window {1000 * s:.0f} ms": (cell.but(window_s=s), None) for s in (0.02, 0.05)},
         "without speculation": (cell.but(speculate_s=0.0), None),
         "each edge as many calls as all replicas": (cell.but(shares=False), None),

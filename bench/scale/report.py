@@ -35,7 +35,7 @@ def write(found: Mapping[str, Any], page: Path = PAGE) -> None:
         ("million", "sizes", lambda: million_table(found)),
     ]
     for name, of, text in parts:
-        if of in found:
+        if of in found and (name != "day" or "sizes" in found):  # A day is compared with the busy hour.
             sections.put(page, f"scale: {name}", f"\n{text().strip()}\n")
     for name, draw in (
         ("validation", pictures.draw_validation),
@@ -229,7 +229,7 @@ def million_table(found: Mapping[str, Any]) -> str:
         [
             "lost with one edge, one zone, one cell",
             f"{percent(1 / one['edges'])}, 33 %, 100 %",
-            f"{percent(0)}, {100 / 3 / n:.2g} %, {100 / n:.2g} %",
+            f"{100 / one['edges'] / n:.2g} %, {100 / 3 / n:.2g} %, {100 / n:.2g} %",
         ],
     ]
     return table(["", "a cell", f"{n} cells"], lines)
