@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 PORT = 6379
 CLIENT_PORT = 10001
 STORE_BYTES = 80_000_000
+_PATIENT = {"RAY_raylet_start_wait_time_s": "300"}
+"""A node starts late on a busy machine."""
 
 
 def in_own_network() -> bool:
@@ -60,7 +62,7 @@ class LocalCluster:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "RAY_TMPDIR": self._directory, **(environment or {})},
+                env={**os.environ, "RAY_TMPDIR": self._directory, **_PATIENT, **(environment or {})},
                 start_new_session=True,
             )
         self.address = f"127.0.0.1:{PORT}"
