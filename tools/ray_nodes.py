@@ -23,9 +23,9 @@ _MARK = "OWN_NETWORK"
 ROOT = Path(__file__).parents[1]
 PORT = 6379
 CLIENT_PORT = 10001
-NODE_IP = "NODE_IP"
-"""A variable of `LocalCluster`: the address of its nodes, in place of the loopback's."""
 STORE_BYTES = 80_000_000
+_PATIENT = {"RAY_raylet_start_wait_time_s": "300"}
+"""A node starts late on a busy machine."""
 
 
 def in_own_network() -> bool:
@@ -55,8 +55,6 @@ class LocalCluster:
         `CLIENT_PORT`. Raises RuntimeError.
         """
         self._directory = tempfile.mkdtemp(prefix="vgray-", dir="/tmp")  # Ray's socket paths must be short.
-        self.environment = {**os.environ, "RAY_TMPDIR": self._directory, **(environment or {})}
-        """Of its processes."""
         with (Path(self._directory) / "nodes.log").open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, __file__],
@@ -64,7 +62,7 @@ class LocalCluster:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=self.environment,
+                env={**os.environ, "RAY_TMPDIR": self._directory, **_PATIENT, **(environment or {})},
                 start_new_session=True,
             )
         self.address = f"127.0.0.1:{PORT}"
@@ -154,8 +152,6 @@ def _serve_parent() -> None:
 def _obey(cluster: Any, nodes: list[Any], verb: str, value: float) -> Any:
     if verb in ("add", "add_for_clients"):
         more: dict[str, Any] = {} if cluster.head_node else {"include_dashboard": False, "gcs_server_port": PORT}
-        if NODE_IP in os.environ:
-            more["node_ip_address"] = os.environ[NODE_IP]
         if verb == "add_for_clients":
             more["ray_client_server_port"] = CLIENT_PORT
         nodes.append(cluster.add_node(num_cpus=value, object_store_memory=STORE_BYTES, **more))

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from voxgate.config import load_config
+from voxgate.config import Config, load_config
 from voxgate.inference.engine.ray.app import Deployment, serve_config
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -24,6 +24,11 @@ def of_kind(kind: str) -> dict[str, Any]:
 def server_pod() -> dict[str, Any]:
     pod: dict[str, Any] = of_kind("Deployment")["spec"]["template"]["spec"]
     return pod
+
+
+def server_settings() -> Config:
+    (server,) = server_pod()["containers"]
+    return load_config(environ={each["name"]: each.get("value", "token") for each in server["env"]})
 
 
 @pytest.mark.parametrize("made", OBJECTS, ids=NAMES)
@@ -44,7 +49,7 @@ def test_every_variable_is_a_setting() -> None:
 
 def test_the_grace_of_a_pod_covers_its_drain() -> None:
     (server,) = server_pod()["containers"]
-    drain_s = load_config(environ={each["name"]: each.get("value", "token") for each in server["env"]}).server.drain_s
+    drain_s = server_settings().server.drain_s
     (pause,) = [int(text) for text in server["lifecycle"]["preStop"]["exec"]["command"] if text.isdigit()]
     assert server_pod()["terminationGracePeriodSeconds"] >= pause + drain_s + 5
 
@@ -57,6 +62,7 @@ def test_the_node_of_a_pod_outlives_its_server() -> None:
 
 
 def test_servers_scale_by_streams_and_by_the_queue_and_one_goes_at_a_time() -> None:
+    assert of_kind("HorizontalPodAutoscaler")["spec"]["minReplicas"] == server_settings().ray.servers
     metrics = {each["pods"]["metric"]["name"] for each in of_kind("HorizontalPodAutoscaler")["spec"]["metrics"]}
     assert metrics == {"voxgate_streams_active", "voxgate_queue_wait_seconds_p90"}
     labels = of_kind("Deployment")["spec"]["template"]["metadata"]["labels"]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,14 @@ TESTS = Path(__file__).parents[1]
 class ServeProcess:
     """Started by the constructor; `wait_ready` waits for it, so that several can start together."""
 
-    def __init__(self, port: int, model: str, settings: Mapping[str, Any] = {}, prefix: Sequence[str] = ()) -> None:
-        """`model`: of `helpers`, such as ``helpers.worker_models:count``; empty: none is named. `prefix`: the command
-        that runs it.
-        """
+    def __init__(self, port: int, model: str, settings: Mapping[str, Any] = {}) -> None:
+        """`model`: of `helpers`, such as ``helpers.worker_models:count``; empty: none is named."""
         flags = [flag for key, value in settings.items() for flag in ("--set", f"{key}={value}")]
         named = ["--model", model] if model else []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("VOXGATE_")}
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- closed by `wait`
         self._process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "voxgate", "serve", "--port", str(port), *named, *flags],
+            [sys.executable, "-m", "voxgate", "serve", "--port", str(port), *named, *flags],
             env={**inherited, "PYTHONPATH": str(TESTS)},
             stdout=subprocess.PIPE,
             stderr=self._log,
