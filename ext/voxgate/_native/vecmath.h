@@ -138,13 +138,9 @@ VG_INLINE V(vec) V(fma)(V(vec) a, V(vec) b, V(vec) c) { return a * b + c; }
 VG_INLINE V(vec) V(select)(V(ivec) mask, V(vec) a, V(vec) b);
 VG_INLINE V(vec) V(max)(V(vec) a, V(vec) b) { return V(select)((V(ivec))(a > b), a, b); }
 VG_INLINE V(vec) V(min)(V(vec) a, V(vec) b) { return V(select)((V(ivec))(a < b), a, b); }
-#if defined(__SSE2__)
-VG_INLINE V(vec) V(sqrt)(V(vec) a) { return (V(vec))_mm_sqrt_ps((__m128)a); }
-#else
 VG_INLINE V(vec) V(sqrt)(V(vec) a) {
     return (V(vec)){__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
 }
-#endif
 VG_INLINE V(vec) V(reverse)(V(vec) a) { return (V(vec)){a[3], a[2], a[1], a[0]}; }
 VG_INLINE V(vec) V(load_quads)(const float *p, ptrdiff_t stride) { (void)stride; return V(load)(p); }
 VG_INLINE V(vec) V(low)(V(vec) a, V(vec) b) { return (V(vec)){a[0], b[0], a[1], b[1]}; }
