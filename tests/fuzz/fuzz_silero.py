@@ -9,7 +9,7 @@ import numpy as np
 
 from fuzz.source import Source
 from voxgate._native import isa
-from voxgate._native.silero import SileroDetector, SileroNetwork, activations
+from voxgate._native.silero import SileroDetector, SileroNetwork, activations, precisions
 from voxgate.vad.weights import SHAPES, load_weights
 
 FRAME = 512
@@ -17,8 +17,8 @@ WILD = (0.0, 1e-40, 3e38, float("inf"), float("nan"), 1.0)
 
 
 @cache
-def network(name: str) -> SileroNetwork:
-    return SileroNetwork(load_weights(), name)
+def network(name: str, precision: str) -> SileroNetwork:
+    return SileroNetwork(load_weights(), name, precision)
 
 
 def refused(source: Source) -> None:
@@ -47,29 +47,31 @@ def fuzz(data: bytes) -> None:
     if source.integer(0, 31) == 31:
         refused(source)
         return
-    names = isa.supported()
+    kernels = [(name, precision) for name in isa.supported() for precision in precisions(name)]
     channels, n_frames = source.integer(1, 19), source.integer(1, 3)
     planes = np.stack([source.plane(n_frames * FRAME) for _ in range(channels)])
     spoilt = None
     if source.integer(0, 3) == 0:
         spoilt = source.integer(0, channels - 1)
         planes[spoilt, source.integer(0, n_frames * FRAME - 1)] = source.pick(WILD)
-    name = source.pick(names)
-    detector = SileroDetector(network(name), channels)
+    kernel = source.pick(kernels)
+    detector = SileroDetector(network(*kernel), channels)
     heard = detector.probabilities(planes)
     assert heard.shape == (channels, n_frames)
     assert ((heard >= 0) & (heard <= 1)).all()
     one = source.integer(0, channels - 1)
-    alone = SileroDetector(network(name), 1).probabilities(planes[one : one + 1])
+    alone = SileroDetector(network(*kernel), 1).probabilities(planes[one : one + 1])
     np.testing.assert_array_equal(alone[0], heard[one])
     detector.reset()
     again = np.concatenate([detector.probabilities(planes[:, k * FRAME : (k + 1) * FRAME]) for k in range(n_frames)], 1)
     np.testing.assert_array_equal(again, heard)
-    other = SileroDetector(network(source.pick(names)), channels).probabilities(planes)
+    another = source.pick(kernels)
+    other = SileroDetector(network(*another), channels).probabilities(planes)
     tame = [channel for channel in range(channels) if channel != spoilt]
-    np.testing.assert_allclose(other[tame], heard[tame], atol=1e-4)
+    tolerance = 1e-4 if kernel[1] == another[1] == "float32" else 2e-2
+    np.testing.assert_allclose(other[tame], heard[tame], atol=tolerance)
     values = np.frombuffer(source.take(source.left // 4 * 4), "<f4")
-    for outcome, low in zip(activations(values, name), (0, -1), strict=True):
+    for outcome, low in zip(activations(values, kernel[0]), (0, -1), strict=True):
         assert outcome.shape == values.shape
         assert ((outcome >= low) & (outcome <= 1) | np.isnan(values)).all()
 

@@ -228,7 +228,7 @@ static inline void vg_denormals_restore(uint64_t mode) {
 }
 
 /* One frame of n channels: frames[c] and states[c] of each, probabilities[c] out. Thread-safe for different states: the
- * work areas are on the stack (80 KB). */
+ * work areas are on the stack (110 KB). */
 static inline void vg_silero_step(
     vg_silero_batch_fn function, const vg_silero_net_t *net, ptrdiff_t n, vg_silero_state_t *const *states,
     const float *const *frames, float *probabilities

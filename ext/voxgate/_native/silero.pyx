@@ -127,12 +127,12 @@ cdef class SileroNetwork:
     trained with: it is computed, not multiplied. ``isa``: one of ``isa.supported()``, None for the active one;
     ValueError otherwise.
 
-    ``precision``: one of ``precisions(isa)``; None for the first. "int16" multiplies the spectrum by the first
-    convolution, and the LSTM's inputs by its gates, in 16-bit integers: at most one frame in 10 000 decides otherwise
-    than in "float32" (docs/decisions/0049-sixteen-bit-products.md). ValueError for one that ``isa`` lacks.
+    ``precision``: one of ``precisions(isa)``; None for the first. "int16" computes the first convolution and
+    the gates of the LSTM with 16-bit integers: fewer than one frame in 10 000 decides otherwise than in "float32"
+    (docs/decisions/0049-sixteen-bit-products.md). ValueError for one that ``isa`` lacks.
 
-    Attributes: ``isa``; ``precision``; ``nbytes``, the size of the packed weights; ``half``, True when the convolutions are kept as
-    float16 because that loses nothing, which is a quarter less to read per frame.
+    Attributes: ``isa``; ``precision``; ``nbytes``, the size of the packed weights; ``half``, True when the
+    convolutions that stay floating-point are kept as float16 because that loses nothing.
     """
 
     def __cinit__(self, weights, isa=None, precision=None):
@@ -225,7 +225,7 @@ cdef class SileroDetector(Detector):
     denormals count as zero. ``channels``: 1..65536; ValueError outside.
 
     Threads: one caller at a time; detectors sharing a network may run on several threads at once. Work areas are on the
-    stack of the caller (80 KB).
+    stack of the caller (110 KB).
     """
 
     def __cinit__(self, SileroNetwork network not None, Py_ssize_t channels=1):

@@ -8,10 +8,9 @@ enum { V(panel) = VG_PANEL_VECTORS * VG_LANES };
 
 /* n_panels tiles side by side: y[c][0..n_panels * panel) += w[i][...] * x[c][i], over i < n, for n_cols columns.
  * n_cols, n_panels and kind are constants in every call. Of shorts, w[i] and x[c][i] are pairs, and a sum of integers
- * is scaled by row_scale[out] * x_scale[c] at the end. Few columns take several panels
- * at once, so as not to wait for the latency of their own additions. Every output is one sum in the order of its
- * inputs, whatever the shape of the tile: a channel's result does not depend, to the last bit, on how many others it
- * is computed with.
+ * is scaled by row_scale[out] * x_scale[c] at the end. Few columns take several panels at once, so as not to wait for
+ * the latency of their own additions. Every output is one sum in the order of its inputs, whatever the shape of the
+ * tile: a channel's result does not depend, to the last bit, on how many others it is computed with.
  *
  * The sums must live in registers: every index is a literal, written out by the preprocessor, since no compiler is
  * sure to unroll the loops before it decides what stays in memory. */
@@ -22,7 +21,8 @@ enum { V(panel) = VG_PANEL_VECTORS * VG_LANES };
 #define VG_PLACE(p, c, v) (y[c] + out + p * V(panel) + v * VG_LANES)
 #define VG_BEGIN_VECTOR(p, c, v) \
     if (v < VG_PANEL_VECTORS) sum[p][c][v] = kind == VG_KIND_SHORT ? V(set1)(0.0f) : V(load)(VG_PLACE(p, c, v));
-#define VG_BEGIN_COLUMN(p, c) if (c < n_cols) { column[c] = (const vg_silero_bits_t *)x[c]; VG_VECTORS(VG_BEGIN_VECTOR, p, c) }
+#define VG_BEGIN_COLUMN(p, c) \
+    if (c < n_cols) { column[c] = (const vg_silero_bits_t *)x[c]; VG_VECTORS(VG_BEGIN_VECTOR, p, c) }
 #define VG_BEGIN(p) if (p < n_panels) { VG_COLUMNS(VG_BEGIN_COLUMN, p) }
 
 #define VG_WEIGHT(p, c, v) if (v < VG_PANEL_VECTORS) weight[v] = V(weights)(w, kind, p * V(panel) + v * VG_LANES);

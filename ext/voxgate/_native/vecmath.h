@@ -1,9 +1,9 @@
 /* Vectors of float for one instruction set, and accurate exp, sigmoid and tanh on them.
  *
- * A template: no include guard. The includer defines VG_ISA_NAME (a suffix: portable, avx2, avx512, neon) and VG_ISA
- * (one of the VG_ISA_* numbers below), and VG_VNNI as 1 for AVX-512 with VNNI; this header defines VG_LANES, VG_INLINE, the type V(vec) and the operations
- * V(load), V(fma), ... with that suffix, so that several instruction sets live in one translation unit. vecmath_end.h
- * takes the macros away again.
+ * A template: no include guard. The includer defines VG_ISA_NAME (a suffix: portable, avx2, avx512, neon), VG_ISA (one
+ * of the VG_ISA_* numbers below), and VG_VNNI as 1 for AVX-512 with VNNI; this header defines VG_LANES, VG_INLINE, the
+ * type V(vec) and the operations V(load), V(fma), ... with that suffix, so that several instruction sets live in one
+ * translation unit. vecmath_end.h takes the macros away again.
  *
  * Plain arithmetic is written with the operators of gcc's and clang's vector extension; only what they cannot say is
  * an intrinsic. */
@@ -138,13 +138,9 @@ VG_INLINE V(vec) V(fma)(V(vec) a, V(vec) b, V(vec) c) { return a * b + c; }
 VG_INLINE V(vec) V(select)(V(ivec) mask, V(vec) a, V(vec) b);
 VG_INLINE V(vec) V(max)(V(vec) a, V(vec) b) { return V(select)((V(ivec))(a > b), a, b); }
 VG_INLINE V(vec) V(min)(V(vec) a, V(vec) b) { return V(select)((V(ivec))(a < b), a, b); }
-#if defined(__SSE2__)
-VG_INLINE V(vec) V(sqrt)(V(vec) a) { return (V(vec))_mm_sqrt_ps((__m128)a); }
-#else
 VG_INLINE V(vec) V(sqrt)(V(vec) a) {
     return (V(vec)){__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
 }
-#endif
 VG_INLINE V(vec) V(reverse)(V(vec) a) { return (V(vec)){a[3], a[2], a[1], a[0]}; }
 VG_INLINE V(vec) V(load_quads)(const float *p, ptrdiff_t stride) { (void)stride; return V(load)(p); }
 VG_INLINE V(vec) V(low)(V(vec) a, V(vec) b) { return (V(vec)){a[0], b[0], a[1], b[1]}; }

@@ -8,7 +8,9 @@ from .detector import Detector
 
 @final
 class SileroNetwork:
-    def __new__(cls, weights: Mapping[str, npt.ArrayLike], isa: str | None = None, precision: str | None = None) -> Self: ...
+    def __new__(
+        cls, weights: Mapping[str, npt.ArrayLike], isa: str | None = None, precision: str | None = None
+    ) -> Self: ...
     @property
     def isa(self) -> str: ...
     @property
