@@ -35,7 +35,7 @@ def by_case(report: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     cases: dict[str, dict[str, dict[str, Any]]] = {}
     for result in report["results"]:
         cases.setdefault(result["case"], {})[result["kind"]] = result
-    return cases
+    return {case: {kind: kinds[kind] for kind in NAMES if kind in kinds} for case, kinds in cases.items()}
 
 
 def best(result: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 from typing import Final, Self, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 from .pcm import PcmDecoder
 from .resample import Resampler
@@ -11,6 +11,7 @@ TAKEN: Final[int]
 WAITING: Final[int]
 DECLINED: Final[int]
 
+@disjoint_base
 class PcmIntake:
     due_frames: int
     @property
