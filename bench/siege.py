@@ -49,7 +49,9 @@ MODEL = {
 SETTLE_S = 60
 # glibc gives large blocks back to the system only up to a size that grows with every block that was freed. Held fixed,
 # as docs/operations.md recommends, what is left over is what is held, and can be told from a leak.
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+# Nor does it give back what is free between blocks in use, in each of the arenas that the threads of the gRPC library
+# share: with one, this is a few MiB and stays so.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "1"}
 # What an allocator keeps of thousands of connections, at random.
 SLACK_BYTES = 8 << 20
 

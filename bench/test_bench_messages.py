@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from array import array
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytest
 
+from voxgate._native.text_audio import TextAudio
 from voxgate.config import LimitsSettings
+from voxgate.endpoints.openai.realtime_requests import parse_realtime
 from voxgate.protocol.events import Active, Segment
 from voxgate.protocol.json_codec import encode_event, parse_event, parse_request
 from voxgate.protocol.machine import SessionMachine
@@ -166,3 +170,24 @@ def test_voxgate_audio(benchmark: Benchmark) -> None:
     protocol.receive(parse_request(START))
     data = bytes(640)
     assert benchmark(protocol.receive_audio, data) is None
+
+
+AUDIO = bytes(range(256)) * 19  # 100 ms at 24 kHz
+APPEND = json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(AUDIO).decode()})
+
+
+@pytest.mark.benchmark(group="100 ms of base64 in a text message")
+def test_voxgate_text_audio(benchmark: Benchmark) -> None:
+    """From the bytes of the frame, as the websocket does it."""
+    assert benchmark(TextAudio("input_audio_buffer.append", array("q", (0, 0))), APPEND.encode()) == AUDIO
+
+
+@pytest.mark.benchmark(group="100 ms of base64 in a text message")
+def test_msgspec_text_audio(benchmark: Benchmark) -> None:
+    """The parser of every other message."""
+    assert benchmark(parse_realtime, APPEND).audio == AUDIO  # type: ignore[union-attr]
+
+
+@pytest.mark.benchmark(group="100 ms of base64 in a text message")
+def test_json_text_audio(benchmark: Benchmark) -> None:
+    assert benchmark(lambda: base64.b64decode(json.loads(APPEND)["audio"], validate=True)) == AUDIO

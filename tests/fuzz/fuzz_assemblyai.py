@@ -15,7 +15,8 @@ from voxgate.errors import InvalidMessage, InvalidStart
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Finished, Flushed
 from voxgate.protocol.machine import no_options
-from voxgate.protocol.requests import Flush, Start
+from voxgate.protocol.requests import Flush
+from voxgate.session.endpoint import Restart
 
 NAMES = ("encoding", "sample_rate", "min_turn_silence", "max_turn_silence", "speech_model", "redact_pii", "x")
 TYPES = ("KeepAlive", "ForceEndpoint", "UpdateConfiguration", "Terminate", "Turn", "")
@@ -48,7 +49,7 @@ def fuzz(data: bytes) -> None:
                 assert str(error)
                 continue
             n_forced += isinstance(received, Flush)
-            if isinstance(received, Start):
+            if isinstance(received, Restart):
                 check(wire.encode(Finished(time_s, time_s, 0, 0)))
                 time_s = 0.0
             continue

@@ -17,7 +17,7 @@ from voxgate.endpoints.query import start_of
 from voxgate.errors import InvalidMessage, InvalidStart
 from voxgate.protocol.events import Active, Error, Event, Flushed, Inactive, Segment, Started
 from voxgate.protocol.requests import Start
-from voxgate.session.endpoint import Answer
+from voxgate.session.endpoint import Answer, Restart
 
 TYPES = (
     "input_audio_buffer.append",
@@ -60,7 +60,7 @@ def check_realtime(source: Source) -> None:
                     if isinstance(received, Answer):
                         answer = received.messages
                         messages += answer() if callable(answer) else answer
-                    elif isinstance(received, Start):
+                    elif isinstance(received, Restart):
                         messages += wire.encode(Started("id", "model", {}))
                         segment_id = 0
             except InvalidMessage as error:

@@ -611,6 +611,7 @@ def test_loops_on_threads_do_not_meet():
         thread.join()
     assert heard == [8 * 60 * 20] * 2
 
+
 # Audio in text messages
 
 

@@ -390,6 +390,7 @@ def test_what_an_http_connection_of_uvicorn_has():
     assert [name for name in names.split() if not hasattr(connection, name)] == []
     assert (connection.cycle, list(connection.pipeline)) == (None, [])
 
+
 # The shortcut of live audio
 
 

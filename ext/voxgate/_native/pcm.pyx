@@ -1,7 +1,7 @@
 """Wire bytes to float32 channel planes: decoded and de-interleaved in one pass, split frames carried on."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.string cimport memcpy
 
@@ -161,6 +161,12 @@ cdef class PcmDecoder:
         self.received_frames += shape[1]
         self._finished = True
         return result
+
+    def take_rest(self):
+        """Forget the bytes of a split frame, and return them: they belong to another stream."""
+        rest = PyBytes_FromStringAndSize(<const char *>self._pending, self.pending_bytes)
+        self.pending_bytes = 0
+        return rest
 
     def reset(self) -> None:
         """Forget a split frame: the next byte is the first of a new stream."""

@@ -3,7 +3,6 @@ from libc.stdint cimport uint8_t
 
 cdef class TextAudio:
     cdef public Py_ssize_t n_bytes
-    cdef public int last_byte
     cdef bytes _kind_bytes
     cdef const uint8_t *_type
     cdef Py_ssize_t _type_bytes
@@ -13,4 +12,4 @@ cdef class TextAudio:
     # message is of another shape, or without audio.
     cdef Py_ssize_t find(self, const uint8_t *text, Py_ssize_t n, uint8_t *audio) noexcept
     # The audio of a message was taken.
-    cdef void note(self, Py_ssize_t n_text, const uint8_t *audio, Py_ssize_t n_audio) noexcept
+    cdef void note(self, Py_ssize_t n_text, Py_ssize_t n_audio) noexcept

@@ -62,6 +62,10 @@ class StreamDecoder:
         planes = self._decoder.push(data)
         return planes if self._resampler is None else self._resampler.push(planes)
 
+    def take_rest(self) -> bytes:
+        """Forget a trailing partial frame, and return its bytes: they begin another stream."""
+        return self._decoder.take_rest()
+
     def finish(self) -> Planes:
         """End the stream; return its last samples, float32 (channels, m): a trailing partial frame, its missing bytes
         0, and the samples that the resampler still buffers.

@@ -12,8 +12,8 @@ from msgspec import structs
 from voxgate.endpoints.query import says_no_format, start_of
 from voxgate.endpoints.refusals import HttpAnswer, answer_of
 from voxgate.endpoints.request_route import AudioRequest, RequestEndpoint, RequestRoute, text_of
-from voxgate.endpoints.websocket import SHORTCUT
 from voxgate.endpoints.start_check import check_opens
+from voxgate.endpoints.websocket import SHORTCUT
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
 from voxgate.protocol.events import Error, Event
 from voxgate.protocol.formats import AUTO, ContainerFormat

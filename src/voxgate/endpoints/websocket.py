@@ -26,7 +26,8 @@ INVALID_CODES: Final = (1002, 1003, 1007)  # the websocket itself closed: the cl
 TOO_LARGE_CODE: Final = 1009
 
 SHORTCUT: Final = "voxgate.shortcut"
-"""The ASGI extension of our own server (server.websocket, server.http): sets the listener of audio, and what finds it in text."""
+"""The ASGI extension of our own server (server.websocket, server.http): sets the listener of audio, and on a websocket
+what finds it in text."""
 
 ENCODE: Final = "voxgate.encode"
 """We set it: the server itself may have an error to tell, in the words of the API."""

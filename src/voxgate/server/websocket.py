@@ -18,9 +18,10 @@ Until the application has accepted the client, the bytes behind its request are 
 
 Live audio does not wake Python: a binary message goes from the read buffer straight to the listener (`LiveAudio`) that
 the application has set with the extension `SHORTCUT` of its scope (see `endpoints.websocket`), and so does the audio
-in text messages of APIs that have it there (`TextAudio`). A message is offered only when the application has received everything in front of it. Without a listener, messages come by `receive`, as
-ASGI says. With the extension `WRITE`, messages leave without a task that awaits `send`. The application sets `ENCODE`:
-an error of this layer in the words of the client's API.
+in text messages of APIs that have it there (`TextAudio`). A message is offered only when the application has received
+everything in front of it. Without a listener, messages come by `receive`, as ASGI says. With the extension `WRITE`,
+messages leave without a task that awaits `send`. The application sets `ENCODE`: an error of this layer in the words of
+the client's API.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol, TypeAlias
 from voxgate.errors import VoxgateError
 from voxgate.protocol.closing import Close, EndReason
 from voxgate.protocol.events import Event
-from voxgate.protocol.requests import Request
+from voxgate.protocol.requests import Request, Start
 
-__all__ = ["Answer", "Departure", "Endpoint", "Listener", "Message", "Received", "Rejected"]
+__all__ = ["Answer", "Departure", "Endpoint", "Listener", "Message", "Received", "Rejected", "Restart"]
 
 
 Message: TypeAlias = str | bytes
@@ -45,7 +45,15 @@ class Answer(NamedTuple):
     messages: Sequence[Message] | Callable[[], Sequence[Message]]
 
 
-Received: TypeAlias = Request | bytes | Rejected | Answer
+class Restart(NamedTuple):
+    """A start in the middle of the audio, which goes on in the new session: it may cut a sample in two, which is whole
+    there if the format stays the same.
+    """
+
+    start: Start
+
+
+Received: TypeAlias = Request | bytes | Rejected | Answer | Restart
 """Bytes are audio, of any length and cut anywhere."""
 
 Listener: TypeAlias = Callable[[bytes], bool]

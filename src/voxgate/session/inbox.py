@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 from voxgate.protocol.requests import Start
 from voxgate.runtime import logs, tasks
 from voxgate.runtime.logs import LogContext
+from voxgate.session.endpoint import Restart
 
 __all__ = ["INBOX_BYTES", "INBOX_MAX_BYTES", "Inbox", "cost_bytes"]
 
@@ -127,6 +128,8 @@ def cost_bytes(message: object) -> int:
     """The bytes that a waiting message counts for."""
     if isinstance(message, bytes):
         return MESSAGE_BYTES + len(message)
+    if isinstance(message, Restart):
+        message = message.start
     if isinstance(message, Start):  # texts of any length; all other messages are small
         return START_BYTES + 4 * (len(message.token or "") + len(message.trace_id or ""))
     return MESSAGE_BYTES

@@ -18,8 +18,8 @@ logger = logging.getLogger("voxgate.session.session")
 
 
 def messages_of(event: Event, endpoint: Endpoint, tally: Tally, model_name: str) -> tuple[Sequence[Message], bool]:
-    """The messages of an event, and whether the wire cannot carry it: a final then becomes an error, an interim nothing.
-    Counts errors.
+    """The messages of an event, and whether the wire cannot carry it: then a final becomes an error, and an interim
+    nothing. Counts errors.
     """
     is_lost = False
     try:

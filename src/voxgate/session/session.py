@@ -39,7 +39,7 @@ from voxgate.service.client_info import UNKNOWN_CLIENT, ClientInfo
 from voxgate.session.context import SessionContext
 from voxgate.session.decoding import Decoding, Undecoded
 from voxgate.session.ending import end_of
-from voxgate.session.endpoint import Answer, Endpoint
+from voxgate.session.endpoint import Answer, Endpoint, Restart
 from voxgate.session.inbox import Inbox
 from voxgate.session.incoming import Ending, Incoming, actions_of
 from voxgate.session.outgoing import messages_of
@@ -237,7 +237,9 @@ class Session:
             else:
                 self._work.handler.in_order(partial(self._answer, message))
         elif self._closing is None:
-            if isinstance(message, Undecoded):
+            if isinstance(message, Restart):
+                await self._restart(message.start)
+            elif isinstance(message, Undecoded):
                 assert self._decoding is not None
                 await self._decode(self._decoding.go_on(message))
             else:
@@ -382,6 +384,13 @@ class Session:
             self._emit(finished if error is None else structs.replace(finished, errors=finished.errors + 1))
         self._end_session("finished" if close is None else "closed", close)
         self._n_finished += 1
+
+    async def _restart(self, start: Start) -> None:
+        work = self._work
+        rest = work.handler.take_rest() if work is not None and work.start.format == start.format else b""
+        await self._perform_all(self._machine.receive(start))
+        if rest:
+            await self._perform_all(actions_of(rest, self._machine))
 
     async def _end(self, ending: Ending) -> None:
         if self._start is not None:

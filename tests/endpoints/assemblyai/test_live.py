@@ -162,6 +162,17 @@ def test_an_update_of_the_silence_takes_effect_and_the_times_and_turns_go_on(ser
     assert answers[-1]["audio_duration_seconds"] == 10
 
 
+def test_a_new_session_goes_on_in_the_middle_of_a_sample(serve):
+    server = serve(lambda audio: {"text": f"peak {abs(audio).max():.2f}"})
+
+    def transcripts(cut: int) -> list[str]:
+        with Client(url(server)) as client:
+            client.send(TALK[:cut], {"type": "UpdateConfiguration", "max_turn_silence": 900}, TALK[cut:], TERMINATE)
+            return [turn["transcript"] for turn in of_type(client.rest(), "Turn") if turn["end_of_turn"]]
+
+    assert transcripts(16_001) == transcripts(16_000) != []
+
+
 def test_an_update_that_cannot_be_served_is_a_warning(serve):
     with Client(url(serve(words_of_length))) as client:
         client.send({"type": "UpdateConfiguration", "max_turn_silence": "long"}, *pieces(TALK, 640), TERMINATE)

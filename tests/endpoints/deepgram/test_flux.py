@@ -216,6 +216,18 @@ def test_a_configure_in_the_middle_of_a_turn(serve):
     assert starts[-1] > 1.7
 
 
+def test_a_new_session_goes_on_in_the_middle_of_a_sample(serve):
+    server = serve(lambda audio: {"text": f"peak {abs(audio).max():.2f}"})
+
+    def transcripts(cut: int) -> list[str]:
+        with FluxClient(url(server)) as client:
+            client.send(TALK[:cut], configure(eot_threshold=0.9), *pieces(TALK[cut:], 640))
+            client.close()
+        return [end["transcript"] for end in ends(client.messages)]
+
+    assert transcripts(16_001) == transcripts(16_000) != []
+
+
 def test_eager_ends_can_be_switched_on_and_off(serve):
     with FluxClient(url(serve(words_of_length))) as client:
         client.send(configure(eager_eot_threshold=0.4))

@@ -23,7 +23,7 @@ from voxgate.protocol.requests import Flush, KeepAlive, Start, Stop
 from voxgate.protocol.wires import WireName
 from voxgate.service.admission import Refusal
 from voxgate.service.service import Service
-from voxgate.session.endpoint import Message, Received
+from voxgate.session.endpoint import Message, Received, Restart
 
 __all__ = ["AssemblyAiWire"]
 
@@ -116,7 +116,7 @@ class AssemblyAiWire(Wire):
         if streaming.start == self.start:
             return (KeepAlive(),)
         self.start = streaming.start
-        return (self.start,)
+        return (Restart(self.start),)
 
     def encode(self, event: Event) -> Sequence[Message]:
         return tuple(map(encode, self._messages_of(event)))

@@ -34,7 +34,7 @@ from voxgate.protocol.requests import Flush, KeepAlive, Start, Stop
 from voxgate.protocol.wires import WireName
 from voxgate.service.admission import Refusal
 from voxgate.service.service import Service
-from voxgate.session.endpoint import Answer, Message, Received
+from voxgate.session.endpoint import Answer, Message, Received, Restart
 
 __all__ = ["FluxWire"]
 
@@ -140,7 +140,7 @@ class FluxWire(Wire):
         if start == self.start:
             return (Answer(succeed),)
         self.start = start  # another session: a turn that is open goes on in it
-        return (self._do(self._turns.begin_restart), start, Answer(succeed))
+        return (self._do(self._turns.begin_restart), Restart(start), Answer(succeed))
 
     # Out
 

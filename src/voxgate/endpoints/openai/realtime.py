@@ -34,7 +34,7 @@ from voxgate.protocol.wires import WireName
 from voxgate.service.access import credentials_of
 from voxgate.service.admission import Refusal
 from voxgate.service.service import Service
-from voxgate.session.endpoint import Answer, Message, Received
+from voxgate.session.endpoint import Answer, Message, Received, Restart
 
 __all__ = ["RealtimeWire"]
 
@@ -106,9 +106,7 @@ class RealtimeWire(Wire):
         try:
             match parse_realtime(text):
                 case Append(audio):
-                    if audio:
-                        self.text_audio.n_bytes += len(audio)
-                        self.text_audio.last_byte = audio[-1]
+                    self.text_audio.n_bytes += len(audio)
                     return (audio,)
                 case Commit(event_id):
                     return (Answer(self._begin_commit), Flush(), Answer(lambda: self._end_commit(event_id)))
@@ -141,12 +139,10 @@ class RealtimeWire(Wire):
             return (answer,)
         form, n_bytes = self.start.pcm, self.text_audio.n_bytes
         self._received_ms += n_bytes // form.frame_bytes * 1000 / form.sample_rate
-        # The audio goes on, perhaps in the middle of a sample, which has two bytes at most.
-        half = bytes([self.text_audio.last_byte]) if n_bytes % form.frame_bytes and start.pcm == form else b""
-        self.text_audio.n_bytes = len(half)
+        self.text_audio.n_bytes = n_bytes % form.frame_bytes if start.pcm == form else 0
         self._coming.append((self._received_ms, start.segmentation == "manual"))
         self.start = start
-        return (start, half, answer) if half else (start, answer)
+        return (Restart(start), answer)
 
     def _start_with(self, settings: RealtimeSession) -> Start:
         options = options_of(settings.transcription or {}, self._service)

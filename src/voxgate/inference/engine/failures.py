@@ -15,7 +15,8 @@ __all__ = ["FailureLog", "log_left_behind"]
 def log_left_behind(logger: logging.Logger, n_running: int, model_name: str) -> None:
     """Logs that an engine stopped although calls of the model still run."""
     are, them = ("is", "it") if n_running == 1 else ("are", "them")
-    logger.warning("%s of model %r %s still running: leaving %s behind", counted(n_running, "call"), model_name, are, them)
+    calls = counted(n_running, "call")
+    logger.warning("%s of model %r %s still running: leaving %s behind", calls, model_name, are, them)
 
 
 class FailureLog:

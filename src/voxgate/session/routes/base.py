@@ -105,6 +105,10 @@ class RouteHandler(ModelCalls):
     def clear(self) -> None:
         """Drops the audio of the open segment, if the route has one; the session goes on."""
 
+    def take_rest(self) -> bytes:
+        """The bytes of a frame that is not complete; they belong to the session that follows."""
+        return self._decoder.take_rest()
+
     def finish(self) -> None:
         """The audio is complete: closes everything that is still open. Replies follow until `pending` is 0."""
         self._take(self._decoder.finish())
