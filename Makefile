@@ -18,7 +18,7 @@ EXTRA = $(filter moonshine onnx openai pocketsphinx wakeword whisper,$(patsubst 
 # Without a model, moonshine: it understands words. Where it cannot be installed, the server says so and serves features.
 NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(if $(MODEL),$(EXTRA),moonshine))
 
-# bench-load, bench-curves, bench-turns: a few cases and minutes, in place of twenty and nine
+# bench-load, bench-curves, bench-scale, bench-turns: a few cases and minutes, in place of twenty and nine
 QUICK ?=
 BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
@@ -27,7 +27,7 @@ BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest benc
 SMOKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster serve test test-cluster bench-cluster smart-turn compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-turns bench-wer lint types wheel release sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
+.PHONY: help setup demo demo-cluster serve test test-cluster bench-cluster smart-turn turn-prompts compat compat-versions bench bench-baseline bench-load bench-curves bench-streams bench-batching bench-isolation bench-overload bench-page bench-scale bench-turns bench-wer lint types wheel release sanitize fuzz hostile clients soak pictures speech docs reference docs-serve docs-figures diagrams proto clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(ROOT)/Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -91,6 +91,14 @@ $(SMART_TURN): $(VENV)/.python
 	@echo "$(SMART_TURN_SHA256)  $(@D)/wheel/pipecat/audio/turn/smart_turn/data/$(@F)" | sha256sum --check --quiet
 	@mv $(@D)/wheel/pipecat/audio/turn/smart_turn/data/$(@F) $@ && rm -r $(@D)/wheel $(@D)/*.whl
 
+# Debian's package with the prompts of a telephone system (CC-BY-SA-3.0), which is unpacked here and not installed.
+TURN_PROMPTS := $(ROOT)/build/turn-prompts
+turn-prompts: $(VENV)/.packages ## 131 spoken sentences for bench-turns, to build/turn-prompts, where apt-get is
+	@mkdir -p $(TURN_PROMPTS)/package
+	@cd $(TURN_PROMPTS)/package && apt-get download --quiet=2 asterisk-core-sounds-en-g722 && dpkg-deb -x asterisk-core-sounds-en-g722_*.deb .
+	@$(BIN)/python $(ROOT)/bench/turn_prompts.py $(TURN_PROMPTS)/package
+	@rm -r $(TURN_PROMPTS)/package
+
 test-cluster: $(VENV)/.extra-ray ## the engine on Ray, with its faults, on clusters of two nodes in a network namespace of their own (Linux)
 	@cd $(ROOT) && $(BIN)/python -m tools.ray_nodes $(BIN)/python -m pytest tests/cluster -m cluster $(ARGS)
 
@@ -142,11 +150,15 @@ bench-overload: $(VENV)/.ready ## twice as many streams as the model can serve: 
 bench-isolation: $(VENV)/.ready ## a model that crashes and hangs in worker processes; a model that holds the GIL
 	@cd $(ROOT) && $(BIN)/python bench/isolation.py $(ARGS)
 
+bench-scale: $(VENV)/.ready ## a simulated cell of 10 000 live streams: how many servers and replicas, lost zones, deploys, cost; an hour of CPU time; QUICK=1
+	@cd $(ROOT) && $(BIN)/python -m bench.scale $(if $(QUICK),--quick) $(ARGS)
+
 bench-page: $(VENV)/.ready ## what a frame of the page's picture costs after an hour, in Chromium
 	@cd $(ROOT) && $(BIN)/python bench/page_frames.py $(ARGS)
 
-bench-turns: $(VENV)/.ready $(VENV)/.extra-moonshine ## from the last word to the final: silence, speculation, turn detectors; 14 minutes, with nothing else to do; QUICK=1
+bench-turns: $(VENV)/.ready $(VENV)/.extra-moonshine ## from the last word to the final: silence, speculation, turn detectors; 12 minutes, with nothing else to do; QUICK=1
 	@-$(MAKE) --no-print-directory -C $(ROOT) smart-turn
+	@-test -d $(TURN_PROMPTS) || $(MAKE) --no-print-directory -C $(ROOT) turn-prompts
 	@cd $(ROOT) && $(BIN)/python bench/turns.py $(if $(QUICK),--quick) --smart-turn $(SMART_TURN) --out build/turns.json $(ARGS); code=$$?; \
 		test -f build/turns.json || exit $$code; $(BIN)/python bench/turn_report.py build/turns.json > /dev/null && exit $$code
 

@@ -1,10 +1,11 @@
 """What silence and turn detectors decide on the material of `make bench-turns`, without a server and without a clock.
 
-    python bench/turn_answers.py [--conversations 40] [--smart-turn FILE] [--write]
+    python bench/turn_answers.py [--conversations 40] [--smart-turn FILE] [--sweep] [--write]
 
 The same endpointer as in the server, the same questions, and detectors that always answer in time: so the result does
-not depend on the machine. Prints a table; --write puts it into docs/performance.md, between
-`<!-- turn answers: begin -->` and `<!-- turn answers: end -->`.
+not depend on the machine. Prints a table of some settings; --write puts it into docs/performance.md, between
+`<!-- turn answers: begin -->` and `<!-- turn answers: end -->`. --sweep prints what many settings decide on one half of
+the material, on which the defaults were chosen, and on the other.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
 import numpy as np
 import sections
 from turn_cases import SILENCE_MS
-from turn_material import KINDS, RATE_HZ, Script, conversation, reading
-from turn_score import Final, Score
+from turn_material import ANYWHERE, PHRASE_ENDS, PROMPTS, RATE_HZ, Script, conversation, prompts, reading
+from turn_prompts import HALVES as PROMPT_HALVES
+from turn_prompts import SENTENCES, are_here, half
+from turn_score import Final, Score, interval
 
 from voxgate._native.endpoint import QUESTION, SPECULATE, SPEECH_CUT, SPEECH_END, Endpointer
 from voxgate.models.moonshine import Moonshine
@@ -38,7 +41,8 @@ FRAME_SAMPLES = 512
 SECONDS = 28.0
 ASKED = {
     "smart-turn": [
-        *((min_silence_ms, threshold, 0.3) for min_silence_ms in (160, 192, 200) for threshold in (0.5, 0.8, 0.95)),
+        *((192, threshold, 0.3) for threshold in (0.5, 0.8, 0.95)),
+        *((min_silence_ms, 0.5, 0.3) for min_silence_ms in (128, 160, 200)),
         *((192, 0.5, unfinished_threshold) for unfinished_threshold in (0.1, 0.5)),
     ],
     "text": [(192, 0.5, 0.3)],
@@ -46,8 +50,16 @@ ASKED = {
 """With which `turn.min_silence_ms`, `turn.threshold` and `turn.unfinished_threshold`. Three probabilities are all that
 `text` knows.
 """
+SWEPT = [
+    (min_silence_ms, threshold, unfinished_threshold)
+    for min_silence_ms in (128, 160, 192, 224)
+    for threshold in (0.5, 0.7, 0.9)
+    for unfinished_threshold in (0.1, 0.3, 0.5)
+]
+HALVES = ("chosen on", "the other half")
 SMART_TURN = ROOT / "build" / "smart-turn" / "smart-turn-v3.2-cpu.onnx"
 
+Settings = dict[str, list[tuple[int, float, float]]]
 Ask = Callable[[int, int, int, int], float]
 """The probability for the audio between the first two positions, whose text is that between the other two."""
 Asker = Callable[["Heard"], Ask | None]
@@ -113,22 +125,19 @@ def total(heards: Sequence[Heard], silence_ms: int, turn: TurnConfig | None, ask
 
 def cells(score: Score) -> str:
     times_ms = [1000 * float(np.quantile(score.latencies_s, share)) for share in (0.5, 0.95)]
-    pauses = f"{percent(score.n_cuts, score.n_pauses)} | " if score.n_pauses else ""
-    return f"{percent(score.n_cut_turns, score.n_turns)} | {pauses}{times_ms[0]:.0f} ms | {times_ms[1]:.0f} ms |"
+    low, high = interval(score.n_cut_turns, score.n_turns)
+    cut = f"{100 * score.n_cut_turns / score.n_turns:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+    return f"{cut} | {times_ms[0]:.0f} ms | {times_ms[1]:.0f} ms |"
 
 
-def percent(some: int, of_all: int) -> str:
-    return f"{100 * some / of_all:.0f} %"
-
-
-def table(materials: dict[str, Sequence[Heard]], detectors: dict[str, TurnDetector], model: Moonshine) -> list[str]:
+def table(
+    materials: dict[str, Sequence[Heard]], detectors: dict[str, TurnDetector], model: Moonshine, settings: Settings
+) -> list[str]:
     """A row for each setting; the columns of a material follow one another."""
     heads = ["", "---"]
-    for name, heards in materials.items():
-        has_pauses = any(turn.pauses for heard in heards for turn in heard.script.turns)
-        titles = ["sentences cut", *["pauses cut"] * has_pauses, "p50", "p95"]
-        heads[0] += f" | {name}: " + " | ".join(titles)
-        heads[1] += "|---:" * len(titles)
+    for name in materials:
+        heads[0] += f" | {name}: sentences cut | p50 | p95"
+        heads[1] += "|---:" * 3
     lines = [f"|{heads[0]} |", f"|{heads[1]}|"]
 
     def add(title: str, silence_ms: int, turn: TurnConfig | None, ask: Asker, window_s: float) -> None:
@@ -138,7 +147,7 @@ def table(materials: dict[str, Sequence[Heard]], detectors: dict[str, TurnDetect
     for silence_ms in (600, 400, 200):
         add(f"silence {silence_ms} ms", silence_ms, None, lambda heard: None, 1.0)
     for name, detector in detectors.items():
-        for min_silence_ms, threshold, unfinished_threshold in ASKED[name]:
+        for min_silence_ms, threshold, unfinished_threshold in settings[name]:
             turn = TurnConfig(
                 detector=name,
                 min_silence_ms=min_silence_ms,
@@ -152,6 +161,30 @@ def table(materials: dict[str, Sequence[Heard]], detectors: dict[str, TurnDetect
     return lines
 
 
+def all_scripts(n_conversations: int) -> dict[str, list[Script]]:
+    """By material. Of the prompts, those as spoken and those with longer pauses have every sentence once."""
+    seeds = range(2, 2 + n_conversations)
+    found = {"reading": [reading()], PHRASE_ENDS: [conversation(seed, SECONDS, PHRASE_ENDS) for seed in seeds]}
+    if are_here():
+        found[PROMPTS] = [prompts(1, SENTENCES)]
+        found["prompts, longer pauses"] = [prompts(1, SENTENCES, are_longer=True)]
+    return found | {ANYWHERE: [conversation(seed, SECONDS, ANYWHERE) for seed in seeds]}
+
+
+def halves(n_conversations: int) -> dict[str, list[Script]]:
+    """Each material twice: what settings are chosen on, and the rest. The five sentences of the reading are in both
+    halves, with other pauses and other noise.
+    """
+    found: dict[str, list[Script]] = {}
+    for number, name in enumerate(HALVES):
+        seeds = range(2 + number, 2 + n_conversations, len(HALVES))
+        found[f"{PHRASE_ENDS}, {name}"] = [conversation(seed, SECONDS, PHRASE_ENDS) for seed in seeds]
+    if are_here():
+        for number, name in zip(PROMPT_HALVES, HALVES, strict=True):
+            found[f"{PROMPTS}, {name}"] = [prompts(1, half(number))]
+    return found
+
+
 def heard_of(script: Script) -> Heard:
     return Heard(script, speech_probabilities(script.samples, RATE_HZ))
 
@@ -160,6 +193,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--conversations", type=int, default=40, metavar="N")
     parser.add_argument("--smart-turn", type=Path, default=SMART_TURN, metavar="FILE", help="the ONNX file")
+    parser.add_argument("--sweep", action="store_true", help="many settings, on halves of the material")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     args = parser.parse_args()
     detectors: dict[str, Any] = {}
@@ -167,24 +201,26 @@ def main() -> int:
         detectors["smart-turn"] = load_turn_detector(f"smart-turn:{args.smart_turn}")
     detectors["text"] = load_turn_detector("text")
     model = Moonshine(batch=False)
-    seeds = range(2, 2 + args.conversations)
-    scripts = {kind: [conversation(seed, SECONDS, kind) for seed in seeds] for kind in KINDS} | {"reading": [reading()]}
+    scripts = halves(args.conversations) if args.sweep else all_scripts(args.conversations)
     sizes = [
         f"{name}, {sum(len(script.turns) for script in some)} sentences with "
         f"{sum(len(turn.pauses) for script in some for turn in script.turns)} pauses in them"
         for name, some in scripts.items()
     ]
+    materials = {name: [heard_of(script) for script in some] for name, some in scripts.items()}
+    if args.sweep:
+        del detectors["text"]
     lines = [
         sections.where("python bench/turn_answers.py", sections.here()),
         "",
-        f"{'; '.join(sizes).capitalize()}. p50 and p95: from the last word to the decision. After the name of a"
-        " detector stand `turn.min_silence_ms`, `turn.threshold` and `turn.unfinished_threshold`; the defaults are"
-        " bold.",
+        f"{'; '.join(sizes).capitalize()}. In brackets: Wilson's interval, 95 %. p50 and p95: from the last word to the"
+        " decision. After the name of a detector stand `turn.min_silence_ms`, `turn.threshold` and"
+        " `turn.unfinished_threshold`; the defaults are bold.",
         "",
-        *table({name: [heard_of(script) for script in some] for name, some in scripts.items()}, detectors, model),
+        *table(materials, detectors, model, {"smart-turn": SWEPT} if args.sweep else ASKED),
     ]
     print("\n".join(lines))
-    if args.write:
+    if args.write and not args.sweep:
         sections.put(ROOT / "docs" / "performance.md", "turn answers:", "\n".join(lines), "Turns, without a clock")
     return 0
 

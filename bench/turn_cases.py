@@ -37,6 +37,10 @@ class Setting:
         """Whether it needs the processor beside the model."""
         return "turn.detector" in self.settings
 
+    @property
+    def is_short_silence(self) -> bool:
+        return self.silence_ms < SILENCE_MS
+
 
 @dataclass(frozen=True)
 class ModelCase:
@@ -51,8 +55,8 @@ class ModelCase:
     """Whether it computes: then one server is measured at a time."""
 
 
-EARLY_MS = 64
-"""Speculation that is over when the turn detector answers."""
+EARLY_MS = 32
+"""Speculation in the first frame of silence."""
 ALL_LOADS = (0, 50, 80, 100)
 
 
@@ -72,17 +76,16 @@ def settings(smart_turn: Path | None) -> list[Setting]:
 
 
 def _with_detector(name: str, detector: str, *, reads: bool) -> list[Setting]:
-    """Without speculation, with it, and with it earlier. reads: the detector needs the text, which without speculation
-    is that of an interim.
+    """Without speculation, and with early speculation. reads: the detector needs the text, which without speculation is
+    that of an interim.
     """
     turn: dict[str, Any] = {"turn.detector": detector}
     alone = {**turn, "vad.speculate_ms": 0}
     early = {**turn, "vad.speculate_ms": EARLY_MS}
-    few, moonshine = (0,), ("moonshine",)
-    found = [Setting(name, alone, interims=reads, loads=few, needs_words=reads, models=moonshine)]
-    if not reads:  # As text has to wait for the call, a late one shows nothing that an early one does not.
-        found.append(Setting(f"{name}, {DEFAULT}", turn, loads=few, models=moonshine))
-    return [*found, Setting(f"{name}, early {DEFAULT}", early, needs_words=reads)]
+    return [
+        Setting(name, alone, interims=reads, loads=(0,), needs_words=reads, models=("moonshine",)),
+        Setting(f"{name}, early {DEFAULT}", early, needs_words=reads),
+    ]
 
 
 MOONSHINE = ModelCase("moonshine", {"model": "moonshine"}, os.cpu_count() or 1, (0, 50, 80), True)

@@ -1,7 +1,8 @@
-"""What `make bench-turns` plays: the bundled human speech as it is, and two kinds of conversations made from it.
+"""What `make bench-turns` plays: the bundled human speech as it is, two kinds of conversations made from it, and, after
+`make turn-prompts`, a third from the prompts of a telephone system, as they were spoken (bench/turn_prompts.py).
 
-The kinds differ in where the speaker pauses: at the ends of the reader's phrases, which are the commas and the like in
-the text, or anywhere between two words. At a comma the reader's voice says that more will come. Elsewhere the reader
+The first two differ in where the speaker pauses: at the ends of the reader's phrases, which are the commas and the like
+in the text, or anywhere between two words. At a comma the reader's voice says that more will come. Elsewhere the reader
 did not pause, so nothing in the voice says it.
 
 The end of a sentence is the end of its last word in an alignment of the words with the recording
@@ -12,15 +13,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import turn_prompts
 
 from voxgate import recordings
 from voxgate.audio import read_audio
@@ -28,8 +30,8 @@ from voxgate.audio import read_audio
 RATE_HZ = 16_000
 RECORDING = "reading"
 
-ANYWHERE, PHRASE_ENDS = "pauses anywhere", "pauses at phrase ends"
-KINDS = (PHRASE_ENDS, ANYWHERE)
+ANYWHERE, PHRASE_ENDS, PROMPTS = "pauses anywhere", "pauses at phrase ends", "prompts as spoken"
+KINDS = (PHRASE_ENDS, ANYWHERE, *[PROMPTS] * turn_prompts.are_here())
 
 TURNS = ((0,), (1, 2), (2,), (3,), (4,))
 """The turns, by the numbers of their clips. The second clip ends in a comma, so its speaker has not finished; the
@@ -48,6 +50,8 @@ BEFORE_S = (0.5, 8.5)
 """Before the first turn, uniform, so that the turns of many streams do not end together."""
 ROOM_DBFS = -48.0
 """The level of the room: pink noise below everything."""
+LONGEST_PROMPT_S = 10.0
+"""Longer prompts are in no conversation, because runs take as long as their longest stream."""
 NOISE_SAMPLES = 1 << 20
 TAIL_S = 0.12
 """Of the recording that is kept after the last word, and before the first."""
@@ -125,32 +129,72 @@ def reading(seconds: float = math.inf) -> Script:
 
 
 def conversation(seed: int, seconds: float, kind: str = ANYWHERE) -> Script:
-    """Turns with pauses in them, of at least `seconds` in all. The same seed gives the same samples. kind: of KINDS."""
+    """Turns with pauses in them, of at least `seconds` in all. The same seed gives the same samples. kind: of KINDS, or
+    PROMPTS.
+    """
     random = np.random.default_rng(seed)
+    if kind == PROMPTS:
+        names = turn_prompts.SENTENCES
+        drawn = (names[int(random.integers(len(names)))] for _ in count())
+        shorter = (name for name in drawn if len(turn_prompts.spoken(name)[0]) <= LONGEST_PROMPT_S * RATE_HZ)
+        return _assembled(map(_prompt, shorter), seconds, random)
+    chosen = (TURNS[int(random.integers(len(TURNS)))] for _ in count())
+    made = (([_pieces(number, kind, random) for number in turn], ()) for turn in chosen)
+    return _assembled(made, seconds, random)
+
+
+def prompts(seed: int, names: Sequence[str], *, are_longer: bool = False) -> Script:
+    """All of these prompts, in random order. are_longer: their pauses are drawn like those of conversations."""
+    random = np.random.default_rng(seed)
+    made = _longer_prompt if are_longer else _prompt
+    return _assembled((made(names[index]) for index in random.permutation(len(names))), math.inf, random)
+
+
+_Clips: TypeAlias = tuple[Sequence[Sequence[Samples]], tuple[Pause, ...]]
+"""A turn: its clips in pieces, with a pause after each piece but the last of the turn; and the pauses within its
+pieces, from its first word. A clip is silent for TAIL_S at its ends.
+"""
+
+
+def _assembled(chosen: Iterable[_Clips], seconds: float, random: np.random.Generator) -> Script:
+    """A script of turns until it has this length, or until there are no more."""
     parts: list[Samples] = []
     turns: list[Turn] = []
     length = _add_silence(parts, 0, float(random.uniform(*BEFORE_S)))
-    while length < seconds * RATE_HZ:
-        chosen = TURNS[int(random.integers(len(TURNS)))]
-        start_s, end_s, pauses = 0.0, 0.0, []
-        for place, number in enumerate(chosen):
-            for index, piece in enumerate(_pieces(number, kind, random)):
+    for clips, own_pauses in chosen:
+        start_s = length / RATE_HZ + TAIL_S
+        pauses = [Pause(start_s + pause.start_s, start_s + pause.end_s) for pause in own_pauses]
+        for place, pieces in enumerate(clips):
+            for index, piece in enumerate(pieces):
                 if place or index:
-                    # The ends of a clip are silent already.
                     silent_s = 0.0 if index else TAIL_S
                     pause_s = _pause_s(random)
                     begin_s = length / RATE_HZ - silent_s
                     length = _add_silence(parts, length, max(0.0, pause_s - 2 * silent_s))
                     pauses.append(Pause(begin_s, length / RATE_HZ + silent_s))
-                else:
-                    start_s = length / RATE_HZ + TAIL_S
                 parts.append(piece)
                 length += len(piece)
-            end_s = length / RATE_HZ - TAIL_S
-        turns.append(Turn(start_s, end_s, tuple(pauses)))
+        turns.append(Turn(start_s, length / RATE_HZ - TAIL_S, tuple(pauses)))
         length = _add_silence(parts, length, float(random.uniform(*BETWEEN_S)))
+        if length >= seconds * RATE_HZ:
+            break
     samples = np.concatenate(parts) + room(length, random)
     return Script(np.clip(samples, -1.0, 1.0).astype(np.float32), tuple(turns))
+
+
+def _prompt(name: str) -> _Clips:
+    """As it was spoken."""
+    samples, pauses = turn_prompts.spoken(name)
+    silence = np.zeros(round(TAIL_S * RATE_HZ), np.float32)
+    return [[np.concatenate([silence, samples, silence])]], tuple(Pause(*pause) for pause in pauses)
+
+
+def _longer_prompt(name: str) -> _Clips:
+    """In pieces, without the speaker's own pauses."""
+    (((samples,),), pauses) = _prompt(name)
+    shift = round(TAIL_S * RATE_HZ)
+    bounds = [0, *(round(at_s * RATE_HZ) + shift for pause in pauses for at_s in (pause.start_s, pause.end_s)), None]
+    return [[samples[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True)]], ()
 
 
 def room(n_samples: int, random: np.random.Generator) -> Samples:

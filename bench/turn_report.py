@@ -22,15 +22,17 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
 
 import sections
 from turn_cases import BASE, DEFAULT, MOONSHINE
-from turn_material import ANYWHERE, PHRASE_ENDS
-from turn_score import Score
+from turn_material import ANYWHERE, PHRASE_ENDS, PROMPTS
+from turn_score import Score, interval
 
 from voxgate.load.quantiles import quantiles
 
 MARK, TITLE = "turns:", "From the last word to the final"
 WITHIN_MS, LAST_WORD_MS, FALSE_CUTS, NOISE = 20.0, 350.0, 0.03, 0.05
 DETECTORS = ("smart-turn", "text")
-MATERIALS = ("reading", PHRASE_ENDS, ANYWHERE)
+MATERIALS = ("reading", PHRASE_ENDS, PROMPTS, ANYWHERE)
+"""A run without the prompts has no rows of theirs."""
+COLUMNS = (PHRASE_ENDS, PROMPTS, ANYWHERE, "reading")
 
 Row = dict[str, Any]
 
@@ -58,7 +60,11 @@ def percent(some: int, of_all: int) -> str:
 
 
 def sentences_cut(row: Row, material: str) -> str:
-    return percent(row[material]["n_cut_turns"], row[material]["n_turns"])
+    return "" if material not in row else percent(row[material]["n_cut_turns"], row[material]["n_turns"])
+
+
+def median(row: Row, material: str) -> str:
+    return "" if material not in row else milliseconds(row[material]["latency_ms"], "p50")
 
 
 def milliseconds(quantiles_ms: dict[str, float] | None, name: str) -> str:
@@ -72,11 +78,12 @@ def in_time(answers: dict[str, int]) -> str:
 
 
 def cuts(row: Row) -> str:
-    """Of the two kinds of conversations."""
+    """Of the kinds of conversations."""
     return ", ".join(
         f"{kind}: cut {row[kind]['n_cut_turns']} of {row[kind]['n_turns']}"
         f" ({row[kind]['n_cuts']} cuts at {row[kind]['n_pauses']} pauses)"
-        for kind in (PHRASE_ENDS, ANYWHERE)
+        for kind in (PHRASE_ENDS, PROMPTS, ANYWHERE)
+        if kind in row
     )
 
 
@@ -125,22 +132,28 @@ def _default_at_half(rows: Sequence[Row]) -> tuple[str, bool | None]:
 
 def _detector(rows: Sequence[Row], name: str, material: str) -> tuple[str, bool | None]:
     """At the fastest of its settings."""
-    speech = material if material == "reading" else f"conversations with {material}"
+    speech = f"conversations with {material}" if material in (PHRASE_ENDS, ANYWHERE) else material
     promise = (
         f"moonshine, {name}, {speech}: the median final at most {LAST_WORD_MS:g} ms after the last word, "
         f"at most {100 * FALSE_CUTS:g} % of the sentences cut"
     )
     measured = [
         row
-        for setting in (name, f"{name}, {DEFAULT}", f"{name}, early {DEFAULT}")
-        if (row := _row(rows, MOONSHINE.name, setting, 0)) is not None and row[material]["latency_ms"] is not None
+        for setting in (name, f"{name}, early {DEFAULT}")
+        if (row := _row(rows, MOONSHINE.name, setting, 0)) is not None
+        and material in row
+        and row[material]["latency_ms"] is not None
     ]
     if not measured:
         return promise, None
     best = min(measured, key=lambda row: float(row[material]["latency_ms"]["p50"]))
     found = best[material]
     p50_ms, cut = found["latency_ms"]["p50"], share(found["n_cut_turns"], found["n_turns"])
-    text = f"{promise}: {p50_ms:.0f} ms, {found['n_cut_turns']} of {found['n_turns']} cut ({best['setting']})"
+    low, high = interval(found["n_cut_turns"], found["n_turns"])
+    text = (
+        f"{promise}: {p50_ms:.0f} ms, {found['n_cut_turns']} of {found['n_turns']} cut "
+        f"({100 * low:.0f} to {100 * high:.0f} %; {best['setting']})"
+    )
     return text, p50_ms <= LAST_WORD_MS and cut <= FALSE_CUTS
 
 
@@ -163,21 +176,21 @@ def _saturation(rows: Sequence[Row]) -> tuple[str, bool | None]:
 
 def full_table(rows: Sequence[Row], model: str) -> list[str]:
     lines = [
-        f"| {model} | streams, model busy | last word to final, p50 | p95 | sentences cut, {PHRASE_ENDS} | {ANYWHERE} "
-        "| reading, p50 | cut | model calls a sentence | model time | answers in time |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        f"| {model} | streams, model busy | last word to final, p50 | p95 | {PHRASE_ENDS}, p50 | sentences cut "
+        f"| {PROMPTS}, p50 | cut | {ANYWHERE}, p50 | cut | reading, p50 | cut "
+        "| model calls a sentence | model time | answers in time |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         if row["model"] != model:
             continue
-        talk, read = row["conversation"], row["reading"]
+        talk = row["conversation"]
         n_calls = sum(row["calls"].values())
         lines.append(
             f"| {row['setting']} | {row['n_streams']}, {100 * row['busy']:.0f} % "
             f"| {milliseconds(talk['latency_ms'], 'p50')} | {milliseconds(talk['latency_ms'], 'p95')} "
-            f"| {sentences_cut(row, PHRASE_ENDS)} | {sentences_cut(row, ANYWHERE)} "
-            f"| {milliseconds(read['latency_ms'], 'p50')} | {percent(read['n_cut_turns'], read['n_turns'])} "
-            f"| {n_calls / n_sentences(row):.2f} | {1000 * row['model_s'] / n_sentences(row):.0f} ms "
+            + "".join(f"| {median(row, name)} | {sentences_cut(row, name)} " for name in COLUMNS)
+            + f"| {n_calls / n_sentences(row):.2f} | {1000 * row['model_s'] / n_sentences(row):.0f} ms "
             f"| {in_time(row['answers'])} |"
         )
     return lines
@@ -188,9 +201,9 @@ def short_table(report: Row) -> list[str]:
     rows = [row for row in report["rows"] if row["model"] == MOONSHINE.name]
     highest = max((row["load"] for row in rows), default=0)
     lines = [
-        f"| | last word to final, a few streams | at {highest} % load | sentences cut, {PHRASE_ENDS} | {ANYWHERE} "
-        "| model calls a sentence |",
-        "|---|---:|---:|---:|---:|---:|",
+        f"| | last word to final, a few streams | at {highest} % load | sentences cut, {PHRASE_ENDS} "
+        f"| {PROMPTS} | {ANYWHERE} | model calls a sentence |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         if row["load"]:
@@ -200,7 +213,7 @@ def short_table(report: Row) -> list[str]:
         lines.append(
             f"| {row['setting']} | {milliseconds(talk['latency_ms'], 'p50')} "
             f"| {'' if loaded is None else milliseconds(loaded['conversation']['latency_ms'], 'p50')} "
-            f"| {sentences_cut(row, PHRASE_ENDS)} | {sentences_cut(row, ANYWHERE)} "
+            f"| {sentences_cut(row, PHRASE_ENDS)} | {sentences_cut(row, PROMPTS)} | {sentences_cut(row, ANYWHERE)} "
             f"| {sum(row['calls'].values()) / n_sentences(row):.2f} |"
         )
     return lines

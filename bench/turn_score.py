@@ -72,6 +72,16 @@ class Score:
                 self.beyond_s.append(last.arrived_s - last.end_s - window_s)
 
 
+def interval(some: int, of_all: int) -> tuple[float, float]:
+    """Wilson's interval, 95 %, for a share that was found to be `some` of `of_all`, which are independent."""
+    if not of_all:
+        return 0.0, 1.0
+    z = 1.96
+    middle = (some + z * z / 2) / (of_all + z * z)
+    half = z / (of_all + z * z) * math.sqrt(some * (of_all - some) / of_all + z * z / 4)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def silence_window_s(silence_ms: int) -> float:
     """The shortest silence that ends a segment: whole frames."""
     n_frames = -(-silence_ms // round(1000 * FRAME_S))

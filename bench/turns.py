@@ -3,11 +3,11 @@
     python bench/turns.py [--plan] [--quick] [--only TEXT ...] [--smart-turn FILE] [--out build/turns.json]
 
 A server in a process of its own, and streams at live pace in this one, in messages of 20 ms. They play conversations
-made from the bundled human speech, with pauses inside the sentences, of two kinds in turns (bench/turn_material.py says
-how they are made); the first two of each run play the recording as it is. Each setting is measured with moonshine and
-with a model that takes 300 ms, with a few streams, and with as many as keep the model busy for 50 or 80 % of the time
-when it is called for finals alone. At the end the model of 300 ms gets as much work as it can do, with and without
-speculation.
+made from human speech, with pauses inside the sentences, of two or three kinds in turns (bench/turn_material.py says
+how they are made); the first two of each run play the bundled recording as it is. Each setting is measured with
+moonshine and with a model that takes 300 ms, with a few streams, and with as many as keep the model busy for 50 or 80 %
+of the time when it is called for finals alone. At the end the model of 300 ms gets as much work as it can do, with and
+without speculation.
 
 Times are from the end of the last word, which is known from an alignment, to the arrival of the final. Prints Markdown;
 `python bench/turn_report.py build/turns.json` writes it into the documents. A run that does not end writes nothing.
@@ -24,6 +24,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,16 +45,18 @@ from word_error_rate import cpu_s
 
 from voxgate.load.quantiles import quantiles
 
-SECONDS, QUICK_SECONDS = 20.0, 16.0
-"""The least length of a conversation."""
+SECONDS, LOADED_SECONDS, QUICK_SECONDS = 26.0, 18.0, 14.0
+"""The least length of a conversation: of few streams, under load, and in a quick run."""
 QUICK_SETTINGS = (BASE, DEFAULT, "smart-turn, early speculation")
 WARM_S = 8.0
 """Under load, times count from here on until the first stream ends: all streams speak then."""
-FEW = 12
-"""Streams that make no load."""
+FEW = 8
+"""Streams that make no load: two for each kind of material."""
 START_S = 3.0
 """What the start and the end of a server take, about."""
 N_READING = 2
+READING_APART_S = 2.3
+"""Between two streams that play the same recording, so that their sentences do not end together."""
 GOLDEN = 0.618033988749895
 """Its multiples, modulo 1, are spread evenly."""
 MOST = 400
@@ -81,10 +84,12 @@ def kind_of(number: int) -> str:
 
 def parts_of(url: str, setting: Setting, n_streams: int, seconds: float) -> list[Part]:
     """The same streams for each setting. Their messages are spread over the length of one."""
-    return [
-        Part(url, *script_of(number, seconds), CHUNK_MS / 1000 * (number * GOLDEN % 1), setting.interims)
-        for number in range(n_streams)
-    ]
+    return [Part(url, *script_of(number, seconds), begins_s(number), setting.interims) for number in range(n_streams)]
+
+
+def begins_s(number: int) -> float:
+    """When the stream of this number begins."""
+    return CHUNK_MS / 1000 * (number * GOLDEN % 1) + READING_APART_S * (0 < number < N_READING)
 
 
 async def watched(
@@ -162,7 +167,7 @@ def scored(played: Sequence[Played], setting: Setting, window_s: tuple[float, fl
     n_errors = sum(stream.n_errors for stream in played)
     if failures or n_errors:
         raise RuntimeError(f"{n_errors} errors, {len(failures)} streams failed: {failures[:3]}")
-    scores: dict[str, Score] = {name: Score() for name in (*turn_report.MATERIALS, "conversation")}
+    scores: dict[str, Score] = {name: Score() for name in ("reading", *material.KINDS, "conversation")}
     for number, stream in enumerate(played):
         names = ("reading",) if number < N_READING else (kind_of(number), "conversation")
         for name in names:
@@ -219,10 +224,11 @@ def cycle_s(seconds: float) -> float:
     return float(np.mean(np.concatenate([np.diff(of_one) for of_one in ends_s])))
 
 
-def measure(model: ModelCase, chosen: Sequence[Setting], seconds: float, only: Sequence[str]) -> list[dict[str, Any]]:
+def measure(model: ModelCase, chosen: Sequence[Setting], lengths: Lengths, only: Sequence[str]) -> list[dict[str, Any]]:
     """All rows of a model. BASE is measured at every load, because it finds the number of streams."""
     rows: list[dict[str, Any]] = []
     for load in model.loads:
+        seconds = lengths.of(load)
         n_streams = streams_for(load, model, rows, seconds) if rows else FEW
         for group in groups_of(model, chosen, load, only):
             rows += run(model, group, load, n_streams, seconds)
@@ -239,24 +245,49 @@ def groups_of(model: ModelCase, chosen: Sequence[Setting], load: int, only: Sequ
         and (setting.name == BASE or is_wanted(f"{model.name}, {setting.name}, {load} %", only))
     ]
     if model.has_processor:
-        return [[setting] for setting in wanted]
+        # Of few streams, those that wait for silence alone leave room for each other.
+        together = [setting for setting in wanted if setting.is_short_silence and not load]
+        apart = [setting for setting in wanted if setting not in together]
+        return [[setting] for setting in apart[:1]] + [together] * bool(together) + [[setting] for setting in apart[1:]]
     # Servers that only sleep do not disturb each other.
-    together = [setting for setting in wanted if not setting.computes]
-    return [together, *([setting] for setting in wanted if setting.computes)]
+    together = [setting for setting in wanted if not (setting.computes and load)]
+    return [together, *([setting] for setting in wanted if setting not in together)]
 
 
 def plan(
-    models: Sequence[ModelCase], chosen: Sequence[Setting], seconds: float, only: Sequence[str], saturates: bool
+    models: Sequence[ModelCase], chosen: Sequence[Setting], lengths: Lengths, only: Sequence[str], saturates: bool
 ) -> list[tuple[str, float]]:
     """The runs, and how long each takes, in seconds: its longest stream, and the start of its servers."""
-    longest_s = max(len(script_of(number, seconds)[0].samples) for number in range(SOME)) / material.RATE_HZ
     found = [
-        (f"{model.name}, {load} %: {'; '.join(setting.name for setting in group)}", longest_s + START_S * len(group))
+        (
+            f"{model.name}, {load} %: {'; '.join(setting.name for setting in group)}",
+            longest_s(lengths.of(load), SOME if load else FEW) + START_S * len(group),
+        )
         for model in models
         for load in model.loads
         for group in groups_of(model, chosen, load, only)
     ]
-    return [*found, (f"{FIXED.name}, as much as it can do", longest_s + 4 * START_S)] if saturates else found
+    full_s = longest_s(lengths.of(SATURATED), SOME) + 4 * START_S
+    return [*found, (f"{FIXED.name}, as much as it can do", full_s)] if saturates else found
+
+
+@cache
+def longest_s(seconds: float, n_streams: int) -> float:
+    """When the last of the streams ends."""
+    return max(
+        begins_s(number) + len(script_of(number, seconds)[0].samples) / material.RATE_HZ for number in range(n_streams)
+    )
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """The least lengths of conversations."""
+
+    few_s: float
+    loaded_s: float
+
+    def of(self, load: int) -> float:
+        return self.loaded_s if load else self.few_s
 
 
 def is_wanted(name: str, only: Sequence[str]) -> bool:
@@ -304,9 +335,9 @@ def main() -> int:
     chosen = settings(smart_turn)
     if args.quick:
         chosen = [setting for setting in chosen if setting.name in QUICK_SETTINGS]
-    seconds = QUICK_SECONDS if args.quick else SECONDS
+    lengths = Lengths(QUICK_SECONDS, QUICK_SECONDS) if args.quick else Lengths(SECONDS, LOADED_SECONDS)
     models = [model for model in MODELS if not args.quick or model is FIXED]
-    planned = plan(models, chosen, seconds, args.only, not args.no_saturation)
+    planned = plan(models, chosen, lengths, args.only, not args.no_saturation)
     text = f"{len(planned)} runs, {sum(run_s for _, run_s in planned) / 60:.1f} minutes"
     if args.plan:
         print("\n".join([*(f"{run_s:4.0f} s  {name}" for name, run_s in planned), text]))
@@ -316,15 +347,15 @@ def main() -> int:
     began_s = time.monotonic()
     rows: list[dict[str, Any]] = []
     for model in models:
-        rows += measure(model, chosen, seconds, args.only)
-    saturation = [] if args.no_saturation else saturate(rows, chosen, seconds)
+        rows += measure(model, chosen, lengths, args.only)
+    saturation = [] if args.no_saturation else saturate(rows, chosen, lengths.of(SATURATED))
     report = {
         "kind": "turns",
         "quick": args.quick,
         "partial": bool(args.only),
         "took_s": round(time.monotonic() - began_s),
         **sections.here(),
-        "material": described(seconds),
+        "material": described(lengths.few_s),
         "rows": rows,
         "saturation": saturation,
     }

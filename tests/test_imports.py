@@ -37,7 +37,7 @@ ALLOWED = {
         "service",
         "vad",
     },
-    "endpoints": {"", "config", "errors", "observe", "proto", "protocol", "runtime", "service", "session"},
+    "endpoints": {"", "_native", "config", "errors", "observe", "proto", "protocol", "runtime", "service", "session"},
     "server": {"_native", "config", "endpoints", "errors", "protocol", "runtime", "service"},
     "recordings": set(),
     "client": {"audio", "errors", "observe", "proto", "protocol", "runtime"},

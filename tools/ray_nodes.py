@@ -22,6 +22,9 @@ __all__ = ["LocalCluster", "deploy", "in_own_network", "own_network_command"]
 _MARK = "OWN_NETWORK"
 ROOT = Path(__file__).parents[1]
 PORT = 6379
+CLIENT_PORT = 10001
+NODE_IP = "NODE_IP"
+"""A variable of `LocalCluster`: the address of its nodes, in place of the loopback's."""
 STORE_BYTES = 80_000_000
 
 
@@ -45,9 +48,15 @@ def own_network_command(command: Sequence[str]) -> list[str] | None:
 class LocalCluster:
     """Node 0 is the head. One thread."""
 
-    def __init__(self, cpus: Sequence[float] = (1, 1), environment: dict[str, str] | None = None) -> None:
-        """Starts a node with each of these numbers of CPUs. Raises RuntimeError."""
+    def __init__(
+        self, cpus: Sequence[float] = (1, 1), environment: dict[str, str] | None = None, for_clients: bool = False
+    ) -> None:
+        """Starts a node with each of these numbers of CPUs. `for_clients`: the head also takes Ray clients, on
+        `CLIENT_PORT`. Raises RuntimeError.
+        """
         self._directory = tempfile.mkdtemp(prefix="vgray-", dir="/tmp")  # Ray's socket paths must be short.
+        self.environment = {**os.environ, "RAY_TMPDIR": self._directory, **(environment or {})}
+        """Of its processes."""
         with (Path(self._directory) / "nodes.log").open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, __file__],
@@ -55,12 +64,14 @@ class LocalCluster:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "RAY_TMPDIR": self._directory, **(environment or {})},
+                env=self.environment,
                 start_new_session=True,
             )
         self.address = f"127.0.0.1:{PORT}"
         try:
-            self.nodes = [self.add(n_cpus) for n_cpus in cpus]
+            first, *others = cpus
+            self.nodes = [int(self._ask("add_for_clients", first)) if for_clients else self.add(first)]
+            self.nodes += [self.add(n_cpus) for n_cpus in others]
         except BaseException:
             self.close()
             raise
@@ -141,8 +152,12 @@ def _serve_parent() -> None:
 
 
 def _obey(cluster: Any, nodes: list[Any], verb: str, value: float) -> Any:
-    if verb == "add":
+    if verb in ("add", "add_for_clients"):
         more: dict[str, Any] = {} if cluster.head_node else {"include_dashboard": False, "gcs_server_port": PORT}
+        if NODE_IP in os.environ:
+            more["node_ip_address"] = os.environ[NODE_IP]
+        if verb == "add_for_clients":
+            more["ray_client_server_port"] = CLIENT_PORT
         nodes.append(cluster.add_node(num_cpus=value, object_store_memory=STORE_BYTES, **more))
         return len(nodes) - 1
     if verb == "kill":

@@ -125,6 +125,15 @@ def try_client(python: str, wheel: Path, scratch: Path) -> None:
         sys.exit("voxgate-client installs NumPy")
 
 
+def try_both(scratch: Path, wheel: Path) -> None:
+    """Installs the client beside the server of `try_server`: their classes are the same."""
+    binaries = scratch / "try" / "bin"
+    run(binaries / "python", "-m", "pip", "install", "--quiet", wheel, cwd=scratch)
+    program = "import voxgate_client, voxgate.client as whole; assert voxgate_client.AudioFormat is whole.AudioFormat"
+    run(binaries / "python", "-c", program, cwd=scratch)
+    run(binaries / "voxgate-client", "--help", cwd=scratch)
+
+
 def owners(wheels: list[Path]) -> None:
     """No file may belong to both distributions."""
     names: dict[str, str] = {}
@@ -169,6 +178,7 @@ def main() -> None:
             place.mkdir()
             wheel = build_wheel(python, sources["voxgate"], place, tools)
             try_server(python, wheel, place)
+            try_both(place, client)
         owners(sorted(DIST.glob("*.whl")))
         run(tools / "twine", "check", "--strict", *sorted(DIST.iterdir()))
     files = sorted(DIST.iterdir())

@@ -1,9 +1,10 @@
 """What a call costs on threads, in worker processes, on an event loop and on Ray; what one server gets out of N
-replicas; and how soon a second replica is there when the load grows.
+replicas, and where it saturates; and how soon a second replica is there when the load grows.
 
-    python bench/cluster/calls.py [--seconds 3] [--only cost|throughput|growth]
+    python bench/cluster/calls.py [--seconds 3] [--only cost|throughput|saturation|growth] [--write]
 
-All nodes share the CPUs of this machine: read the ratios, and for the throughput the model sleeps. Prints Markdown.
+All nodes share the CPUs of this machine: read the ratios, and for throughput and saturation the model sleeps. Prints
+Markdown; `--write` puts it into docs/performance.md, and the first and third tables into the chapter of the series.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from parts import PARTS, cpu_s, replica_pids
 
 from clients import ROOT, run_in_own_network
+from tools import sections
 from tools.ray_nodes import LocalCluster, deploy
 from voxgate import Batch, Model
 from voxgate.inference.engine.asynchronous import AsyncEngine
@@ -33,6 +36,10 @@ BATCHES = ((16, 2.0), (2, 1.0), (1, 0.5))
 """Jobs and seconds of audio of each: 2 MB, 128 KB and 32 KB."""
 ADDRESS = "127.0.0.1:6379"
 SLEEP_S = 0.1
+N_MOST = 64
+"""Calls at once: more only wait for the CPUs of this machine."""
+PERFORMANCE = ROOT / "docs/performance.md"
+CHAPTER = ROOT / "docs/series/11-more-than-one-machine.md"
 
 
 class Counting(Model):
@@ -61,6 +68,18 @@ class Sleeping(Model):
     def infer(self, audio: np.ndarray) -> Mapping[str, Any]:
         time.sleep(SLEEP_S)
         return {"n": len(audio)}
+
+
+class AsyncSleeping(Model):
+    """The same with as many calls at once as a replica takes, so that two processes stand for hundreds of replicas."""
+
+    async def infer(self, audio: np.ndarray) -> Mapping[str, Any]:
+        await asyncio.sleep(SLEEP_S)
+        return {"n": len(audio)}
+
+    async def infer_batch(self, batch: Batch) -> list[Mapping[str, Any]]:
+        await asyncio.sleep(SLEEP_S)
+        return [{"n": len(audio)} for audio in batch]
 
 
 def engines() -> dict[str, Callable[[], Engine]]:
@@ -111,8 +130,8 @@ async def cost(scheduler: Scheduler, n_jobs: int, seconds: float, for_s: float) 
     return statistics.median(times_s)
 
 
-def measure_cost(for_s: float) -> None:
-    print("\n| batch | " + " | ".join(engines()) + " |\n|---" + "|---" * len(engines()) + "|")
+def measure_cost(for_s: float) -> list[str]:
+    lines = ["| batch | " + " | ".join(engines()) + " |", "|---" + "|---" * len(engines()) + "|"]
     found = {}
     for name, make in engines().items():
 
@@ -121,26 +140,31 @@ def measure_cost(for_s: float) -> None:
 
         found[name] = asyncio.run(with_scheduler(make(), all_sizes))
     for index, (n_jobs, seconds) in enumerate(BATCHES):
-        row = " | ".join(f"{found[name][index] * 1000:.2f} ms" for name in found)
-        print(f"| {n_jobs} x {seconds:g} s | {row} |", flush=True)
+        row = " | ".join(f"{found[name][index] * 1000:.2g} ms" for name in found)
+        size = f"{64 * n_jobs * seconds:.0f} KB"
+        lines.append(f"| {n_jobs} x {seconds:g} s ({size}) | {row} |")
+    return lines
 
 
 async def rate(
     scheduler: Scheduler, for_s: float, n_waiting: int, is_over: Callable[[], bool] = lambda: False
 ) -> float:
-    """Calls a second, with so many always waiting or running."""
-    audio, n_done, done = np.zeros(16_000, np.float32), 0, asyncio.Event()
+    """Calls a second, with so many always waiting or running. None is left at the end."""
+    audio, n_done, n_open, done = np.zeros(16_000, np.float32), 0, 0, asyncio.Event()
     end_s = time.perf_counter() + for_s
 
     def put() -> None:
+        nonlocal n_open
+        n_open += 1
         scheduler.submit(Job(audio, 16_000, True, object(), ended))
 
     def ended(job: Job) -> None:
-        nonlocal n_done
-        n_done += job.error is None
+        nonlocal n_done, n_open
+        n_open -= 1
         if time.perf_counter() < end_s and not is_over():
+            n_done += job.error is None
             put()
-        else:
+        elif not n_open:
             done.set()
 
     for _ in range(n_waiting):
@@ -149,19 +173,55 @@ async def rate(
     return n_done / for_s
 
 
-def measure_throughput(for_s: float) -> None:
-    print(f"\nA model that sleeps {SLEEP_S * 1000:g} ms, one call at a time in each replica:\n")
-    print("| replicas | calls a second | of what they can do |\n|---|---|---|")
+def measure_throughput(for_s: float) -> list[str]:
+    lines = [f"| replicas that sleep {SLEEP_S * 1000:g} ms a call | calls a second | of what they can do |"]
+    lines.append("|---|---|---|")
     for n_replicas in (1, 2, 4, 8):
         deploy("calls:Sleeping", "--app", "sleeping", "--replicas", str(n_replicas), "--cpus", "0.1")
         engine = on_ray("sleeping")
-        while engine.concurrency < 2 * n_replicas:
-            time.sleep(0.1)
+        wait_for_calls(engine, 2 * n_replicas)
         found = asyncio.run(with_scheduler(engine, lambda scheduler: rate(scheduler, for_s, 8 * n_replicas)))  # noqa: B023
-        print(f"| {n_replicas} | {found:.1f} | {100 * found * SLEEP_S / n_replicas:.0f} % |", flush=True)
+        lines.append(f"| {n_replicas} | {found:.1f} | {100 * found * SLEEP_S / n_replicas:.0f} % |")
+    return lines
 
 
-def measure_growth() -> None:
+def wait_for_calls(engine: RayEngine, n: int) -> None:
+    while engine.concurrency < n:
+        time.sleep(0.1)
+
+
+def measure_saturation(for_s: float) -> list[str]:
+    """A server with ever more calls at once. What saturates it is the part whose CPU time for a call, times the rate,
+    comes near one core: Python code of a process runs on one at a time.
+    """
+    each = N_MOST // 2
+    deploy("calls:AsyncSleeping", "--app", "many", "--replicas", "2", "--cpus", "0.1", "--calls", str(each))
+    parts = " | ".join(PARTS)
+    lines = [f"| calls at once, of audio | calls a second | of what they can be | CPU ms a call: {parts} |"]
+    lines.append("|---|---|---" + "|---" * len(PARTS) + "|")
+    for n_jobs in (1, 16):
+        for n_calls in (8, 16, 32, 64):
+            engine = on_ray("many", calls=n_calls, max_batch_size=n_jobs)
+            wait_for_calls(engine, n_calls)
+
+            async def load(scheduler: Scheduler) -> tuple[float, list[float]]:
+                pids = engine.driver_pid, replica_pids("many")  # noqa: B023
+                await rate(scheduler, 1.0, n_calls * n_jobs + n_jobs)  # noqa: B023
+                before = cpu_s(*pids)
+                found = await rate(scheduler, for_s, n_calls * n_jobs + n_jobs)  # noqa: B023
+                after = cpu_s(*pids)
+                n_done = found * for_s / n_jobs  # noqa: B023
+                return n_done / for_s, [1000 * (after[part] - before[part]) / n_done for part in PARTS]
+
+            bounds = {"max_jobs": 1_000_000, "max_seconds": 1e9}
+            calls_per_s, costs_ms = asyncio.run(with_scheduler(engine, load, **bounds))
+            row = " | ".join(f"{cost_ms:.2g}" for cost_ms in costs_ms)
+            share = 100 * calls_per_s * SLEEP_S / n_calls
+            lines.append(f"| {n_calls}, {n_jobs} x 1 s | {calls_per_s:.0f} | {share:.0f} % | {row} |")
+    return lines
+
+
+def measure_growth() -> list[str]:
     deploy("calls:Sleeping", "--app", "growing", "--replicas", "1..2", "--cpus", "0.1")
     engine = on_ray("growing")
 
@@ -175,13 +235,24 @@ def measure_growth() -> None:
         return took_s
 
     took_s = asyncio.run(with_scheduler(engine, grow))
-    print(f"\nA second replica answers {took_s:.1f} s after the load began (upscale_delay_s 5).", flush=True)
+    return [f"A second replica answers {took_s:.1f} s after the load begins; `upscale_delay_s` takes 5 s of it."]
+
+
+def write(found: Mapping[str, list[str]]) -> None:
+    """Into the documents. What was not measured stays as it is."""
+    import ray
+
+    line = sections.where("make bench-cluster", sections.here(ray=ray.__version__))
+    for name, lines in found.items():
+        for page in (PERFORMANCE, CHAPTER) if name in ("cost", "saturation") else (PERFORMANCE,):
+            sections.put(page, f"cluster {name}:", "\n".join([line, "", *lines]))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--only", choices=("cost", "throughput", "growth"))
+    parser.add_argument("--only", choices=("cost", "throughput", "saturation", "growth"))
+    parser.add_argument("--write", action="store_true", help="into the documents")
     args = parser.parse_args()
     run_in_own_network()
     import os
@@ -189,9 +260,10 @@ def main() -> int:
     here = str(Path(__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join([here, str(ROOT), str(ROOT / "bench")])
     sys.path.insert(0, here)
-    parts: dict[str, Callable[[], None]] = {
+    parts: dict[str, Callable[[], list[str]]] = {
         "cost": lambda: measure_cost(args.seconds),
         "throughput": lambda: measure_throughput(args.seconds),
+        "saturation": lambda: measure_saturation(args.seconds),
         "growth": measure_growth,
     }
     with LocalCluster((2,)) as cluster:
@@ -200,9 +272,13 @@ def main() -> int:
         cluster.add(2)
         if args.only in (None, "cost"):
             deploy("calls:Counting", "--app", "far", "--cpus", "1")
+        found = {}
         for name, measure in parts.items():
             if args.only in (None, name):
-                measure()
+                found[name] = measure()
+                print("\n" + "\n".join(found[name]), flush=True)
+    if args.write:
+        write(found)
     return 0
 
 

@@ -16,29 +16,14 @@ import math
 import os
 import signal
 import time
-from pathlib import Path
+
+from parts import replica_pids
 
 from clients import Heard, edge, run_in_own_network, speak
 from tools.ray_nodes import LocalCluster, deploy
 
 KILL_REPLICA_S, KILL_NODE_S = 4.0, 8.0
 READY_S = 60.0
-
-
-def replicas() -> list[int]:
-    """The processes of the model's replicas on the cluster of this program."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        try:
-            title = (process / "cmdline").read_bytes()
-            is_ours = os.readlink(process / "ns/net") == os.readlink("/proc/self/ns/net")
-        except OSError:
-            continue
-        if title.startswith(b"ray::ServeReplica:voxgate:Model") and is_ours:
-            found.append(int(process.name))
-    return found
 
 
 def ready_after_s(port: int) -> float:
@@ -65,7 +50,7 @@ async def scenes(ports: list[int], n_streams: int, cluster: LocalCluster) -> dic
     }
     loop = asyncio.get_running_loop()
     await asyncio.sleep(KILL_REPLICA_S)
-    victim = replicas()[0]
+    victim = replica_pids("voxgate")[0]
     os.kill(victim, signal.SIGKILL)
     print(f"{KILL_REPLICA_S:4.0f} s  killed the replica with pid {victim}", flush=True)
     await asyncio.sleep(KILL_NODE_S - KILL_REPLICA_S)

@@ -280,6 +280,10 @@ export class Stream<Output = Record<string, unknown>> implements AsyncIterable<E
   close(): void;
   /** Seconds of audio; of a container, those that the server has decoded. */
   readonly sent_s: number;
+  /** Seconds of audio that were recorded or read and are not on the network yet; 0 for a container. */
+  readonly unsent_s: number;
+  /** Seconds of a microphone that silence has replaced, because more than `backlog_bytes` waited. */
+  readonly missed_s: number;
   /** Whether everything is sent. Results may still be outstanding. */
   readonly isStopSent: boolean;
   [Symbol.asyncIterator](): AsyncGenerator<Event<Output>, void, undefined>;

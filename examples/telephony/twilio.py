@@ -4,9 +4,9 @@
     voxgate serve moonshine
     python twilio.py                    # ws://localhost:9000; Twilio needs wss://, from a proxy in front of it
 
-and in the TwiML of the number:
+and in the TwiML of the number, before what connects the call (`<Connect><Stream>` works too; it sends `inbound` alone):
 
-    <Response><Connect><Stream url="wss://voice.example.com/" /></Connect></Response>
+    <Response><Start><Stream url="wss://voice.example.com/" track="both_tracks" /></Start><Dial>...</Dial></Response>
 
 Twilio sends a JSON message for each 20 ms of audio: mu-law, 8 kHz, in base64. The bytes go on as they are: Voxgate
 decodes mu-law and resamples. Each side of the call (`inbound`: the caller; `outbound`) is a stream of its own.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
 from msgspec import UNSET
 
+from helpers.client_stream import UTTERANCE, run
 from helpers.scripted_server import (
     active,
     answering,
@@ -17,35 +17,11 @@ from helpers.scripted_server import (
     inactive,
     interim,
     segment,
-    serving,
 )
 from voxgate import client
 from voxgate.client.check import ResultCheck
-from voxgate.protocol.events import Event, Segment
-from voxgate.protocol.formats import AudioFormat
+from voxgate.protocol.events import Segment
 from voxgate.protocol.json_codec import parse_event
-
-MONO = AudioFormat(1, 16_000, 16, False)
-
-
-ONE_SECOND = bytes(32_000)
-
-
-UTTERANCE = (active(0.1), inactive(0.6), final(0.1, 0.6, loudness=-20.5))
-
-
-def run(
-    handler: Any, source: client.Source = ONE_SECOND, path: str = "/api/v1/segmented", **options: Any
-) -> list[Event]:
-    """The events of one stream to a server that does `handler`."""
-    if isinstance(source, bytes) and "format" not in options:
-        options["format"] = MONO
-
-    async def main() -> list[Event]:
-        async with serving(handler, path) as addr:
-            return [event async for event in client.stream(source, addr=addr, **options)]
-
-    return asyncio.run(asyncio.wait_for(main(), 30))
 
 
 def problems(*events: dict[str, Any], sent_s: float = 3.0, channels: int = 1, covering: bool = False) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection
 
+from helpers.client_stream import MONO, ONE_SECOND, UTTERANCE, run, sent_by
 from helpers.scripted_server import (
     Received,
     active,
@@ -30,40 +31,11 @@ from voxgate.protocol.events import Active, Error, Event, Inactive, Segment
 from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.requests import VadOptions
 
-MONO = AudioFormat(1, 16_000, 16, False)
-
-
-ONE_SECOND = bytes(32_000)
-
-
-UTTERANCE = (active(0.1), inactive(0.6), final(0.1, 0.6, loudness=-20.5))
-
-
-def run(
-    handler: Any, source: client.Source = ONE_SECOND, path: str = "/api/v1/segmented", **options: Any
-) -> list[Event]:
-    """The events of one stream to a server that does `handler`."""
-    if isinstance(source, bytes) and "format" not in options:
-        options["format"] = MONO
-
-    async def main() -> list[Event]:
-        async with serving(handler, path) as addr:
-            return [event async for event in client.stream(source, addr=addr, **options)]
-
-    return asyncio.run(asyncio.wait_for(main(), 30))
-
 
 async def take_all(stream: client.Stream, events: list[Event]) -> None:
     """Collects what came before an exception, too."""
     async for event in stream:
         events.append(event)
-
-
-def sent_by(source: client.Source, **options: Any) -> Received:
-    """What reaches the server."""
-    sessions: list[Received] = []
-    run(answering(sessions=sessions), source, **options)
-    return sessions[0]
 
 
 def test_a_session_is_start_audio_stop() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -13,41 +12,12 @@ import pytest
 import soundfile
 from websockets.asyncio.server import ServerConnection
 
+from helpers.client_stream import MONO, run, sent_by
 from helpers.scripted_server import (
-    Received,
-    answering,
     receive_session,
-    serving,
 )
 from voxgate import client
-from voxgate.protocol.events import Event
 from voxgate.protocol.formats import AudioFormat
-
-MONO = AudioFormat(1, 16_000, 16, False)
-
-
-ONE_SECOND = bytes(32_000)
-
-
-def run(
-    handler: Any, source: client.Source = ONE_SECOND, path: str = "/api/v1/segmented", **options: Any
-) -> list[Event]:
-    """The events of one stream to a server that does `handler`."""
-    if isinstance(source, bytes) and "format" not in options:
-        options["format"] = MONO
-
-    async def main() -> list[Event]:
-        async with serving(handler, path) as addr:
-            return [event async for event in client.stream(source, addr=addr, **options)]
-
-    return asyncio.run(asyncio.wait_for(main(), 30))
-
-
-def sent_by(source: client.Source, **options: Any) -> Received:
-    """What reaches the server."""
-    sessions: list[Received] = []
-    run(answering(sessions=sessions), source, **options)
-    return sessions[0]
 
 
 def test_an_int_file_is_sent_as_s16(tmp_path: Any) -> None:

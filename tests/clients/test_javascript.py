@@ -370,6 +370,28 @@ def test_a_server_that_closes_for_a_while_is_come_back_to(run: Run, code: int) -
     assert done.error is None
 
 
+def test_a_server_that_shuts_down_is_left_at_once_and_nothing_is_lost(run: Run) -> None:
+    async def script(websocket: Any, received: Any) -> None:
+        await saying({"type": "draining", "grace_s": 30.0, "channel": 0})(websocket, received)
+        async for message in websocket:
+            if isinstance(message, str):
+                assert json.loads(message) == {"request": "stop", "disconnect": True}
+                break
+            received.audio += message
+        await saying(active(0.0), inactive(0.1), final(0.0, 0.1, text="one"), then=1001)(websocket, received)
+
+    server = Script((3200, script), (None, saying(active(1.0), inactive(2.0), final(1.0, 2.0, text="two"))))
+    done = run(server)
+    assert done.error is None
+    assert [one["type"] for one in done.notices] == ["lost", "resumed"]
+    at_s = done.notices[1]["at_s"]
+    assert bytes(server.sessions[1].audio) == TEN_SECONDS[round(at_s * 32_000) :]
+    assert [one[1:] for one in times(done.events) if one[0] == "segment"] == [
+        (0.0, 0.1, "one"),
+        (at_s + 1.0, at_s + 2.0, "two"),
+    ]
+
+
 @pytest.mark.parametrize("code", [1000, 1008, 1011])
 def test_what_would_happen_again_is_not_tried_again(run: Run, code: int) -> None:
     done = run(Script((3200, saying(then=code))), asked={"endless": True})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -65,6 +66,42 @@ def test_it_has_the_names_and_the_version_of_the_whole_package(place: Path) -> N
     version, names = json.loads(done.stdout)
     assert version == __version__
     assert names == [*client.__all__, "__version__"]
+
+
+BESIDE = """
+import json, pickle, {first}, {second}
+import voxgate.client as whole, voxgate_client as light
+import voxgate.protocol.events, voxgate_client.protocol.events, voxgate_client.cli
+same = [name for name in whole.__all__ if getattr(light, name) is getattr(whole, name)]
+format = light.AudioFormat(1, 16_000, 16, False)
+print(json.dumps([
+    light.__version__,
+    len(same) == len(whole.__all__),
+    len(same) == 0,
+    voxgate_client.protocol.events is voxgate.protocol.events,
+    voxgate.protocol.events.__spec__.name,
+    light.AudioFormat.__module__.partition(".")[0],
+    pickle.loads(pickle.dumps(format)) == format,
+    voxgate_client.cli.main.__module__,
+]))
+"""
+
+
+@pytest.mark.parametrize("order", [("voxgate.client", "voxgate_client"), ("voxgate_client", "voxgate.client")])
+@pytest.mark.parametrize("version", [__version__, "0.1.9"])
+def test_beside_voxgate_of_the_same_version_a_class_has_one_home(
+    place: Path, tmp_path: Path, order: tuple[str, str], version: str
+) -> None:
+    shutil.copytree(place / "voxgate_client", tmp_path / "voxgate_client")
+    init = tmp_path / "voxgate_client" / "__init__.py"
+    init.write_text(init.read_text().replace(f'__version__ = "{__version__}"', f'__version__ = "{version}"'))
+    done = run(tmp_path, BESIDE.format(first=order[0], second=order[1]), missing=())
+    assert done.stderr == ""
+    found, all_same, none_same, same_module, spec, home, pickles, command = json.loads(done.stdout)
+    assert (found, spec, pickles, command) == (version, "voxgate.protocol.events", True, "voxgate_client.cli")
+    is_same = version == __version__
+    assert (all_same, none_same, same_module) == (is_same, not is_same, is_same)
+    assert home == ("voxgate" if is_same else "voxgate_client")
 
 
 def test_raw_pcm_needs_neither_numpy_nor_posix(place: Path, serve) -> None:

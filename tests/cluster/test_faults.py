@@ -24,7 +24,7 @@ DIED = "The worker that ran the model died"
 @pytest.fixture
 def actor(cluster: LocalCluster, tmp_path: Path) -> Path:
     """Two replicas of `Actor`, new ones for each test; their directory."""
-    put("Actor", tmp_path, "--hang-timeout", "3")
+    put("Actor", tmp_path, "--hang-timeout", "15")  # Longer than the deadline of the test that needs it.
     return tmp_path
 
 

@@ -5,36 +5,16 @@ from __future__ import annotations
 import datetime
 import string
 import tomllib
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxgate.config import SETTINGS, Config, ModelSettings, dump_toml, load_config
+from helpers.settings import load
+from voxgate.config import SETTINGS, Config, ModelSettings, dump_toml
 from voxgate.config.catalogue import SECTIONS
 from voxgate.errors import ConfigError
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def load(
-    text: str | None = None,
-    environ: Mapping[str, str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    suffix: str = ".toml",
-) -> Config:
-    path = None
-    if text is not None:
-        path = Path(f"some{suffix}")
-        path.write_text(text, encoding="utf-8")
-    return load_config(path, environ or {}, overrides)
 
 
 @pytest.mark.parametrize(

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.settings import load
 from voxgate.config import SETTINGS, Config, ModelSettings, load_config
 from voxgate.config.catalogue import SECTIONS
 from voxgate.errors import ConfigError
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def load(
-    text: str | None = None,
-    environ: Mapping[str, str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    suffix: str = ".toml",
-) -> Config:
-    path = None
-    if text is not None:
-        path = Path(f"some{suffix}")
-        path.write_text(text, encoding="utf-8")
-    return load_config(path, environ or {}, overrides)
 
 
 def refused(*args: Any, **kwargs: Any) -> str:

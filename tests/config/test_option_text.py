@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from voxgate.config import Config, load_config
+from helpers.settings import load
 from voxgate.config.option_text import OptionText
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def load(
-    text: str | None = None,
-    environ: Mapping[str, str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    suffix: str = ".toml",
-) -> Config:
-    path = None
-    if text is not None:
-        path = Path(f"some{suffix}")
-        path.write_text(text, encoding="utf-8")
-    return load_config(path, environ or {}, overrides)
 
 
 def test_only_text_of_the_environment_and_of_flags_is_left_to_the_model() -> None:

@@ -109,6 +109,39 @@ def test_a_wrong_method_of_a_known_path(serve):
     assert body == {"error": "expected GET, HEAD at /api/v1/health, got POST", "code": "method_not_allowed"}
 
 
+@pytest.mark.parametrize("path", ["/v1/realtime", "/v2/listen", "/v3/ws"])
+def test_a_request_on_a_path_for_websockets_alone(serve, path):
+    server = serve()
+
+    def ask(method: str) -> tuple[int, dict[str, str | None], Any]:
+        request = urllib.request.Request(server.http(path), method=method)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=30)
+        with caught.value as error:
+            body = error.read()
+            headers = {name: error.headers[name] for name in ("allow", "upgrade")}
+            return error.code, headers, json.loads(body) if body else None
+
+    error = f"expected a websocket at {path}, got a request without an upgrade"
+    body = {"error": error, "code": "upgrade_required"}
+    assert ask("GET") == (426, {"allow": None, "upgrade": "websocket"}, body)
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        body = {"error": f"expected a websocket at {path}, got {method}", "code": "method_not_allowed"}
+        assert ask(method) == (405, {"allow": "GET", "upgrade": None}, body)
+
+
+def test_the_paths_of_an_api_that_is_off_do_not_exist(serve):
+    server = serve(**{"endpoints.deepgram": False})
+    assert get(server.http("/v2/listen"))[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/info", "/metrics", "/v1/models", "/v1/audio/transcriptions"])
+def test_a_websocket_on_a_path_for_requests_alone(serve, path):
+    server = serve()
+    body = {"error": f"expected a request at {path}, got a websocket", "code": "invalid_request"}
+    assert refused(f"ws://127.0.0.1:{server.port}{path}")[::2] == (400, body)
+
+
 class OnlyStateful(Model):
     name = "walker"
 

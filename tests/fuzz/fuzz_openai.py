@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,7 @@ TYPES = (
 )
 SERVICE: Any = SimpleNamespace(
     config=load_config(environ={}),
+    tally=SimpleNamespace(text=array("q", (0, 0))),
     turn=SimpleNamespace(is_on=True),
     session_options=SimpleNamespace(names=["language"], parse=lambda options: options),
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 from fuzz.source import Source
+from voxgate._native.text_audio import TextAudio
 from voxgate._native.websocket import (
     BINARY,
     CLOSE,
@@ -20,6 +22,8 @@ from voxgate._native.websocket import (
 
 MAX_BYTES = 3000
 BUFFER = ReadBuffer()
+AUDIO = b"abc"
+TEXT_WITH_AUDIO = b'{"type":"a","audio":"YWJj"}'  # whose audio is not taken, so that it gives the same event
 
 
 class Client(FrameReceiver):
@@ -28,12 +32,13 @@ class Client(FrameReceiver):
         self.source = source
         self.is_held = False
         self.messages: list[tuple[Any, ...]] = []
+        self.text_audio = TextAudio("a", array("q", (0, 0)))
         if source is not None:
             self.listener = self.listen
 
     def listen(self, data: bytes) -> bool:
         assert self.source is not None
-        if self.source.flag():
+        if data != AUDIO and self.source.flag():
             self.messages.append((BINARY, data))
             return True
         return False
@@ -72,7 +77,11 @@ def wire_of(source: Source) -> bytes:
         opcode = source.pick((BINARY, TEXT, 0, PING, 10, BINARY, 0, CLOSE, 3))
         size = source.pick((0, 1, 2, 5, 125, 126, 127, 640, MAX_BYTES, MAX_BYTES + 1))
         key = source.take(4).ljust(4, b"\0")
-        payload = source.take(min(size, 8)).ljust(size, source.pick((b"a", b"\xc3", b"\0")))
+        if source.integer(0, 7) == 7:
+            payload = TEXT_WITH_AUDIO
+            size = len(payload)
+        else:
+            payload = source.take(min(size, 8)).ljust(size, source.pick((b"a", b"\xc3", b"\0")))
         first = (0 if source.integer(0, 3) == 3 else 0x80) | (source.integer(0, 15) == 15) << 6 | opcode
         head = bytes([first, 0x80 | size]) if size < 126 else bytes([first, 0xFE]) + size.to_bytes(2)
         wire += head + key + bytes(byte ^ key[k & 3] for k, byte in enumerate(payload))

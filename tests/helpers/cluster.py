@@ -106,8 +106,9 @@ def put(
     directory: Path,
     *more: str,
     replicas: str = "2",
+    address: str = "127.0.0.1:6379",
     **options: Any,
 ) -> None:
     """Deploys a model of `cluster_models`, with this directory."""
     sets = [f"--set=model.{name}={value}" for name, value in {"directory": directory, **options}.items()]
-    deploy(f"helpers.cluster_models:{model}", "--replicas", replicas, "--cpus", "0.5", *sets, *more)
+    deploy(f"helpers.cluster_models:{model}", "--replicas", replicas, "--cpus", "0.5", *sets, *more, address=address)

@@ -193,26 +193,72 @@ def test_pushing_what_does_not_lie_in_one_piece():
     assert ring.read(0, 10).tolist() == [9, 7, 5, 3, 1, 0, 1, 2, 7, 8]
 
 
-def test_an_idle_stream_is_small():
+def whole(start, end):
+    """The same, of 16 bits."""
+    return (ramp(start, end) % 65_536 - 32_768) / 32_768
+
+
+@pytest.mark.parametrize(("samples", "width"), [(ramp, 4), (whole, 2)], ids=["float", "16 bits"])
+def test_an_idle_stream_is_small(samples, width):
     """600 ms at 16 kHz held back, 20 ms at a time, for 20 s."""
     ring = SampleRing(31 * 16_000)
     for start in range(0, 320_000, 320):
-        ring.push(ramp(start, start + 320))
+        ring.push(samples(start, start + 320))
         ring.discard_before(ring.end_pos - 9600)
-        assert ring.nbytes <= 48 * 1024
-    assert ring.read(320_000 - 9600, 320_000).tolist() == list(range(320_000 - 9600, 320_000))
+        assert ring.nbytes <= 12 * 1024 * width
+    expected = samples(320_000 - 9600, 320_000)
+    assert ring.read(320_000 - 9600, 320_000).tobytes() == expected.tobytes()
 
 
-def test_memory_comes_back_after_a_long_utterance():
+@pytest.mark.parametrize(("samples", "width"), [(ramp, 4), (whole, 2)], ids=["float", "16 bits"])
+def test_memory_comes_back_after_a_long_utterance(samples, width):
     ring = SampleRing(480_000)
     for start in range(0, 480_000, 320):
-        ring.push(ramp(start, start + 320))
-    assert 480_000 * 4 <= ring.nbytes <= 577_024 * 4
+        ring.push(samples(start, start + 320))
+    assert 480_000 * width <= ring.nbytes <= 541_024 * width
     ring.discard_before(480_000 - 9600)
-    assert ring.nbytes <= 48 * 1024
-    assert ring.read(480_000 - 9600, 480_000).tolist() == list(range(480_000 - 9600, 480_000))
+    assert ring.nbytes <= 12 * 1024 * width
+    expected = samples(480_000 - 9600, 480_000)
+    assert ring.read(480_000 - 9600, 480_000).tobytes() == expected.tobytes()
     ring.discard_before(480_000)
-    assert ring.nbytes <= FLOOR * 4
+    assert ring.nbytes <= FLOOR * width
+
+
+SIXTEEN_BITS = (np.arange(-32_768, 32_768) / 32_768).astype(np.float32)
+
+
+def test_all_of_16_bits_comes_back_in_half_the_memory():
+    ring = SampleRing(1 << 20)
+    for piece in np.array_split(SIXTEEN_BITS, 300):
+        ring.push(piece)
+    assert ring.read(0, 65_536).tobytes() == SIXTEEN_BITS.tobytes()
+    assert ring.nbytes <= 2 * 1.125 * 65_536 + 2 * 1024
+
+
+@pytest.mark.parametrize(
+    "odd", [1.0, -0.0, np.nan, np.inf, -np.inf, 1e30, 1 / 65_536, -32_769 / 32_768, np.nextafter(np.float32(0.5), np.float32(1)), 1e-40]
+)
+@pytest.mark.parametrize("n_before", [0, 1, 5000])
+def test_a_sample_that_is_not_of_16_bits_comes_back_bit_for_bit(odd, n_before):
+    """And so does what came before it and after it."""
+    audio = np.concatenate([SIXTEEN_BITS[:n_before], np.float32([0.25, odd, 0.5]), SIXTEEN_BITS[-3000:]])
+    ring = SampleRing(1 << 20)
+    ring.push(audio[:n_before])
+    ring.discard_before(n_before // 2)
+    ring.push(audio[n_before : n_before + 3])
+    ring.push(audio[n_before + 3 :])
+    assert ring.read(n_before // 2, len(audio)).tobytes() == audio[n_before // 2 :].tobytes()
+    assert ring.nbytes % (4 * 1024) == 0
+
+
+@given(st.lists(st.integers(0, 700), max_size=40), st.integers(0, 3000), st.integers(0, 20_000))
+def test_when_a_stream_stops_to_be_of_16_bits_is_invisible(lengths, keep, until):
+    ring = SampleRing(4000)
+    audio = np.where(np.arange(sum(lengths)) < until, whole(0, sum(lengths)), ramp(0, sum(lengths)) / 100_000)
+    for length in lengths:
+        ring.push(audio[ring.end_pos :][:length].astype(np.float32))
+        ring.discard_before(ring.end_pos - keep)
+    assert ring.read(ring.start_pos, len(audio)).tobytes() == audio[ring.start_pos :].astype(np.float32).tobytes()
 
 
 def test_positions_beyond_32_bits():

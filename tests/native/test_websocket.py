@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import gc
+import json
 import threading
+from array import array
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +18,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from helpers.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
+from voxgate._native.text_audio import TextAudio
 from voxgate._native.websocket import (
     NO_STATUS,
     READ_BYTES,
@@ -606,3 +610,85 @@ def test_loops_on_threads_do_not_meet():
     for thread in threads:
         thread.join()
     assert heard == [8 * 60 * 20] * 2
+
+# Audio in text messages
+
+
+def append(audio: bytes) -> bytes:
+    return json.dumps({"type": "append", "audio": base64.b64encode(audio).decode()}).encode()
+
+
+AUDIO = bytes(range(256))
+TEXTS = [append(AUDIO), b'{"type": "commit"}', b"", append(b"\xff"), append(bytes(5000)), "\u00e9".encode()]
+
+
+@pytest.mark.parametrize("takes", [True, False])
+@given(st.data())
+def test_audio_in_text_goes_to_the_listener(takes, data):
+    """However the messages come: in frames, fragments and reads of any size."""
+    texts = data.draw(st.lists(st.sampled_from(TEXTS), max_size=5))
+    wire = b""
+    for text in texts:
+        cut = data.draw(st.sampled_from([None, 0, 1, len(text) // 2]))
+        if cut is None:
+            wire += masked(frame(TEXT, text))
+        else:
+            wire += masked(frame(TEXT, text[:cut], fin=False)) + masked(frame(CONTINUATION, text[cut:]))
+    count, heard = array("q", (0, 0)), []
+
+    def listen(audio: bytes) -> bool:
+        heard.append(audio)
+        return takes
+
+    client = Client(listen)
+    client.text_audio = text_audio = TextAudio("append", count)
+    size = data.draw(st.sampled_from([1, 7, 100, 1 << 20]))
+    for begin in range(0, len(wire), size):
+        client.read(wire[begin : begin + size])
+    audio = {append(part): part for part in (AUDIO, b"\xff", bytes(5000))}
+    with_audio = [text for text in texts if text in audio]
+    assert heard == [audio[text] for text in with_audio]
+    assert client.events == [(TEXT, text.decode()) for text in texts if not takes or text not in audio]
+    assert client.is_between
+    if takes:
+        assert (count[0], count[1]) == (len(with_audio), sum(map(len, with_audio)))
+        assert text_audio.n_bytes == sum(map(len, heard))
+    else:  # they count when the text is read
+        assert (count[0], count[1], text_audio.n_bytes) == (0, 0, 0)
+
+
+def test_text_is_an_event_without_a_listener_or_when_longer_than_a_read():
+    client = Client()
+    client.text_audio = TextAudio("append", array("q", (0, 0)))
+    client.read(masked(frame(TEXT, append(b"abc"))))
+    assert client.events.pop() == (TEXT, append(b"abc").decode())
+    long = append(bytes(READ_BYTES))
+    client = Client(lambda audio: True, max_bytes=1 << 20)
+    client.text_audio = TextAudio("append", array("q", (0, 0)))
+    client.read(masked(frame(TEXT, long)))
+    assert client.events == [(TEXT, long.decode())]
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"\xe2\x82", append(b"abc")[:-1] + b"\xc3"])
+def test_text_that_is_not_utf8_with_audio_in_text(text):
+    client = Client(lambda audio: True)
+    client.text_audio = TextAudio("append", array("q", (0, 0)))
+    client.read(masked(frame(TEXT, append(b"abc"))) + masked(frame(TEXT, text)))
+    assert client.events == [(VIOLATION, 1007, "text that is not UTF-8")]
+
+
+@pytest.mark.parametrize("takes", [True, False])
+@pytest.mark.parametrize("fragments", [1, 2])
+def test_a_listener_of_audio_in_text_may_stop(takes, fragments):
+    def stop(audio: bytes) -> bool:
+        rests.append(client.stop())
+        return takes
+
+    rests: list[tuple[int, bytes]] = []
+    client = Client(stop)
+    client.text_audio = TextAudio("append", array("q", (0, 0)))
+    text = append(b"abc")
+    wire = masked(frame(TEXT, text)) if fragments == 1 else masked(frame(TEXT, text[:9], fin=False))
+    client.read(wire + (masked(frame(CONTINUATION, text[9:])) if fragments == 2 else b"") + b"behind")
+    assert rests == [(0, b"behind")]
+    assert client.events == []

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -205,6 +208,100 @@ def test_what_is_discarded_has_a_time(serve, monkeypatch, wrong):
         raw.send(wrong)
         while raw.send(frame(BINARY, b"x")):  # it never stands still
             pass
+
+
+# A client that reads slowly
+
+
+class Reader:
+    """The transport of a client that reads slowly, and the clock of its loop."""
+
+    def __init__(self, n_unsent_bytes: int, sock: socket.socket | None = None) -> None:
+        self.n_unsent_bytes = n_unsent_bytes
+        self.is_aborted = self.is_read = False
+        self.now_s = 0.0
+        self._socket = sock
+        self._due: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self._due.append((self.now_s + delay_s, callback))
+
+    def advance(self, seconds: float) -> None:
+        until_s = self.now_s + seconds
+        while self._due and self._due[0][0] <= until_s:
+            self.now_s, callback = self._due.pop(0)
+            callback()
+        self.now_s = until_s
+
+    def get_write_buffer_size(self) -> int:
+        return self.n_unsent_bytes
+
+    def get_extra_info(self, name: str) -> socket.socket | None:
+        return self._socket
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+    def is_reading(self) -> bool:
+        return self.is_read
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def closing_of(reader: Reader) -> closing.Closing:
+    loop_and_transport: Any = reader
+    owner = asyncio.Protocol()
+    return closing.Closing(loop_and_transport, loop_and_transport, owner, 20.0, FrameSkipper())
+
+
+def test_a_client_that_reads_slowly_gets_everything():
+    """It has its time for the close frame from when its kernel has everything."""
+    reader = Reader(n_unsent_bytes=100)
+    closing_of(reader)
+    while reader.n_unsent_bytes:
+        reader.advance(2 * closing.CLOSE_MAX_S - 0.1)  # less than the time of a send
+        reader.n_unsent_bytes -= 1
+    reader.advance(closing.CLOSE_TIMEOUT_S)
+    assert not reader.is_aborted
+    reader.advance(closing.CLOSE_TIMEOUT_S)
+    assert reader.is_aborted
+
+
+def test_a_client_that_does_not_read_has_the_time_of_a_send():
+    reader = Reader(n_unsent_bytes=100)
+    closing_of(reader)
+    reader.advance(19.9)
+    assert not reader.is_aborted
+    reader.advance(closing.CLOSE_TIMEOUT_S)
+    assert reader.is_aborted
+
+
+def test_bytes_in_the_kernel_are_unsent():
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as ours:
+        theirs, _ = listener.accept()
+        with theirs:
+            ours.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    ours.send(bytes(65_536))
+            transport: Any = Reader(7, ours)
+            assert closing.unsent_bytes(transport) > 7
+            while closing.unsent_bytes(transport) > 7:
+                theirs.recv(65_536)
+        ours.close()
+        assert closing.unsent_bytes(transport) == 7
 
 
 # A close in the midst of things

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from helpers.http_client import HttpClient, chunk, until
 from helpers.raw import BINARY, PING, PONG, Raw, frame, text, upgrade
 from helpers.wire import STOP, refused, start
+from voxgate.config import load_config
 from voxgate.server import handshake, http, websocket
 from voxgate.server.http import REQUEST_BYTES
 from voxgate.service.access import Hook
@@ -383,3 +389,127 @@ def test_what_an_http_connection_of_uvicorn_has():
     )
     assert [name for name in names.split() if not hasattr(connection, name)] == []
     assert (connection.cycle, list(connection.pipeline)) == (None, [])
+
+# The shortcut of live audio
+
+
+class Transport:
+    """A connection without a socket."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def nothing(self) -> None:
+        pass
+
+    pause_reading = resume_reading = close = abort = nothing
+
+
+POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def hear(reads: list[bytes], takes: Callable[[bytes], bool], waits: int = 0) -> list[bytes]:
+    """What the application gets of these reads, by the shortcut and by `receive`, in its order. It hesitates for
+    `waits` turns of the loop before it receives.
+    """
+    heard: list[bytes] = []
+
+    async def app(scope, receive, send):
+        def listen(data: bytes) -> bool:
+            assert len(data) > 0
+            if takes(data):
+                heard.append(data)
+                return True
+            return False
+
+        if b"chunked" not in dict(scope["headers"]).values():
+            heard.append(b"next request")
+        is_first = True
+        while True:
+            for _ in range(waits):
+                await asyncio.sleep(0)
+            message = await receive()
+            if is_first:
+                scope["extensions"][http.SHORTCUT](listen)
+                is_first = False
+            heard.append(message["body"])
+            if not message["more_body"]:
+                break
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def main() -> None:
+        config = uvicorn.Config(app, lifespan="off", log_config=None)
+        config.load()
+        kind = type("Protocol", (http.HttpProtocol,), {"settings": load_config(environ={})})
+        state = ServerState()
+        protocol = kind(config=config, server_state=state, app_state={})
+        protocol.connection_made(Transport())
+        protocol.data_received(POST)
+        for read in reads:
+            await asyncio.sleep(0)
+            protocol.data_received(read)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        scope = protocol.scope
+        protocol.connection_lost(None)
+        assert state.tasks == set()
+        assert scope["extensions"] == {}
+        assert protocol._listener is None
+
+    asyncio.run(main())
+    return heard
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 5000), max_size=5), max_size=6),
+    st.integers(0, 3),
+    st.lists(st.booleans(), max_size=30),
+)
+@settings(max_examples=50)
+def test_a_body_comes_in_its_order_by_whichever_way(sizes, waits, answers):
+    values, pieces, answer = itertools.cycle(range(256)), [], iter(answers)
+    for group in sizes:
+        pieces.append([bytes(itertools.islice(values, size)) for size in group])
+    reads = [b"".join(map(chunk, group)) for group in pieces]
+    heard = hear([*reads, b"0\r\n\r\n"], lambda data: next(answer, True), waits)
+    assert b"".join(heard) == b"".join(itertools.chain.from_iterable(pieces))
+
+
+def test_live_audio_does_not_wake_the_application():
+    pieces, taken = [bytes([number]) * 640 for number in range(10)], []
+    heard = hear([*map(chunk, pieces), b"0\r\n\r\n"], lambda data: not taken.append(data))
+    assert heard == [*pieces, b""]
+    assert taken == pieces[1:]
+
+
+@pytest.mark.parametrize(("size", "n_heard"), [(1, 64), (256, 64), (6000, 3)])
+def test_one_turn_of_the_loop_takes_a_bounded_part_of_a_body(size, n_heard):
+    """The rest goes to the application's task, which lets other connections have their turn."""
+    taken: list[bytes] = []
+    first = chunk(b"x")
+    heard = hear([first, chunk(b"y" * size) * 100, b"0\r\n\r\n"], lambda data: not taken.append(data))
+    assert heard[0] == b"x"
+    assert len(taken) == n_heard
+    assert b"".join(heard) == b"x" + b"y" * (size * 100)
+
+
+def test_the_listener_is_for_one_request():
+    """Pipelined behind it: the body of the next is offered to no one."""
+    behind = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nabcde"
+    taken: list[bytes] = []
+    heard = hear([chunk(b"x"), chunk(b"y"), b"0\r\n\r\n" + behind], lambda data: not taken.append(data))
+    assert heard == [b"x", b"y", b"", b"next request", b"abcde"]
+    assert taken == [b"y"]

@@ -310,6 +310,33 @@ def test_a_ping_in_two_parts_is_no_message_that_lasts():
     assert [message["type"] for message in over_time(client)] == ["websocket.disconnect"]
 
 
+def test_from_a_client_that_does_not_read_a_little_is_received():
+    """Otherwise the kernels of both sides may stand still for ever: see the protocol."""
+    audio = frame(BINARY, bytes(640))
+
+    async def client(protocol: websocket.WebSocketProtocol, clock: Clock) -> None:
+        transport: Any = protocol.transport
+        protocol.pause_writing()
+        for n_reads in range(1, 4):
+            await clock.advance(websocket.READ_ON_S - 0.01)
+            assert transport.paused
+            await clock.advance(0.01)
+            assert not transport.paused
+            protocol.data_received(audio * 2)
+            assert transport.paused
+            assert protocol.pending_bytes == n_reads * 2 * len(audio)
+        protocol.data_received(audio * (websocket.READ_ON_BYTES // len(audio) + 1))
+        await clock.advance(10)
+        assert transport.paused  # this much waits, and no more is read
+        protocol.resume_writing()
+        while transport.paused:
+            await asyncio.sleep(0)
+
+    heard = over_time(client)
+    assert {len(message["bytes"]) for message in heard[:-1]} == {640}
+    assert len(heard) - 1 == 6 + websocket.READ_ON_BYTES // len(audio) + 1
+
+
 # The shortcut of live audio
 
 

@@ -75,6 +75,21 @@ def test_streams_of_one_address():
     assert [admit(admission, "a"), admit(admission, "a")]
 
 
+def test_streams_of_one_token():
+    admission = make()
+    permits = [admit(admission, address) for address in ("a", "b", None)]
+    assert [permit.count_token("x", 2) for permit in permits[:2]] == [None, None]
+    refused = permits[2].count_token("x", 2)
+    assert (STATUSES[refused.kind], refused.reason) == (429, "streams_per_token")
+    assert refused.text == "2 streams are open with this token"
+    permits[2].release()
+    assert admission._of_token == {"x": 2}
+    permits[0].release()
+    assert admit(admission).count_token("x", 2) is None
+    assert admit(admission).count_token("x", 3) is None  # Its limit has been raised.
+    assert admission._of_token == {"x": 3}
+
+
 def test_streams_whose_token_is_due():
     admission = make(pending_streams=8)
     first, _ = admit(admission, "a", True), admit(admission, "a", True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from voxgate.config import AuthSettings, LimitsSettings, ServerSettings
-from voxgate.errors import Unauthorized
+from voxgate.errors import Overloaded, Unauthorized
 from voxgate.models import FunctionModel
 from voxgate.service.access import Gate
 from voxgate.service.admission import Admission, Permit, Refusal
@@ -66,6 +66,57 @@ def test_a_token_that_comes_with_the_start(token: str) -> None:
     assert admission.refused == ({("unauthorized", "deepgram"): 1} if token == "bad" else {})
     permit.release()
     assert (admission.streams, admission.pending) == (0, 0)
+
+
+def limited(**auth: Any) -> tuple[Entry, Admission]:
+    settings = AuthSettings(**auth)
+    admission = Admission(LimitsSettings(streams_per_token=1), settings, Idle())
+    return Entry(Gate(settings, ServerSettings()), admission, FunctionModel(lambda audio: {}), True), admission
+
+
+def knows(token: str) -> bool | str:
+    return {"ann-1": "ann", "ann-2": "ann", "known": True}.get(token, False)
+
+
+def test_streams_of_a_token_and_of_a_client_that_the_hook_names() -> None:
+    entry, admission = limited(tokens="one, two streams=2", hook=f"{__name__}:knows")
+    permits = [admit(entry, token=token) for token in ("one", "two", "two", "ann-1", "known")]
+    assert [type(permit) for permit in permits] == [Permit] * 5
+    for token in ("one", "two", "ann-1", "ann-2", "known"):
+        assert reason(admit(entry, token=token)) == "streams_per_token"
+    assert admission.streams == 5
+    for permit in permits:
+        assert isinstance(permit, Permit)
+        permit.release()
+    assert isinstance(admit(entry, token="ann-2"), Permit)
+
+
+def test_a_token_that_is_not_valid_is_not_counted() -> None:
+    entry, admission = limited(tokens="good", hook=f"{__name__}:knows")
+    assert [reason(admit(entry, token=f"bad-{n}")) for n in range(9)] == ["unauthorized"] * 9
+    permit = admit(entry)
+    assert isinstance(permit, Permit)
+    assert isinstance(asyncio.run(entry.check_token("bad", ClientInfo(), permit)), Unauthorized)
+    assert admission._of_token == {}
+    open_entry, open_admission = limited()
+    assert [type(admit(open_entry, token=token)) for token in ("a", "a", "b")] == [Permit] * 3
+    assert open_admission._of_token == {}
+
+
+def test_a_token_of_a_start_with_too_many_streams() -> None:
+    entry, admission = limited(tokens="good")
+    first, second = admit(entry, token="good"), admit(entry)
+    assert isinstance(first, Permit)
+    assert isinstance(second, Permit)
+    error = asyncio.run(entry.check_token("good", ClientInfo(), second))
+    assert isinstance(error, Overloaded)
+    assert str(error) == "1 stream is open with this token"
+    assert second.is_pending
+    assert admission.refused == {("streams_per_token", "native"): 1}
+    first.release()
+    assert isinstance(asyncio.run(entry.check_token("good", ClientInfo(), second)), ClientInfo)
+    second.release()
+    assert (admission.streams, admission.pending, admission._of_token) == (0, 0, {})
 
 
 def test_requests_that_open_no_stream() -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from voxgate.config import AuthSettings, LimitsSettings
+from voxgate.service.admission import Admission, Permit, Refusal
+from voxgate.service.client_info import ClientInfo
 from voxgate.service.host_counts import HostCounts
 
 
@@ -28,6 +31,50 @@ def test_limits_hold_over_processes(tmp_path: Path) -> None:
     other.close()
 
 
+def test_limits_of_tokens_hold_over_processes(tmp_path: Path) -> None:
+    one, other = counts(tmp_path, 0), counts(tmp_path, 1)
+    assert one.enter("a", 8, 1) is None
+    assert [each.enter_token("a", 2) for each in (one, other, one, other)] == [True, True, False, False]
+    assert other.enter_token("b", 1)
+    assert one.streams == 1  # A token adds no stream, and is no address.
+    one.leave_token("a")
+    assert other.enter_token("a", 2)
+    del other  # Killed.
+    other = counts(tmp_path, 1)
+    assert [one.enter_token("a", 1), one.enter_token("a", 1)] == [True, False]
+    one.close()
+    other.close()
+
+
+class Calm:
+    """A server without load."""
+
+    not_ready = None
+    draining_until_s = None
+    queue_wait_s = 0.0
+    buffered_audio_is_full = False
+
+
+def test_a_client_counts_with_its_token_in_all_processes(tmp_path: Path) -> None:
+    processes = [Admission(LimitsSettings(), AuthSettings(), Calm()) for _ in range(2)]
+    for number, admission in enumerate(processes):
+        admission.host = counts(tmp_path, number)
+    one, other = [admission.admit(ClientInfo("a")) for admission in processes]
+    assert isinstance(one, Permit)
+    assert isinstance(other, Permit)
+    assert one.count_token("x", 1) is None
+    refused = other.count_token("x", 1)
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "streams_per_token"
+    one.release()
+    assert other.count_token("x", 1) is None
+    other.release()
+    for admission in processes:
+        assert admission.host is not None
+        assert (admission.host.streams, admission._of_token, admission.host._own) == (0, {}, {})
+        admission.host.close()
+
+
 def test_what_a_killed_process_held_is_free_for_its_successor(tmp_path: Path) -> None:
     first, other = counts(tmp_path, 0), counts(tmp_path, 1)
     for _ in range(3):
@@ -41,7 +88,7 @@ def test_what_a_killed_process_held_is_free_for_its_successor(tmp_path: Path) ->
 
 
 def test_columns_are_used_again(tmp_path: Path) -> None:
-    one = counts(tmp_path, 0, max_streams=2)
+    one = counts(tmp_path, 0, max_streams=1)
     for n in range(10):
         assert [one.enter(f"{n}-{m}", 2, 1) for m in range(2)] == [None, None]
         assert one.enter(f"{n}-0", 3, 1) == "streams_per_address"
@@ -53,7 +100,7 @@ def test_columns_are_used_again(tmp_path: Path) -> None:
 
 
 def test_a_stream_leaves_the_column_that_it_entered(tmp_path: Path) -> None:
-    one, other = counts(tmp_path, 0, max_streams=2), counts(tmp_path, 1, max_streams=2)
+    one, other = counts(tmp_path, 0, max_streams=1), counts(tmp_path, 1, max_streams=1)
     assert [each.enter(address, 4, 2) for each, address in ((other, "a"), (one, "b"), (one, "c"))] == [None] * 3
     assert one.enter("d", 4, 2) == "streams_per_address"  # "b" and "c" share the last column.
     other.leave("a")
@@ -67,7 +114,7 @@ def test_a_stream_leaves_the_column_that_it_entered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", ["b", "c"])
 def test_an_address_keeps_its_column_while_it_has_streams(tmp_path: Path, first: str) -> None:
-    one, other = counts(tmp_path, 0, max_streams=2), counts(tmp_path, 1, max_streams=2)
+    one, other = counts(tmp_path, 0, max_streams=1), counts(tmp_path, 1, max_streams=1)
     assert [each.enter(address, 9, 3) for each, address in ((other, "a"), (one, "b"), (one, "c"))] == [None] * 3
     other.leave("a")
     assert one.enter(first, 9, 3) is None

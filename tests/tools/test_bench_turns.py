@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from voxgate import recordings
 
@@ -126,6 +127,50 @@ def test_no_pause_is_inside_of_a_hyphenated_word_or_near_an_end(bench: Any):
             assert not any((words[i - 1][0], words[i][0]) == ("ill", "disposed") for i in found)
 
 
+@pytest.fixture
+def prompts(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """One sentence of two words, with a pause of 0.2 s and a closure of 0.1 s."""
+    import turn_prompts
+
+    loud, quiet = np.full(4800, 0.25, np.float32), np.full(800, 0.001, np.float32)
+    silent = np.zeros(1600, np.float32)
+    samples = np.concatenate([silent, loud, silent, loud, silent, silent, loud, quiet, silent])
+    soundfile.write(tmp_path / "a.flac", samples, 16_000)
+    monkeypatch.setattr(turn_prompts, "DIRECTORY", tmp_path)
+    turn_prompts.spoken.cache_clear()
+    yield turn_prompts
+    turn_prompts.spoken.cache_clear()
+
+
+def test_a_prompt_begins_and_ends_where_it_is_audible_and_pauses_where_it_is_not(prompts: Any):
+    samples, pauses = prompts.spoken("a")
+    assert len(samples) == 3 * 4800 + 3 * 1600
+    assert pauses == ((pytest.approx(0.7), pytest.approx(0.9)),)
+
+
+def test_prompts_pause_as_spoken_or_longer(bench: Any, prompts: Any):
+    material = bench.material
+    spoken, longer = (material.prompts(3, ["a", "a"], are_longer=are_longer) for are_longer in (False, True))
+    for script in (spoken, longer):
+        assert len(script.turns) == 2
+        assert all(len(turn.pauses) == 1 for turn in script.turns)
+        for turn in script.turns:
+            (pause,) = turn.pauses
+            assert pause.start_s - turn.start_s == pytest.approx(0.7, abs=1e-3)
+            assert turn.end_s - pause.end_s == pytest.approx(0.3, abs=1e-3)
+    assert [turn.end_s - turn.start_s for turn in spoken.turns] == pytest.approx([1.2, 1.2], abs=1e-3)
+    assert all(material.PAUSE_S[0] <= pause.end_s - pause.start_s for turn in longer.turns for pause in turn.pauses)
+
+
+def test_the_halves_of_the_prompts_share_nothing(bench: Any):
+    import turn_prompts
+
+    halves = [set(turn_prompts.half(number)) for number in turn_prompts.HALVES]
+    assert not halves[0] & halves[1]
+    assert halves[0] | halves[1] == set(turn_prompts.SENTENCES)
+    assert len(turn_prompts.SENTENCES) == 131
+
+
 def test_a_shorter_reading_has_fewer_turns(bench: Any):
     assert [turn.end_s for turn in bench.material.reading().turns] == [7.39, 17.78, 24.82, 29.06]
     short = bench.material.reading(16.0)
@@ -192,6 +237,13 @@ def test_a_silence_is_a_number_of_frames(bench: Any, silence_ms: int, window_s: 
     assert bench.score.silence_window_s(silence_ms) == pytest.approx(window_s)
 
 
+def test_an_interval_holds_the_share(bench: Any):
+    assert bench.score.interval(0, 137) == pytest.approx((0.0, 0.0273), abs=1e-4)
+    assert bench.score.interval(8, 131) == pytest.approx((0.0313, 0.1159), abs=1e-4)
+    assert bench.score.interval(4, 4) == pytest.approx((0.5101, 1.0), abs=1e-4)
+    assert bench.score.interval(0, 0) == (0.0, 1.0)
+
+
 # --- loads and calls ---
 
 
@@ -225,24 +277,29 @@ def test_settings_of_smart_turn_need_its_file(bench: Any):
         "silence 600 ms", "silence 400 ms", "silence 200 ms", "speculation", "text", "text, early speculation",
     ]  # fmt: skip
     found = {setting.name: setting for setting in bench.cases.settings(Path("/x.onnx"))}
-    assert found["smart-turn, speculation"].settings == {"turn.detector": "smart-turn:/x.onnx"}
+    assert found["smart-turn, early speculation"].settings == {
+        "turn.detector": "smart-turn:/x.onnx", "vad.speculate_ms": 32,
+    }  # fmt: skip
     assert bench.cases.server_settings(bench.cases.FIXED, found["text"])["model.words"] == "true"
 
 
-def test_a_whole_run_takes_less_than_fifteen_minutes(bench: Any):
+def test_a_whole_run_takes_less_than_twelve_minutes(bench: Any):
     settings = bench.cases.settings(Path("/x.onnx"))
-    planned = bench.turns.plan(bench.cases.MODELS, settings, bench.turns.SECONDS, [], True)
-    assert sum(run_s for _, run_s in planned) < 15 * 60
-    assert len(planned) == 24
-    some = bench.turns.plan(bench.cases.MODELS, settings, bench.turns.SECONDS, ["300 ms, text"], False)
+    lengths = bench.turns.Lengths(bench.turns.SECONDS, bench.turns.LOADED_SECONDS)
+    planned = bench.turns.plan(bench.cases.MODELS, settings, lengths, [], True)
+    assert sum(run_s for _, run_s in planned) < 12 * 60
+    assert len(planned) == 20
+    some = bench.turns.plan(bench.cases.MODELS, settings, lengths, ["300 ms, text"], False)
     assert [name for name, _ in some] == [
         "moonshine, 0 %: silence 600 ms", "moonshine, 50 %: silence 600 ms", "moonshine, 80 %: silence 600 ms",
-        "300 ms, 0 %: silence 600 ms", "300 ms, 0 %: text, early speculation",
+        "300 ms, 0 %: silence 600 ms; text, early speculation",
         "300 ms, 80 %: silence 600 ms", "300 ms, 80 %: text, early speculation",
     ]  # fmt: skip
 
 
-def test_each_material_has_its_score(bench: Any):
+def test_each_material_has_its_score(bench: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bench.material, "KINDS", (bench.material.PHRASE_ENDS, bench.material.ANYWHERE))
+
     def played(number: int, *ends_s: float) -> Any:
         said = bench.material.Script(
             np.zeros(0, np.float32), (bench.material.Turn(1.0, 4.0, (bench.material.Pause(2.0, 2.6),)),)
@@ -305,7 +362,7 @@ def _report(rows: list[dict[str, Any]], saturation: list[dict[str, Any]]) -> dic
 
 
 def test_promises_that_were_not_measured_are_neither_kept_nor_broken(bench: Any):
-    assert [passed for _, passed in bench.report.criteria(_report([], []))] == [None] * 8
+    assert [passed for _, passed in bench.report.criteria(_report([], []))] == [None] * 10
 
 
 def test_promises_are_kept_or_broken_by_the_numbers(bench: Any):
@@ -313,7 +370,7 @@ def test_promises_are_kept_or_broken_by_the_numbers(bench: Any):
         rows = [
             _row("moonshine", "speculation", 50, p50=p50),
             _row("moonshine", "smart-turn", 0, p50=900.0),
-            _row("moonshine", "smart-turn, speculation", 0, p50=p50, n_cut=n_cut),
+            _row("moonshine", "smart-turn, early speculation", 0, p50=p50, n_cut=n_cut),
         ]
         saturated = [
             _row("300 ms", bench.cases.BASE, 100, p50=1000.0),
@@ -321,26 +378,29 @@ def test_promises_are_kept_or_broken_by_the_numbers(bench: Any):
         ]
         return [passed for _, passed in bench.report.criteria(_report(rows, saturated))]
 
-    # At 50 % load; smart-turn on the reading, at phrase ends and anywhere; text, not measured; saturated.
-    assert verdicts(300.0, 3, 1050.0) == [True, True, True, False, None, None, None, True]
-    assert verdicts(351.0, 0, 1051.0) == [False, False, False, False, None, None, None, False]
-    assert verdicts(300.0, 4, 500.0) == [True, True, False, False, None, None, None, True]
+    # At 50 % load; smart-turn on the reading, at phrase ends, on prompts and anywhere; text, not measured; saturated.
+    assert verdicts(300.0, 3, 1050.0) == [True, True, True, None, False, None, None, None, None, True]
+    assert verdicts(351.0, 0, 1051.0) == [False, False, False, None, False, None, None, None, None, False]
+    assert verdicts(300.0, 4, 500.0) == [True, True, False, None, False, None, None, None, None, True]
 
 
 def test_a_promise_names_its_material(bench: Any):
     rows = [_row("moonshine", "smart-turn, early speculation", 0, n_cut=2)]
     texts = [text for text, passed in bench.report.criteria(_report(rows, [])) if passed is not None]
     promised = "the median final at most 350 ms after the last word, at most 3 % of the sentences cut: 300 ms"
-    setting = "(smart-turn, early speculation)"
+    talk, setting = "conversations with pauses", "smart-turn, early speculation)"
     assert texts == [
-        f"moonshine, smart-turn, reading: {promised}, 0 of 20 cut {setting}",
-        f"moonshine, smart-turn, conversations with pauses at phrase ends: {promised}, 2 of 100 cut {setting}",
-        f"moonshine, smart-turn, conversations with pauses anywhere: {promised}, 40 of 100 cut {setting}",
+        f"moonshine, smart-turn, reading: {promised}, 0 of 20 cut (0 to 16 %; {setting}",
+        f"moonshine, smart-turn, {talk} at phrase ends: {promised}, 2 of 100 cut (1 to 7 %; {setting}",
+        f"moonshine, smart-turn, {talk} anywhere: {promised}, 40 of 100 cut (31 to 50 %; {setting}",
     ]
 
 
 def test_the_table_has_a_row_for_each_case(bench: Any):
     text = bench.report.markdown(_report([_row("moonshine", "speculation", 0, n_cut=5)], []))
-    assert "| speculation | 10, 50 % | 300 ms | 300 ms | 5 % | 40 % | 300 ms | 0 % | 1.00 | 100 ms | 75 % |" in text
+    assert (
+        "| speculation | 10, 50 % | 300 ms | 300 ms | 300 ms | 5 % |  |  | 300 ms | 40 % | 300 ms | 0 % "
+        "| 1.00 | 100 ms | 75 % |"
+    ) in text
     short = bench.report.short_table(_report([_row("moonshine", "speculation", load) for load in (0, 80)], []))
-    assert short[-1] == "| speculation | 300 ms | 300 ms | 0 % | 40 % | 1.00 |"
+    assert short[-1] == "| speculation | 300 ms | 300 ms | 0 % |  | 40 % | 1.00 |"

@@ -51,6 +51,7 @@ REFUSALS: Final = (
             remedy="`server.allowed_hosts` names the allowed ones"),
     Refused(429, "streams_per_address", "this address has as many streams as allowed", _SOON,
             "close one, or retry; behind a proxy see `server.trusted_proxies`"),
+    Refused(429, "streams_per_token", "this token has as many streams as allowed", _SOON, "close one, or retry"),
     Refused(429, "pending_streams", "this address has too many connections without a token yet", _SOON,
             "send the token in a header"),
     Refused(501, "not_served", "the model does not serve this route",
@@ -79,8 +80,8 @@ CLOSES: Final = (
     Close(1009, "a message that is too large, or in too many pieces", False, "with smaller messages"),
     Close(1011, "a bug of the server, whose log has the stack; or the token of a `start` could not be checked", True,
           "with a pause"),
-    Close(1013, "too many streams need a decoder process (`media.streams`); other overload refuses new streams and"
-          " closes none", True, "with a pause"),
+    Close(1013, "too many streams need a decoder process (`media.streams`), or have the token of a `start`"
+          " (`limits.streams_per_token`); other overload refuses new streams and closes none", True, "with a pause"),
 )  # fmt: skip
 
 

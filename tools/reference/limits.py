@@ -45,6 +45,8 @@ LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
               told="server full: {} streams are open"),
         Limit(("limits.streams_per_address",), "no further stream of this address; an IPv6 address counts by its /64",
               ("streams_per_address",), told="{} streams are open from this address"),
+        Limit(("limits.streams_per_token",), "no further stream with this token, or of the client that the hook names."
+              " When the token was in `start`: error `overloaded`, close 1013", ("streams_per_token",)),
         Limit(("limits.redis_url", "limits.redis_fails"), "with `closed`, no new stream while Redis gives no answer",
               ("redis",)),
         Limit(("limits.queue_wait_s",), "no new stream while calls wait longer than this; from half of it on none"

@@ -5,7 +5,8 @@ cdef class SampleRing:
     cdef readonly Py_ssize_t capacity       # samples
     cdef readonly pos_t start_pos           # of the first sample held
     cdef readonly pos_t end_pos             # after the last sample held
-    cdef sample_t *_samples                 # the samples held lie in one piece from _samples + _offset on
+    cdef char *_block                       # the samples held lie in one piece, from the one at _offset on
+    cdef Py_ssize_t _width                  # bytes of each: 2 (int16), or 4 (float32)
     cdef Py_ssize_t _allocated              # samples
     cdef Py_ssize_t _offset                 # samples
 
@@ -13,11 +14,13 @@ cdef class SampleRing:
     cdef int ring_push(self, const sample_t *samples, Py_ssize_t n) except -1 nogil
     # Copies start_pos..end_pos to out. IndexError when they are not all held.
     cdef int ring_read(self, pos_t start_pos, pos_t end_pos, sample_t *out) except -1 nogil
-    # Where start_pos..end_pos lie, without a copy; valid until the next push or discard. IndexError as ring_read.
-    cdef const sample_t *ring_view(self, pos_t start_pos, pos_t end_pos) except NULL nogil
+    # Where start_pos..end_pos lie: in the ring, until the next push or discard, or as a copy in `room`, which is not
+    # NULL and has room for them. IndexError as ring_read.
+    cdef const sample_t *ring_view(self, pos_t start_pos, pos_t end_pos, sample_t *room) except NULL nogil
     # Gives up all samples before pos; one before start_pos changes nothing. IndexError after end_pos.
     cdef int ring_discard_before(self, pos_t pos) except -1 nogil
 
     cdef int _check(self, pos_t start_pos, pos_t end_pos) except -1 nogil
     cdef int _make_room(self, Py_ssize_t n) except -1 nogil
     cdef int _move(self, Py_ssize_t size) except -1 nogil
+    cdef int _widen(self) except -1 nogil

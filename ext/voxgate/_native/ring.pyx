@@ -1,15 +1,19 @@
 """The recent samples of one channel, addressed by absolute position since the start of the stream.
 
-The samples held always lie in one piece, in a block a fifth larger than they are: when its end is reached they are
-moved to its front. That costs at most five copies a sample, and in return every range can be looked at where it lies
-and read with one memcpy, and an idle stream (600 ms at 16 kHz) holds 48 KiB, where a circular buffer of the next power
-of two would hold 64. A block grows in place where the allocator can (realloc), so a long utterance is hardly ever
-copied.
+The samples held always lie in one piece, in a block an eighth larger than they are: when its end is reached they are
+moved to its front. That costs at most eight copies a sample, and in return every range can be looked at where it lies
+and read with one pass, and memory follows what is held. A block grows in place where the allocator can (realloc), so a
+long utterance is hardly ever copied.
+
+A sample takes two bytes as long as all of them are whole numbers of 1/32768, which they are when 16-bit audio comes at
+the rate of the detector. The first that is not makes the ring one of float32, for good. Nothing else shows the
+difference: samples come back bit for bit.
 """
 
 cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.number cimport PyNumber_Index
+from libc.stdint cimport int16_t
 from libc.string cimport memcpy, memmove
 
 cimport numpy as cnp
@@ -17,16 +21,17 @@ cimport numpy as cnp
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
 
+cdef extern from "ring.h" nogil:
+    bint vg_ring_narrow(const float *samples, Py_ssize_t n, int16_t *out)
+    void vg_ring_widen(const int16_t *samples, Py_ssize_t n, float *out)
+
 cnp.import_array()
 
-# A block is never smaller than this, in samples (16 KiB), and always a multiple of ROUND samples (4 KiB).
+# A block is never smaller than this, in samples, and always a multiple of ROUND samples.
 cdef Py_ssize_t FLOOR = 4096
 cdef Py_ssize_t ROUND = 1024
-# Sizes in bytes of a block of this and a fifth cannot overflow.
+# Sizes in bytes of a block of this and an eighth cannot overflow.
 cdef Py_ssize_t MAX_CAPACITY = PY_SSIZE_T_MAX // 8
-
-# What a view of no samples in a ring without a block points to.
-cdef sample_t nothing = 0.0
 
 
 cdef inline pos_t _position(object pos) except? -1:
@@ -35,8 +40,8 @@ cdef inline pos_t _position(object pos) except? -1:
 
 
 cdef inline Py_ssize_t _block_size(Py_ssize_t n) noexcept nogil:
-    """The block for n samples: a fifth more, rounded up."""
-    cdef Py_ssize_t size = n + n // 5
+    """The block for n samples: an eighth more, rounded up."""
+    cdef Py_ssize_t size = n + n // 8
     size = (size + ROUND - 1) // ROUND * ROUND
     return size if size > FLOOR else FLOOR
 
@@ -46,8 +51,9 @@ cdef class SampleRing:
     """A bounded buffer of float32 samples, addressed by absolute positions (64 bit; the first sample ever pushed is 0).
 
     ``capacity_samples``: how many samples it may hold, at least 1 (ValueError). Memory follows what is held, not the
-    capacity: none before the first push, then at most the samples held and a half more (or 16 KiB), and never more
-    than the capacity and a fifth.
+    capacity: none before the first push, then at most the samples held and half as many more (or 4096), of two bytes
+    while all samples so far are whole numbers of 1/32768, within -1..32767/32768, of four otherwise; and never more than
+    the capacity and an eighth.
 
     Threads: one caller at a time.
     """
@@ -56,9 +62,10 @@ cdef class SampleRing:
         if not 1 <= capacity_samples <= MAX_CAPACITY:
             raise ValueError(f"capacity_samples must be 1..{MAX_CAPACITY}, got {capacity_samples}")
         self.capacity = capacity_samples
+        self._width = sizeof(int16_t)
 
     def __dealloc__(self):
-        PyMem_RawFree(self._samples)
+        PyMem_RawFree(self._block)
 
     def __reduce__(self):
         raise TypeError("a SampleRing belongs to one stream and cannot be pickled or copied")
@@ -70,7 +77,7 @@ cdef class SampleRing:
     @property
     def nbytes(self) -> int:
         """Bytes of memory taken for samples."""
-        return self._allocated * <Py_ssize_t>sizeof(sample_t)
+        return self._allocated * self._width
 
     # -- without the GIL ---------------------------------------------------------------------------------------------
 
@@ -83,26 +90,28 @@ cdef class SampleRing:
                 )
         if n > self._allocated - self._offset - held:
             self._make_room(n)
-        if n > 0:
-            memcpy(self._samples + self._offset + held, samples, n * sizeof(sample_t))
-            self.end_pos += n
+        if n > 0 and self._width == sizeof(int16_t):
+            if not vg_ring_narrow(samples, n, <int16_t *>self._block + self._offset + held):
+                self._widen()
+        if n > 0 and self._width == sizeof(sample_t):
+            memcpy(<sample_t *>self._block + self._offset + held, samples, n * sizeof(sample_t))
+        self.end_pos += n
         return 0
 
     cdef int ring_read(self, pos_t start_pos, pos_t end_pos, sample_t *out) except -1 nogil:
-        self._check(start_pos, end_pos)
-        if end_pos > start_pos:
-            memcpy(
-                out,
-                self._samples + self._offset + (start_pos - self.start_pos),
-                (end_pos - start_pos) * sizeof(sample_t),
-            )
+        cdef const sample_t *samples = self.ring_view(start_pos, end_pos, out)
+        if samples != out and end_pos > start_pos:
+            memcpy(out, samples, (end_pos - start_pos) * sizeof(sample_t))
         return 0
 
-    cdef const sample_t *ring_view(self, pos_t start_pos, pos_t end_pos) except NULL nogil:
+    cdef const sample_t *ring_view(self, pos_t start_pos, pos_t end_pos, sample_t *room) except NULL nogil:
+        cdef Py_ssize_t first = self._offset + <Py_ssize_t>(start_pos - self.start_pos)
         self._check(start_pos, end_pos)
-        if self._samples == NULL:
-            return &nothing
-        return self._samples + self._offset + (start_pos - self.start_pos)
+        if self._width == sizeof(sample_t):
+            return <sample_t *>self._block + first
+        if end_pos > start_pos:
+            vg_ring_widen(<int16_t *>self._block + first, <Py_ssize_t>(end_pos - start_pos), room)
+        return room
 
     cdef int ring_discard_before(self, pos_t pos) except -1 nogil:
         if pos > self.end_pos:
@@ -129,19 +138,19 @@ cdef class SampleRing:
         return 0
 
     cdef int _make_room(self, Py_ssize_t n) except -1 nogil:
-        """Room for n more samples: by a move to the front if that frees a fifth, else by a larger block."""
+        """Room for n more samples: by a move to the front if that frees an eighth, else by a larger block."""
         cdef Py_ssize_t held = <Py_ssize_t>(self.end_pos - self.start_pos)
         cdef Py_ssize_t size = _block_size(held + n)
-        cdef sample_t *block
+        cdef char *block
         if size <= self._allocated:
-            memmove(self._samples, self._samples + self._offset, held * sizeof(sample_t))
+            memmove(self._block, self._block + self._offset * self._width, held * self._width)
             self._offset = 0
         elif self._offset == 0:
-            block = <sample_t *>PyMem_RawRealloc(self._samples, size * sizeof(sample_t))
+            block = <char *>PyMem_RawRealloc(self._block, size * self._width)
             if block == NULL:
                 with gil:
                     raise MemoryError(f"no memory for a ring of {size} samples")
-            self._samples = block
+            self._block = block
             self._allocated = size
         elif self._move(size) == 0:
             with gil:
@@ -151,18 +160,33 @@ cdef class SampleRing:
     cdef int _move(self, Py_ssize_t size) except -1 nogil:
         """Into a new block of ``size`` samples. 1 when done, 0 when there is no memory (then nothing has changed)."""
         cdef Py_ssize_t held = <Py_ssize_t>(self.end_pos - self.start_pos)
-        cdef sample_t *block
+        cdef char *block
         if size == self._allocated:
             return 1
-        block = <sample_t *>PyMem_RawMalloc(size * sizeof(sample_t))
+        block = <char *>PyMem_RawMalloc(size * self._width)
         if block == NULL:
             return 0
-        memcpy(block, self._samples + self._offset, held * sizeof(sample_t))
-        PyMem_RawFree(self._samples)
-        self._samples = block
+        memcpy(block, self._block + self._offset * self._width, held * self._width)
+        PyMem_RawFree(self._block)
+        self._block = block
         self._allocated = size
         self._offset = 0
         return 1
+
+    cdef int _widen(self) except -1 nogil:
+        """From here on, samples are float32. MemoryError, and nothing has changed, when there is no memory."""
+        cdef Py_ssize_t held = <Py_ssize_t>(self.end_pos - self.start_pos)
+        cdef char *block = <char *>PyMem_RawMalloc(self._allocated * sizeof(sample_t))
+        if block == NULL:
+            with gil:
+                raise MemoryError(f"no memory for a ring of {self._allocated} samples")
+        vg_ring_widen(
+            <int16_t *>self._block + self._offset, held, <sample_t *>block + self._offset
+        )
+        PyMem_RawFree(self._block)
+        self._block = block
+        self._width = sizeof(sample_t)
+        return 0
 
     # -- from Python -------------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ cdef class VadSession:
     cdef int _step_waiting(self) except -1 nogil
     cdef int _catch_up(self) except -1
     cdef void _drop_questions(self) noexcept
-    cdef pos_t _next_frame(self) except -1 nogil
+    cdef pos_t _next_frame(self, sample_t *room) except -1 nogil
     cdef int _step_frame(self, pos_t end_pos) except -1 nogil
     cdef int _apply_probabilities(self, pos_t end_pos) except -1 nogil
     cdef int _close(self) except -1 nogil

@@ -1,7 +1,7 @@
 """VadSession: a detector, endpointing and one sample ring per channel; audio of any length becomes speech events."""
 
 cimport cython
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 from libc.string cimport memset
 
 cimport numpy as cnp
@@ -373,9 +373,19 @@ cdef class VadSession:
 
     cdef int _step_waiting(self) except -1 nogil:
         cdef pos_t end_pos
-        while self._n_pending >= self.config.frame_samples and self.n_questions == 0:
-            end_pos = self._next_frame()
-            self._step_frame(end_pos)
+        cdef sample_t *room
+        if self._n_pending < self.config.frame_samples or self.n_questions > 0:
+            return 0
+        room = <sample_t *>PyMem_RawMalloc(self.channels * self.config.frame_samples * sizeof(sample_t))
+        if room == NULL:
+            with gil:
+                raise MemoryError
+        try:
+            while self._n_pending >= self.config.frame_samples and self.n_questions == 0:
+                end_pos = self._next_frame(room)
+                self._step_frame(end_pos)
+        finally:
+            PyMem_RawFree(room)
         return 0
 
     # The same for callers other than `feed`, without answers: an exception ends the stream here, too.
@@ -396,13 +406,16 @@ cdef class VadSession:
             self._endpoints[channel].waits = False
         self.n_questions = 0
 
-    # Points _frames to the first waiting frame of every channel; returns the position of its end.
-    cdef pos_t _next_frame(self) except -1 nogil:
+    # Points _frames to the first waiting frame of every channel, in the rings or in `room` for all of them; returns the
+    # position of its end.
+    cdef pos_t _next_frame(self, sample_t *room) except -1 nogil:
         cdef Py_ssize_t frame_samples = self.config.frame_samples, channel
         cdef pos_t start_pos = self.received_pos - self._n_pending
         self._n_pending -= frame_samples
         for channel in range(self.channels):
-            self._frames[channel] = (<SampleRing>self._rings[channel]).ring_view(start_pos, start_pos + frame_samples)
+            self._frames[channel] = (<SampleRing>self._rings[channel]).ring_view(
+                start_pos, start_pos + frame_samples, room + channel * frame_samples
+            )
         return start_pos + frame_samples
 
     # Steps the detector over the frames in _frames, which end at end_pos.

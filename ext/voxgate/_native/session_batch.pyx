@@ -3,8 +3,14 @@
 from libc.string cimport memcpy
 
 from .session cimport MAX_BATCH_CHANNELS, VadSession
-from .silero cimport SileroDetector, SileroNetwork, vg_silero_state_t, vg_silero_step
+from .silero cimport VG_SILERO_FRAME, SileroDetector, SileroNetwork, vg_silero_state_t, vg_silero_step
 from .types cimport sample_t
+
+cdef enum:
+    _FRAME_SAMPLES = 512
+
+if _FRAME_SAMPLES != VG_SILERO_FRAME:
+    raise AssertionError(f"expected frames of {_FRAME_SAMPLES} samples, not {VG_SILERO_FRAME}")
 
 
 def step_sessions(list sessions not None):
@@ -64,6 +70,7 @@ cdef int _step_one_frame(list sessions, dict errors) except -1:
     cdef vg_silero_state_t *states[MAX_BATCH_CHANNELS]
     cdef const sample_t *frames[MAX_BATCH_CHANNELS]
     cdef float probabilities[MAX_BATCH_CHANNELS]
+    cdef sample_t room[MAX_BATCH_CHANNELS * _FRAME_SAMPLES]  # for frames that are not float32 in their ring: 128 KiB
     cdef SileroNetwork network
     cdef SileroDetector detector
     cdef VadSession session
@@ -76,7 +83,7 @@ cdef int _step_one_frame(list sessions, dict errors) except -1:
             detector = <SileroDetector>session.detector
             if n + session.channels > MAX_BATCH_CHANNELS or detector.network is not network:
                 break
-            session._next_frame()
+            session._next_frame(room + n * _FRAME_SAMPLES)
             for channel in range(session.channels):
                 states[n] = detector.states[channel]
                 frames[n] = session._frames[channel]

@@ -1,12 +1,15 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from .live cimport LiveAudio
+from .text_audio cimport TextAudio
 
 
 cdef class ReadBuffer:
     cdef bytearray _memory
     cdef readonly object view
     cdef uint8_t *data
+    cdef bytearray _audio_memory
+    cdef uint8_t *audio                  # of a text message, decoded
     cdef Py_ssize_t size
 
 
@@ -15,6 +18,7 @@ cdef class FrameReceiver:
     cdef uint8_t *_read                  # the memory of `_buffer`
     cdef LiveAudio _live                 # the listener, if it is one
     cdef object _listener
+    cdef TextAudio _text_audio
     cdef public Py_ssize_t n_frames_left
     cdef Py_ssize_t _max_bytes
     cdef Py_ssize_t _n_turn_frames
@@ -62,6 +66,7 @@ cdef class FrameReceiver:
     cdef int _payload(self, uint8_t *data, Py_ssize_t n) except -1
     cdef int _frame_ends(self) except -1
     cdef int _message_ends(self, uint8_t *data, Py_ssize_t n) except -1
+    cdef int _text_ends(self, const uint8_t *text, Py_ssize_t n, bint is_utf8) except -1
     cdef int _close_frame(self) except -1
     cdef bint _is_taken(self, uint8_t *data, Py_ssize_t n) except -1
     cdef int _append(self, const uint8_t *data, Py_ssize_t n) except -1

@@ -12,6 +12,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .live cimport LiveAudio
+from .text_audio cimport TextAudio
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
@@ -64,6 +65,8 @@ cdef class ReadBuffer:
         self._memory = PyByteArray_FromStringAndSize(NULL, self.size)
         self.data = <uint8_t *>PyByteArray_AS_STRING(self._memory)
         self.view = memoryview(self._memory)  # as long as there is a view, the memory stays where it is
+        self._audio_memory = PyByteArray_FromStringAndSize(NULL, self.size)
+        self.audio = <uint8_t *>PyByteArray_AS_STRING(self._audio_memory)
 
     def __reduce__(self):
         raise TypeError("a ReadBuffer belongs to one event loop and cannot be pickled or copied")
@@ -73,7 +76,8 @@ cdef class FrameReceiver:
     """Receives the frames of one client.
 
     Bytes come by `get_buffer` and `buffer_updated` (asyncio.BufferedProtocol), or by `data_received`. Binary messages
-    are offered to the ``listener``, everything else is an event, which `poll` returns:
+    are offered to the ``listener``, and so is the audio that ``text_audio`` finds in text messages of at most
+    READ_BYTES. Everything else is an event, which `poll` returns:
 
     - (TEXT, str), (BINARY, bytes): a message, whole
     - (PING, bytes): to be answered with the same bytes
@@ -134,6 +138,15 @@ cdef class FrameReceiver:
     def listener(self, listener):
         self._listener = listener
         self._live = listener if type(listener) is LiveAudio else None
+
+    @property
+    def text_audio(self):
+        """A TextAudio, or None: no text message holds audio. Messages whose audio was taken are added to its counts."""
+        return self._text_audio
+
+    @text_audio.setter
+    def text_audio(self, TextAudio text_audio):
+        self._text_audio = text_audio
 
     @property
     def pending_bytes(self):
@@ -223,7 +236,7 @@ cdef class FrameReceiver:
         many bytes before the next frame are still to come in front of it. A header that is not complete is in ``rest``.
         """
         self.is_stopped = self._is_over = True
-        self._listener = self._live = self._event = None
+        self._listener = self._live = self._text_audio = self._event = None
         rest = PyBytes_FromStringAndSize(<const char *>self._head, self._n_head)
         if self._is_running:  # the listener asks
             rest += PyBytes_FromStringAndSize(<const char *>self._behind, self._behind_bytes)
@@ -267,6 +280,7 @@ cdef class FrameReceiver:
     # where they lie.
     cdef Py_ssize_t _run(self, uint8_t *data, Py_ssize_t n) except -1:
         cdef Py_ssize_t pos = 0, left, size, head
+        cdef uint8_t opcode
         while pos < n:
             if self._in_payload:
                 size = min(self._payload_left, n - pos)
@@ -285,7 +299,11 @@ cdef class FrameReceiver:
                     return pos
                 # Live audio: a whole message in one frame, all of it here.
                 left = n - pos
-                if data[pos] == _FIN | _BINARY and left >= 6 and self._message_opcode == 0 and data[pos + 1] >= _MASKED:
+                opcode = data[pos] ^ _FIN
+                if (
+                    (opcode == _BINARY or (opcode == _TEXT and self._text_audio is not None))
+                    and left >= 6 and self._message_opcode == 0 and data[pos + 1] >= _MASKED
+                ):
                     size = data[pos + 1] - _MASKED
                     head = 6 if size < 126 else 0
                     if size == 126:
@@ -298,7 +316,9 @@ cdef class FrameReceiver:
                         self._n_turn_frames += 1
                         self.rested = True
                         self._behind, self._behind_bytes = data + pos + size, n - pos - size
-                        if not self._is_taken(data + pos, size) and not self._is_over:
+                        if opcode == _TEXT:
+                            self._text_ends(data + pos, size, False)
+                        elif not self._is_taken(data + pos, size) and not self._is_over:
                             self._event = (_BINARY, PyBytes_FromStringAndSize(<const char *>data + pos, size))
                         pos += size
                         if self._event is not None or self.is_stopped:
@@ -419,15 +439,33 @@ cdef class FrameReceiver:
 
     cdef int _message_ends(self, uint8_t *data, Py_ssize_t n) except -1:
         cdef uint8_t opcode = self._message_opcode
+        self._message_opcode = 0  # the listener may look
         if opcode == _TEXT:
             if self._utf8_more > 0:
                 return self._violation(1007, "text that is not UTF-8")
-            self._event = (_TEXT, PyUnicode_DecodeUTF8(<const char *>data, n, NULL) if n > 0 else "")
+            self._text_ends(data, n, True)
         else:
-            self._message_opcode = 0  # the listener may look
             if not self._is_taken(data, n) and not self._is_over:
                 self._event = (_BINARY, PyBytes_FromStringAndSize(<const char *>data, n))
         self._drop_message()
+        return 0
+
+    # A whole text message. `is_utf8`: it is known to be.
+    cdef int _text_ends(self, const uint8_t *text, Py_ssize_t n, bint is_utf8) except -1:
+        cdef TextAudio text_audio = self._text_audio
+        cdef Py_ssize_t n_audio = 0
+        if text_audio is not None and self._listener is not None and n <= self._buffer.size:
+            n_audio = text_audio.find(text, n, self._buffer.audio)
+            if n_audio > 0 and self._is_taken(self._buffer.audio, n_audio):
+                text_audio.note(n, n_audio)
+                return 0
+        if self._is_over:  # the memory of the message is gone
+            return 0
+        if not is_utf8:
+            self._utf8_more = 0
+            if not self._is_utf8(text, n) or self._utf8_more > 0:
+                return self._violation(1007, "text that is not UTF-8")
+        self._event = (_TEXT, PyUnicode_DecodeUTF8(<const char *>text, n, NULL) if n > 0 else "")
         return 0
 
     cdef int _close_frame(self) except -1:

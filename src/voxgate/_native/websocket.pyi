@@ -4,6 +4,7 @@ from typing import Any, Final, Self, final
 from typing_extensions import Buffer, disjoint_base
 
 from .live import LiveAudio
+from .text_audio import TextAudio
 
 CONTINUATION: Final[int]
 TEXT: Final[int]
@@ -33,6 +34,7 @@ class FrameReceiver:
     is_timed: bool
     rested: bool
     listener: LiveAudio | Callable[[bytes], bool] | None
+    text_audio: TextAudio | None
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     def set_up(self, buffer: ReadBuffer, *, max_bytes: int, max_fragments: int, n_frames: int) -> None: ...
     @property

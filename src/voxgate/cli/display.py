@@ -217,9 +217,10 @@ class PrettyRenderer:
                 name = "segment" if is_final is UNSET else "final" if is_final else "interim"
                 name = "eager" if event.eager is True else name
                 paint = style.grey if is_final is False else style.bold
-                return self._row(
-                    event, style.range(start_s, end_s), name, paint, format_output(output, style), n_settled(event)
-                )
+                text = format_output(output, style)
+                if event.turn_probability is not UNSET:
+                    text += f"  turn {show_value(event.turn_probability)}"
+                return self._row(event, style.range(start_s, end_s), name, paint, text, n_settled(event))
             case Data(output=output):
                 return self._row(event, blank, "data", style.bold, format_output(output, style))
             case Error(message=message, code=code):

@@ -11,8 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.routing import Route as HttpRoute
-from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from voxgate.endpoints.apis import APIS
@@ -65,7 +65,7 @@ def create_app(service: Service, on_started: Started | None = None) -> Starlette
         exception_handlers={404: not_found.respond, 405: wrong_method},
         middleware=[Middleware(HostCheck, service), Middleware(MetricsPortMiddleware, service, not_found)],
     )
-    app.router.default = not_found
+    app.router.default = Unrouted(app.routes, not_found)
     app.router.redirect_slashes = False  # it would redirect to any host that the client names
     return app
 
@@ -142,13 +142,41 @@ class NotFound:
     """Any other path: 404, for websockets before the upgrade."""
 
     def __init__(self, admission: Admission) -> None:
-        self._admission = admission
+        self.admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await refuse(self._admission, _not_found_at(scope["path"]), scope, receive, send)
+        await refuse(self.admission, _not_found_at(scope["path"]), scope, receive, send)
 
     async def respond(self, request: Request, error: Exception) -> Response:
         return respond(answer_of(_not_found_at(request.url.path)))
+
+
+class Unrouted:
+    """Requests that no route takes: on a path that only websockets have, or requests have, they learn that."""
+
+    def __init__(self, routes: Iterable[BaseRoute], not_found: NotFound) -> None:
+        self._websockets = {route.path for route in routes if isinstance(route, WebSocketRoute)}
+        self._requests = {route.path for route in routes if isinstance(route, HttpRoute)}
+        self._not_found = not_found
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if scope["type"] == "http" and path in self._websockets:
+            await _expected_websocket(scope)(scope, receive, send)
+        elif scope["type"] == "websocket" and path in self._requests:
+            refusal = Refusal(RefusalKind.INVALID, "invalid_request", f"expected a request at {path}, got a websocket")
+            await refuse(self._not_found.admission, refusal, scope, receive, send)
+        else:
+            await self._not_found(scope, receive, send)
+
+
+def _expected_websocket(scope: Scope) -> Response:
+    """To a request on a path for websockets: 426 for the method that opens one, 405 for others."""
+    method, text = scope["method"], f"expected a websocket at {scope['path']}, got"
+    if method == "GET":
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        return JSONResponse({"error": f"{text} a request without an upgrade", "code": "upgrade_required"}, 426, headers)
+    return JSONResponse({"error": f"{text} {method:.20}", "code": "method_not_allowed"}, 405, {"Allow": "GET"})
 
 
 async def wrong_method(request: Request, error: Exception) -> Response:

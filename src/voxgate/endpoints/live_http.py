@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Final, Literal
 
 from msgspec import structs
@@ -12,6 +12,7 @@ from msgspec import structs
 from voxgate.endpoints.query import says_no_format, start_of
 from voxgate.endpoints.refusals import HttpAnswer, answer_of
 from voxgate.endpoints.request_route import AudioRequest, RequestEndpoint, RequestRoute, text_of
+from voxgate.endpoints.websocket import SHORTCUT
 from voxgate.endpoints.start_check import check_opens
 from voxgate.protocol.closing import LEFT, LOST, Close, CloseReason
 from voxgate.protocol.events import Error, Event
@@ -22,7 +23,7 @@ from voxgate.protocol.wires import WireName
 from voxgate.service.admission import Refusal
 from voxgate.session.context import SessionContext
 from voxgate.session.decoding import is_raw_audio
-from voxgate.session.endpoint import Departure, Message, Received
+from voxgate.session.endpoint import Departure, Listener, Message, Received
 
 __all__ = ["HttpStream", "LiveHttpRoute"]
 
@@ -42,7 +43,7 @@ class HttpStream(RequestEndpoint):
 
     __slots__ = (
         *("_form", "_guess_s", "_has_begun", "_has_body", "_headers", "_last_error"),
-        *("_receive", "_send", "_unsaid", "_waiting"),
+        *("_receive", "_send", "_shortcut", "_unsaid", "_waiting"),
     )
 
     def __init__(self, request: AudioRequest, start: Start, form: Form, guess_s: float | None = None) -> None:
@@ -53,6 +54,8 @@ class HttpStream(RequestEndpoint):
         super().__init__()
         self._receive = request.receive
         self._send = request.send
+        extensions = request.scope.get("extensions", {})
+        self._shortcut: Callable[[Listener | None], None] | None = extensions.get(SHORTCUT)
         self._headers = request.headers
         self._form: Form = form
         self._waiting: list[Received] = [] if guess_s is not None else [start]
@@ -104,6 +107,10 @@ class HttpStream(RequestEndpoint):
                 return body
             if self._waiting:
                 return self._waiting.pop(0)
+
+    def listen(self, listener: Listener | None) -> None:
+        if self._shortcut is not None:
+            self._shortcut(listener)
 
     def encode(self, event: Event) -> Sequence[Message]:
         text = encode_event(event)

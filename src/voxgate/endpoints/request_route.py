@@ -47,7 +47,7 @@ class AudioRequest(NamedTuple):
 
 
 class RequestEndpoint(ABC):
-    """What all requests have in common as endpoints: no codes at their end, and no shortcuts. See
+    """What all requests have in common as endpoints: no codes at their end, and no way to send at once. See
     `session.endpoint.Endpoint` for the rest.
     """
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from voxgate._native.text_audio import TextAudio
 from voxgate.endpoints.wire import CLOSE_CODES, Wire
 from voxgate.errors import StreamTimeout, VoxgateError
 from voxgate.observe.metrics import Tally
@@ -25,7 +26,7 @@ INVALID_CODES: Final = (1002, 1003, 1007)  # the websocket itself closed: the cl
 TOO_LARGE_CODE: Final = 1009
 
 SHORTCUT: Final = "voxgate.shortcut"
-"""The ASGI extension of our own server (server.websocket): sets the listener of binary messages."""
+"""The ASGI extension of our own server (server.websocket, server.http): sets the listener of audio, and what finds it in text."""
 
 ENCODE: Final = "voxgate.encode"
 """We set it: the server itself may have an error to tell, in the words of the API."""
@@ -48,7 +49,7 @@ class WebSocket:
         self._send = send
         self._max_bytes = max_bytes
         self._tally = tally
-        self._shortcut: Callable[[Listener | None], None] | None = scope["extensions"].get(SHORTCUT)
+        self._shortcut: Callable[[Listener | None, TextAudio | None], None] | None = scope["extensions"].get(SHORTCUT)
         scope["extensions"][ENCODE] = wire.encode
         self._write: Callable[[Message], bool] | None = scope["extensions"].get(WRITE)
         self.departure = Departure(LOST, NO_FRAME)
@@ -77,8 +78,8 @@ class WebSocket:
 
     def _read(self, text: str) -> Sequence[Received]:
         n_bytes = utf8_bytes(text)
-        self._tally.text_in += 1
-        self._tally.text_in_bytes += n_bytes
+        self._tally.text[0] += 1
+        self._tally.text[1] += n_bytes
         if n_bytes > self._max_bytes:
             return (self._too_large(),)
         try:
@@ -88,7 +89,7 @@ class WebSocket:
 
     def listen(self, listener: Listener | None) -> None:
         if self._shortcut is not None:
-            self._shortcut(listener)
+            self._shortcut(listener, self._wire.text_audio)
 
     def encode(self, event: Event) -> Sequence[Message]:
         return self._wire.encode(event)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+from voxgate._native.text_audio import TextAudio
 from voxgate.config import Config
 from voxgate.endpoints.refusals import HttpAnswer, answer_of
 from voxgate.errors import VoxgateError
@@ -95,6 +96,9 @@ class Wire(ABC):
 
     progress_s: float = PROGRESS_S
     """Between two `Progress` events, if `start` asks for notices. Read once, at the acceptance."""
+
+    text_audio: TextAudio | None = None
+    """Finds audio in text messages, for a server that passes it on before `read` is called. None: audio is binary."""
 
     ending: Close | None = None
     """An event that the client got ends its stream: whatever it sends next is answered with this."""

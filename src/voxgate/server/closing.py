@@ -8,15 +8,20 @@ before they read the close frame. Therefore `Closing` ends a connection in two s
 2. Then, or after the answer to a refused request, it half-closes the connection and discards data until the client's
    end of file.
 
-Both steps are bounded in time and in bytes.
+Both steps are bounded in time and in bytes. A client may read slowly: its time begins when its kernel has acknowledged
+everything, and until then some of it must be acknowledged in each `server.send_timeout_s`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import sys
+import termios
 from typing import Final
 
-# The server aborts a connection when, before the client's end, nothing is sent or received for this time, ...
+# The server aborts a connection when, before the client's end, nothing is received for this time, ...
 CLOSE_TIMEOUT_S = 3.0
 # ... when the client's end has not come after this time, ...
 CLOSE_MAX_S = 10.0
@@ -31,6 +36,16 @@ PAUSE_MAX_S = 1.0
 TURN_BYTES = 16_384
 
 _CLOSE: Final = 8  # opcode
+
+
+def unsent_bytes(transport: asyncio.Transport) -> int:
+    """The bytes that were written and that the peer's kernel has not acknowledged, in the transport and in our kernel."""
+    n_bytes = transport.get_write_buffer_size()
+    sock = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+        if sock is not None:
+            n_bytes += int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return n_bytes
 
 
 class FrameSkipper:
@@ -70,7 +85,7 @@ class Closing(asyncio.Protocol):
     """Takes a connection over from `owner`, which has written its last byte. `owner` still gets `connection_lost` and
     the flow control of unsent bytes.
 
-    `skipper`: finds the client's close frame; None when the server does not wait for one. `rest`: received bytes that
+    `send_timeout_s`: unsent bytes must become fewer within it. `skipper`: finds the client's close frame; None when the server does not wait for one. `rest`: received bytes that
     `skipper` has not parsed yet.
     """
 
@@ -79,6 +94,7 @@ class Closing(asyncio.Protocol):
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
         owner: asyncio.BaseProtocol,
+        send_timeout_s: float,
         skipper: FrameSkipper | None = None,
         rest: bytes = b"",
     ) -> None:
@@ -90,8 +106,11 @@ class Closing(asyncio.Protocol):
         self._n_bytes_left = DISCARD_BYTES
         self._n_free_bytes = self._pause_after_bytes = PAUSE_BYTES
         self._pause_s = PAUSE_S
-        self._until_s = loop.time() + CLOSE_MAX_S
-        self._seen = self._progress()
+        self._send_timeout_s = send_timeout_s
+        self._seen_bytes_left = self._n_bytes_left
+        self._n_unsent_bytes = unsent_bytes(transport)
+        self._sent_s = loop.time()  # when they were last seen to become fewer
+        self._until_s = self._sent_s + CLOSE_MAX_S
         self.timer = loop.call_later(CLOSE_TIMEOUT_S, self._check)
         """Runs until the end of the connection."""
         self._next_turn: asyncio.Handle | None = None
@@ -152,13 +171,18 @@ class Closing(asyncio.Protocol):
         else:
             self._transport.close()  # TLS: discards data until the peer answers its shutdown
 
-    def _progress(self) -> tuple[int, int]:
-        return self._n_bytes_left, self._transport.get_write_buffer_size()
-
     def _check(self) -> None:
-        seen, wait_s = self._progress(), min(CLOSE_TIMEOUT_S, self._until_s - self._loop.time())
-        if wait_s > 0 and seen != self._seen:
-            self._seen = seen
-            self.timer = self._loop.call_later(wait_s, self._check)
+        now_s, n_unsent_bytes, wait_s = self._loop.time(), unsent_bytes(self._transport), CLOSE_TIMEOUT_S
+        if n_unsent_bytes or self._n_unsent_bytes:
+            if n_unsent_bytes < self._n_unsent_bytes:
+                self._sent_s = now_s
+            is_over = now_s >= self._sent_s + self._send_timeout_s
+            self._until_s = now_s + CLOSE_MAX_S
         else:
+            is_over = self._n_bytes_left == self._seen_bytes_left or now_s >= self._until_s
+            wait_s = min(wait_s, self._until_s - now_s)
+        self._n_unsent_bytes, self._seen_bytes_left = n_unsent_bytes, self._n_bytes_left
+        if is_over:
             self._transport.abort()
+        else:
+            self.timer = self._loop.call_later(wait_s, self._check)

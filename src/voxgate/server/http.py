@@ -3,21 +3,27 @@
 A body of any length passes as soon as the application asks for it (`receive`), and no faster than the application
 takes it, also while it answers already. A body that nobody asks for has the limits of the headers.
 
+Live audio does not wake the application's task: with the extension `SHORTCUT` of the scope, as on a websocket, the
+application sets a listener, which is offered the pieces of the body as they arrive.
+
 Requests that the application cannot answer are refused here, in JSON like all other refusals.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from voxgate._native.websocket import TURN_BYTES, TURN_FRAMES
 from voxgate.config import Config
 from voxgate.server import handshake
 from voxgate.server.closing import Closing
 from voxgate.server.handshake import Refused
+from voxgate.server.websocket import SHORTCUT
 
 # Of the headers and a body that the application does not read; between the bytes of one that it reads, of the framing.
 REQUEST_BYTES = 65_536
@@ -58,6 +64,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._answering: RequestResponseCycle | None = None
         self._reading: RequestResponseCycle | None = None  # the application has asked for its body
         self._held = b""  # of a body that the application has not asked for
+        self._listener: Callable[[bytes], bool] | None = None  # of the body that is read
+        self._n_turn_bytes = 0  # that it may still be offered in this turn of the loop
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -74,6 +82,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        scope: Any = cycle.scope
+        extensions = scope.setdefault("extensions", {})
+
+        def listen(listener: Callable[[bytes], bool] | None) -> None:
+            self._listener = listener if self._reading is cycle else None
 
         def receive_body(receive: Any) -> Any:
             async def receive_piece() -> Any:
@@ -103,6 +116,7 @@ class HttpProtocol(HttpToolsProtocol):
             return send_piece
 
         async def answer(scope: Any, receive: Any, send: Any) -> None:
+            extensions[SHORTCUT] = listen
             try:
                 await app(scope, receive_body(receive), send_beside_body(send))
             except asyncio.CancelledError:
@@ -110,11 +124,16 @@ class HttpProtocol(HttpToolsProtocol):
                 # the stack as an error of the application.
                 if not cycle.disconnected:
                     raise
+            finally:
+                extensions.pop(SHORTCUT)  # a cycle, which would live until the next garbage collection
+                if self._reading is cycle:
+                    self._listener = None
 
         super()._start_asgi_task(cycle, answer)
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        self._n_turn_bytes = TURN_BYTES
         if self._held:
             self._held += data
         else:
@@ -154,7 +173,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _read_body(self, cycle: RequestResponseCycle) -> None:
         """The application asks for the body for the first time."""
-        self._reading = cycle
+        self._reading, self._listener = cycle, None
         if cycle is not self.cycle or not self._has_headers:
             return  # it is complete
         self._stop_timer()
@@ -164,9 +183,16 @@ class HttpProtocol(HttpToolsProtocol):
             self._parse(held)
 
     def on_body(self, body: bytes) -> None:
-        super().on_body(body)
-        if self._reading is self.cycle and not self.cycle.response_complete:
+        cycle = self.cycle
+        is_read = self._reading is cycle and not cycle.response_complete
+        if is_read:
             self._n_request_bytes = 0
+        # What waits in `body` comes first.
+        if is_read and self._listener is not None and self._n_turn_bytes > 0 and not cycle.body:
+            self._n_turn_bytes -= max(len(body), TURN_BYTES // TURN_FRAMES)
+            if self._listener(body):
+                return
+        super().on_body(body)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._has_headers:  # otherwise it is a trailer
@@ -231,7 +257,7 @@ class HttpProtocol(HttpToolsProtocol):
                 cycle.message_event.set()
         if not is_answered:  # with a body that is still arriving
             self.transport.write(handshake.encode_refusal(refused))
-        Closing(self.loop, self.transport, self)
+        Closing(self.loop, self.transport, self, self.settings.server.send_timeout_s)
 
     def _end(self) -> None:
         """Closes the connection behind an answer whose request has not arrived in full."""
@@ -240,7 +266,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._held = b""
         if not self.transport.is_closing():
-            Closing(self.loop, self.transport, self)
+            Closing(self.loop, self.transport, self, self.settings.server.send_timeout_s)
 
     def _wait_for_request(self) -> None:
         self._stop_timer()

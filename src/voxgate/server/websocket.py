@@ -7,15 +7,18 @@ Clients are strangers, so everything has a bound:
 - A message may be begun and never ended, byte by byte or in endless fragments: it has a time and a number of fragments.
 - One read may hold ten thousand frames, and a client may send nothing but pings: a turn of the event loop takes a small
   group of frames, a second takes `limits.frames_per_second`, and a client that sends more waits.
-- Pongs are written whether or not the client reads: while it does not, nothing more is received from it.
+- Pongs are written whether or not the client reads: while it does not, hardly anything is received from it. A little is
+  (READ_ON_BYTES each READ_ON_S), because two kernels whose buffers are both full may not learn of it when one of them
+  has room again: an acknowledgement behind data for which there was no room is dropped with it.
 - A client may read nothing, or never answer the close frame: both have a time, after which the connection is cut off.
+  To read slowly is allowed.
 - A client that is still sending has to get the close frame, whatever the reason: see `closing`.
 
 Until the application has accepted the client, the bytes behind its request are kept and not looked at.
 
 Live audio does not wake Python: a binary message goes from the read buffer straight to the listener (`LiveAudio`) that
-the application has set with the extension `SHORTCUT` of its scope (see `endpoints.websocket`). A message is offered
-only when the application has received everything in front of it. Without a listener, messages come by `receive`, as
+the application has set with the extension `SHORTCUT` of its scope (see `endpoints.websocket`), and so does the audio
+in text messages of APIs that have it there (`TextAudio`). A message is offered only when the application has received everything in front of it. Without a listener, messages come by `receive`, as
 ASGI says. With the extension `WRITE`, messages leave without a task that awaits `send`. The application sets `ENCODE`:
 an error of this layer in the words of the client's API.
 """
@@ -32,6 +35,7 @@ from uvicorn.server import ServerState
 from websockets.http11 import Response
 
 from voxgate._native.live import LiveAudio
+from voxgate._native.text_audio import TextAudio
 from voxgate._native.websocket import (
     BINARY,
     CLOSE,
@@ -49,7 +53,7 @@ from voxgate.config import Config
 from voxgate.errors import StreamTimeout
 from voxgate.protocol.events import Error
 from voxgate.server import handshake
-from voxgate.server.closing import Closing, FrameSkipper
+from voxgate.server.closing import Closing, FrameSkipper, unsent_bytes
 
 __all__ = ["ENCODE", "SHORTCUT", "TURN_FRAMES", "WRITE", "ClientGone", "WebSocketProtocol"]
 
@@ -57,6 +61,10 @@ NORMAL = 1000
 GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
+
+# From a client that does not read: one read, of at most 64 KiB, in this time, until so much waits.
+READ_ON_S = 1.0
+READ_ON_BYTES = 1024 * 1024
 
 SHORTCUT = "voxgate.shortcut"
 WRITE = "voxgate.write"
@@ -138,16 +146,17 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         self._written_bytes = 0
         self._flushed_bytes = 0  # by the last look
         self._send_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None  # while the client does not read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self._connections.add(self)  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for handle in (self._message_timer, self._send_timer, self._going_on):
+        for handle in (self._message_timer, self._send_timer, self._read_timer, self._going_on):
             if handle is not None:
                 handle.cancel()
-        self._message_timer = self._send_timer = self._going_on = None
+        self._message_timer = self._send_timer = self._read_timer = self._going_on = None
         self._lingering = True
         self.stop()
         self._put({"type": "websocket.disconnect", "code": 1005 if self.handshake_complete else 1006})
@@ -188,15 +197,15 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         self._refuse(FAILED)
         self._say_goodbye(NORMAL, "")
 
-    def listen(self, listener: Listener | None) -> None:
-        """`listener` is offered binary messages before they come by `receive`, one by one, and says whether it has
-        taken this one. It must not block.
+    def listen(self, listener: Listener | None, text_audio: TextAudio | None = None) -> None:
+        """`listener` is offered binary messages, and the audio that `text_audio` finds in others, before they come by
+        `receive`, one by one, and says whether it has taken this one. It must not block.
         """
         if listener is None or not self.is_stopped:
-            self.listener = listener
+            self.listener, self.text_audio = listener, text_audio
 
     def on_input(self) -> None:
-        if not self.handshake_complete:
+        if not self.handshake_complete or not self.writable.is_set():
             self._hold()
         elif self._going_on is None:
             self._go_on()
@@ -323,9 +332,22 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         self.writable.clear()
         self._hold()
+        if self._read_timer is None and not self._lingering:
+            self._read_timer = self.loop.call_later(READ_ON_S, self._read_a_little)
+
+    def _read_a_little(self) -> None:
+        self._read_timer = None
+        if self.writable.is_set() or self._lingering or self.transport.is_closing():
+            return
+        if self.pending_bytes < READ_ON_BYTES and not self.transport.is_reading():
+            self.transport.resume_reading()  # until `on_input`
+        self._read_timer = self.loop.call_later(READ_ON_S, self._read_a_little)
 
     def resume_writing(self) -> None:
         self.writable.set()
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
         if self._going_on is None and self.handshake_complete:
             self._going_on = self.loop.call_soon(self._go_on)
 
@@ -409,17 +431,16 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
             self._watch_sending()
 
     def _watch_sending(self) -> None:
-        """As long as something waits to be sent, a look now and then whether some of it has been."""
-        if self._send_timer is None and (n_bytes := self.transport.get_write_buffer_size()):
-            self._flushed_bytes = self._written_bytes - n_bytes
+        """As long as something waits to be sent, a look now and then whether the client's kernel has got some of it."""
+        if self._send_timer is None and self.transport.get_write_buffer_size():
+            self._flushed_bytes = self._written_bytes - unsent_bytes(self.transport)
             self._send_timer = self.loop.call_later(self.settings.server.send_timeout_s, self._check_sending)
 
     def _check_sending(self) -> None:
         self._send_timer = None
-        n_bytes = self.transport.get_write_buffer_size()
-        if not n_bytes:
+        if not self.transport.get_write_buffer_size():
             return
-        if self._written_bytes - n_bytes > self._flushed_bytes:
+        if self._written_bytes - unsent_bytes(self.transport) > self._flushed_bytes:
             self._watch_sending()
         else:
             self.transport.abort()
@@ -441,12 +462,12 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         """Our last byte is written."""
         self._lingering = True
         n_skip_bytes, rest = self.stop()
-        for handle in (self._message_timer, self._going_on):
+        for handle in (self._message_timer, self._read_timer, self._going_on):
             if handle is not None:
                 handle.cancel()
-        self._message_timer = self._going_on = None
+        self._message_timer = self._read_timer = self._going_on = None
         skipper = FrameSkipper(n_skip_bytes) if awaits_close else None
-        Closing(self.loop, self.transport, self, skipper, rest)
+        Closing(self.loop, self.transport, self, self.settings.server.send_timeout_s, skipper, rest)
         self._watch_sending()
 
     def shutdown(self) -> None:

@@ -22,7 +22,7 @@ from voxgate.service.host_counts import HostCounts
 if TYPE_CHECKING:
     from voxgate.service.redis_counts import RedisCounts
 
-__all__ = ["Admission", "Load", "Permit", "Refusal", "RefusalKind"]
+__all__ = ["Admission", "Load", "Permit", "Refusal", "RefusalKind", "full_address", "full_token"]
 
 logger = logging.getLogger("voxgate.service.admission")
 
@@ -98,15 +98,16 @@ class Load(Protocol):
 class Permit:
     """The place of an accepted client. `release` must be called exactly once."""
 
-    __slots__ = ("_address", "_admission", "_is_pending", "identity", "on_release")
+    __slots__ = ("_address", "_admission", "_is_pending", "_token_key", "identity", "on_release")
 
     def __init__(self, admission: Admission, address: str | None, is_pending: bool) -> None:
         self._admission = admission
         self._address = address
         self._is_pending = is_pending
+        self._token_key: str | None = None
         self.identity: str | None = None
         """The name that the access hook gave to the client."""
-        self.on_release: Callable[[], None] | None = None
+        self.on_release: list[Callable[[], None]] = []
         """Also called by `release`."""
 
     @property
@@ -121,11 +122,22 @@ class Permit:
             self._is_pending = False
             self._admission._count_pending(self._address, -1)
 
+    def count_token(self, key: str, max_streams: int) -> Refusal | None:
+        """Counts the stream together with all of its token, which is valid; or why it may not be opened. At most once.
+        `key`: stands for the token, and does not contain it.
+        """
+        refusal = self._admission._enter_token(key, max_streams)
+        if refusal is None:
+            self._token_key = key
+        return refusal
+
     def release(self) -> None:
         self.confirm()
+        if self._token_key is not None:
+            self._admission._leave_token(self._token_key)
         self._admission._release(self._address)
-        if self.on_release is not None:
-            self.on_release()
+        for call in self.on_release:
+            call()
 
 
 class Admission:
@@ -134,12 +146,13 @@ class Admission:
     def __init__(
         self, limits: LimitsSettings, auth: AuthSettings, load: Load, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self._max_pending = max(1, min(auth.pending_streams, limits.streams // 4))
         self._load = load
         self._clock = clock
         self._of_address: Counter[str] = Counter()
         self._pending_of_address: Counter[str] = Counter()
+        self._of_token: Counter[str] = Counter()
         self._max_served = float("inf")  # streams
         self._looked_s = self._cut_s = float("-inf")
         self._cut_at_wait_s = 0.0
@@ -153,7 +166,7 @@ class Admission:
         self.host: HostCounts | None = None
         """What all processes of this host count together; None: this process counts alone."""
         self.redis: RedisCounts | None = None
-        """What all servers that share a Redis count together."""
+        """What all servers that share a Redis count together, besides."""
 
     def admit(self, client: ClientInfo, is_pending: bool = False) -> Permit | Refusal:
         """Counts clients with the same address together, and those without one not at all. `is_pending`: the client
@@ -164,10 +177,10 @@ class Admission:
         if refusal is not None:
             return refusal
         if self.host is not None:
-            limits = self._limits
+            limits = self.limits
             reached = self.host.enter(address, limits.streams, limits.streams_per_address)
             if reached is not None:
-                return self._full() if reached == "streams" else self._full_address()
+                return self._full() if reached == "streams" else full_address(limits.streams_per_address)
         self._count(address, 1)
         if is_pending:
             self._count_pending(address, 1)
@@ -190,14 +203,14 @@ class Admission:
         logger.info("refused a connection (%s): %s", refusal.reason, text)
 
     def _why_not(self, address: str | None, is_pending: bool) -> Refusal | None:
-        limits = self._limits
+        limits = self.limits
         if (not_ready := self._load.not_ready) is not None:
             reason = "not_ready" if self._load.draining_until_s is None else "draining"
             return Refusal(RefusalKind.UNAVAILABLE, reason, f"not ready: {not_ready}", _soon())
         if (self.streams if self.host is None else self.host.streams) >= limits.streams:
             return self._full()
         if address is not None and self._of_address[address] >= limits.streams_per_address:
-            return self._full_address()
+            return full_address(limits.streams_per_address)
         if is_pending:
             max_of_address = max(1, self._max_pending // 4)
             if address is not None and self._pending_of_address[address] >= max_of_address:
@@ -210,20 +223,16 @@ class Admission:
         return self._why_overloaded()
 
     def _full(self) -> Refusal:
-        text = f"server full: {_streams(self._limits.streams, 'is', 'are')} open"
+        text = f"server full: {_streams(self.limits.streams, 'is', 'are')} open"
         return Refusal(RefusalKind.UNAVAILABLE, "streams", text, _soon())
-
-    def _full_address(self) -> Refusal:
-        text = f"{_streams(self._limits.streams_per_address, 'is', 'are')} open from this address"
-        return Refusal(RefusalKind.TOO_MANY, "streams_per_address", text, _soon())
 
     def _why_overloaded(self) -> Refusal | None:
         if self._load.buffered_audio_is_full:
-            text = f"more than {self._limits.total_buffered_audio_s:g} s of audio wait for the model"
+            text = f"more than {self.limits.total_buffered_audio_s:g} s of audio wait for the model"
             return Refusal(RefusalKind.UNAVAILABLE, "buffered_audio", text, _soon())
         wait_s = self._load.queue_wait_s
         self._learn(wait_s)
-        if wait_s >= self._limits.queue_wait_s:
+        if wait_s >= self.limits.queue_wait_s:
             return Refusal(RefusalKind.UNAVAILABLE, "queue_wait", f"calls wait {wait_s:.2g} s for the model", _soon())
         if self.streams >= self._max_served:
             return Refusal(
@@ -237,7 +246,7 @@ class Admission:
         """
         now_s = self._clock()
         looked_s, self._looked_s = self._looked_s, now_s
-        if wait_s >= self._limits.queue_wait_s * NEAR:
+        if wait_s >= self.limits.queue_wait_s * NEAR:
             if now_s >= self._cut_s + SETTLE_S:
                 if wait_s >= self._cut_at_wait_s or now_s >= self._cut_s + 2 * SETTLE_S:
                     self._max_served = max(1.0, CUT * min(self._max_served, self.streams))
@@ -250,6 +259,19 @@ class Admission:
         self._count(address, -1)
         if self.host is not None:
             self.host.leave(address)
+
+    def _enter_token(self, key: str, max_streams: int) -> Refusal | None:
+        if self._of_token[key] >= max_streams or (
+            self.host is not None and not self.host.enter_token(key, max_streams)
+        ):
+            return full_token(max_streams)
+        _add(self._of_token, key, 1)
+        return None
+
+    def _leave_token(self, key: str) -> None:
+        _add(self._of_token, key, -1)
+        if self.host is not None:
+            self.host.leave_token(key)
 
     def _count(self, address: str | None, change: int) -> None:
         self.streams += change
@@ -265,6 +287,18 @@ def _add(counter: Counter[str], address: str | None, change: int) -> None:
         counter[address] += change
         if not counter[address]:
             del counter[address]
+
+
+def full_token(max_streams: int, where: str = "") -> Refusal:
+    """The refusal of a token with as many streams as it may have. `where`: they are counted, with a comma."""
+    text = f"{_streams(max_streams, 'is', 'are')} open with this token{where}"
+    return Refusal(RefusalKind.TOO_MANY, "streams_per_token", text, _soon())
+
+
+def full_address(max_streams: int, where: str = "") -> Refusal:
+    """The same of an address."""
+    text = f"{_streams(max_streams, 'is', 'are')} open from this address{where}"
+    return Refusal(RefusalKind.TOO_MANY, "streams_per_address", text, _soon())
 
 
 def _streams(n: int, one: str, many: str) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from voxgate.errors import InternalError, Unauthorized, VoxgateError
+from voxgate.errors import InternalError, Overloaded, Unauthorized, VoxgateError
 from voxgate.models import Model
 from voxgate.protocol.machine import Route
-from voxgate.service.access import Gate, Verdict
+from voxgate.service.access import Gate, Verdict, holder_of
 from voxgate.service.admission import Admission, Permit, Refusal, RefusalKind
 from voxgate.service.client_info import ClientInfo
-from voxgate.service.redis_counts import RedisCounts
 
 __all__ = ["AUTH_UNAVAILABLE", "UNAUTHORIZED", "Entry"]
 
@@ -29,6 +28,7 @@ class Entry:
         """`allows_token_in_start`: a client may connect without a token, and send one with its first start."""
         self._gate = gate
         self._admission = admission
+        self._limits = admission.limits
         self._model = model
         self._allows_token_in_start = allows_token_in_start
 
@@ -58,20 +58,50 @@ class Entry:
         permit = self._admission.admit(client, is_pending=verdict is Verdict.UNKNOWN)
         if isinstance(permit, Refusal):
             return permit
-        if (redis := self._admission.redis) is not None and client.address is not None:
-            refusal = await _count_everywhere(redis, permit, client.address)
+        try:
+            refusal = await self._count(client, permit)
+        except BaseException:  # The client has gone meanwhile.
+            permit.release()
+            raise
+        if refusal is None:
+            return permit
+        permit.release()
+        return refusal
+
+    async def _count(self, client: ClientInfo, permit: Permit) -> Refusal | None:
+        """Counts an admitted client on all servers, and under its token. Returns why it is refused after all."""
+        redis, address = self._admission.redis, client.address
+        if redis is not None and address is not None:
+            counted = await redis.enter(address, self._limits.streams_per_address)
+            if isinstance(counted, Refusal):
+                return counted
+            permit.on_release.append(lambda: redis.leave(counted))
+        if client.token is None or not self._gate.asks_for_token:
+            return None
+        return await self._confirm(client.token, address, permit)
+
+    async def _confirm(self, token: str, address: str | None, permit: Permit) -> Refusal | None:
+        """Checks a token and confirms the permit, unless the token has as many streams as it may."""
+        verdict, identity = await self._gate.check(token, address)
+        if verdict is not Verdict.GOOD:
+            return UNAUTHORIZED if verdict is Verdict.BAD else AUTH_UNAVAILABLE
+        max_streams = self._gate.max_streams(token) or self._limits.streams_per_token
+        if max_streams is not None:
+            refusal = await self._count_token(holder_of(token, identity), max_streams, permit)
             if refusal is not None:
                 return refusal
-        if token is None or verdict is Verdict.GOOD:
-            return permit
-        try:
-            verdict, identity = await gate.check(token, client.address)
-            if verdict is Verdict.GOOD:
-                permit.confirm(identity)
-        finally:
-            if permit.is_pending:
-                permit.release()
-        return permit if verdict is Verdict.GOOD else AUTH_UNAVAILABLE if verdict is Verdict.UNKNOWN else UNAUTHORIZED
+        permit.confirm(identity)
+        return None
+
+    async def _count_token(self, key: str, max_streams: int, permit: Permit) -> Refusal | None:
+        refusal = permit.count_token(key, max_streams)
+        if refusal is not None or (redis := self._admission.redis) is None:
+            return refusal
+        counted = await redis.enter_token(key, max_streams)
+        if isinstance(counted, Refusal):
+            return counted
+        permit.on_release.append(lambda: redis.leave(counted))
+        return None
 
     async def authorize(self, client: ClientInfo) -> Refusal | None:
         """Checks the token alone, for a request that opens no stream. None: the client may go on. Counts refusals."""
@@ -90,28 +120,14 @@ class Entry:
         """Checks the token of a start, and confirms the permit. Returns the client with its identity, or why the token
         is refused. Counts refusals.
         """
-        verdict, identity = await self._gate.check(token, client.address)
-        match verdict:
-            case Verdict.GOOD:
-                permit.confirm(identity)
-                return client._replace(identity=identity)
-            case Verdict.BAD:
-                self._admission.record(UNAUTHORIZED, client.wire)
+        refusal = await self._confirm(token, client.address, permit)
+        if refusal is None:
+            return client._replace(identity=permit.identity)
+        self._admission.record(refusal, client.wire)
+        match refusal.kind:
+            case RefusalKind.UNAUTHENTICATED:
                 return Unauthorized("the token of the start is not good")
-            case Verdict.UNKNOWN:
-                self._admission.record(AUTH_UNAVAILABLE, client.wire)
-                return InternalError(AUTH_UNAVAILABLE.text)
-
-
-async def _count_everywhere(redis: RedisCounts, permit: Permit, address: str) -> Refusal | None:
-    """Releases the permit, and returns why, when the address has too many streams on all servers together."""
-    try:
-        counted = await redis.enter(address)
-    except BaseException:  # The client has gone meanwhile.
-        permit.release()
-        raise
-    if isinstance(counted, Refusal):
-        permit.release()
-        return counted
-    permit.on_release = lambda: redis.leave(counted)
-    return None
+            case RefusalKind.TOO_MANY:
+                return Overloaded(refusal.text)
+            case _:
+                return InternalError(refusal.text)

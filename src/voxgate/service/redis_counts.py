@@ -1,4 +1,4 @@
-"""The streams of all servers that share a Redis, counted together by the address of the client."""
+"""The streams of all servers that share a Redis, counted together by the address and by the token of the client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 from voxgate.errors import ConfigError, text_of
 from voxgate.runtime.tasks import spawn_task
 from voxgate.runtime.throttle import Throttle, and_more
-from voxgate.service.admission import Refusal, RefusalKind
+from voxgate.service.admission import Refusal, RefusalKind, full_address, full_token
 
 __all__ = ["RedisCounts"]
 
@@ -29,7 +29,8 @@ EXPIRY_S: Final = 35.0
 _REPORT_EVERY_S: Final = 60.0
 _UNAVAILABLE: Final = Refusal(RefusalKind.UNAVAILABLE, "redis", "streams cannot be counted at the moment", 5)
 
-# A sorted set for each address: a member for each stream, with the time at which it expires. Redis's own clock counts.
+# A sorted set for each address and each token: a member for each stream, with the time at which it expires. Redis's own
+# clock counts.
 _ENTER: Final = """
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -49,9 +50,7 @@ return 1
 class RedisCounts:
     """Belongs to the loop's thread. No method raises: without an answer of Redis, `fails_open` decides."""
 
-    def __init__(
-        self, url: str, max_of_address: int, fails_open: bool, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, url: str, fails_open: bool, clock: Callable[[], float] = time.monotonic) -> None:
         """`url`: ``redis://HOST:PORT/DB``, ``rediss://`` or ``unix://``. Connects to nothing. Raises ConfigError."""
         try:
             from redis import asyncio as redis
@@ -69,7 +68,6 @@ class RedisCounts:
             self._redis: Any = redis.Redis.from_pool(pool)
         except ValueError as error:
             raise ConfigError(f"limits.redis_url cannot be used: {text_of(error)}") from None
-        self._max_of_address = max_of_address
         self._fails_open = fails_open
         self._throttle = Throttle(_REPORT_EVERY_S, clock=clock)
         self._held: dict[str, str] = {}
@@ -80,29 +78,15 @@ class RedisCounts:
         self._renewing: asyncio.Task[None] | None = None
         self._removing: asyncio.Task[None] | None = None
 
-    async def enter(self, address: str) -> str | Refusal:
-        """Counts a stream. The stream's id for `leave`; or why it is refused: the address has as many as it may, or
-        Redis gives no answer.
+    async def enter(self, address: str, max_streams: int) -> str | Refusal:
+        """Counts a stream of an address. The stream's id for `leave`; or why it is refused: the address has as many as
+        it may, or Redis gives no answer.
         """
-        key, member = _key(address), uuid.uuid4().hex
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                is_in = await self._redis.eval(_ENTER, 1, key, member, self._max_of_address, int(EXPIRY_S))
-        except Exception as error:
-            self._report(error)
-            if self._fails_open:
-                self._hold(key, member)  # Counted from the first renewal that Redis answers.
-                return member
-            self._remove(key, member)  # Redis may have counted it all the same.
-            return _UNAVAILABLE
-        except asyncio.CancelledError:
-            self._remove(key, member)
-            raise
-        if not is_in:
-            text = f"{self._max_of_address} streams are open from this address, on all servers"
-            return Refusal(RefusalKind.TOO_MANY, "streams_per_address", text, 5)
-        self._hold(key, member)
-        return member
+        return await self._enter(_key("streams", address), max_streams, full_address)
+
+    async def enter_token(self, key: str, max_streams: int) -> str | Refusal:
+        """The same for a token. `key`: stands for the token, and does not contain it."""
+        return await self._enter(_key("tokens", key), max_streams, full_token)
 
     def leave(self, member: str) -> None:
         """The stream has ended. Returns at once; a failure is made good when the entry expires."""
@@ -126,6 +110,26 @@ class RedisCounts:
             if task is not None:
                 task.cancel()
         await self._redis.aclose()
+
+    async def _enter(self, key: str, max_streams: int, full: Callable[[int, str], Refusal]) -> str | Refusal:
+        member = uuid.uuid4().hex
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                is_in = await self._redis.eval(_ENTER, 1, key, member, max_streams, int(EXPIRY_S))
+        except Exception as error:
+            self._report(error)
+            if self._fails_open:
+                self._hold(key, member)  # Counted from the first renewal that Redis answers.
+                return member
+            self._remove(key, member)  # Redis may have counted it all the same.
+            return _UNAVAILABLE
+        except asyncio.CancelledError:
+            self._remove(key, member)
+            raise
+        if not is_in:
+            return full(max_streams, ", on all servers")
+        self._hold(key, member)
+        return member
 
     def _hold(self, key: str, member: str) -> None:
         self._held[member] = key
@@ -182,6 +186,6 @@ class RedisCounts:
             )
 
 
-def _key(address: str) -> str:
+def _key(group: str, name: str) -> str:
     """No address is stored as it is."""
-    return f"voxgate:streams:{hashlib.blake2b(address.encode(), digest_size=16).hexdigest()}"
+    return f"voxgate:{group}:{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"

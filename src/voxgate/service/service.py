@@ -91,9 +91,7 @@ class Service:
         self.decoders = Decoders(_media_limits(config))
         self.admission = Admission(config.limits, config.auth, self)
         if config.limits.redis_url is not None:
-            self.admission.redis = RedisCounts(
-                config.limits.redis_url, config.limits.streams_per_address, config.limits.redis_fails == "open"
-            )
+            self.admission.redis = RedisCounts(config.limits.redis_url, config.limits.redis_fails == "open")
         self.detector = load_detector(config.vad.detector, config.vad.weights)
         self.turn = TurnConfig(public_name(config.turn.detector), **config.turn.tunables())
         self.turn.check()

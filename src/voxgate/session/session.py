@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from msgspec import structs
@@ -231,10 +232,10 @@ class Session:
         if self._send_queue.is_full:
             await self._until(lambda: self._send_queue.has_room)
         if isinstance(message, Answer):
-            if self._closing is None:
-                answer = message.messages() if callable(message.messages) else message.messages
-                if answer:
-                    self._send_queue.put(answer)
+            if self._work is None:
+                self._answer(message)
+            else:
+                self._work.handler.in_order(partial(self._answer, message))
         elif self._closing is None:
             if isinstance(message, Undecoded):
                 assert self._decoding is not None
@@ -244,6 +245,12 @@ class Session:
             if self._is_draining and self._start is None:
                 self.leave()
         return self._closing is None
+
+    def _answer(self, message: Answer) -> None:
+        if self._closing is None:
+            answer = message.messages() if callable(message.messages) else message.messages
+            if answer:
+                self._send_queue.put(answer)
 
     # The machine's actions
 
@@ -492,10 +499,11 @@ class Session:
 
     # Out
 
-    def _emit(self, event: Event) -> None:
-        messages = messages_of(event, self._endpoint, self._tally, self._context.model.name)
+    def _emit(self, event: Event) -> bool:
+        messages, is_lost = messages_of(event, self._endpoint, self._tally, self._context.model.name)
         if messages:
             self._send_queue.put(messages)
+        return is_lost
 
     def _on_sent(self) -> None:
         """The endpoint has sent an event."""

@@ -1,8 +1,11 @@
 // A sound file as a source of audio: anything the browser decodes, at live pace or as fast as the server takes it.
 
+import { formatOf } from "./client/sources.js";
+
 const CHUNK_S = 0.04; // at live pace
 const FAST_CHUNK_S = 0.5;
-const WAIT_MS = 15;
+const BUSY_MS = 20;
+const PAUSE_MS = 3000; // more than between two timers of a tab in the background
 
 const [LOWEST_HZ, HIGHEST_HZ] = [8000, 96_000]; // every browser has contexts of these rates
 const USUAL_HZ = 48_000;
@@ -46,12 +49,10 @@ export class SoundFile {
   }
 
   #planes;
-  #frame = 0; // the next one to send
-  #timer = null;
-  #base = null; // the frame and time from which live pace counts
 
-  get position_s() {
-    return this.#frame / this.sampleRate;
+  // For the start message.
+  get format() {
+    return formatOf(this);
   }
 
   // The samples of the first channel, -1..1.
@@ -59,52 +60,27 @@ export class SoundFile {
     return this.#planes[0];
   }
 
-  goTo(seconds) {
-    this.#frame = Math.max(0, Math.min(this.#planes[0].length, Math.round(seconds * this.sampleRate)));
-  }
-
-  start(sink) {
-    this.pause();
-    this.#base = { frame: this.#frame, ms: performance.now() };
-    this.#pump(sink);
-  }
-
-  pause() {
-    clearTimeout(this.#timer);
-    this.#timer = null;
-  }
-
-  close() {
-    this.pause();
-  }
-
-  #pump(sink) {
-    const total = this.#planes[0].length;
-    const chunk = Math.round((this.isLive ? CHUNK_S : FAST_CHUNK_S) * this.sampleRate);
-    // A tab in the background is woken once a second: what is due by then goes at once.
-    const due = this.isLive
-      ? this.#base.frame + ((performance.now() - this.#base.ms) / 1000) * this.sampleRate
-      : Infinity;
-    const until_ms = performance.now() + 20; // so that the page stays alive
-    while (this.#frame < total && this.#frame + (this.isLive ? chunk : 0) <= due && !sink.isFull()) {
-      const end = Math.min(total, this.#frame + chunk);
-      sink.push(this.#samples(this.#frame, end));
-      this.#frame = end;
-      if (performance.now() > until_ms) break;
-      if (end === total) break;
+  // Interleaved samples, each piece when it is due.
+  async *pieces() {
+    const n_frames = this.#planes[0].length;
+    const piece = Math.round((this.isLive ? CHUNK_S : FAST_CHUNK_S) * this.sampleRate);
+    let began_ms = performance.now();
+    let rested_ms = began_ms;
+    for (let frame = 0; frame < n_frames; frame += piece) {
+      const end = Math.min(n_frames, frame + piece);
+      if (this.isLive) {
+        const wait_ms = began_ms + (end / this.sampleRate) * 1000 - performance.now();
+        if (wait_ms > 0) await new Promise((resolve) => setTimeout(resolve, wait_ms));
+        else if (wait_ms < -PAUSE_MS) began_ms -= wait_ms; // nobody has asked for so long: the stream was away
+      } else if (performance.now() > rested_ms + BUSY_MS) {
+        await new Promise((resolve) => setTimeout(resolve)); // so that the page stays alive
+        rested_ms = performance.now();
+      }
+      yield this.#samples(frame, end);
     }
-    if (this.#frame >= total) {
-      sink.end();
-      return;
-    }
-    if (this.isLive && total - this.#frame < chunk && due >= total) {
-      sink.push(this.#samples(this.#frame, total));
-      this.#frame = total;
-      sink.end();
-      return;
-    }
-    this.#timer = setTimeout(() => this.#pump(sink), this.isLive ? (CHUNK_S * 1000) / 2 : WAIT_MS);
   }
+
+  close() {}
 
   #samples(begin, end) {
     const n = this.#planes.length;

@@ -23,7 +23,7 @@ const ROUTES = {
   stateful: "The model gets all audio in order and keeps its state between pieces.",
 };
 
-const GONE = new Set(["gone", "gone-at-the-end", 1001]);
+const GONE = new Set(["gone", "unreachable", 1001]);
 const TOKEN = new Set(["token", "wrong-token"]);
 const NARROW = matchMedia("(max-width: 900px)");
 
@@ -301,8 +301,8 @@ showState();
 void presence.ask();
 setInterval(() => {
   numbers.show(listening, presence.info);
-  if (listening.phase === "listening") {
-    picture.request();
+  if (listening.phase !== "idle") {
+    picture.request(); // a microphone records also while the server is away
     showView();
   }
 }, 250);

@@ -46,10 +46,8 @@ export const PROBLEMS = {
     title: "The server does not answer.",
     help: "What it said so far stands. This page tries again by itself and goes on when it is back.",
   }),
-  "gone-at-the-end": () => ({
-    title: "The server was gone before its last results came.",
-    help: "What it said so far stands. Press Start when it is back.",
-  }),
+  unreachable: (reason) => ({ title: "There is no connection to the server.", help: `${reason}. Press Start to try again.` }),
+  missing: (what) => ({ title: "The server ended the stream, and results are missing.", help: `${what}. Its log may say why.` }),
   busy: (reason) => ({
     title: "The server takes no more streams just now.",
     help: `It says: ${reason}. This page tries again by itself.`,
@@ -77,13 +75,13 @@ export const PROBLEMS = {
   }),
   behind: () => ({
     title: "The network or the server is too slow for live audio.",
-    help: "Sending was stopped, so that nothing is dropped in the middle. Press Start to begin anew.",
+    help: "More audio waits to be sent than this page keeps. What is beyond that is silence.",
   }),
 };
 
 export function explain(kind, detail) {
   const known = PROBLEMS[kind];
-  return known ? known(detail) : { title: "Something went wrong.", help: String(detail ?? kind) };
+  return known ? known(detail) : { title: "Something went wrong.", help: String(detail || kind) };
 }
 
 function localAddress() {

@@ -1,7 +1,6 @@
 // A file that this browser does not decode, but the server may: it is sent as it is, as fast as the server takes it.
 
 const PIECE_BYTES = 64 * 1024;
-const WAIT_MS = 15;
 
 // What the file looks like, by its first bytes: "webm", "mp4" and so on; null for no container of sound.
 export function containerOf(bytes) {
@@ -19,47 +18,26 @@ export function containerOf(bytes) {
 
 export class RawFile {
   kind = "file";
-  container = "auto";
   isLive = false;
   isHidden = true; // its samples: only the server knows them
   sampleRate = 8000; // of the picture's axis of time
   channels = 1; // until the server tells how many there are
   duration_s = null;
 
-  #bytes;
-  #at = 0;
-  #timer = null;
+  format = { container: "auto" };
 
-  constructor(name, bytes) {
-    this.label = name;
-    this.#bytes = bytes;
+  #file;
+
+  constructor(file) {
+    this.label = file.name;
+    this.#file = file;
   }
 
-  // Nobody can begin in the middle of a container.
-  goTo() {
-    this.#at = 0;
-  }
-
-  start(sink) {
-    this.pause();
-    this.#pump(sink);
-  }
-
-  pause() {
-    clearTimeout(this.#timer);
-    this.#timer = null;
-  }
-
-  close() {
-    this.pause();
-  }
-
-  #pump(sink) {
-    while (this.#at < this.#bytes.byteLength && !sink.isFull()) {
-      sink.send(this.#bytes.slice(this.#at, this.#at + PIECE_BYTES));
-      this.#at += PIECE_BYTES;
+  async *pieces() {
+    for (let at = 0; at < this.#file.size; at += PIECE_BYTES) {
+      yield new Uint8Array(await this.#file.slice(at, at + PIECE_BYTES).arrayBuffer());
     }
-    if (this.#at >= this.#bytes.byteLength) sink.end();
-    else this.#timer = setTimeout(() => this.#pump(sink), WAIT_MS);
   }
+
+  close() {}
 }

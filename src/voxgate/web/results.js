@@ -77,6 +77,11 @@ export class Results {
     const spoken = [];
     for (const entry of [...this.#changed].sort((a, b) => a.id - b.id)) {
       let row = this.#rows.get(entry);
+      if (entry.state === "void") {
+        row?.remove();
+        this.#rows.delete(entry);
+        continue;
+      }
       if (row === undefined) {
         row = this.#list.appendChild(this.#create(entry));
         this.#rows.set(entry, row);

@@ -1,6 +1,6 @@
 // What the page asks the server by plain HTTP: what it is, whether it is ready, whether a token is good.
 
-import { getJson, streamUrl, tokenHeaders, tokenProtocols } from "./client/address.js";
+import { getJson, streamUrl, tokenHeaders } from "./client/address.js";
 
 const STORED_TOKEN = "voxgate.token";
 
@@ -40,10 +40,6 @@ export class Token {
 
   get headers() {
     return tokenHeaders(this.#value);
-  }
-
-  get protocols() {
-    return tokenProtocols(this.#value);
   }
 }
 

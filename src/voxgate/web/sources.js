@@ -155,7 +155,7 @@ export class Sources {
 
   // The chosen file as it is, when the server decodes what it looks like; else null.
   async #rawFile() {
-    const bytes = await this.#file.arrayBuffer();
+    const bytes = await this.#file.slice(0, 12).arrayBuffer();
     if (!(this.#info?.containers ?? []).includes(containerOf(bytes))) return null;
     this.#notice.show(
       {
@@ -164,7 +164,7 @@ export class Sources {
       },
       "good",
     );
-    return new RawFile(this.#file.name, bytes);
+    return new RawFile(this.#file);
   }
 
   // A file may be dropped anywhere; it is sent at once.

@@ -14,6 +14,7 @@ let nextId = 1;
 //   final      answered
 //   failed     answered with an error
 //   lost       the connection ended before the answer
+//   void       the connection ended before the answer, and the next one announces it again
 class Entry {
   constructor(session, channel, start_s, state, segment = null) {
     this.id = nextId++;
@@ -133,7 +134,9 @@ export class Session {
         return [];
       case "probabilities": {
         const track = (this.probabilities[event.channel] ??= new Pyramid(event.step_s));
-        for (const one of event.values) track.push(Math.round(one * 32767), Math.round(one * 32767));
+        const first = Math.round(event.start_time / event.step_s);
+        const known = Math.max(0, track.length - first); // heard again after a lost connection
+        for (const one of event.values.slice(known)) track.push(Math.round(one * 32767), Math.round(one * 32767));
         return [];
       }
       case "active":
@@ -173,13 +176,19 @@ export class Session {
     return lost;
   }
 
-  // Up to here every channel has all its answers; a source that can go back goes on from there.
-  get answered_s() {
-    const ends = this.entries.map((entries, channel) => {
-      const pending = this.#open[channel][0];
-      return pending?.start_s ?? entries.at(-1)?.end_s ?? 0;
-    });
-    return Math.min(...ends);
+  // After a lost connection the audio from `at_s` on is sent again, and what is unanswered there is announced again. Returns the
+  // entries that changed: those are void, and those before `at_s` stay without an answer.
+  resume(at_s) {
+    const changed = this.#open.flat();
+    for (const entry of changed) {
+      const isBefore = entry.end_s !== null && entry.end_s <= at_s;
+      entry.state = isBefore ? "lost" : "void";
+      if (isBefore) continue;
+      const entries = this.entries[entry.channel];
+      entries.splice(entries.indexOf(entry), 1);
+    }
+    this.#open.forEach((open) => (open.length = 0));
+    return changed;
   }
 
   #begin(channel, start_s, segment = null) {
@@ -278,6 +287,10 @@ export class Timeline {
     const session = new Session(this.duration_s, route, sampleRate, nChannels, source);
     this.sessions.push(session);
     return session;
+  }
+
+  drop(session) {
+    this.sessions.splice(this.sessions.indexOf(session), 1);
   }
 
   addAudio(session, data, now_ms) {

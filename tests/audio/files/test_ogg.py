@@ -3,74 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
-import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from voxgate.audio.files import SoundFileError, open_sound_file
+from helpers.sound_files import SAMPLES, encoded, read
 from voxgate.audio.files.ogg import find_links
-
-RATE = 16_000
-
-
-SAMPLES = np.random.default_rng(1).integers(-3000, 3000, 5 * RATE, dtype=np.int16)
-
-
-def encoded(format: str, subtype: str | None = None, samples: Any = SAMPLES, endian: str | None = None) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, RATE, format=format, subtype=subtype, endian=endian)
-    return file.getvalue()
-
-
-@pytest.fixture(params=["file", "memory", "pipe"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[bytes], str | BinaryIO]]:
-    """A source that holds these bytes."""
-    writers = []
-    readers = []
-
-    def open_as(content: bytes) -> str | BinaryIO:
-        if request.param == "memory":
-            return io.BytesIO(content)
-        if request.param == "file":
-            (tmp_path / "sound").write_bytes(content)
-            return str(tmp_path / "sound")
-        reader, writer = os.pipe()
-
-        def write() -> None:
-            with open(writer, "wb") as pipe:
-                pipe.write(content)
-
-        writers.append(threading.Thread(target=write))
-        writers[-1].start()
-        readers.append(open(reader, "rb", buffering=0))  # noqa: SIM115
-        return readers[-1]
-
-    yield open_as
-    for reader in readers:
-        while reader.read(65_536):  # or its writer waits
-            pass
-        reader.close()
-    for writer in writers:
-        writer.join()
-
-
-def read(source: str | BinaryIO, dtype: str = "int16", n_frames: int = 4096) -> tuple[np.ndarray, str]:
-    """The samples of the first channel, and what went wrong after them."""
-    sound = open_sound_file(source)
-    blocks, error = [np.empty((0, sound.channels), dtype)], ""
-    try:
-        for block in sound.blocks(n_frames, dtype):
-            assert 1 <= len(block) <= n_frames
-            blocks.append(block)
-    except SoundFileError as failure:
-        error = str(failure)
-    return np.concatenate(blocks)[:, 0], error
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])

@@ -174,6 +174,18 @@ def test_the_client_ends_a_turn(serve):
     assert [turn["trigger"] for turn in ends(client.messages)] == ["manual", "manual"]  # CloseStream ends the last one
 
 
+@pytest.mark.parametrize(("silence_s", "trigger"), [(0.74, "model"), (0.1, "manual")])
+@pytest.mark.parametrize("options", [{}, {"turn.detector": "helpers.judges:LongEnough", "turn.deadline_ms": 10_000}])
+def test_a_close_that_follows_the_audio_at_once_does_not_end_turns_that_silence_ended(
+    serve, options, silence_s, trigger
+):
+    server = serve(words_of_length, **options)
+    with FluxClient(url(server)) as client:
+        client.send(encode(bursts((0.3, 0.9), length_s=0.9 + silence_s)))
+        client.close()
+    assert [turn["trigger"] for turn in ends(client.messages)] == [trigger]
+
+
 def test_a_turn_that_only_the_client_and_the_timeout_end(serve):
     audio = encode(bursts((0.5, 1.0), (2.0, 2.5), length_s=6.0))
     with FluxClient(url(serve(words_of_length), RAW + "&eot_threshold=1.0&eot_timeout_ms=2000")) as client:

@@ -54,6 +54,20 @@ def test_the_other_routes(server, port, route):
     assert {key for event in told for key in event} == {key for event in expected for key in event}
 
 
+def test_a_result_that_it_cannot_carry_counts_as_an_error(serve):
+    deep: dict[str, object] = {}
+    for _ in range(31):
+        deep = {"in": deep}
+    server = serve(lambda audio: deep, **{"grpc.port": 0})
+    events = websocket_stream(server.url(), start(notices=True), AUDIO, STOP)
+    told = stream(server.server.grpc_port, start(notices=True), AUDIO)
+    counts = [(len(of_type(some, "segment")), len(of_type(some, "error"))) for some in (events, told)]
+    assert counts == [(2, 0), (0, 2)]
+    finished = [of_type(some, "finished")[0] for some in (events, told)]
+    assert [(event["results"], event["errors"]) for event in finished] == counts
+    assert server.service.tally.segments["segmented", "final"] == 2
+
+
 def test_interims_and_their_options(port):
     told = stream(port, start(interim_results=True, stability=True, vad={"silence_duration_ms": 200}), AUDIO)
     interims = [event for event in told if event["type"] == "segment" and not event["is_final"]]

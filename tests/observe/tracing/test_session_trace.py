@@ -49,6 +49,25 @@ def test_one_connected_trace_from_the_caller_to_the_inference(collect, serve, pr
     assert queue.end_ns == run.start_ns <= run.end_ns <= inference.end_ns <= utterance.end_ns <= session.end_ns
 
 
+def test_a_question_about_a_turn_stands_below_its_utterance(collect, serve):
+    collector = collect()
+    server = serve(
+        **{"turn.detector": "helpers.judges:LongEnough", "turn.deadline_ms": 10_000, "vad.prefix_padding_ms": 0}
+    )
+    talk = wire.encode(wire.bursts((0.5, 2.5), (3.5, 3.8), length_s=5.5))
+    wire.stream(server.url(), wire.start(), talk)
+    spans = collector.wait_for("session", "utterance", "turn")
+    utterances, turns = named(spans, "utterance"), named(spans, "turn")
+    assert [turn.parent_id for turn in turns] == [utterance.id for utterance in utterances]
+    assert [turn.attributes["voxgate.outcome"] for turn in turns] == ["finished", "unfinished"]
+    assert [turn.attributes["voxgate.channel"] for turn in turns] == [0, 0]
+    for turn, utterance in zip(turns, utterances, strict=True):
+        pause_s = turn.attributes["voxgate.audio.end_s"] - utterance.attributes["voxgate.audio.end_s"]
+        assert 0.192 <= pause_s < 0.192 + 0.032
+        assert 0 <= turn.attributes["voxgate.turn.probability"] <= 1
+        assert utterance.start_ns <= turn.start_ns <= turn.end_ns <= utterance.end_ns
+
+
 def test_no_span_says_what_was_heard(collect, serve):
     collector = collect()
     server = serve(lambda audio: {"text": "a secret that was said"})

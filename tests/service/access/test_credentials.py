@@ -13,7 +13,7 @@ import pytest
 from voxgate.config import AuthSettings, ServerSettings, load_config
 from voxgate.errors import ConfigError
 from voxgate.service.access import Gate, Hook, Judgement, Tokens, Verdict, credentials_of
-from voxgate.service.access.credentials import read_tokens
+from voxgate.service.access.credentials import holder_of, read_tokens
 
 SECRET = "s3cr3t-t0ken-%"
 
@@ -68,7 +68,7 @@ def test_the_header_comes_before_the_subprotocol():
 )
 def test_credentials_that_cannot_be_read_are_bad_ones(headers, subprotocols):
     assert credentials_of(headers, subprotocols) == ""
-    assert "" not in Tokens(["", "a"])
+    assert "" not in Tokens({"": None, "a": None})
 
 
 def test_all_tokens_are_compared_always(monkeypatch):
@@ -80,12 +80,16 @@ def test_all_tokens_are_compared_always(monkeypatch):
         return a == b
 
     monkeypatch.setattr(credentials, "hmac", types.SimpleNamespace(compare_digest=compare))
-    tokens = Tokens(["one", "two", "three"])
+    tokens = Tokens({"one": None, "two": 3, "three": None})
     for token in ("one", "three", "x", "", "on", "onee", "ONE", "\ud800"):
         compared.clear()
         assert (token in tokens) == (token in ("one", "three"))
         assert len(compared) == 3
         assert all(len(a) == len(b) == 32 for a, b in compared)
+        compared.clear()
+        assert tokens.max_streams(token) is None
+        assert len(compared) == 3
+    assert tokens.max_streams("two") == 3
 
 
 def gate(**settings) -> Gate:
@@ -142,6 +146,43 @@ def test_a_setting_that_holds_something_else():
     with pytest.raises(ConfigError, match=r"auth.tokens: token 2: expected a token in ASCII") as caught:
         gate(tokens=f"ok,{SECRET}日本")
     assert SECRET not in str(caught.value)
+
+
+def test_limits_of_single_tokens(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text("a streams=3 # front end\nb\tstreams=1000000\nc=streams=4\nstreams=5\nd streams=9\n")
+    tokens = read_tokens("d streams=7, a,e streams=1", str(path))
+    assert tokens == {"d": 7, "a": 3, "e": 1, "b": 1_000_000, "c=streams=4": None, "streams=5": None}
+    it = gate(tokens="d streams=7")
+    assert (it.judge("d"), it.judge("d streams=7"), it.max_streams("d"), it.max_streams("x")) == (
+        *(Verdict.GOOD, Verdict.BAD),
+        *(7, None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (f"{SECRET} streams=0", "token 1: expected streams=1..1000000 behind the token"),
+        (f"{SECRET} streams=1000001", "token 1: expected streams=1..1000000 behind the token"),
+        (f"{SECRET} streams=" + "9" * 5000, "token 1: expected streams=1..1000000 behind the token"),
+        (f"{SECRET} streams=-1", "token 1: expected one token, without blanks"),
+        (f"{SECRET} streams=\u0663", "token 1: expected a token in ASCII"),
+        (f"{SECRET} streams=1 streams=2", "token 1: expected one token, without blanks"),
+    ],
+)
+def test_limits_that_are_none(text, problem):
+    with pytest.raises(ConfigError, match=problem) as caught:
+        read_tokens(text, None)
+    assert SECRET not in str(caught.value)
+
+
+def test_what_stands_for_a_token():
+    named = [holder_of(token, name) for token, name in (("a", "ann"), ("b", "ann"), ("a", "bob"))]
+    assert named[0] == named[1] != named[2]
+    assert len({*named, holder_of("ann", None), holder_of("bob", None)}) == 4
+    assert SECRET not in holder_of(SECRET, None)
+    assert holder_of(SECRET, None) == holder_of(SECRET, None)
 
 
 @pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n", "\n{}\n\n"])

@@ -294,6 +294,27 @@ def test_one_address_has_so_many_streams(serve):
     assert stream(server.url("simple"), start(), AUDIO)[0]["count"] == 1600
 
 
+def test_one_token_has_so_many_streams(serve):
+    server = serve(**{"auth.tokens": "good streams=1, wide", "limits.streams_per_token": 2})
+
+    def with_(token: str) -> dict[str, dict[str, str]]:
+        return {"additional_headers": {"Authorization": f"Bearer {token}"}}
+
+    with Client(server.url(), **with_("good")), Client(server.url(), **with_("wide")):
+        status, headers, body = refused(server.url(), **with_("good"))
+        assert (status, body) == (429, {"error": "1 stream is open with this token", "code": "streams_per_token"})
+        assert int(headers["retry-after"]) > 0
+        with Client(server.url(), **with_("wide")), Client(server.url()) as late:
+            late.send(start(token="wide"))
+            assert [(event["code"], event["message"]) for event in late.rest()] == [
+                ("overloaded", "2 streams are open with this token")
+            ]
+            assert late.close_code == 1013
+    while server.service.streams:
+        pass
+    assert server.service.admission._of_token == {}
+
+
 def test_behind_a_proxy_each_client_has_its_own(serve):
     server = serve(**{"limits.streams_per_address": 1, "server.trusted_proxies": "127.0.0.1"})
 

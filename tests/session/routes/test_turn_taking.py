@@ -113,6 +113,15 @@ def test_audio_waits_for_the_answer_and_counts_as_backlog():
     assert (handler.pending, handler.backlog_s) == (0, 0)
 
 
+def test_a_step_in_order_waits_for_the_answer():
+    handled, judge = a_session()
+    found: list[str] = []
+    handled.handler.in_order(lambda: found.extend(types(handled)))
+    assert found == []
+    judge.answer(0.9)
+    assert found == ["active", "inactive"]
+
+
 def test_a_deadline_leaves_it_to_silence():
     handled, judge = a_session()
     delay_s, expire, _ = deadline(handled)

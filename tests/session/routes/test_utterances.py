@@ -54,6 +54,18 @@ def test_clear_forgets_audio_that_the_next_utterance_would_have_begun_with():
     assert starts[1] == 15_000 / 16_000
 
 
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_a_step_in_order_follows_the_events_of_all_audio_before_it(probabilities):
+    """Also of frames that the detector has not looked at in this turn of the event loop."""
+    handled = open_handler("segmented", Start(S16, probabilities=probabilities), **QUIET)
+    handled.handler.feed(encode(bursts((0.5, 1.0), length_s=1.5)))
+    found: list[str] = []
+    handled.handler.in_order(
+        lambda: found.extend(event.type for event in handled.events if event.type != "probabilities")
+    )
+    assert found == ["active", "inactive"]
+
+
 def test_clear_without_an_open_utterance_says_nothing():
     handled = open_handler("segmented", Start(S16), **QUIET)
     handled.handler.clear()

@@ -16,7 +16,8 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="Accepted tokens, separated by commas; better set in the environment (`VOXGATE_AUTH_TOKENS`) "
-            "or in `tokens_file`.",
+            "or in `tokens_file`. `TOKEN streams=N` gives a token its own limit, in place of "
+            "`limits.streams_per_token`.",
             extra={"is_secret": True},
         ),
     ] = ""
@@ -25,8 +26,8 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
             str,
             Meta(
                 min_length=1,
-                description="Path of a file with one token per line; `#` begins a comment. It is read once, at the "
-                "start.",
+                description="Path of a file with one token per line, as in `tokens`; `#` begins a comment. It is read "
+                "once, at the start.",
             ),
         ]
         | None

@@ -20,11 +20,23 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
     streams_per_address: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Concurrent connections from one address; further ones get HTTP 429.")
     ] = 256
+    streams_per_token: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=1_000_000,
+                description="Concurrent connections with one valid token, or of one client by the name that the hook "
+                "gives it; further ones get HTTP 429. `auth.tokens` may set other limits for single tokens.",
+            ),
+        ]
+        | None
+    ) = None
     scope: Annotated[
         Literal["process", "host"],
         Meta(
-            description="Whether `streams` and `streams_per_address` hold for each server process, or for all "
-            "processes of `server.workers` together."
+            description="Whether `streams`, `streams_per_address` and `streams_per_token` hold for each server "
+            "process, or for all processes of `server.workers` together."
         ),
     ] = "process"
     redis_url: (
@@ -32,8 +44,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
             str,
             Meta(
                 min_length=1,
-                description="A Redis that counts the streams of an address over all servers that use it, for "
-                "`streams_per_address`: `redis://HOST:PORT/DB`, `rediss://` or `unix://`. Needs the extra `redis`.",
+                description="A Redis that counts streams over all servers that use it, for `streams_per_address` and "
+                "`streams_per_token`: `redis://HOST:PORT/DB`, `rediss://` or `unix://`. Needs the extra `redis`.",
                 extra={"is_secret": True},
             ),
         ]

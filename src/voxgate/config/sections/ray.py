@@ -34,6 +34,15 @@ class RaySettings(Struct, frozen=True, kw_only=True):
             "fewer.",
         ),
     ] = 256
+    servers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1024,
+            description="How many servers share the application. Each makes its part of the calls that the replicas "
+            "take together (at least one), so that calls wait in the servers, where they form batches, and not in Ray.",
+        ),
+    ] = 1
     start_timeout_s: Annotated[
         float,
         Meta(

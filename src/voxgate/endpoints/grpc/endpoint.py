@@ -138,8 +138,8 @@ class GrpcEndpoint:
         return Rejected(close=Close(CloseReason.TOO_LARGE, text, "message_bytes"))
 
     def _count(self, data: bytes) -> None:
-        self._tally.text_in += 1
-        self._tally.text_in_bytes += len(data)
+        self._tally.text[0] += 1
+        self._tally.text[1] += len(data)
 
     def listen(self, listener: Listener | None) -> None:
         self._listener = listener

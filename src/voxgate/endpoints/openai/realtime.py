@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from msgspec import UNSET
 
+from voxgate._native.text_audio import TextAudio
 from voxgate.endpoints.json_text import encode
 from voxgate.endpoints.openai.errors import refusal_answer, status_of, type_of
 from voxgate.endpoints.openai.items import Item, Items
@@ -62,7 +63,7 @@ class RealtimeWire(Wire):
         self._settings = RealtimeSession.of(config.vad)
         self.start: Start = self._start_with(self._settings)
         self._n_events = 0
-        self._n_audio_bytes = 0  # received in the session that `start` opened
+        self.text_audio: TextAudio = TextAudio(f"{BUFFER}.append", service.tally.text)  # counts since `start`
         self._received_ms = 0.0  # in all sessions before it
         self._coming: deque[tuple[float, bool]] = deque([(0.0, False)])  # of sessions that have not begun, see below
         self._base_ms = 0.0  # where the times of the session that runs begin
@@ -105,7 +106,7 @@ class RealtimeWire(Wire):
         try:
             match parse_realtime(text):
                 case Append(audio):
-                    self._n_audio_bytes += len(audio)
+                    self.text_audio.n_bytes += len(audio)
                     return (audio,)
                 case Commit(event_id):
                     return (Answer(self._begin_commit), Flush(), Answer(lambda: self._end_commit(event_id)))
@@ -137,8 +138,8 @@ class RealtimeWire(Wire):
         if start == self.start:
             return (answer,)
         form = self.start.pcm
-        self._received_ms += self._n_audio_bytes // form.frame_bytes * 1000 / form.sample_rate
-        self._n_audio_bytes = 0
+        self._received_ms += self.text_audio.n_bytes // form.frame_bytes * 1000 / form.sample_rate
+        self.text_audio.n_bytes = 0
         self._coming.append((self._received_ms, start.segmentation == "manual"))
         self.start = start
         return (start, answer)

@@ -44,9 +44,9 @@ CATALOGUE: Final = (
     Spec("voxgate_rejected_total", "counter", ("reason", "wire"),
          "Connections that were refused before the upgrade, or for the token of their `start`. Those to the wrong host"
          " or to no path of an API count as `native`.",
-         "`streams`, `streams_per_address`: raise the limits of these names, or add servers. `queue_wait`,"
-         " `buffered_audio`: the model is too slow for the load. `unauthorized`, `origin`, `host`: strangers try"
-         " to connect without credentials."),
+         "`streams`, `streams_per_address`, `streams_per_token`: raise the limits of these names, or add servers."
+         " `queue_wait`, `buffered_audio`: the model is too slow for the load. `unauthorized`, `origin`, `host`:"
+         " strangers try to connect without credentials."),
     Spec("voxgate_stream_ends_total", "counter", ("route", "wire", "reason"),
          "Streams that ended, on any wire, by reason. Closed by the server: `completed`, `invalid`, `too_large`,"
          " `timeout`, `unauthorized`, `overloaded`, `draining`, `internal`. Otherwise: `left` (the client closed),"

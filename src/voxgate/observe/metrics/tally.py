@@ -30,7 +30,7 @@ OUTCOMES: Final = (
 )
 REASONS: Final = (
     *("not_ready", "draining", "streams", "streams_per_address", "pending_streams", "queue_wait"),
-    *("buffered_audio",),
+    *("streams_per_token", "buffered_audio"),
     *(
         "unauthorized",
         "auth_unavailable",
@@ -120,11 +120,11 @@ class Tally:
         self.errors = LabelCounts(ERRORS)
 
         # Changed for every message: attributes are cheapest.
-        self.text_in = 0
         self.binary = array("q", (0, 0))
         """Binary messages received, and their bytes; compiled code adds those of live audio."""
+        self.text = array("q", (0, 0))
+        """The same of text messages."""
         self.text_out = 0
-        self.text_in_bytes = 0
         self.text_out_bytes = 0
         self.binary_out = 0
         self.binary_out_bytes = 0
@@ -142,6 +142,14 @@ class Tally:
         self.final_s = Histogram(LATENCIES_S)
         self.send_wait_s = Histogram(LATENCIES_S)
         self.sessions_s: dict[str, Histogram] = {route: Histogram(LENGTHS_S) for route in ROUTES}
+
+    @property
+    def text_in(self) -> int:
+        return self.text[0]
+
+    @property
+    def text_in_bytes(self) -> int:
+        return self.text[1]
 
     @property
     def binary_in(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from voxgate.observe.tracing.call_trace import CallTrace
+from voxgate.observe.tracing.turn_trace import TurnTrace
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -74,6 +75,13 @@ class SessionTrace:
         span = self.tracing.begin("inference", self._utterances.get(channel) or self.span, attributes)
         self._open[span] = None
         return CallTrace(self, span, None)
+
+    def turn_asked(self, channel: int, pause_s: float) -> TurnTrace:
+        """Begins the trace of a question to the turn detector. pause_s: where its audio ends."""
+        attributes = {"voxgate.channel": channel, "voxgate.audio.end_s": pause_s}
+        span = self.tracing.begin("turn", self._utterances.get(channel) or self.span, attributes)
+        self._open[span] = None
+        return TurnTrace(self, span)
 
     def became_final(self, channel: int, end_s: float, call: CallTrace) -> None:
         """The utterance is over, and the answer of a speculative call is its final."""

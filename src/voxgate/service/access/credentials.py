@@ -15,7 +15,7 @@ import re
 import secrets
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -26,13 +26,15 @@ from voxgate.runtime.import_name import ImportNameError, import_name
 from voxgate.runtime.throttle import Throttle
 from voxgate.service.access.addresses import Headers, values_of
 
-__all__ = ["SUBPROTOCOL", "Hook", "Judgement", "Tokens", "Verdict", "credentials_of"]
+__all__ = ["SUBPROTOCOL", "Hook", "Judgement", "Tokens", "Verdict", "credentials_of", "holder_of"]
 
 logger = logging.getLogger("voxgate.service.access")
 
 SUBPROTOCOL: Final = "voxgate.v1"
 TOKEN_SUBPROTOCOL: Final = "voxgate.token."
 REPORT_EVERY_S: Final = 10.0
+MAX_STREAMS: Final = 1_000_000
+_OWN_LIMIT: Final = re.compile(r"\sstreams=([0-9]+)\s*\Z")
 
 
 class Verdict(enum.Enum):
@@ -81,6 +83,14 @@ def credentials_of(headers: Headers, subprotocols: Sequence[str] = ()) -> str | 
         return ""
 
 
+def holder_of(token: str, identity: str | None) -> str:
+    """The key under which streams of a valid token are counted: a hash of the client's name if the hook gave one (a
+    client may have many tokens), otherwise of the token. Equal in all processes, so that they can count together.
+    """
+    kind, text = (b"token", token) if identity is None else (b"name", identity)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, person=kind).hexdigest()
+
+
 def _decode(token: bytes) -> str:
     try:
         return token.decode()
@@ -91,37 +101,44 @@ def _decode(token: bytes) -> str:
 class Tokens:
     """The tokens that are let in without asking anybody."""
 
-    def __init__(self, tokens: Iterable[str]) -> None:
+    def __init__(self, tokens: Mapping[str, int | None]) -> None:
+        """The limit of streams of each token; None: it has none of its own."""
         # Digests under a key that nobody knows: how long a comparison takes says nothing about a token, whatever the
         # comparison does.
         self._key = secrets.token_bytes(32)
-        self._digests = [self._digest(token) for token in sorted(set(tokens))]
+        self._digests = [self._digest(token) for token in sorted(tokens)]
+        self._max_streams = [tokens[token] for token in sorted(tokens)]
 
     def __len__(self) -> int:
         return len(self._digests)
 
     def __contains__(self, token: str) -> bool:
+        return any(self._matches(token)) and token != ""
+
+    def max_streams(self, token: str) -> int | None:
+        """The token's own limit of streams; None without one, or for a token that is none of these."""
+        return next((own for own, is_it in zip(self._max_streams, self._matches(token), strict=True) if is_it), None)
+
+    def _matches(self, token: str) -> list[bool]:
         """Always compares with all of them."""
-        digest, found = self._digest(token), False
-        for known in self._digests:
-            found |= hmac.compare_digest(digest, known)
-        return found and token != ""
+        digest = self._digest(token)
+        return [hmac.compare_digest(digest, known) for known in self._digests]
 
     def _digest(self, token: str) -> bytes:
         return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), key=self._key, digest_size=32).digest()
 
 
-def read_tokens(text: str, path: str | None) -> list[str]:
-    """The tokens of the settings (separated by commas) and of a file (one a line; `#` begins a comment). ConfigError
-    for a text or a file that holds none, for a file that cannot be read, and for what is no token; it says where that
-    stands, not what.
+def read_tokens(text: str, path: str | None) -> dict[str, int | None]:
+    """The tokens of the settings (separated by commas) and of a file (one a line; `#` begins a comment), each with its
+    own limit of streams, or None. ConfigError for a text or a file that holds none, for a file that cannot be read, and
+    for what is no token; it says where that stands, not what.
     """
     items = [item for item in text.split(",") if item.strip()]
     if text and not items:  # without tokens everybody would be let in
         raise ConfigError("auth.tokens: expected tokens separated by commas, got only commas and white space")
-    tokens = [_clean(item, f"auth.tokens: token {number}") for number, item in enumerate(items, 1)]
+    found = [_parse(item, f"auth.tokens: token {number}") for number, item in enumerate(items, 1)]
     if path is None:
-        return tokens
+        return _merged(found)
     try:
         lines = Path(path).read_bytes().decode("utf-8-sig").splitlines()
     except OSError as error:
@@ -132,10 +149,30 @@ def read_tokens(text: str, path: str | None) -> list[str]:
     for number, line in enumerate(lines, 1):
         item = re.split(r"(?:^|\s)#", line, maxsplit=1)[0]
         if item.strip():
-            from_file.append(_clean(item, f"auth.tokens_file: {path}, line {number}"))
+            from_file.append(_parse(item, f"auth.tokens_file: {path}, line {number}"))
     if not from_file:
         raise ConfigError(f"auth.tokens_file: expected a token a line, got none in {path}")
-    return tokens + from_file
+    return _merged(found + from_file)
+
+
+def _parse(text: str, where: str) -> tuple[str, int | None]:
+    """`TOKEN` or `TOKEN streams=N`."""
+    own = _OWN_LIMIT.search(text)
+    if own is None:
+        return _clean(text, where), None
+    max_streams = int(own[1]) if len(own[1]) <= len(str(MAX_STREAMS)) else 0
+    if not 1 <= max_streams <= MAX_STREAMS:
+        raise ConfigError(f"{where}: expected streams=1..{MAX_STREAMS} behind the token, got another number")
+    return _clean(text[: own.start()], where), max_streams
+
+
+def _merged(tokens: Sequence[tuple[str, int | None]]) -> dict[str, int | None]:
+    """Of a token that occurs more than once, the smallest limit counts."""
+    merged: dict[str, int | None] = {}
+    for token, own in tokens:
+        known = merged.get(token)
+        merged[token] = own if known is None else known if own is None else min(known, own)
+    return merged
 
 
 def _clean(text: str, where: str) -> str:

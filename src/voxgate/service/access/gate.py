@@ -64,6 +64,10 @@ class Gate:
             return Verdict.GOOD
         return Verdict.BAD if self.hook is None or not token else Verdict.UNKNOWN
 
+    def max_streams(self, token: str) -> int | None:
+        """The limit of streams that the settings give to this token; None: none of its own."""
+        return self._tokens.max_streams(token)
+
     async def check(self, token: str, address: str | None = None) -> Judgement:
         """The verdict for a client of this address, from the hook if need be; UNKNOWN when the hook failed."""
         verdict = self.judge(token)

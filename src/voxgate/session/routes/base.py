@@ -98,6 +98,10 @@ class RouteHandler(ModelCalls):
         for channel, replies in enumerate(self._replies):
             replies.settle(replies.reserve(), Flushed(channel))
 
+    def in_order(self, step: Callable[[], None]) -> None:
+        """Calls `step` when the events of all audio received so far are emitted: now, or later."""
+        step()
+
     def clear(self) -> None:
         """Drops the audio of the open segment, if the route has one; the session goes on."""
 

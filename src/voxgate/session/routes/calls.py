@@ -122,11 +122,19 @@ class ModelCalls:
         `submit_deferred`."""
         self.most_lag_s = 0.0
         """The largest `backlog_s` so far."""
-        self.results = 0
-        self.errors = 0
         self._reserved_keys: frozenset[str] = frozenset()
         """Those of `SESSION_KEYS` that the events of this session use."""
         self._has_logged_key = False
+
+    @property
+    def results(self) -> int:
+        """Answers of calls that were emitted."""
+        return sum(replies.n_results for replies in self._replies)
+
+    @property
+    def errors(self) -> int:
+        """Errors that were emitted in place of answers."""
+        return sum(replies.n_errors for replies in self._replies)
 
     @property
     def pending(self) -> int:
@@ -383,9 +391,4 @@ class ModelCalls:
         self._model_s += job.run_s / max(1, job.batch_size)
 
     def _settle(self, call: ModelCall) -> None:
-        event = self._event_of(call)
-        if isinstance(event, Segment):
-            self.results += 1
-        elif isinstance(event, Error):
-            self.errors += 1
-        self._replies[call.channel].settle(call.reply, event)
+        self._replies[call.channel].settle(call.reply, self._event_of(call))

@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
-from voxgate.protocol.events import Event
+from voxgate.protocol.events import Error, Event, Segment
 
 __all__ = ["Emit", "PendingReply", "ReorderBuffer"]
 
-Emit: TypeAlias = Callable[[Event], None]
+Emit: TypeAlias = Callable[[Event], bool | None]
+"""Returns True when the wire cannot carry the event: an error took its place, or, for an interim, nothing."""
 
 
 class PendingReply:
@@ -30,10 +31,14 @@ class ReorderBuffer:
     """The replies of one channel: reserved in audio order, settled in any order, emitted in audio order. One thread."""
 
     def __init__(self, emit: Emit, on_emitted: Callable[[Event, PendingReply], None] | None = None) -> None:
-        """`on_emitted`: called after `emit`, for every event."""
+        """`on_emitted`: called after `emit`, for every event that the wire carries."""
         self._emit = emit
         self._on_emitted = on_emitted
         self._pending: deque[PendingReply] = deque()
+        self.n_results = 0
+        """Settled results that were emitted."""
+        self.n_errors = 0
+        """Settled errors, and those in place of results."""
 
     def __len__(self) -> int:
         """The number of replies that were reserved and not yet emitted."""
@@ -62,7 +67,14 @@ class ReorderBuffer:
         reply.event, reply.is_settled = event, True
         while self._pending and self._pending[0].is_settled:
             reply = self._pending.popleft()
-            if reply.event is not None:
-                self._emit(reply.event)
-                if self._on_emitted is not None:
-                    self._on_emitted(reply.event, reply)
+            event = reply.event
+            if event is None:
+                continue
+            is_lost = self._emit(event) is True
+            if isinstance(event, Error):
+                self.n_errors += 1
+            elif isinstance(event, Segment):
+                self.n_results += not is_lost
+                self.n_errors += is_lost and event.is_final is not False
+            if self._on_emitted is not None and not is_lost:
+                self._on_emitted(event, reply)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from voxgate._native.endpoint import EndpointConfig
+from voxgate._native.event import VadEvent
 from voxgate._native.intake import DECLINED, WAITING
 from voxgate._native.live import LiveAudio
 from voxgate._native.session import VadSession
@@ -110,10 +111,16 @@ class SegmentedHandler(UtteranceHandler):
         if self._vad_batcher is not None:
             self._vad_batcher.discard(self._session)
 
+    def in_order(self, step: Callable[[], None]) -> None:
+        self._handle(self._fed(self._no_audio))  # The detector may not have looked at all frames yet.
+        step()
+
+    def _fed(self, planes: Samples) -> list[VadEvent]:
+        return self._session.feed(planes) if self._track is None else self._track.feed(planes)
+
     def _take(self, planes: Samples) -> None:
         if self._vad_batcher is None:
-            assert self._track is not None
-            self._handle(self._track.feed(planes))
+            self._handle(self._fed(planes))
         elif self._session.take(planes):
             self._vad_batcher.add(self._session, self._on_frames)
 

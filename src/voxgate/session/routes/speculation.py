@@ -208,7 +208,6 @@ class SpeculatingHandler(RouteHandler):
         call = ModelCall(
             channel, speculation.start_pos, speculation.end_pos, False, reply, speculation.job, 0.0, segment_id
         )
-        self.results += 1
         segment = self._segment_of(call, result, is_final=False)
         probability = self._turn_probability(channel)
         self._replies[channel].settle(reply, replace(segment, eager=True, turn_probability=probability))

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
@@ -22,16 +22,20 @@ from voxgate.session.routes.segmented import SegmentedHandler, turn_of
 from voxgate.session.routes.speculation import Speculation
 from voxgate.vad.turns.judge import Asked
 
+if TYPE_CHECKING:
+    from voxgate.observe.tracing.turn_trace import TurnTrace
+
 __all__ = ["TurnHandler"]
 
 
 class Question:
     """An open question about a channel, at the end of the frame that the VadSession stands at."""
 
-    __slots__ = ("asked", "audio")
+    __slots__ = ("asked", "audio", "trace")
 
-    def __init__(self, audio: Samples) -> None:
+    def __init__(self, audio: Samples, trace: TurnTrace | None) -> None:
         self.audio = audio
+        self.trace = trace
         self.asked: Asked | None = None
         """In the hands of the judge. None: it waits for the text of a call."""
 
@@ -97,16 +101,16 @@ class TurnHandler(SegmentedHandler):
         return 0.0
 
     def flush(self) -> None:
-        self._in_order(super().flush)
+        self.in_order(super().flush)
 
     def emit_flushed(self) -> None:
-        self._in_order(super().emit_flushed)
+        self.in_order(super().emit_flushed)
 
     def clear(self) -> None:
-        self._in_order(super().clear)
+        self.in_order(super().clear)
 
     def _close(self) -> None:
-        self._in_order(self._finish)
+        self.in_order(self._finish)
 
     def _finish(self) -> None:
         self._is_finished = True
@@ -120,7 +124,7 @@ class TurnHandler(SegmentedHandler):
         self._waiting_samples -= planes.shape[1]
         self._handle(self._fed(planes))
 
-    def _in_order(self, step: Callable[[], None]) -> None:
+    def in_order(self, step: Callable[[], None]) -> None:
         """`step` now, or behind what waits. A step that looks at frames must find none that ask."""
         self._waiting.append(step)
         self._go_on()
@@ -141,9 +145,6 @@ class TurnHandler(SegmentedHandler):
         finally:
             self._is_going_on = False
 
-    def _fed(self, planes: Samples) -> list[VadEvent]:
-        return self._session.feed(planes) if self._track is None else self._track.feed(planes)
-
     # Questions
 
     def _ask(self, questions: list[VadEvent]) -> None:
@@ -151,7 +152,9 @@ class TurnHandler(SegmentedHandler):
         self._asked_s = self._scheduler.clock()
         for event in questions:
             assert event.audio is not None
-            self._questions[event.channel] = Question(event.audio)
+            trace, pause_s = self.trace, event.end_pos / self._rate
+            turn = None if trace is None else trace.turn_asked(event.channel, pause_s)
+            self._questions[event.channel] = Question(event.audio, turn)
         self._deadline = self._scheduler.loop.call_later(self._judge.deadline_s, self._on_deadline)
         self._put_questions()
 
@@ -211,7 +214,9 @@ class TurnHandler(SegmentedHandler):
         self._apply_answers()
 
     def _answer(self, channel: int, probability: float | None, outcome: str) -> None:
-        del self._questions[channel]
+        question = self._questions.pop(channel)
+        if question.trace is not None:
+            question.trace.answered(outcome, probability)
         self._answers[channel] = probability
         self._tally.turns[outcome] += 1
         self._tally.turn_wait_s += self._scheduler.clock() - self._asked_s

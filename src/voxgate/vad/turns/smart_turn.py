@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from voxgate.errors import ConfigError
 from voxgate.vad.turns.base import TurnDetector, TurnQuestion
+from voxgate.vad.turns.float_softmax import with_float_softmax
 from voxgate.vad.turns.log_mel import BANDS, HOP_SAMPLES, SAMPLE_RATE, log_mel
 
 __all__ = ["SmartTurn"]
@@ -44,17 +45,19 @@ class SmartTurn(TurnDetector):
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            model, n_added = with_float_softmax(Path(path).read_bytes())
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise ConfigError(f"{name} cannot be loaded: {error}") from None
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        outputs = outputs[: len(outputs) - n_added]
         shapes = [list(value.shape[1:]) for value in (*inputs, *outputs)]
         if shapes != [[BANDS, _FRAMES], [1]]:
             raise ConfigError(
                 f"{name} is another model: expected one input (batch, {BANDS}, {_FRAMES}) and one output (batch, 1), "
                 f"got {[value.shape for value in inputs]} and {[value.shape for value in outputs]}"
             )
-        self._input = inputs[0].name
+        self._input, self._output = inputs[0].name, outputs[0].name
 
     def judge(self, questions: Sequence[TurnQuestion]) -> npt.NDArray[np.floating]:
         return np.array([self._probability(question.audio) for question in questions])
@@ -62,4 +65,4 @@ class SmartTurn(TurnDetector):
     def _probability(self, audio: npt.NDArray[np.float32]) -> float:
         n_silent = max(0, WINDOW_S * SAMPLE_RATE - len(audio))
         window = np.concatenate([np.zeros(n_silent, np.float32), audio[-WINDOW_S * SAMPLE_RATE :]])
-        return float(self._session.run(None, {self._input: log_mel(window, n_silent)[np.newaxis]})[0][0, 0])
+        return float(self._session.run([self._output], {self._input: log_mel(window, n_silent)[np.newaxis]})[0][0, 0])

@@ -1,8 +1,7 @@
 // One websocket and its one session: start, audio, stop; events come back.
 
-// Audio that may wait in the browser to be sent. A file waits; a microphone that is so far behind is stopped.
+// Audio that may wait in the websocket to be sent; the rest waits before it.
 export const FULL_BYTES = 1024 * 1024;
-export const LOST_BYTES = 16 * 1024 * 1024;
 
 const OPEN = 1; // of readyState
 

@@ -60,6 +60,7 @@ export class Microphone {
   #mimeType = null;
   #mono = null;
   #recorder = null;
+  #isClosed = false;
   #gaveLast = () => {};
 
   async #connect(stream, worklet) {
@@ -112,7 +113,10 @@ export class Microphone {
     this.#recorder = null;
   }
 
+  // A second call has no effect.
   close() {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.pause();
     this.#node?.port.postMessage("end");
     this.#stream?.getTracks().forEach((track) => {

@@ -2,16 +2,17 @@
 
 const SILENCE_BYTES = 32 * 1024;
 
-// { format, pieces, finish, close }: the format for the start message, an async iterator of Uint8Array, the end in good order
-// (null: the source has none), and the end. Throws TypeError.
+// { format, pieces, finish, close, queue }: the format for the start message, an async iterator of Uint8Array, the end in good
+// order, the end, and the bytes that wait in it and were missed. A source of bytes has no good end and no queue: null. Throws
+// TypeError.
 export function openSource(source, format, most_bytes) {
   if (typeof source?.start === "function" && typeof source.pause === "function") {
     if (format !== undefined) throw new TypeError("format: a microphone has its own");
     const queue = new Queue(source, most_bytes);
-    return { format: formatOf(source), pieces: queue, finish: () => queue.finish(), close: () => source.close() };
+    return { format: formatOf(source), pieces: queue, finish: () => queue.finish(), close: () => source.close(), queue };
   }
   if (format === undefined) throw new TypeError("format: expected that of the bytes, such as { sample_rate: 16000 }");
-  return { format: checked(format), pieces: bytes(source), finish: null, close: () => {} };
+  return { format: checked(format), pieces: bytes(source), finish: null, close: () => {}, queue: null };
 }
 
 // The format of a microphone's audio, for the start message.
@@ -58,12 +59,12 @@ async function* bytes(source) {
 // The audio of a live source until it is sent. When there is more than most_bytes, silence takes its place, so that times stay
 // true; a container with a hole is none, and so such a stream ends there.
 class Queue {
+  held_bytes = 0;
   missed_bytes = 0;
 
   #source;
   #most_bytes;
   #entries = []; // Uint8Array, Blob, or the number of silent bytes
-  #held_bytes = 0;
   #failure = null;
   #ended = false;
   #wake = () => {};
@@ -85,9 +86,9 @@ class Queue {
   #add(piece) {
     const n_bytes = piece.size ?? piece.length;
     if (this.#ended || n_bytes === 0) return;
-    if (this.#held_bytes + n_bytes <= this.#most_bytes) {
+    if (this.held_bytes + n_bytes <= this.#most_bytes) {
       this.#entries.push(piece);
-      this.#held_bytes += n_bytes;
+      this.held_bytes += n_bytes;
     } else if (this.#source.container) {
       this.#end(new Error("the audio cannot be sent as fast as it is recorded"));
     } else {
@@ -126,7 +127,7 @@ class Queue {
     }
     this.#entries.shift();
     const value = entry instanceof Uint8Array ? entry : new Uint8Array(await entry.arrayBuffer());
-    this.#held_bytes -= value.length;
+    this.held_bytes -= value.length;
     return { done: false, value };
   }
 }

@@ -85,6 +85,18 @@ export class Stream {
     return this.#isPcm ? this.#sent_bytes / this.#bytesPerSecond : this.#times.offset_s + this.#decoded_s;
   }
 
+  // Seconds of audio that were recorded or read, and wait here or in the websocket; 0 for a container.
+  get unsent_s() {
+    const read_bytes = this.#feed.end_bytes - this.#sent_bytes;
+    const held_bytes = (this.#source.queue?.held_bytes ?? 0) + (this.#session?.connection?.waiting_bytes ?? 0);
+    return (read_bytes + held_bytes) / this.#bytesPerSecond;
+  }
+
+  // Seconds of a microphone that silence has replaced, because more than `backlog_bytes` waited.
+  get missed_s() {
+    return (this.#source.queue?.missed_bytes ?? 0) / this.#bytesPerSecond;
+  }
+
   // Ends the audio here: the results of what was sent, and of what a microphone has recorded, still come.
   stop() {
     if (this.#stop_bytes !== null) return;
@@ -132,11 +144,13 @@ export class Stream {
             const message = await session.next();
             if (message === null || this.#isClosed) return;
             if (message.event === undefined) {
+              if (session.isLeft) throw new ClosedError(1001, "the server shuts down");
               this.#check(message);
               return;
             }
             const { event } = message;
             for (const one of this.#take(event)) yield one;
+            if (event.type === "draining") this.#leave(session);
             if (event.type !== "error") continue;
             if (FATAL_CODES.has(event.code)) throw new RejectedError(event.message, event.code);
             if (MEDIA_CODES.has(event.code)) this.stop();
@@ -184,6 +198,14 @@ export class Stream {
       timer = setTimeout(resolve, pause_s * 1000);
     });
     clearTimeout(timer);
+  }
+
+  // The server shuts down and waits for this session: its audio ends here, and goes on in the next one. Of a container all would
+  // be sent again: it stays as long as it may.
+  #leave(session) {
+    if (this.#reconnect === null || !this.#isPcm || this.isStopSent) return;
+    session.isLeft = true;
+    session.connection.stop();
   }
 
   // The connection is closed. Throws unless that was its good end.
@@ -274,6 +296,7 @@ export class Stream {
 class Session {
   connection = null;
   sending = null;
+  isLeft = false; // whether the stream goes on in another session
 
   #messages = [];
   #wake = () => {};

@@ -51,6 +51,13 @@ def test_concurrency_follows_the_replicas(edge: Begin, tmp_path: Path) -> None:
     assert server.engine.stalled_s == 0.0
 
 
+@pytest.mark.parametrize(("replicas", "calls_at_once"), [(1, 1), (3, 2), (5, 4)])
+def test_servers_that_share_the_replicas_make_their_part_of_the_calls(
+    edge: Begin, replicas: int, calls_at_once: int
+) -> None:
+    assert edge(replicas=replicas, servers=3).engine.concurrency == calls_at_once
+
+
 def test_finals_run_before_interims_when_replicas_are_scarce(edge: Begin, tmp_path: Path) -> None:
     server = edge(calls=1, max_batch_size=1)
     order: list[Job] = []

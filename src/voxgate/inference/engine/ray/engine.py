@@ -182,7 +182,8 @@ class RayEngine:
             if link.facts is not None and link.facts.model is not self._loaded:
                 self._describe(link.facts.model)
             calls = 0 if link.facts is None or self._is_other_model else link.replicas * link.facts.calls
-            self._allowed = min(calls, self._settings.calls)
+            # Rounded up: together they may make a few calls too many, and none is left without any.
+            self._allowed = min(-(-calls // self._settings.servers), self._settings.calls)
             source = self._source
             idle = self._pullers[self._allowed :]
             if source is not None and not self._stopping:

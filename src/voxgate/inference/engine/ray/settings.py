@@ -17,6 +17,8 @@ class RaySettings:
     """As for `ray.init`; never `local`, which would start a cluster."""
     calls: int = 256
     """At most so many calls run at once, however many replicas there are."""
+    servers: int = 1
+    """That share the application: each makes its part of the calls."""
     start_timeout_s: float = 120.0
     """How long the start waits for the cluster and the application."""
     lost_after_s: float = 30.0
