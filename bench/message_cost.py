@@ -5,7 +5,8 @@
 
 Everything is real, in one process: TCP sockets, uvloop, the protocols, the application, Silero, and the bundled speech,
 each stream at a place of its own. Only the pace is not: the messages of a group of streams are written, and then the
-loop runs until they are taken; its CPU time alone is counted, and so nothing that other processes do (but for what they
+loop runs until they are taken (on the simple route, and answered); its CPU time alone is counted (there, with that of
+the model's threads), and so nothing that other processes do (but for what they
 leave of the caches). Prints microseconds per message; `perf record` of it shows what they are made of. With several
 wires, the rounds alternate, and the best of each counts; a wire stands beside the native one with the same results
 (AssemblyAI's and OpenAI's APIs always have interims).
@@ -66,7 +67,12 @@ WAYS = {
     "assemblyai": Way("/v3/ws?sample_rate=16000", beside="native-interims"),
     "openai": Way("/v1/realtime?intent=transcription", UPDATE, "native-interims"),
     "http": Way("/api/v1/segmented?sample_rate=16000"),
+    "simple": Way("/api/v1/simple", START, "simple"),
 }
+
+
+def route_of(wire: str) -> str:
+    return "simple" if wire == "simple" else "segmented"
 
 
 def head(wire: str) -> bytes:
@@ -119,7 +125,7 @@ async def open_streams(n_streams: int, wire: str) -> tuple[Service, list[socket.
         if (first := WAYS[wire].first) is not None:
             client.send(frame(0x81, json.dumps(first).encode()))
         clients.append(client)
-    while len(service.tally.audio["segmented"].sessions) < n_streams:
+    while len(service.tally.audio[route_of(wire)].sessions) < n_streams:
         await asyncio.sleep(0.01)
     return service, clients, lifespan
 
@@ -131,17 +137,18 @@ async def measure(n_streams: int, group: int, seconds: float, wire: str) -> floa
     samples = (planes[0] * 32767).astype("<i2")
     audio = [message(wire, samples[begin : begin + 320].tobytes()) for begin in range(0, len(samples) - 320, 320)]
     tally, spent_s, n_messages = service.tally, 0.0, 0
+    clock = time.process_time if wire == "simple" else time.thread_time
     for turn in range(int(seconds * 50) + 10):
         for begin in range(0, n_streams, group):
             some = clients[begin : begin + group]
             for number, client in enumerate(some):
                 client.send(audio[(turn + 37 * (begin + number)) % len(audio)])
-            until, began_s = tally.binary_in + len(some), time.thread_time()
-            while tally.binary_in < until:
+            until, began_s = tally.binary_in + len(some), clock()
+            while tally.binary_in < until or (wire == "simple" and service.scheduler.pending):
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
             if turn >= 10:
-                spent_s += time.thread_time() - began_s
+                spent_s += clock() - began_s
                 n_messages += len(some)
         for client in clients:
             with contextlib.suppress(BlockingIOError):

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tools")]
 
 import curve_report
+import goals
 import headline
 import sections
 
@@ -34,7 +35,7 @@ def by_case(report: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     cases: dict[str, dict[str, dict[str, Any]]] = {}
     for result in report["results"]:
         cases.setdefault(result["case"], {})[result["kind"]] = result
-    return cases
+    return {case: {kind: kinds[kind] for kind in NAMES if kind in kinds} for case, kinds in cases.items()}
 
 
 def best(result: dict[str, Any]) -> dict[str, Any] | None:
@@ -92,6 +93,11 @@ def detail_table(report: dict[str, Any]) -> list[str]:
     return lines
 
 
+def goals_table(report: dict[str, Any]) -> list[str]:
+    cases = by_case(report)
+    return goals.table(cases, {name: describe(next(iter(kinds.values()))) for name, kinds in cases.items()})
+
+
 def markdown(report: dict[str, Any]) -> str:
     lines = [
         f"{sections.where('make bench-load', report)} One core for the server, one for the load; a model that does "
@@ -104,6 +110,8 @@ def markdown(report: dict[str, Any]) -> str:
         "![p99 of the added latency over the number of streams, for each case](images/load-latency.svg)",
         "",
         *detail_table(report),
+        "",
+        *goals_table(report),
     ]
     if report["failed"]:
         lines += ["", f"Without a result: {'; '.join(report['failed'])}."]

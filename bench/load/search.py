@@ -80,6 +80,9 @@ class Limits:
     """p99 of the generator's own lateness."""
 
 
+# A number that failed with so much of the core idle is looked at again: something else had happened.
+BUSY_CORES = 0.8
+
 FULL = Effort(window_s=5.0, max_probes=8, time_s=50.0)
 QUICK = Effort(window_s=3.0, max_probes=4, time_s=20.0)
 
@@ -211,8 +214,10 @@ async def search(
                 probe = await population.probe(n_streams, effort.window_s, limits)
                 probes.append(probe)
                 on_probe(probe)
-                if probe.is_late and not is_second_try:
+                if not probe.passed and (probe.is_late or probe.server_cores < BUSY_CORES) and not is_second_try:
                     is_second_try = True
+                    await population.resize(min(passed, WARM_STREAMS))
+                    await population.wait(RECOVER_S)
                     continue
                 is_second_try = False
                 if probe.passed:

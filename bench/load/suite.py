@@ -2,9 +2,11 @@
 
     python bench/load/suite.py [--quick] [--out build/load.json] [--only segmented-20ms-16k-mono ...] [--set KEY=VALUE]
 
-The server has one core, this program another. For each case it looks for the largest number of live streams with a p99
+The server has one core, this program another. For each case, one server after the other (the first of the two changes
+from case to case), it looks for the largest number of live streams with a p99
 of the added latency of at most 20 ms (see docs/load.md), by bisection within bounded time, and says what it tried.
 `python bench/load/report.py` makes tables and pictures of the result.
+All cases together take TOTAL_S: the search of each has what is left, in equal shares.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import os
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,8 @@ from voxgate.audio.files.read import read_audio
 from voxgate.load.report import commit, machine, versions
 
 KINDS = ("voxgate", "plain")
+TOTAL_S = 1200.0
+LEAST_S = 20.0  # of a search
 ATTEMPTS = 2
 
 
@@ -133,21 +138,25 @@ def main() -> int:
     effort, limits = QUICK if args.quick else FULL, Limits(args.limit_ms, args.late_ms)
     results: list[dict[str, Any]] = []
     failed = []
-    for case in cases:
-        for kind in args.kinds if case.container is None else [kind for kind in args.kinds if kind == "voxgate"]:
-            print(f"{case.name}, {kind}", flush=True)
-            for attempt in range(ATTEMPTS):
-                try:
-                    found = measure(case, kind, server_cpu, effort, limits, tuple(args.set))
-                except load.ReferenceFailed as error:
-                    print(f"    reference: {error}", flush=True)
-                    if attempt == ATTEMPTS - 1:
-                        failed.append(f"{case.name}, {kind}")
-                    continue
-                mark = _mark(found)
-                print(f"    -> {found.n_streams} streams{mark}, {found.seconds:.0f} s", flush=True)
-                results.append({"case": case.name, "kind": kind, **vars(case), **msgspec.to_builtins(found)})
-                break
+    runs = [(case, kind) for index, case in enumerate(cases) for kind in kinds_of(case, args.kinds, index)]
+    beside_s = 0.0  # of a run: its server's start, the references, and what else is not the search
+    for index, (case, kind) in enumerate(runs):
+        share_s = (TOTAL_S - (time.monotonic() - began_s)) / (len(runs) - index) - beside_s
+        this = replace(effort, time_s=min(effort.time_s, max(LEAST_S, share_s)))
+        print(f"{case.name}, {kind}", flush=True)
+        run_began_s = time.monotonic()
+        for attempt in range(ATTEMPTS):
+            try:
+                found = measure(case, kind, server_cpu, this, limits, tuple(args.set))
+            except load.ReferenceFailed as error:
+                print(f"    reference: {error}", flush=True)
+                if attempt == ATTEMPTS - 1:
+                    failed.append(f"{case.name}, {kind}")
+                continue
+            print(f"    -> {found.n_streams} streams{_mark(found)}, {found.seconds:.0f} s", flush=True)
+            results.append({"case": case.name, "kind": kind, **vars(case), **msgspec.to_builtins(found)})
+            beside_s = time.monotonic() - run_began_s - found.seconds
+            break
     report = {
         "schema": 1,
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -167,6 +176,13 @@ def main() -> int:
     Path(args.out).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
     print(f"{args.out}, {report['seconds']} s")
     return 1 if failed else 0
+
+
+def kinds_of(case: Case, kinds: Sequence[str], index: int) -> list[str]:
+    """The servers of a case, in the order of their runs."""
+    if case.container is not None:
+        return [kind for kind in kinds if kind == "voxgate"]
+    return list(kinds if index % 2 == 0 else reversed(kinds))
 
 
 def _mark(found: Found) -> str:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from voxgate._native.energy import EnergyDetector
 from voxgate._native.event import VadEvent
-from voxgate._native.intake import DECLINED, TAKEN, WAITING, Intake
+from voxgate._native.intake import DECLINED, TAKEN, WAITING, Intake, RingIntake
 from voxgate._native.pcm import PcmDecoder, sample_bytes
 from voxgate._native.resample import Resampler
+from voxgate._native.ring import SampleRing
 from voxgate._native.session import VadSession
 from voxgate._native.session_batch import step_sessions
 from voxgate.audio.files.read import read_audio
@@ -158,3 +159,53 @@ def test_received_frames_begin_anew_after_the_end():
     decoder.reset()
     assert decoder.received_frames == 0
     assert sample_bytes("s16") == 2
+
+
+# Into rings
+
+
+@given(
+    encoding=st.sampled_from(["s16", "f32", "u8"]),
+    channels=st.integers(1, 3),
+    rate=st.sampled_from([8000, 16_000, 48_000]),
+    sizes=st.lists(st.integers(0, 4000), max_size=12),
+)
+@settings(max_examples=25, deadline=None)
+def test_rings_get_what_they_get_by_hand(encoding, channels, rate, sizes):
+    decoder, resampler, _ = parts(encoding, channels, rate)
+    other, other_resampler, _ = parts(encoding, channels, rate)
+    rings = [SampleRing(1 << 20) for _ in range(channels)]
+    intake = RingIntake(decoder, resampler, rings, 1600)
+    intake.due_frames = 1 << 60
+    audio, pos = wire(encoding, channels, rate), 0
+    expected = [np.zeros((channels, 0), np.float32)]
+    for size in sizes:
+        data = audio[pos : pos + size]
+        pos += size
+        taken = intake.take(data)
+        planes = other.push(data)
+        expected.append(planes if other_resampler is None else other_resampler.push(planes))
+        assert taken == (WAITING if len(rings[0]) >= 1600 else TAKEN)
+        if len(rings[0]) > 5000:
+            for ring in rings:
+                ring.discard_before(ring.end_pos - 100)
+    together = np.concatenate(expected, axis=1)
+    for ring, plane in zip(rings, together, strict=True):
+        assert ring.end_pos == len(plane)
+        assert ring.read(ring.start_pos, ring.end_pos).tobytes() == plane[ring.start_pos :].tobytes()
+
+
+def test_rings_must_fit():
+    with pytest.raises(ValueError, match="decoder, resampler and rings must have as many channels, got 2, None and 1"):
+        RingIntake(PcmDecoder("s16", 2), None, [SampleRing(10)], 1)
+    with pytest.raises(TypeError, match="rings must be SampleRing, got list"):
+        RingIntake(PcmDecoder("s16", 1), None, [[]], 1)  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(RingIntake(PcmDecoder("s16", 1), None, [SampleRing(10)], 1))
+
+
+def test_a_full_ring_is_an_error():
+    intake = RingIntake(PcmDecoder("s16", 1), None, [SampleRing(10)], 1)
+    intake.due_frames = 1 << 60
+    with pytest.raises(BufferError, match="ring is full"):
+        intake.take(bytes(22))

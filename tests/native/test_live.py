@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from voxgate._native.endpoint import EndpointConfig
-from voxgate._native.intake import Intake
+from voxgate._native.intake import Intake, RingIntake
 from voxgate._native.live import LiveAudio
 from voxgate._native.pcm import PcmDecoder
+from voxgate._native.ring import SampleRing
 from voxgate._native.session import VadSession
 from voxgate._native.session_batch import step_sessions
 from voxgate._native.websocket import FrameReceiver, ReadBuffer
@@ -134,6 +135,28 @@ def test_from_a_frame_in_the_read_buffer():
     assert np.array_equal(parts.session.read(0, 3000, 4000), SAMPLES[3000:].astype(np.float32) / 32768)
 
 
+def test_audio_goes_into_rings_and_says_when_there_is_enough():
+    parts, ring, lengths = Parts(), SampleRing(10_000), []
+
+    def on_due() -> None:
+        lengths.append(len(ring))
+        ring.discard_before(ring.end_pos)
+        if len(lengths) == 2:
+            raise RuntimeError("no model")
+
+    intake = RingIntake(PcmDecoder("s16", 1), None, [ring], 1000)
+    intake.due_frames = 1 << 60
+    live = LiveAudio(
+        intake, max_bytes=2000, calls=parts.calls, texts=parts.texts, waiting=None, schedule=None, on_frames=on_due,
+        clock=lambda: 0.0, count=parts.count, otherwise=parts.otherwise, on_failure=parts.on_failure,
+    )  # fmt: skip
+    live.is_open = True
+    for begin in range(0, 2880, 320):
+        assert live(SAMPLES[begin : begin + 320].tobytes()) is True
+    assert (lengths, len(ring), list(parts.count)) == ([1280, 1280], 320, [9, 5760])
+    assert [str(error) for error in parts.failures] == ["no model"]
+
+
 def test_misuse():
     with pytest.raises(TypeError, match="data must be bytes, got bytearray"):
         Parts().live(bytearray(2))  # type: ignore[arg-type]
@@ -144,3 +167,8 @@ def test_misuse():
     options = {name: getattr(parts, name) for name in names}
     with pytest.raises(ValueError, match="count must have 2 numbers, got 3"):
         LiveAudio(parts.intake, max_bytes=1, clock=lambda: 0.0, count=array("q", (0, 0, 0)), **options)
+    with pytest.raises(TypeError, match="waiting must be None with this intake"):
+        LiveAudio(
+            RingIntake(PcmDecoder("s16", 1), None, [SampleRing(10)], 1), max_bytes=1, clock=lambda: 0.0,
+            count=array("q", (0, 0)), **options,
+        )  # fmt: skip

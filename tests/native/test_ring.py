@@ -235,8 +235,11 @@ def test_all_of_16_bits_comes_back_in_half_the_memory():
     assert ring.nbytes <= 2 * 1.125 * 65_536 + 2 * 1024
 
 
+ABOVE_HALF = np.nextafter(np.float32(0.5), np.float32(1))
+
+
 @pytest.mark.parametrize(
-    "odd", [1.0, -0.0, np.nan, np.inf, -np.inf, 1e30, 1 / 65_536, -32_769 / 32_768, np.nextafter(np.float32(0.5), np.float32(1)), 1e-40]
+    "odd", [1.0, -0.0, np.nan, np.inf, -np.inf, 1e30, 1 / 65_536, -32_769 / 32_768, ABOVE_HALF, 1e-40]
 )
 @pytest.mark.parametrize("n_before", [0, 1, 5000])
 def test_a_sample_that_is_not_of_16_bits_comes_back_bit_for_bit(odd, n_before):

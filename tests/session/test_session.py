@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -445,3 +446,32 @@ def test_a_token_in_the_start(is_good: bool) -> None:
 
     run(main())
     assert checked == ["secret"]
+
+
+def test_audio_of_the_simple_route_takes_the_shortcut() -> None:
+    """And is answered as what came the other way."""
+
+    async def main(is_short: bool) -> list[tuple[float, float]]:
+        async with Stage() as stage:
+            endpoint = MemoryEndpoint()
+            stage.session(endpoint, "simple")
+            endpoint.say(start())
+            await until(lambda: bool(stage.tally.audio["simple"].sessions))
+            await turns()
+            listener = endpoint.listener
+            assert type(listener).__name__ == "LiveAudio"
+            for piece in pieces(TALK[:32_640], 640):
+                if is_short:
+                    assert listener(piece)
+                else:
+                    endpoint.say(piece)
+                await turns(3)
+            endpoint.say(Stop())
+            await until(lambda: bool(endpoint.events) and endpoint.events[-1].end_time == 1.02)
+            assert stage.tally.binary_in == 51
+            return [(event.start_time, event.end_time) for event in endpoint.events]
+
+    for is_short in (True, False):
+        times = asyncio.run(main(is_short))
+        assert times[0][0] == 0
+        assert all(before[1] == after[0] for before, after in pairwise(times))

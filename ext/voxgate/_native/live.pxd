@@ -1,10 +1,12 @@
-from .intake cimport Intake
+from .intake cimport PcmIntake
+from .session cimport VadSession
 
 
 cdef class LiveAudio:
     cdef public bint is_open
     cdef readonly double heard_s
-    cdef Intake _intake
+    cdef PcmIntake _intake
+    cdef VadSession _session             # of the intake; None: it has rings
     cdef Py_ssize_t _max_bytes
     cdef dict _calls
     cdef object _texts

@@ -4,7 +4,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject_Size
 
-from .intake cimport INTAKE_DECLINED, INTAKE_WAITING, Intake
+from .intake cimport INTAKE_DECLINED, INTAKE_WAITING, Intake, PcmIntake
 
 
 @cython.final
@@ -15,8 +15,9 @@ cdef class LiveAudio:
     ``texts``, and it has at most ``max_bytes``; any other is given to ``otherwise``, as bytes, which says whether it
     took it.
 
-    ``waiting``: sessions with frames to look at, and what to call with the outcome, here ``on_frames``; ``schedule`` is
-    called after the first one is added. ``clock``: seconds; ``heard_s`` is when the last message was taken here.
+    With an `Intake`, ``waiting`` has the sessions with frames to look at, and what to call with the outcome, here
+    ``on_frames``; ``schedule`` is called after the first one is added. With a `RingIntake`, both are None, and
+    ``on_frames`` is called with nothing when a ring holds enough. ``clock``: seconds; ``heard_s`` is when the last message was taken here.
     ``count``: a writable buffer of two int64, of messages and bytes, to which each is added. ``on_failure``: called, as the handler of an exception of the session, with nothing;
     the message counts as taken.
 
@@ -24,12 +25,15 @@ cdef class LiveAudio:
     """
 
     def __cinit__(
-        self, Intake intake not None, *, Py_ssize_t max_bytes, dict calls not None, texts, dict waiting not None,
-        schedule, on_frames, clock, long long[::1] count not None, otherwise, on_failure
+        self, PcmIntake intake not None, *, Py_ssize_t max_bytes, dict calls not None, texts, dict waiting, schedule,
+        on_frames, clock, long long[::1] count not None, otherwise, on_failure
     ):
         if count.shape[0] != 2:
             raise ValueError(f"count must have 2 numbers, got {count.shape[0]}")
+        if (type(intake) is Intake) != (waiting is not None):
+            raise TypeError(f"waiting must be {'a dict' if waiting is None else 'None'} with this intake")
         self._intake = intake
+        self._session = (<Intake>intake).session if type(intake) is Intake else None
         self._max_bytes = max_bytes
         self._calls = calls
         self._texts = texts
@@ -67,11 +71,16 @@ cdef class LiveAudio:
         if taken == INTAKE_DECLINED:
             return self._otherwise(PyBytes_FromStringAndSize(<const char *>data, n_bytes))
         self._note(n_bytes)
-        if taken == INTAKE_WAITING:
+        if taken == INTAKE_WAITING and self._session is not None:
             is_first = len(self._waiting) == 0
-            self._waiting[self._intake.session] = self._on_frames
+            self._waiting[self._session] = self._on_frames
             if is_first:
                 self._schedule()
+        elif taken == INTAKE_WAITING:
+            try:
+                self._on_frames()
+            except Exception:
+                self._on_failure()
         return True
 
     cdef int _note(self, Py_ssize_t n_bytes) except -1:

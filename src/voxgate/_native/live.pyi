@@ -4,7 +4,7 @@ from typing import Any, Self, final
 from typing_extensions import Buffer
 
 from .event import VadEvent
-from .intake import Intake
+from .intake import PcmIntake
 from .session import VadSession
 
 @final
@@ -12,14 +12,14 @@ class LiveAudio:
     is_open: bool
     def __new__(
         cls,
-        intake: Intake,
+        intake: PcmIntake,
         *,
         max_bytes: int,
         calls: dict[Any, Any],
         texts: Sized,
-        waiting: dict[VadSession, Callable[[list[VadEvent] | BaseException], None]],
-        schedule: Callable[[], object],
-        on_frames: Callable[[list[VadEvent] | BaseException], None],
+        waiting: dict[VadSession, Callable[[list[VadEvent] | BaseException], None]] | None,
+        schedule: Callable[[], object] | None,
+        on_frames: Callable[[list[VadEvent] | BaseException], None] | Callable[[], None],
         clock: Callable[[], float],
         count: Buffer,
         otherwise: Callable[[bytes], bool],

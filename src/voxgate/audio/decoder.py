@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from voxgate._native.intake import Intake
+from voxgate._native.intake import Intake, RingIntake
 from voxgate._native.pcm import PcmDecoder
 from voxgate._native.resample import Resampler
+from voxgate._native.ring import SampleRing
 from voxgate._native.session import VadSession
 from voxgate.audio.soxr import SOXR_QUALITIES, Planes, SoxrResampler, _check_choice, _check_rate
 from voxgate.protocol.formats import AudioFormat
@@ -77,6 +78,12 @@ class StreamDecoder:
         if isinstance(self._resampler, SoxrResampler):
             return None
         return Intake(self._decoder, self._resampler, session)
+
+    def ring_intake(self, rings: list[SampleRing], min_samples: int) -> RingIntake | None:
+        """A faster path into the rings of the channels than push; None with soxr."""
+        if isinstance(self._resampler, SoxrResampler):
+            return None
+        return RingIntake(self._decoder, self._resampler, rings, min_samples)
 
     @property
     def received_frames(self) -> int:

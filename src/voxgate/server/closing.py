@@ -39,7 +39,7 @@ _CLOSE: Final = 8  # opcode
 
 
 def unsent_bytes(transport: asyncio.Transport) -> int:
-    """The bytes that were written and that the peer's kernel has not acknowledged, in the transport and in our kernel."""
+    """The bytes written that the peer's kernel has not acknowledged: in the transport and in our kernel."""
     n_bytes = transport.get_write_buffer_size()
     sock = transport.get_extra_info("socket")
     with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
@@ -85,8 +85,8 @@ class Closing(asyncio.Protocol):
     """Takes a connection over from `owner`, which has written its last byte. `owner` still gets `connection_lost` and
     the flow control of unsent bytes.
 
-    `send_timeout_s`: unsent bytes must become fewer within it. `skipper`: finds the client's close frame; None when the server does not wait for one. `rest`: received bytes that
-    `skipper` has not parsed yet.
+    `send_timeout_s`: unsent bytes must become fewer within it. `skipper`: finds the client's close frame; None when the
+    server does not wait for one. `rest`: received bytes that `skipper` has not parsed yet.
     """
 
     def __init__(

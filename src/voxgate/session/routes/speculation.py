@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
@@ -15,7 +16,7 @@ from voxgate.inference.outcomes import WorkerDied
 from voxgate.protocol.events import SpeechResumed
 from voxgate.protocol.requests import Start
 from voxgate.session.routes.base import RouteHandler
-from voxgate.session.routes.calls import ModelCall
+from voxgate.session.routes.calls import ModelCall, Samples
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from voxgate.observe.tracing import CallTrace
 
 __all__ = ["SpeculatingHandler"]
+
+
+NO_AUDIO: Samples = np.empty(0, np.float32)
 
 
 class Speculation:
@@ -180,6 +184,7 @@ class SpeculatingHandler(RouteHandler):
                 self._over(call)
             return
         speculation = self._speculative.pop(job)
+        job.audio = NO_AUDIO  # Nothing reads it any more, and the answer may wait for long.
         if speculation.trace is not None:
             speculation.trace.answered(job, "superseded" if speculation.is_dropped else None)
         if not speculation.is_dropped:
