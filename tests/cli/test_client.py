@@ -42,13 +42,6 @@ WIRE = [json.dumps(event, separators=(",", ":")) for event in GOOD]
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.fixture
-def wav(tmp_path: Path) -> str:
-    path = tmp_path / "talk.wav"
-    soundfile.write(path, np.zeros(16_000, dtype=np.int16), 16_000)
-    return str(path)
-
-
 def parse(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="voxgate")
     verb.register(parser.add_subparsers())

@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
 from helpers.scripted_server import active, answering, final, inactive, serving_in_thread
 
@@ -19,13 +17,6 @@ COMMAND = f"{sys.executable} -m voxgate"
 TEXT = "Grüße, 日本 🎙"
 HEARD = (active(0.1), inactive(0.6), final(0.1, 0.6, text=TEXT))
 VERBS = ("--version", "--help", "serve --print-config", "vad demo", "models --help")
-
-
-@pytest.fixture
-def wav(tmp_path: Path) -> str:
-    path = tmp_path / "talk.wav"
-    soundfile.write(path, np.zeros(16_000, dtype=np.int16), 16_000)
-    return str(path)
 
 
 def shell(line: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -269,7 +269,12 @@ def test_plain_functions_are_not(module: Write, source: str) -> None:
             "expected X.step to return its result, but it is a generator",
         ),
         ("class X: pass", {}, "made an object of type 'X'; derive the class from voxgate.Model"),
-        ("def X(): return 3", {}, "but it made an object of type 'int'"),
+        (
+            "def X(): return 3",
+            {},
+            "made an object of type 'int'; a function that is a model takes the audio first: def X(",
+        ),
+        ("def X(*, audio): return 3", {}, "missing; only a parameter before the * can take the audio"),
         ("def X(audio, gain=1): return {}", {"gian": 1}, "unknown option 'gian': expected one of gain"),
         ("def X(audio): return {}", {"gain": 1}, "unknown option 'gain': expected no options"),
         ("def X(audio, *, gain): return {}", {}, "the option 'gain' is required and missing"),

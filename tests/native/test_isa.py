@@ -6,7 +6,7 @@ import pytest
 
 from voxgate._native import isa
 
-NAMES = {"portable", "avx2", "avx512", "neon"}
+NAMES = {"portable", "avx2", "avx512", "neon", "avx512vnni"}
 
 
 def import_with(value):

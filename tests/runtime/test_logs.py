@@ -257,7 +257,7 @@ def test_a_record_may_have_a_burst_of_its_own():
     clock.now_s += 60
     assert [summary.getMessage() for summary in limit.due()] == [
         "2 more lines in 60 s like: a",
-        "1 more lines in 60 s like: b",
+        "1 more line in 60 s like: b",
     ]
 
 

@@ -22,6 +22,7 @@ from websockets.sync.client import connect
 
 from helpers.raw import BINARY, frame, upgrade
 from helpers.wire import STOP, bursts, encode, start
+from voxgate.client import AudioFormat, ClientCertificate, ClientError, collect
 from voxgate.config import ServerSettings
 from voxgate.errors import ConfigError
 from voxgate.server.tls import tls_context
@@ -207,6 +208,47 @@ def test_a_client_needs_a_certificate_of_the_authority(serve, pair, authority, t
         client.send(bytes(3200))
         client.send(json.dumps(STOP))
         assert [json.loads(text)["count"] for text in client] == [1600]
+
+
+@pytest.fixture
+def own(authority, tmp_path):
+    """The certificate of a client, and its key."""
+    issued = authority.issue_cert("client")
+    issued.private_key_pem.write_to_path(tmp_path / "client-key.pem")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "client.pem")
+    return ClientCertificate(tmp_path / "client.pem", tmp_path / "client-key.pem")
+
+
+@pytest.mark.parametrize("wire", ["native", "http", "grpc"])
+def test_our_client_shows_its_certificate(serve, pair, client_ca, own, monkeypatch, wire):
+    if wire == "grpc":
+        pytest.importorskip("grpc")
+    monkeypatch.setenv("SSL_CERT_FILE", client_ca)
+    settings_of = {**settings(pair), "server.tls_client_ca": client_ca, **({"grpc.port": 0} if wire == "grpc" else {})}
+    server = serve(**settings_of)
+    port = server.server.grpc_port if wire == "grpc" else server.port
+    addr = f"wss://localhost:{port}/api/v1/simple"
+    options = {"addr": addr, "format": AudioFormat(1, 16_000, 16, False), "wire": wire}
+    events = collect(bytes(32_000), certificate=own, **options)
+    assert (events[-1].end_time, sum(event.output["count"] for event in events)) == (1.0, 16_000)
+    with pytest.raises(ClientError):
+        collect(bytes(32_000), **options)
+
+
+@pytest.mark.parametrize(
+    ("addr", "files", "text"),
+    [
+        ("ws://localhost", ("client.pem", "client-key.pem"), "needs an address that begins with wss://"),
+        ("wss://localhost", ("client.pem",), r"a certificate and its key in PEM form in .*client\.pem"),
+        ("wss://localhost", ("key.pem", "client.pem"), "a certificate and its key in PEM form in"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_of_a_client_is_said(pair, own, tmp_path, addr, files, text):
+    given = ClientCertificate(*(tmp_path / file for file in files))
+    with pytest.raises(ValueError, match=text):
+        collect(b"", addr=addr, format=AudioFormat(1, 16_000, 16, False), certificate=given)
+    with pytest.raises(FileNotFoundError):
+        collect(b"", addr="wss://x", format=AudioFormat(1, 16_000, 16, False), certificate=ClientCertificate("nowhere"))
 
 
 def test_what_is_wrong_with_the_authorities_is_said(pair, client_ca, tmp_path):

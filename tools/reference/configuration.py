@@ -57,7 +57,7 @@ _OTHER_VARIABLES: Final = """\
 | variable | meaning |
 |---|---|
 | `VOXGATE_CONFIG` | path of the file |
-| `VOXGATE_ISA` | forces the instruction set of the compiled kernels: `portable`, `avx2`, `avx512` or `neon` |
+| `VOXGATE_ISA` | forces the instruction set of the compiled kernels: `portable`, `avx2`, `avx512`, `avx512vnni` or `neon` |
 | `VOXGATE_BUILD` | the kind of build, when the package is built |
 | `VOXGATE_TOKEN` | the credentials of `voxgate client` |
 

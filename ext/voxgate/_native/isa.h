@@ -7,9 +7,9 @@
 
 #include <string.h>
 
-typedef enum { VG_PORTABLE = 0, VG_AVX2 = 1, VG_AVX512 = 2, VG_NEON = 3, VG_ISA_COUNT = 4 } vg_isa_t;
+typedef enum { VG_PORTABLE = 0, VG_AVX2 = 1, VG_AVX512 = 2, VG_NEON = 3, VG_AVX512_VNNI = 4, VG_ISA_COUNT = 5 } vg_isa_t;
 
-static const char *const vg_isa_names[VG_ISA_COUNT] = {"portable", "avx2", "avx512", "neon"};
+static const char *const vg_isa_names[VG_ISA_COUNT] = {"portable", "avx2", "avx512", "neon", "avx512vnni"};
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define VG_HAVE_X86 1
@@ -17,6 +17,14 @@ static const char *const vg_isa_names[VG_ISA_COUNT] = {"portable", "avx2", "avx5
 #define VG_TARGET_AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
 #else
 #define VG_HAVE_X86 0
+#endif
+
+/* Compilers from gcc 8 and clang 7 on know VNNI. */
+#if VG_HAVE_X86 && (defined(__clang__) ? __clang_major__ >= 7 : __GNUC__ >= 8)
+#define VG_HAVE_VNNI 1
+#define VG_TARGET_AVX512_VNNI __attribute__((target("avx512vnni,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
+#else
+#define VG_HAVE_VNNI 0
 #endif
 
 #if defined(__aarch64__)
@@ -38,6 +46,10 @@ static inline int vg_isa_supported(int isa) {
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
+#if VG_HAVE_VNNI
+    case VG_AVX512_VNNI:
+        return __builtin_cpu_supports("avx512vnni") && vg_isa_supported(VG_AVX512);
+#endif
 #if VG_HAVE_NEON
     case VG_NEON:
         return 1;
@@ -49,6 +61,7 @@ static inline int vg_isa_supported(int isa) {
 
 /* The fastest instruction set of this machine. */
 static inline int vg_isa_best(void) {
+    if (vg_isa_supported(VG_AVX512_VNNI)) return VG_AVX512_VNNI;
     if (vg_isa_supported(VG_AVX512)) return VG_AVX512;
     if (vg_isa_supported(VG_AVX2)) return VG_AVX2;
     if (vg_isa_supported(VG_NEON)) return VG_NEON;

@@ -3,6 +3,7 @@ cdef extern from "isa.h" nogil:
     int VG_AVX2
     int VG_AVX512
     int VG_NEON
+    int VG_AVX512_VNNI
     int VG_ISA_COUNT
     const char *const vg_isa_names[]
     bint vg_isa_supported(int isa)

@@ -121,6 +121,7 @@ static inline rs_run_t rs_run_for(int isa) {
     case VG_AVX2:
         return rs_run_avx2;
     case VG_AVX512:
+    case VG_AVX512_VNNI:
         return rs_run_avx512;
 #endif
 #if VG_HAVE_NEON

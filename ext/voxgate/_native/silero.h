@@ -31,6 +31,22 @@ typedef struct {
     float context[VG_SILERO_CONTEXT];
 } vg_silero_state_t;
 
+/* What a product is of. */
+enum { VG_KIND_FLOAT, VG_KIND_HALF, VG_KIND_SHORT };
+/* The largest short of an input. The weights are scaled so that no sum of such inputs leaves 32 bits. */
+#define VG_SHORT_TOP 16383.0f
+/* Inputs that are all smaller count as multiples of this / VG_SHORT_TOP, the smallest normal number. */
+#define VG_SHORT_LEAST 3e-34f
+
+/* A float, or two shorts that are moved as one. */
+typedef float vg_silero_bits_t __attribute__((may_alias));
+
+/* A matrix in 16-bit integers, pairs of inputs side by side; a row stands for its integers times its scale. */
+typedef struct {
+    const int16_t *rows;
+    const float *scale;
+} vg_silero_shorts_t;
+
 /* Read-only views of the packed weights; a convolution has one matrix per tap. */
 typedef struct {
     const float *window;  /* 256: half a periodic Hann window */
@@ -43,11 +59,14 @@ typedef struct {
     const float *gate_bias; /* 512 */
     const float *out_weight;
     float out_bias;
+    int shorts; /* 1: the first convolution and the gates are these, not the above; halves of the inputs apart */
+    vg_silero_shorts_t short_conv[3][2];  /* by tap */
+    vg_silero_shorts_t short_gates[2][2]; /* of the input, of the hidden state */
     int half; /* 1: the convolutions are stored as half floats, because that loses nothing */
 } vg_silero_net_t;
 
 /* Outputs side by side in the packed weights of the LSTM: what one column takes at once. */
-static inline int vg_silero_gates_group(int isa) { return isa == VG_AVX512 ? 128 : 64; }
+static inline int vg_silero_gates_group(int isa) { return isa == VG_AVX512 || isa == VG_AVX512_VNNI ? 128 : 64; }
 
 /* The shapes of the tiles, vectors of outputs times columns, by what the registers hold beside the weights and the
  * broadcast: AVX-512 has 32 of 16 floats, 2 x 8 sums; AVX2 16 of 8 floats, 2 x 6; NEON 32 of 4 floats, 4 x 6; the
@@ -62,6 +81,7 @@ static inline int vg_silero_gates_group(int isa) { return isa == VG_AVX512 ? 128
 #define VG_PANELS_FOR_3 1
 #define VG_PANELS_FOR_4 1
 #include "vecmath.h"
+#include "silero_product.h"
 #include "silero_kernel.h"
 #include "vecmath_end.h"
 
@@ -75,6 +95,7 @@ static inline int vg_silero_gates_group(int isa) { return isa == VG_AVX512 ? 128
 #define VG_PANELS_FOR_3 1
 #define VG_PANELS_FOR_4 1
 #include "vecmath.h"
+#include "silero_product.h"
 #include "silero_kernel.h"
 #include "vecmath_end.h"
 
@@ -87,8 +108,25 @@ static inline int vg_silero_gates_group(int isa) { return isa == VG_AVX512 ? 128
 #define VG_PANELS_FOR_3 2
 #define VG_PANELS_FOR_4 2
 #include "vecmath.h"
+#include "silero_product.h"
 #include "silero_kernel.h"
 #include "vecmath_end.h"
+
+#if VG_HAVE_VNNI
+#define VG_ISA_NAME avx512vnni
+#define VG_ISA 2
+#define VG_VNNI 1
+#define VG_PANEL_VECTORS 2
+#define VG_TILE_COLUMNS 8
+#define VG_PANELS_FOR_1(group) ((group) / 32)
+#define VG_PANELS_FOR_2 2
+#define VG_PANELS_FOR_3 2
+#define VG_PANELS_FOR_4 2
+#include "vecmath.h"
+#include "silero_product.h"
+#include "silero_kernel.h"
+#include "vecmath_end.h"
+#endif
 #endif
 
 #if VG_HAVE_NEON
@@ -101,6 +139,7 @@ static inline int vg_silero_gates_group(int isa) { return isa == VG_AVX512 ? 128
 #define VG_PANELS_FOR_3 1
 #define VG_PANELS_FOR_4 1
 #include "vecmath.h"
+#include "silero_product.h"
 #include "silero_kernel.h"
 #include "vecmath_end.h"
 #endif
@@ -113,6 +152,9 @@ static inline int vg_has_half(int isa) {
 #endif
     return isa != VG_PORTABLE;
 }
+
+/* 1 when the kernel of `isa` multiplies shorts. */
+static inline int vg_has_shorts(int isa) { return VG_HAVE_X86 && isa != VG_NEON; }
 
 typedef void (*vg_silero_batch_fn)(
     const vg_silero_net_t *net, int n, vg_silero_state_t *const *states, const float *const *frames,
@@ -132,6 +174,9 @@ static inline vg_silero_batch_fn vg_silero_function(int isa) {
     case VG_AVX2: return vg_silero_batch_avx2;
     case VG_AVX512: return vg_silero_batch_avx512;
 #endif
+#if VG_HAVE_VNNI
+    case VG_AVX512_VNNI: return vg_silero_batch_avx512vnni;
+#endif
 #if VG_HAVE_NEON
     case VG_NEON: return vg_silero_batch_neon;
 #endif
@@ -144,6 +189,9 @@ static inline vg_activations_fn vg_activations_function(int isa) {
 #if VG_HAVE_X86
     case VG_AVX2: return vg_activations_avx2;
     case VG_AVX512: return vg_activations_avx512;
+#endif
+#if VG_HAVE_VNNI
+    case VG_AVX512_VNNI: return vg_activations_avx512vnni;
 #endif
 #if VG_HAVE_NEON
     case VG_NEON: return vg_activations_neon;

@@ -8,6 +8,10 @@ cdef extern from "silero.h" nogil:
         float cell[128]
         float context[64]
 
+    ctypedef struct vg_silero_shorts_t:
+        const short *rows
+        const float *scale
+
     ctypedef struct vg_silero_net_t:
         const float *window
         const float *cosines
@@ -19,6 +23,9 @@ cdef extern from "silero.h" nogil:
         const float *gate_bias
         const float *out_weight
         float out_bias
+        int shorts
+        vg_silero_shorts_t short_conv[3][2]
+        vg_silero_shorts_t short_gates[2][2]
         int half
 
     ctypedef void (*vg_silero_batch_fn)(
@@ -27,8 +34,10 @@ cdef extern from "silero.h" nogil:
 
     int VG_SILERO_FRAME
     int VG_CONV_GROUP
+    float VG_SHORT_TOP
     int vg_silero_gates_group(int isa)
     bint vg_has_half(int isa)
+    bint vg_has_shorts(int isa)
     vg_silero_batch_fn vg_silero_function(int isa)
     void vg_silero_step(
         vg_silero_batch_fn function, const vg_silero_net_t *net, Py_ssize_t n, vg_silero_state_t **states,
@@ -45,6 +54,7 @@ cdef class SileroNetwork:
     cdef readonly str isa
     cdef readonly Py_ssize_t nbytes
     cdef readonly bint half
+    cdef readonly str precision
 
 
 cdef class SileroDetector(Detector):

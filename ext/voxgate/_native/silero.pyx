@@ -46,6 +46,47 @@ def _pack(matrix, Py_ssize_t group, dtype=np.float32):
     return matrix.astype(dtype).reshape(n_out // group, group, n_in).transpose(0, 2, 1).ravel()
 
 
+def _pack_shorts(matrix, Py_ssize_t group, bint signed):
+    """(outputs, inputs) -> the first 64 inputs and the rest, each as int16 [group][pair of inputs][output in the
+    group][2], flat, and the scale of each output.
+
+    As fine as sums of 32 bits allow: no inputs up to VG_SHORT_TOP, from 0 on or of any sign (`signed`), leave them.
+    """
+    n_out, n_in = matrix.shape
+    matrix = np.pad(matrix.astype(np.float64), ((0, 0), (0, n_in % 2)))
+    parts = []
+    for half in (matrix[:, :64], matrix[:, 64:]):
+        up, down = np.maximum(half, 0).sum(1), np.maximum(-half, 0).sum(1)
+        most = up + down if signed else np.maximum(up, down)
+        room = (2**31 - 1) / VG_SHORT_TOP - half.shape[1]  # rounding adds half a one of each input at most
+        scale = np.maximum(most / room, np.abs(half).max(1) / 32767)
+        scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
+        shorts = np.rint(half / scale[:, None]).astype(np.int16)
+        parts += [shorts.reshape(n_out // group, group, -1, 2).transpose(0, 2, 1, 3).ravel(), scale]
+    return parts
+
+
+def _precisions(int number):
+    return ("int16", "float32") if vg_has_shorts(number) else ("float32",)
+
+
+def precisions(isa=None) -> tuple[str, ...]:
+    """The arithmetic that the kernels of ``isa`` have, the fastest first: "int16", "float32"."""
+    return _precisions(isa_module.resolve(isa))
+
+
+def _precision(precision, int number):
+    known = _precisions(number)
+    if precision is None:
+        return known[0]
+    if precision not in known:
+        raise ValueError(
+            f"precision must be one of {', '.join(known)} with {isa_module.vg_isa_names[number].decode()}, "
+            f"got {precision!r}"
+        )
+    return precision
+
+
 def _fits_half(array):
     """Whether float16 holds every value exactly, as in files that store the convolutions so."""
     with np.errstate(over="ignore"):
@@ -86,16 +127,24 @@ cdef class SileroNetwork:
     trained with: it is computed, not multiplied. ``isa``: one of ``isa.supported()``, None for the active one;
     ValueError otherwise.
 
-    Attributes: ``isa``; ``nbytes``, the size of the packed weights; ``half``, True when the convolutions are kept as
+    ``precision``: one of ``precisions(isa)``; None for the first. "int16" multiplies the spectrum by the first
+    convolution, and the LSTM's inputs by its gates, in 16-bit integers: at most one frame in 10 000 decides otherwise
+    than in "float32" (docs/decisions/0049-sixteen-bit-products.md). ValueError for one that ``isa`` lacks.
+
+    Attributes: ``isa``; ``precision``; ``nbytes``, the size of the packed weights; ``half``, True when the convolutions are kept as
     float16 because that loses nothing, which is a quarter less to read per frame.
     """
 
-    def __cinit__(self, weights, isa=None):
+    def __cinit__(self, weights, isa=None, precision=None):
         cdef int number = isa_module.resolve(isa)
         cdef Py_ssize_t gates_group = vg_silero_gates_group(number)
+        cdef int tap, half, of
+        self.precision = _precision(precision, number)
+        cdef bint shorts = self.precision == "int16"
         arrays = _checked(weights)
         self.half = vg_has_half(number) and all(_fits_half(arrays[f"conv{layer}.weight"]) for layer in range(4))
         conv_dtype = np.float16 if self.half else np.float32
+        nothing = np.empty(0, np.float32)
         turns = 2 * np.pi * np.outer(np.arange(16), np.arange(16)) / 256
         parts = [
             (0.25 - 0.25 * np.cos(2 * np.pi * np.arange(256) / 256)).astype(np.float32),  # half a Hann window
@@ -104,11 +153,21 @@ cdef class SileroNetwork:
         ]
         for layer in range(4):
             parts.append(arrays[f"conv{layer}.bias"])
-            parts.extend(_pack(arrays[f"conv{layer}.weight"][:, :, tap], VG_CONV_GROUP, conv_dtype) for tap in range(3))
+            for tap in range(3):
+                parts.append(
+                    nothing
+                    if shorts and layer == 0
+                    else _pack(arrays[f"conv{layer}.weight"][:, :, tap], VG_CONV_GROUP, conv_dtype)
+                )
         parts.append(arrays["lstm.bias_ih"] + arrays["lstm.bias_hh"])
-        parts.append(_pack(arrays["lstm.weight_ih"], gates_group))
-        parts.append(_pack(arrays["lstm.weight_hh"], gates_group))
+        for name in ("lstm.weight_ih", "lstm.weight_hh"):
+            parts.append(nothing if shorts else _pack(arrays[name], gates_group))
         parts.append(arrays["out.weight"])
+        if shorts:
+            for tap in range(3):
+                parts.extend(_pack_shorts(arrays["conv0.weight"][:, :, tap], VG_CONV_GROUP, False))
+            parts.extend(_pack_shorts(arrays["lstm.weight_ih"], gates_group, False))
+            parts.extend(_pack_shorts(arrays["lstm.weight_hh"], gates_group, True))
 
         # One block, every part on 64-byte lines of its own.
         starts, size = [], 0
@@ -125,7 +184,7 @@ cdef class SileroNetwork:
 
         cdef size_t address = <size_t>cnp.PyArray_DATA(<cnp.ndarray>packed)
         cdef list addresses = [address + start for start in starts]
-        cdef int tap, conv
+        cdef int conv
         self.net.window = <const float *><size_t>addresses[0]
         self.net.cosines = <const float *><size_t>addresses[1]
         self.net.sines = <const float *><size_t>addresses[2]
@@ -139,6 +198,16 @@ cdef class SileroNetwork:
         self.net.out_weight = <const float *><size_t>addresses[22]
         self.net.out_bias = arrays["out.bias"]
         self.net.half = self.half
+        self.net.shorts = shorts
+        if shorts:
+            for tap in range(3):
+                for half in range(2):
+                    self.net.short_conv[tap][half].rows = <const short *><size_t>addresses[23 + 4 * tap + 2 * half]
+                    self.net.short_conv[tap][half].scale = <const float *><size_t>addresses[24 + 4 * tap + 2 * half]
+            for of in range(2):
+                for half in range(2):
+                    self.net.short_gates[of][half].rows = <const short *><size_t>addresses[35 + 4 * of + 2 * half]
+                    self.net.short_gates[of][half].scale = <const float *><size_t>addresses[36 + 4 * of + 2 * half]
         self.function = vg_silero_function(number)
         self.isa = isa_module.vg_isa_names[number].decode()
 

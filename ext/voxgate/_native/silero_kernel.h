@@ -1,146 +1,16 @@
 /* The Silero network for one instruction set: a template, included by silero.h once per instruction set after
- * vecmath.h.
- *
- * The includer also defines VG_PANEL_VECTORS (vectors of outputs that a tile computes) and VG_TILE_COLUMNS (columns of
- * inputs it takes at most): together they must leave registers free for the weights and the broadcast, or the compiler
- * spills and all is lost.
+ * vecmath.h and silero_product.h.
  *
  * Everything but the spectrum is a sum of products `y += W x`. A convolution is one product per tap: its input lies
  * time step by time step, the channels of one step side by side, so that "input at step t" is a plain pointer, and
  * only those (step, tap) pairs are visited that exist. All columns (steps of all channels) that meet the same weights
  * go through one call. */
 
-enum { V(panel) = VG_PANEL_VECTORS * VG_LANES };
-
 #if defined(__clang__)
 #define VG_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define VG_UNROLL _Pragma("GCC unroll 16")
 #endif
-
-/* n_panels tiles side by side: y[c][0..n_panels * panel) += w[i][...] * x[c][i], over i < n, for n_cols columns.
- * n_cols, n_panels and half (the weights are half floats) are constants in every call. Few columns take several panels
- * at once, so as not to wait for the latency of their own additions. Every output is one sum in the order of its
- * inputs, whatever the shape of the tile: a channel's result does not depend, to the last bit, on how many others it
- * is computed with.
- *
- * The sums must live in registers: every index is a literal, written out by the preprocessor, since no compiler is
- * sure to unroll the loops before it decides what stays in memory. */
-#define VG_VECTORS(M, p, c) M(p, c, 0) M(p, c, 1) M(p, c, 2) M(p, c, 3)
-#define VG_COLUMNS(M, p) M(p, 0) M(p, 1) M(p, 2) M(p, 3) M(p, 4) M(p, 5) M(p, 6) M(p, 7)
-#define VG_PANELS(M) M(0) M(1) M(2) M(3)
-
-#define VG_PLACE(p, c, v) (y[c] + out + p * V(panel) + v * VG_LANES)
-#define VG_BEGIN_VECTOR(p, c, v) if (v < VG_PANEL_VECTORS) sum[p][c][v] = V(load)(VG_PLACE(p, c, v));
-#define VG_BEGIN_COLUMN(p, c) if (c < n_cols) { column[c] = x[c]; VG_VECTORS(VG_BEGIN_VECTOR, p, c) }
-#define VG_BEGIN(p) if (p < n_panels) { VG_COLUMNS(VG_BEGIN_COLUMN, p) }
-
-#define VG_WEIGHT(p, c, v) if (v < VG_PANEL_VECTORS) weight[v] = V(weights)(w, half, p * V(panel) + v * VG_LANES);
-#define VG_STEP_VECTOR(p, c, v) if (v < VG_PANEL_VECTORS) sum[p][c][v] = V(fma)(weight[v], value, sum[p][c][v]);
-#define VG_STEP_COLUMN(p, c) \
-    if (c < n_cols) { const V(vec) value = V(set1)(column[c][i]); VG_VECTORS(VG_STEP_VECTOR, p, c) }
-#define VG_STEP(p) if (p < n_panels) { V(vec) weight[4]; VG_VECTORS(VG_WEIGHT, p, 0) VG_COLUMNS(VG_STEP_COLUMN, p) }
-
-#define VG_END_VECTOR(p, c, v) if (v < VG_PANEL_VECTORS) V(store)(VG_PLACE(p, c, v), sum[p][c][v]);
-#define VG_END_COLUMN(p, c) if (c < n_cols) { VG_VECTORS(VG_END_VECTOR, p, c) }
-#define VG_END(p) if (p < n_panels) { VG_COLUMNS(VG_END_COLUMN, p) }
-
-VG_INLINE V(vec) V(weights)(const char *w, const int half, ptrdiff_t at) {
-#if VG_ISA != VG_ISA_PORTABLE
-    if (half) return V(load_half)((const uint16_t *)w + at);
-#endif
-    return V(load)((const float *)w + at);
-}
-
-VG_INLINE void V(tile)(
-    const int n_cols, const int n_panels, const int half, const char *w, ptrdiff_t row, ptrdiff_t n,
-    const float *const *x, float *const *y, ptrdiff_t out
-) {
-    V(vec) sum[4][8][4];
-    const float *column[8];
-    VG_PANELS(VG_BEGIN)
-    for (ptrdiff_t i = 0; i < n; i++, w += row) {
-        /* Few columns wait for the weights, and the processor's own prefetching does not run far enough ahead of them.
-         * Past the end is harmless. */
-        if (n_cols < VG_TILE_COLUMNS)
-            for (int line = 0; line < n_panels * V(panel) * (half ? 2 : 4); line += 64)
-                __builtin_prefetch(w + 4096 + line);
-        VG_PANELS(VG_STEP)
-    }
-    VG_PANELS(VG_END)
-}
-
-#undef VG_VECTORS
-#undef VG_COLUMNS
-#undef VG_PANELS
-#undef VG_PLACE
-#undef VG_BEGIN_VECTOR
-#undef VG_BEGIN_COLUMN
-#undef VG_BEGIN
-#undef VG_WEIGHT
-#undef VG_STEP_VECTOR
-#undef VG_STEP_COLUMN
-#undef VG_STEP
-#undef VG_END_VECTOR
-#undef VG_END_COLUMN
-#undef VG_END
-
-/* n_cols columns times one group of outputs. */
-VG_INLINE void V(columns)(
-    const int n_cols, const int n_panels, const int group, const int half, const char *w, ptrdiff_t n,
-    const float *const *x, float *const *y, ptrdiff_t out
-) {
-    const ptrdiff_t bytes = half ? 2 : 4;
-    for (int at = 0; at < group; at += n_panels * V(panel))
-        V(tile)(n_cols, n_panels, half, w + at * bytes, group * bytes, n, x, y, out + at);
-}
-
-/* y[c][0..n_out) += W x[c] for all columns. W is packed in groups of outputs, [group][input][output in the group]: one
- * column alone reads it from front to back, and many columns meet a group while it lies in the first cache. */
-VG_INLINE void V(product_of)(
-    const int group, const int half, const char *w, ptrdiff_t n, ptrdiff_t n_out, int n_cols,
-    const float *const *x, float *const *y
-) {
-    for (ptrdiff_t out = 0; out < n_out; out += group, w += n * group * (half ? 2 : 4)) {
-        int c = 0;
-        for (; c + VG_TILE_COLUMNS <= n_cols; c += VG_TILE_COLUMNS)
-            V(columns)(VG_TILE_COLUMNS, 1, group, half, w, n, x + c, y + c, out);
-        switch (n_cols - c) {
-        case 1: V(columns)(1, VG_PANELS_FOR_1(group), group, half, w, n, x + c, y + c, out); break;
-        case 2: V(columns)(2, VG_PANELS_FOR_2, group, half, w, n, x + c, y + c, out); break;
-        case 3: V(columns)(3, VG_PANELS_FOR_3, group, half, w, n, x + c, y + c, out); break;
-#if VG_TILE_COLUMNS > 4
-        case 4: V(columns)(4, VG_PANELS_FOR_4, group, half, w, n, x + c, y + c, out); break;
-        case 5: V(columns)(5, 1, group, half, w, n, x + c, y + c, out); break;
-#endif
-#if VG_TILE_COLUMNS > 6
-        case 6: V(columns)(6, 1, group, half, w, n, x + c, y + c, out); break;
-        case 7: V(columns)(7, 1, group, half, w, n, x + c, y + c, out); break;
-#endif
-        default: break;
-        }
-    }
-}
-
-VG_TARGET static __attribute__((noinline)) void V(product)(
-    const float *w, ptrdiff_t n, ptrdiff_t n_out, int n_cols, const float *const *x, float *const *y
-) {
-    V(product_of)(vg_silero_gates_group(VG_ISA), 0, (const char *)w, n, n_out, n_cols, x, y);
-}
-
-/* The same for a convolution, whose weights may be half floats. */
-VG_TARGET static __attribute__((noinline)) void V(convolution)(
-    const vg_silero_net_t *net, const void *w, ptrdiff_t n, ptrdiff_t n_out, int n_cols,
-    const float *const *x, float *const *y
-) {
-#if VG_ISA != VG_ISA_PORTABLE
-    if (net->half) {
-        V(product_of)(VG_CONV_GROUP, 1, (const char *)w, n, n_out, n_cols, x, y);
-        return;
-    }
-#endif
-    V(product_of)(VG_CONV_GROUP, 0, (const char *)w, n, n_out, n_cols, x, y);
-}
 
 /* (re, im) *= (cos - i sin) */
 VG_INLINE void V(rotate)(V(vec) *re, V(vec) *im, V(vec) cosine, V(vec) sine) {
@@ -230,6 +100,8 @@ VG_TARGET static void V(magnitudes)(const vg_silero_net_t *net, const float *wav
         V(store)(first + k, V(sqrt)(V(fma)(a, a, b * b)));
         V(store)(second + k, V(sqrt)(V(fma)(c, c, d * d)));
     }
+    memset(first + 128, 0, (VG_SILERO_SPECTRUM_STRIDE - 128) * sizeof(float));
+    memset(second + 128, 0, (VG_SILERO_SPECTRUM_STRIDE - 128) * sizeof(float));
     first[128] = 2.0f * __builtin_fabsf(re[128]);
     second[128] = 2.0f * __builtin_fabsf(im[128]);
 }
@@ -245,6 +117,63 @@ VG_TARGET static void V(relu)(float *x, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i += VG_LANES) V(store)(x + i, V(max)(V(load)(x + i), V(set1)(0.0f)));
 }
 
+#if VG_SHORTS
+/* What one channel brings to a product of shorts: up to four columns, each in two halves with scales of their own. */
+typedef struct {
+    int16_t values[4][VG_SILERO_SPECTRUM_STRIDE] __attribute__((aligned(64)));
+    float scale[4][2];
+} V(shorts_t);
+
+/* n numbers as the halves of a column: the first 64, and the rest. */
+VG_INLINE void V(shorten_halves)(V(shorts_t) *shorts, int column, const float *x, ptrdiff_t n) {
+    shorts->scale[column][0] = V(shorten)(x, 64, shorts->values[column]);
+    shorts->scale[column][1] = V(shorten)(x + 64, n - 64, shorts->values[column] + 64);
+}
+
+VG_TARGET static void V(first_convolution_of_shorts)(
+    const vg_silero_net_t *net, int n, const V(shorts_t) *shorts, float (*out)[512]
+) {
+    const float *x[4 * VG_SILERO_BATCH];
+    float *y[4 * VG_SILERO_BATCH], scale[4 * VG_SILERO_BATCH];
+    for (int tap = 0; tap < 3; tap++)
+        for (int half = 0; half < 2; half++) {
+            int n_cols = 0;
+            for (int c = 0; c < n; c++)
+                for (int t = 0; t < 4; t++) {
+                    const int from = t + tap - 1;
+                    if (from < 0 || from > 3) continue;
+                    x[n_cols] = (const float *)(shorts[c].values[from] + 64 * half);
+                    scale[n_cols] = shorts[c].scale[from][half];
+                    y[n_cols++] = out[c] + 128 * t;
+                }
+            V(convolution_of_shorts)(&net->short_conv[tap][half], half ? 33 : 32, 128, n_cols, x, scale, y);
+        }
+}
+
+/* y[c] += the gates of x[c] and of the hidden state. */
+VG_TARGET static void V(gates_of_shorts)(
+    const vg_silero_net_t *net, int n, V(shorts_t) *shorts, const float *const *x, vg_silero_state_t *const *states,
+    float *const *y
+) {
+    const float *column[VG_SILERO_BATCH];
+    float scale[VG_SILERO_BATCH];
+    for (int c = 0; c < n; c++) {
+        V(shorten_halves)(shorts + c, 0, x[c], 128);
+        for (int i = 0; i < 128; i += VG_LANES) /* within -1..1 */
+            V(to_shorts)(shorts[c].values[1] + i, V(load)(states[c]->hidden + i) * V(set1)(VG_SHORT_TOP));
+        shorts[c].scale[1][0] = shorts[c].scale[1][1] = 1.0f / VG_SHORT_TOP;
+    }
+    for (int of = 0; of < 2; of++)
+        for (int half = 0; half < 2; half++) {
+            for (int c = 0; c < n; c++) {
+                column[c] = (const float *)(shorts[c].values[of] + 64 * half);
+                scale[c] = shorts[c].scale[of][half];
+            }
+            V(product_of_shorts)(&net->short_gates[of][half], 32, 512, n, column, scale, y);
+        }
+}
+#endif
+
 /* One frame of up to VG_SILERO_BATCH channels. A channel whose frame is not made of finite numbers gets 0 and starts
  * anew: its context would spoil the next frame too. The state itself stays finite whatever comes, since the rectifiers
  * and the gates make numbers of NaN. */
@@ -259,6 +188,9 @@ VG_TARGET static void V(silero_batch)(
     const float *x[4 * VG_SILERO_BATCH];
     float *y[4 * VG_SILERO_BATCH];
     int n_cols;
+#if VG_SHORTS
+    V(shorts_t) shorts[VG_SILERO_BATCH];
+#endif
 
     for (int c = 0; c < n; c++) {
         float wave[640] __attribute__((aligned(64)));
@@ -273,11 +205,18 @@ VG_TARGET static void V(silero_batch)(
             float *spectrum = even[c] + VG_SILERO_SPECTRUM_STRIDE * t;
             V(magnitudes)(net, wave + VG_SILERO_HOP * t, spectrum, spectrum + VG_SILERO_SPECTRUM_STRIDE);
         }
+#if VG_SHORTS
+        for (int t = 0; t < 4 && net->shorts; t++)
+            V(shorten_halves)(shorts + c, t, even[c] + VG_SILERO_SPECTRUM_STRIDE * t, VG_SILERO_SPECTRUM_STRIDE);
+#endif
         for (int t = 0; t < 4; t++) memcpy(odd[c] + 128 * t, net->conv_bias[0], 128 * sizeof(float));
     }
 
     /* conv0: 129 -> 128, four steps in, four out. */
-    for (int tap = 0; tap < 3; tap++) {
+#if VG_SHORTS
+    if (net->shorts) V(first_convolution_of_shorts)(net, n, shorts, odd);
+#endif
+    for (int tap = 0; tap < 3 && !net->shorts; tap++) {
         n_cols = 0;
         for (int c = 0; c < n; c++)
             for (int t = 0; t < 4; t++) {
@@ -328,9 +267,16 @@ VG_TARGET static void V(silero_batch)(
         memcpy(odd[c], net->gate_bias, 512 * sizeof(float));
         x[c] = even[c] + 192, y[c] = odd[c];
     }
-    V(product)(net->gates_input, 128, 512, n, x, y);
-    for (int c = 0; c < n; c++) x[c] = states[c]->hidden;
-    V(product)(net->gates_hidden, 128, 512, n, x, y);
+#if VG_SHORTS
+    if (net->shorts) {
+        V(gates_of_shorts)(net, n, shorts, x, states, y);
+    } else
+#endif
+    {
+        V(product)(net->gates_input, 128, 512, n, x, y);
+        for (int c = 0; c < n; c++) x[c] = states[c]->hidden;
+        V(product)(net->gates_hidden, 128, 512, n, x, y);
+    }
 
     for (int c = 0; c < n; c++) {
         vg_silero_state_t *state = states[c];

@@ -30,7 +30,8 @@ cdef class TextAudio:
     the same.
 
     ``kind``: printable ASCII without quotes and backslashes (ValueError). ``count``: a writable buffer of two int64, of
-    messages and their bytes, to which those are added whose audio was taken; ``n_bytes``: of the audio itself, so far.
+    messages and their bytes, to which those are added whose audio was taken; ``n_bytes``: of the audio itself, so far,
+    and ``last_byte`` of it.
 
     Threads: one caller at a time; the GIL is kept.
     """
@@ -105,8 +106,9 @@ cdef class TextAudio:
             return 0
         return n_audio if has_type else 0
 
-    cdef void note(self, Py_ssize_t n_text, Py_ssize_t n_audio) noexcept:
+    cdef void note(self, Py_ssize_t n_text, const uint8_t *audio, Py_ssize_t n_audio) noexcept:
         self.n_bytes += n_audio
+        self.last_byte = audio[n_audio - 1]
         self._count[0] += 1
         self._count[1] += n_text
 
@@ -123,7 +125,9 @@ cdef const uint8_t *_quote(const uint8_t *at, const uint8_t *end) noexcept:
     if at >= end or at[0] != c'"':
         return NULL
     at = <const uint8_t *>memchr(at + 1, c'"', end - at - 1)
-    return NULL if at == NULL else at + 1
+    if at != NULL:
+        at += 1
+    return at
 
 
 cdef const uint8_t *_string(const uint8_t *at, const uint8_t *end) noexcept:

@@ -1,7 +1,7 @@
 /* Vectors of float for one instruction set, and accurate exp, sigmoid and tanh on them.
  *
  * A template: no include guard. The includer defines VG_ISA_NAME (a suffix: portable, avx2, avx512, neon) and VG_ISA
- * (one of the VG_ISA_* numbers below); this header defines VG_LANES, VG_INLINE, the type V(vec) and the operations
+ * (one of the VG_ISA_* numbers below), and VG_VNNI as 1 for AVX-512 with VNNI; this header defines VG_LANES, VG_INLINE, the type V(vec) and the operations
  * V(load), V(fma), ... with that suffix, so that several instruction sets live in one translation unit. vecmath_end.h
  * takes the macros away again.
  *
@@ -28,13 +28,23 @@
 
 #if VG_ISA == VG_ISA_AVX512
 #define VG_LANES 16
+#if VG_VNNI
+#define VG_TARGET VG_TARGET_AVX512_VNNI
+#else
 #define VG_TARGET VG_TARGET_AVX512
+#endif
 #elif VG_ISA == VG_ISA_AVX2
 #define VG_LANES 8
 #define VG_TARGET VG_TARGET_AVX2_F16C
 #else
 #define VG_LANES 4
 #define VG_TARGET
+#endif
+/* 1: the set multiplies pairs of 16-bit integers. SSE2, which all of x86-64 has, does; NEON would not be faster so. */
+#if defined(__x86_64__)
+#define VG_SHORTS 1
+#else
+#define VG_SHORTS 0
 #endif
 #define VG_INLINE VG_TARGET static inline __attribute__((always_inline))
 #define V(name) VG_JOIN(vg_, name, VG_ISA_NAME)
@@ -128,15 +138,62 @@ VG_INLINE V(vec) V(fma)(V(vec) a, V(vec) b, V(vec) c) { return a * b + c; }
 VG_INLINE V(vec) V(select)(V(ivec) mask, V(vec) a, V(vec) b);
 VG_INLINE V(vec) V(max)(V(vec) a, V(vec) b) { return V(select)((V(ivec))(a > b), a, b); }
 VG_INLINE V(vec) V(min)(V(vec) a, V(vec) b) { return V(select)((V(ivec))(a < b), a, b); }
+#if defined(__SSE2__)
+VG_INLINE V(vec) V(sqrt)(V(vec) a) { return (V(vec))_mm_sqrt_ps((__m128)a); }
+#else
 VG_INLINE V(vec) V(sqrt)(V(vec) a) {
     return (V(vec)){__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
 }
+#endif
 VG_INLINE V(vec) V(reverse)(V(vec) a) { return (V(vec)){a[3], a[2], a[1], a[0]}; }
 VG_INLINE V(vec) V(load_quads)(const float *p, ptrdiff_t stride) { (void)stride; return V(load)(p); }
 VG_INLINE V(vec) V(low)(V(vec) a, V(vec) b) { return (V(vec)){a[0], b[0], a[1], b[1]}; }
 VG_INLINE V(vec) V(high)(V(vec) a, V(vec) b) { return (V(vec)){a[2], b[2], a[3], b[3]}; }
 VG_INLINE V(vec) V(low_pairs)(V(vec) a, V(vec) b) { return (V(vec)){a[0], a[1], b[0], b[1]}; }
 VG_INLINE V(vec) V(high_pairs)(V(vec) a, V(vec) b) { return (V(vec)){a[2], a[3], b[2], b[3]}; }
+#endif
+
+#if VG_SHORTS
+/* Left alone, gcc computes the products of many sums before it adds the first of them, and spills. */
+#define VG_KEEP(sum) __asm__ volatile("" : "+x"(sum))
+/* V(dot)(a, b, sum): lanes of two 16-bit integers; sum + a[0] b[0] + a[1] b[1] in each, modulo 2^32. V(to_shorts): the
+ * nearest integers of a vector, to memory; anything out of range becomes an end of the range. V(to_float): of 32-bit
+ * integers. */
+#if VG_ISA == VG_ISA_AVX512
+VG_INLINE V(ivec) V(dot)(V(ivec) a, V(ivec) b, V(ivec) sum) {
+#if VG_VNNI
+    return (V(ivec))_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#else
+    return (V(ivec))_mm512_add_epi32((__m512i)sum, _mm512_madd_epi16((__m512i)a, (__m512i)b));
+#endif
+}
+VG_INLINE void V(to_shorts)(int16_t *p, V(vec) a) {
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32((__m512)a)));
+}
+VG_INLINE V(vec) V(to_float)(V(ivec) a) { return (V(vec))_mm512_cvtepi32_ps((__m512i)a); }
+#elif VG_ISA == VG_ISA_AVX2
+VG_INLINE V(ivec) V(dot)(V(ivec) a, V(ivec) b, V(ivec) sum) {
+    sum = (V(ivec))_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)a, (__m256i)b));
+    VG_KEEP(sum);
+    return sum;
+}
+VG_INLINE void V(to_shorts)(int16_t *p, V(vec) a) {
+    __m256i wide = _mm256_cvtps_epi32((__m256)a);
+    _mm_storeu_si128((__m128i *)p, _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1)));
+}
+VG_INLINE V(vec) V(to_float)(V(ivec) a) { return (V(vec))_mm256_cvtepi32_ps((__m256i)a); }
+#else
+VG_INLINE V(ivec) V(dot)(V(ivec) a, V(ivec) b, V(ivec) sum) {
+    sum = (V(ivec))_mm_add_epi32((__m128i)sum, _mm_madd_epi16((__m128i)a, (__m128i)b));
+    VG_KEEP(sum);
+    return sum;
+}
+VG_INLINE void V(to_shorts)(int16_t *p, V(vec) a) {
+    __m128i wide = _mm_cvtps_epi32((__m128)a);
+    _mm_storel_epi64((__m128i *)p, _mm_packs_epi32(wide, wide));
+}
+VG_INLINE V(vec) V(to_float)(V(ivec) a) { return (V(vec))_mm_cvtepi32_ps((__m128i)a); }
+#endif
 #endif
 
 /* Lane by lane: a where the mask is all ones, b where it is zero. */
@@ -148,6 +205,15 @@ VG_INLINE float V(sum)(V(vec) a) {
     float total = 0.0f;
     for (int lane = 0; lane < VG_LANES; lane++) total += a[lane];
     return total;
+}
+
+VG_INLINE float V(largest)(V(vec) a) {
+    float lanes[VG_LANES];
+    V(store)(lanes, a);
+    for (int width = VG_LANES / 2; width; width /= 2)
+        for (int lane = 0; lane < width; lane++)
+            lanes[lane] = lanes[lane] > lanes[lane + width] ? lanes[lane] : lanes[lane + width];
+    return lanes[0];
 }
 
 /* exp(x), relative error below 1.5e-7; x is clamped to -87..88, so that the result is a normal, finite number. x = n

@@ -2,6 +2,9 @@
 #undef V
 #undef VG_INLINE
 #undef VG_TARGET
+#undef VG_SHORTS
+#undef VG_KEEP
+#undef VG_VNNI
 #undef VG_LANES
 #undef VG_ISA
 #undef VG_ISA_NAME

@@ -1,8 +1,9 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from .webm_block cimport WebmBlock
 
 cdef enum:
     WEBM_MOST_DEPTH = 8
-    WEBM_MOST_FRAMES = 256
 
 
 # A track while its entry is read.
@@ -56,21 +57,7 @@ cdef class WebmDemuxer:
     cdef bint _has_block                 # of this group
     cdef int64_t _discard_ns
 
-    cdef const uint8_t *_frame           # the frames of the block that is returned
-    cdef Py_ssize_t _frame_bytes[WEBM_MOST_FRAMES]
-    cdef int _n_frames
-    cdef int _next_frame
-    cdef int64_t _pos
-    cdef int64_t _block_end
-    cdef int64_t _gap
-    cdef int64_t _trim_begin
-    cdef int64_t _trim_end
-
-    cdef bint _is_placed                 # blocks came before
-    cdef int64_t _last_pos               # where the last one was, and how long
-    cdef int64_t _last_samples
-    cdef int _last_duration              # of its last packet
-    cdef int64_t _ahead                  # audio that came before its time
+    cdef WebmBlock _block                # whose frames are returned
 
     cdef readonly object error
     cdef readonly long long n_parts
@@ -82,8 +69,5 @@ cdef class WebmDemuxer:
     cdef object _end_element(self)
     cdef int _keep(self, const uint8_t *data, Py_ssize_t n) except -1
     cdef int _choose(self) except -1
-    cdef int _open_block(self, const uint8_t *data, Py_ssize_t n) except -1
-    cdef int _lace(self, const uint8_t *data, Py_ssize_t n, int lacing) except -1
-    cdef int _place(self, int64_t pos) except -1
-    cdef object _next_frame_event(self)
+    cdef int _open_block(self) except -1
     cdef int _fail(self, str kind, str text) except -1

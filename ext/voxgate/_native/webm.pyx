@@ -7,10 +7,11 @@ is kept at a time is one block of the chosen track.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
-from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from .opus cimport OPUS_MOST_GAP, opus_samples
+from .ebml cimport ebml_big, ebml_length
+from .webm_block cimport WEBM_PACKET, WebmBlock
 
 cdef enum:
     _VOID = 0xEC
@@ -36,13 +37,6 @@ cdef enum:
     _DISCARD = 0x75A2
 
     _AUDIO_TRACK = 2
-    # Timestamps are rounded, mostly to milliseconds, and those of live recordings jitter: a packet is missing when its
-    # time is, less 2 ms. Opus has frames of 2.5 ms.
-    _ROUNDING = 96
-    _LEAST_GAP = 960
-    _UNIT = 120
-    _MOST_AHEAD = 9_600
-    _MOST_BACK = 48_000
 
     _MAX_BLOCK_BYTES = 1 << 19
     _MAX_PRIVATE_BYTES = 1 << 16
@@ -54,30 +48,12 @@ cdef uint64_t _SEGMENT = 0x18538067
 cdef uint64_t _NO_END = <uint64_t>-1
 
 HEAD = 0
-PACKET = 1
+PACKET = WEBM_PACKET
 
 MAX_BLOCK_BYTES = _MAX_BLOCK_BYTES
 MAX_PRIVATE_BYTES = _MAX_PRIVATE_BYTES
 MAX_SKIPPED_BYTES = _MAX_SKIPPED_BYTES
 MAX_TRACKS = _MAX_TRACKS
-
-
-# Bytes of a number of EBML by its first byte; 0: more than 8.
-cdef inline int _length(uint8_t first) noexcept nogil:
-    cdef int n = 1
-    while n <= 8:
-        if first & (0x100 >> n):
-            return n
-        n += 1
-    return 0
-
-
-cdef inline uint64_t _big(const uint8_t *data, int n) noexcept nogil:
-    cdef uint64_t value = 0
-    cdef int index
-    for index in range(n):
-        value = value << 8 | data[index]
-    return value
 
 
 cdef inline bint _is_top(uint64_t id) noexcept nogil:
@@ -108,6 +84,9 @@ cdef class WebmDemuxer:
     Memory: one block of at most MAX_BLOCK_BYTES. Threads: one caller at a time; the GIL is kept.
     """
 
+    def __cinit__(self):
+        self._block = WebmBlock()
+
     def __dealloc__(self):
         PyMem_RawFree(self._buffer)
 
@@ -116,7 +95,7 @@ cdef class WebmDemuxer:
 
     def feed(self, bytes data not None):
         """The next bytes, any number of them. ValueError unless `read` returned None since the last ones."""
-        if (self._left > 0 or self._next_frame < self._n_frames) and self.error is None:
+        if (self._left > 0 or self._block.next_frame < self._block.n_frames) and self.error is None:
             raise ValueError("read() until it returns None before the next feed()")
         self._input = data
         self._data = <const uint8_t *>PyBytes_AS_STRING(data)
@@ -125,13 +104,13 @@ cdef class WebmDemuxer:
     def read(self):
         """The next event, or None: more bytes are needed, or ``error`` is set."""
         while True:
-            if self._next_frame < self._n_frames:
-                event = self._next_frame_event()
+            if self._block.next_frame < self._block.n_frames:
+                event = self._block.next()
             elif self.error is not None:
                 break
             else:
                 event = self._close()
-                if event is None and self.error is None and self._next_frame == self._n_frames:
+                if event is None and self.error is None and self._block.next_frame == self._block.n_frames:
                     if self._left == 0:
                         break
                     event = self._step()
@@ -146,7 +125,7 @@ cdef class WebmDemuxer:
         if self.error is None and self._depth > 0 and self._masters[self._depth - 1] == _GROUP and self._has_block:
             self._has_block = False
             if self._id == 0 or not self._is_kept:
-                self._open_block(self._buffer, self._buffer_bytes)
+                self._open_block()
 
     @property
     def is_truncated(self):
@@ -174,8 +153,8 @@ cdef class WebmDemuxer:
                 else:
                     return self._chosen
             elif master == _GROUP and self._has_block:
-                self._open_block(self._buffer, self._buffer_bytes)
-            if self.error is not None or self._next_frame < self._n_frames:
+                self._open_block()
+            if self.error is not None or self._block.next_frame < self._block.n_frames:
                 break
         return None
 
@@ -191,23 +170,23 @@ cdef class WebmDemuxer:
         self._data += 1
         self._left -= 1
         self._at += 1
-        n = _length(self._head[0])
+        n = ebml_length(self._head[0])
         if n == 0 or n > 4:
             self._fail("broken", f"no EBML element at byte {self._at - self._n_head}")
             return None
         if self._n_head <= n:
             return None
-        if _length(self._head[n]) == 0:
+        if ebml_length(self._head[n]) == 0:
             self._fail("broken", f"the size of the element at byte {self._at - self._n_head} is invalid")
             return None
-        if self._n_head < n + _length(self._head[n]):
+        if self._n_head < n + ebml_length(self._head[n]):
             return None
         return self._begin()
 
     # An element begins: is it entered, kept or skipped?
     cdef object _begin(self):
-        cdef int n_id = _length(self._head[0]), n_size = _length(self._head[n_id])
-        cdef uint64_t id = _big(self._head, n_id), size = _big(self._head + n_id, n_size), parent, end = _NO_END
+        cdef int n_id = ebml_length(self._head[0]), n_size = ebml_length(self._head[n_id])
+        cdef uint64_t id = ebml_big(self._head, n_id), size = ebml_big(self._head + n_id, n_size), parent, end = _NO_END
         cdef uint64_t begin = self._at - self._n_head
         cdef bint is_unknown, is_master
         size &= (<uint64_t>1 << 7 * n_size) - 1
@@ -232,7 +211,7 @@ cdef class WebmDemuxer:
             return None
         if id == _EBML and parent == 0:
             self._is_begun = True
-            self._is_placed = self._has_tracks = False
+            self._block.is_placed = self._has_tracks = False
             self._chosen = None
             self._codecs = ""
             self._n_tracks = 0
@@ -307,13 +286,13 @@ cdef class WebmDemuxer:
     # The next bytes of the element.
     cdef int _take(self) except -1:
         cdef Py_ssize_t n = self._left, index
-        cdef int n_track
+        cdef int n_track = 0
         cdef bint is_block = self._is_kept and (self._id == _SIMPLE_BLOCK or self._id == _BLOCK)
         if self._size_left < <uint64_t>n:
             n = <Py_ssize_t>self._size_left
         if is_block:
             # The number of the track comes first, and decides whether this is kept.
-            n_track = _length(self._buffer[0] if self._buffer_bytes > 0 else self._data[0])
+            n_track = ebml_length(self._buffer[0] if self._buffer_bytes > 0 else self._data[0])
             if n_track == 0:
                 return self._fail("broken", f"the block at byte {self._at} has no track")
             if self._buffer_bytes < n_track:
@@ -328,7 +307,7 @@ cdef class WebmDemuxer:
         self._at += n
         self._size_left -= n
         if is_block and self._buffer_bytes == n_track:
-            if _big(self._buffer, n_track) & ((<uint64_t>1 << 7 * n_track) - 1) != self._chosen_number:
+            if ebml_big(self._buffer, n_track) & ((<uint64_t>1 << 7 * n_track) - 1) != self._chosen_number:
                 self._is_kept = False
                 self._is_skipped = True
                 self._buffer_bytes = 0
@@ -379,7 +358,7 @@ cdef class WebmDemuxer:
                 self._private = PyBytes_FromStringAndSize(<const char *>self._buffer, self._buffer_bytes)
             elif id == _SIMPLE_BLOCK:
                 self._discard_ns = 0
-                self._open_block(self._buffer, self._buffer_bytes)
+                self._open_block()
             elif id == _BLOCK:
                 self._has_block = True
         return None
@@ -417,141 +396,16 @@ cdef class WebmDemuxer:
                 self._codecs += f"{', ' if self._codecs else ''}{name}"
         return 0
 
-    # A block of the chosen track: its time and its frames.
-    cdef int _open_block(self, const uint8_t *data, Py_ssize_t n) except -1:
-        cdef int n_track = _length(data[0]) if n > 0 else 1, index
-        cdef int64_t time, samples = 0
-        cdef const uint8_t *frame
-        if self._buffer_bytes == 0:
-            return 0  # of another track
-        if n < n_track + 3:
-            return self._fail("broken", f"a block of {n} bytes before byte {self._at}")
-        if self._cluster_time > (<uint64_t>1 << 59) // self._scale_ns:
-            return self._fail("broken", f"the time of the cluster before byte {self._at} is out of range")
-        time = <int64_t>self._cluster_time + <int16_t>(data[n_track] << 8 | data[n_track + 1])
-        self._lace(data + n_track + 3, n - n_track - 3, data[n_track + 2] >> 1 & 3)
-        if self.error is not None:
-            return 0
-        # To samples at 48 kHz, rounded.
-        time = time * <int64_t>self._scale_ns
-        return self._place((time * 6 + (62_500 if time >= 0 else -62_500)) // 125_000)
-
-    cdef int _lace(self, const uint8_t *data, Py_ssize_t n, int lacing) except -1:
-        cdef Py_ssize_t at = 0, total = 0
-        cdef int n_frames = 1, index, n_bytes
-        cdef int64_t size = 0
-        self._n_frames = self._next_frame = 0
-        if lacing != 0:
-            if n < 1:
-                return self._fail("broken", f"a block without frames before byte {self._at}")
-            n_frames = data[0] + 1
-            at = 1
-        for index in range(n_frames - 1):
-            if lacing == 1:
-                size = 0
-                while True:
-                    if at >= n:
-                        return self._fail("broken", f"the lacing before byte {self._at} is invalid")
-                    size += data[at]
-                    at += 1
-                    if data[at - 1] < 255:
-                        break
-            elif lacing == 3:
-                n_bytes = _length(data[at]) if at < n else 0
-                if n_bytes == 0 or at + n_bytes > n:
-                    return self._fail("broken", f"the lacing before byte {self._at} is invalid")
-                if index == 0:
-                    size = <int64_t>(_big(data + at, n_bytes) & ((<uint64_t>1 << 7 * n_bytes) - 1))
-                else:
-                    size += (
-                        <int64_t>(_big(data + at, n_bytes) & ((<uint64_t>1 << 7 * n_bytes) - 1))
-                        - ((<int64_t>1 << 7 * n_bytes - 1) - 1)
-                    )
-                at += n_bytes
-            elif lacing == 2:
-                size = (n - 1) // n_frames
-            if size < 0 or size > n or total + size > n:
-                return self._fail("broken", f"the lacing before byte {self._at} is invalid")
-            self._frame_bytes[index] = size
-            total += size
-        if at + total > n or (lacing == 2 and (n - 1) % n_frames != 0):
-            return self._fail("broken", f"the lacing before byte {self._at} is invalid")
-        self._frame_bytes[n_frames - 1] = n - at - total
-        self.n_parts += n_frames
-        self._frame = data + at
-        self._n_frames = n_frames
+    # A block of the chosen track.
+    cdef int _open_block(self) except -1:
+        if self._buffer_bytes > 0:  # otherwise it is of another track
+            self.n_parts += self._block.open(
+                self._buffer, self._buffer_bytes, self._cluster_time, self._scale_ns, self._discard_ns, self._is_opus,
+                self._at
+            )
+            if self._block.problem is not None:
+                self._fail("broken", self._block.problem)
         return 0
-
-    # Is there something missing between the block before and this one?
-    cdef int _place(self, int64_t pos) except -1:
-        cdef int64_t jump, samples = 0, used
-        cdef const uint8_t *frame = self._frame
-        cdef int index, duration, last = 0
-        self._pos = pos
-        self._gap = self._trim_begin = self._trim_end = 0
-        if not self._is_opus:
-            return 0
-        for index in range(self._n_frames):
-            duration = opus_samples(frame, self._frame_bytes[index])
-            frame += self._frame_bytes[index]
-            samples += duration
-            if duration > 0:
-                last = duration
-        if samples == 0:
-            return 0
-        if self._is_placed:
-            jump = pos - self._last_pos - self._last_samples
-            if jump < -_MOST_BACK or jump > OPUS_MOST_GAP:
-                self._n_frames = self._next_frame = 0
-                return self._fail(
-                    "broken", f"the time of the audio jumps by {<double>jump / 48_000:.3f} s before byte {self._at}"
-                )
-            if jump < 0:
-                self._ahead = min(self._ahead - jump, <int64_t>_MOST_AHEAD)
-            else:
-                used = min(self._ahead, jump)
-                self._ahead -= used
-                jump -= used
-                if jump >= max(self._last_duration, _LEAST_GAP) - _ROUNDING:
-                    # A whole number of packets, if it is nearly one.
-                    duration = max(self._last_duration, _UNIT)
-                    used = (jump + duration // 2) // duration * duration
-                    if not -_ROUNDING <= jump - used <= _ROUNDING:
-                        used = (jump + _UNIT // 2) // _UNIT * _UNIT
-                    self._gap = used
-        else:
-            self._ahead = 0
-        self._is_placed = True
-        self._last_pos = pos
-        self._last_samples = samples
-        self._last_duration = last
-        # In ns to samples at 48 kHz.
-        used = max(-(<int64_t>10_000_000_000), min(self._discard_ns, <int64_t>10_000_000_000))
-        if used > 0:
-            self._trim_end = min((used * 6 + 62_500) // 125_000, samples)
-        elif used < 0:
-            self._trim_begin = min((-used * 6 + 62_500) // 125_000, samples)
-        self._block_end = pos + samples
-        return 0
-
-    cdef object _next_frame_event(self):
-        cdef Py_ssize_t n = self._frame_bytes[self._next_frame]
-        cdef const uint8_t *frame = self._frame
-        cdef int64_t pos = self._pos, gap = self._gap, begin, end
-        cdef int duration
-        self._frame += n
-        self._next_frame += 1
-        if not self._is_opus:
-            return (PACKET, PyBytes_FromStringAndSize(<const char *>frame, n), pos, 0, 0, 0, 0) if n > 0 else None
-        duration = opus_samples(frame, n)
-        if duration == 0:
-            return None
-        self._pos += duration
-        self._gap = 0
-        begin = min(<int64_t>duration, self._trim_begin)
-        self._trim_begin -= begin
-        end = min(<int64_t>duration - begin, max(<int64_t>0, self._pos - (self._block_end - self._trim_end)))
-        return (PACKET, PyBytes_FromStringAndSize(<const char *>frame, n), pos, duration, gap, begin, end)
 
     cdef int _fail(self, str kind, str text) except -1:
         self.error = (kind, text)

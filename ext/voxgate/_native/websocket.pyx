@@ -457,7 +457,7 @@ cdef class FrameReceiver:
         if text_audio is not None and self._listener is not None and n <= self._buffer.size:
             n_audio = text_audio.find(text, n, self._buffer.audio)
             if n_audio > 0 and self._is_taken(self._buffer.audio, n_audio):
-                text_audio.note(n, n_audio)
+                text_audio.note(n, self._buffer.audio, n_audio)
                 return 0
         if self._is_over:  # the memory of the message is gone
             return 0

@@ -169,6 +169,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     session.add_argument("--trace-id", metavar="TRACEPARENT", help="W3C traceparent of the session")
     add_token_option(session)
     session.add_argument(
+        "--cert",
+        metavar="FILE",
+        help="the certificate (PEM) of this client, for a server that requires one (server.tls_client_ca)",
+    )
+    session.add_argument("--key", metavar="FILE", help="its private key (PEM), when it is not in the same file")
+    session.add_argument(
         "--token-in",
         choices=("header", "start"),
         default="header",
@@ -290,6 +296,12 @@ def _is_undecoded_stdin(args: argparse.Namespace, error: Exception) -> bool:
     return args.input == "-" and args.rate is None and isinstance(error, client.SourceError)
 
 
+def _certificate(args: argparse.Namespace) -> client.ClientCertificate | None:
+    if args.cert is None and args.key is not None:
+        raise _UsageError("--key is the key of a certificate: add --cert FILE")
+    return None if args.cert is None else client.ClientCertificate(args.cert, args.key)
+
+
 def _microphone(args: argparse.Namespace) -> Microphone:
     for option, wanted in (("encoding", args.encoding), ("real-time", args.real_time), ("as-is", args.as_is)):
         if wanted:
@@ -336,6 +348,7 @@ def _options(args: argparse.Namespace, source: Source, shown: Shown) -> Options:
         trace_id=args.trace_id,
         token=args.token,
         token_in=args.token_in,
+        certificate=_certificate(args),
         reconnect=Reconnect(on_notice=shown.show_notice) if reconnect else False,
         on_audio=shown.on_audio,
         as_is=args.as_is,

@@ -14,6 +14,7 @@ from voxgate.protocol.formats import AudioFormat, ContainerFormat
 from voxgate.protocol.requests import TurnOptions, VadOptions
 
 from .blocking import collect, stream_blocking
+from .certificate import ClientCertificate
 from .check import ResultCheck
 from .clock import Clock
 from .connection import DEFAULT_ADDR, normalize_addr
@@ -40,6 +41,7 @@ __all__ = [
     "collect",
     "Stream",
     "Options",
+    "ClientCertificate",
     "Source",
     "Microphone",
     "AudioFormat",

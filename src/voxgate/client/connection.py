@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -74,9 +75,13 @@ async def is_served(addr: str) -> bool:
 
 
 async def open_websocket(
-    addr: str, token: str | None, traceparent: str | None = None, scheme: str = "Bearer "
+    addr: str,
+    token: str | None,
+    traceparent: str | None = None,
+    scheme: str = "Bearer ",
+    tls: ssl.SSLContext | None = None,
 ) -> ClientConnection:
-    """Connects to a websocket URL, with `scheme` and `token` in the Authorization header.
+    """Connects to a websocket URL, with `scheme` and `token` in the Authorization header. `tls`: None is the usual one.
 
     Raises ConnectError or RefusedError, and ValueError for a token that no header can carry.
     """
@@ -86,10 +91,12 @@ async def open_websocket(
     proxy = find_proxy(addr)
     through = "" if proxy is None else f" through {proxy}"
     failed = f"cannot connect to {public_url(addr)}{through}"
+    secured: dict[str, Any] = {} if tls is None else {"ssl": tls}  # None would be no TLS at all
     try:
         websocket = await connect(
             addr,
             additional_headers=headers,
+            **secured,
             compression=None,  # PCM does not compress
             proxy=None if proxy is None else proxy.url,
             # Pings keep middleboxes from dropping a quiet connection. Their answers are not awaited: a server that

@@ -9,6 +9,7 @@ from voxgate.observe.tracing import Tracing
 from voxgate.protocol.formats import Format
 from voxgate.protocol.requests import TurnOptions, VadOptions
 
+from .certificate import ClientCertificate
 from .clock import Clock
 from .reconnect import Reconnect
 from .wires import ClientWire
@@ -33,6 +34,7 @@ class Options(TypedDict, total=False):
     tracing: Tracing | None
     token: str | None
     token_in: Literal["header", "start"]
+    certificate: ClientCertificate | None
     format: Format | None
     as_is: bool
     result_timeout_s: float | None

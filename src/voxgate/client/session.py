@@ -20,6 +20,7 @@ from voxgate.protocol.requests import Start, Stop, TurnOptions, VadOptions
 from voxgate.protocol.tokens import clean_token
 from voxgate.runtime import tasks
 
+from .certificate import ClientCertificate
 from .check import ResultCheck
 from .clock import Clock, LoopClock
 from .connection import DEFAULT_ADDR, normalize_addr
@@ -64,6 +65,7 @@ def stream(source: Source, **options: Unpack[Options]) -> Stream:
     - `vad`, `notices`, `token`: the additive parts of the protocol (None, False, None). The token goes into the
       Authorization header, so that a server can refuse before the upgrade; with `token_in="start"` into the start
       message instead, for a network in which something strips that header
+    - `certificate`: a ClientCertificate, for a server that requires one (None)
     - `trace_id`: a W3C traceparent (None)
     - `tracing`: begins a trace, or a span below `trace_id`, and sends its id to the server (None); see docs/tracing.md
     - `format`: of raw PCM; for files and arrays it may choose between s16 and f32. A ContainerFormat says that the
@@ -113,6 +115,7 @@ class Stream:
         tracing: Tracing | None = None,
         token: str | None = None,
         token_in: Literal["header", "start"] = "header",
+        certificate: ClientCertificate | None = None,
         format: Format | None = None,
         as_is: bool = False,
         result_timeout_s: float | None = None,
@@ -171,6 +174,11 @@ class Stream:
         self._header_token = token if token_in == "header" else None
         self._wire = wire_at(wire, self.addr)
         self.addr = check_wire(self._wire, self.addr, self._start)
+        self._certificate = certificate
+        if certificate is not None:
+            if urlsplit(self.addr).scheme not in ("wss", "grpcs"):
+                raise ValueError("a certificate needs an address that begins with wss:// or grpcs://")
+            certificate.context()  # raises for files that are wrong
         self._feed = Feed(self._source.blocks, self._reconnect.backlog_bytes if self._reconnect else 0)
         self._clock = LoopClock() if clock is None else clock
         sample_bytes = self.format.sample_bytes if isinstance(self.format, AudioFormat) else 1
@@ -244,7 +252,9 @@ class Stream:
             while True:
                 answered_s = self._answered_s
                 try:
-                    websocket = await open_connection(self._wire, self.addr, self._header_token, self._start)
+                    websocket = await open_connection(
+                        self._wire, self.addr, self._header_token, self._start, self._certificate
+                    )
                     if lost_at is not None:
                         self._resume(self._clock.time() - lost_at)
                     if self._started_at is None:

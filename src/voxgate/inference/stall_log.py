@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from voxgate.runtime.counted import counted
 from voxgate.runtime.throttle import Throttle
 
 __all__ = ["StallLog"]
@@ -37,8 +38,8 @@ class StallLog:
         """Calls have just passed their deadline; `n_expired`: since the start."""
         if self._throttle.admit(now_s=now_s) is not None:
             logger.warning(
-                "model %r gave no answer within %g s (inference.deadline_s): %d calls so far",
-                *(self._model_name, self._deadline_s, n_expired),
+                "model %r gave no answer within %g s (inference.deadline_s): %s so far",
+                *(self._model_name, self._deadline_s, counted(n_expired, "call")),
             )
         if not self._is_stuck:
             self._loop.call_later(_STUCK_CHECK_S, self._check)

@@ -177,12 +177,13 @@ def _call_factory(spec: str, factory: Callable[..., Any], arguments: tuple[str, 
         made.close()
     elif callable(made):
         return FunctionModel(made)
-    hint = ""
     if inspect.isclass(factory):
-        hint = "; derive the class from voxgate.Model, or give it __call__(self, audio)"
+        hint = "derive the class from voxgate.Model, or give it __call__(self, audio)"
+    else:
+        hint = f"a function that is a model takes the audio first: def {getattr(factory, '__name__', 'f')}(audio)"
     raise ModelLoadError(
         f"model {spec!r}: expected it to make a voxgate.Model or a function f(audio), but it made an object of type"
-        f" {type(made).__name__!r}{hint}"
+        f" {type(made).__name__!r}; {hint}"
     )
 
 
@@ -242,7 +243,9 @@ def _check_options(spec: str, parameters: _Parameters, arguments: tuple[str, ...
         )
     missing = [p.name for p in nameable if p.default is inspect.Parameter.empty and p.name not in options]
     if missing:
-        raise ModelLoadError(f"model {spec!r}: the option {', '.join(map(repr, missing))} is required and missing")
+        hint = "; only a parameter before the * can take the audio" if missing == ["audio"] else ""
+        names = ", ".join(map(repr, missing))
+        raise ModelLoadError(f"model {spec!r}: the option {names} is required and missing{hint}")
 
 
 # --- checking ---

@@ -7,14 +7,13 @@ functions are pure and may be called from any thread.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from voxgate.errors import MAX_SHOWN_CHARACTERS, InternalError, InvalidMessage, shown
+from voxgate.errors import MAX_SHOWN_CHARACTERS, InternalError, InvalidMessage
 from voxgate.protocol.events import (
     Active,
     Data,
@@ -31,29 +30,11 @@ from voxgate.protocol.events import (
     UnknownEvent,
 )
 from voxgate.protocol.formats import AudioFormat, ContainerFormat
+from voxgate.protocol.json_problems import AT, MISSING, describe, explain, explain_malformed, value_at
 from voxgate.protocol.output import Output, UnsendableOutput
-from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Segmentation, Start, Stop
+from voxgate.protocol.requests import Clear, Flush, KeepAlive, Request, Start, Stop
 
 __all__ = ["encode_event", "encode_request", "parse_event", "parse_request", "rounded_seconds"]
-
-_REQUESTS: Final = ("start", "stop", "flush", "clear", "keep_alive")
-
-
-# What a required field should have been, for the error that says it is missing.
-_REQUIRED: Final = {
-    "format": "object",
-    "format.channels": "int",
-    "format.sample_rate": "int",
-    "format.bit_depth": "int",
-    "format.is_float": "bool",
-    "format.container": "str",
-}
-
-
-_CHOICES: Final = {"segmentation": get_args(Segmentation)}
-
-
-_SECRET: Final = frozenset({"token"})
 
 
 class PcmStart(Start, frozen=True, tag="start"):
@@ -72,26 +53,6 @@ _request_decoder: Final = msgspec.json.Decoder(PcmStart | Stop | Flush | Clear |
 _container_decoder: Final = msgspec.json.Decoder(ContainerStart | Stop | Flush | Clear | KeepAlive)
 
 
-_EXPECTED_GOT = re.compile(r"Expected `(.+?)`(?:, got `(.+)`)?", re.DOTALL)
-
-
-_MISSING = re.compile(r"Object missing required field `(\w+)`")
-
-
-_AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
-
-
-_TYPE_NAMES: Final[dict[type, str]] = {
-    bool: "bool",
-    int: "int",
-    float: "float",
-    str: "str",
-    list: "array",
-    dict: "object",
-    type(None): "null",
-}
-
-
 def parse_request(text: str | bytes) -> Request:
     """One text message of a client. Raises InvalidMessage saying what was expected and what came.
 
@@ -103,9 +64,9 @@ def parse_request(text: str | bytes) -> Request:
     try:
         request: Request = decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise InvalidMessage(_explain(str(error), text)) from None
+        raise InvalidMessage(explain(str(error), text)) from None
     except msgspec.DecodeError as error:
-        raise InvalidMessage(_explain_malformed(str(error))) from None
+        raise InvalidMessage(explain_malformed(str(error))) from None
     except UnicodeError:
         raise InvalidMessage("message: expected UTF-8 text, got bytes that are not UTF-8") from None
     except RecursionError:
@@ -116,7 +77,7 @@ def parse_request(text: str | bytes) -> Request:
 
 
 def _has_container(text: str | bytes) -> bool:
-    format = _value_at(text, "format")
+    format = value_at(text, "format")
     return isinstance(format, dict) and "container" in format
 
 
@@ -149,62 +110,6 @@ def encode_request(request: Request) -> str:
     if request.turn is not None:
         fields["turn"] = request.turn
     return _encoder.encode(fields).decode()
-
-
-def _explain_malformed(problem: str) -> str:
-    # The decoder's text holds a reason and a byte position, never the message itself.
-    if problem == "Input data was truncated":
-        return "message: expected JSON, got text that ends too early"
-    return "message: expected JSON, got " + problem.removeprefix("JSON is malformed: ")[:MAX_SHOWN_CHARACTERS]
-
-
-def _explain(problem: str, text: str | bytes) -> str:
-    at = _AT.fullmatch(problem)
-    problem, path = (at[1], at[2]) if at else (problem, "")
-    if missing := _MISSING.fullmatch(problem):
-        name = f"{path}.{missing[1]}" if path else missing[1]
-        if name == "request":
-            return _must_be_request("nothing")
-        return f"{name}: expected {_REQUIRED[name]}, got nothing"
-    if path == "request":
-        value = _value_at(text, path)
-        if value in _REQUESTS:
-            return "request: expected once, got several"
-        return _must_be_request(shown(value) if isinstance(value, str) else _describe(value, path))
-    if path in _CHOICES:
-        choices = " or ".join(f'"{choice}"' for choice in _CHOICES[path])
-        return f"{path}: expected {choices}, got {_describe(_value_at(text, path), path)}"
-    if match := _EXPECTED_GOT.fullmatch(problem):
-        expected, got = match[1].replace(" | ", " or "), match[2]
-        value = _value_at(text, path)
-        came = _describe(value, path)
-        if got is not None and came.split(" ", 1)[0] != got:
-            came = got  # the field came more than once, and the last of them is not the one that was wrong
-        return f"{path or 'message'}: expected {expected}, got {came}"
-    return f"{path or 'message'}: {problem[:MAX_SHOWN_CHARACTERS]}"
-
-
-def _must_be_request(came: str) -> str:
-    return f"request must be one of {', '.join(_REQUESTS)}, got {came}"
-
-
-def _value_at(text: str | bytes, path: str) -> Any:
-    """The value at a dotted path of a message that is known to be JSON up to there; UNSET when there is none."""
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return UNSET
-    for name in path.split(".") if path else ():
-        value = value.get(name, UNSET) if isinstance(value, dict) else UNSET
-    return value
-
-
-def _describe(value: Any, path: str) -> str:
-    """The JSON type of a value, and the value itself unless it is a container or a secret."""
-    name = _TYPE_NAMES.get(type(value), "something else")
-    if value is None or isinstance(value, list | dict | UnsetType) or path.rpartition(".")[2] in _SECRET:
-        return name
-    return f"{name} {shown(value)}"
 
 
 def encode_event(event: Event) -> str:
@@ -405,16 +310,16 @@ def parse_event(text: str | bytes) -> Event:
     try:
         fields = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise InvalidMessage(_explain_malformed(str(error))) from None
+        raise InvalidMessage(explain_malformed(str(error))) from None
     except UnicodeError:
         raise InvalidMessage("message: expected UTF-8 text, got bytes that are not UTF-8") from None
     except RecursionError:
         raise InvalidMessage("message: expected a flat JSON object, got one nested too deep") from None
     if not isinstance(fields, dict):
-        raise InvalidMessage(f"message: expected object, got {_describe(fields, '')}")
+        raise InvalidMessage(f"message: expected object, got {describe(fields, '')}")
     kind = fields.get("type", UNSET)
     if not isinstance(kind, str):
-        raise InvalidMessage(f"type: expected str, got {'nothing' if kind is UNSET else _describe(kind, 'type')}")
+        raise InvalidMessage(f"type: expected str, got {'nothing' if kind is UNSET else describe(kind, 'type')}")
     if kind == "segment":
         segment = _convert(fields, _SegmentHead)
         output = {key: value for key, value in fields.items() if key not in _SEGMENT_FIELDS}
@@ -444,8 +349,8 @@ def _convert(fields: dict[str, Any], kind: type[Any]) -> Any:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
         problem = str(error)
-        at = _AT.fullmatch(problem)
+        at = AT.fullmatch(problem)
         problem, path = (at[1], at[2]) if at else (problem, "")
-        if missing := _MISSING.fullmatch(problem):
+        if missing := MISSING.fullmatch(problem):
             raise InvalidMessage(f"{missing[1]}: expected a value, got nothing") from None
         raise InvalidMessage(f"{path or 'message'}: {problem.replace('`', '')[:MAX_SHOWN_CHARACTERS]}") from None

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TextIO
 
+from voxgate.runtime.counted import counted
 from voxgate.runtime.log_writer import LogWriter
 from voxgate.runtime.tasks import spawn_thread
 from voxgate.runtime.throttle import Throttle
@@ -222,8 +223,8 @@ def _summary(like: _Like, n_lines: int, during_s: float) -> logging.LogRecord:
             "name": like.name,
             "levelno": like.levelno,
             "levelname": like.levelname,
-            "msg": "%d more lines in %.0f s like: %s",
-            "args": (n_lines, during_s, like.text),
+            "msg": "%s in %.0f s like: %s",
+            "args": (counted(n_lines, "more line"), during_s, like.text),
         }
     )
 
@@ -261,8 +262,8 @@ class Handler(logging.StreamHandler[LogWriter]):
         super().close()
 
     def _lost(self, n_lines: int) -> str:
-        text = "%d log lines were lost here: the reader of the log was too slow"
-        fields = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": text, "args": (n_lines,)}
+        text = f"lost {counted(n_lines, 'log line')} here: the reader of the log was too slow"
+        fields = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": text, "args": ()}
         token = current.set(())
         try:
             return self.format(logging.makeLogRecord(fields)) + self.terminator

@@ -178,6 +178,19 @@ def test_a_new_format_in_the_middle_goes_on_with_the_times(serve):
     assert len({event["item_id"] for event in of_type(events, COMPLETED)}) == 4
 
 
+def test_a_new_session_goes_on_in_the_middle_of_a_sample(serve):
+    """A client may cut its audio anywhere; an update of anything but the format is no new audio."""
+    manual = update(turn_detection=None)
+    peaks = serve(lambda audio: {"text": f"{round(32_768 * float(abs(audio).max()))}"})
+    samples = (b"\x10\x00" * 1600, b"\x20\x00" * 1600)
+    for cut in (3200, 3199, 3201):
+        data = b"".join(samples)
+        quiet = {"model": "a", "prompt": "b"}
+        messages = (manual, append(data[:cut]), COMMIT, update(turn_detection=None, transcription=quiet))
+        events = said(peaks, *messages, append(data[cut:]), COMMIT, n=2)
+        assert [event["transcript"] for event in of_type(events, COMPLETED)] == ["16", "32"]
+
+
 def test_an_update_that_changes_nothing_for_the_audio_cuts_nothing(serve):
     plain = update()
     named = update(transcription={"model": "gpt-4o-transcribe"})

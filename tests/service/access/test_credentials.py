@@ -281,7 +281,7 @@ def test_a_hook_that_fails_lets_nobody_in_and_its_error_shows_no_token(function,
     messages = [record.getMessage() for record in caplog.records if record.name == "voxgate.service.access"]
     assert len(messages) == 1  # not for each
     assert problem in messages[0]
-    assert "1 failures so far" in messages[0]
+    assert "1 failure so far" in messages[0]
     assert SECRET not in caplog.text
 
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Final, Literal, Protocol, TypeAlias, get_args
 from urllib.parse import urlsplit, urlunsplit
 
+from voxgate.client.certificate import ClientCertificate
 from voxgate.client.connection import open_websocket
 from voxgate.client.wires.assemblyai import AssemblyAiConnection, assemblyai_query, check_assemblyai
 from voxgate.client.wires.deepgram import DeepgramConnection, check_deepgram, deepgram_query
@@ -75,15 +76,18 @@ def check_wire(wire: ClientWire, addr: str, start: Start) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
 
 
-async def open_connection(wire: ClientWire, addr: str, token: str | None, start: Start) -> Connection:
+async def open_connection(
+    wire: ClientWire, addr: str, token: str | None, start: Start, certificate: ClientCertificate | None = None
+) -> Connection:
     """Connects to `addr`, as `check_wire` returned it. Raises ConnectError or RefusedError."""
     if wire == "grpc":
         from voxgate.client.wires.grpc import GrpcConnection  # of an extra
 
-        return await GrpcConnection.open(addr, token, start)
+        return await GrpcConnection.open(addr, token, start, certificate)
+    tls = None if certificate is None else certificate.context()
     if wire == "http":
-        return await HttpConnection.open(addr, token, start)
-    websocket = await open_websocket(addr, token, start.trace_id, _SCHEMES.get(wire, "Bearer "))
+        return await HttpConnection.open(addr, token, start, tls)
+    websocket = await open_websocket(addr, token, start.trace_id, _SCHEMES.get(wire, "Bearer "), tls)
     match wire:
         case "deepgram":
             return DeepgramConnection(websocket)

@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Close
 
+from voxgate.client.certificate import ClientCertificate
 from voxgate.client.errors import ConnectError, RefusedError
 from voxgate.client.proxy import find_proxy
 from voxgate.client.redaction import public_url, without_token
@@ -54,7 +55,7 @@ _DOMAIN: Final = "voxgate"
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 
-def channel_of(addr: str) -> grpc.aio.Channel:
+def channel_of(addr: str, certificate: ClientCertificate | None = None) -> grpc.aio.Channel:
     """A channel to `addr`, ``grpc://HOST:PORT`` or ``grpcs://HOST:PORT``. Connects at the first call."""
     parts = urlsplit(addr)
     is_secure = parts.scheme == "grpcs"
@@ -73,7 +74,8 @@ def channel_of(addr: str) -> grpc.aio.Channel:
     ]
     if not is_secure:
         return grpc.aio.insecure_channel(target, options)
-    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(_roots()), options)
+    key, chain = (None, None) if certificate is None else certificate.read()
+    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(_roots(), key, chain), options)
 
 
 def _roots() -> bytes | None:
@@ -94,12 +96,14 @@ class GrpcConnection:
         self._is_sent.set()
 
     @classmethod
-    async def open(cls, addr: str, token: str | None, start: Start) -> GrpcConnection:
+    async def open(
+        cls, addr: str, token: str | None, start: Start, certificate: ClientCertificate | None = None
+    ) -> GrpcConnection:
         """Raises ConnectError or RefusedError."""
         metadata = [] if token is None else [("authorization", f"Bearer {clean_token(token)}")]
         if parse_traceparent(start.trace_id) is not None:
             metadata.append(("traceparent", str(start.trace_id)))
-        channel = channel_of(addr)
+        channel = channel_of(addr, certificate)
         method = channel.stream_stream(STREAM, response_deserializer=ServerMessage.FromString)
         call = method(metadata=metadata)
         connection = cls(channel, call, urlsplit(addr).path.rpartition("/")[2])

@@ -60,11 +60,13 @@ class HttpConnection:
         self._last_error = ""
 
     @classmethod
-    async def open(cls, addr: str, token: str | None, start: Start) -> HttpConnection:
+    async def open(
+        cls, addr: str, token: str | None, start: Start, tls: ssl.SSLContext | None = None
+    ) -> HttpConnection:
         """`addr`: a websocket URL. Raises ConnectError or RefusedError."""
         parts = urlsplit(addr)
         is_secure = parts.scheme == "wss"
-        context = ssl.create_default_context() if is_secure else None
+        context = (tls or ssl.create_default_context()) if is_secure else None
         port = parts.port or (443 if is_secure else 80)
         try:
             async with asyncio.timeout(_CONNECT_S):

@@ -10,6 +10,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
+from voxgate.endpoints.grpc.operation import GONE, run
 from voxgate.endpoints.grpc.statuses import Status, status_of_close
 from voxgate.endpoints.grpc.wire import FRAME_BYTES, GrpcWire
 from voxgate.errors import VoxgateError
@@ -101,19 +102,20 @@ class GrpcEndpoint:
         assert task is not None
         self._waits.add(task)
         try:
-            return await operation(*arguments)
+            result = await run(operation, *arguments)
         except asyncio.CancelledError:
             if not self.over.done():
                 raise
             if task.uncancel() > 0:  # `_end` was not the only one
                 raise
             return None
-        except grpc.aio.BaseError:
-            self._end()
-            return None
         finally:
             self._waits.discard(task)
             del task  # A cancelled task keeps its traceback, which keeps this frame: a cycle, with this object in it.
+        if result is GONE:
+            self._end()
+            return None
+        return result
 
     def _read(self, data: bytes) -> Sequence[Received]:
         if len(data) > self._max_bytes + FRAME_BYTES:

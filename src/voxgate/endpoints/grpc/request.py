@@ -12,6 +12,7 @@ from typing import Any, Final
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from voxgate.endpoints.grpc.operation import GONE, run
 from voxgate.endpoints.grpc.statuses import status_of_refusal
 from voxgate.endpoints.wire import invalid_request
 from voxgate.errors import InvalidMessage
@@ -56,12 +57,12 @@ class RequestReader:
         try:
             async with timeout:
                 self._reads[timeout] = None
-                data = await context.read()
+                data = await run(context.read)
         except TimeoutError:
             return None
         finally:
             self._reads.pop(timeout, None)
-        return None if data is grpc.aio.EOF else data
+        return None if data is GONE or data is grpc.aio.EOF else data
 
 
 async def answer(context: grpc.aio.ServicerContext, data: bytes) -> None:

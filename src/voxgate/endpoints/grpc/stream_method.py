@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from voxgate.endpoints.grpc.endpoint import GrpcEndpoint
+from voxgate.endpoints.grpc.operation import GONE, run
 from voxgate.endpoints.grpc.peer import client_of
 from voxgate.endpoints.grpc.statuses import Status, status_of_close, status_of_refusal
 from voxgate.endpoints.grpc.wire import FRAME_BYTES, GrpcWire
@@ -84,14 +85,14 @@ class StreamMethod:
         service.connections.add(newcomer)
         try:
             async with newcomer.timeout:
-                first = await context.read()
+                first = await run(context.read)
         except TimeoutError:
             if newcomer.is_sent_away:
                 return status_of_close(Close(CloseReason.DRAINING))
             return self._limit_hit(CloseReason.TIMEOUT, kind.late_text.format(timeout_s), kind.first_time_limit)
         finally:
             service.connections.discard(newcomer)
-        if first is grpc.aio.EOF:
+        if first is GONE or first is grpc.aio.EOF:
             return None
         max_bytes: int = getattr(limits, kind.first_bytes_limit)
         if len(first) > max_bytes + FRAME_BYTES:

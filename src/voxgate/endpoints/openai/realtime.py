@@ -106,7 +106,9 @@ class RealtimeWire(Wire):
         try:
             match parse_realtime(text):
                 case Append(audio):
-                    self.text_audio.n_bytes += len(audio)
+                    if audio:
+                        self.text_audio.n_bytes += len(audio)
+                        self.text_audio.last_byte = audio[-1]
                     return (audio,)
                 case Commit(event_id):
                     return (Answer(self._begin_commit), Flush(), Answer(lambda: self._end_commit(event_id)))
@@ -137,12 +139,14 @@ class RealtimeWire(Wire):
         answer = Answer(lambda: (self._event(name, session=settings.shown(self._id)),))
         if start == self.start:
             return (answer,)
-        form = self.start.pcm
-        self._received_ms += self.text_audio.n_bytes // form.frame_bytes * 1000 / form.sample_rate
-        self.text_audio.n_bytes = 0
+        form, n_bytes = self.start.pcm, self.text_audio.n_bytes
+        self._received_ms += n_bytes // form.frame_bytes * 1000 / form.sample_rate
+        # The audio goes on, perhaps in the middle of a sample, which has two bytes at most.
+        half = bytes([self.text_audio.last_byte]) if n_bytes % form.frame_bytes and start.pcm == form else b""
+        self.text_audio.n_bytes = len(half)
         self._coming.append((self._received_ms, start.segmentation == "manual"))
         self.start = start
-        return (start, answer)
+        return (start, half, answer) if half else (start, answer)
 
     def _start_with(self, settings: RealtimeSession) -> Start:
         options = options_of(settings.transcription or {}, self._service)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from voxgate.runtime.counted import counted
 from voxgate.runtime.throttle import Throttle, and_more
 
 __all__ = ["FailureLog", "log_left_behind"]
@@ -13,9 +14,8 @@ __all__ = ["FailureLog", "log_left_behind"]
 
 def log_left_behind(logger: logging.Logger, n_running: int, model_name: str) -> None:
     """Logs that an engine stopped although calls of the model still run."""
-    calls = "1 call" if n_running == 1 else f"{n_running} calls"
     are, them = ("is", "it") if n_running == 1 else ("are", "them")
-    logger.warning("%s of model %r %s still running: leaving %s behind", calls, model_name, are, them)
+    logger.warning("%s of model %r %s still running: leaving %s behind", counted(n_running, "call"), model_name, are, them)
 
 
 class FailureLog:

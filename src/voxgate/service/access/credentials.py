@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 from voxgate.errors import ConfigError
 from voxgate.protocol.tokens import clean_token
 from voxgate.runtime import tasks
+from voxgate.runtime.counted import counted
 from voxgate.runtime.import_name import ImportNameError, import_name
 from voxgate.runtime.throttle import Throttle
 from voxgate.service.access.addresses import Headers, values_of
@@ -272,9 +273,8 @@ class Hook:
     def _report(self, what: str) -> None:
         self.failures += 1
         if self._throttle.admit() is not None:
-            logger.error(
-                "auth.hook %s %s; the client is not let in (%d failures so far)", self._name, what, self.failures
-            )
+            failures = counted(self.failures, "failure")
+            logger.error("auth.hook %s %s; the client is not let in (%s so far)", self._name, what, failures)
 
 
 class _Failure(NamedTuple):

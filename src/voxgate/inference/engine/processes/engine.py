@@ -14,6 +14,7 @@ from voxgate.inference.engine.processes.process import QUIT_TIMEOUT_S
 from voxgate.inference.engine.processes.settings import ProcessSettings
 from voxgate.inference.engine.processes.slot import WorkerSlot
 from voxgate.models.base import Model
+from voxgate.runtime.counted import counted
 
 __all__ = ["ProcessEngine"]
 
@@ -81,7 +82,7 @@ class ProcessEngine:
         if pool.source is not None:
             raise AssertionError("the engine was started twice")
         n_slots = self.concurrency
-        logger.info("model %r runs in %d worker processes", self.model.name, n_slots)
+        logger.info("model %r runs in %s", self.model.name, counted(n_slots, "worker process"))
         others = [WorkerSlot(self.settings, pool, index) for index in range(1, n_slots)]
         with pool.changed:
             pool.source = source
@@ -133,7 +134,7 @@ class ProcessEngine:
         for slot in late:
             slot.join(QUIT_TIMEOUT_S)
         if late:
-            logger.warning("%d workers of model %r had not ended: killed them", len(late), pool.name)
+            logger.warning("killed %s of model %r that had not ended", counted(len(late), "worker"), pool.name)
         return not late
 
     # --- its condition ---

@@ -15,7 +15,7 @@ from voxgate._native.batch import Interrupt
 from voxgate.errors import ConfigError, InferenceError, InternalError, ModelLoadError
 from voxgate.inference.engine.attempts import call_timeout_s, isolate_retries, return_unrun
 from voxgate.inference.engine.base import BatchLimits, EngineCounts, Job, JobOutcome, JobSource, Work
-from voxgate.inference.engine.failures import FailureLog
+from voxgate.inference.engine.failures import FailureLog, log_left_behind
 from voxgate.inference.engine.invoker import CANCELLED
 from voxgate.inference.engine.processes.channel import plain
 from voxgate.inference.engine.processes.messages import Loaded, Partial
@@ -28,6 +28,7 @@ from voxgate.inference.engine.ray.states import PlacedStates
 from voxgate.inference.engine.trial import batch_limits
 from voxgate.models.base import Model
 from voxgate.protocol.output import Output
+from voxgate.runtime.counted import counted
 from voxgate.runtime.tasks import spawn_thread
 
 __all__ = ["RayEngine"]
@@ -121,10 +122,10 @@ class RayEngine:
                 raise AssertionError("the engine was started twice")
             self._source = source
         logger.info(
-            "model %r runs on Ray (application %r), %d calls at once",
+            "model %r runs on Ray (application %r), %s at once",
             self.model.name,
             self._settings.app,
-            self._allowed,
+            counted(self._allowed, "call"),
         )
         self._on_change()
 
@@ -146,7 +147,7 @@ class RayEngine:
         for puller in late:
             puller.thread.join(5.0)
         if late:
-            logger.warning("%d calls of model %r still run on Ray: leaving them behind", len(late), self.model.name)
+            log_left_behind(logger, len(late), self.model.name)
         return not late
 
     # --- its condition ---
