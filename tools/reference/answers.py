@@ -81,8 +81,7 @@ CLOSES: Final = (
     Close(1011, "a bug of the server, whose log has the stack; or the token of a `start` could not be checked", True,
           "with a pause"),
     Close(1013, "too many streams need a decoder process (`media.streams`), or have the token of a `start`"
-          " (`limits.streams_per_token`); other overload refuses new streams and closes none", True,
-          "with a pause"),
+          " (`limits.streams_per_token`); other overload refuses new streams and closes none", True, "with a pause"),
 )  # fmt: skip
 
 
