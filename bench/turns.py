@@ -47,7 +47,7 @@ from word_error_rate import cpu_s
 from voxgate.load.quantiles import quantiles
 from voxgate.vad.turns.loader import load_turn_detector
 
-SECONDS, LOADED_SECONDS, QUICK_SECONDS = 26.0, 18.0, 14.0
+SECONDS, LOADED_SECONDS, QUICK_SECONDS = 26.0, 17.0, 14.0
 """The least length of a conversation: of few streams, under load, and in a quick run."""
 QUICK_SETTINGS = (BASE, DEFAULT, "smart-turn, early speculation")
 WARM_S = 8.0
