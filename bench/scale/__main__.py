@@ -21,7 +21,7 @@ from typing import Any
 from . import costs, questions, report, validate
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("validation", "sizes", "faults", "sensitivity", "day")
+PARTS = ("validation", "sizes", "hour", "faults", "sensitivity", "day")
 DAY_STREAMS = 1000
 
 
@@ -75,9 +75,11 @@ def simulate(args: argparse.Namespace) -> None:
         keep("sizes", questions.sizes(runs, measured, prices))
     if "day" in args.parts:
         keep("day", questions.day(measured, min(DAY_STREAMS, args.streams), args.day_hours))
-    if "faults" in args.parts or "sensitivity" in args.parts:
+    if {"hour", "faults", "sensitivity"} & set(args.parts):
         n_replicas = ceil((1 + questions.MARGIN) * found["sizes"][questions.BASE]["replicas"])
         cell = questions.base(measured, n_streams=args.streams).but(n_replicas=n_replicas, shares=True)
+        if "hour" in args.parts:
+            keep("hour", questions.summary(runs.run("the hour", cell), prices, prices.gpu_hour))
         if "faults" in args.parts:
             keep("faults", questions.faults(runs, cell, prices))
         if "sensitivity" in args.parts:

@@ -32,6 +32,7 @@ def write(found: Mapping[str, Any], page: Path = PAGE) -> None:
         ("faults", "faults", lambda: faults_table(found)),
         ("sensitivity", "sensitivity", lambda: sensitivity_table(found)),
         ("day", "day", lambda: day_text(found, prices)),
+        ("hour", "hour", lambda: hour_text(found)),
         ("million", "sizes", lambda: million_table(found)),
     ]
     for name, of, text in parts:
@@ -156,6 +157,16 @@ def sizes_table(found: Mapping[str, Any]) -> str:
         f"{about['streams']:,} live streams, {found['minutes']['sizes']:g} simulated minutes, "
         f"{first['finals_per_s']:.0f} finals a second; an edge's core is {percent(first['edge_busy'])} in use.\n\n"
         + table(head, lines)
+    )
+
+
+def hour_text(found: Mapping[str, Any]) -> str:
+    one, counts = found["hour"], found["hour"]["counts"]
+    return (
+        f"{found['minutes']['hour']:g} minutes of the second row with 15 % more replicas ({one['replicas']}):"
+        f" {counts['finals']:,} finals, of which {counts['late']:,} came later than 2 s,"
+        f" {counts['refused'] + counts['errors']} not at all; p50 {ms(one['p50_ms'])}, p99 {ms(one['p99_ms'])},"
+        f" p99.9 {ms(one['p999_ms'])}; {counts['refusals']} refusals."
     )
 
 
