@@ -280,6 +280,8 @@ _OTHER_STATUSES: Final = f"""\
 | 401, 503 | `info`, `/metrics` | as above, where they ask for a token |
 | 404 | anything else | as above |
 | 405 | a known path with another method | `method_not_allowed`, with `Allow` |
+| 426 | `GET` on a path for websockets alone | `upgrade_required`: the request has no upgrade |
+| 400 | a websocket on a path that takes none | `invalid_request` |
 | 413, 431 | anything | `request_too_large`: more than {REQUEST_BYTES} bytes of headers, or of headers and body |
 | 421 | anything but `health` and `ready` | as above |
 | 500 | anything | a bug of the server, whose log has the stack |
