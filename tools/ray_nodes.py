@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -97,6 +98,8 @@ class LocalCluster:
             self._process.wait(60)
         self._process.kill()
         self._process.wait()
+        with contextlib.suppress(ProcessLookupError):  # What a node left behind that did not start.
+            os.killpg(self._process.pid, signal.SIGKILL)
         assert self._process.stdout is not None
         self._process.stdout.close()
         shutil.rmtree(self._directory, ignore_errors=True)
