@@ -83,7 +83,7 @@ class Cell:
     max_calls: int = 256
     """Calls of one edge that run at once."""
     shares: bool = False
-    """An edge makes only its share of the calls that the replicas take, instead of as many as all of them take."""
+    """An edge makes only its share of the calls that the replicas take (`ray.servers`), not as many as all of them."""
     hop_s: float = 0.0
     hop_second_s: float = 0.0
     """Seconds that a call takes more on the way, for each call and for each second of its audio."""

@@ -48,7 +48,7 @@ def test_the_page_has_a_place_for_each_part(tmp_path: Path) -> None:
     before = page.read_text(encoding="utf-8")
     report.write({}, page)
     assert page.read_text(encoding="utf-8") == before, "costs.json has changed: make bench-scale ARGS=--report"
-    for part in ("costs", "validation", "sizes", "faults", "sensitivity", "day", "million"):
+    for part in ("costs", "validation", "sizes", "hour", "faults", "sensitivity", "day", "million"):
         assert before.count(f"<!-- scale: {part} begin -->\n\n") == before.count(f"\n\n<!-- scale: {part} end -->") == 1
 
 
