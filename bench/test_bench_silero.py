@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from voxgate import recordings
 from voxgate._native import isa
-from voxgate._native.silero import SileroDetector, SileroNetwork, precisions
+from voxgate._native.silero import SileroDetector, SileroNetwork
 from voxgate.vad.weights import load_weights
 
 Benchmark = Callable[..., Any]
@@ -68,16 +68,6 @@ def test_voxgate_float32(benchmark: Benchmark, channels: int, isa_name: str) -> 
     detector, planes = SileroDetector(network(isa_name, "float32"), channels), frames(channels)
     benchmark.group = group(channels)
     benchmark(detector.probabilities, planes)
-
-
-@pytest.mark.parametrize("channels", BATCHES)
-@pytest.mark.parametrize("precision", precisions())
-def test_voxgate_in_company(benchmark: Benchmark, channels: int, precision: str) -> None:
-    """Other work has filled the second cache in between: weights and frames come from the third."""
-    detector, planes = SileroDetector(network(None, precision), channels), frames(channels)
-    others = np.ones(1 << 20, np.float32)
-    benchmark.group = f"{group(channels)}, in company"
-    benchmark.pedantic(detector.probabilities, args=(planes,), setup=lambda: others.sum() and None, rounds=500)
 
 
 @pytest.mark.parametrize("channels", BATCHES)
