@@ -256,3 +256,12 @@ def test_one_decoder_hammered_by_two_threads_stays_whole():
     with ThreadPoolExecutor(2) as pool:
         frames = sum(planes.shape[1] for planes in pool.map(decoder.push, [data, data[: 2**22]] * 4))
     assert frames == (2**23 + 3) * 4 // 4
+
+
+def test_the_rest_of_a_stream_begins_another():
+    decoder, other = PcmDecoder("s16", 2), PcmDecoder("s16", 2)
+    assert decoder.push(bytes(range(7))).shape == (2, 1)
+    rest = decoder.take_rest()
+    assert (rest, decoder.pending_bytes, decoder.take_rest()) == (bytes([4, 5, 6]), 0, b"")
+    np.testing.assert_array_equal(other.push(rest + b"\7"), PcmDecoder("s16", 2).push(bytes([4, 5, 6, 7])))
+    assert decoder.finish().shape == (2, 0)
