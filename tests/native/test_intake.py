@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from voxgate._native.energy import EnergyDetector
 from voxgate._native.event import VadEvent
-from voxgate._native.intake import DECLINED, TAKEN, WAITING, Intake, RingIntake
+from voxgate._native.intake import DECLINED, TAKEN, WAITING, Intake, PcmIntake, RingIntake
 from voxgate._native.pcm import PcmDecoder, sample_bytes
 from voxgate._native.resample import Resampler
 from voxgate._native.ring import SampleRing
@@ -202,6 +202,23 @@ def test_rings_must_fit():
         RingIntake(PcmDecoder("s16", 1), None, [[]], 1)  # type: ignore[list-item]
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(RingIntake(PcmDecoder("s16", 1), None, [SampleRing(10)], 1))
+
+
+def test_the_base_has_a_decoder_and_nowhere_to_put_samples():
+    with pytest.raises(TypeError, match="positional argument"):
+        PcmIntake()
+    with pytest.raises(TypeError, match="decoder"):
+        PcmIntake(None, None)  # type: ignore[arg-type]
+    intake = PcmIntake(PcmDecoder("s16", 1), None)
+    intake.due_frames = 1 << 60
+    with pytest.raises(AssertionError, match="an intake must define _store"):
+        intake.take(bytes(2))
+
+
+def test_each_channel_has_a_ring_of_its_own():
+    ring = SampleRing(10)
+    with pytest.raises(ValueError, match="got one twice"):
+        RingIntake(PcmDecoder("s16", 2), None, [ring, ring], 1)
 
 
 def test_a_full_ring_is_an_error():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -242,3 +245,28 @@ def test_after_the_end():
     session.reset()  # what waited is gone
     assert step_sessions([session]) == []
     assert session.last_probability(0) == 0.0
+
+
+SMALL_STACK = """
+import mmap, threading
+import numpy as np
+from native.test_session_batch import a_session
+from voxgate._native.session_batch import step_sessions
+
+session, started = a_session(), threading.Event()
+assert session.take(np.zeros((1, 512), np.float32))
+threading.stack_size(192 * 1024)
+thread = threading.Thread(target=lambda: (started.wait(), step_sessions([session])))
+thread.start()
+neighbours = [mmap.mmap(-1, 1 << 20) for _ in range(4)]  # the kernel puts them below the stack
+for memory in neighbours:
+    memory[:] = b"x" * len(memory)
+started.set()
+thread.join()
+assert all(memory[:] == b"x" * len(memory) for memory in neighbours)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where a mapping lies is up to the system")
+def test_a_small_stack_is_enough():
+    subprocess.run([sys.executable, "-c", SMALL_STACK], check=True, timeout=60, cwd=Path(__file__).parents[1])

@@ -327,6 +327,11 @@ class TestNetwork:
         assert network().isa == isa.active()
         assert network().precision == precisions()[0]
 
+    @every_kernel
+    def test_half_is_of_the_convolutions_that_stay_floating_point(self, kernel):
+        other = {**weights(), "conv0.weight": weights()["conv0.weight"] * np.float32(1.0001)}
+        assert SileroNetwork(other, *kernel).half == (kernel[0] != "portable" and kernel[1] == "int16")
+
     def test_precisions(self):
         assert all(precisions(name)[-1] == "float32" for name in isa.supported())
         assert precisions() == precisions(isa.active())

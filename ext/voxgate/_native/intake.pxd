@@ -14,7 +14,7 @@ cdef class PcmIntake:
     cdef readonly Resampler resampler
     cdef public long long due_frames
 
-    cdef int _set_up(self, PcmDecoder decoder, Resampler resampler, str sink, Py_ssize_t channels) except -1
+    cdef int _check_channels(self, str sink, Py_ssize_t channels) except -1
     # `take` of bytes in memory, which are not kept.
     cdef int take_bytes(self, const unsigned char *data, Py_ssize_t n_bytes) except -1
     cdef bint _has_to_wait(self) noexcept

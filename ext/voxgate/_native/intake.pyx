@@ -19,7 +19,7 @@ cdef enum:
 
 
 cdef class PcmIntake:
-    """The base of `Intake` and `RingIntake`.
+    """The base of `Intake` and `RingIntake`, which define where the samples go.
 
     ``decoder`` and ``resampler`` (None: the rates are equal) belong to one stream and have the same number of channels
     (ValueError). Their states are those after the separate calls, which may be mixed with this one.
@@ -28,14 +28,18 @@ cdef class PcmIntake:
     Threads: one caller at a time; the GIL is kept.
     """
 
-    cdef int _set_up(self, PcmDecoder decoder, Resampler resampler, str sink, Py_ssize_t channels) except -1:
-        if decoder.channels != channels or (resampler is not None and resampler.channels != channels):
-            raise ValueError(
-                f"decoder, resampler and {sink} must have as many channels, got {decoder.channels}, "
-                f"{resampler.channels if resampler is not None else None} and {channels}"
-            )
+    # Here, so that there is none without a decoder, whatever class it is of.
+    def __cinit__(self, PcmDecoder decoder not None, Resampler resampler, *args, **kwargs):
         self.decoder = decoder
         self.resampler = resampler
+
+    cdef int _check_channels(self, str sink, Py_ssize_t channels) except -1:
+        cdef Resampler resampler = self.resampler
+        if self.decoder.channels != channels or (resampler is not None and resampler.channels != channels):
+            raise ValueError(
+                f"decoder, resampler and {sink} must have as many channels, got {self.decoder.channels}, "
+                f"{resampler.channels if resampler is not None else None} and {channels}"
+            )
         return 0
 
     def __reduce__(self):
@@ -87,7 +91,7 @@ cdef class Intake(PcmIntake):
     """
 
     def __cinit__(self, PcmDecoder decoder not None, Resampler resampler, VadSession session not None):
-        self._set_up(decoder, resampler, "session", session.channels)
+        self._check_channels("session", session.channels)
         self.session = session
 
     cdef bint _has_to_wait(self) noexcept:
@@ -108,7 +112,9 @@ cdef class RingIntake(PcmIntake):
         for ring in rings:
             if type(ring) is not SampleRing:
                 raise TypeError(f"rings must be SampleRing, got {type(ring).__name__}")
-        self._set_up(decoder, resampler, "rings", len(rings))
+        if len({id(ring) for ring in rings}) != len(rings):
+            raise ValueError("each channel needs a ring of its own, got one twice")
+        self._check_channels("rings", len(rings))
         self._rings = list(rings)
         self._min_samples = min_samples
 

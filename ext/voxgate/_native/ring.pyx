@@ -105,8 +105,9 @@ cdef class SampleRing:
         return 0
 
     cdef const sample_t *ring_view(self, pos_t start_pos, pos_t end_pos, sample_t *room) except NULL nogil:
-        cdef Py_ssize_t first = self._offset + <Py_ssize_t>(start_pos - self.start_pos)
+        cdef Py_ssize_t first
         self._check(start_pos, end_pos)
+        first = self._offset + <Py_ssize_t>(start_pos - self.start_pos)
         if self._width == sizeof(sample_t):
             return <sample_t *>self._block + first
         if end_pos > start_pos:

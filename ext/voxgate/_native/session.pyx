@@ -379,7 +379,7 @@ cdef class VadSession:
         room = <sample_t *>PyMem_RawMalloc(self.channels * self.config.frame_samples * sizeof(sample_t))
         if room == NULL:
             with gil:
-                raise MemoryError
+                raise MemoryError(f"no memory for a frame of {self.channels} channels")
         try:
             while self._n_pending >= self.config.frame_samples and self.n_questions == 0:
                 end_pos = self._next_frame(room)

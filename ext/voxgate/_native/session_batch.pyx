@@ -12,6 +12,11 @@ cdef enum:
 if _FRAME_SAMPLES != VG_SILERO_FRAME:
     raise AssertionError(f"expected frames of {_FRAME_SAMPLES} samples, not {VG_SILERO_FRAME}")
 
+# For frames that are not float32 in their ring. One for all: between filling it and the step of the detector no Python
+# code runs, so no other thread can come between. 128 KiB more on the stack would let a thread of a small one step over
+# its guard page, and write into other memory.
+cdef sample_t _room[MAX_BATCH_CHANNELS * _FRAME_SAMPLES]
+
 
 def step_sessions(list sessions not None):
     """Step the detector over the frames that ``VadSession.take`` left in these sessions.
@@ -70,7 +75,6 @@ cdef int _step_one_frame(list sessions, dict errors) except -1:
     cdef vg_silero_state_t *states[MAX_BATCH_CHANNELS]
     cdef const sample_t *frames[MAX_BATCH_CHANNELS]
     cdef float probabilities[MAX_BATCH_CHANNELS]
-    cdef sample_t room[MAX_BATCH_CHANNELS * _FRAME_SAMPLES]  # for frames that are not float32 in their ring: 128 KiB
     cdef SileroNetwork network
     cdef SileroDetector detector
     cdef VadSession session
@@ -83,7 +87,7 @@ cdef int _step_one_frame(list sessions, dict errors) except -1:
             detector = <SileroDetector>session.detector
             if n + session.channels > MAX_BATCH_CHANNELS or detector.network is not network:
                 break
-            session._next_frame(room + n * _FRAME_SAMPLES)
+            session._next_frame(_room + n * _FRAME_SAMPLES)
             for channel in range(session.channels):
                 states[n] = detector.states[channel]
                 frames[n] = session._frames[channel]

@@ -142,7 +142,9 @@ cdef class SileroNetwork:
         self.precision = _precision(precision, number)
         cdef bint shorts = self.precision == "int16"
         arrays = _checked(weights)
-        self.half = vg_has_half(number) and all(_fits_half(arrays[f"conv{layer}.weight"]) for layer in range(4))
+        self.half = vg_has_half(number) and all(
+            _fits_half(arrays[f"conv{layer}.weight"]) for layer in range(1 if shorts else 0, 4)
+        )
         conv_dtype = np.float16 if self.half else np.float32
         nothing = np.empty(0, np.float32)
         turns = 2 * np.pi * np.outer(np.arange(16), np.arange(16)) / 256

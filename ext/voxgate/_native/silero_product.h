@@ -164,7 +164,7 @@ VG_TARGET static __attribute__((noinline)) void V(convolution)(
 }
 
 #if VG_SHORTS
-/* Both for n pairs of shorts. */
+/* `product` and `convolution` for n pairs of shorts. */
 VG_TARGET static __attribute__((noinline)) void V(product_of_shorts)(
     const vg_silero_shorts_t *w, ptrdiff_t n, ptrdiff_t n_out, int n_cols, const float *const *x, const float *x_scale,
     float *const *y

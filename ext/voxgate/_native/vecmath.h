@@ -1,7 +1,7 @@
 /* Vectors of float for one instruction set, and accurate exp, sigmoid and tanh on them.
  *
- * A template: no include guard. The includer defines VG_ISA_NAME (a suffix: portable, avx2, avx512, neon), VG_ISA (one
- * of the VG_ISA_* numbers below), and VG_VNNI as 1 for AVX-512 with VNNI; this header defines VG_LANES, VG_INLINE, the
+ * A template: no include guard. The includer defines VG_ISA_NAME (a suffix: portable, avx2, avx512, avx512vnni, neon),
+ * VG_ISA (one of the VG_ISA_* numbers below), and VG_VNNI as 1 for AVX-512 with VNNI; this header defines VG_LANES, VG_INLINE, the
  * type V(vec) and the operations V(load), V(fma), ... with that suffix, so that several instruction sets live in one
  * translation unit. vecmath_end.h takes the macros away again.
  *
