@@ -104,6 +104,17 @@ def test_beside_voxgate_of_the_same_version_a_class_has_one_home(
     assert home == ("voxgate" if is_same else "voxgate_client")
 
 
+def test_beside_voxgate_it_has_no_module_that_is_not_there(place: Path) -> None:
+    program = """
+from importlib.util import find_spec
+import voxgate_client.protocol
+names = ("nothing", "__main__", "protocol.nothing", "protocol.events")
+print([find_spec(f"voxgate_client.{name}") is not None for name in names])
+"""
+    done = run(place, program, missing=())
+    assert (done.stderr, done.stdout) == ("", "[False, False, False, True]\n")
+
+
 def test_raw_pcm_needs_neither_numpy_nor_posix(place: Path, serve) -> None:
     program = """
 from voxgate_client import AudioFormat, collect

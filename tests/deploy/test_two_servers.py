@@ -102,3 +102,11 @@ def test_one_of_two_is_drained_in_mid_stream(behind: TwoServers) -> None:
         http.end()
         assert [each["pid"] for each in http.events() if each["type"] == "segment"] == [drained.pid]
         assert drained.wait() == 0
+
+
+def test_a_refusal_does_not_take_a_server_from_others(behind: TwoServers) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(behind.client()).send(start())
+        answers = [refused(behind.url) for _ in range(3)]
+    assert [(status, body["code"]) for status, _, body in answers] == [(503, "streams")] * 3

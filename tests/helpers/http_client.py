@@ -23,6 +23,8 @@ def chunk(data: bytes) -> bytes:
 class HttpClient(Raw):
     """One connection. A stream is `open`, then `audio` and `event` in any order, then `end` and `rest`."""
 
+    _text = b""  # of the answer, of events that nobody has read
+
     def post(self, path: str, method: str = "POST", **headers: str) -> HttpClient:
         """The head of a request with a chunked body."""
         self.send(request(method, path, transfer_encoding="chunked", **headers))
@@ -60,8 +62,13 @@ class HttpClient(Raw):
 
     def event(self) -> dict[str, Any] | None:
         """The next event, of JSON lines; None at the end of the answer."""
-        piece = self.piece()
-        return json.loads(piece) if piece else None
+        while b"\n" not in self._text:  # a proxy may cut the answer into other chunks
+            piece = self.piece()
+            if not piece:
+                return None
+            self._text += piece
+        line, _, self._text = self._text.partition(b"\n")
+        return json.loads(line)
 
     def events(self) -> list[dict[str, Any]]:
         """All events up to the end of the answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,9 +24,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
+from helpers.http_client import HttpClient
 from helpers.raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, Raw, frame, text, upgrade
 from helpers.wire import STOP, start
-from voxgate.server import closing
+from voxgate.config import load_config
+from voxgate.server import closing, http
 from voxgate.server.closing import FrameSkipper
 from voxgate.session.routes import HANDLERS
 
@@ -268,15 +272,26 @@ def closing_of(reader: Reader) -> closing.Closing:
 
 def test_a_client_that_reads_slowly_gets_everything():
     """It has its time for the close frame from when its kernel has everything."""
-    reader = Reader(n_unsent_bytes=100)
+    pause_s = 2 * closing.CLOSE_MAX_S - 0.1  # less than the time of a send
+    n_bytes = round(pause_s * closing.SLOWEST_BYTES_PER_S)
+    reader = Reader(n_unsent_bytes=100 * n_bytes)
     closing_of(reader)
     while reader.n_unsent_bytes:
-        reader.advance(2 * closing.CLOSE_MAX_S - 0.1)  # less than the time of a send
-        reader.n_unsent_bytes -= 1
+        reader.advance(pause_s)
+        reader.n_unsent_bytes -= n_bytes
     reader.advance(closing.CLOSE_TIMEOUT_S)
     assert not reader.is_aborted
     reader.advance(closing.CLOSE_TIMEOUT_S)
     assert reader.is_aborted
+
+
+def test_a_client_that_reads_a_byte_now_and_then_is_cut_off():
+    reader = Reader(n_unsent_bytes=100_000)
+    closing_of(reader)
+    while not reader.is_aborted:
+        reader.advance(closing.CLOSE_TIMEOUT_S)
+        reader.n_unsent_bytes -= 1
+    assert reader.now_s <= 20 + 100_000 / closing.SLOWEST_BYTES_PER_S + closing.CLOSE_TIMEOUT_S
 
 
 def test_a_client_that_does_not_read_has_the_time_of_a_send():
@@ -286,6 +301,53 @@ def test_a_client_that_does_not_read_has_the_time_of_a_send():
     assert not reader.is_aborted
     reader.advance(closing.CLOSE_TIMEOUT_S)
     assert reader.is_aborted
+
+
+def user_timeout_ms(server: Any) -> list[int]:
+    """Of the connections of a server, as the kernel has it."""
+    found = []
+    for protocol in list(server.server.server_state.connections):
+        with socket.socket(fileno=os.dup(protocol.transport.get_extra_info("socket").fileno())) as sock:
+            found.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+    return found
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="not Linux")
+@pytest.mark.parametrize("wire", ["websocket", "http"])
+def test_the_kernel_has_no_time_for_a_client_that_reads_slowly(serve, wire):
+    """It would cut off one that reads 40 KB/s: see `closing.limit_probing`."""
+    server = serve(lambda audio: {"text": "x" * 50_000}, **{"server.send_timeout_s": 1})
+    path = "/api/v1/simple?sample_rate=16000"
+    with HttpClient(server.port, receive_buffer_bytes=4096) as client:
+        if wire == "http":
+            client.open(path)
+        else:
+            Raw.open(client, "/api/v1/simple")
+            client.say(start())
+        assert user_timeout_ms(server) == [1000]
+        while user_timeout_ms(server) != [0]:
+            client.audio(bytes(32_000)) if wire == "http" else client.say(bytes(32_000))
+        client.socket.settimeout(0.01)
+        while user_timeout_ms(server) != [1000]:
+            with contextlib.suppress(TimeoutError):
+                client.socket.recv(65_536)
+
+
+def test_an_http_client_that_reads_slowly_is_not_cut_off(monkeypatch):
+    """Some of the bytes in the kernel are acknowledged, and none of those in front of it have room there yet."""
+    n_unsent, transport, loop = [100, 90, 90, 90], mock.Mock(), mock.Mock()
+    monkeypatch.setattr(http, "unsent_bytes", lambda transport: n_unsent.pop(0))
+    monkeypatch.setattr(http, "limit_probing", lambda transport, timeout_s: None)
+    transport.get_write_buffer_size.return_value = 50
+    protocol = http.HttpProtocol.__new__(http.HttpProtocol)
+    protocol.settings = load_config(environ={})
+    protocol.transport, protocol.loop, protocol.flow = transport, loop, mock.Mock(write_paused=True)
+    protocol._answering = protocol._reading = None
+    protocol._watch_sending()
+    protocol._check_sending()
+    assert not transport.abort.called
+    protocol._check_sending()
+    assert transport.abort.called
 
 
 def test_bytes_in_the_kernel_are_unsent():

@@ -351,3 +351,11 @@ def test_a_stream_that_redis_counted_too_late_is_given_up(
 def test_an_address_that_is_none() -> None:
     with pytest.raises(ConfigError, match=r"limits\.redis_url"):
         RedisCounts("http://nowhere", True)
+
+
+@pytest.mark.parametrize("url", ["redis://:sec#ret@host:6379/0", "redis://:sec/ret@host", "http://:secret@host"])
+def test_an_address_that_is_wrong_shows_no_password(url: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        RedisCounts(url, True)
+    assert str(raised.value).startswith("limits.redis_url: expected redis://")
+    assert "sec" not in str(raised.value)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 __version__ = "@VERSION@"
@@ -23,9 +23,11 @@ _OWN = f"{__name__}.cli"
 class _Whole:
     """Finds the modules of this package in Voxgate. The docs of `voxgate_client` say when."""
 
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Any = None, target: object = None) -> ModuleSpec | None:
         is_ours = fullname.startswith(f"{__name__}.") and fullname != _OWN
-        return ModuleSpec(fullname, self) if is_ours else None  # type: ignore[arg-type] -- importlib.abc is slow to import
+        if not is_ours or PathFinder.find_spec(fullname, path) is None:
+            return None
+        return ModuleSpec(fullname, self)  # type: ignore[arg-type] -- importlib.abc is slow to import
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None

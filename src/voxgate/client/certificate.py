@@ -20,13 +20,19 @@ class ClientCertificate:
     certificate: str | os.PathLike[str]
     """The certificate, with the intermediate ones behind it."""
     key: str | os.PathLike[str] | None = None
-    """Its private key; None: in the same file."""
+    """Its private key, without a passphrase; None: in the same file."""
 
     def context(self) -> ssl.SSLContext:
         """Trusts what the system trusts, and shows this certificate. Raises OSError and ValueError."""
+
+        def refuse() -> str:  # otherwise OpenSSL asks for a passphrase on the terminal, and the event loop waits
+            raise ValueError(
+                f"expected a private key without a passphrase in {os.fspath(self.key or self.certificate)}"
+            )
+
         context = ssl.create_default_context()
         try:
-            context.load_cert_chain(self.certificate, self.key)
+            context.load_cert_chain(self.certificate, self.key, refuse)
         except ssl.SSLError as error:
             where = f"{os.fspath(self.certificate)} and {os.fspath(self.key)}" if self.key else self.certificate
             reason = f": {error.reason.lower().replace('_', ' ')}" if error.reason else ""

@@ -9,7 +9,8 @@ before they read the close frame. Therefore `Closing` ends a connection in two s
    end of file.
 
 Both steps are bounded in time and in bytes. A client may read slowly: its time begins when its kernel has acknowledged
-everything, and until then some of it must be acknowledged in each `server.send_timeout_s`.
+everything, and until then some of it must be acknowledged in each `server.send_timeout_s`, and all of it at
+SLOWEST_BYTES_PER_S. Connections that end are in no count of streams.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import os
+import socket
 import sys
 import termios
 from typing import Final
@@ -27,6 +30,8 @@ CLOSE_TIMEOUT_S = 3.0
 CLOSE_MAX_S = 10.0
 # ... or after this many bytes: more than a large message that was on its way.
 DISCARD_BYTES = 67_108_864
+# Slower clients do not get everything.
+SLOWEST_BYTES_PER_S = 4096
 # Single-threaded clients read only when they cannot send: after PAUSE_BYTES the server stops reading for PAUSE_S. Both
 # double each time.
 PAUSE_BYTES = 1_048_576
@@ -46,6 +51,20 @@ def unsent_bytes(transport: asyncio.Transport) -> int:
         if sock is not None:
             n_bytes += int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     return n_bytes
+
+
+def limit_probing(transport: asyncio.Transport, timeout_s: float | None) -> None:
+    """How long the kernel waits for acknowledgements; None: as long as it likes. With a time, Linux also cuts off
+    clients that read slowly: it counts from the first moment without room for data to the next with room for all of
+    what lies first in its queue (up to 64 KiB). So it has none while we look ourselves whether the client reads.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or not hasattr(socket, "TCP_USER_TIMEOUT"):
+        return
+    with contextlib.suppress(OSError, ValueError):  # not TCP; closed
+        duplicate = socket.socket(fileno=os.dup(sock.fileno()))  # uvloop's has no setsockopt
+        with duplicate:
+            duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round((timeout_s or 0) * 1000))
 
 
 class FrameSkipper:
@@ -82,8 +101,7 @@ class FrameSkipper:
 
 
 class Closing(asyncio.Protocol):
-    """Takes a connection over from `owner`, which has written its last byte. `owner` still gets `connection_lost` and
-    the flow control of unsent bytes.
+    """Takes a connection over from `owner`, which has written its last byte. `owner` still gets `connection_lost`.
 
     `send_timeout_s`: unsent bytes must become fewer within it. `skipper`: finds the client's close frame; None when the
     server does not wait for one. `rest`: received bytes that `skipper` has not parsed yet.
@@ -110,7 +128,9 @@ class Closing(asyncio.Protocol):
         self._seen_bytes_left = self._n_bytes_left
         self._n_unsent_bytes = unsent_bytes(transport)
         self._sent_s = loop.time()  # when they were last seen to become fewer
+        self._all_sent_until_s = self._sent_s + send_timeout_s + self._n_unsent_bytes / SLOWEST_BYTES_PER_S
         self._until_s = self._sent_s + CLOSE_MAX_S
+        limit_probing(transport, None)
         self.timer = loop.call_later(CLOSE_TIMEOUT_S, self._check)
         """Runs until the end of the connection."""
         self._next_turn: asyncio.Handle | None = None
@@ -176,7 +196,7 @@ class Closing(asyncio.Protocol):
         if n_unsent_bytes or self._n_unsent_bytes:
             if n_unsent_bytes < self._n_unsent_bytes:
                 self._sent_s = now_s
-            is_over = now_s >= self._sent_s + self._send_timeout_s
+            is_over = now_s >= min(self._sent_s + self._send_timeout_s, self._all_sent_until_s)
             self._until_s = now_s + CLOSE_MAX_S
         else:
             is_over = self._n_bytes_left == self._seen_bytes_left or now_s >= self._until_s

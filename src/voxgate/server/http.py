@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from voxgate._native.websocket import TURN_BYTES, TURN_FRAMES
 from voxgate.config import Config
 from voxgate.server import handshake
-from voxgate.server.closing import Closing
+from voxgate.server.closing import Closing, limit_probing, unsent_bytes
 from voxgate.server.handshake import Refused
 from voxgate.server.websocket import SHORTCUT
 
@@ -288,6 +288,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().pause_writing()
         self._has_sent = False
         if self._send_timer is None:
+            limit_probing(self.transport, None)
             self._watch_sending()
 
     def resume_writing(self) -> None:
@@ -299,14 +300,15 @@ class HttpProtocol(HttpToolsProtocol):
         is_stream = answering is not None and answering is self._reading
         timeout_s = settings.server.send_timeout_s if is_stream else settings.limits.handshake_timeout_s
         self._has_sent = False
-        self._n_unread_bytes = self.transport.get_write_buffer_size()
+        self._n_unread_bytes = unsent_bytes(self.transport)
         self._send_timer = self.loop.call_later(timeout_s, self._check_sending)
 
     def _check_sending(self) -> None:
         self._send_timer = None
         if not self.flow.write_paused:
+            limit_probing(self.transport, self.settings.server.send_timeout_s)
             return
-        if self._has_sent or self.transport.get_write_buffer_size() < self._n_unread_bytes:
+        if self._has_sent or unsent_bytes(self.transport) < self._n_unread_bytes:
             self._watch_sending()
         else:
             self.transport.abort()

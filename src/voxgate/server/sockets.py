@@ -78,7 +78,7 @@ def _open(settings: ServerSettings, shared: bool, is_listening: bool) -> socket.
                 if hasattr(socket, option):
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
-                # Ends connections whose client acknowledges nothing for this long.
+                # Ends connections whose client acknowledges nothing for this long, see also `closing.limit_probing`.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.send_timeout_s * 1000))
             sock.bind(address)
             if is_listening:

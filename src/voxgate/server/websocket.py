@@ -54,7 +54,7 @@ from voxgate.config import Config
 from voxgate.errors import StreamTimeout
 from voxgate.protocol.events import Error
 from voxgate.server import handshake
-from voxgate.server.closing import Closing, FrameSkipper, unsent_bytes
+from voxgate.server.closing import Closing, FrameSkipper, limit_probing, unsent_bytes
 
 __all__ = ["ENCODE", "SHORTCUT", "TURN_FRAMES", "WRITE", "ClientGone", "WebSocketProtocol"]
 
@@ -434,15 +434,20 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
     def _watch_sending(self) -> None:
         """As long as something waits to be sent, a look now and then whether the client's kernel has got some of it."""
         if self._send_timer is None and self.transport.get_write_buffer_size():
-            self._flushed_bytes = self._written_bytes - unsent_bytes(self.transport)
-            self._send_timer = self.loop.call_later(self.settings.server.send_timeout_s, self._check_sending)
+            limit_probing(self.transport, None)
+            self._look_later(unsent_bytes(self.transport))
+
+    def _look_later(self, n_unsent_bytes: int) -> None:
+        self._flushed_bytes = self._written_bytes - n_unsent_bytes
+        self._send_timer = self.loop.call_later(self.settings.server.send_timeout_s, self._check_sending)
 
     def _check_sending(self) -> None:
         self._send_timer = None
-        if not self.transport.get_write_buffer_size():
-            return
-        if self._written_bytes - unsent_bytes(self.transport) > self._flushed_bytes:
-            self._watch_sending()
+        n_unsent_bytes = unsent_bytes(self.transport)
+        if not n_unsent_bytes:
+            limit_probing(self.transport, self.settings.server.send_timeout_s)
+        elif self._written_bytes - n_unsent_bytes > self._flushed_bytes:
+            self._look_later(n_unsent_bytes)
         else:
             self.transport.abort()
 

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
-from voxgate.errors import ConfigError, text_of
+from voxgate.errors import ConfigError
 from voxgate.runtime.tasks import spawn_task
 from voxgate.runtime.throttle import Throttle, and_more
 from voxgate.service.admission import Refusal, RefusalKind, full_address, full_token
@@ -66,8 +66,11 @@ class RedisCounts:
                 timeout=TIMEOUT_S,
             )
             self._redis: Any = redis.Redis.from_pool(pool)
-        except ValueError as error:
-            raise ConfigError(f"limits.redis_url cannot be used: {text_of(error)}") from None
+        except ValueError:  # its text may contain a part of the password
+            raise ConfigError(
+                "limits.redis_url: expected redis://[:PASSWORD@]HOST:PORT/DB, rediss:// or unix://, got another one "
+                "(in a password, # / ? and @ are %23 %2F %3F and %40)"
+            ) from None
         self._fails_open = fails_open
         self._throttle = Throttle(_REPORT_EVERY_S, clock=clock)
         self._held: dict[str, str] = {}
