@@ -256,7 +256,7 @@ class Prometheus:
         text = config.read_text()
         assert "voxgate:9100" in text
         assert text.count("15s") == 2
-        config.write_text(text.replace("voxgate:9100", target).replace("15s", "200ms"))
+        config.write_text(text.replace("voxgate:9100", target).replace("15s", "1s"))
         self.url = f"http://127.0.0.1:{port}"
         self._log = open(folder / "log", "w+")  # noqa: SIM115  # for as long as the process
         self._process = subprocess.Popen(
