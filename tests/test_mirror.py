@@ -53,7 +53,6 @@ MISSING = {
     "src/voxgate/session/routes/base.py",
     "src/voxgate/session/routes/grouped.py",
     "src/voxgate/session/routes/parts.py",
-    "src/voxgate/session/routes/reorder.py",
     "src/voxgate/session/routes/segment_metrics.py",
     "src/voxgate/session/routes/segmented.py",
     "src/voxgate/session/routes/simple.py",

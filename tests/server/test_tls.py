@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 import trustme
 import websockets.asyncio.client
-from cryptography.hazmat.primitives import serialization
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import connect
 
@@ -250,16 +249,6 @@ def test_what_is_wrong_with_a_certificate_of_a_client_is_said(pair, own, tmp_pat
         collect(b"", addr=addr, format=AudioFormat(1, 16_000, 16, False), certificate=given)
     with pytest.raises(FileNotFoundError):
         collect(b"", addr="wss://x", format=AudioFormat(1, 16_000, 16, False), certificate=ClientCertificate("nowhere"))
-
-
-def test_nobody_is_asked_for_the_passphrase_of_a_key(own, tmp_path):
-    key = serialization.load_pem_private_key((tmp_path / "client-key.pem").read_bytes(), None)
-    encrypted = serialization.BestAvailableEncryption(b"secret")
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
-    (tmp_path / "encrypted.pem").write_bytes(key.private_bytes(*form, encrypted))
-    given = ClientCertificate(own.certificate, tmp_path / "encrypted.pem")
-    with pytest.raises(ValueError, match=r"^expected a private key without a passphrase in .*encrypted\.pem$"):
-        given.context()
 
 
 def test_what_is_wrong_with_the_authorities_is_said(pair, client_ca, tmp_path):
