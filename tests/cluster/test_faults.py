@@ -76,7 +76,11 @@ def test_a_replica_that_hangs_is_replaced(actor: Path, edge: Begin) -> None:
     pids = {server.one()["pid"] for _ in range(10)}
     hung = server.job(does.HANG)
     assert [server.one()["count"] for _ in range(5)] == [8] * 5
-    assert str(server.outcome(hung)) == "The model gave no answer within 8 s"
+    outcome = server.outcome(hung)  # Ray may replace the replica before the deadline: then the call runs once more.
+    if isinstance(outcome, InferenceError):
+        assert str(outcome) == "The model gave no answer within 8 s"
+    else:
+        assert (outcome["count"], hung.attempts) == (8, 2)
     assert server.engine.ready
 
     def is_replaced() -> bool:
