@@ -1,4 +1,4 @@
-"""The goals for live streams on a core, beside what a run of the suite measured."""
+"""Compares the results of the load suite with the goals for live streams on a core."""
 
 from __future__ import annotations
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sized
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import UNSET, UnsetType
 
+from voxgate._native.intake import DECLINED, WAITING, PcmIntake
+from voxgate._native.live import LiveAudio
 from voxgate.audio.decoder import StreamDecoder
 from voxgate.protocol.events import Flushed
 from voxgate.protocol.requests import Start
@@ -50,7 +52,7 @@ class RouteHandler(ModelCalls):
     in audio order. Everything runs on the event loop's thread and never awaits.
     """
 
-    __slots__ = ("_timing", "is_waiting")
+    __slots__ = ("_intake", "_timing", "is_waiting")
 
     def __init__(self, parts: RouteParts, start: Start, emit: Emit, on_progress: Callable[[], None], rate: int) -> None:
         """`rate`: Hz, of all positions. `emit` gets every event at once and must not block; `on_progress` is called
@@ -71,6 +73,7 @@ class RouteHandler(ModelCalls):
         self._reserved_keys = frozenset(key for key, is_asked_for in asked_for.items() if is_asked_for)
         self._n_ids = [0] * n_channels
         self._timing = Timing(parts.tally, n_channels, start.pcm.sample_rate)
+        self._intake: PcmIntake | None = None  # What decodes and stores in one call; a route sets it.
 
     # --- for the session ---
 
@@ -78,6 +81,16 @@ class RouteHandler(ModelCalls):
         """Takes interleaved PCM bytes, cut anywhere. The work is proportional to the length: the caller cuts long
         messages (FEED_SLICE_S).
         """
+        intake = self._intake
+        taken = DECLINED if intake is None else intake.take(data)
+        if taken == WAITING:
+            self._take_waiting()
+        elif taken == DECLINED:
+            self._feed_by_steps(data)
+            if intake is not None:
+                intake.due_frames = self._timing.due_frames
+
+    def _feed_by_steps(self, data: Buffer) -> None:
         decoder = self._decoder
         received_frames = decoder.received_frames
         if received_frames < self._timing.due_frames:
@@ -131,7 +144,22 @@ class RouteHandler(ModelCalls):
         """Returns what takes messages of at most `max_bytes` past `feed`, while no call is open and no event waits in
         `events`, and gives the others to `otherwise`; None: all audio comes by `feed`. `on_failure`: see `LiveAudio`.
         """
-        return None
+        if self._intake is None:
+            return None
+        waiting, schedule, on_frames = self._live_callbacks()
+        return LiveAudio(
+            self._intake,
+            max_bytes=max_bytes,
+            calls=self.calls,
+            texts=events,
+            waiting=waiting,
+            schedule=schedule,
+            on_frames=on_frames,
+            clock=clock,
+            count=self._tally.binary,
+            otherwise=otherwise,
+            on_failure=on_failure,
+        )
 
     @property
     def speaking(self) -> bool:
@@ -176,6 +204,14 @@ class RouteHandler(ModelCalls):
         """As `_take`; returns the seconds that the detector took, 0 without one."""
         self._take(planes)
         return 0.0
+
+    def _take_waiting(self) -> None:
+        """Processes what `_intake` has stored, when that is due."""
+        raise NotImplementedError
+
+    def _live_callbacks(self) -> tuple[dict[Any, Any] | None, Callable[[], object] | None, Callable[..., None]]:
+        """`waiting`, `schedule` and `on_frames` of `LiveAudio`."""
+        raise NotImplementedError
 
     def _close(self) -> None:
         raise NotImplementedError

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from voxgate._native.intake import DECLINED, WAITING
-from voxgate._native.live import LiveAudio
 from voxgate._native.ring import SampleRing
 from voxgate.protocol.requests import Start
-from voxgate.session.routes.base import FEED_SLICE_S, LiveListener, RouteHandler
+from voxgate.session.routes.base import FEED_SLICE_S, RouteHandler
 from voxgate.session.routes.calls import ModelCall, Samples
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 __all__ = ["GroupedHandler"]
 
@@ -39,41 +33,6 @@ class GroupedHandler(RouteHandler):
         self._intake = self._decoder.ring_intake(self._rings, self._min_chunk_samples)
         self._urgent_pos = 0  # Audio before it goes to the model, however little it is.
 
-    def feed(self, data: Buffer) -> None:
-        intake = self._intake
-        taken = DECLINED if intake is None else intake.take(data)
-        if taken == WAITING:
-            self._dispatch()
-        elif taken == DECLINED:
-            super().feed(data)
-            if intake is not None:
-                intake.due_frames = self._timing.due_frames
-
-    def listener(
-        self,
-        *,
-        max_bytes: int,
-        events: Sized,
-        clock: Callable[[], float],
-        otherwise: Callable[[bytes], bool],
-        on_failure: Callable[[], None],
-    ) -> LiveListener | None:
-        if self._intake is None:
-            return None
-        return LiveAudio(
-            self._intake,
-            max_bytes=max_bytes,
-            calls=self.calls,
-            texts=events,
-            waiting=None,
-            schedule=None,
-            on_frames=self._dispatch,
-            clock=clock,
-            count=self._tally.binary,
-            otherwise=otherwise,
-            on_failure=on_failure,
-        )
-
     def flush(self) -> None:
         self._urgent_pos = self._rings[0].end_pos
         self._dispatch()
@@ -85,6 +44,12 @@ class GroupedHandler(RouteHandler):
             is_due |= len(ring) >= self._min_chunk_samples
         if is_due:  # Urgent audio is in a call already, or will be after the next answer.
             self._dispatch()
+
+    def _take_waiting(self) -> None:
+        self._dispatch()
+
+    def _live_callbacks(self) -> tuple[None, None, Callable[..., None]]:
+        return None, None, self._dispatch
 
     def _close(self) -> None:
         self.flush()

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 from voxgate._native.endpoint import EndpointConfig
 from voxgate._native.event import VadEvent
-from voxgate._native.intake import DECLINED, WAITING
-from voxgate._native.live import LiveAudio
 from voxgate._native.session import VadSession
 from voxgate.protocol.machine import longest_segment_s
 from voxgate.protocol.requests import Start
-from voxgate.session.routes.base import LiveListener
 from voxgate.session.routes.calls import Samples
 from voxgate.session.routes.parts import RouteParts
 from voxgate.session.routes.reorder import Emit
@@ -23,9 +20,6 @@ from voxgate.session.routes.speech_track import SpeechTrack
 from voxgate.session.routes.utterances import UtteranceHandler
 from voxgate.vad.batcher import Outcome
 from voxgate.vad.turns import TurnConfig
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 __all__ = ["SegmentedHandler", "endpoint_config", "turn_of"]
 
@@ -59,7 +53,7 @@ def turn_of(parts: RouteParts, start: Start) -> TurnConfig | None:
 class SegmentedHandler(UtteranceHandler):
     """Only speech reaches the model, cut by the voice-activity detector."""
 
-    __slots__ = ("_intake", "_session", "_vad_batcher")
+    __slots__ = ("_session", "_vad_batcher")
 
     def __init__(self, parts: RouteParts, start: Start, emit: Emit, on_progress: Callable[[], None]) -> None:
         detector = parts.detector.create(start.pcm.channels)
@@ -68,43 +62,16 @@ class SegmentedHandler(UtteranceHandler):
         # A client that asks for probabilities gets those of every frame: the frames run one by one.
         self._track = SpeechTrack(self._session, self._rate, emit) if start.probabilities else None
         self._vad_batcher = None if self._track is not None else parts.vad_batcher
-        self._intake = None if self._vad_batcher is None else self._decoder.intake(self._session)
+        if self._vad_batcher is not None:
+            self._intake = self._decoder.intake(self._session)
 
-    def feed(self, data: Buffer) -> None:
-        intake = self._intake
-        taken = DECLINED if intake is None else intake.take(data)
-        if taken == WAITING:
-            assert self._vad_batcher is not None
-            self._vad_batcher.add(self._session, self._on_frames)
-        elif taken == DECLINED:
-            super().feed(data)
-            if intake is not None:
-                intake.due_frames = self._timing.due_frames
+    def _take_waiting(self) -> None:
+        assert self._vad_batcher is not None
+        self._vad_batcher.add(self._session, self._on_frames)
 
-    def listener(
-        self,
-        *,
-        max_bytes: int,
-        events: Sized,
-        clock: Callable[[], float],
-        otherwise: Callable[[bytes], bool],
-        on_failure: Callable[[], None],
-    ) -> LiveListener | None:
-        if self._intake is None or self._vad_batcher is None:
-            return None
-        return LiveAudio(
-            self._intake,
-            max_bytes=max_bytes,
-            calls=self.calls,
-            texts=events,
-            waiting=self._vad_batcher.callbacks,
-            schedule=self._vad_batcher.schedule,
-            on_frames=self._on_frames,
-            clock=clock,
-            count=self._tally.binary,
-            otherwise=otherwise,
-            on_failure=on_failure,
-        )
+    def _live_callbacks(self) -> tuple[dict[Any, Any], Callable[[], object], Callable[..., None]]:
+        assert self._vad_batcher is not None
+        return self._vad_batcher.callbacks, self._vad_batcher.schedule, self._on_frames
 
     def abandon(self) -> None:
         super().abandon()
