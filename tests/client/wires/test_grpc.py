@@ -134,7 +134,7 @@ def test_a_refusal(status, code, http):
 def test_an_end_by_the_server(status, reason, closed):
     async def handler(messages, context):
         await context.send_initial_metadata(ACCEPTED)
-        async for _ in messages:  # to the end: a write on its way may lose the reason within the library
+        async for _ in messages:  # to the end: see `_end` in the client for what a write on its way may do
             pass
         await end(context, status, "enough", reason)
 

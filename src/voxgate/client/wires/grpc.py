@@ -173,7 +173,9 @@ class GrpcConnection:
         if reason is None and status is grpc.StatusCode.RESOURCE_EXHAUSTED:  # a message beyond the library's limit
             end = Close(_TOO_LARGE[0], text[:120])
             return ConnectionClosedError(end, end, True)
-        if reason is None:  # the server did not end it: the connection was lost
+        # The server did not end it: the connection was lost. Or it did while a write was on its way: when that fails
+        # before the status arrives, grpc.aio puts INTERNAL, "Internal error from Core", in the place of the status.
+        if reason is None:
             return ConnectionClosedError(None, None)
         code = _TOO_LARGE[0] if reason in _TOO_LARGE[1] else _ENDS.get(status, 1011)
         end = Close(code, text[:120])
