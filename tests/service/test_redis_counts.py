@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from helpers.logged import logged
 from voxgate.config import AuthSettings, LimitsSettings, ServerSettings
 from voxgate.errors import ConfigError, Overloaded
 from voxgate.models.function import FunctionModel
@@ -242,7 +243,7 @@ def test_more_streams_than_connections_come_and_go_at_once(
         await other.close()
 
     asyncio.run(main())
-    assert caplog.text == ""
+    assert logged(caplog) == []
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
