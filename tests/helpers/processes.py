@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
+from pathlib import Path
 
 from helpers.job_source import WAIT_S
 from voxgate.inference.engine.processes import ProcessEngine
@@ -22,6 +23,11 @@ def gone(pid: int) -> bool:
         return bool(poller.poll(WAIT_S * 1000))
     finally:
         os.close(pidfd)
+
+
+def children() -> set[int]:
+    """The child processes of this one, running or not yet reaped. Other tests may have theirs: a browser, for one."""
+    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
 
 
 def until(condition: Callable[[], bool], engine: ProcessEngine) -> None:
