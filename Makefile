@@ -70,12 +70,20 @@ $(VENV)/.extra-%: $(VENV)/.packages
 # One process for each CPU, at most four; the tests of a file stay together. PARALLEL= for one process alone.
 PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 
-test: $(VENV)/.ready $(VENV)/.extra-moonshine ## all tests; COVERAGE=1: and which lines of the Python code they run; fewer than the floor in pyproject.toml fail
 ifdef COVERAGE
-	@cd $(ROOT) && rm -rf build/coverage && $(BIN)/python -m coverage run -m pytest $(PARALLEL) $(ARGS)
+COVERED := -m coverage run
+endif
+# pytest exits with 1 when tests failed. A test that failed beside others, on a machine that was busy with them, runs once more, alone.
+ifneq ($(strip $(PARALLEL)),)
+AGAIN = || { [ $$? = 1 ] && printf '\n== once more, one by one: the tests that failed\n' && \
+	$(BIN)/python $(COVERED) -m pytest --last-failed --last-failed-no-failures none --maxfail 5 $(ARGS); }
+endif
+
+test: $(VENV)/.ready $(VENV)/.extra-moonshine ## all tests; COVERAGE=1: and which lines of the Python code they run; fewer than the floor in pyproject.toml fail
+	@$(if $(COVERAGE),rm -rf $(ROOT)/build/coverage)
+	@cd $(ROOT) && $(BIN)/python $(COVERED) -m pytest $(PARALLEL) $(ARGS) $(AGAIN)
+ifdef COVERAGE
 	@cd $(ROOT) && $(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report --skip-covered
-else
-	@cd $(ROOT) && $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 endif
 
 # Smart Turn v3.2 (BSD-2-Clause), which its authors ship in a wheel. From the package index, nothing is installed.
