@@ -72,13 +72,14 @@ class Outcome:
     """What all clients of one load have seen, inside the time that counts."""
 
     begin_s: float
+    end_s: float
     latencies_s: list[float] = field(default_factory=list)
     refusals_s: list[float] = field(default_factory=list)
     n_let_in: int = 0
     n_errors: int = 0
 
     def counts(self) -> bool:
-        return time.monotonic() >= self.begin_s
+        return self.begin_s <= time.monotonic() < self.end_s
 
 
 async def session(url: str, audio: bytes, length_s: float, outcome: Outcome) -> None:
@@ -123,11 +124,12 @@ async def read(socket: Any, outcome: Outcome) -> None:
 async def offer(url: str, load: float, seconds: float) -> Outcome:
     """`load`: of the capacity, in streams that would be there if nobody were refused."""
     audio = speech()
-    outcome = Outcome(time.monotonic() + WARM_UP_S)
+    begin_s = time.monotonic() + WARM_UP_S
+    outcome = Outcome(begin_s, begin_s + seconds)
     per_second = load * CAPACITY / (sum(SESSION_S) / 2)
     due_s = time.monotonic()
     async with asyncio.TaskGroup() as group:
-        while due_s < outcome.begin_s + seconds:
+        while due_s < outcome.end_s:
             due_s += random.expovariate(per_second)
             await asyncio.sleep(due_s - time.monotonic())
             group.create_task(session(url, audio, random.uniform(*SESSION_S), outcome))
@@ -208,7 +210,7 @@ def measure(port: int, name: str, load: float, seconds: float) -> tuple[dict[str
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=40.0, help="how long each load is measured")
-    parser.add_argument("--loads", default="80,100,200", help="in % of the capacity")
+    parser.add_argument("--loads", default="80,100,200", help="in %% of the capacity")
     parser.add_argument("--flood", type=int, default=1000, help="refusals a second beside the last row; 0: no such row")
     args = parser.parse_args()
     rows, p99s_ms, refusals_ms, n_errors = [], {}, {}, 0
