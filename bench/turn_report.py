@@ -198,23 +198,20 @@ def full_table(rows: Sequence[Row], model: str) -> list[str]:
 
 
 def short_table(report: Row) -> list[str]:
-    """For the series: moonshine alone, with few streams and at the largest load."""
+    """For the series: moonshine alone, without the detector `text`, with few streams and at the largest load."""
     rows = [row for row in report["rows"] if row["model"] == MOONSHINE.name]
     highest = max((row["load"] for row in rows), default=0)
     lines = [
-        f"| | last word to final, a few streams | at {highest} % load | sentences cut, {PHRASE_ENDS} "
-        f"| {PROMPTS} | {ANYWHERE} | model calls a sentence |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        f"| | last word to final, a few streams | at {highest} % load | model calls a sentence |",
+        "|---|---:|---:|---:|",
     ]
     for row in rows:
-        if row["load"]:
+        if row["load"] or row["setting"].startswith("text"):
             continue
         loaded = _row(rows, MOONSHINE.name, row["setting"], highest)
-        talk = row["conversation"]
         lines.append(
-            f"| {row['setting']} | {milliseconds(talk['latency_ms'], 'p50')} "
+            f"| {row['setting']} | {milliseconds(row['conversation']['latency_ms'], 'p50')} "
             f"| {'' if loaded is None else milliseconds(loaded['conversation']['latency_ms'], 'p50')} "
-            f"| {sentences_cut(row, PHRASE_ENDS)} | {sentences_cut(row, PROMPTS)} | {sentences_cut(row, ANYWHERE)} "
             f"| {sum(row['calls'].values()) / n_sentences(row):.2f} |"
         )
     return lines

@@ -29,11 +29,12 @@ import soxr
 
 from voxgate import recordings
 from voxgate._native.pcm import PcmDecoder
-from voxgate._native.resample import Resampler, kernel_coefficients, table_info
-from voxgate.audio.soxr import SoxrResampler, resample
+from voxgate._native.resample import Resampler, kernel_coefficients
+from voxgate.audio.soxr import SoxrResampler
 
 PAGE = ROOT / "docs" / "series" / "2-audio.md"
 TO_RATE = 16_000
+SHOWN_HZ = ("48000", "8000")
 Samples = Any
 
 
@@ -183,26 +184,6 @@ def delay() -> None:
     plots.save(figure, "audio-delay")
 
 
-def chunks() -> None:
-    """A tone in messages of 20 ms, each resampled for itself, beside one stream."""
-    rate, n_message, seam_ms = 44_100, 882, 120
-    tone = 0.8 * np.sin(2 * np.pi * 300 / rate * np.arange(rate // 2) + 0.4).astype(np.float32)
-    alone = np.concatenate([resample(tone[i : i + n_message], rate, TO_RATE) for i in range(0, len(tone), n_message)])
-    stream = whole(Resampler(rate, TO_RATE), tone)
-    ms = np.arange(len(stream)) / TO_RATE * 1000
-    figure, panels = pyplot.subplots(1, 2, figsize=plots.size(3.4), layout="constrained", width_ratios=[1, 1.6])
-    near = np.abs(ms - seam_ms) < 1.2
-    panels[0].plot(ms[near], stream[near], color=plots.OURS, marker=".", label="one resampler for the stream")
-    panels[0].plot(ms[near], alone[: len(ms)][near], color=plots.WAITS, marker=".", label="each message for itself")
-    panels[0].axvline(seam_ms, color=plots.OUTSIDE, linewidth=0.8, linestyle=":")
-    panels[0].set(xlabel="time, ms", ylabel="samples", title="where two messages meet", ylim=(-0.9, 1.5))
-    panels[0].legend(fontsize=8, loc="upper left")
-    some = (ms > 35) & (ms < 165)
-    panels[1].plot(ms[some], (alone[: len(ms)] - stream)[some], color=plots.WAITS, linewidth=1)
-    panels[1].set(xlabel="time, ms", title="the difference: a click every 20 ms")
-    plots.save(figure, "audio-chunks")
-
-
 ENCODINGS = (("u8", "PCM_U8"), ("mulaw", "ULAW"), ("alaw", "ALAW"), ("s16", "PCM_16"))
 LEVELS_DB = (0, -20, -40)
 
@@ -230,24 +211,21 @@ def encodings() -> list[str]:
 
 
 def resamplers() -> list[str]:
+    """Two of the rates of docs/performance.md."""
     lines = [
-        "| to 16 kHz from | resampler | delay | ripple to 0.45 | images | aliases | rows x taps |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| to 16 kHz from | resampler | delay | ripple to 0.45 | images | aliases |",
+        "|---|---|---:|---:|---:|---:|",
     ]
     for rate, name, delay_ms, _, ripple, images, aliases, _ in quality.rows():
-        if name not in ("voxgate polyphase", "soxr HQ"):
+        if rate not in SHOWN_HZ or name not in ("voxgate polyphase", "soxr HQ"):
             continue
-        ours = name.startswith("voxgate")
-        info = table_info(int(rate), TO_RATE)
-        lines.append(
-            f"| {rate} Hz | {'Voxgate' if ours else name} | {delay_ms} ms | {ripple} dB | {images} dB | "
-            f"{aliases + ' dB' if aliases != '-' else ''} | {'{rows} x {taps}'.format(**info) if ours else ''} |"
-        )
+        cells = (delay_ms + " ms", ripple + " dB", images + " dB", aliases + " dB" if aliases != "-" else "")
+        lines.append(f"| {rate} Hz | {'Voxgate' if name.startswith('voxgate') else name} | {' | '.join(cells)} |")
     return lines
 
 
 def main() -> None:
-    for draw in (aliasing, polyphase, response, delay, chunks):
+    for draw in (aliasing, polyphase, response, delay):
         draw()
     sections.put(PAGE, "figures: audio encodings", "\n".join(encodings()))
     sections.figures("audio", PAGE, "\n".join(resamplers()), soxr=soxr.__version__)

@@ -1,5 +1,5 @@
 """Chapter 3, the model: what a call does to the event loop and to other calls, in the loop, on threads and in worker
-processes; what a warm-up is worth; what the way to a worker costs.
+processes; what a warm-up is worth.
 
     python docs/figures/model.py
 
@@ -13,13 +13,11 @@ import hashlib
 import json
 import logging
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -182,55 +180,13 @@ def run(kind: type[Any], place: str, n: int) -> Run:
             return loop.run_until_complete(watched(lambda: call(audio), n_workers))
 
 
-# --- the way to a worker ---
-
-
-def hand_over() -> dict[tuple[str, int], float]:
-    """Median seconds of a call that does nothing, by where it goes and how many seconds of audio it takes along."""
-    import multiprocessing
-
-    import numpy as np
-    from test_bench_engines import scheduled
-
-    from helpers.worker_models import count
-    from voxgate.inference.engine.processes import ProcessEngine, ProcessSettings
-    from voxgate.inference.engine.threads import ThreadEngine
-    from voxgate.models import FunctionModel
-
-    found: dict[tuple[str, int], float] = {}
-    with event_loop() as loop:
-
-        def measure(where: str, call: Callable[[Any], Awaitable[Any]]) -> None:
-            async def one(audio: np.ndarray) -> float:
-                began_s = time.perf_counter()
-                await call(audio)
-                return time.perf_counter() - began_s
-
-            async def all_of_them(audio: np.ndarray) -> float:
-                return statistics.median([await one(audio) for _ in range(300)])
-
-            for seconds in (1, 10):
-                audio = np.random.default_rng(0).uniform(-1, 1, seconds * RATE).astype(np.float32)
-                found[where, seconds] = loop.run_until_complete(all_of_them(audio))
-
-        with scheduled(loop, ThreadEngine(FunctionModel(count), threads=1)) as call:
-            measure("a thread", call)
-        processes = ProcessEngine(ProcessSettings("helpers.worker_models:count", processes=1))
-        processes.load()
-        with scheduled(loop, processes) as call:
-            measure("a worker process", call)
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            measure("`ProcessPoolExecutor`", lambda audio: loop.run_in_executor(pool, count, audio))
-    return found
-
-
 # --- voxgate models check ---
 
 
-def check(name: str, *options: str, **environment: str) -> dict[str, Any]:
+def check(name: str, **environment: str) -> dict[str, Any]:
     """What `voxgate models check` finds of a model."""
     answer = subprocess.run(
-        [sys.executable, "-m", "voxgate", "models", "check", name, "--seconds", "0.2", "--format", "jsonl", *options],
+        [sys.executable, "-m", "voxgate", "models", "check", name, "--seconds", "0.2", "--format", "jsonl"],
         cwd=Path(__file__).parent,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -245,14 +201,13 @@ def ms(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms" if seconds >= 0.0001 else "nothing"
 
 
-def checks(n: Mapping[str, int]) -> dict[str, dict[str, Any]]:
-    """By what the tables call them."""
-    found = {
-        WORDS[kind.__name__]: check(f"model:{kind.__name__}", f"--set=model.n={n[kind.__name__]}") for kind in MODELS
-    }
+def checks() -> dict[str, dict[str, Any]]:
+    """By the names in the table."""
     with tempfile.TemporaryDirectory() as cache:
-        found["`features`, compiled for the first time on this machine"] = check("features", NUMBA_CACHE_DIR=cache)
-        found["`features`, its code found on disk"] = check("features", NUMBA_CACHE_DIR=cache)
+        found = {
+            "`features`, compiled for the first time on this machine": check("features", NUMBA_CACHE_DIR=cache),
+            "`features`, its code found on disk": check("features", NUMBA_CACHE_DIR=cache),
+        }
     found["`pocketsphinx`"] = check("pocketsphinx")
     return found
 
@@ -260,27 +215,8 @@ def checks(n: Mapping[str, int]) -> dict[str, dict[str, Any]]:
 def warm_up_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = ["| model | loading | warm-up | first call | a later call |", "|---|---|---|---|---|"]
     for name, one in found.items():
-        if name in WORDS.values():
-            continue
         times = (one["load_s"], one["warm_up_s"], one["first_call_s"], one["speed"]["call_s"])
         lines.append(f"| {name} | " + " | ".join(map(ms, times)) + " |")
-    return lines
-
-
-def gil_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lines = [
-        "| model | the GIL is free for | another thread waits for up to | two calls at once, on threads | verdict |",
-        "|---|---|---|---|---|",
-    ]
-    for name, one in found.items():
-        if "compiled" in name:
-            continue
-        gil, two = one["gil"], one["two_at_once"]
-        twice = "not tried: one at a time" if two is None else f"{two:.2f}x as fast"
-        lines.append(
-            f"| {name.partition(',')[0]} | {gil['share']:.0%} of the work | {ms(gil['longest_pause_s'])} | {twice}"
-            f" | {gil['verdict']} |"
-        )
     return lines
 
 
@@ -318,26 +254,6 @@ def draw_lag(runs: Mapping[tuple[str, str], Run]) -> None:
     plots.save(figure, "model-lag")
 
 
-def draw_calls(runs: Mapping[tuple[str, str], Run]) -> None:
-    import plots
-
-    plt = plots.pyplot()
-    figure, axes = plt.subplots(figsize=plots.size(2.8), layout="constrained")
-    places = PLACES[1:]
-    for i, (place, colour) in enumerate(zip(places, ("#93c5fd", plots.OURS, "#fcd34d", plots.WAITS), strict=True)):
-        gains = [
-            runs[kind.__name__, place].calls_per_s / runs[kind.__name__, "1 thread"].calls_per_s for kind in MODELS
-        ]
-        at = [j + 0.2 * (i - 1.5) for j in range(len(MODELS))]
-        bars = axes.bar(at, gains, 0.18, color=colour, label=place)
-        axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=1)
-    axes.set_xticks(range(len(MODELS)), [WORDS[kind.__name__] for kind in MODELS])
-    axes.tick_params(axis="x", length=0)
-    axes.set_ylabel("calls a second,\n1 thread = 1")
-    axes.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.2), fontsize=8)
-    plots.save(figure, "model-gil")
-
-
 def runs_table(runs: Mapping[tuple[str, str], Run]) -> list[str]:
     lines = [
         "| where the model runs | " + " | ".join(WORDS[kind.__name__] for kind in MODELS) + " |",
@@ -353,13 +269,6 @@ def runs_table(runs: Mapping[tuple[str, str], Run]) -> list[str]:
     return lines
 
 
-def hand_over_table(found: Mapping[tuple[str, int], float]) -> list[str]:
-    lines = ["| from the event loop to | 1 s of audio | 10 s of audio |", "|---|---|---|"]
-    for where in dict.fromkeys(where for where, _ in found):
-        lines.append(f"| {where} | " + " | ".join(f"{1e6 * found[where, s]:.0f} us" for s in (1, 10)) + " |")
-    return lines
-
-
 def main() -> int:
     logging.disable(logging.WARNING)  # that a model holds the GIL is what is measured
     sys.path += [str(ROOT / "bench"), str(ROOT / "tests"), str(ROOT / "tools"), str(Path(__file__).parent)]
@@ -368,18 +277,14 @@ def main() -> int:
     n = amounts()
     runs = {(kind.__name__, place): run(kind, place, n[kind.__name__]) for kind in MODELS for place in PLACES}
     draw_lag(runs)
-    draw_calls(runs)
-    checked = checks(n)
     tables = {
         "runs": runs_table(runs),
-        "hand-over": hand_over_table(hand_over()),
-        "warm-up": warm_up_table(checked),
-        "gil": gil_table(checked),
+        "warm-up": warm_up_table(checks()),
     }
     page = ROOT / "docs" / "series" / "3-the-model.md"
     for name, lines in tables.items():
         sections.put(page, f"figures: model, {name}", "\n".join(lines))
-    where = "The tables and plots of this chapter are from one run of it."
+    where = "The tables and the plot of this chapter are from one run."
     sections.figures("model", page, where, pocketsphinx=metadata.version("pocketsphinx"))
     return 0
 

@@ -207,6 +207,8 @@ def utterance() -> None:
 # --------------------------------------------------------------------------------------------------------- tables
 
 SILENCES_MS = (100, 200, 300, 400, 600, 800, 1000, 1500)
+TABLED_MS = (200, 400, 600, 1000)
+NOISY = ("pink noise, 5 dB SNR", "music, 10 dB SNR", "knocks, music and noise")
 
 
 class Cut(NamedTuple):
@@ -214,7 +216,6 @@ class Cut(NamedTuple):
     n_segments: int
     n_split: int
     n_merged: int
-    missed_s: float
     wait_s: float
 
 
@@ -232,14 +233,12 @@ def silences() -> tuple[int, list[Cut]]:
             for h, words in zip(found, within, strict=True)
             if words and h.end_s >= words[-1][1] - 0.1
         ]
-        quality.CONFIG = config
         cuts.append(
             Cut(
                 silence_ms,
                 len(found),
                 sum(len(hits) > 1 for hits in touched),
                 sum(len(words) > 1 for words in within),
-                quality.score(samples, said, "silero")[0],
                 float(np.median(waits)),
             )
         )
@@ -266,53 +265,30 @@ def trade(n_said: int, cuts: list[Cut]) -> None:
 
 def silence_table(n_said: int, cuts: list[Cut]) -> list[str]:
     lines = [
-        f"| `silence_duration_ms` | segments, of {n_said} utterances | torn apart | run together | speech missed | "
+        f"| `silence_duration_ms` | segments, of {n_said} utterances | torn apart | run together | "
         "last word to `inactive` |",
-        "|---:|---:|---:|---:|---:|---:|",
+        "|---:|---:|---:|---:|---:|",
     ]
     for cut in cuts:
-        lines.append(
-            f"| {cut.silence_ms} | {cut.n_segments} | {cut.n_split} | {cut.n_merged} | {cut.missed_s:.1f} s | "
-            f"{cut.wait_s * 1000:.0f} ms |"
-        )
+        if cut.silence_ms in TABLED_MS:
+            cells = (cut.silence_ms, cut.n_segments, cut.n_split, cut.n_merged, f"{cut.wait_s * 1000:.0f} ms")
+            lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
 
 def threshold_table() -> list[str]:
-    """Missed and false seconds by threshold, in the scenes of bench/vad_quality.py."""
+    """Missed and false seconds by threshold, in scenes of bench/vad_quality.py."""
     scenes = [scene for scene in quality.scenes() if scene[0] != "digital silence"]
-    lines = [
-        "| `threshold` | "
-        + " | ".join(name.removeprefix("speech + ") for name, _, _ in scenes[1:6])
-        + " | nobody speaks |"
-    ]
-    lines.append("|---:|" + "---:|" * 6)
-    for threshold in (0.2, 0.35, 0.5, 0.7, 0.9):
+    noisy = [scene for scene in scenes if scene[0].removeprefix("speech + ") in NOISY]
+    lines = [f"| `threshold` | {' | '.join(NOISY)} | nobody speaks |", "|---:" * (len(NOISY) + 2) + "|"]
+    for threshold in (0.2, 0.5, 0.9):
         quality.CONFIG = VadConfig(prefix_padding_ms=0).changed(threshold=threshold, negative_threshold=threshold * 0.7)
         cells = []
-        for _, audio, said in scenes[1:6]:
+        for _, audio, said in noisy:
             missed_s, false_s = quality.score(audio, said, "silero")
             cells.append(f"{missed_s:.1f} / {false_s:.1f} s")
-        alone = sum(quality.score(audio, said, "silero")[1] for _, audio, said in scenes[6:])
+        alone = sum(quality.score(audio, said, "silero")[1] for _, audio, said in scenes if not said)
         lines.append(f"| {threshold} | " + " | ".join(cells) + f" | {alone:.1f} s |")
-    return lines
-
-
-def prefix_table() -> list[str]:
-    """How much of its beginning the worst utterance lacks, and all speech outside the segments, by prefix padding."""
-    chosen = [scene for scene in quality.scenes() if "5 dB" in scene[0] or "music, 10" in scene[0]]
-    names = (name.removeprefix("speech + ") for name, _, _ in chosen)
-    lines = ["| `prefix_padding_ms` | " + " | ".join(f"{name}: worst beginning | missed" for name in names) + " |"]
-    lines.append("|---:|" + "---:|---:|" * len(chosen))
-    for prefix_ms in (0, 100, 200, 300, 600):
-        quality.CONFIG = VadConfig(prefix_padding_ms=prefix_ms)
-        cells = []
-        for _, audio, said in chosen:
-            found = segments(audio, RATE, quality.CONFIG)
-            starts = [min((s for s, e in found if e > start and s < end), default=end) for start, end in said]
-            late_s = max(0.0, *(first - start for first, (start, _) in zip(starts, said, strict=True)))
-            cells.append(f"{late_s * 1000:.0f} ms | {quality.score(audio, said, 'silero')[0]:.1f} s")
-        lines.append(f"| {prefix_ms} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -323,7 +299,6 @@ def main() -> None:
     trade(n_said, cuts)
     sections.figures("voice_activity", PAGE, "\n".join(silence_table(n_said, cuts)))
     sections.put(PAGE, "figures: voice_activity threshold", "\n".join(threshold_table()))
-    sections.put(PAGE, "figures: voice_activity prefix", "\n".join(prefix_table()))
 
 
 if __name__ == "__main__":
