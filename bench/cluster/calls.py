@@ -244,7 +244,7 @@ def write(found: Mapping[str, list[str]]) -> None:
 
     line = sections.where("make bench-cluster", sections.here(ray=ray.__version__))
     for name, lines in found.items():
-        for page in (PERFORMANCE, CHAPTER) if name in ("cost", "saturation") else (PERFORMANCE,):
+        for page in (PERFORMANCE, CHAPTER) if name == "cost" else (PERFORMANCE,):
             sections.put(page, f"cluster {name}:", "\n".join([line, "", *lines]))
 
 
