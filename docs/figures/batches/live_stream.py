@@ -20,20 +20,21 @@ WITHIN_S = 8.0
 
 
 @dataclass
-class Heard:
-    """A live stream: for each answer, the seconds of audio up to which it went, how many those were, and how long after
-    they had been sent it came.
-    """
+class Answers:
+    """The answers of a live stream."""
 
     end_s: list[float] = field(default_factory=list)
+    """Position of the last audio of each call."""
     group_s: list[float] = field(default_factory=list)
+    """Audio of each call."""
     late_s: list[float] = field(default_factory=list)
+    """From the sending of its last audio to each answer."""
 
 
-async def listen_live(url: str) -> Heard:
+async def stream_live(url: str) -> Answers:
     from websockets.asyncio.client import connect
 
-    heard = Heard()
+    answers = Answers()
     async with connect(url) as socket:
         await socket.send(START)
         began_s = time.monotonic()
@@ -48,32 +49,32 @@ async def listen_live(url: str) -> Heard:
             async with asyncio.timeout(WITHIN_S):
                 async for message in socket:
                     event = json.loads(message)
-                    heard.end_s.append(event["end_time"])
-                    heard.group_s.append(event["end_time"] - event["start_time"])
-                    heard.late_s.append(time.monotonic() - began_s - event["end_time"])
+                    answers.end_s.append(event["end_time"])
+                    answers.group_s.append(event["end_time"] - event["start_time"])
+                    answers.late_s.append(time.monotonic() - began_s - event["end_time"])
         sending.cancel()
         socket.transport.abort()
-    return heard
+    return answers
 
 
-def live() -> dict[str, Heard]:
+def live() -> dict[str, Answers]:
     """Both at once: their models sleep."""
     settings = {**WITHIN, "inference.threads": 1, "inference.per_stream": 1}
     with running({**settings, "simple.max_chunk_s": CHUNK_S}) as single, running(settings) as batching:
 
-        async def both() -> list[Heard]:
-            return await asyncio.gather(*(listen_live(server.url("simple")) for server in (single, batching)))
+        async def both() -> list[Answers]:
+            return await asyncio.gather(*(stream_live(server.url("simple")) for server in (single, batching)))
 
         found = asyncio.run(both())
     return dict(zip(("a call for each 100 ms", "a call for all that is there"), found, strict=True))
 
 
-def draw_within(found: Mapping[str, Heard]) -> None:
+def draw_within(found: Mapping[str, Answers]) -> None:
     plt = plots.pyplot()
     figure, (late, group) = plt.subplots(1, 2, figsize=plots.size(2.6), layout="constrained")
-    for (name, heard), colour in zip(found.items(), (plots.OUTSIDE, plots.OURS), strict=True):
-        late.plot(heard.end_s, heard.late_s, "o-", ms=3, lw=1, color=colour, label=name)
-        group.plot(heard.end_s, heard.group_s, "o-", ms=3, lw=1, color=colour)
+    for (name, answers), colour in zip(found.items(), (plots.OUTSIDE, plots.OURS), strict=True):
+        late.plot(answers.end_s, answers.late_s, "o-", ms=3, lw=1, color=colour, label=name)
+        group.plot(answers.end_s, answers.group_s, "o-", ms=3, lw=1, color=colour)
     late.set_ylabel("its answer came so much later, s")
     late.legend(fontsize=8)
     group.set_ylabel("audio in the call, s")

@@ -39,7 +39,7 @@ SINGLE_STREAMS = round(ASK_EVERY_S / (ACROSS["model.delay"] + ACROSS["model.item
 
 @dataclass
 class Load:
-    """So many streams that ask every ASK_EVERY_S, for ACROSS_S seconds."""
+    """`n_streams` that ask every ASK_EVERY_S, for ACROSS_S seconds."""
 
     n_streams: int
     took_s: list[float]
@@ -93,7 +93,7 @@ def metrics(port: int) -> dict[str, float]:
 
 
 def batch_sums(port: int) -> tuple[float, float]:
-    """Calls that ran, and batches."""
+    """The numbers of calls and of batches that ran."""
     samples = metrics(port)
     return samples["voxgate_batch_size_sum"], samples["voxgate_batch_size_count"]
 
@@ -131,7 +131,7 @@ def across() -> dict[str, list[Load]]:
 
 
 def windows() -> dict[int, list[Load]]:
-    """What waiting for company does, with a few streams and with many."""
+    """The effect of a window, with few streams and with many."""
     with contextlib.ExitStack() as servers:
         all_of_them = [
             servers.enter_context(running({**ACROSS, "inference.batch_window_ms": window_ms}))
