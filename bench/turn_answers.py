@@ -243,8 +243,8 @@ def main() -> int:
     lines = [
         sections.where("python bench/turn_answers.py", sections.here()),
         "",
-        f"{'; '.join(sizes).capitalize()}. Cells: sentences cut, with Wilson's 95 % interval, and the time from the last"
-        " word to the decision. A detector's row has `turn.min_silence_ms`, `turn.threshold` and"
+        f"{'; '.join(sizes).capitalize()}. Cells: sentences cut, with Wilson's 95 % interval, and the time from the "
+        "last word to the decision. A detector's row has `turn.min_silence_ms`, `turn.threshold` and"
         " `turn.unfinished_threshold`; the defaults are bold.",
         "",
         *table(materials, detectors, model, {"smart-turn": SWEPT} if args.sweep else ASKED),

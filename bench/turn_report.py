@@ -178,13 +178,14 @@ def _saturation(rows: Sequence[Row]) -> Verdict:
 # --- tables ---
 
 
-def full_table(rows: Sequence[Row], model: str) -> list[str]:
-    """A row for each setting; a column for each load. Cuts are counted without a clock, on more sentences."""
-    rows = [row for row in rows if row["model"] == model]
+def full_table(rows: Sequence[Row]) -> list[str]:
+    """Of moonshine: a row for each setting, a column for each load. Cuts are counted without a clock."""
+    rows = [row for row in rows if row["model"] == MOONSHINE.name]
     n_streams = {row["load"]: row["n_streams"] for row in rows}
     loads = [f"{n} streams, {f'{load} % load' if load else 'light load'}" for load, n in n_streams.items()]
     lines = [
-        f"| {model}: last word to final, p50 / p95 | {' | '.join(loads)} | model calls a sentence | answers in time |",
+        f"| {MOONSHINE.name}: last word to final, p50 / p95 | {' | '.join(loads)} | model calls a sentence "
+        "| answers in time |",
         "|---|" + "---|" * len(loads) + "---|---|",
     ]
     for setting in dict.fromkeys(row["setting"] for row in rows):
@@ -236,10 +237,7 @@ def short_table(report: Row) -> list[str]:
 
 
 def markdown(report: Row) -> str:
-    models = list(dict.fromkeys(row["model"] for row in report["rows"]))
-    lines = [sections.where("make bench-turns", report)]
-    for model in models:
-        lines += ["", *full_table(report["rows"], model)]
+    lines = [sections.where("make bench-turns", report), "", *full_table(report["rows"])]
     late_ms = max(row["late_p99_ms"] for row in [*report["rows"], *report["saturation"]])
     ends_ms = ", ".join(f"{ms:+d}" for ms in report["material"]["energy_ends_ms"])
     lines += [

@@ -4,7 +4,7 @@ replicas, and where it saturates; and how soon a second replica is there when th
     python bench/cluster/calls.py [--seconds 3] [--only cost|throughput|saturation|growth] [--write]
 
 All nodes share the CPUs of this machine: read the ratios, and for throughput and saturation the model sleeps. Prints
-Markdown; `--write` puts it into docs/performance.md, and the first and third tables into the chapter of the series.
+Markdown; `--write` puts the tables into docs/performance.md; the chapter of the series has the first and the third.
 """
 
 from __future__ import annotations
@@ -243,8 +243,9 @@ def write(found: Mapping[str, list[str]]) -> None:
     import ray
 
     line = sections.where("make bench-cluster", sections.here(ray=ray.__version__))
+    pages = {"cost": (PERFORMANCE, CHAPTER), "saturation": (CHAPTER,)}
     for name, lines in found.items():
-        for page in (PERFORMANCE, CHAPTER) if name in ("cost", "saturation") else (PERFORMANCE,):
+        for page in pages.get(name, (PERFORMANCE,)):
             sections.put(page, f"cluster {name}:", "\n".join([line, "", *lines]))
 
 

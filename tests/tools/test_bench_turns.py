@@ -395,8 +395,8 @@ def test_a_promise_names_its_setting_and_its_material(bench: Any):
         f"| {setting}, reading | 350 ms | 300 ms | 0 of 20 (0 to 16 %) | yes |",
         f"| {setting}, pauses at phrase ends | 350 ms | 300 ms | 2 of 100 (1 to 7 %) | yes |",
         f"| {setting}, pauses anywhere | 350 ms | 300 ms | 40 of 100 (31 to 50 %) | **no** |",
-        "| 300 ms, saturated: p99 of the finals with speculation, limit: without it, and noise | 1000 + 50 ms | 1000 ms "
-        "|  | yes |",
+        "| 300 ms, saturated: p99 of the finals with speculation, limit: without it, and noise | 1000 + 50 ms "
+        "| 1000 ms |  | yes |",
     ]
 
 
@@ -404,7 +404,7 @@ def test_cuts_are_counted_without_a_clock_where_they_were(bench: Any):
     report = _report([_row("moonshine", "smart-turn, early speculation", 0, n_cut=4)], [])
     for n_cut, is_kept in ((4, True), (5, False)):
         report["decided"] = {"smart-turn": {"pauses at phrase ends": (n_cut, 137)}}
-        (found,) = (found for found in bench.report.criteria(report) if found.promise.endswith("phrase ends") and found.cut)
+        (found,) = (found for found in bench.report.criteria(report) if "ends" in found.promise and found.cut)
         assert found.cut.startswith(f"{n_cut} of 137 (")
         assert found.is_kept is is_kept
 
@@ -418,14 +418,13 @@ def test_the_table_has_a_row_for_each_setting_and_a_column_for_each_load(bench: 
         _row("300 ms", "silence 600 ms", 0),
     ]
     rows[0]["answers"] = rows[2]["answers"] = dict.fromkeys(ANSWERS, 0)
-    assert bench.report.full_table(rows, "moonshine") == [
+    assert bench.report.full_table(rows) == [
         "| moonshine: last word to final, p50 / p95 | 10 streams, light load | 70 streams, 80 % load "
         "| model calls a sentence | answers in time |",
         "|---|---|---|---|---|",
         "| silence 600 ms | 300 / 300 ms | 400 / 400 ms | 1.00 |  |",
         "| smart-turn | 300 / 300 ms | 500 / 500 ms | 1.00 | 75 % / 75 % |",
     ]
-    text = bench.report.markdown(_report(rows, []))
-    assert text.count("last word to final, p50 / p95") == 2
+    assert bench.report.markdown(_report(rows, [])).count("last word to final, p50 / p95") == 1
     short = bench.report.short_table(_report([_row("moonshine", "speculation", load) for load in (0, 80)], []))
     assert short[-1] == "| speculation | 300 ms | 300 ms | 0 % |  | 40 % | 1.00 |"
