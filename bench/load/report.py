@@ -78,7 +78,7 @@ def capacity_table(report: dict[str, Any]) -> list[str]:
 def detail_table(report: dict[str, Any]) -> list[str]:
     """Two numbers in a cell: Voxgate's, and the plain server's if it has the case."""
     lines = [
-        "| at that number, Voxgate; plain server | added latency p50 / p99 / p99.9 / max | CPU of a message | CPU "
+        "| at that number: Voxgate; plain server | added latency p50 / p99 / p99.9 / max | CPU of a message | CPU "
         "| memory of a stream |",
         "|---|---|---|---|---|",
     ]

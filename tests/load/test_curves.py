@@ -174,7 +174,7 @@ def test_the_fits_go_by_what_was_borne(modules: Any) -> None:
     cpu, wakeups, memory = modules("curve_report").fits_of(document())
     assert cpu == "A stream takes at least 1.00 ms of CPU a second, and at most 20 % more from 100 streams to 400."
     assert "1.00 times a message with 1 stream, 0.00 times with 400." in wakeups
-    assert memory.startswith("From 25 to 400 streams, each takes 50.0 KiB, beside 2.4 MiB in all (no point")
+    assert memory.startswith("From 25 to 400 streams, each more takes 50.0 KiB; no point is further than")
 
 
 def test_the_tables(modules: Any) -> None:
