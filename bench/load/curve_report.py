@@ -78,8 +78,8 @@ def fits_of(report: dict[str, Any]) -> list[str]:
     through = line(numbers, [seen["memory_kib_per_stream"] * seen["n_streams"] for seen in many])
     if through is not None:
         result.append(
-            f"From {numbers[0]} to {numbers[-1]} streams, each more takes {through.per_stream:.1f} KiB; no point is further "
-            f"than {100 * through.worst:.0f} % from that line."
+            f"From {numbers[0]} to {numbers[-1]} streams, each more takes {through.per_stream:.1f} KiB; no point is "
+            f"further than {100 * through.worst:.0f} % from that line."
         )
     return result
 
