@@ -20,7 +20,7 @@ NEEDED = $(VENV)/.ready $(addprefix $(VENV)/.extra-,$(if $(MODEL),$(EXTRA),moons
 
 # bench-load, bench-curves, bench-scale, bench-turns: a few cases and minutes, in place of twenty and nine
 QUICK ?=
-BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
+BENCH_RUN = mkdir -p $(ROOT)/build && cd $(ROOT) && $(BIN)/python -m pytest --benchmark-only --benchmark-group-by=group \
 	--benchmark-sort=min --benchmark-columns=min,median,ops --benchmark-max-time=0.5 --benchmark-json=build/bench.json
 
 # compat-versions: a file of tests for each seam, in place of all server and client tests; compat: three SDKs of five
@@ -130,12 +130,12 @@ $(ROOT)/build/compat/%/.ready: $(ROOT)/tests/compat/requirements/%.txt
 	@$(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet -r $< && touch $@
 
 bench: $(VENV)/.bench ## the benchmarks, each kernel beside what one would use instead; the ratios, and which of them fell below the baseline
-	@$(BENCH_RUN) $(ARGS)
+	@$(BENCH_RUN) $(if $(filter bench/%,$(ARGS)),,bench) $(ARGS)
 	@cd $(ROOT) && $(BIN)/python tools/bench_ratios.py build/bench.json --baseline bench/baseline.json > build/bench.md; \
 		code=$$?; cat build/bench.md; exit $$code
 
 bench-baseline: $(VENV)/.bench ## measure and keep the ratios that `make bench` compares with; for a machine with nothing else to do
-	@$(BENCH_RUN)
+	@$(BENCH_RUN) bench
 	@cd $(ROOT) && $(BIN)/python tools/bench_ratios.py build/bench.json --baseline bench/baseline.json --write-baseline
 
 bench-load: $(VENV)/.bench ## how many live streams a core serves, beside a plain server: tables and pictures of the docs; QUICK=1: does it work?

@@ -15,7 +15,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
@@ -32,7 +32,6 @@ WITHIN_MS, LAST_WORD_MS, FALSE_CUTS, NOISE = 20.0, 350.0, 0.03, 0.05
 DETECTORS = ("smart-turn", "text")
 MATERIALS = ("reading", PHRASE_ENDS, PROMPTS, ANYWHERE)
 """A run without the prompts has no rows of theirs."""
-COLUMNS = (PHRASE_ENDS, PROMPTS, ANYWHERE, "reading")
 
 Row = dict[str, Any]
 
@@ -61,10 +60,6 @@ def percent(some: int, of_all: int) -> str:
 
 def sentences_cut(row: Row, material: str) -> str:
     return "" if material not in row else percent(row[material]["n_cut_turns"], row[material]["n_turns"])
-
-
-def median(row: Row, material: str) -> str:
-    return "" if material not in row else milliseconds(row[material]["latency_ms"], "p50")
 
 
 def milliseconds(quantiles_ms: dict[str, float] | None, name: str) -> str:
@@ -109,8 +104,17 @@ def line(row: Row) -> str:
 # --- promises ---
 
 
-def criteria(report: Row) -> list[tuple[str, bool | None]]:
-    """What was promised, in words with the numbers found, and whether it holds; None: it was not measured."""
+class Verdict(NamedTuple):
+    """A promise and what was measured; `is_kept` is None when it was not measured."""
+
+    promise: str
+    limit: str
+    measured: str = ""
+    cut: str = ""
+    is_kept: bool | None = None
+
+
+def criteria(report: Row) -> list[Verdict]:
     found = [_default_at_half(report["rows"])]
     found += [_detector(report, name, material) for name in DETECTORS for material in MATERIALS]
     found.append(_saturation(report["saturation"]))
@@ -121,23 +125,18 @@ def _row(rows: Sequence[Row], model: str, setting: str, load: int) -> Row | None
     return next((row for row in rows if (row["model"], row["setting"], row["load"]) == (model, setting, load)), None)
 
 
-def _default_at_half(rows: Sequence[Row]) -> tuple[str, bool | None]:
-    promise = f"moonshine, default settings, 50 % load: the median final at most {WITHIN_MS:g} ms after the silence"
+def _default_at_half(rows: Sequence[Row]) -> Verdict:
+    promised = Verdict("default settings, 50 % load: end of the silence to final", f"{WITHIN_MS:g} ms")
     row = _row(rows, MOONSHINE.name, DEFAULT, 50)
     if row is None or row["conversation"]["beyond_ms"] is None:
-        return promise, None
+        return promised
     beyond_ms = row["conversation"]["beyond_ms"]["p50"]
-    return f"{promise}: {beyond_ms:.1f} ms", beyond_ms <= WITHIN_MS
+    return promised._replace(measured=f"{beyond_ms:.1f} ms", is_kept=beyond_ms <= WITHIN_MS)
 
 
-def _detector(report: Row, name: str, material: str) -> tuple[str, bool | None]:
+def _detector(report: Row, name: str, material: str) -> Verdict:
     """At the fastest of its settings. What it cuts is counted without a clock, if it was."""
     rows = report["rows"]
-    speech = f"conversations with {material}" if material in (PHRASE_ENDS, ANYWHERE) else material
-    promise = (
-        f"moonshine, {name}, {speech}: the median final at most {LAST_WORD_MS:g} ms after the last word, "
-        f"at most {100 * FALSE_CUTS:g} % of the sentences cut"
-    )
     measured = [
         row
         for setting in (name, f"{name}, early {DEFAULT}")
@@ -146,54 +145,71 @@ def _detector(report: Row, name: str, material: str) -> tuple[str, bool | None]:
         and row[material]["latency_ms"] is not None
     ]
     if not measured:
-        return promise, None
+        return Verdict(f"{name}, {material}", f"{LAST_WORD_MS:g} ms")
     best = min(measured, key=lambda row: float(row[material]["latency_ms"]["p50"]))
     found = best[material]
     p50_ms = found["latency_ms"]["p50"]
     played = (found["n_cut_turns"], found["n_turns"])
     n_cut, n_turns = report.get("decided", {}).get(name, {}).get(material, played)
     low, high = interval(n_cut, n_turns)
-    text = f"{promise}: {p50_ms:.0f} ms, {n_cut} of {n_turns} cut ({100 * low:.0f} to {100 * high:.0f} %"
-    text += f"; {played[0]} of the {played[1]} played; {best['setting']})"
-    return text, p50_ms <= LAST_WORD_MS and share(n_cut, n_turns) <= FALSE_CUTS
+    return Verdict(
+        f"{best['setting']}, {material}",
+        f"{LAST_WORD_MS:g} ms",
+        f"{p50_ms:.0f} ms",
+        f"{n_cut} of {n_turns} ({100 * low:.0f} to {100 * high:.0f} %)",
+        p50_ms <= LAST_WORD_MS and share(n_cut, n_turns) <= FALSE_CUTS,
+    )
 
 
-def _saturation(rows: Sequence[Row]) -> tuple[str, bool | None]:
-    promise = "300 ms, saturated: p99 of the finals with speculation is that without, within the noise"
+def _saturation(rows: Sequence[Row]) -> Verdict:
+    promise = "300 ms, saturated: p99 of the finals with speculation, limit: without it, and noise"
     p99s_ms = {
         name: [row["conversation"]["final_ms"]["p99"] for row in rows if row["setting"] == name]
         for name in (BASE, DEFAULT)
     }
     if not all(p99s_ms.values()):
-        return promise, None
+        return Verdict(promise, "")
     without_ms, with_ms = (statistics.mean(p99s_ms[name]) for name in (BASE, DEFAULT))
     noise_ms = max(NOISE * without_ms, *(max(values) - min(values) for values in p99s_ms.values()))
-    text = f"{promise} ({noise_ms:.0f} ms): {with_ms:.0f} ms and {without_ms:.0f} ms"
-    return text, with_ms - without_ms <= noise_ms
+    limit = f"{without_ms:.0f} + {noise_ms:.0f} ms"
+    return Verdict(promise, limit, f"{with_ms:.0f} ms", is_kept=with_ms - without_ms <= noise_ms)
 
 
 # --- tables ---
 
 
-def full_table(rows: Sequence[Row], model: str) -> list[str]:
+def full_table(rows: Sequence[Row]) -> list[str]:
+    """Of moonshine: a row for each setting, a column for each load. Cuts are counted without a clock."""
+    rows = [row for row in rows if row["model"] == MOONSHINE.name]
+    n_streams = {row["load"]: row["n_streams"] for row in rows}
+    loads = [f"{n} streams, {f'{load} % load' if load else 'light load'}" for load, n in n_streams.items()]
     lines = [
-        f"| {model} | streams, model busy | last word to final, p50 | p95 | {PHRASE_ENDS}, p50 | sentences cut "
-        f"| {PROMPTS}, p50 | cut | {ANYWHERE}, p50 | cut | reading, p50 | cut "
-        "| model calls a sentence | model time | answers in time |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        f"| {MOONSHINE.name}: last word to final, p50 / p95 | {' | '.join(loads)} | model calls a sentence "
+        "| answers in time |",
+        "|---|" + "---|" * len(loads) + "---|---|",
     ]
-    for row in rows:
-        if row["model"] != model:
-            continue
-        talk = row["conversation"]
-        n_calls = sum(row["calls"].values())
-        lines.append(
-            f"| {row['setting']} | {row['n_streams']}, {100 * row['busy']:.0f} % "
-            f"| {milliseconds(talk['latency_ms'], 'p50')} | {milliseconds(talk['latency_ms'], 'p95')} "
-            + "".join(f"| {median(row, name)} | {sentences_cut(row, name)} " for name in COLUMNS)
-            + f"| {n_calls / n_sentences(row):.2f} | {1000 * row['model_s'] / n_sentences(row):.0f} ms "
-            f"| {in_time(row['answers'])} |"
-        )
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        by_load = {row["load"]: row for row in rows if row["setting"] == setting}
+        first = next(iter(by_load.values()))
+        cells = [both(by_load[load]["conversation"]) if load in by_load else "" for load in n_streams]
+        answers = " / ".join(text for row in by_load.values() if (text := in_time(row["answers"])))
+        n_calls = sum(first["calls"].values()) / n_sentences(first)
+        lines.append(f"| {setting} | {' | '.join(cells)} | {n_calls:.2f} | {answers} |")
+    return lines
+
+
+def both(talk: Row) -> str:
+    """The median and the 95th percentile."""
+    if (found := talk["latency_ms"]) is None:
+        return ""
+    return f"{found['p50']:.0f} / {found['p95']:.0f} ms"
+
+
+def promises_table(report: Row) -> list[str]:
+    lines = ["| promise, median | limit | measured | sentences cut (95 % interval) | kept |", "|---|---|---|---|---|"]
+    for found in criteria(report):
+        kept = "not measured" if found.is_kept is None else "yes" if found.is_kept else "**no**"
+        lines.append(f"| {found.promise} | {found.limit} | {found.measured} | {found.cut} | {kept} |")
     return lines
 
 
@@ -217,37 +233,18 @@ def short_table(report: Row) -> list[str]:
     return lines
 
 
-def saturation_table(rows: Sequence[Row]) -> list[str]:
-    lines = [
-        "| 300 ms, as much as it can do | streams, model busy | speech end to final, p50 | p99 | speculative calls |",
-        "|---|---|---|---|---|",
-    ]
-    for row in rows:
-        final_ms = row["conversation"]["final_ms"]
-        lines.append(
-            f"| {row['setting']} | {row['n_streams']}, {100 * row['busy']:.0f} % | {milliseconds(final_ms, 'p50')} "
-            f"| {milliseconds(final_ms, 'p99')} | {row['calls']['speculative']} of {sum(row['calls'].values())} |"
-        )
-    return lines
-
-
 def markdown(report: Row) -> str:
-    models = list(dict.fromkeys(row["model"] for row in report["rows"]))
-    lines = [sections.where("make bench-turns", report)]
-    for model in models:
-        lines += ["", *full_table(report["rows"], model)]
-    if report["saturation"]:
-        lines += ["", *saturation_table(report["saturation"])]
-    lines.append("")
-    for text, passed in criteria(report):
-        lines.append(f"- {'not measured' if passed is None else 'yes' if passed else '**no**'}: {text}.")
+    lines = [sections.where("make bench-turns", report), "", *full_table(report["rows"])]
     late_ms = max(row["late_p99_ms"] for row in [*report["rows"], *report["saturation"]])
     ends_ms = ", ".join(f"{ms:+d}" for ms in report["material"]["energy_ends_ms"])
     lines += [
         "",
-        f"The last words end {ends_ms} ms away from their alignment by the energy of the recording. One message in a "
-        f"hundred was sent {late_ms:.0f} ms late or later in the worst row. The run took "
-        f"{report['took_s'] / 60:.0f} minutes.",
+        f"At most {100 * FALSE_CUTS:g} % of the sentences may be cut.",
+        "",
+        *promises_table(report),
+        "",
+        f"The energy of the recording ends {ends_ms} ms after the aligned last words. In the worst row, 1 % of the "
+        f"messages left at least {late_ms:.0f} ms late. The run took {report['took_s'] / 60:.0f} minutes.",
     ]
     return "\n".join(lines)
 

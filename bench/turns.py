@@ -372,7 +372,7 @@ def main() -> int:
     part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     part.replace(args.out)
     print(turn_report.markdown(report))
-    return 0 if all(passed is not False for _, passed in turn_report.criteria(report)) else 1
+    return 0 if all(found.is_kept is not False for found in turn_report.criteria(report)) else 1
 
 
 if __name__ == "__main__":

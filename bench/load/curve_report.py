@@ -63,18 +63,12 @@ def fits_of(report: dict[str, Any]) -> list[str]:
     result = []
     found = knee([seen["n_streams"] for seen in points], [ms_of_stream_s(seen) for seen in points])
     if found is not None:
-        most = points[-1]
-        share = f"{100 * RISE:.0f} %"
-        ends = (
-            f"from {_of(found.rises_at, 'stream')} on it is more than {share} above that"
-            if found.rises_at is not None
-            else f"it does not rise so far above that again up to {most['n_streams']}"
-        )
+        few, most = points[0], points[-1]
+        ends = most["n_streams"] if found.rises_at is None else f"below {found.rises_at}"
         result.append(
-            f"CPU of a stream: {found.level:.2f} ms a second at the least, from {_of(found.level_from, 'stream')} on "
-            f"within {share} of it; {ends}."
+            f"A stream takes at least {found.level:.2f} ms of CPU a second, and at most {100 * RISE:.0f} % more from "
+            f"{_of(found.level_from, 'stream')} to {ends}."
         )
-        few = points[0]
         result.append(
             f"The server woke {few['wakeups_per_message']:.2f} times a message with {_of(few['n_streams'], 'stream')}, "
             f"{most['wakeups_per_message']:.2f} times with {most['n_streams']}."
@@ -84,8 +78,8 @@ def fits_of(report: dict[str, Any]) -> list[str]:
     through = line(numbers, [seen["memory_kib_per_stream"] * seen["n_streams"] for seen in many])
     if through is not None:
         result.append(
-            f"Memory from {numbers[0]} to {numbers[-1]} streams: {through.per_stream:.1f} KiB for each more, beside "
-            f"{through.fixed / 1024:.1f} MiB; no point is further than {100 * through.worst:.0f} % from that line."
+            f"From {numbers[0]} to {numbers[-1]} streams, each more takes {through.per_stream:.1f} KiB; no point is "
+            f"further than {100 * through.worst:.0f} % from that line."
         )
     return result
 
@@ -112,16 +106,15 @@ def _idle(report: dict[str, Any]) -> list[str]:
 def _curve(report: dict[str, Any]) -> list[str]:
     lines = [
         "",
-        "| live streams | CPU of a stream, ms a second | of a message | wake-ups a message | CPU | memory of a stream "
+        "| live streams | CPU of a stream, ms a second | CPU | memory of a stream "
         "| added latency p50 / p99 / p99.9 / max |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|",
     ]
     for seen in borne(report):
         memory = "" if seen["has_shrunk"] else f"{seen['memory_kib_per_stream']:.0f} KiB"
         lines.append(
-            f"| {seen['n_streams']} | {ms_of_stream_s(seen):.2f} | {seen['cpu_us_per_message']:.1f} us "
-            f"| {seen['wakeups_per_message']:.2f} | {100 * seen['server_cores']:.1f} % "
-            f"| {memory} | {added(seen)} |"
+            f"| {seen['n_streams']} | {ms_of_stream_s(seen):.2f} "
+            f"| {100 * seen['server_cores']:.1f} % | {memory} | {added(seen)} |"
         )
     return lines
 
@@ -129,38 +122,39 @@ def _curve(report: dict[str, Any]) -> list[str]:
 def _latency(report: dict[str, Any]) -> list[str]:
     rows = [
         f"| {100 * seen['share']:.0f} % | {seen['n_streams']} | {seen['added']['p50']:.1f} ms "
-        f"| {seen['added']['p99']:.1f} ms | {rare(seen)} | {seen['added']['n']} | {100 * seen['server_cores']:.0f} % "
-        f"| {_remark(seen)} |"
+        f"| {seen['added']['p99']:.1f} ms | {rare(seen)} | {100 * seen['server_cores']:.0f} % | {_remark(seen)} |"
         for seen in report["latency"]
         if seen["added"]
     ]
-    head = "| of the capacity | streams | added latency p50 | p99 | p99.9 / max | of answers | CPU | |"
-    return ["", head, "|---|---|---|---|---|---|---|---|", *rows] if rows else []
+    head = "| of the capacity | streams | added latency p50 | p99 | p99.9 / max | CPU | |"
+    return ["", head, "|---|---|---|---|---|---|---|", *rows] if rows else []
 
 
 def _workers(report: dict[str, Any]) -> list[str]:
+    """At the largest share of the capacity."""
+    most = max((float(seen["share"]) for seen in report["workers"]), default=0.0)
     rows = [
         f"| {seen['layout']} | {seen['n_streams']} | {100 * seen['server_cores']:.0f} % "
         f"| {seen['cpu_us_per_message']:.1f} us | {100 * seen['busiest_share']:.0f} % | {added(seen)} "
-        f"| {seen['alone_mib']:.0f} MiB | {seen['memory_kib_per_stream']:.0f} KiB | {_remark(seen)} |"
-        for seen in sorted(report["workers"], key=lambda seen: float(seen["share"]))
+        f"| {seen['alone_mib']:.0f} MiB | {_remark(seen)} |"
+        for seen in report["workers"]
+        if float(seen["share"]) == most
     ]
     if not rows:
         return []
     lines = [
         "",
         "| | streams | CPU | of a message | of it the busiest process | added latency p50 / p99 / p99.9 / max "
-        "| memory alone | of a stream | |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| memory without streams | |",
+        "|---|---|---|---|---|---|---|---|",
         *rows,
         "",
-        "Two processes on one core show what the second costs; together they serve no more than one does there.",
+        "Two processes on one core show what the second costs.",
     ]
     if any("shared with the load" in seen["layout"] for seen in report["workers"]):
         lines[-1] += (
-            " This machine has no core left for the second process: on its own core it shares that of the load, which "
-            f"took {_generator(report)} of it. So its latencies are partly the load's, and how many streams two "
-            "processes serve on two cores of their own takes a third core to measure."
+            " On a core each, the second shares its core with the load, which takes "
+            f"{_generator(report)} of it: the capacity of two cores needs a third one."
         )
     return lines
 

@@ -32,15 +32,13 @@ MANY_STREAMS = 200
 """From here on, the cost of a message is about the same."""
 
 
-def edge() -> dict[str, Any]:
-    text = PAGE.read_text(encoding="utf-8")
-    curves = text[text.index("<!-- cost curves: begin -->") : text.index("<!-- cost curves: end -->")]
-    row = re.compile(
-        r"^\| (\d+) \| ([\d.]+) \| [\d.]+ us \| [\d.]+ \| ([\d.]+) % \|[^|]*\| ([\d.]+) / ([\d.]+) ms", re.MULTILINE
-    )
+def of_curves(curves: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The points of the curve with many streams, and the latencies at shares of the capacity, from their tables."""
+    quantiles = r"([\d.]+) / ([\d.]+)(?: / [\d.]+)* ms"
+    row = re.compile(rf"^\| (\d+) \| [\d.]+ \| ([\d.]+) % \|[^|]*\| {quantiles}", re.MULTILINE)
     points = [
         {"streams": int(n), "busy": float(busy) / 100, "p50_ms": float(p50), "p99_ms": float(p99)}
-        for n, _, busy, p50, p99 in row.findall(curves)
+        for n, busy, p50, p99 in row.findall(curves)
         if int(n) >= MANY_STREAMS
     ]
     checks = [
@@ -52,9 +50,16 @@ def edge() -> dict[str, Any]:
             "busy": float(busy) / 100,
         }
         for percent, n, p50, p99, busy in re.findall(
-            r"^\| (\d+) % \| (\d+) \| ([\d.]+) ms \| ([\d.]+) ms \| \d+ \| (\d+) %", curves, re.MULTILINE
+            r"^\| (\d+) % \| (\d+) \| ([\d.]+) ms \| ([\d.]+) ms \|(?:[^|%\n]*\|)? (\d+) % \|", curves, re.MULTILINE
         )
     ]
+    return points, checks
+
+
+def edge() -> dict[str, Any]:
+    text = PAGE.read_text(encoding="utf-8")
+    curves = text[text.index("<!-- cost curves: begin -->") : text.index("<!-- cost curves: end -->")]
+    points, checks = of_curves(curves)
     busy = [point["busy"] for point in points]
     # Few streams cost more each, because they share fewer wake-ups: this is what the line has without any.
     per_stream, idle = (float(value) for value in np.polyfit([point["streams"] for point in points], busy, 1))

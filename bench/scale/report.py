@@ -120,17 +120,19 @@ def value(number: float, unit: str) -> str:
 
 
 def validation_table(found: Mapping[str, Any]) -> str:
-    lines, n_held = [], 0
+    """The rows that miss; the picture has all of them. A row without a case of its own belongs to the one above."""
+    lines, case = [], ""
     for row in found["validation"]:
-        n_held += row["holds"]
-        apart = f"{100 * row['deviation']:+.0f} %"
-        holds = apart if row["holds"] else f"**{apart}**" + (f": {row['why']}" if row["why"] else "")
-        lines.append([row["what"], value(row["measured"], row["unit"]), value(row["simulated"], row["unit"]), holds])
-    where = sections.where("python -m bench.scale", found["about"])
+        before, _, what = row["what"].rpartition(": ")
+        case = before or case
+        if not row["holds"]:
+            apart = f"{100 * row['deviation']:+.0f} %" + (f": {row['why']}" if row["why"] else "")
+            name = f"{case}: {what}" if case else what
+            lines.append([name, value(row["measured"], row["unit"]), value(row["simulated"], row["unit"]), apart])
+    n_rows = len(found["validation"])
     return (
-        f"{n_held} of {len(lines)} rows are within 15 %; bold ones are not.\n\n"
-        + table(["", "measured", "simulated", "apart"], lines)
-        + f"\n\n{where}"
+        f"{sections.where('python -m bench.scale', found['about'])} {n_rows - len(lines)} of {n_rows} rows are within "
+        "15 %; these are not:\n\n" + table(["", "measured", "simulated", "apart"], lines)
     )
 
 

@@ -153,7 +153,7 @@ def live_rows(edge: EdgeCost) -> Iterator[Row]:
         seen, found = measured["cases"][case.name], case.simulate(measured["seconds"], edge)
         for name, q in ((f"live: {case.name}: latency p50", 0.5), ("p99", 0.99)):
             measured_ms, between = 1000 * seen[f"p{round(100 * q)}_s"], found.range_ms(q)
-            why = f"ten runs are between {between[0]:.0f} and {between[1]:.0f} ms"
+            why = f"ten runs: {between[0]:.0f} to {between[1]:.0f} ms"
             yield Row(name, "ms", measured_ms, found.latency_ms(q), why, between)
         if not case.call_s[1]:
             yield Row("let in", "%", 100 - 100 * seen["refused"], 100 * found.let_in)
@@ -177,7 +177,7 @@ def page_rows(measured: Mapping[str, Any]) -> Iterator[Row]:
         what = f"edge, {point['percent']} % of its capacity, {point['streams']} streams: added latency p50"
         near = min(measured["edge"]["points"], key=lambda other: abs(other["streams"] - point["streams"]))
         for name, key, latency_s in ((what, "p50_ms", edge.p50_s(busy)), ("p99", "p99_ms", edge.p99_s(busy))):
-            why = f"another run of that machine had {near[key]:g} ms with {near['streams']} streams"
+            why = f"another run: {near[key]:g} ms with {near['streams']} streams"
             yield Row(name, "ms", point[key], 1000 * latency_s, why)
         yield Row("CPU", "%", 100 * point["busy"], 100 * busy)
     for case, (p50_ms, p99_ms, refused, in_use) in zip(OVERLOAD, PAGE_OVERLOAD.values(), strict=True):

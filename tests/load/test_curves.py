@@ -163,6 +163,7 @@ def document() -> dict[str, Any]:
         "latency": [{"share": 0.95, **seen_at(380, 0.4, 60.0)}],
         "workers": [
             {"layout": "one process", **worker, **seen_at(200, 0.2, 60.0)},
+            {"layout": "one process", **worker, **seen_at(80, 0.1, 60.0), "share": 0.2},
             {"layout": "two processes, a core each (shared with the load)", **worker, **late},
         ],
         "failed": [],
@@ -171,26 +172,25 @@ def document() -> dict[str, Any]:
 
 def test_the_fits_go_by_what_was_borne(modules: Any) -> None:
     cpu, wakeups, memory = modules("curve_report").fits_of(document())
-    assert cpu == (
-        "CPU of a stream: 1.00 ms a second at the least, from 100 streams on within 20 % of it; "
-        "it does not rise so far above that again up to 400."
-    )
+    assert cpu == "A stream takes at least 1.00 ms of CPU a second, and at most 20 % more from 100 streams to 400."
     assert "1.00 times a message with 1 stream, 0.00 times with 400." in wakeups
-    assert memory.startswith("Memory from 25 to 400 streams: 50.0 KiB for each more, beside 2.4 MiB; no point")
+    assert memory.startswith("From 25 to 400 streams, each more takes 50.0 KiB; no point is further than")
 
 
 def test_the_tables(modules: Any) -> None:
     text = modules("curve_report").markdown(document())
     rows = text.splitlines()
-    assert "| 100 | 1.00 | 20.0 us | 0.01 | 10.0 % | 75 KiB | 1.0 / 3.0 / 3.5 / 4.0 ms |" in rows
+    assert "| 100 | 1.00 | 10.0 % | 75 KiB | 1.0 / 3.0 / 3.5 / 4.0 ms |" in rows
     assert not any(row.startswith("| 800 |") for row in rows)
     # Its memory is that of the 800.
-    assert "| 300 | 1.00 | 20.0 us | 0.00 | 30.0 % |  | 1.0 / 3.0 / 3.5 / 4.0 ms |" in rows
-    assert "| 95 % | 380 | 1.0 ms | 3.0 ms | 3.5 / 4.0 ms | 100 | 40 % |  |" in rows
+    assert "| 300 | 1.00 | 30.0 % |  | 1.0 / 3.0 / 3.5 / 4.0 ms |" in rows
+    assert "| 95 % | 380 | 1.0 ms | 3.0 ms | 3.5 / 4.0 ms | 40 % |  |" in rows
     assert "| 500 connected only | 20.0 KiB | 0.12 % of a core |" in rows
     assert "| dummy | 0.50 s | 0.40 to 0.90 s in 3 starts |" in rows
     assert any(row.startswith("| two processes, a core each") and "no measure" in row for row in rows)
-    assert "which took 25 % of it" in text
+    assert "| one process | 200 | 20 % | 20.0 us | 60 % | 1.0 / 3.0 / 3.5 / 4.0 ms | 120 MiB |  |" in rows
+    assert not any(row.startswith("| one process | 80 |") for row in rows)
+    assert "which takes 25 % of it" in text
     assert "Capacity: 400 streams, with a p99" in text
 
 

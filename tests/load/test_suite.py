@@ -127,7 +127,7 @@ def test_the_report_goes_between_its_marks(
         assert report.main() == 0
     text = docs.read_text()
     assert text.startswith("# Performance\n\nbefore\n\n## Live streams on a core\n\n<!-- load suite: begin -->\n")
-    assert text.count("| segmented, 20 ms, 48 kHz, stereo |") == 3  # capacity, and two servers in detail
+    assert text.count("| segmented, 20 ms, 48 kHz, stereo |") == 2  # capacity, and detail
     row = next(line for line in text.splitlines() if line.startswith("| segmented") and "x**" in line)
     ours, theirs = (int(cell) for cell in row.split("|")[2:4])
     assert row.endswith(f"| **{ours / theirs:.1f}x** |")

@@ -27,19 +27,26 @@ def test_milliseconds(value: float, text: str) -> None:
     assert report.ms(value) == text
 
 
-def test_a_row_that_misses_is_bold_and_says_why() -> None:
+def test_the_table_has_the_rows_that_miss_their_case_and_why() -> None:
     about = {
         "when": "2026-11-30",
         "commit": "abc",
         "machine": {"cpus": 2, "cpu": "C", "python": "3.11"},
         "versions": {},
     }
-    rows = [Row("first", "ms", 100.0, 110.0, "unused"), Row("second", "%", 50.0, 75.0, "because")]
+    rows = [
+        Row("edge, 20 %: p50", "ms", 100.0, 110.0, "unused"),
+        Row("p99", "%", 50.0, 75.0, "because"),
+        Row("batches: calls", "a second", 10.0, 10.0),
+    ]
     found = {"about": about, "validation": [vars(r) | {"deviation": r.deviation, "holds": r.holds} for r in rows]}
     text = report.validation_table(found)
-    assert "1 of 2 rows" in text
-    assert "| first | 100 ms | 110 ms | +10 % |" in text
-    assert "| second | 50 % | 75 % | **+50 %**: because |" in text
+    assert "2 of 3 rows" in text
+    assert text.splitlines()[2:] == [
+        "|  | measured | simulated | apart |",
+        "|---|---|---|---|",
+        "| edge, 20 %: p99 | 50 % | 75 % | +50 %: because |",
+    ]
 
 
 def test_the_page_has_a_place_for_each_part(tmp_path: Path) -> None:

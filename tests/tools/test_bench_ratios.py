@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-PATH = Path(__file__).parents[2] / "tools" / "bench_ratios.py"
+ROOT = Path(__file__).parents[2]
+PATH = ROOT / "tools" / "bench_ratios.py"
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +72,18 @@ def test_what_is_new_or_gone_is_told_and_no_failure(
     out = capsys.readouterr().out
     assert "bell | voxgate | numpy: not in the baseline" in out
     assert "ring | voxgate | numpy: not measured now" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "paths"),
+    [
+        ("", ["bench"]),
+        ("-k silero", ["bench"]),
+        ("bench/test_bench_pcm.py bench/test_bench_ring.py", ["bench/test_bench_pcm.py", "bench/test_bench_ring.py"]),
+    ],
+)
+def test_make_bench_runs_the_files_that_it_is_given_or_all(arguments: str, paths: list[str]) -> None:
+    command = ["make", "--dry-run", "--directory", str(ROOT), "bench", f"ARGS={arguments}"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (line,) = (line for line in printed.splitlines() if "--benchmark-json" in line)
+    assert [word for word in line.split() if word == "bench" or word.startswith("bench/")] == paths

@@ -362,7 +362,9 @@ def _report(rows: list[dict[str, Any]], saturation: list[dict[str, Any]]) -> dic
 
 
 def test_promises_that_were_not_measured_are_neither_kept_nor_broken(bench: Any):
-    assert [passed for _, passed in bench.report.criteria(_report([], []))] == [None] * 10
+    report = _report([], [])
+    assert [found.is_kept for found in bench.report.criteria(report)] == [None] * 10
+    assert bench.report.promises_table(report)[3] == "| smart-turn, reading | 350 ms |  |  | not measured |"
 
 
 def test_promises_are_kept_or_broken_by_the_numbers(bench: Any):
@@ -376,7 +378,7 @@ def test_promises_are_kept_or_broken_by_the_numbers(bench: Any):
             _row("300 ms", bench.cases.BASE, 100, p50=1000.0),
             _row("300 ms", "speculation", 100, p50=p99_with),
         ]
-        return [passed for _, passed in bench.report.criteria(_report(rows, saturated))]
+        return [found.is_kept for found in bench.report.criteria(_report(rows, saturated))]
 
     # At 50 % load; smart-turn on the reading, at phrase ends, on prompts and anywhere; text, not measured; saturated.
     assert verdicts(300.0, 3, 1050.0) == [True, True, True, None, False, None, None, None, None, True]
@@ -384,16 +386,17 @@ def test_promises_are_kept_or_broken_by_the_numbers(bench: Any):
     assert verdicts(300.0, 4, 500.0) == [True, True, False, None, False, None, None, None, None, True]
 
 
-def test_a_promise_names_its_material(bench: Any):
-    rows = [_row("moonshine", "smart-turn, early speculation", 0, n_cut=2)]
-    texts = [text for text, passed in bench.report.criteria(_report(rows, [])) if passed is not None]
-    promised = "the median final at most 350 ms after the last word, at most 3 % of the sentences cut: 300 ms"
-    of_100, of_them = "2 of the 100 played", "40 of the 100 played"
-    talk, setting = "conversations with pauses", "smart-turn, early speculation)"
-    assert texts == [
-        f"moonshine, smart-turn, reading: {promised}, 0 of 20 cut (0 to 16 %; 0 of the 20 played; {setting}",
-        f"moonshine, smart-turn, {talk} at phrase ends: {promised}, 2 of 100 cut (1 to 7 %; {of_100}; {setting}",
-        f"moonshine, smart-turn, {talk} anywhere: {promised}, 40 of 100 cut (31 to 50 %; {of_them}; {setting}",
+def test_a_promise_names_its_setting_and_its_material(bench: Any):
+    setting = "smart-turn, early speculation"
+    rows = [_row("moonshine", setting, 0, n_cut=2)]
+    saturated = [_row("300 ms", name, 100, p50=1000.0) for name in (bench.cases.BASE, "speculation")]
+    table = bench.report.promises_table(_report(rows, saturated))
+    assert [line for line in table[2:] if "not measured" not in line] == [
+        f"| {setting}, reading | 350 ms | 300 ms | 0 of 20 (0 to 16 %) | yes |",
+        f"| {setting}, pauses at phrase ends | 350 ms | 300 ms | 2 of 100 (1 to 7 %) | yes |",
+        f"| {setting}, pauses anywhere | 350 ms | 300 ms | 40 of 100 (31 to 50 %) | **no** |",
+        "| 300 ms, saturated: p99 of the finals with speculation, limit: without it, and noise | 1000 + 50 ms "
+        "| 1000 ms |  | yes |",
     ]
 
 
@@ -401,21 +404,27 @@ def test_cuts_are_counted_without_a_clock_where_they_were(bench: Any):
     report = _report([_row("moonshine", "smart-turn, early speculation", 0, n_cut=4)], [])
     for n_cut, is_kept in ((4, True), (5, False)):
         report["decided"] = {"smart-turn": {"pauses at phrase ends": (n_cut, 137)}}
-        ((text, passed),) = (
-            (text, passed)
-            for text, passed in bench.report.criteria(report)
-            if "smart-turn, conv" in text and "ends" in text
-        )
-        assert f"{n_cut} of 137 cut" in text
-        assert "4 of the 100 played" in text
-        assert passed is is_kept
+        (found,) = (found for found in bench.report.criteria(report) if "ends" in found.promise and found.cut)
+        assert found.cut.startswith(f"{n_cut} of 137 (")
+        assert found.is_kept is is_kept
 
 
-def test_the_table_has_a_row_for_each_case(bench: Any):
-    text = bench.report.markdown(_report([_row("moonshine", "speculation", 0, n_cut=5)], []))
-    assert (
-        "| speculation | 10, 50 % | 300 ms | 300 ms | 300 ms | 5 % |  |  | 300 ms | 40 % | 300 ms | 0 % "
-        "| 1.00 | 100 ms | 75 % |"
-    ) in text
+def test_the_table_has_a_row_for_each_setting_and_a_column_for_each_load(bench: Any):
+    rows = [
+        _row("moonshine", "silence 600 ms", 0),
+        _row("moonshine", "smart-turn", 0, n_cut=5),
+        _row("moonshine", "silence 600 ms", 80, p50=400.0, n_streams=70),
+        _row("moonshine", "smart-turn", 80, p50=500.0, n_streams=70),
+        _row("300 ms", "silence 600 ms", 0),
+    ]
+    rows[0]["answers"] = rows[2]["answers"] = dict.fromkeys(ANSWERS, 0)
+    assert bench.report.full_table(rows) == [
+        "| moonshine: last word to final, p50 / p95 | 10 streams, light load | 70 streams, 80 % load "
+        "| model calls a sentence | answers in time |",
+        "|---|---|---|---|---|",
+        "| silence 600 ms | 300 / 300 ms | 400 / 400 ms | 1.00 |  |",
+        "| smart-turn | 300 / 300 ms | 500 / 500 ms | 1.00 | 75 % / 75 % |",
+    ]
+    assert bench.report.markdown(_report(rows, [])).count("last word to final, p50 / p95") == 1
     short = bench.report.short_table(_report([_row("moonshine", "speculation", load) for load in (0, 80)], []))
     assert short[-1] == "| speculation | 300 ms | 300 ms | 1.00 |"
