@@ -58,10 +58,6 @@ def percent(some: int, of_all: int) -> str:
     return f"{100 * share(some, of_all):.0f} %" if of_all else ""
 
 
-def sentences_cut(row: Row, material: str) -> str:
-    return "" if material not in row else percent(row[material]["n_cut_turns"], row[material]["n_turns"])
-
-
 def milliseconds(quantiles_ms: dict[str, float] | None, name: str) -> str:
     return "" if quantiles_ms is None else f"{quantiles_ms[name]:.0f} ms"
 
