@@ -96,7 +96,7 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     ("null", "message: expected object, got null"),
     ('"stop"', 'message: expected object, got str "stop"'),
     ("[1]", "message: expected object, got array"),
-    ('{"request":"stop","x":' + "[" * 200_000, "message: expected a flat JSON object, got one nested too deep"),
+    ('{"request":"stop","x":' + "[" * 2_000_000, "message: expected a flat JSON object, got one nested too deep"),
     ("{}", f"request must be one of {KNOWN}, got nothing"),
     ('{"Request":"stop"}', f"request must be one of {KNOWN}, got nothing"),
     ('{"request":"foo"}', f'request must be one of {KNOWN}, got "foo"'),
@@ -616,7 +616,7 @@ def test_events_of_the_original_server() -> None:
         ('{"type":"segment","start_time":0,"end_time":1,"is_final":3}', "is_final: Expected bool, got int"),
         ('{"type":"data","channel":"x"}', "channel: Expected int, got str"),
         ("\ud800", "message: expected UTF-8 text, got bytes that are not UTF-8"),
-        ('{"type":' + "[" * 200_000, "message: expected a flat JSON object, got one nested too deep"),
+        ('{"type":' + "[" * 2_000_000, "message: expected a flat JSON object, got one nested too deep"),
     ],
 )
 def test_bad_events(text: str, message: str) -> None:

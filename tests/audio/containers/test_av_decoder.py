@@ -47,6 +47,16 @@ def test_the_header_comes_first_and_then_whole_frames(container):
     assert n_frames / header.sample_rate == pytest.approx(2.0, abs=0.08)
 
 
+def test_tags_in_another_encoding_are_no_error():
+    tag = b"ID3\x03\x00\x00\x00\x00\x00\x14TIT2\x00\x00\x00\x0a\x00\x00\x03\xff\xfe\xe9\xe8\xc3\x28 \xa0\xa1"
+    (header, *pieces), (expected, *_) = (
+        decode(Pipe(tag + speech("mp3")), "mp3", 16),
+        decode(Pipe(speech("mp3")), "mp3", 16),
+    )
+    assert header == expected
+    assert pieces
+
+
 def video(with_audio: bool) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as output:

@@ -70,15 +70,17 @@ def decode(source: Source, container: str, max_tracks: int) -> Iterator[Header |
     import av
 
     options = {name: value for name, value in _OPTIONS.items() if container == "mp4" or name not in _PRIVATE_TO_MOV}
+    # PyAV 18 fails at a tag that is not UTF-8 unless told otherwise; PyAV 19 does not, and has no such parameter.
+    lenient = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
     try:
         with av.open(
             source,
             "r",
             DEMUXERS[container],
             container_options=options,
-            metadata_errors="ignore",
             buffer_size=_BUFFER_BYTES,
             io_open=_refuse,
+            **lenient,
         ) as opened:
             yield from _decode(opened, max_tracks)
     except av.error.FFmpegError as error:
