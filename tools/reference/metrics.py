@@ -15,7 +15,7 @@ _HEAD = """\
 `metrics.port`. An answer is reused for `metrics.max_age_s`. [Chapter 7](series/7-metrics.md) reads an overload from
 the metrics.
 
-Every series has the label `worker`, the number of the server process (0 is the only one). Each process answers for all, so sum:
+Every series has the label `worker`, the number of the server process, from 0. Each answers for all, so sum:
 `sum without (worker) (rate(voxgate_messages_total[1m]))`. No label holds a value that a client chose; a process has
 about 700 series.
 
