@@ -35,8 +35,8 @@ _EPILOG = """\
 The demo shows the model's routes: segmented, and stateful or simple. With moonshine, the default if installed, it shows
 captions of human speech and the word error rate.
 
-exit code: 0 every result arrived, bundled utterances were found within 100 ms (human speech 150 ms), and moonshine got at
-most 10 % of the words wrong; 1 otherwise; 2 wrong usage; 130 interrupted
+exit code: 0 every result arrived, bundled utterances were found within 100 ms (human speech 150 ms), and moonshine got
+at most 10 % of the words wrong; 1 otherwise; 2 wrong usage; 130 interrupted
 """
 
 
