@@ -115,7 +115,8 @@ def _row(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
 def _value(action: argparse.Action, metavar: str) -> str:
     if action.choices is not None:
         return ", ".join(f"`{choice}`" for choice in action.choices)
-    what = action.type.expected if isinstance(action.type, Kind) else "a number" if action.type is float else ""
+    what = action.type.expected if isinstance(action.type, Kind) else ""
+    what = what.removeprefix("a whole number of ").removeprefix("a number of ").removeprefix("a number ")
     more = " ..." if action.nargs == "+" else ""
     return _cell(", ".join(filter(None, [f"`{metavar}{more}`" if metavar else "", what])))
 

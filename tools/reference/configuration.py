@@ -72,6 +72,8 @@ def configuration() -> str:
     parts = [_INTRODUCTION]
     for section, kind in SECTIONS.items():
         lines = [f"## {section}", "", " ".join((kind.__doc__ or "").split("\n\n")[0].split()), ""]
+        if section == "limits":
+            lines += ["[The page on limits](limits.md) says what happens at each, also at those of other sections.", ""]
         lines += ["| key | default | allowed | meaning |", "|---|---|---|---|"]
         for setting in SETTINGS.values():
             if not setting.key.startswith(f"{section}."):

@@ -49,15 +49,11 @@ INPUT_HELP = f"sound file, or a bundled recording ({', '.join(recordings.names()
 _EPILOG = """\
 examples:
   voxgate client demo --interim-results
-  voxgate client talk.flac --notices
   voxgate client talk.wav --real-time --vad prefix_padding_ms=0 silence_duration_ms=400
   voxgate client talk.wav --option language=de --option 'hotwords=["Voxgate"]'
-  voxgate client talk.wav --format jsonl | jq 'select(.is_final)'
   voxgate client talk.mp3 --format srt -o talk.srt --plot talk.png
   voxgate client recording.m4a
-  voxgate client talk.flac --as-is
   voxgate client mic --interim-results
-  arecord -q -f S16_LE -r 16000 -c 1 | voxgate client -
   arecord -q -f S16_LE -r 16000 -c 1 -t raw | voxgate client - --rate 16000
 
 On a terminal, the last lines show the level, speech, the current interim and the lag.

@@ -44,14 +44,14 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
     ) = None
     hook_timeout_s: Annotated[
         float,
-        Meta(ge=0.1, le=600, description="Time limit of the hook, in seconds; then HTTP 503."),
+        Meta(ge=0.1, le=600, description="Time limit of the hook, in seconds."),
     ] = 5.0
     hook_calls: Annotated[
         int,
         Meta(
             ge=1,
             le=1024,
-            description="Concurrent calls of the hook, a quarter of them for one address; beyond: HTTP 503.",
+            description="Concurrent calls of the hook, a quarter of them for one address.",
         ),
     ] = 64
     in_start: Annotated[
@@ -66,7 +66,7 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
             ge=1,
             le=1_000_000,
             description="Concurrent connections without a verified token, at most a quarter of `limits.streams`; "
-            "one address may have a quarter of them. Beyond: HTTP 503 or 429.",
+            "one address may have a quarter of them.",
         ),
     ] = 64
     metrics: Annotated[bool, Meta(description="Whether `/metrics` requires a token, if tokens or a hook are set.")] = (

@@ -14,9 +14,9 @@ __all__ = ["LimitsSettings"]
 class LimitsSettings(Struct, frozen=True, kw_only=True):
     """Limits of clients, streams, messages and waiting audio."""
 
-    streams: Annotated[int, Meta(ge=1, le=1_000_000, description="Concurrent connections; beyond: HTTP 503.")] = 1024
+    streams: Annotated[int, Meta(ge=1, le=1_000_000, description="Concurrent connections.")] = 1024
     streams_per_address: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Concurrent connections of one address; beyond: HTTP 429.")
+        int, Meta(ge=1, le=1_000_000, description="Concurrent connections of one address.")
     ] = 256
     streams_per_token: (
         Annotated[
@@ -24,8 +24,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
             Meta(
                 ge=1,
                 le=1_000_000,
-                description="Concurrent connections of one token, or of one client that the hook names; beyond: HTTP "
-                "429. `auth.tokens` may set others.",
+                description="Concurrent connections of one token, or of one client that the hook names; "
+                "`auth.tokens` may set others.",
             ),
         ]
         | None
@@ -61,8 +61,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0.01,
             le=3600,
-            description="Wait of calls for the model beyond which new streams get HTTP 503, in seconds. From "
-            "half of it on, the server admits only as many streams as the model has sustained.",
+            description="Wait of calls for the model beyond which new streams are refused, in seconds. From half "
+            "of it on, the server admits only as many streams as the model has sustained.",
         ),
     ] = 1.0
     total_buffered_audio_s: Annotated[
@@ -70,8 +70,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=10_000_000,
-            description="Audio of all streams that may wait for the model, in seconds. Beyond: HTTP 503 for new "
-            "streams, and streams above their share are held back.",
+            description="Audio of all streams that may wait for the model, in seconds.",
         ),
     ] = 3600.0
     channels: Annotated[int, Meta(ge=1, le=64, description="Channels of one stream.")] = 8
@@ -83,7 +82,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
     ] = MAX_RATE
     message_bytes: Annotated[
         int,
-        Meta(ge=1024, le=268_435_456, description="Largest message of a client, in bytes; beyond: close 1009."),
+        Meta(ge=1024, le=268_435_456, description="Largest message of a client, in bytes."),
     ] = 1_048_576
     recording_bytes: Annotated[
         int,
@@ -94,9 +93,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
             "all gRPC messages if it exceeds `message_bytes`.",
         ),
     ] = 16_777_216
-    message_fragments: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Websocket frames of one message; beyond: close 1009.")
-    ] = 1024
+    message_fragments: Annotated[int, Meta(ge=1, le=1_000_000, description="Websocket frames of one message.")] = 1024
     frames_per_second: Annotated[
         int,
         Meta(
@@ -110,7 +107,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0.1,
             le=3600,
-            description="Time from connecting to a complete request, in seconds; then the server disconnects.",
+            description="Time from connecting to a complete request, in seconds.",
         ),
     ] = 10.0
     message_timeout_s: Annotated[
@@ -118,7 +115,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0.1,
             le=3600,
-            description="Time from the first to the last byte of a message, in seconds; then close 1008.",
+            description="Time from the first to the last byte of a message, in seconds.",
         ),
     ] = 20.0
     start_timeout_s: Annotated[
@@ -129,7 +126,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0.1,
             le=86_400,
-            description="Time without a message of the client, in seconds; then the connection closes.",
+            description="Time without a message of the client, in seconds.",
         ),
     ] = 60.0
     session_s: Annotated[
@@ -137,18 +134,16 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=31_536_000,
-            description="Longest connection, in seconds; then the server sends its results and closes with 1008.",
+            description="Longest connection, in seconds.",
         ),
     ] = 86_400.0
-    invalid_messages: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Invalid messages of one connection; then close 1008.")
-    ] = 8
+    invalid_messages: Annotated[int, Meta(ge=1, le=1_000_000, description="Invalid messages of one connection.")] = 8
     buffered_audio_s: Annotated[
         float,
         Meta(
             ge=1,
             le=3600,
-            description="Audio of one stream that may wait for the model, in seconds; then reading pauses.",
+            description="Audio of one stream that may wait for the model, in seconds.",
         ),
     ] = 30.0
     segment_audio_s: Annotated[
@@ -165,7 +160,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=2,
             le=1_000_000,
-            description="Events that may wait for a slow client; then reading and its calls pause.",
+            description="Events that may wait for a slow client.",
         ),
     ] = 256
     unsent_bytes: Annotated[
@@ -173,7 +168,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1024,
             le=2**30,
-            description="Bytes of events that may wait for a slow client; then reading and its calls pause.",
+            description="Bytes of events that may wait for a slow client.",
         ),
     ] = 1_048_576
     upload_bytes: Annotated[
@@ -181,8 +176,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1024,
             le=2**40,
-            description="Largest request with a whole file, in bytes; beyond: HTTP 413. `media.decoded_s` limits "
-            "its audio.",
+            description="Largest request with a whole file, in bytes.",
         ),
     ] = 536_870_912
     upload_field_bytes: Annotated[
@@ -190,7 +184,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1024,
             le=16_777_216,
-            description="Bytes of the fields beside the file of an upload, with their headers; beyond: HTTP 413.",
+            description="Bytes of the fields beside the file of an upload, with their headers.",
         ),
     ] = 65_536
     upload_spool_bytes: Annotated[
@@ -198,7 +192,6 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=2**50,
-            description="Bytes of all uploads that may wait in the temporary folder for fields behind their "
-            "file; beyond: HTTP 503.",
+            description="Bytes of all uploads that may wait in the temporary folder for fields behind their file.",
         ),
     ] = 4_294_967_296

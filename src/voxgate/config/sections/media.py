@@ -27,7 +27,7 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=100_000,
-            description="Concurrent streams of all decoder processes; beyond: error `overloaded`.",
+            description="Concurrent streams of all decoder processes.",
         ),
     ] = 64
     decoded_s: Annotated[
@@ -35,7 +35,7 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=31_536_000,
-            description="Decoded audio of one container, in seconds; beyond: error `media_limit`.",
+            description="Decoded audio of one container, in seconds.",
         ),
     ] = 86_400.0
     header_bytes: Annotated[
@@ -43,7 +43,7 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=4096,
             le=2**30,
-            description="Bytes of a container before its first audio; beyond: error `media_limit`.",
+            description="Bytes of a container before its first audio.",
         ),
     ] = 16_777_216
     parts_per_s: Annotated[
@@ -52,7 +52,7 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
             ge=100,
             le=10_000_000,
             description="Elements, pages, packets and joined streams of a container for each second of its "
-            "audio, and for 10 seconds more; beyond: error `media_limit`.",
+            "audio, and for 10 seconds more.",
         ),
     ] = 10_000
     spool_bytes: Annotated[
@@ -60,13 +60,10 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=2**40,
-            description="Largest MP4 file with its index at the end, in bytes, which waits in a temporary file; "
-            "beyond: error `media_limit`.",
+            description="Largest MP4 file with its index at the end, in bytes, which waits in a temporary file.",
         ),
     ] = 268_435_456
-    tracks: Annotated[
-        int, Meta(ge=1, le=1000, description="Tracks of one container, of any kind; beyond: error `media_limit`.")
-    ] = 16
+    tracks: Annotated[int, Meta(ge=1, le=1000, description="Tracks of one container, of any kind.")] = 16
     idle_s: Annotated[
         float,
         Meta(
@@ -81,7 +78,6 @@ class MediaSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0.1,
             le=600,
-            description="Time for decoding at most a second of audio, in seconds; then the process is killed, "
-            "and its streams get the error `decoder_failed`.",
+            description="Time for decoding at most a second of audio, in seconds; then the process is killed.",
         ),
     ] = 10.0
