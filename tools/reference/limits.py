@@ -153,8 +153,8 @@ _FIXED: Final = (
     ("messages that wait to be decoded", INBOX_BYTES, " bytes",
      f"held back, except for a little every few seconds, up to {INBOX_MAX_BYTES // 2**20} MiB, so that pings are"
      " answered"),
-    ("a block of WebM, a packet of Ogg", max(webm.MAX_BLOCK_BYTES, ogg.MAX_PACKET_BYTES) // 2**20, " MiB",
-     "error `media_limit`"),
+    ("a block of WebM", webm.MAX_BLOCK_BYTES // 2**10, " KiB", "error `media_limit`"),
+    ("a packet of Ogg", ogg.MAX_PACKET_BYTES // 2**20, " MiB", "error `media_limit`"),
     ("a skipped element of WebM", webm.MAX_SKIPPED_BYTES // 2**20, " MiB", "error `media_limit`"),
     ("tracks of WebM", webm.MAX_TRACKS, "", "error `media_limit`"),
     ("bytes without a valid page of Ogg", ogg.MAX_SKIPPED_BYTES // 2**20, " MiB", "error `invalid_media`"),
