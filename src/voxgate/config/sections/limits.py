@@ -151,8 +151,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=100_000,
-            description="Audio in the open segments of one stream, over all channels, in seconds (64 KB each at "
-            "16 kHz). `vad.max_segment_s` is at most this, divided by the channels.",
+            description="Audio in the open segments of one stream, over all channels, in seconds (at most 64 KB "
+            "each at 16 kHz). `vad.max_segment_s` is at most this, divided by the channels.",
         ),
     ] = 300.0
     unsent_events: Annotated[
