@@ -80,7 +80,8 @@ def configuration() -> str:
                 continue
             default = "not set" if setting.default is None else f"`{_toml(setting.default)}`"
             name = setting.key.partition(".")[2]
-            lines.append(f"| `{name}` | {default} | {setting.allowed} | {setting.description} |")
+            meaning = setting.description.replace("|", "\\|")
+            lines.append(f"| `{name}` | {default} | {setting.allowed} | {meaning} |")
         parts.append("\n".join(lines) + "\n")
         if section == "model":
             parts.append(_MODEL_REFERENCE)

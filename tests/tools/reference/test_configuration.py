@@ -33,6 +33,11 @@ def test_the_page_names_every_setting_with_its_default():
     assert shown["server.tls_key"] == "not set"
 
 
+def test_every_row_has_as_many_cells_as_its_table():
+    tables = [line for line in PAGE.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in tables} == {3, 5}
+
+
 def test_its_defaults_can_be_loaded(tmp_path: Path):
     lines = [f"{key} = {value.strip('`')}\n" for key, value in rows().items() if value != "not set"]
     file = tmp_path / "voxgate.toml"
