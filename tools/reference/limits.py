@@ -177,8 +177,8 @@ services](wires.md#what-they-have-in-common) answer 503 in place of 429, and 400
 
 ## Every limit
 
-Limits apply to each server process (`server.workers`), unless `limits.scope` is `host`. *Counted*:
-`voxgate_limit_hits_total` counts it, under the name of the first setting. `voxgate_rejected_total`,
+Limits apply to each server process (`server.workers`); with `limits.scope = "host"`, those of streams apply to all
+together. *Counted*: in `voxgate_limit_hits_total`, under the name of the first setting. `voxgate_rejected_total`,
 `voxgate_errors_total` and `voxgate_closes_total` count refusals, errors and closes by their codes.
 [configuration.md](configuration.md) has the ranges.
 """
@@ -211,6 +211,8 @@ def _default(key: str) -> str:
     number = SETTINGS[key].default
     if number is None or isinstance(number, str):
         return f"`{number}`" if number else "not set"
+    if key.endswith(("_per_s", "_per_second")):
+        return f"{number:g} a second"
     unit = key.rpartition("_")[2].replace("seconds", "s")
     if unit == "bytes":
         return f"{number // 2**20} MiB" if number % 2**20 == 0 else f"{number} bytes"
