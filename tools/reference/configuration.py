@@ -81,7 +81,8 @@ def configuration() -> str:
             default = "not set" if setting.default is None else f"`{_toml(setting.default)}`"
             name = setting.key.partition(".")[2]
             meaning = setting.description.replace("|", "\\|")
-            lines.append(f"| `{name}` | {default} | {setting.allowed} | {meaning} |")
+            is_plain = setting.kind in (bool, str) and not setting.choices  # the default shows what is allowed
+            lines.append(f"| `{name}` | {default} | {'' if is_plain else setting.allowed} | {meaning} |")
         parts.append("\n".join(lines) + "\n")
         if section == "model":
             parts.append(_MODEL_REFERENCE)
