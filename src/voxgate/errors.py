@@ -48,7 +48,7 @@ class VoxgateError(Exception):
 
 
 class InvalidMessage(VoxgateError):
-    """A text message that is no valid JSON, no known request, or has a wrong or missing field. The connection stays."""
+    """A text message that is not JSON, an unknown request, or has a wrong or missing field. The connection stays."""
 
     code = "invalid_message"
 
@@ -89,7 +89,7 @@ class Overloaded(VoxgateError):
 
 
 class InferenceError(VoxgateError):
-    """Raised by a model: its text goes to the client in place of the result, and the stream goes on."""
+    """A model raises it to refuse a call: the client gets its text in place of the result, and the stream goes on."""
 
     code = "inference_failed"
 
@@ -115,23 +115,23 @@ class MediaError(VoxgateError):
 
 
 class BrokenMedia(MediaError):
-    """The bytes of a container contradict its format. Results of the audio before them come first. The session ends;
-    the connection stays.
+    """The container is damaged. Results of the audio before the damage come first. The session ends; the connection
+    stays.
     """
 
     code = "invalid_media"
 
 
 class UnsupportedMedia(MediaError):
-    """The bytes are no audio, or a container or codec that the server cannot decode. The text names what they appear to
-    be, what is supported, and the missing extra. The session ends; the connection stays.
+    """Not audio, or a container or codec that the server cannot decode. The text names the detected format, what is
+    supported, and the missing extra. The session ends; the connection stays.
     """
 
     code = "unsupported_media"
 
 
 class TruncatedMedia(MediaError):
-    """The session was stopped inside of the container. Results of all audio before come first. The session ends; the
+    """The session stopped before the end of the container. Results of its audio come first. The session ends; the
     connection stays.
     """
 
@@ -139,16 +139,14 @@ class TruncatedMedia(MediaError):
 
 
 class MediaLimit(MediaError):
-    """The container exceeds a limit: its header, tracks, decoded seconds, bytes to be spooled. The text names the
-    setting. The session ends; the connection stays.
-    """
+    """The container exceeds a limit, which the text names. The session ends; the connection stays."""
 
     code = "media_limit"
 
 
 class DecoderFailed(MediaError):
-    """The process that decoded the container crashed, hung or could not be started, perhaps because of another stream.
-    The session ends; the connection stays.
+    """The decoder process crashed, hung or did not start, perhaps because of another stream. The session ends; the
+    connection stays.
     """
 
     code = "decoder_failed"

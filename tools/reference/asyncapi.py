@@ -99,7 +99,7 @@ def asyncapi() -> dict[str, Any]:
                 "status": refused.status,
                 "code": refused.code,
                 "description": refused.why,
-                "retry-after": bool(refused.retry),
+                "retry-after": refused.may_retry,
             }
             for refused in REFUSALS
         ],

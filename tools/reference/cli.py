@@ -20,8 +20,7 @@ _HEAD: Final = """\
 
 <!-- Written by `make reference` from the parsers in src/voxgate/cli. Change those, not this file. -->
 
-`voxgate VERB --help` says the same. An option may be shortened as long as it stays the only one of its verb that begins
-so, and its value follows after a space or `=`.
+As in `voxgate VERB --help`. Options may be shortened while they stay unique; a value follows after a space or `=`.
 """
 _SECRETS: Final = {"token": "the variable `VOXGATE_TOKEN`"}
 """Options whose default is a secret, and what to write in its place."""
@@ -41,7 +40,7 @@ def cli() -> str:
         for _, below in _verbs(verb):
             parts += _verb(below, 3)
         if name == "serve":
-            parts.append("Any other setting of [configuration.md](configuration.md) is set by `--set`.\n")
+            parts.append("`--set` takes any setting of [configuration.md](configuration.md).\n")
     return "\n".join(parts)
 
 
@@ -116,7 +115,8 @@ def _row(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
 def _value(action: argparse.Action, metavar: str) -> str:
     if action.choices is not None:
         return ", ".join(f"`{choice}`" for choice in action.choices)
-    what = action.type.expected if isinstance(action.type, Kind) else "a number" if action.type is float else ""
+    what = action.type.expected if isinstance(action.type, Kind) else ""
+    what = what.removeprefix("a whole number of ").removeprefix("a number of ").removeprefix("a number ")
     more = " ..." if action.nargs == "+" else ""
     return _cell(", ".join(filter(None, [f"`{metavar}{more}`" if metavar else "", what])))
 
@@ -130,7 +130,7 @@ def _default(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
         return f"`{key}`" + ("" if default is None else f": `{default}`")
     if action.required and action.option_strings:
         return "required"
-    if action.default in (None, False, argparse.SUPPRESS) or action.default == []:
+    if action.default is None or action.default is False or action.default in (argparse.SUPPRESS, []):
         return ""
     return f"`{action.default:g}`" if isinstance(action.default, float) else f"`{action.default}`"
 

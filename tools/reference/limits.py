@@ -15,6 +15,7 @@ from voxgate.errors import VoxgateError
 from voxgate.protocol.tokens import MAX_TOKEN_BYTES
 from voxgate.server.closing import CLOSE_MAX_S, CLOSE_TIMEOUT_S, DISCARD_BYTES
 from voxgate.server.http import PIPELINED_REQUESTS, REQUEST_BYTES
+from voxgate.service.admission import RETRY_S
 from voxgate.session.inbox import INBOX_BYTES, INBOX_MAX_BYTES
 
 from .answers import CLOSES, REFUSALS, close_code_of, wire_errors
@@ -41,131 +42,123 @@ class Limit(NamedTuple):
 
 LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
     "Admission": (
-        Limit(("limits.streams", "limits.scope"), "no further stream, of one server process or of all", ("streams",),
-              told="server full: {} streams are open"),
-        Limit(("limits.streams_per_address",), "no further stream of this address; an IPv6 address counts by its /64",
+        Limit(("limits.streams", "limits.scope"), "refuses new streams, of one server process or of all",
+              ("streams",), told="server full: {} streams are open"),
+        Limit(("limits.streams_per_address",), "refuses new streams of the address; IPv6 addresses count by /64",
               ("streams_per_address",), told="{} streams are open from this address"),
-        Limit(("limits.streams_per_token",), "no further stream with this token, or of the client that the hook names."
-              " When the token was in `start`: error `overloaded`, close 1013", ("streams_per_token",)),
-        Limit(("limits.redis_url", "limits.redis_fails"), "with `closed`, no new stream while Redis gives no answer",
+        Limit(("limits.streams_per_token",), "refuses new streams of the token, or of the hook's client. Token in"
+              " `start`: error `overloaded`, close 1013", ("streams_per_token",)),
+        Limit(("limits.redis_url", "limits.redis_fails"), "`closed`: refuses new streams while Redis does not answer",
               ("redis",)),
-        Limit(("limits.queue_wait_s",), "no new stream while calls wait longer than this; from half of it on none"
-              " beyond the number that the model was found to serve", ("queue_wait",)),
-        Limit(("limits.total_buffered_audio_s",), "no new stream; those that hold more than their share of it are held"
-              " back", ("buffered_audio",), told="more than {} s of audio wait for the model",
+        Limit(("limits.queue_wait_s",), "refuses new streams while calls wait longer; from half of it on, those beyond"
+              " the learned capacity", ("queue_wait",)),
+        Limit(("limits.total_buffered_audio_s",), "refuses new streams; holds those back that exceed their share",
+              ("buffered_audio",), told="more than {} s of audio wait for the model",
               counted=("total_buffered_audio_s",)),
-        Limit(("auth.pending_streams",), "no further connection that comes without a token, while so many (at most a"
-              " quarter of `limits.streams`) have not sent theirs; an address may have a quarter of them",
-              ("pending_streams",)),
-        Limit(("auth.hook_timeout_s", "auth.hook_calls"), "a token cannot be checked: the hook gives no answer in time,"
-              " or as many calls run already, or a quarter of them for this address. When the token was in `start`:"
-              " error `internal`, close 1011", ("auth_unavailable",), told="tokens cannot be checked at the moment"),
-        Limit(("limits.handshake_timeout_s",), "TLS and the request were not complete in time: cut"),
+        Limit(("auth.pending_streams",), "refuses connections without a token while so many (at most a quarter of"
+              " `limits.streams`; a quarter of them for one address) have not sent theirs", ("pending_streams",)),
+        Limit(("auth.hook_timeout_s", "auth.hook_calls"), "the hook is late, or too many of its calls run (a quarter"
+              " for one address). Token in `start`: error `internal`, close 1011", ("auth_unavailable",),
+              told="tokens cannot be checked at the moment"),
+        Limit(("limits.handshake_timeout_s",), "TLS and the request are incomplete: cut"),
     ),
     "Time": (
-        Limit(("limits.start_timeout_s",), "no valid `start` since the connection was opened", error="timeout",
+        Limit(("limits.start_timeout_s",), "no valid `start` after connecting", error="timeout",
               told="no start within {} s of connecting", counted=("start_timeout_s",)),
-        Limit(("limits.idle_timeout_s",), "no message, while the client waits for no answer", error="timeout",
+        Limit(("limits.idle_timeout_s",), "no message while the client waits for no answer", error="timeout",
               told="no message within {} s", counted=("idle_timeout_s",)),
-        Limit(("limits.session_s",), "the connection is too old: its results are sent first", error="timeout",
+        Limit(("limits.session_s",), "sends the results of the connection and closes it", error="timeout",
               told="the connection is {} s old, the longest allowed", counted=("session_s",)),
-        Limit(("server.drain_s",), "the server shuts down: it ends sessions that still run then (less a tenth of it, at"
-              " most 2 s), and sends their finals", close=1001),
+        Limit(("server.drain_s",), "at shutdown, ends remaining sessions (in the last tenth, at most 2 s) and sends"
+              " their finals", close=1001),
     ),
     "Messages": (
         Limit(("limits.message_bytes",), "a larger message", close=1009, counted=("message_bytes",)),
         Limit(("limits.message_fragments",), "a message in more frames", close=1009, counted=("message_fragments",)),
-        Limit(("limits.message_timeout_s",), "a message was begun and not completed", error="timeout",
+        Limit(("limits.message_timeout_s",), "an incomplete message", error="timeout",
               told="a message was not complete within {} s", counted=("message_timeout_s",)),
-        Limit(("limits.frames_per_second",), "held back: further frames, pings included, are read later, at this rate"),
-        Limit(("limits.invalid_messages",), "so many invalid messages; each is answered by `invalid_message`, and the"
-              " last one closes", error="invalid_message", close=1008, counted=("invalid_messages",)),
-        Limit(("limits.unsent_events", "limits.unsent_bytes"), "held back: that much waits for the client to read it",
+        Limit(("limits.frames_per_second",), "held back: reads frames, pings included, at this rate"),
+        Limit(("limits.invalid_messages",), "each gets `invalid_message`; this many close", error="invalid_message",
+              close=1008, counted=("invalid_messages",)),
+        Limit(("limits.unsent_events", "limits.unsent_bytes"), "held back until the client reads",
               counted=("unsent_events",)),
-        Limit(("server.send_timeout_s",), "the client read nothing for so long: cut"),
+        Limit(("server.send_timeout_s",), "the client reads nothing: cut"),
     ),
     "Uploads": (
-        Limit(("limits.upload_bytes",), "a larger body of a request with a whole file: HTTP 413",
-              counted=("upload_bytes",)),
-        Limit(
-            ("limits.recording_bytes",),
-            "a larger recording in a call of Riva's `Recognize`: `RESOURCE_EXHAUSTED`",
-            counted=("recording_bytes",),
-        ),
-        Limit(("limits.upload_field_bytes",), "more bytes of fields beside the file, headers included: HTTP 413",
+        Limit(("limits.upload_bytes",), "a larger request with a file: HTTP 413", counted=("upload_bytes",)),
+        Limit(("limits.recording_bytes",), "a larger recording for Riva's `Recognize`: `RESOURCE_EXHAUSTED`",
+              counted=("recording_bytes",)),
+        Limit(("limits.upload_field_bytes",), "larger fields beside the file, with headers: HTTP 413",
               counted=("upload_field_bytes",)),
-        Limit(("limits.upload_spool_bytes",), "more bytes on the disk, of all uploads together: HTTP 503 with"
-              " `Retry-After`", counted=("upload_spool_bytes",)),
+        Limit(("limits.upload_spool_bytes",), "more bytes of all uploads on the disk: HTTP 503 with `Retry-After`",
+              counted=("upload_spool_bytes",)),
     ),
     "The fields of `start`": (
-        Limit(("limits.channels",), "more channels: no session opens", error="invalid_start",
+        Limit(("limits.channels",), "no session opens", error="invalid_start",
               told="format.channels must be 1..{}, got 9"),
-        Limit(("limits.min_sample_rate", "limits.max_sample_rate"), "another rate: no session opens",
+        Limit(("limits.min_sample_rate", "limits.max_sample_rate"), "no session opens",
               error="invalid_start", told="format.sample_rate must be 4000..192000 Hz, got 300"),
-        Limit(("limits.segment_audio_s",), "bounds `vad.max_segment_s`: at most this, divided by the channels of the"
-              " stream", error="invalid_start", told="vad.max_segment_s must be 1..150 s with 2 channels, got 200"),
+        Limit(("limits.segment_audio_s",), "divided by the channels, the largest `vad.max_segment_s`",
+              error="invalid_start", told="vad.max_segment_s must be 1..150 s with 2 channels, got 200"),
     ),
     "Audio and utterances": (
-        Limit(("limits.buffered_audio_s",), "held back: that much audio of the stream waits for the model",
+        Limit(("limits.buffered_audio_s",), "held back while so much audio of the stream waits",
               counted=("buffered_audio_s",)),
-        Limit(("vad.max_segment_s",), "an utterance this long is cut with a final and goes on, without another"
-              " `active`"),
-        Limit(("vad.stall_flush_ms",), "the audio of an open utterance has stopped coming: its final is sent"),
-        Limit(("turn.deadline_ms", "turn.max_questions"), "the turn detector has no answer, or too many questions"
-              " wait for it: silence decides"),
-        Limit(("simple.max_chunk_s",), "more audio goes into further calls, on the simple and the stateful route"),
+        Limit(("vad.max_segment_s",), "cuts the utterance with a final; it goes on without another `active`"),
+        Limit(("vad.stall_flush_ms",), "no audio arrives for an open utterance: sends its final"),
+        Limit(("turn.deadline_ms", "turn.max_questions"), "silence decides in place of the turn detector"),
+        Limit(("simple.max_chunk_s",), "splits longer audio into several calls (simple and stateful routes)"),
     ),
     "Compressed audio": (
-        Limit(("media.header_bytes",), "no audio within so many bytes of the container: the session ends",
+        Limit(("media.header_bytes",), "no audio so far: ends the session",
               error="media_limit", told="no audio within {} bytes (media.header_bytes)"),
-        Limit(("media.parts_per_s",), "more elements, pages, packets or joined streams for each second of audio, after"
-              " those of 10 s: the session ends", error="media_limit",
+        Limit(("media.parts_per_s",), "more elements, pages, packets or joined streams, after those of 10 s: ends the"
+              " session", error="media_limit",
               told="more than {} parts for each second of audio (media.parts_per_s)"),
-        Limit(("media.tracks",), "more tracks in a container that a decoder process reads: the session ends",
-              error="media_limit"),
-        Limit(("media.decoded_s",), "more audio in one container: the session ends after the results of so much",
+        Limit(("media.tracks",), "more tracks, in a decoder process: ends the session", error="media_limit"),
+        Limit(("media.decoded_s",), "more audio in one container: ends the session after the results",
               error="media_limit", told="more than {} s of audio (media.decoded_s)"),
-        Limit(("media.spool_bytes",), "a larger MP4 file with its index at the end: the session ends",
+        Limit(("media.spool_bytes",), "a larger MP4 file with its index at the end: ends the session",
               error="media_limit"),
-        Limit(("media.timeout_s",), "a decoder process gave no answer for so long: it is killed, and the sessions of"
-              " its streams end", error="decoder_failed", told="the decoder gave no answer within {} s"),
-        Limit(("media.idle_s",), "a decoder process without streams ends; the next one starts it again"),
-        Limit(("media.processes", "media.streams"), "no further stream that needs a decoder process",
+        Limit(("media.timeout_s",), "kills the decoder process and ends the sessions of its streams",
+              error="decoder_failed", told="the decoder gave no answer within {} s"),
+        Limit(("media.idle_s",), "ends a decoder process without streams until the next one needs it"),
+        Limit(("media.processes", "media.streams"), "a further stream that needs a decoder process",
               error="overloaded"),
     ),
     "Calls of the model": (
-        Limit(("inference.deadline_s",), "the call waited and ran longer: an error in place of its result",
-              error="inference_failed", told="The model gave no answer within {} s"),
+        Limit(("inference.deadline_s",), "an error in place of the result", error="inference_failed",
+              told="The model gave no answer within {} s"),
         Limit(("inference.per_stream",), "further calls of the stream wait"),
         Limit(("inference.concurrency",), "further calls of an asynchronous model wait"),
-        Limit(("inference.interims_per_s",), "newer interim results of running calls replace those that wait"),
-        Limit(("inference.max_jobs", "inference.max_seconds"), "further calls wait in their streams; one that has found"
-              " no room for `inference.deadline_s` is answered by an error in place of its result", error="overloaded",
+        Limit(("inference.interims_per_s",), "newer interims of running calls replace older ones"),
+        Limit(("inference.max_jobs", "inference.max_seconds"), "further calls wait in their streams, and after"
+              " `inference.deadline_s` get an error in place of the result", error="overloaded",
               counted=("max_jobs",)),
-        Limit(("inference.stream_jobs", "inference.stream_seconds"), "held back from half so many calls on; beyond, the"
-              " same for the calls of one stream", error="overloaded", counted=("stream_jobs",)),
-        Limit(("inference.max_batch_size", "inference.max_batch_seconds"), "further calls go into further batches"),
+        Limit(("inference.stream_jobs", "inference.stream_seconds"), "held back from half of it on; beyond it, calls"
+              " get an error in place of the result after `inference.deadline_s`", error="overloaded",
+              counted=("stream_jobs",)),
+        Limit(("inference.max_batch_size", "inference.max_batch_seconds"), "further calls go into the next batch"),
     ),
 }  # fmt: skip
 
 _FIXED: Final = (
-    ("the headers of a request, of a websocket or not", REQUEST_BYTES, " bytes", "HTTP 431 `request_too_large`"),
+    ("headers of a request", REQUEST_BYTES, " bytes", "HTTP 431 `request_too_large`"),
     ("a request with its body", REQUEST_BYTES, " bytes", "HTTP 413 `request_too_large`"),
     ("requests sent ahead of their answers", PIPELINED_REQUESTS, "", "HTTP 400 `bad_request`"),
-    ("a token", MAX_TOKEN_BYTES, " bytes", "counts as a bad one"),
-    ("time in which a client sends nothing, while its close frame or the end of its side is awaited", CLOSE_TIMEOUT_S,
-     " s", "cut"),
+    ("a token", MAX_TOKEN_BYTES, " bytes", "is a bad token"),
+    ("silence of the client after the server's close frame", CLOSE_TIMEOUT_S, " s", "cut"),
     ("time until the client's close frame and the end of its side", CLOSE_MAX_S, " s", "cut"),
     ("data discarded until then", DISCARD_BYTES // 2**20, " MiB", "cut"),
     ("messages that wait to be decoded", INBOX_BYTES, " bytes",
-     f"held back, except for a little every few seconds, up to {INBOX_MAX_BYTES // 2**20} MiB: an unread socket"
-     " answers no pings"),
-    ("a block of a WebM track, a packet of Ogg", max(webm.MAX_BLOCK_BYTES, ogg.MAX_PACKET_BYTES) // 2**20, " MiB",
-     "error `media_limit`"),
-    ("an element of WebM that is skipped", webm.MAX_SKIPPED_BYTES // 2**20, " MiB", "error `media_limit`"),
-    ("tracks of a WebM stream", webm.MAX_TRACKS, "", "error `media_limit`"),
+     f"held back, except for a little every few seconds, up to {INBOX_MAX_BYTES // 2**20} MiB, so that pings are"
+     " answered"),
+    ("a block of WebM", webm.MAX_BLOCK_BYTES // 2**10, " KiB", "error `media_limit`"),
+    ("a packet of Ogg", ogg.MAX_PACKET_BYTES // 2**20, " MiB", "error `media_limit`"),
+    ("a skipped element of WebM", webm.MAX_SKIPPED_BYTES // 2**20, " MiB", "error `media_limit`"),
+    ("tracks of WebM", webm.MAX_TRACKS, "", "error `media_limit`"),
     ("bytes without a valid page of Ogg", ogg.MAX_SKIPPED_BYTES // 2**20, " MiB", "error `invalid_media`"),
-    ("the header of a WAV stream", MAX_HEADER_BYTES // 2**20, " MiB", "error `media_limit`"),
+    ("the header of WAV", MAX_HEADER_BYTES // 2**20, " MiB", "error `media_limit`"),
     ("a gap in the times of WebM, Ogg or FLAC", 60, " s", "error `invalid_media`; a shorter one is concealed"),
 )  # fmt: skip
 
@@ -175,20 +168,19 @@ _HEAD: Final = """\
 <!-- Written by `make reference` from the settings, the errors and tools/reference. Change those, not
 this file. -->
 
-No limit drops audio of a client that follows the protocol. *Held back* means that the server stops reading until there
-is room: TCP slows the client down, nothing is lost, and the connection stays open. *Cut* means that the connection ends
-without an error event and without a close frame.
-
-With `notices` on, `started` contains the limits that concern a client.
+No limit drops audio of a client that follows the protocol. *Held back*: the server stops reading, TCP slows the client
+down, and nothing is lost. *Cut*: the connection ends without an error event and without a close frame. With `notices`,
+`started` contains the limits that concern a client.
 
 The statuses are those of Voxgate's own protocol and of live audio over plain HTTP. [The APIs of other
 services](wires.md#what-they-have-in-common) answer 503 in place of 429, and 400 in place of 501.
 
 ## Every limit
 
-Each server process (`server.workers`) has its own. *Counted*: in the metric `voxgate_limit_hits_total`, under
-the name of the first setting. Refusals are counted by `voxgate_rejected_total`, errors by `voxgate_errors_total` and
-closes by `voxgate_closes_total`, each under its code. [configuration.md](configuration.md) has the ranges.
+Limits apply to each server process (`server.workers`); with `limits.scope = "host"`, those of streams apply to all
+together. *Counted*: in `voxgate_limit_hits_total`, under the name of the first setting. `voxgate_rejected_total`,
+`voxgate_errors_total` and `voxgate_closes_total` count refusals, errors and closes by their codes.
+[configuration.md](configuration.md) has the ranges.
 """
 
 
@@ -219,6 +211,8 @@ def _default(key: str) -> str:
     number = SETTINGS[key].default
     if number is None or isinstance(number, str):
         return f"`{number}`" if number else "not set"
+    if key.endswith(("_per_s", "_per_second")):
+        return f"{number:g} a second"
     unit = key.rpartition("_")[2].replace("seconds", "s")
     if unit == "bytes":
         return f"{number // 2**20} MiB" if number % 2**20 == 0 else f"{number} bytes"
@@ -253,83 +247,70 @@ def _close_of(limit: Limit) -> int | None:
     return close_code_of(kind)
 
 
-_REFUSALS: Final = """\
+_REFUSALS: Final = f"""\
 ## Every refusal
 
-Before the upgrade, plain HTTP with a JSON body: `error` for people, `code` for programs. `Retry-After` varies, so that
-clients do not all return together.
+Plain HTTP before the upgrade, with a JSON body: `error` for people, `code` for programs. 429 and 503 mean: retry after
+`Retry-After` ({RETRY_S[0]} to {RETRY_S[1]} s), or use another server.
 
 ```json
-{"error":"server full: 1024 streams are open","code":"streams"}
+{{"error":"server full: 1024 streams are open","code":"streams"}}
 ```
 
-| status | `code` | why | `Retry-After` | what to do |
-|---|---|---|---|---|
+| status | `code` | why | what to do |
+|---|---|---|---|
 """
 
 _OTHER_STATUSES: Final = f"""\
 | status | of what | when |
 |---|---|---|
-| 101 | a route | the upgrade: the stream is open |
+| 101 | a route | the stream is open |
 | 200 | `health`, `ready`, `info`, `/metrics`, the page | |
-| 204 | a path of an HTTP wire | the answer to `OPTIONS`, for web pages of other origins |
-| 304 | the page | the browser has it already |
-| 400 | anything | `bad_request`: the bytes are not HTTP, or too many requests came ahead of their answers |
-| 400 | live audio over plain HTTP | `invalid_request`: an option in the query is unknown or wrong; the text names it |
-| 400, 405, 426, 505 | a route | `bad_handshake`: the request for a websocket is malformed, or has a body |
-| 401, 503 | `info`, `/metrics` | as above, where they ask for a token |
-| 404 | anything else | as above |
-| 405 | a known path with another method | `method_not_allowed`, with `Allow` |
-| 426 | `GET` on a path for websockets alone | `upgrade_required`: the request has no upgrade |
+| 204 | a path of an HTTP wire | `OPTIONS`, for web pages of other origins |
+| 304 | the page | the browser has it |
+| 400 | anything | `bad_request`: no HTTP, or too many requests ahead of their answers |
+| 400 | live audio over plain HTTP | `invalid_request`: an unknown or wrong option in the query |
+| 400, 405, 426, 505 | a route | `bad_handshake`: a malformed websocket request, or one with a body |
 | 400 | a websocket on a path that takes none | `invalid_request` |
-| 413, 431 | anything | `request_too_large`: more than {REQUEST_BYTES} bytes of headers, or of headers and body |
-| 421 | anything but `health` and `ready` | as above |
-| 500 | anything | a bug of the server, whose log has the stack |
-| 503 | `GET /api/v1/ready` | `{{"status":"not ready","reason":...}}`, with `Retry-After`: no new stream is accepted |
+| 401, 503 | `info`, `/metrics` | as above, where they need a token |
+| 405 | a known path with another method | `method_not_allowed`, with `Allow` |
+| 413, 431 | anything | `request_too_large`: more than {REQUEST_BYTES} bytes |
+| 426 | `GET` on a path for websockets alone | `upgrade_required` |
+| 500 | anything | a bug of the server; the log has the stack |
+| 503 | `GET /api/v1/ready` | `{{"status":"not ready","reason":...}}`, with `Retry-After` |
 """
 
 
 def _refusals() -> list[str]:
-    rows = "".join(f"| {r.status} | `{r.code}` | {r.why} | {r.retry} | {r.remedy} |\n" for r in REFUSALS)
+    rows = "".join(f"| {r.status} | `{r.code}` | {r.why} | {r.remedy} |\n" for r in REFUSALS)
     return [_REFUSALS + rows, "Other statuses:\n", _OTHER_STATUSES]
 
 
 _ERRORS: Final = """\
 ## Every error
 
-Events of type `error`; `message` names the expected and the received value.
+[The contract](protocol.md#3-errors) explains the codes of error events. A number is the close code that follows, unless
+the error stands in place of a result.
 
-| `code` | meaning | closes with |
-|---|---|---|
 """
 _CLOSES: Final = """\
 ## Every close code
 
-| code | why | an error event comes before it | connect again |
+| code | why | after an error event | connect again |
 |---|---|---|---|
 """
 _NOT_OURS: Final = """\
-1006 is not sent: client libraries report it for a connection without a close frame. Behind a proxy, check the
-proxy's timeouts first. `voxgate client --reconnect` reconnects without losing anything.
+Client libraries report 1006 for a connection without a close frame: check the timeouts of proxies first. `voxgate
+client --reconnect` reconnects without losing anything.
 """
 
 
 def _closes() -> list[str]:
-    errors = "".join(f"| `{kind.code}` | {_about(kind)} | {_closing(kind)} |\n" for kind in wire_errors())
     rows = "".join(f"| {c.code} | {c.why} | {'yes' if c.told else 'no'} | {c.remedy} |\n" for c in CLOSES)
-    return [_ERRORS + errors, _CLOSES + rows, _NOT_OURS]
+    errors = ", ".join(map(_closing, wire_errors()))
+    return [f"{_ERRORS}{errors}.\n", _CLOSES + rows, _NOT_OURS]
 
 
 def _closing(kind: type[VoxgateError]) -> str:
     code = close_code_of(kind)
-    if code is None:
-        return ""
-    in_place = kind.code in ("internal", "overloaded")
-    return f"{code}" + (", unless it stands in place of a result" if in_place else "")
-
-
-def _about(kind: type[VoxgateError]) -> str:
-    """The first sentences of its docstring; what is said of the connection stands in the next column."""
-    sentences = " ".join((kind.__doc__ or "").split()).split(". ")
-    kept = [sentence.rstrip(".") for sentence in sentences if "connection" not in sentence and "log" not in sentence]
-    return ". ".join(kept).replace("``", "`")
+    return f"`{kind.code}`" + ("" if code is None else f" ({code})")

@@ -11,22 +11,19 @@ _HEAD = """\
 
 <!-- Written by `make reference` from src/voxgate/observe/metrics/catalogue.py. Change that, not this file. -->
 
-`GET /metrics` answers in the text format of Prometheus, or in OpenMetrics on request, and with gzip if accepted. It is
-on the server's port, or only on `metrics.port` when that is set. Requests within a second (`metrics.max_age_s`) get the
-same answer.
+`GET /metrics` answers in Prometheus' text format or in OpenMetrics, also with gzip, on the server's port or on
+`metrics.port`. An answer is reused for `metrics.max_age_s`. [Chapter 7](series/7-metrics.md) reads an overload from
+the metrics.
 
-Every series has the label `worker`, the number of the server process, 0 if there is only one (`server.workers`). Each
-process answers for all. To see the whole server, sum over it:
-`sum without (worker) (rate(voxgate_messages_total[1m]))`. No label holds a value that a client chose, so clients cannot
-make series; there are about 700 for each process.
+Every series has the label `worker`, the number of the server process, from 0. Each answers for all, so sum:
+`sum without (worker) (rate(voxgate_messages_total[1m]))`. No label holds a value that a client chose; a process has
+about 700 series.
 
-Two sums always hold, at any scrape:
+Two sums hold at any scrape:
 
 - `voxgate_streams_accepted_total` = `voxgate_streams_total` over all outcomes + `voxgate_streams_active`;
 - `voxgate_audio_received_seconds_total` = `voxgate_audio_processed_seconds_total` +
   `voxgate_audio_abandoned_seconds_total` + `voxgate_audio_pending_seconds`.
-
-[Chapter 7](series/7-metrics.md) explains how to read them, with an overload as the example.
 
 | metric | type | labels | meaning | when it is high |
 |---|---|---|---|---|

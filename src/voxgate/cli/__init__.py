@@ -16,11 +16,11 @@ from voxgate.errors import ConfigError
 VERBS: Final = {
     "serve": "serve a model",
     "deploy": "deploy a model on a Ray cluster",
-    "client": "stream audio to a server and show the results",
-    "demo": "start a server, stream a bundled recording through it, and show the results beside the truth",
-    "vad": "show where there is speech in a recording",
-    "models": "list the models, or check how one behaves",
-    "load": "put many live streams on a server and report how the server copes",
+    "client": "stream audio to a server",
+    "demo": "stream a bundled recording through a server, and compare the results",
+    "vad": "find speech in a recording",
+    "models": "list models, or check one",
+    "load": "measure how many live streams a server serves",
 }
 
 
@@ -34,14 +34,12 @@ def make_parser(*verbs: str) -> Parser:
         description="Put an audio model behind a live streaming API.",
         epilog="exit code: 0 done; 1 failed; 2 wrong usage or settings; 130 interrupted",
     )
-    parser.add_argument(
-        "-V", "--version", action="store_true", help="print the version; with --verbose, also the platform and packages"
-    )
-    parser.add_argument("--verbose", action="store_true", help="with --version: more about this installation")
+    parser.add_argument("-V", "--version", action="store_true", help="print the version")
+    parser.add_argument("--verbose", action="store_true", help="with --version: also the platform and packages")
     parser.add_argument(
         "--completion",
         choices=("bash", "zsh", "tcsh"),
-        help='print the completion script of a shell: eval "$(voxgate --completion bash)"; needs voxgate[completion]',
+        help='print a completion script: eval "$(voxgate --completion bash)"; needs voxgate[completion]',
     )
     below = parser.add_subparsers(metavar="VERB", title="verbs")
     for verb, about in VERBS.items():

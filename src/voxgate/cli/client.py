@@ -45,29 +45,24 @@ _ENCODINGS: dict[str, tuple[int, bool, str | None]] = {
 }
 _READ_BYTES = 65_536
 MAX_CHUNK_BYTES = 16 * 2**20
-INPUT_HELP = f"any file that soundfile reads, or the name of a bundled recording ({', '.join(recordings.names())})"
+INPUT_HELP = f"sound file, or a bundled recording ({', '.join(recordings.names())})"
 _EPILOG = """\
 examples:
   voxgate client demo --interim-results
-  voxgate client talk.flac --notices
   voxgate client talk.wav --real-time --vad prefix_padding_ms=0 silence_duration_ms=400
   voxgate client talk.wav --option language=de --option 'hotwords=["Voxgate"]'
-  voxgate client talk.wav --format jsonl | jq 'select(.is_final)'
   voxgate client talk.mp3 --format srt -o talk.srt --plot talk.png
   voxgate client recording.m4a
-  voxgate client talk.flac --as-is
   voxgate client mic --interim-results
-  arecord -q -f S16_LE -r 16000 -c 1 | voxgate client -
   arecord -q -f S16_LE -r 16000 -c 1 -t raw | voxgate client - --rate 16000
 
-On a terminal, the last lines show the level of the audio, whether there is speech, the current interim and the lag.
+On a terminal, the last lines show the level, speech, the current interim and the lag.
 
-Ctrl-C or SIGTERM ends the audio: the results of the sent audio still arrive and are written. A second one ends the
-client immediately, and the results so far are written.
+Ctrl-C or SIGTERM ends the audio; its results still arrive. A second one ends the client at once.
 
-exit code: 0 every result arrived, also when Ctrl-C or SIGTERM ended a microphone or stdin; 1 an error, or results are
-missing, or the output cannot be written; 2 wrong usage; 130 and 143 Ctrl-C or SIGTERM ended a file before its end, or
-arrived twice; 141 the reader of the output closed it
+exit code: 0 every result arrived, also after Ctrl-C or SIGTERM with a microphone or stdin; 1 an error, missing results,
+or an unwritable output; 2 wrong usage; 130 and 143 Ctrl-C or SIGTERM before the end of a file, or twice; 141 the reader
+of the output closed it
 """
 
 
@@ -83,34 +78,32 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "positional_input",
         nargs="?",
         metavar="FILE",
-        help=f"{INPUT_HELP}; - is stdin: a sound file, or with --rate raw PCM; mic or mic:DEVICE a microphone "
-        "(Ctrl-C ends it cleanly)",
+        help=f"{INPUT_HELP}; - is stdin, with --rate raw PCM; mic or mic:DEVICE is a microphone",
     )
     parser.add_argument("-i", "--input", metavar="FILE", help="the same as FILE")
     parser.add_argument(
         "--addr",
         default=client.DEFAULT_ADDR,
         metavar="URL",
-        help="server; HOST:PORT alone means the segmented route (%(default)s)",
+        help="server; HOST:PORT is its segmented route (%(default)s)",
     )
     parser.add_argument(
         "--wire",
         choices=WIRES,
         default="native",
-        help="the API to speak: Voxgate's own, that of another service, or live audio over plain HTTP (%(default)s)",
+        help="API of the server (%(default)s)",
     )
     parser.add_argument(
         "--chunk-size",
         type=whole(1, MAX_CHUNK_BYTES),
         default=256,
         metavar="BYTES",
-        help="length of an audio message (%(default)s)",
+        help="bytes of an audio message (%(default)s)",
     )
     parser.add_argument(
         "--as-is",
         action="store_true",
-        help="send the file as it is: the server decodes it (the default for files that soundfile does not read, such"
-        " as M4A and WebM)",
+        help="let the server decode the file (the default where soundfile cannot, such as M4A and WebM)",
     )
     parser.add_argument("--real-time", action="store_true", help="send at the pace of a microphone")
     parser.add_argument("--interim-results", action="store_true", help="request results during speech")
@@ -118,19 +111,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--stability",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="with --interim-results: show the words that have settled brighter than the rest (default: yes)",
+        help="with --interim-results: show settled words brighter (default: yes)",
     )
-    parser.add_argument(
-        "--format", choices=FORMATS, default="pretty", help="of the output; srt and vtt are subtitles (%(default)s)"
-    )
-    parser.add_argument("-o", "--output", metavar="FILE", help="write the output there (stdout)")
+    parser.add_argument("--format", choices=FORMATS, default="pretty", help="format of the output (%(default)s)")
+    parser.add_argument("-o", "--output", metavar="FILE", help="file for the output (stdout)")
     parser.add_argument(
         "--plot", metavar="FILE", help="draw waveform, speech and results; png, svg or pdf (needs matplotlib)"
     )
     parser.add_argument(
         "--reconnect",
         action=argparse.BooleanOptionalAction,
-        help="continue after a lost connection or when the server is full, without loss (default: for microphones)",
+        help="connect again after a loss or a refusal, without losing audio (default: for microphones)",
     )
     session = parser.add_argument_group("session (beyond streamer-template's protocol)")
     session.add_argument(
@@ -139,7 +130,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="tune the voice-activity detection: " + ", ".join(VadOptions.__struct_fields__),
+        help="voice detection: " + ", ".join(VadOptions.__struct_fields__),
     )
     session.add_argument(
         "--turn",
@@ -147,57 +138,57 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="tune the turn detection: " + ", ".join(TurnOptions.__struct_fields__),
+        help="turn detection: " + ", ".join(TurnOptions.__struct_fields__),
     )
     session.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="an option of the model, such as language=de; VALUE is JSON or else text; may be repeated",
+        help="option of the model, such as language=de; VALUE is JSON or text; may be repeated",
     )
     session.add_argument(
         "--notices",
         action=argparse.BooleanOptionalAction,
-        help="show started, progress and finished notices (the status on a terminal requests them as well)",
+        help="show started, progress and finished notices",
     )
     session.add_argument(
         "--eager",
         action="store_true",
-        help="show a result that will be the final, unless speech goes on, before the silence is over",
+        help="show likely finals before the silence is over",
     )
     session.add_argument("--trace-id", metavar="TRACEPARENT", help="W3C traceparent of the session")
     add_token_option(session)
     session.add_argument(
         "--cert",
         metavar="FILE",
-        help="the certificate (PEM) of this client, for a server that requires one (server.tls_client_ca)",
+        help="certificate of this client (PEM), for server.tls_client_ca",
     )
-    session.add_argument("--key", metavar="FILE", help="its private key (PEM), when it is not in the same file")
+    session.add_argument("--key", metavar="FILE", help="its private key (PEM), if in another file")
     session.add_argument(
         "--token-in",
         choices=("header", "start"),
         default="header",
-        help="send the token in the Authorization header, or in the start message (%(default)s)",
+        help="place of the token: the Authorization header or start (%(default)s)",
     )
     session.add_argument(
         "--timeout",
         type=positive_float,
         metavar="SECONDS",
-        help="longest wait for the next message once everything is sent (no limit)",
+        help="longest wait for a message after the audio, in seconds (no limit)",
     )
     raw = parser.add_argument_group("raw PCM from stdin, and microphones")
     raw.add_argument(
         "--rate",
         type=whole(1, MAX_RATE),
         metavar="HZ",
-        help="sample rate; with -i - it marks stdin as raw PCM; the default is the microphone's own",
+        help="sample rate in Hz; for stdin it means raw PCM (the microphone's own)",
     )
     raw.add_argument("--channels", type=whole(1, MAX_CHANNELS), help="interleaved channels (1)")
     raw.add_argument(
         "--encoding",
         choices=tuple(_ENCODINGS),
-        help="of a sample, little-endian (s16); only for stdin, which then is raw PCM whatever its first bytes are",
+        help="encoding of raw PCM, little-endian; skips the check for a sound file (s16)",
     )
     parser.set_defaults(run=run)
 

@@ -32,12 +32,11 @@ _CHUNK_MS = 2000
 _WORD_ERROR_LIMIT = 0.1
 """Of moonshine on the bundled human speech. It gets 1 % to 3 % wrong, depending on how the detector cuts the speech."""
 _EPILOG = """\
-The demo shows the routes that the model serves: segmented, and stateful or else simple. With moonshine, which is the
-default where it is installed, it shows the segmented route alone: live captions of human speech, and the word error
-rate.
+The demo shows the model's routes: segmented, and stateful or simple. With moonshine, the default if installed, it shows
+captions of human speech and the word error rate.
 
-exit code: 0 every result arrived, all bundled utterances were detected within 100 ms of the truth (human speech
-150 ms), and moonshine got at most 10 % of the words wrong; 1 otherwise; 2 wrong usage; 130 interrupted
+exit code: 0 every result arrived, bundled utterances were found within 100 ms (human speech 150 ms), and moonshine got
+at most 10 % of the words wrong; 1 otherwise; 2 wrong usage; 130 interrupted
 """
 
 
@@ -46,7 +45,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "demo",
         help=VERBS["demo"],
-        description="Start a server, stream a recording through it in real time, and show results beside the truth.",
+        description="Stream a recording through a new server in real time, and compare the results with the truth.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,25 +53,23 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--file",
         metavar="NAME|PATH",
         help=(
-            f"bundled recording ({', '.join(recordings.names())}) or any sound file (reading with moonshine, else demo)"
+            f"sound file, or a bundled recording: {', '.join(recordings.names())} (reading with moonshine, else demo)"
         ),
     )
-    parser.add_argument("--model", metavar="MODEL", help="model of the server, as for voxgate serve (its default)")
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="setting of the server, as for voxgate serve"
-    )
+    parser.add_argument("--model", metavar="MODEL", help="model, as for voxgate serve")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="setting, as for voxgate serve")
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument(
         "--speed", type=positive_float, default=1.0, metavar="FACTOR", help="pace relative to real time (%(default)g)"
     )
     pace.add_argument("--fast", action="store_true", help="send as fast as the server accepts audio")
-    parser.add_argument("--keep", action="store_true", help="leave the server running until Ctrl-C")
+    parser.add_argument("--keep", action="store_true", help="keep the server until Ctrl-C")
     parser.add_argument(
         "--start-timeout",
         type=positive_float,
         default=120.0,
         metavar="SECONDS",
-        help="longest wait for the server; the very first start compiles the model's kernels (%(default)g)",
+        help="longest wait for the server, in seconds (%(default)g)",
     )
     parser.set_defaults(run=run, with_captions=False)
 

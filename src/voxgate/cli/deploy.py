@@ -24,48 +24,50 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = verbs.add_parser(
         "deploy",
         help=VERBS["deploy"],
-        description="Deploy a model on a Ray cluster, or update it there replica by replica, for servers with"
-        " inference.engine = 'ray'. Needs the extra `ray`.",
-        epilog="exit code: 0 all replicas are ready, or the file is written; 2 a setting or the cluster cannot be used,"
-        " or the replicas did not start",
+        description="Deploy or update a model on a Ray cluster, for servers with inference.engine = 'ray'. Needs"
+        " voxgate[ray].",
+        epilog="exit code: 0 all replicas are ready, or the file is written; 2 an unusable setting or cluster, or no"
+        " replicas",
     )
-    parser.add_argument("--model", metavar="NAME", help="as for voxgate serve; the default is the model of --config")
-    parser.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json, for the sections model and ray")
-    parser.add_argument("--app", metavar="NAME", help="the Ray Serve application (ray.app)")
-    parser.add_argument("--address", help="the cluster (ray.address): auto, HOST:PORT or ray://HOST:PORT")
+    parser.add_argument("--model", metavar="NAME", help="as for voxgate serve (that of --config)")
+    parser.add_argument("--config", metavar="FILE", help="file with the sections model and ray")
+    parser.add_argument("--app", metavar="NAME", help="Ray Serve application (ray.app)")
+    parser.add_argument("--address", help="cluster: auto, HOST:PORT or ray://HOST:PORT (ray.address)")
     parser.add_argument(
         "--replicas", default="1", metavar="N", help="copies of the model: 2, or 1..8 to follow the load (%(default)s)"
     )
-    parser.add_argument("--gpus", type=number(0, 1024), default=0.0, metavar="N", help="of each replica (%(default)g)")
-    parser.add_argument("--cpus", type=number(0, 4096), default=1.0, metavar="N", help="of each replica (%(default)g)")
+    parser.add_argument(
+        "--gpus", type=number(0, 1024), default=0.0, metavar="N", help="GPUs of a replica (%(default)g)"
+    )
+    parser.add_argument(
+        "--cpus", type=number(0, 4096), default=1.0, metavar="N", help="CPUs of a replica (%(default)g)"
+    )
     parser.add_argument(
         "--calls",
         type=whole(1, 1024),
         default=2,
         metavar="N",
-        help="calls that a replica takes at once; 2 hide the way to it (%(default)s)",
+        help="concurrent calls of a replica; 2 hide its distance (%(default)s)",
     )
     parser.add_argument(
         "--hang-timeout",
         type=number(1, 86_400),
         default=120.0,
         metavar="S",
-        help="replace a replica whose call runs for longer than this, in seconds (%(default)g)",
+        help="longest call of a replica, in seconds; then it is replaced (%(default)g)",
     )
-    parser.add_argument(
-        "--working-dir", metavar="DIR", help="a folder with the model's code, which Ray copies to the replicas"
-    )
+    parser.add_argument("--working-dir", metavar="DIR", help="folder with the model's code, which Ray copies")
     parser.add_argument(
         "--set",
         metavar="model.KEY=VALUE",
         action="append",
         default=[],
-        help="an argument of the model, such as model.size=small; may be repeated",
+        help="argument of the model, such as model.size=small; may be repeated",
     )
     parser.add_argument(
-        "--print-config", action="store_true", help="print a Ray Serve configuration file in place of deploying"
+        "--print-config", action="store_true", help="print a Ray Serve configuration file, and do not deploy"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write that file (for serve deploy, or a RayService)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write this file, and do not deploy")
     parser.set_defaults(run=run)
 
 

@@ -41,11 +41,7 @@ EXIT_LATE = 3
 N_OFFSETS = 4
 SPARE_FILES = 64
 _EPILOG = """\
-Every stream plays the recording in a loop, as a microphone would, starting at one of four places. Before the load, the
-same audio is sent to the idle server, one stream at a time; a stream with other results under load is an error. Added
-latency is the time from sending the message that decided the end of speech (on the simple and the stateful route: the
-message with the end of a result's audio) to the arrival of the result. It includes the model's own time. See
-docs/load.md.
+Every stream plays the recording in a loop, in real time. See docs/load.md for the measures.
 
 examples:
   voxgate load -n 200
@@ -54,7 +50,7 @@ examples:
   voxgate load -n 100 --container webm --chunk-ms 100
 
 exit code: 0 every stream got the results of the idle server; 1 some did not, or were refused; 2 wrong usage; 3 this
-program was late, and the numbers include its own delays; 130 and 143 Ctrl-C or SIGTERM ended it
+program was late, so that the numbers include its delays; 130 and 143 Ctrl-C or SIGTERM
 """
 
 
@@ -62,7 +58,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "load",
         help=VERBS["load"],
-        description="Put many live streams on a server and report how the server copes.",
+        description="Put live streams on a server, check their results, and measure the added latency.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -72,11 +68,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--wire",
         choices=get_args(LoadWire),
         default="native",
-        help="websockets or gRPC, which grpc:// in the address means too; over gRPC, each stream must only be complete,"
-        " and the server's cost needs --pid or --metrics (%(default)s)",
+        help="websockets or gRPC, as with a grpc:// address; gRPC has no --reference (%(default)s)",
     )
     parser.add_argument(
-        "--route", choices=("segmented", "simple", "stateful"), default="segmented", help="of the server (%(default)s)"
+        "--route",
+        choices=("segmented", "simple", "stateful"),
+        default="segmented",
+        help="route of the server (%(default)s)",
     )
     parser.add_argument(
         "--duration", type=positive_float, default=30.0, metavar="S", help="audio of a stream, in seconds (%(default)g)"
@@ -86,15 +84,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=positive_float,
         default=5.0,
         metavar="S",
-        help="time over which the streams start, in seconds (%(default)g)",
+        help="time in which the streams start, in seconds (%(default)g)",
     )
     parser.add_argument("--interim-results", action="store_true", help="request results during speech")
     parser.add_argument(
         "--reference",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="on the segmented route, compare each stream with the results of the idle server; without it, each must"
-        " only be complete, as for a server whose results depend on the arrival of audio (%(default)s)",
+        help="on the segmented route, compare streams with the idle server; else they must only be complete"
+        " (%(default)s)",
     )
     add_token_option(parser)
     audio = parser.add_argument_group("audio")
@@ -103,36 +101,33 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--input",
         default="demo",
         metavar="FILE",
-        help=f"any sound file, or a bundled recording ({', '.join(recordings.names())}), resampled first (%(default)s)",
+        help=f"sound file, or a bundled recording ({', '.join(recordings.names())}) (%(default)s)",
     )
     audio.add_argument(
         "--chunk-ms", type=whole(1, 10_000), default=20, metavar="MS", help="audio of a message, in ms (%(default)s)"
     )
     audio.add_argument(
-        "--rate", type=whole(MIN_RATE, MAX_RATE), default=16_000, metavar="HZ", help="sample rate (%(default)s)"
+        "--rate", type=whole(MIN_RATE, MAX_RATE), default=16_000, metavar="HZ", help="sample rate in Hz (%(default)s)"
     )
     audio.add_argument("--channels", type=whole(1, 64), default=1, help="interleaved channels (%(default)s)")
-    audio.add_argument("--encoding", choices=tuple(load.ENCODINGS), default="s16", help="of a sample (%(default)s)")
+    audio.add_argument(
+        "--encoding", choices=tuple(load.ENCODINGS), default="s16", help="encoding of a sample (%(default)s)"
+    )
     audio.add_argument(
         "--container",
         choices=tuple(load.ENCODERS),
-        help="encode the recording beforehand, and send it in this container as a live recorder does, at its own rate"
-        " and channels; needs voxgate[media]",
+        help="send compressed audio in this container, at the recording's rate and channels; needs voxgate[media]",
     )
     measures = parser.add_argument_group("measures")
-    measures.add_argument(
-        "--json", metavar="FILE", help="write the complete report as JSON; - is stdout, in place of the table"
-    )
-    measures.add_argument(
-        "--metrics", metavar="URL", help="the source of the server's CPU time and memory (its own /metrics)"
-    )
-    measures.add_argument("--pid", type=whole(1, 2**31), help="the server's process, when it is on this machine")
+    measures.add_argument("--json", metavar="FILE", help="file for the whole report; - is stdout, without the table")
+    measures.add_argument("--metrics", metavar="URL", help="source of the server's CPU time and memory (its /metrics)")
+    measures.add_argument("--pid", type=whole(1, 2**31), help="process of a server on this machine")
     measures.add_argument(
         "--late-ms",
         type=positive_float,
         default=load.LATE_MS,
         metavar="MS",
-        help="largest p99 of this program's lateness; beyond it, numbers are marked, the exit code is 3 (%(default)g)",
+        help="largest p99 of this program's lateness, in ms; beyond: exit code 3 (%(default)g)",
     )
     measures.add_argument(
         "--timeout",

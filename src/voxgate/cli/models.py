@@ -39,38 +39,40 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = verbs.add_parser(
         "models",
         help=VERBS["models"],
-        description="List the models that can be served by name, with what each needs.",
+        description="List the models that have names, and their requirements.",
         epilog="exit code: 0 the list was printed; 2 wrong usage",
     )
-    parser.add_argument("--format", choices=("pretty", "jsonl"), default="pretty", help="of the output (%(default)s)")
+    parser.add_argument(
+        "--format", choices=("pretty", "jsonl"), default="pretty", help="format of the output (%(default)s)"
+    )
     parser.set_defaults(run=run)
     below = parser.add_subparsers(metavar="check", title="more")
     check = below.add_parser(
         "check",
-        help="run a model on the bundled recording, and report how it behaves and which settings suit it",
-        description="Load a model, warm it up, run it on the bundled recording, and report its speed, its effect on"
-        " other Python threads, the gain of batches and threads, and the settings that suit it.",
-        epilog="exit code: 0 the model can be served; 1 a call failed; 2 wrong usage, or it cannot be loaded",
+        help="measure a model, and suggest settings",
+        description="Measure a model on the bundled recording: speed, effect on other Python threads, gain of batches"
+        " and threads; and suggest settings.",
+        epilog="exit code: 0 the model can be served; 1 a call failed; 2 wrong usage, or an unloadable model",
     )
-    check.add_argument(
-        "model", metavar="NAME", nargs="?", help="as for voxgate serve --model; the default is the model of --config"
-    )
-    check.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json, for the section [model]")
+    check.add_argument("model", metavar="NAME", nargs="?", help="as for voxgate serve (that of --config)")
+    check.add_argument("--config", metavar="FILE", help="file with the section model")
     check.add_argument(
         "--set",
         metavar="model.KEY=VALUE",
         action="append",
         default=[],
-        help="an argument of the model, such as model.threads=2; may be repeated",
+        help="argument of the model, such as model.threads=2; may be repeated",
     )
     check.add_argument(
         "--seconds",
         type=number(0, 3600),
         default=1.0,
         metavar="S",
-        help="shortest time of each measurement (%(default)g)",
+        help="shortest time of a measurement, in seconds (%(default)g)",
     )
-    check.add_argument("--format", choices=("pretty", "jsonl"), default="pretty", help="of the output (%(default)s)")
+    check.add_argument(
+        "--format", choices=("pretty", "jsonl"), default="pretty", help="format of the output (%(default)s)"
+    )
     check.set_defaults(run=run_check)
 
 

@@ -18,8 +18,8 @@ from voxgate.server.early_exit import EarlyExit
 logger = logging.getLogger(__name__)
 
 _EPILOG: Final = (
-    "exit code: 0 SIGTERM or Ctrl-C ended it; 1 an unexpected failure; 2 a setting, a model or an"
-    " address cannot be used; 130 and 143 a second Ctrl-C or SIGTERM ended it immediately"
+    "exit code: 0 SIGTERM or Ctrl-C; 1 an unexpected failure; 2 an unusable setting, model or address; 130 and 143 a"
+    " second Ctrl-C or SIGTERM"
 )
 
 FLAGS: Final = {
@@ -45,31 +45,30 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "positional_model",
         nargs="?",
         metavar="MODEL",
-        help="a built-in name, or pkg.module:attr of your model or function",
+        help="a built-in name, or pkg.module:attr",
     )
     _add(parser, "--model", "NAME", "the same as MODEL")
     parser.add_argument("--config", metavar="FILE", help="voxgate.toml or config.json")
     _add(parser, "--host", None, "address to listen on")
     _add(parser, "--port", None, "port to listen on; 0 takes a free one")
-    _add(parser, "--grpc-port", "PORT", "speak gRPC too, on this port; 0 takes a free one")
+    _add(parser, "--grpc-port", "PORT", "port for gRPC; 0 takes a free one")
     _add(parser, "--workers", "N", "server processes that share the port")
-    _add(parser, "--tls-certificate", "FILE", "use TLS with this certificate (PEM)")
-    _add(parser, "--tls-key", "FILE", "the private key, if it is in a separate file")
-    _add(parser, "--drain", "SECONDS", "time for running sessions when the server stops")
+    _add(parser, "--tls-certificate", "FILE", "certificate for TLS (PEM)")
+    _add(parser, "--tls-key", "FILE", "private key, if in another file")
+    _add(parser, "--drain", "SECONDS", "time for running sessions at the end, in seconds")
     _add(parser, "--log-level", "LEVEL", "debug, info, warning, error or critical")
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="any setting by its dotted name, such as vad.threshold=0.6 or model.delay=0.1; may be repeated",
+        help="any setting, such as vad.threshold=0.6 or model.delay=0.1; may be repeated",
     )
-    parser.add_argument("--print-config", action="store_true", help="print the effective settings as TOML and exit")
+    parser.add_argument("--print-config", action="store_true", help="print the settings in effect as TOML and exit")
     parser.add_argument(
         "--reload",
         action="store_true",
-        help="for development: start the server again when a file of the model or the configuration changes; needs"
-        " voxgate[reload]",
+        help="restart when a file of the model or the configuration changes; needs voxgate[reload]",
     )
     parser.set_defaults(run=run)
 

@@ -18,5 +18,5 @@ def add_token_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--token",
         default=token_from_environment(),
-        help="credentials (better in VOXGATE_TOKEN: other users can read command lines)",
+        help="token; better in VOXGATE_TOKEN, because other users can read command lines",
     )

@@ -39,22 +39,22 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = verbs.add_parser(
         "vad",
         help=VERBS["vad"],
-        description="Cut a recording into segments of speech, exactly as the server would, and print their times.",
-        epilog="exit code: 0 done, with or without speech; 1 a truncated recording, or a plot that cannot be written; 2"
-        " wrong usage, or a recording that cannot be read",
+        description="Print the segments of speech in a recording, as the server cuts them.",
+        epilog="exit code: 0 done; 1 a truncated recording, or an unwritable plot; 2 wrong usage, or an unreadable"
+        " recording",
     )
     parser.add_argument("file", metavar="FILE", help=INPUT_HELP)
     parser.add_argument(
         "--detector", default="silero", metavar="NAME", help="silero, energy, or pkg.module:attr (%(default)s)"
     )
+    parser.add_argument("--weights", metavar="FILE", help="weights of the silero detector (the installed ones)")
     parser.add_argument(
-        "--weights", metavar="FILE", help="weights of the silero detector; the installed ones by default"
+        "--format", choices=("pretty", "jsonl"), default="pretty", help="format of the output (%(default)s)"
     )
-    parser.add_argument("--format", choices=("pretty", "jsonl"), default="pretty", help="of the output (%(default)s)")
     parser.add_argument(
         "--plot", metavar="FILE", help="draw waveform, probability and segments; png, svg or pdf (needs matplotlib)"
     )
-    settings = parser.add_argument_group("settings", "as in a client's start message; see docs/protocol.md, section 4")
+    settings = parser.add_argument_group("settings", "as in a client's start; see docs/protocol.md, section 4")
     for name in _TUNABLES:
         settings.add_argument(
             "--" + name.replace("_", "-"),

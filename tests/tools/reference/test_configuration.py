@@ -1,4 +1,4 @@
-"""docs/configuration.md: every setting is on it, and its defaults are a file that can be loaded."""
+"""docs/configuration.md: every setting is on it, and the defaults that it shows are those of the server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ def test_the_page_names_every_setting_with_its_default():
     assert shown["server.tls_key"] == "not set"
 
 
+def test_every_row_has_as_many_cells_as_its_table():
+    tables = [line for line in PAGE.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in tables} == {3, 5}
+
+
 def test_its_defaults_can_be_loaded(tmp_path: Path):
+    lines = [f"{key} = {value.strip('`')}\n" for key, value in rows().items() if value != "not set"]
     file = tmp_path / "voxgate.toml"
-    file.write_text(PAGE.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    file.write_text("".join(lines), encoding="utf-8")
     assert load_config(file, environ={}) == Config()

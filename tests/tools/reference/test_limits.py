@@ -50,6 +50,8 @@ def test_defaults_have_the_unit_of_their_setting():
     assert "| `limits.message_bytes` 1 MiB |" in text
     assert "| `vad.stall_flush_ms` 2000 ms |" in text
     assert "| `inference.max_jobs` 4096, `inference.max_seconds` 3600 s |" in text
+    assert "| `inference.interims_per_s` 10 a second |" in text
+    assert "| `limits.frames_per_second` 5000 a second |" in text
     assert "| `limits.min_sample_rate` 4000 Hz, `limits.max_sample_rate` 192000 Hz |" in text
 
 

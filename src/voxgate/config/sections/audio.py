@@ -14,7 +14,7 @@ class AudioSettings(Struct, frozen=True, kw_only=True):
 
     resampler: Annotated[
         Literal["polyphase", "soxr"],
-        Meta(description="Resampler of a stream: `polyphase` has the low delay, `soxr` is the SoX resampler library."),
+        Meta(description="Resampler of a stream: `polyphase` has a low delay, `soxr` is the SoX resampler."),
     ] = "polyphase"
     soxr_quality: Annotated[
         Literal["QQ", "LQ", "MQ", "HQ", "VHQ"], Meta(description="Quality of the `soxr` resampler.")

@@ -15,9 +15,8 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
     tokens: Annotated[
         str,
         Meta(
-            description="Accepted tokens, separated by commas; better set in the environment (`VOXGATE_AUTH_TOKENS`) "
-            "or in `tokens_file`. `TOKEN streams=N` gives a token its own limit, in place of "
-            "`limits.streams_per_token`.",
+            description="Accepted tokens, separated by commas; better in `VOXGATE_AUTH_TOKENS` or `tokens_file`. "
+            "`TOKEN streams=N` replaces `limits.streams_per_token` for a token.",
             extra={"is_secret": True},
         ),
     ] = ""
@@ -26,7 +25,7 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
             str,
             Meta(
                 min_length=1,
-                description="Path of a file with one token per line, as in `tokens`; `#` begins a comment. It is read "
+                description="Path of a file with one token per line, as in `tokens`; `#` begins a comment. Read "
                 "once, at the start.",
             ),
         ]
@@ -37,31 +36,28 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
             str,
             Meta(
                 min_length=1,
-                description="`pkg.module:function` that decides about every other token: `function(token: str) -> "
-                "bool | str`, plain or async; a string is a yes with the name of the client. Tokens of `tokens` and "
-                "`tokens_file` are accepted without calling it.",
+                description="`pkg.module:function` that checks all other tokens: `function(token: str) -> bool | "
+                "str`, plain or async. A string accepts and names the client.",
             ),
         ]
         | None
     ) = None
     hook_timeout_s: Annotated[
         float,
-        Meta(ge=0.1, le=600, description="Time the hook may take, in seconds; then the client is refused with 503."),
+        Meta(ge=0.1, le=600, description="Time limit of the hook, in seconds."),
     ] = 5.0
     hook_calls: Annotated[
         int,
         Meta(
             ge=1,
             le=1024,
-            description="Concurrent calls of the hook, a quarter of them for one address; further clients are refused "
-            "with 503.",
+            description="Concurrent calls of the hook, a quarter of them for one address.",
         ),
     ] = 64
     in_start: Annotated[
         bool,
         Meta(
-            description="Whether a client may connect without a token and send it in its first `start`; otherwise it "
-            "gets HTTP 401."
+            description="Whether a client may send its token in the first `start`; otherwise it needs one to connect."
         ),
     ] = True
     pending_streams: Annotated[
@@ -69,20 +65,19 @@ class AuthSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1_000_000,
-            description="Concurrent connections whose token is not verified yet, at most a quarter of "
-            "`limits.streams`; one address may have a quarter of them. Further ones get HTTP 503 or 429.",
+            description="Concurrent connections without a verified token, at most a quarter of `limits.streams`; "
+            "one address may have a quarter of them.",
         ),
     ] = 64
-    metrics: Annotated[
-        bool, Meta(description="Whether `/metrics` requires a token too, when tokens or a hook are set.")
-    ] = True
+    metrics: Annotated[bool, Meta(description="Whether `/metrics` requires a token, if tokens or a hook are set.")] = (
+        True
+    )
     origins: Annotated[
         str,
         Meta(
             min_length=1,
-            description="Origins of web pages that may connect, separated by commas, such as "
-            "`https://app.example.com`; `same-origin` is the server's own page, `*` any. Clients that "
-            "send no origin are not web pages and may connect.",
+            description="Origins of web pages that may connect, separated by commas: `https://app.example.com`, "
+            "`same-origin` (the server's page), `*`. Clients without an origin may always connect.",
         ),
     ] = "same-origin"
 

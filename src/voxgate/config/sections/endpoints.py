@@ -10,21 +10,17 @@ __all__ = ["EndpointsSettings"]
 
 
 class EndpointsSettings(Struct, frozen=True, kw_only=True):
-    """Which APIs the server speaks besides its own. A path of an API that is off gets HTTP 404."""
+    """The APIs of other services. The paths of an API that is off answer with HTTP 404."""
 
-    deepgram: Annotated[
-        bool, Meta(description="Deepgram's API: `/v1/listen`, live and for whole recordings; `/v2/listen`.")
-    ] = True
-    assemblyai: Annotated[bool, Meta(description="AssemblyAI's streaming API, version 3: `/v3/ws`.")] = True
+    deepgram: Annotated[bool, Meta(description="Deepgram: `/v1/listen` (live and recordings) and `/v2/listen`.")] = True
+    assemblyai: Annotated[bool, Meta(description="AssemblyAI streaming v3: `/v3/ws`.")] = True
     openai: Annotated[
-        bool, Meta(description="OpenAI's transcription APIs: `/v1/realtime` and `/v1/audio/transcriptions`.")
+        bool, Meta(description="OpenAI: `/v1/realtime`, `/v1/audio/transcriptions` and `/v1/models`.")
     ] = True
-    http: Annotated[bool, Meta(description="Live audio in the body of a plain HTTP request: `POST /api/v1/ROUTE`.")] = (
-        True
-    )
+    http: Annotated[bool, Meta(description="Live audio over plain HTTP: `POST /api/v1/ROUTE`.")] = True
     riva: Annotated[
         bool,
-        Meta(description="NVIDIA Riva's speech recognition over gRPC, on the port `grpc.port`: `nvidia.riva.asr`."),
+        Meta(description="NVIDIA Riva: `nvidia.riva.asr` on `grpc.port`."),
     ] = True
     min_silence_ms: (
         Annotated[
@@ -32,10 +28,8 @@ class EndpointsSettings(Struct, frozen=True, kw_only=True):
             Meta(
                 ge=50,
                 le=10_000,
-                description="Shortest silence, in ms, by which a client of another service's API can end a segment; a "
-                "shorter one counts as this. When not set: `vad.silence_duration_ms`. Those services recognize a "
-                "stream as a whole, and their clients ask for 10 to 25 ms; here each segment is one call of the model, "
-                "which understands whole phrases best.",
+                description="Shortest silence by which clients of these APIs can end a segment, in ms; a shorter one "
+                "counts as this. Not set: `vad.silence_duration_ms`.",
             ),
         ]
         | None

@@ -10,7 +10,7 @@ __all__ = ["GrpcSettings"]
 
 
 class GrpcSettings(Struct, frozen=True, kw_only=True):
-    """The gRPC API, on a port of its own, at the address and with the TLS of the section `server`."""
+    """gRPC on its own port, with the address and the TLS of the section `server`."""
 
     port: (
         Annotated[
@@ -18,13 +18,12 @@ class GrpcSettings(Struct, frozen=True, kw_only=True):
             Meta(
                 ge=0,
                 le=65535,
-                description="TCP port for gRPC; 0 takes any free port. When not set, the server speaks no gRPC. Needs "
-                "the extra `grpc`.",
+                description="TCP port for gRPC; 0 takes any free port; not set: no gRPC. Needs the extra `grpc`.",
             ),
         ]
         | None
     ) = None
     reflection: Annotated[
         bool,
-        Meta(description="Serve gRPC reflection, by which tools such as grpcurl learn the methods and their messages."),
+        Meta(description="Serve gRPC reflection, for tools such as grpcurl."),
     ] = False

@@ -15,56 +15,52 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
     engine: Annotated[
         Literal["auto", "threads", "process", "async", "ray"],
         Meta(
-            description="Where the model runs: on `threads` of the server's process, as coroutines on an event loop of "
-            "its own (`async`), or in worker processes (`process`), which contain a model that crashes, hangs or holds "
-            "the GIL. `auto`: `async` for a model that defines `async def infer` or `step`, else `threads`. A model "
-            "that declares that it holds the GIL runs in processes in both cases. `ray`: on a Ray cluster, where "
-            "`voxgate deploy` put it; see the section `ray`."
+            description="Where the model runs: on `threads`, on an event loop (`async`), in worker processes "
+            "(`process`), which contain crashes, hangs and the GIL, or on a Ray cluster (`ray`, see "
+            "the section `ray`). `auto`: `async` for `async def infer` or `step`, else `threads`. A "
+            "model that declares that it holds the GIL runs in processes instead of on threads."
         ),
     ] = "auto"
     isolation: (
         Annotated[
             Literal["threads", "process"],
-            Meta(description="An older name of `inference.engine`; when both are set, they must agree."),
+            Meta(description="Older name of `inference.engine`; if both are set, they must agree."),
         ]
         | None
     ) = None
     threads: Annotated[
         int,
-        Meta(
-            ge=0, le=1024, description="Threads that run the model; 0: as many as the model asks for, or one per CPU."
-        ),
+        Meta(ge=0, le=1024, description="Threads that run the model; 0: the model's own number, or one per CPU."),
     ] = 0
     processes: Annotated[
         int, Meta(ge=0, le=1024, description="Worker processes that run the model; 0: one per CPU.")
     ] = 0
-    concurrency: Annotated[int, Meta(ge=1, le=65_536, description="Calls that run at once on the engine `async`.")] = 64
+    concurrency: Annotated[int, Meta(ge=1, le=65_536, description="Concurrent calls on the engine `async`.")] = 64
     restart_backoff_s: Annotated[
         float,
         Meta(
             ge=0.01,
             le=60,
-            description="Time until a worker process that ended is started again, in seconds; it doubles with each "
-            "end in a row, up to 100 times as long.",
+            description="Time until a worker process that ended starts again, in seconds; doubled with each end "
+            "in a row, up to 100 times as long.",
         ),
     ] = 0.1
     deadline_s: Annotated[
-        float, Meta(ge=0.1, le=86_400, description="Time a call may wait and run in total, in seconds; then it fails.")
+        float,
+        Meta(ge=0.1, le=86_400, description="Longest time that a call waits and runs, in seconds; then it fails."),
     ] = 60.0
     max_batch_size: Annotated[int, Meta(ge=1, le=1024, description="Calls in one batch, of any streams.")] = 16
     max_batch_seconds: Annotated[
         float,
-        Meta(
-            ge=0.1, le=86_400, description="Audio of a batch, padding included, in seconds; a longer call runs alone."
-        ),
+        Meta(ge=0.1, le=86_400, description="Audio of a batch, with padding, in seconds; a longer call runs alone."),
     ] = 120.0
     batch_window_ms: Annotated[
         float,
         Meta(
             ge=0,
             le=10_000,
-            description="Time a batch that is not full waits for more calls, in ms; 0 takes the calls that are there. "
-            "A stream that is alone never waits.",
+            description="Time that an incomplete batch waits for more calls, in ms; 0: none. A single stream "
+            "never waits.",
         ),
     ] = 0.0
     interims_per_s: Annotated[
@@ -72,8 +68,8 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0.1,
             le=1000,
-            description="Interim results a second that one client gets from running calls (models that yield them), if "
-            "it asked for interim results; newer ones replace those in between.",
+            description="Interim results a second of running calls (models that yield them) for one client; "
+            "newer ones replace older ones.",
         ),
     ] = 10.0
     per_stream: Annotated[
@@ -81,7 +77,7 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1024,
-            description="Calls of one stream that the model may run at once; further ones wait, interims aside.",
+            description="Concurrent calls of one stream, interims aside; further ones wait.",
         ),
     ] = 4
     max_jobs: Annotated[
@@ -89,8 +85,8 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1_000_000,
-            description="Calls of all streams that may wait for the model; further ones wait in their streams, and "
-            "fail after `inference.deadline_s`.",
+            description="Calls of all streams that may wait for the model; beyond, they wait in their streams, "
+            "and fail after `inference.deadline_s`.",
         ),
     ] = 4096
     max_seconds: Annotated[
@@ -98,8 +94,7 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=10_000_000,
-            description="Audio of all streams that may wait for the model, in seconds; 64 KB each at 16 kHz. Further "
-            "calls wait as with `max_jobs`.",
+            description="Audio of all waiting calls, in seconds (64 KB each at 16 kHz); beyond, as with `max_jobs`.",
         ),
     ] = 3600.0
     stream_jobs: Annotated[
@@ -107,8 +102,7 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1_000_000,
-            description="Calls of one stream that may wait for the model; from half of them on, the server slows the "
-            "stream down.",
+            description="Calls of one stream that may wait for the model; from half of it on, the stream is held back.",
         ),
     ] = 512
     stream_seconds: Annotated[
@@ -116,12 +110,11 @@ class InferenceSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=10_000_000,
-            description="Audio of one stream that may wait for the model, in seconds; further calls wait as with "
-            "`max_jobs`.",
+            description="Audio of one stream's waiting calls, in seconds; beyond, as with `max_jobs`.",
         ),
     ] = 600.0
-    warm_up: Annotated[bool, Meta(description="Run the model once before the server reports that it is ready.")] = True
+    warm_up: Annotated[bool, Meta(description="Run the model once before the server is ready.")] = True
     start_anyway: Annotated[
         bool,
-        Meta(description="Start although the trial call of `warm_up` gave a result that cannot be sent to a client."),
+        Meta(description="Start even if the result of `warm_up` cannot be sent to clients."),
     ] = False

@@ -14,11 +14,9 @@ __all__ = ["LimitsSettings"]
 class LimitsSettings(Struct, frozen=True, kw_only=True):
     """Limits of clients, streams, messages and waiting audio."""
 
-    streams: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Concurrent connections; further ones get HTTP 503.")
-    ] = 1024
+    streams: Annotated[int, Meta(ge=1, le=1_000_000, description="Concurrent connections.")] = 1024
     streams_per_address: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Concurrent connections from one address; further ones get HTTP 429.")
+        int, Meta(ge=1, le=1_000_000, description="Concurrent connections of one address.")
     ] = 256
     streams_per_token: (
         Annotated[
@@ -26,8 +24,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
             Meta(
                 ge=1,
                 le=1_000_000,
-                description="Concurrent connections with one valid token, or of one client by the name that the hook "
-                "gives it; further ones get HTTP 429. `auth.tokens` may set other limits for single tokens.",
+                description="Concurrent connections of one token, or of one client that the hook names; "
+                "`auth.tokens` may set others.",
             ),
         ]
         | None
@@ -35,8 +33,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
     scope: Annotated[
         Literal["process", "host"],
         Meta(
-            description="Whether `streams`, `streams_per_address` and `streams_per_token` hold for each server "
-            "process, or for all processes of `server.workers` together."
+            description="Whether `streams`, `streams_per_address` and `streams_per_token` apply to each server "
+            "process, or to all of `server.workers` together."
         ),
     ] = "process"
     redis_url: (
@@ -44,8 +42,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
             str,
             Meta(
                 min_length=1,
-                description="A Redis that counts streams over all servers that use it, for `streams_per_address` and "
-                "`streams_per_token`: `redis://HOST:PORT/DB`, `rediss://` or `unix://`. Needs the extra `redis`.",
+                description="A Redis that counts `streams_per_address` and `streams_per_token` over several servers: "
+                "`redis://HOST:PORT/DB`, `rediss://` or `unix://`. Needs the extra `redis`.",
                 extra={"is_secret": True},
             ),
         ]
@@ -54,8 +52,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
     redis_fails: Annotated[
         Literal["open", "closed"],
         Meta(
-            description="When Redis gives no answer within half a second: accept new streams and count them later "
-            "(`open`), or refuse them with HTTP 503 (`closed`, which needs `redis_url`)."
+            description="When Redis does not answer within half a second: accept new streams (`open`), or refuse "
+            "them with HTTP 503 (`closed`, needs `redis_url`)."
         ),
     ] = "open"
     queue_wait_s: Annotated[
@@ -63,8 +61,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0.01,
             le=3600,
-            description="When calls wait longer than this for the model, in seconds, new streams get HTTP 503. From "
-            "half of it on, the server admits no more streams than the model has proved to sustain.",
+            description="Wait of calls for the model beyond which new streams are refused, in seconds. From half "
+            "of it on, the server admits only as many streams as the model has sustained.",
         ),
     ] = 1.0
     total_buffered_audio_s: Annotated[
@@ -72,8 +70,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=10_000_000,
-            description="Audio of all streams that may wait for the model, in seconds. Beyond it, new streams get "
-            "HTTP 503, and the server stops reading from streams that exceed their share.",
+            description="Audio of all streams that may wait for the model, in seconds.",
         ),
     ] = 3600.0
     channels: Annotated[int, Meta(ge=1, le=64, description="Channels of one stream.")] = 8
@@ -85,29 +82,24 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
     ] = MAX_RATE
     message_bytes: Annotated[
         int,
-        Meta(
-            ge=1024, le=268_435_456, description="Largest message of a client, in bytes; a larger one closes with 1009."
-        ),
+        Meta(ge=1024, le=268_435_456, description="Largest message of a client, in bytes."),
     ] = 1_048_576
     recording_bytes: Annotated[
         int,
         Meta(
             ge=1024,
             le=268_435_456,
-            description="Largest recording in a call of Riva's `Recognize`, in bytes. gRPC knows one limit for the "
-            "messages of all methods: with `endpoints.riva`, it is this, if it is more than `message_bytes`.",
+            description="Largest recording for Riva's `Recognize`, in bytes. With `endpoints.riva`, it limits "
+            "all gRPC messages if it exceeds `message_bytes`.",
         ),
     ] = 16_777_216
-    message_fragments: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Websocket frames of one message; more close with 1009.")
-    ] = 1024
+    message_fragments: Annotated[int, Meta(ge=1, le=1_000_000, description="Websocket frames of one message.")] = 1024
     frames_per_second: Annotated[
         int,
         Meta(
             ge=10,
             le=10_000_000,
-            description="Websocket frames per second that the server reads from one connection, pings included; a "
-            "client that sends more is slowed down.",
+            description="Websocket frames that the server reads from one connection in a second, pings included.",
         ),
     ] = 5000
     handshake_timeout_s: Annotated[
@@ -115,7 +107,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0.1,
             le=3600,
-            description="Time from connecting until the request is complete, in seconds; then the server disconnects.",
+            description="Time from connecting to a complete request, in seconds.",
         ),
     ] = 10.0
     message_timeout_s: Annotated[
@@ -123,19 +115,18 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0.1,
             le=3600,
-            description="Time from the first to the last byte of one message, in seconds; then the connection closes "
-            "with 1008.",
+            description="Time from the first to the last byte of a message, in seconds.",
         ),
     ] = 20.0
     start_timeout_s: Annotated[
-        float, Meta(ge=0.1, le=86_400, description="Time from connecting until the first `start`, in seconds.")
+        float, Meta(ge=0.1, le=86_400, description="Time from connecting to the first `start`, in seconds.")
     ] = 10.0
     idle_timeout_s: Annotated[
         float,
         Meta(
             ge=0.1,
             le=86_400,
-            description="Time without any message of the client until its connection closes, in seconds.",
+            description="Time without a message of the client, in seconds.",
         ),
     ] = 60.0
     session_s: Annotated[
@@ -143,18 +134,16 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=31_536_000,
-            description="Longest connection, in seconds; then the server sends its results and closes it with 1008.",
+            description="Longest connection, in seconds.",
         ),
     ] = 86_400.0
-    invalid_messages: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Invalid messages of one connection until it is closed with 1008.")
-    ] = 8
+    invalid_messages: Annotated[int, Meta(ge=1, le=1_000_000, description="Invalid messages of one connection.")] = 8
     buffered_audio_s: Annotated[
         float,
         Meta(
             ge=1,
             le=3600,
-            description="Audio of one stream that may wait for the model, in seconds; then reading pauses.",
+            description="Audio of one stream that may wait for the model, in seconds.",
         ),
     ] = 30.0
     segment_audio_s: Annotated[
@@ -162,8 +151,8 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=100_000,
-            description="Audio that the open segments of one stream may hold, all channels together, in seconds (64 "
-            "KB each at 16 kHz): `vad.max_segment_s` is at most this, divided by the channels.",
+            description="Audio in the open segments of one stream, over all channels, in seconds (at most 64 KB "
+            "each at 16 kHz). `vad.max_segment_s` is at most this, divided by the channels.",
         ),
     ] = 300.0
     unsent_events: Annotated[
@@ -171,8 +160,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=2,
             le=1_000_000,
-            description="Events that may wait for a client that does not read them; then reading from it and its "
-            "calls pause.",
+            description="Events that may wait for a slow client.",
         ),
     ] = 256
     unsent_bytes: Annotated[
@@ -180,8 +168,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1024,
             le=2**30,
-            description="Bytes of events that may wait for a client that does not read them; then reading from it and "
-            "its calls pause.",
+            description="Bytes of events that may wait for a slow client.",
         ),
     ] = 1_048_576
     upload_bytes: Annotated[
@@ -189,8 +176,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1024,
             le=2**40,
-            description="Largest request with a whole file (`/v1/audio/transcriptions`, `/v1/listen`), in bytes; a "
-            "larger one gets HTTP 413. `media.decoded_s` bounds its audio.",
+            description="Largest request with a whole file, in bytes.",
         ),
     ] = 536_870_912
     upload_field_bytes: Annotated[
@@ -198,7 +184,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1024,
             le=16_777_216,
-            description="Bytes of the fields beside the file in one upload, with their headers; more get HTTP 413.",
+            description="Bytes of the fields beside the file of an upload, with their headers.",
         ),
     ] = 65_536
     upload_spool_bytes: Annotated[
@@ -206,7 +192,6 @@ class LimitsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=2**50,
-            description="Bytes that all uploads together may have on the disk, in the system's temporary folder, while "
-            "they wait for the fields behind their file; an upload beyond it gets HTTP 503.",
+            description="Bytes of all uploads that may wait in the temporary folder for fields behind their file.",
         ),
     ] = 4_294_967_296

@@ -18,8 +18,7 @@ class MetricsSettings(Struct, frozen=True, kw_only=True):
             Meta(
                 ge=0,
                 le=65535,
-                description="A separate port for `/metrics`; when not set, it is on the server's port. 0 takes any "
-                "free port.",
+                description="Separate port for `/metrics`; 0 takes any free port; not set: the server's port.",
             ),
         ]
         | None
@@ -29,7 +28,6 @@ class MetricsSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=60,
-            description="Time for which an answer of `/metrics` is reused, in seconds, so that frequent requests are "
-            "cheap. 0: every request gets a new one.",
+            description="Time for which an answer of `/metrics` is reused, in seconds; 0: never.",
         ),
     ] = 1.0

@@ -22,8 +22,8 @@ class ModelSettings(Struct, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             description=(
-                "A built-in or installed name, `name:ARGUMENT`, or `pkg.module:attr` of a model or function. `auto`:"
-                " `moonshine` where its extra is installed, else `features`; the log says which and why."
+                "A built-in or installed name, `name:ARGUMENT`, or `pkg.module:attr` of a model or "
+                "function. `auto`: `moonshine` if its extra is installed, else `features`."
             ),
         ),
     ] = "auto"

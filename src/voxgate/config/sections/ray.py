@@ -21,8 +21,8 @@ class RaySettings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             min_length=1,
-            description="The cluster: `auto` for that of the Ray node on this machine (or `RAY_ADDRESS`), `HOST:PORT`, "
-            "or `ray://HOST:PORT` for a cluster without a node here, over which models yield no interim results.",
+            description="The cluster: `auto` (the Ray node on this machine, or `RAY_ADDRESS`), `HOST:PORT`, or "
+            "`ray://HOST:PORT` without a node here; models then yield no interim results.",
         ),
     ] = "auto"
     calls: Annotated[
@@ -30,8 +30,7 @@ class RaySettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1024,
-            description="Most calls of this server that run at once, each with a thread; fewer while the replicas take "
-            "fewer.",
+            description="Concurrent calls of this server, one thread each; fewer if the replicas take fewer.",
         ),
     ] = 256
     servers: Annotated[
@@ -39,8 +38,8 @@ class RaySettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1024,
-            description="How many servers share the application. Each makes its part of the calls that the replicas "
-            "take together (at least one), so that calls wait in the servers, where they form batches, and not in Ray.",
+            description="Servers that share the application. Each makes its part of the calls that the replicas "
+            "take, so that calls form batches in the servers.",
         ),
     ] = 1
     start_timeout_s: Annotated[
@@ -48,7 +47,7 @@ class RaySettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=86_400,
-            description="How long the start waits for the cluster, the application and its first replica, in seconds.",
+            description="Time that the start waits for cluster, application and first replica, in seconds.",
         ),
     ] = 120.0
     lost_after_s: Annotated[
@@ -56,7 +55,6 @@ class RaySettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=3600,
-            description="When the cluster has not answered for so long, in seconds, the server gives its connection up "
-            "and connects anew until it succeeds.",
+            description="Time without an answer of the cluster after which the server connects anew, in seconds.",
         ),
     ] = 30.0

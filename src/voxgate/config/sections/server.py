@@ -13,7 +13,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     """The address, processes, TLS and logs of the server."""
 
     host: Annotated[
-        str, Meta(min_length=1, description="Address to listen on; `0.0.0.0` or `::` for every interface.")
+        str, Meta(min_length=1, description="Address to listen on; `0.0.0.0` or `::` for all interfaces.")
     ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on; 0 takes any free port.")] = 8080
     workers: Annotated[
@@ -21,8 +21,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1024,
-            description="Server processes that share the port. Each loads the model and applies the limits to itself "
-            "alone; one that dies is replaced.",
+            description="Server processes on the port, each with its own model and limits. A process that dies "
+            "is replaced.",
         ),
     ] = 1
     drain_s: Annotated[
@@ -30,9 +30,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=86_400,
-            description="Time until the process ends after a request to stop, in seconds. Running sessions may "
-            "finish; those still open in the last tenth of it (at most 2 s) are ended, get their finals "
-            "and are closed with 1001.",
+            description="Time for running sessions after a request to stop, in seconds. In the last tenth of it "
+            "(at most 2 s), the server ends the rest, sends their finals and closes with 1001.",
         ),
     ] = 30.0
     hang_timeout_s: Annotated[
@@ -40,10 +39,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=86_400,
-            description="With several server processes (`workers`): a process whose event loop has not responded for "
-            "this long, in seconds, is killed and replaced. It must be longer than every healthy pause, "
-            "such as a call that holds the GIL on threads. While a process loads its model, a response of "
-            "any of its threads counts. 0: never.",
+            description="Time without a sign of life after which one of several server processes is killed and "
+            "replaced, in seconds; 0: never. It must exceed every healthy pause, such as a call that "
+            "holds the GIL. While the model loads, any thread counts.",
         ),
     ] = 60.0
     tls_certificate: (
@@ -51,7 +49,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
             str,
             Meta(
                 min_length=1,
-                description="Path of the certificate (PEM, with its chain). When set, the server speaks TLS.",
+                description="Path of the certificate (PEM, with its chain); turns TLS on.",
             ),
         ]
         | None
@@ -61,8 +59,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
             str,
             Meta(
                 min_length=1,
-                description="Path of the certificate's private key (PEM); when not set, the key is read from the "
-                "certificate's file.",
+                description="Path of the private key (PEM); not set: in the file of the certificate.",
             ),
         ]
         | None
@@ -72,8 +69,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
             str,
             Meta(
                 min_length=1,
-                description="Path of the certificates (PEM) of the authorities that issue certificates to clients. "
-                "When set, every client needs such a certificate, on every port: probes and Prometheus too.",
+                description="Path of the authorities (PEM) that issue client certificates. Every client then needs "
+                "one, on every port, probes and Prometheus included.",
             ),
         ]
         | None
@@ -81,26 +78,23 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     trusted_proxies: Annotated[
         str,
         Meta(
-            description="Addresses or networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are "
-            "trusted, separated by commas; `*` trusts every client. Empty: none."
+            description="Addresses or networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count, "
+            "separated by commas; `*`: every client."
         ),
     ] = ""
     allowed_hosts: Annotated[
         str,
         Meta(
             min_length=1,
-            description="Names by which clients may address the server (the `Host` of a request, with any port), "
-            "separated by commas: names, `*.example.com`, addresses, networks, `local` for `localhost`, "
-            "`127.0.0.0/8` and `[::1]`, `*` for any. `auto` is `local` when the server listens on a "
-            "loopback address and requires no token, otherwise `*`. Proxies in `trusted_proxies` may use "
-            "any name, and so may `health` and `ready`.",
+            description="Accepted `Host` headers, separated by commas: names, `*.example.com`, addresses, "
+            "networks, `local` (`localhost`, `127.0.0.0/8`, `[::1]`), `*`. `auto`: `local` on a "
+            "loopback address without tokens, otherwise `*`. `trusted_proxies`, `health` and `ready` "
+            "accept any.",
         ),
     ] = "auto"
     log_format: Annotated[
         Literal["auto", "human", "json"],
-        Meta(
-            description="Format of log lines: text (`human`) or JSON objects (`json`); `auto` is human on a terminal."
-        ),
+        Meta(description="Format of log lines: text or JSON objects; `auto`: text on a terminal."),
     ] = "auto"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"], Meta(description="Least severe level that is logged.")
@@ -110,8 +104,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=3600,
-            description="A client that reads nothing for this long while events wait for it is disconnected, in "
-            "seconds.",
+            description="Time after which a client that does not read its events is disconnected, in seconds.",
         ),
     ] = 20.0
     receive_buffer_bytes: Annotated[
@@ -119,9 +112,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=4096,
             le=16_777_216,
-            description="Receive buffer of a client's socket, in bytes. A small buffer slows a client down sooner, so "
-            "that less audio waits ahead of its pings; a large one sustains a higher rate over a long "
-            "distance: about this much per round trip.",
+            description="Receive buffer of a client's socket, in bytes. A small one answers pings sooner under "
+            "back-pressure; a large one allows a higher rate over long distances: about this much "
+            "per round trip.",
         ),
     ] = 32_768
 

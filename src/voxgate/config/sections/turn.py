@@ -29,9 +29,9 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=_DETECTOR_PATTERN,
-            description="Decides in a pause whether the speaker has finished: `text` by the punctuation of the result,"
-            " `smart-turn:PATH` by the ONNX file of a Smart Turn v3 model, or a class of your own. Empty: silence"
-            " alone ends segments.",
+            description="Decides in a pause whether the speaker has finished: `text` by the punctuation of the "
+            "result, `smart-turn:PATH` by a Smart Turn v3 file, or your class. Empty: silence alone "
+            "decides.",
             extra={"choices": _DETECTORS, "or_attribute": True},
         ),
     ] = ""
@@ -39,32 +39,30 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
         int,
         _in_range(
             "min_silence_ms",
-            "After this much silence, in ms, the detector is asked. Silence is counted in frames of 32 ms: 200 would be"
-            " 224. Never before `vad.suffix_padding_ms`; not at all"
-            " if that or this reaches `vad.silence_duration_ms`.",
+            "Silence after which the detector is asked, in ms, counted in frames of 32 ms. Not "
+            "before `vad.suffix_padding_ms`, and not from `vad.silence_duration_ms` on.",
         ),
     ] = 192
     threshold: Annotated[
-        float, _in_range("threshold", "The segment ends at once when the turn is over with this probability.")
+        float, _in_range("threshold", "The segment ends at once at this probability that the turn is over.")
     ] = 0.5
     unfinished_threshold: Annotated[
         float,
         _in_range(
             "unfinished_threshold",
-            "Below this probability the detector is sure that more will come: the segment ends after `max_silence_ms`;"
-            " at most `threshold`, and lowered to it when only that is set.",
+            "Below this probability, the segment ends only after `max_silence_ms`; at most "
+            "`threshold`, and lowered with it.",
         ),
     ] = 0.3
     eager_threshold: Annotated[
         float,
-        _in_range("eager_threshold", "Eager results are sent when the turn is over with this probability."),
+        _in_range("eager_threshold", "Eager results need this probability that the turn is over."),
     ] = 0.0
     max_silence_ms: Annotated[
         int,
         _in_range(
             "max_silence_ms",
-            "Silence that ends a segment when the detector is sure that more will come, in ms; at least"
-            " `vad.silence_duration_ms`, a lower value counts as that.",
+            "Silence that ends a segment below `unfinished_threshold`, in ms; at least `vad.silence_duration_ms`.",
         ),
     ] = 1500
     deadline_ms: Annotated[
@@ -72,18 +70,18 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=10_000,
-            description="The longest wait for the detector's answer, in ms of the clock; then silence decides.",
+            description="Longest wait for the detector's answer, in ms of the clock; then silence decides.",
         ),
     ] = 400
     max_batch_size: Annotated[
-        int, Meta(ge=1, le=1024, description="Questions, of any streams, that the detector gets in one call.")
+        int, Meta(ge=1, le=1024, description="Questions of all streams in one call of the detector.")
     ] = 16
     max_questions: Annotated[
         int,
         Meta(
             ge=1,
             le=65_536,
-            description="Questions of all streams that may wait for the detector; for further ones silence decides.",
+            description="Questions of all streams that may wait for the detector; beyond, silence decides.",
         ),
     ] = 256
 

@@ -34,9 +34,7 @@ class VadSettings(Struct, frozen=True, kw_only=True):
     weights: (
         Annotated[
             str,
-            Meta(
-                min_length=1, description="Path of the detector's weights; when not set, the installed ones are used."
-            ),
+            Meta(min_length=1, description="Path of the detector's weights; not set: the installed ones."),
         ]
         | None
     ) = None
@@ -45,7 +43,7 @@ class VadSettings(Struct, frozen=True, kw_only=True):
         float,
         _in_range(
             "negative_threshold",
-            "Silence begins below this probability; at most `threshold`, and lowered to it when only that is set.",
+            "Silence begins below this probability; at most `threshold`, and lowered with it.",
         ),
     ] = 0.35
     prefix_padding_ms: Annotated[
@@ -55,9 +53,9 @@ class VadSettings(Struct, frozen=True, kw_only=True):
         int, _in_range("suffix_padding_ms", "Audio kept after the last speech frame, in ms.")
     ] = 0
     silence_duration_ms: Annotated[int, _in_range("silence_duration_ms", "Silence that ends a segment, in ms.")] = 600
-    min_speech_ms: Annotated[int, _in_range("min_speech_ms", "Shorter speech opens no segment, in ms.")] = 90
+    min_speech_ms: Annotated[int, _in_range("min_speech_ms", "Shortest speech that opens a segment, in ms.")] = 90
     max_segment_s: Annotated[
-        float, _in_range("max_segment_s", "A segment this long is cut and goes on, in seconds.")
+        float, _in_range("max_segment_s", "Longest segment, in seconds; then it is cut and goes on.")
     ] = 30.0
     interim_interval_ms: Annotated[
         int, _in_range("interim_interval_ms", "Audio between two interim results of a segment, in ms.")
@@ -68,9 +66,8 @@ class VadSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=10_000,
-            description="After this much silence, in ms, the model is called for the final that comes if the silence"
-            " goes on until `silence_duration_ms`; then the result is there already. Never before `suffix_padding_ms`;"
-            " not at all if that or this reaches `silence_duration_ms`. 0: never.",
+            description="Silence after which the model is called for a final in advance, in ms; 0: never. Not "
+            "before `suffix_padding_ms`, and not from `silence_duration_ms` on.",
         ),
     ] = 200
     speculate_max_wait_ms: Annotated[
@@ -78,7 +75,7 @@ class VadSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=60_000,
-            description="No such call begins while finals wait longer than this for the model, in ms.",
+            description="Wait of finals for the model above which no such call begins, in ms.",
         ),
     ] = 200
     stall_flush_ms: Annotated[
@@ -86,8 +83,8 @@ class VadSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=600_000,
-            description="When the audio of an open segment stops arriving for this long, in ms of the clock, its "
-            "final is sent without waiting for more. 0: never.",
+            description="Time without new audio after which an open segment gets its final, in ms of the clock; "
+            "0: never.",
         ),
     ] = 2000
 
