@@ -133,22 +133,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="continue after a lost connection or when the server is full, without loss (default: for microphones)",
     )
     session = parser.add_argument_group("session (beyond streamer-template's protocol)")
-    session.add_argument(
-        "--vad",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="tune the voice-activity detection: " + ", ".join(VadOptions.__struct_fields__),
-    )
-    session.add_argument(
-        "--turn",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="tune the turn detection: " + ", ".join(TurnOptions.__struct_fields__),
-    )
+    for flag, detection, options in (("vad", "voice-activity", VadOptions), ("turn", "turn", TurnOptions)):
+        session.add_argument(
+            f"--{flag}",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="KEY=VALUE",
+            help=f"tune the {detection} detection: " + ", ".join(options.__struct_fields__),
+        )
     session.add_argument(
         "--option",
         action="append",

@@ -14,12 +14,6 @@ _DETECTORS: Final = ("text", "smart-turn:PATH")
 _DETECTOR_PATTERN: Final = r"\A(|text|smart-turn:.+|[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*)\Z"
 
 
-def _in_range(name: str, description: str) -> Meta:
-    """The range that a client's option of this name has, too."""
-    lowest, highest, _ = TURN_RANGES[name]
-    return Meta(ge=lowest, le=highest, description=description)
-
-
 class TurnSettings(Struct, frozen=True, kw_only=True):
     """Detection of the end of a turn on the segmented route. A client may override `min_silence_ms` to
     `max_silence_ms`.
@@ -37,32 +31,29 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
     ] = ""
     min_silence_ms: Annotated[
         int,
-        _in_range(
-            "min_silence_ms",
+        TURN_RANGES["min_silence_ms"].meta(
             "After this much silence, in ms, the detector is asked. Silence is counted in frames of 32 ms: 200 would be"
             " 224. Never before `vad.suffix_padding_ms`; not at all"
             " if that or this reaches `vad.silence_duration_ms`.",
         ),
     ] = 192
     threshold: Annotated[
-        float, _in_range("threshold", "The segment ends at once when the turn is over with this probability.")
+        float, TURN_RANGES["threshold"].meta("The segment ends at once when the turn is over with this probability.")
     ] = 0.5
     unfinished_threshold: Annotated[
         float,
-        _in_range(
-            "unfinished_threshold",
+        TURN_RANGES["unfinished_threshold"].meta(
             "Below this probability the detector is sure that more will come: the segment ends after `max_silence_ms`;"
             " at most `threshold`, and lowered to it when only that is set.",
         ),
     ] = 0.3
     eager_threshold: Annotated[
         float,
-        _in_range("eager_threshold", "Eager results are sent when the turn is over with this probability."),
+        TURN_RANGES["eager_threshold"].meta("Eager results are sent when the turn is over with this probability."),
     ] = 0.0
     max_silence_ms: Annotated[
         int,
-        _in_range(
-            "max_silence_ms",
+        TURN_RANGES["max_silence_ms"].meta(
             "Silence that ends a segment when the detector is sure that more will come, in ms; at least"
             " `vad.silence_duration_ms`, a lower value counts as that.",
         ),
