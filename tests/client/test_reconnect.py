@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from msgspec import UNSET
 
+from helpers.fake_clock import FakeClock
 from helpers.scripted_server import (
     Script,
     active,
@@ -39,20 +40,6 @@ STEREO = AudioFormat(2, 16_000, 16, False)
 
 
 TEN_SECONDS = np.arange(160_000, dtype="<i4").astype("<i2").tobytes()
-
-
-class FakeClock:
-    """Waiting takes no time, but the clock says that it did."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def time(self) -> float:
-        return self.now_s
-
-    async def sleep_until(self, when: float) -> None:
-        self.now_s = max(self.now_s, when)
-        await asyncio.sleep(0)
 
 
 def run(
