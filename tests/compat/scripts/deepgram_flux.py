@@ -15,7 +15,7 @@ from deepgram.listen.v2.types import (
     ListenV2Warning,
 )
 from deepgram_live import client_of, stream
-from task import Found, Task, report, the_task
+from task import Found, Task, main
 
 KINDS = {
     "Connected": ListenV2Connected,
@@ -70,6 +70,4 @@ async def run(task: Task, found: Found) -> None:
 
 
 if __name__ == "__main__":
-    found = Found()
-    asyncio.run(run(the_task(), found))
-    report(found)
+    main(run)

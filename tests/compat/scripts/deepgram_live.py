@@ -30,19 +30,16 @@ async def stream(
 ) -> None:
     """Sends the audio of the task, between `begin` and, if the task wants it, `flush`."""
     pace_s = options.pop("pace_s", 0.005)
-    try:
-        async with connect(**options) as connection:
-            connection.on(EventType.MESSAGE, on_message)
-            connection.on(EventType.ERROR, lambda error: found.errors.append(repr(error)))
-            connection.on(EventType.CLOSE, lambda _: found.events.append("closed"))
-            listening = asyncio.create_task(connection.start_listening())
-            await begin(connection)
-            for chunk in task.chunks():
-                await connection.send_media(chunk)
-                await asyncio.sleep(pace_s)
-            if task.flush:
-                await flush(connection)
-            await connection.send_close_stream()
-            await asyncio.wait_for(listening, 60)
-    except Exception as error:
-        found.errors.append(f"{type(error).__name__} {getattr(error, 'status_code', '')}: {error}")
+    async with connect(**options) as connection:
+        connection.on(EventType.MESSAGE, on_message)
+        connection.on(EventType.ERROR, lambda error: found.errors.append(repr(error)))
+        connection.on(EventType.CLOSE, lambda _: found.events.append("closed"))
+        listening = asyncio.create_task(connection.start_listening())
+        await begin(connection)
+        for chunk in task.chunks():
+            await connection.send_media(chunk)
+            await asyncio.sleep(pace_s)
+        if task.flush:
+            await flush(connection)
+        await connection.send_close_stream()
+        await asyncio.wait_for(listening, 60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from deepgram_live import client_of, stream
-from task import Found, Task, report, the_task
+from task import Found, Task, main
 
 
 async def run(task: Task, found: Found) -> None:
@@ -54,6 +54,4 @@ async def run(task: Task, found: Found) -> None:
 
 
 if __name__ == "__main__":
-    found = Found()
-    asyncio.run(run(the_task(), found))
-    report(found)
+    main(run)
