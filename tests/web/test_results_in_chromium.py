@@ -104,8 +104,8 @@ def test_the_picture_shows_what_was_heard(serve, visit):
     strip = page.evaluate(
         """() => {
             const canvas = document.getElementById("picture");
-            const colour = getComputedStyle(canvas).getPropertyValue("--picture-final").trim();
-            const wanted = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+            const legend = getComputedStyle(document.querySelector(".of-final"), "::before");
+            const wanted = legend.backgroundColor.match(/\\d+/g).map(Number);
             const ratio = devicePixelRatio;
             const y = Math.round(202 * ratio);  // the upper edge of the results, above their text
             const { data } = canvas.getContext("2d").getImageData(0, y, canvas.width, 1);
