@@ -38,7 +38,6 @@ MISSING = {
     "src/voxgate/models/result.py",
     "src/voxgate/protocol/closing.py",
     "src/voxgate/protocol/events.py",
-    "src/voxgate/protocol/formats.py",
     "src/voxgate/protocol/json_codec.py",
     "src/voxgate/protocol/requests.py",
     "src/voxgate/service/access/gate.py",
