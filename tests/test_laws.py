@@ -119,20 +119,26 @@ def test_cutting_is_invisible(rate, encoding, channels, detector):
         assert sorted(a.tobytes() for a in other_audio) == sorted(a.tobytes() for a in audio), name
 
 
-TALK = encode(bursts((0.6, 1.2), (2.1, 2.7), length_s=3.5))
+def cut_into(sizes):
+    """The last piece is what they leave."""
 
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 60_000), max_size=30), st.sampled_from(["segmented", "simple"]))
-def test_any_cutting_gives_the_same(sizes, route):
     def cuts(data):
         offset = 0
         for size in itertools.chain(sizes, [len(data)]):
             yield data[offset : offset + size]
             offset += size
 
+    return cuts
+
+
+TALK = encode(bursts((0.6, 1.2), (2.1, 2.7), length_s=3.5))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 60_000), max_size=30), st.sampled_from(["segmented", "simple"]))
+def test_any_cutting_gives_the_same(sizes, route):
     message = a_format(16_000, "s16", 1)
-    events, audio = run(route, TALK, cuts, message)
+    events, audio = run(route, TALK, cut_into(sizes), message)
     expected, expected_audio = run(route, TALK, lambda data: [data], message)
     if route == "segmented":
         assert told(events) == told(expected)
@@ -153,16 +159,10 @@ PAUSES = encode(bursts((0.6, 1.2), (1.5, 1.9), (2.3, 2.7), (3.6, 4.0), length_s=
 def test_with_and_without_speculation_the_events_are_the_same(sizes, speculate_ms, suffix_ms, longest_s):
     """All but the moment at which finals come, however the audio is cut."""
 
-    def cuts(data):
-        offset = 0
-        for size in itertools.chain(sizes, [len(data)]):
-            yield data[offset : offset + size]
-            offset += size
-
     message = a_format(16_000, "s16", 1)
     settings = {"vad.suffix_padding_ms": suffix_ms, "vad.max_segment_s": longest_s}
-    events, audio = run("segmented", PAUSES, cuts, message, **settings, **{"vad.speculate_ms": speculate_ms})
-    expected, expected_audio = run("segmented", PAUSES, cuts, message, **settings)
+    events, audio = run("segmented", PAUSES, cut_into(sizes), message, **settings, **{"vad.speculate_ms": speculate_ms})
+    expected, expected_audio = run("segmented", PAUSES, cut_into(sizes), message, **settings)
     assert told(events) == told(expected)
     # The model gets the audio of every final, and perhaps some that were not needed.
     given = [one.tobytes() for one in audio]
@@ -173,15 +173,9 @@ def test_with_and_without_speculation_the_events_are_the_same(sizes, speculate_m
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 60_000), max_size=30), st.integers(1, 2))
 def test_any_cutting_gives_the_same_probabilities(sizes, channels):
-    def cuts(data):
-        offset = 0
-        for size in itertools.chain(sizes, [len(data)]):
-            yield data[offset : offset + size]
-            offset += size
-
     plain = a_format(16_000, "s16", channels)
     asked = Start(plain.format, interim_results=True, probabilities=True)
-    events, _ = run("segmented", TALK, cuts, asked)
+    events, _ = run("segmented", TALK, cut_into(sizes), asked)
     whole, whole_audio = run("segmented", TALK, lambda data: [data], asked)
     assert [event for event in events if isinstance(event, Probabilities)] == [
         event for event in whole if isinstance(event, Probabilities)

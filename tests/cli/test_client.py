@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -17,14 +15,11 @@ import pytest
 import soundfile
 from websockets.asyncio.server import ServerConnection
 
+from helpers.client_verb import GOOD, WIRE, parse, run
 from helpers.ports import held_port
 from helpers.scripted_server import (
     Received,
-    active,
     answering,
-    final,
-    inactive,
-    interim,
     receive_session,
     serving_in_thread,
 )
@@ -33,25 +28,7 @@ from voxgate.cli import client as verb
 from voxgate.cli.show import Shown
 from voxgate.client import SourceError
 
-GOOD = (active(0.1), interim(0.1, 0.5, text="he"), inactive(0.6), final(0.1, 0.6, text="hello", score=0.5))
-
-
-WIRE = [json.dumps(event, separators=(",", ":")) for event in GOOD]
-
-
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-def parse(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="voxgate")
-    verb.register(parser.add_subparsers())
-    return parser.parse_args(["client", *arguments])
-
-
-def run(*arguments: str) -> int:
-    args = parse(*arguments)
-    code: int = args.run(args)
-    return code
 
 
 def test_defaults_and_options_reach_the_server(wav: str, monkeypatch: pytest.MonkeyPatch) -> None:

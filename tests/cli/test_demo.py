@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import io
 import os
 import signal
 import subprocess
@@ -15,29 +13,13 @@ from pathlib import Path
 import pytest
 
 from helpers.demo_server import demo_server
+from helpers.demo_verb import parse, show
 from voxgate.cli import demo
-from voxgate.cli.interrupts import Interrupts
 from voxgate.cli.server_process import ServerFailed
 from voxgate.models import moonshine
 from voxgate.models.default import Choice
 
 TESTS = Path(__file__).parent.parent
-
-
-def parse(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="voxgate")
-    demo.register(parser.add_subparsers())
-    return parser.parse_args(["demo", *arguments])
-
-
-class Utf8(io.StringIO):
-    encoding = "utf-8"
-
-
-def show(command: Sequence[str], *arguments: str) -> tuple[int, str]:
-    out = Utf8()
-    code = asyncio.run(demo.run_demo(parse("--fast", *arguments), command, out, Interrupts()))
-    return code, out.getvalue()
 
 
 def test_a_server_without_routes() -> None:

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from helpers.demo_server import demo_server
+from helpers.demo_verb import show
 from voxgate import recordings
-from voxgate.cli import demo
-from voxgate.cli.interrupts import Interrupts
-
-
-def parse(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="voxgate")
-    demo.register(parser.add_subparsers())
-    return parser.parse_args(["demo", *arguments])
-
-
-class Utf8(io.StringIO):
-    encoding = "utf-8"
-
-
-def show(command: Sequence[str], *arguments: str) -> tuple[int, str]:
-    out = Utf8()
-    code = asyncio.run(demo.run_demo(parse("--fast", *arguments), command, out, Interrupts()))
-    return code, out.getvalue()
 
 
 @pytest.mark.parametrize("name", ["demo", "stereo"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import re
@@ -15,6 +14,7 @@ import pytest
 import webvtt
 from websockets.asyncio.server import ServerConnection
 
+from helpers.client_verb import GOOD, WIRE, parse, run
 from helpers.scripted_server import (
     Received,
     active,
@@ -22,7 +22,6 @@ from helpers.scripted_server import (
     error,
     final,
     inactive,
-    interim,
     receive_session,
     segment,
     send,
@@ -30,23 +29,6 @@ from helpers.scripted_server import (
 )
 from voxgate.cli import client as verb
 from voxgate.cli.show import Shown
-
-GOOD = (active(0.1), interim(0.1, 0.5, text="he"), inactive(0.6), final(0.1, 0.6, text="hello", score=0.5))
-
-
-WIRE = [json.dumps(event, separators=(",", ":")) for event in GOOD]
-
-
-def parse(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="voxgate")
-    verb.register(parser.add_subparsers())
-    return parser.parse_args(["client", *arguments])
-
-
-def run(*arguments: str) -> int:
-    args = parse(*arguments)
-    code: int = args.run(args)
-    return code
 
 
 def test_pretty_output_and_summary(wav: str, capsys: pytest.CaptureFixture[str]) -> None:

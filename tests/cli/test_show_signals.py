@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from helpers.scripted_server import active, error, final, inactive, interim, send, serving_in_thread
-
-GOOD = (active(0.1), interim(0.1, 0.5, text="he"), inactive(0.6), final(0.1, 0.6, text="hello", score=0.5))
+from helpers.client_verb import GOOD
+from helpers.scripted_server import error, send, serving_in_thread
 
 PROGRAM = """
 import argparse, sys

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers.fake_clock import FakeClock
 from helpers.media import RATE, SPEECH, live_speech, speech
 from helpers.scripted_server import Received, active, answering, final, inactive, receive_session, send, serving
 from helpers.scripted_server import segment as result
@@ -145,18 +146,6 @@ def test_what_does_not_go_together_is_refused(m4a, tmp_path):
     text.write_text("what soundfile does not read is not sent for that alone")
     with pytest.raises(client.SourceError):
         client.stream(text)
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def time(self) -> float:
-        return self.now_s
-
-    async def sleep_until(self, when: float) -> None:
-        self.now_s = max(self.now_s, when)
-        await asyncio.sleep(0)
 
 
 def test_a_file_of_known_length_is_paced_by_its_bytes(tmp_path):

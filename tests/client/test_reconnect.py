@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from msgspec import UNSET
 
+from helpers.fake_clock import FakeClock
 from helpers.scripted_server import (
     Script,
     active,
@@ -21,10 +22,11 @@ from helpers.scripted_server import (
     final,
     inactive,
     interim,
+    one_channel_ahead,
     refusing,
     saying,
-    segment,
     serving,
+    simple_route_that_is_lost,
 )
 from voxgate import client, recordings
 from voxgate.client import AudioFormat, Lost, Reconnect, Resumed
@@ -39,20 +41,6 @@ STEREO = AudioFormat(2, 16_000, 16, False)
 
 
 TEN_SECONDS = np.arange(160_000, dtype="<i4").astype("<i2").tobytes()
-
-
-class FakeClock:
-    """Waiting takes no time, but the clock says that it did."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def time(self) -> float:
-        return self.now_s
-
-    async def sleep_until(self, when: float) -> None:
-        self.now_s = max(self.now_s, when)
-        await asyncio.sleep(0)
 
 
 def run(
@@ -137,10 +125,7 @@ def test_notices_that_were_asked_for_go_on_the_streams_clock() -> None:
 
 
 def test_the_simple_route_goes_on_where_its_cover_ends() -> None:
-    server = Script(
-        (64_000, saying(segment(0, 0.4), segment(0.4, 1.25), abort=True)),
-        (None, saying(segment(0, 8.75))),
-    )
+    server = simple_route_that_is_lost()
     events, _, stream = run(server, path="/api/v1/simple")
     assert server.sessions[1].audio == TEN_SECONDS[40_000:]
     assert [(event.start_time, event.end_time) for event in events if isinstance(event, Segment)] == [
@@ -153,24 +138,7 @@ def test_the_simple_route_goes_on_where_its_cover_ends() -> None:
 
 def test_a_channel_that_was_ahead_gets_nothing_twice_and_loses_nothing() -> None:
     source = TEN_SECONDS * 2
-    server = Script(
-        (
-            300_000,
-            saying(
-                *(active(0.0, 0), inactive(4.0, 0), final(0.0, 4.0, 0, text="a")),
-                *(active(1.0, 1), inactive(1.5, 1), final(1.0, 1.5, 1, text="b"), active(2.0, 1)),
-                abort=True,
-            ),
-        ),
-        (
-            None,  # begins at 2.0 s
-            saying(
-                *(active(0.0, 0), interim(0.0, 1.0, 0), inactive(2.1, 0), final(0.0, 2.1, 0, text="a again")),
-                *(active(0.0, 1), inactive(1.0, 1), final(0.0, 1.0, 1, text="c")),
-                *(active(3.0, 0), inactive(4.0, 0), final(3.0, 4.0, 0, text="d")),
-            ),
-        ),
-    )
+    server = one_channel_ahead()
     events, _, stream = run(server, source, format=STEREO)
     assert server.sessions[1].audio == source[2 * 64_000 :]
     finals = [(e.channel, e.start_time, e.output["text"]) for e in events if isinstance(e, Segment)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.client_stream import MONO, ONE_SECOND, UTTERANCE, run, sent_by
+from helpers.fake_clock import FakeClock
 from helpers.scripted_server import (
     answering,
     serving,
@@ -22,23 +23,6 @@ def test_chunks_join_to_the_audio_and_all_but_the_last_are_full(chunk_size: int)
     assert received.audio == samples.astype("<i2").tobytes()
     assert set(received.lengths[:-1]) <= {chunk_size}
     assert received.lengths[-1] <= chunk_size
-
-
-class FakeClock:
-    """Time moves only when somebody sleeps, and each send takes a bit."""
-
-    def __init__(self, late_s: float = 0.0) -> None:
-        self.now_s = 100.0
-        self.late_s = late_s
-        self.asked: list[float] = []
-
-    def time(self) -> float:
-        return self.now_s
-
-    async def sleep_until(self, when: float) -> None:
-        self.asked.append(when)
-        self.now_s = max(self.now_s, when + self.late_s)
-        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(("real_time", "factor"), [(True, 1.0), (4, 4.0), (0.5, 0.5)])

@@ -22,10 +22,11 @@ from helpers.scripted_server import (
     final,
     inactive,
     interim,
+    one_channel_ahead,
     refusing,
     saying,
-    segment,
     serving,
+    simple_route_that_is_lost,
 )
 from helpers.wire import start
 from helpers.wire import stream as plain_stream
@@ -306,34 +307,14 @@ def test_notices_that_were_asked_for_go_on_the_streams_clock(run: Run) -> None:
 
 
 def test_the_simple_route_goes_on_where_its_cover_ends(run: Run) -> None:
-    server = Script(
-        (64_000, saying(segment(0, 0.4), segment(0.4, 1.25), abort=True)),
-        (None, saying(segment(0, 8.75))),
-    )
+    server = simple_route_that_is_lost()
     done = run(server, path="/api/v1/simple")
     assert bytes(server.sessions[1].audio) == TEN_SECONDS[40_000:]
     assert [one[1:3] for one in times(done.events)] == [(0, 0.4), (0.4, 1.25), (1.25, 10)]
 
 
 def test_a_channel_that_was_ahead_gets_nothing_twice_and_loses_nothing(run: Run) -> None:
-    server = Script(
-        (
-            300_000,
-            saying(
-                *(active(0.0, 0), inactive(4.0, 0), final(0.0, 4.0, 0, text="a")),
-                *(active(1.0, 1), inactive(1.5, 1), final(1.0, 1.5, 1, text="b"), active(2.0, 1)),
-                abort=True,
-            ),
-        ),
-        (
-            None,  # begins at 2.0 s
-            saying(
-                *(active(0.0, 0), interim(0.0, 1.0, 0), inactive(2.1, 0), final(0.0, 2.1, 0, text="a again")),
-                *(active(0.0, 1), inactive(1.0, 1), final(0.0, 1.0, 1, text="c")),
-                *(active(3.0, 0), inactive(4.0, 0), final(3.0, 4.0, 0, text="d")),
-            ),
-        ),
-    )
+    server = one_channel_ahead()
     done = run(server, TEN_SECONDS * 2, format={**PCM, "channels": 2})
     assert bytes(server.sessions[1].audio) == (TEN_SECONDS * 2)[2 * 64_000 :]
     finals = [(one["channel"], one["start_time"], one["text"]) for one in done.events if one["type"] == "segment"]

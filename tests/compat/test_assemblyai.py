@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.wires import words_of_length
-from voxgate import InferenceError
+from helpers.wires import failing_first
 
 
 def test_transcripts_and_times(run_sdk, speech_server, speech):
@@ -45,14 +44,9 @@ def test_a_full_server(run_sdk, full_server, talk):
 
 
 def test_one_utterance_that_fails(run_sdk, serve, talk):
-    calls = iter(range(100))
-
-    def model(audio):
-        if next(calls) == 0:
-            raise InferenceError("not this one")
-        return words_of_length(audio)
-
-    server = serve(model, **{"inference.warm_up": False, "vad.speculate_ms": 0, "vad.interim_interval_ms": 60_000})
+    server = serve(
+        failing_first(), **{"inference.warm_up": False, "vad.speculate_ms": 0, "vad.interim_interval_ms": 60_000}
+    )
     found = run_sdk("assemblyai", "assemblyai_sdk", server, talk)
     assert found["errors"] == ["inference_failed: not this one"]
     assert [bool(final["text"]) for final in found["finals"]] == [False, True]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helpers.wires import words_of_length
-from voxgate import InferenceError
+from helpers.wires import failing_first
 
 
 def test_transcripts_and_times(run_sdk, speech_server, speech):
@@ -66,14 +65,7 @@ def test_a_full_server(run_sdk, full_server, talk):
 
 
 def test_one_utterance_that_fails(run_sdk, serve, talk):
-    calls = iter(range(100))
-
-    def model(audio):
-        if next(calls) == 0:
-            raise InferenceError("not this one")
-        return words_of_length(audio)
-
-    server = serve(model, **{"inference.warm_up": False, "vad.speculate_ms": 0})
+    server = serve(failing_first(), **{"inference.warm_up": False, "vad.speculate_ms": 0})
     found = run_sdk("deepgram", "deepgram_sdk", server, talk, interim_results="false")
     assert found["errors"] == []
     assert "Error" in found["events"]

@@ -86,7 +86,7 @@ def test_realtime_one_bad_utterance(run_sdk, serve, talk):
     assert found["errors"] == []
 
 
-@pytest.mark.parametrize(
+every_sdk = pytest.mark.parametrize(
     ("environment", "script", "options"),
     [
         ("openai", "openai_realtime", {"n_finals": 1}),
@@ -95,21 +95,16 @@ def test_realtime_one_bad_utterance(run_sdk, serve, talk):
         ("pipecat", "pipecat_stt", {"service": "openai", "n_finals": 1}),
     ],
 )
+
+
+@every_sdk
 def test_a_wrong_key(run_sdk, speech_server, speech, environment, script, options):
     found = run_sdk(environment, script, speech_server, speech("demo").path, key="another", **options)
     assert found["finals"] == []
     assert "401" in found["errors"][0]
 
 
-@pytest.mark.parametrize(
-    ("environment", "script", "options"),
-    [
-        ("openai", "openai_realtime", {"n_finals": 1}),
-        ("openai", "openai_files", {}),
-        ("livekit", "livekit_stt", {"service": "openai"}),
-        ("pipecat", "pipecat_stt", {"service": "openai", "n_finals": 1}),
-    ],
-)
+@every_sdk
 def test_a_full_server(run_sdk, full_server, talk, environment, script, options):
     found = run_sdk(environment, script, full_server, talk, **options)
     assert found["finals"] == []

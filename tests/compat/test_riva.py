@@ -14,8 +14,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
 from helpers.uploads import wav
 from helpers.wire import Client
-from helpers.wires import TALK, words_of_length
-from voxgate import InferenceError
+from helpers.wires import TALK, failing_first, words_of_length
 from voxgate.proto.riva import API
 
 
@@ -110,15 +109,8 @@ def test_a_full_server(run_sdk, serve, tmp_path):
 
 
 def test_one_utterance_that_fails(run_sdk, serve, tmp_path):
-    calls = iter(range(100))
-
-    def model(audio):
-        if next(calls) == 0:
-            raise InferenceError("not this one")
-        return words_of_length(audio)
-
     settings = {"inference.warm_up": False, "vad.speculate_ms": 0, "vad.interim_interval_ms": 60_000}
-    server = serve(model, **settings, **{"grpc.port": 0})
+    server = serve(failing_first(), **settings, **{"grpc.port": 0})
     (tmp_path / "talk.raw").write_bytes(TALK)
     found = run_sdk("riva", "riva_asr", server, tmp_path / "talk.raw", **asked(server, kind="mic"))
     assert found["errors"] == ["INTERNAL: not this one"]

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from fuzz.source import Source
+from helpers.endpoint_kinds import KINDS
 from reference import endpoint_ref as ref
 from voxgate._native.endpoint import (
-    INTERIM,
-    QUESTION,
-    RESUMED,
-    SPECULATE,
-    SPEECH_CUT,
-    SPEECH_END,
-    SPEECH_START,
     EndpointConfig,
     Endpointer,
 )
 
-KINDS = {
-    SPEECH_START: ref.START,
-    SPEECH_END: ref.END,
-    SPEECH_CUT: ref.CUT,
-    INTERIM: ref.INTERIM,
-    SPECULATE: ref.SPECULATE,
-    RESUMED: ref.RESUMED,
-    QUESTION: ref.QUESTION,
-}
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MAX_STEPS = 200
 

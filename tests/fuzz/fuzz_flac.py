@@ -9,16 +9,8 @@ import soundfile
 
 from fuzz.containers import check_decoder
 from fuzz.source import Source
+from helpers.flac_checksum import crc_8, crc_16
 from voxgate._native.flac import FlacDecoder
-
-
-def crc(data: bytes, bits: int, polynomial: int) -> bytes:
-    value, top, mask = 0, 1 << bits - 1, (1 << bits) - 1
-    for byte in data:
-        value ^= byte << bits - 8
-        for _ in range(8):
-            value = (value << 1 ^ polynomial) & mask if value & top else value << 1 & mask
-    return value.to_bytes(bits // 8)
 
 
 def head(source: Source) -> bytes:
@@ -43,8 +35,8 @@ def frame(source: Source) -> bytes:
     made = bytes([0xFF, 0xF8 | source.integer(0, 1), block << 4 | rate, channels << 4 | depth << 1])
     made += source.pick((b"\0", b"\1", b"\x7f", b"\xc2\x80", b"\xfe\x83\xbf\xbf\xbf\xbf\xbf"))
     made += bytes(1 if block == 6 else 2 if block == 7 else 0) + bytes(1 if rate == 12 else 2 if rate > 12 else 0)
-    made += crc(made, 8, 0x07) + source.take(source.size(120))
-    return made + crc(made, 16, 0x8005)
+    made += crc_8(made) + source.take(source.size(120))
+    return made + crc_16(made)
 
 
 def fuzz(data: bytes) -> None:

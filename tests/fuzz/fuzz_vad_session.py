@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fuzz.source import Source
+from helpers.endpoint_kinds import KINDS
 from reference import endpoint_ref as ref
 from voxgate._native.detector import CallableDetector, Detector
-from voxgate._native.endpoint import INTERIM, SPEECH_CUT, SPEECH_END, SPEECH_START, EndpointConfig
+from voxgate._native.endpoint import INTERIM, EndpointConfig
 from voxgate._native.energy import EnergyDetector
 from voxgate._native.event import VadEvent
 from voxgate._native.session import VadSession
 
-KINDS = {SPEECH_START: ref.START, SPEECH_END: ref.END, SPEECH_CUT: ref.CUT, INTERIM: ref.INTERIM}
 MAX_SAMPLES = 20_000
 
 

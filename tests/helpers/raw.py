@@ -9,6 +9,8 @@ import socket
 import struct
 from typing import Any
 
+from helpers.event_reader import EventReader
+
 TIMEOUT_S = 30
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
@@ -54,7 +56,7 @@ def upgrade(path: str, host: str = "localhost", **headers: str | None) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-class Raw:
+class Raw(EventReader):
     """A connection. `receive_buffer_bytes`: how little its kernel takes in while nobody reads."""
 
     def __init__(self, port: int, receive_buffer_bytes: int | None = None) -> None:
@@ -158,19 +160,6 @@ class Raw:
         if self.close_code is None:
             self.close_code = 1006
         return None
-
-    def rest(self) -> list[dict[str, Any]]:
-        """All events up to the close."""
-        return list(iter(self.receive, None))
-
-    def until(self, kind: str) -> list[dict[str, Any]]:
-        """All events up to and with the next of type `kind`."""
-        events = []
-        while (event := self.receive()) is not None:
-            events.append(event)
-            if event["type"] == kind:
-                return events
-        raise AssertionError(f"closed {self.close_code} before any {kind}: {events}")
 
     def read_until(self, end: bytes) -> bytes:
         """What comes, up to and with `end`."""

@@ -175,6 +175,36 @@ def saying(*events: dict[str, Any], then: int | None = None, abort: bool = False
     return step
 
 
+def one_channel_ahead() -> Script:
+    """20 s of stereo: the connection is lost when channel 0 is answered up to 4 s, and channel 1 up to 2 s."""
+    return Script(
+        (
+            300_000,
+            saying(
+                *(active(0.0, 0), inactive(4.0, 0), final(0.0, 4.0, 0, text="a")),
+                *(active(1.0, 1), inactive(1.5, 1), final(1.0, 1.5, 1, text="b"), active(2.0, 1)),
+                abort=True,
+            ),
+        ),
+        (
+            None,  # begins at 2.0 s
+            saying(
+                *(active(0.0, 0), interim(0.0, 1.0, 0), inactive(2.1, 0), final(0.0, 2.1, 0, text="a again")),
+                *(active(0.0, 1), inactive(1.0, 1), final(0.0, 1.0, 1, text="c")),
+                *(active(3.0, 0), inactive(4.0, 0), final(3.0, 4.0, 0, text="d")),
+            ),
+        ),
+    )
+
+
+def simple_route_that_is_lost() -> Script:
+    """10 s of mono on the simple route: the connection is lost when 1.25 s are answered."""
+    return Script(
+        (64_000, saying(segment(0, 0.4), segment(0.4, 1.25), abort=True)),
+        (None, saying(segment(0, 8.75))),
+    )
+
+
 def refusing(*status: int, headers: dict[str, str] | None = None) -> Any:
     left = list(status)
 

@@ -10,10 +10,12 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from helpers.event_reader import EventReader
+
 TIMEOUT_S = 30
 
 
-class Client:
+class Client(EventReader):
     """A plain websocket client: sends what it is told, however wrong, and collects what comes back."""
 
     def __init__(self, url: str, **options: Any) -> None:
@@ -44,19 +46,6 @@ class Client:
             self.close_reason = closed.rcvd.reason if closed.rcvd else ""
             return None
         return event
-
-    def rest(self) -> list[dict[str, Any]]:
-        """All events up to the close."""
-        return list(iter(self.receive, None))
-
-    def until(self, kind: str) -> list[dict[str, Any]]:
-        """All events up to and with the next of type `kind`."""
-        events = []
-        while (event := self.receive()) is not None:
-            events.append(event)
-            if event["type"] == kind:
-                return events
-        raise AssertionError(f"closed {self.close_code} before any {kind}: {events}")
 
 
 def refused(url: str, **options: Any) -> tuple[int, dict[str, str], dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,8 +13,9 @@ import numpy as np
 from helpers.http_client import HttpClient, http_stream
 from helpers.uploads import form, head, part, wav
 from helpers.wire import Client, bursts, encode, pieces, start, stream
+from voxgate import InferenceError
 
-__all__ = ["TALK", "TEXTS", "TWO", "Talk", "mostly_words", "say", "words_of_length"]
+__all__ = ["TALK", "TEXTS", "TWO", "Talk", "failing", "failing_first", "mostly_words", "say", "words_of_length"]
 
 TALK = encode(bursts((1.0, 2.0), (3.5, 4.25), length_s=6.0))
 TWO = encode(np.stack([bursts((0.5, 1.5), length_s=4.0), bursts((2.0, 2.75), length_s=4.0, seed=1)]))
@@ -23,6 +25,21 @@ def words_of_length(audio: Any) -> dict[str, Any]:
     """A model with a text: how much audio it got, in words with times."""
     n_ms = round(len(audio) / 16)
     return {"text": f"Some {n_ms} words.", "words": [_word("Some", 0.1, 0.2), _word(f"{n_ms}", 0.2, 0.3)]}
+
+
+def failing(audio: Any) -> Any:
+    """A model that fails at every call."""
+    raise InferenceError("not this one")
+
+
+def failing_first(model: Callable[[Any], Any] = words_of_length) -> Callable[[Any], Any]:
+    """A model that fails at its first call."""
+    calls = itertools.count()
+
+    def infer(audio: Any) -> Any:
+        return failing(audio) if next(calls) == 0 else model(audio)
+
+    return infer
 
 
 def mostly_words(audio: Any) -> dict[str, Any]:

@@ -11,48 +11,24 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from helpers.endpoint_kinds import KINDS
+from helpers.endpoint_rules import FRAME_SAMPLES as F
+from helpers.endpoint_rules import plain_config, rules
 from reference import endpoint_ref as ref
 from voxgate._native.endpoint import (
-    INTERIM,
     QUESTION,
-    RESUMED,
-    SPECULATE,
-    SPEECH_CUT,
     SPEECH_END,
     SPEECH_START,
     EndpointConfig,
     Endpointer,
 )
 
-KINDS = {
-    SPEECH_START: ref.START,
-    SPEECH_END: ref.END,
-    SPEECH_CUT: ref.CUT,
-    INTERIM: ref.INTERIM,
-    SPECULATE: ref.SPECULATE,
-    RESUMED: ref.RESUMED,
-    QUESTION: ref.QUESTION,
-}
-F = 10  # samples of a frame in the tests by hand
-
 # One character a frame: speech, silence, in between.
 LEVELS = {"S": 1.0, ".": 0.0, "~": 0.4}
 
 
-def config(**changes: Any) -> EndpointConfig:
-    settings: dict[str, Any] = {
-        "frame_samples": F,
-        "prefix_samples": 0,
-        "suffix_samples": 0,
-        "silence_samples": 30,
-        "min_speech_samples": 0,
-        "max_segment_samples": 100_000,
-    }
-    return EndpointConfig(**(settings | changes))
-
-
 def run(script: str, flush_at: int | None = None, **changes: Any) -> list[tuple[str, int, int]]:
-    endpointer = Endpointer(config(**changes))
+    endpointer = Endpointer(plain_config(**changes))
     events = [event for frame in script for event in endpointer.step(LEVELS[frame])]
     if flush_at is not None:
         events += endpointer.flush(flush_at)
@@ -84,7 +60,7 @@ class TestStart:
 
     def test_thresholds_are_compared_as_float32(self) -> None:
         # 0.35 as float32 is a little less than 0.35: a probability of exactly the threshold must not count as below it.
-        endpointer = Endpointer(config(threshold=0.35, negative_threshold=0.35))
+        endpointer = Endpointer(plain_config(threshold=0.35, negative_threshold=0.35))
         assert endpointer.step(float(np.float32(0.35))) == [(SPEECH_START, 0, 10)]
         below = float(np.nextafter(np.float32(0.35), np.float32(0)))
         assert [endpointer.step(below) for _ in range(3)] == [[], [], [(SPEECH_END, 0, 10)]]
@@ -219,7 +195,7 @@ class TestSpeculate:
 
 class TestClear:
     def test_drops_the_open_segment_without_an_event(self) -> None:
-        endpointer = Endpointer(config(speculate_samples=10))
+        endpointer = Endpointer(plain_config(speculate_samples=10))
         endpointer.step(1.0)
         endpointer.step(0.0)
         endpointer.clear(23)
@@ -228,14 +204,14 @@ class TestClear:
         assert endpointer.step(1.0) == [(SPEECH_START, 23, 30)]
 
     def test_drops_a_candidate(self) -> None:
-        endpointer = Endpointer(config(min_speech_samples=20, prefix_samples=100))
+        endpointer = Endpointer(plain_config(min_speech_samples=20, prefix_samples=100))
         endpointer.step(1.0)
         endpointer.clear(10)
         assert endpointer.step(1.0) == []
         assert endpointer.step(1.0) == [(SPEECH_START, 10, 30)]
 
     def test_position_before_the_last_frame_is_refused(self) -> None:
-        endpointer = Endpointer(config())
+        endpointer = Endpointer(plain_config())
         endpointer.step(1.0)
         with pytest.raises(ValueError, match="received_pos must be at least 10, got 9"):
             endpointer.clear(9)
@@ -244,7 +220,7 @@ class TestClear:
 class TestQuestions:
     def ask(self, script: str, verdict: int, **changes: Any) -> list[tuple[str, int, int]]:
         """The events; every question gets this answer."""
-        endpointer = Endpointer(config(turn_samples=20, **changes))
+        endpointer = Endpointer(plain_config(turn_samples=20, **changes))
         events: list[tuple[int, int, int]] = []
         for frame in script:
             new = endpointer.step(LEVELS[frame])
@@ -269,7 +245,7 @@ class TestQuestions:
     def test_patience_ends_with_the_pause(self) -> None:
         told = self.ask("SS..S..", -1, turn_max_samples=50)
         assert told == [("question", 0, 40), ("resumed", 0, 40), ("question", 0, 70)]
-        endpointer = Endpointer(config(turn_samples=20, turn_max_samples=90))
+        endpointer = Endpointer(plain_config(turn_samples=20, turn_max_samples=90))
         for frame in "SS..":
             endpointer.step(LEVELS[frame])
         endpointer.answer(-1)
@@ -292,7 +268,7 @@ class TestQuestions:
         )
 
     def test_an_answer_needs_a_question(self) -> None:
-        endpointer = Endpointer(config(turn_samples=20))
+        endpointer = Endpointer(plain_config(turn_samples=20))
         with pytest.raises(ValueError, match="no question is open"):
             endpointer.answer(1)
         for frame in "SS...":
@@ -317,40 +293,40 @@ class TestFlush:
 
     @pytest.mark.parametrize("script", ["", "...", "S", "S...."])
     def test_does_nothing_when_nothing_is_open(self, script: str) -> None:
-        endpointer = Endpointer(config(min_speech_samples=11))
+        endpointer = Endpointer(plain_config(min_speech_samples=11))
         for frame in script:
             endpointer.step(LEVELS[frame])
         assert endpointer.flush(len(script) * F + 5) == []
 
     def test_keeps_a_candidate(self) -> None:
-        endpointer = Endpointer(config(min_speech_samples=20))
+        endpointer = Endpointer(plain_config(min_speech_samples=20))
         assert endpointer.step(1.0) == []
         assert endpointer.flush(15) == []
         assert endpointer.step(1.0) == [(SPEECH_START, 0, 20)]
 
     def test_twice_is_once(self) -> None:
-        endpointer = Endpointer(config())
+        endpointer = Endpointer(plain_config())
         endpointer.step(1.0)
         assert endpointer.flush(13) == [(SPEECH_END, 0, 13)]
         assert endpointer.flush(13) == []
         assert endpointer.flush(17) == []
 
     def test_what_was_flushed_is_not_counted_as_speech_again(self) -> None:
-        endpointer = Endpointer(config(min_speech_samples=10, prefix_samples=100))
+        endpointer = Endpointer(plain_config(min_speech_samples=10, prefix_samples=100))
         endpointer.step(1.0)
         assert endpointer.flush(14) == [(SPEECH_END, 0, 14)]
         assert endpointer.step(1.0) == []  # the frame 10..20 counts from 14
         assert endpointer.step(1.0) == [(SPEECH_START, 14, 30)]
 
     def test_position_before_the_last_frame_is_refused(self) -> None:
-        endpointer = Endpointer(config())
+        endpointer = Endpointer(plain_config())
         endpointer.step(1.0)
         with pytest.raises(ValueError, match="received_pos must be at least 10, got 9"):
             endpointer.flush(9)
 
 
 def test_a_shorter_last_frame_keeps_positions_within_the_audio() -> None:
-    endpointer = Endpointer(config(min_speech_samples=13))
+    endpointer = Endpointer(plain_config(min_speech_samples=13))
     assert endpointer.step(1.0) == []
     assert endpointer.step(1.0, end_pos=12) == []
     endpointer.reset()
@@ -361,7 +337,7 @@ def test_a_shorter_last_frame_keeps_positions_within_the_audio() -> None:
 
 
 def test_positions_beyond_32_bits() -> None:
-    endpointer = Endpointer(config(prefix_samples=5))
+    endpointer = Endpointer(plain_config(prefix_samples=5))
     far = 1 << 41
     assert endpointer.step(0.0, end_pos=far) == []
     assert endpointer.step(1.0) == [(SPEECH_START, far - 5, far + 10)]
@@ -386,13 +362,13 @@ def test_positions_beyond_32_bits() -> None:
 )
 def test_config_names_what_is_out_of_range(field: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        config(**{field: value})
+        plain_config(**{field: value})
 
 
 @pytest.mark.parametrize("value", [1.5, "1", None, True])
 def test_config_wants_integers(value: Any) -> None:
     with pytest.raises(TypeError, match="prefix_samples must be an integer"):
-        config(prefix_samples=value)
+        plain_config(prefix_samples=value)
 
 
 def test_config_tells_what_it_was_given() -> None:
@@ -405,23 +381,6 @@ def test_config_tells_what_it_was_given() -> None:
         pickle.dumps(Endpointer(made))
 
 
-small = st.integers(0, 40)
-rules_strategy = st.builds(
-    ref.Rules,
-    frame_samples=st.integers(1, 9),
-    threshold=st.sampled_from([0.5, 0.35, 1.0]),
-    negative_threshold=st.sampled_from([0.35, 0.2, 0.0]),
-    prefix_samples=small,
-    suffix_samples=small,
-    silence_samples=small,
-    min_speech_samples=small,
-    max_segment_samples=st.integers(1, 60),
-    interim_samples=st.integers(0, 30),
-    speculate_samples=small,
-    turn_samples=small,
-    turn_max_samples=st.integers(0, 60),
-    turn_window_samples=st.integers(1, 30),
-)
 level = st.sampled_from([0.0, 0.2, 0.3, float(np.float32(0.35)), 0.4, 0.5, 0.9, 1.0])
 # Runs of one level, so that long speech and long silence come about, and flushes and clears amid a frame.
 between = st.tuples(st.sampled_from([ref.Flush, ref.Flush, ref.Clear]), st.integers(0, 8))
@@ -430,7 +389,10 @@ happening = st.one_of(st.tuples(level, st.integers(1, 12)), st.integers(0, 8), b
 
 
 @settings(max_examples=400, deadline=None)
-@given(rules_strategy, st.lists(happening, max_size=25))
+@given(
+    rules(threshold=st.sampled_from([0.5, 0.35, 1.0]), negative_threshold=st.sampled_from([0.35, 0.2, 0.0])),
+    st.lists(happening, max_size=25),
+)
 @example(ref.Rules(4, silence_samples=4, max_segment_samples=1, prefix_samples=9), [(1.0, 3), 2, (1.0, 1), (0.0, 3)])
 def test_like_the_textbook_and_by_the_laws(rules: ref.Rules, script: list[Any]) -> None:
     size = rules.frame_samples

@@ -19,24 +19,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.endpoint_kinds import KINDS
+from helpers.endpoint_rules import FRAME_SAMPLES as F
+from helpers.endpoint_rules import plain_config, rules
 from reference import endpoint_ref as ref
 from voxgate._native.detector import CallableDetector
 from voxgate._native.endpoint import EndpointConfig
 from voxgate._native.energy import EnergyDetector
-from voxgate._native.event import INTERIM, QUESTION, RESUMED, SPECULATE, SPEECH_CUT, SPEECH_END, SPEECH_START, VadEvent
+from voxgate._native.event import QUESTION, SPEECH_CUT, SPEECH_END, VadEvent
 from voxgate._native.session import VadSession
 
 Audio = npt.NDArray[np.float32]
-KINDS = {
-    SPEECH_START: ref.START,
-    SPEECH_END: ref.END,
-    SPEECH_CUT: ref.CUT,
-    INTERIM: ref.INTERIM,
-    SPECULATE: ref.SPECULATE,
-    QUESTION: ref.QUESTION,
-    RESUMED: ref.RESUMED,
-}
-F = 10
 
 
 class FirstSample:
@@ -47,15 +40,7 @@ class FirstSample:
 
 
 def session(channels: int = 1, detector: Callable[[], Any] = FirstSample, **changes: Any) -> VadSession:
-    settings: dict[str, Any] = {
-        "frame_samples": F,
-        "prefix_samples": 0,
-        "suffix_samples": 0,
-        "silence_samples": 30,
-        "min_speech_samples": 0,
-        "max_segment_samples": 10_000,
-    }
-    config = EndpointConfig(**(settings | changes))
+    config = plain_config(**{"max_segment_samples": 10_000, **changes})
     return VadSession(CallableDetector(detector, channels, config.frame_samples, 16000), config)
 
 
@@ -537,23 +522,6 @@ def test_gil_is_given_away_for_long_chunks_only(seconds: float, n_chunks: int, g
     assert bool(seen) == gives_it_away
 
 
-small = st.integers(0, 40)
-rules_strategy = st.builds(
-    ref.Rules,
-    frame_samples=st.integers(1, 9),
-    prefix_samples=small,
-    suffix_samples=small,
-    silence_samples=small,
-    min_speech_samples=small,
-    max_segment_samples=st.integers(1, 60),
-    interim_samples=st.integers(0, 30),
-    speculate_samples=small,
-    turn_samples=small,
-    turn_max_samples=st.integers(0, 60),
-    turn_window_samples=st.integers(1, 30),
-)
-
-
 def verdict(channel: int, end_pos: int) -> int:
     return (channel + end_pos) % 3 - 1
 
@@ -575,7 +543,7 @@ def answered(vad: VadSession, events: list[VadEvent]) -> list[VadEvent]:
 
 @settings(max_examples=250, deadline=None)
 @given(
-    rules_strategy,
+    rules(),
     st.lists(st.tuples(st.sampled_from([0.0, 0.4, 1.0]), st.integers(1, 60)), min_size=1, max_size=14),
     st.integers(1, 3),
     st.lists(st.tuples(st.integers(0, 300), st.sampled_from(["flush", "flush", "clear"])), max_size=3),

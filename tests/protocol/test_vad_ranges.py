@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from voxgate.config import SETTINGS
 from voxgate.protocol.requests import VadOptions
-from voxgate.protocol.vad_ranges import VAD_RANGES
+from voxgate.protocol.vad_ranges import VAD_RANGES, VadRange
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,3 +33,16 @@ def test_protocol_md_states_these_ranges() -> None:
         name: (VAD_RANGES[name].lowest, f"{VAD_RANGES[name].highest:g}") for name in VadOptions.__struct_fields__
     }
     assert stated == expected | {"negative_threshold": (0.0, "`threshold`")}
+
+
+@pytest.mark.parametrize("value", [0.5, 1, 2.0])
+def test_a_number_of_the_range(value: float) -> None:
+    VadRange(0.5, 2, "s").check("max_s", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.25, "0.25"), (3, "3"), (True, "true"), ("1", '"1"'), (float("nan"), "NaN"), (None, "null")]
+)
+def test_what_is_no_number_of_the_range(value: object, shown: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"max_s must be 0.5..2 s, got {shown}")):
+        VadRange(0.5, 2, "s").check("max_s", value)

@@ -215,19 +215,19 @@ def test_metrics_of_all_are_had_from_any(servers):
         assert set(re.findall(r'voxgate_ready\{worker="(\d)"\} 1', text)) == {"0", "1"}
 
 
+def refused(folder, *arguments):
+    """A server that does not start."""
+    ended = subprocess.run(
+        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 2
+    return ended
+
+
 @pytest.mark.parametrize(("model", "text"), [("Broken", "weights are missing"), ("Crashing", "ended with exit code 7")])
 def test_what_keeps_them_from_starting_is_said_once(tmp_path, model, text):
     (tmp_path / "mymodel.py").write_text(MODEL)
-    ended = subprocess.run(
-        command("--model", f"mymodel:{model}"),
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 2
+    ended = refused(tmp_path, "--model", f"mymodel:{model}")
     assert ended.stdout == ""
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("voxgate: ")]
     assert text in line
@@ -238,16 +238,7 @@ def test_an_address_that_is_taken(servers, tmp_path):
     port = address.split(":")[1]
     with socket.create_server(("127.0.0.1", 0)) as other:
         for taken in (port, str(other.getsockname()[1])):  # by processes that share it, and by one that does not
-            ended = subprocess.run(
-                command("--model", "mymodel:pid", "--port", taken),
-                cwd=tmp_path,
-                env=environment(),
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            assert ended.returncode == 2
+            ended = refused(tmp_path, "--model", "mymodel:pid", "--port", taken)
             assert f"cannot listen on 127.0.0.1:{taken}" in ended.stderr
 
 

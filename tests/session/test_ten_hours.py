@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from helpers import matroska, ogg_pages
+from helpers.flac_checksum import crc_8, crc_16
 from helpers.matroska import cluster, element, simple
 from helpers.media import RATE, SPEECH
 from helpers.memory_endpoint import MemoryEndpoint, Stage
@@ -57,16 +58,6 @@ def resident_bytes(name: str = "VmRSS") -> int:
     return 1024 * int(line.split()[1])
 
 
-def crc(data: bytes, n_bits: int, polynomial: int) -> bytes:
-    value = 0
-    for byte in data:
-        value ^= byte << n_bits - 8
-        for _ in range(8):
-            value = value << 1 ^ polynomial if value >> n_bits - 1 else value << 1
-            value &= (1 << n_bits) - 1
-    return value.to_bytes(n_bits // 8)
-
-
 def silent_flac() -> bytes:
     """14 bytes for each 16 s."""
     rate, block = 4_000, 65_535
@@ -74,8 +65,8 @@ def silent_flac() -> bytes:
     frames = [b"fLaC\x80\0\0\x22" + info]
     for index in range(-(-HOURS_S * rate // block)):
         head = b"\xff\xf8\x70\x08" + chr(index).encode() + struct.pack(">H", block - 1)
-        frame = head + crc(head, 8, 0x07) + bytes(3)  # one constant subframe
-        frames.append(frame + crc(frame, 16, 0x8005))
+        frame = head + crc_8(head) + bytes(3)  # one constant subframe
+        frames.append(frame + crc_16(frame))
     return b"".join(frames)
 
 

@@ -7,56 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.own_detectors import OWN
 from voxgate.errors import ConfigError, WeightsError
 from voxgate.vad.detectors import DETECTORS, load_detector
-
-OWN = '''
-class Loud:
-    """The largest sample of all frames so far: it has a memory, so that a shared one would be seen."""
-    frame_samples = 100
-    sample_rate = 8000
-    def __init__(self):
-        self.peak = 0.0
-    def probability(self, frame):
-        assert frame.dtype == "float32" and frame.shape == (100,)
-        self.peak = max(self.peak, abs(frame).max())
-        return min(1.0, self.peak)
-
-class Holder:
-    nested = Loud
-
-def make():
-    return Loud()
-
-ready = Loud()
-ready.lock = None
-
-class Silent:
-    frame_samples = 100
-    sample_rate = 8000
-
-class NoRate(Loud):
-    sample_rate = None
-
-class BadFrame(Loud):
-    frame_samples = 0
-
-class Broken(Loud):
-    def __init__(self):
-        raise OSError("no weights here")
-
-import threading
-stuck = Loud()
-stuck.lock = threading.Lock()
-number = 3
-'''
-
-
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    (tmp_path / "own_detectors_for_test.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return "own_detectors_for_test"
 
 
 class TestLoadDetector:

@@ -124,22 +124,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="connect again after a loss or a refusal, without losing audio (default: for microphones)",
     )
     session = parser.add_argument_group("session (beyond streamer-template's protocol)")
-    session.add_argument(
-        "--vad",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="voice detection: " + ", ".join(VadOptions.__struct_fields__),
-    )
-    session.add_argument(
-        "--turn",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="turn detection: " + ", ".join(TurnOptions.__struct_fields__),
-    )
+    for flag, detection, options in (("vad", "voice", VadOptions), ("turn", "turn", TurnOptions)):
+        session.add_argument(
+            f"--{flag}",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="KEY=VALUE",
+            help=f"{detection} detection: " + ", ".join(options.__struct_fields__),
+        )
     session.add_argument(
         "--option",
         action="append",

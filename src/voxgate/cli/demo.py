@@ -20,6 +20,7 @@ from voxgate.cli.display import Style
 from voxgate.cli.interrupts import Interrupted, Interrupts, run_interruptible
 from voxgate.cli.progress import Waiting
 from voxgate.cli.server_process import ServerFailed, running_server
+from voxgate.cli.set_option import add_set_option
 from voxgate.cli.show import explain
 from voxgate.client.connection import is_served, normalize_addr
 from voxgate.config import load_config
@@ -57,7 +58,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ),
     )
     parser.add_argument("--model", metavar="MODEL", help="model, as for voxgate serve")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="setting, as for voxgate serve")
+    add_set_option(parser, "setting, as for voxgate serve")
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument(
         "--speed", type=positive_float, default=1.0, metavar="FACTOR", help="pace relative to real time (%(default)g)"

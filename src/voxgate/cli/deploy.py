@@ -6,13 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from voxgate.cli import VERBS
 from voxgate.cli.arguments import number, whole
+from voxgate.cli.set_option import add_set_option, settings_of
 from voxgate.config import load_config
 from voxgate.config.document import plain_options
-from voxgate.errors import ConfigError
 from voxgate.inference.engine.ray.app import Deployment, deploy, parse_replicas, serve_config
 from voxgate.models.default import AUTO, choose
 
@@ -57,13 +56,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="longest call of a replica, in seconds; then it is replaced (%(default)g)",
     )
     parser.add_argument("--working-dir", metavar="DIR", help="folder with the model's code, which Ray copies")
-    parser.add_argument(
-        "--set",
-        metavar="model.KEY=VALUE",
-        action="append",
-        default=[],
-        help="argument of the model, such as model.size=small; may be repeated",
-    )
+    add_set_option(parser, "argument of the model, such as model.size=small; may be repeated", "model.")
     parser.add_argument(
         "--print-config", action="store_true", help="print a Ray Serve configuration file, and do not deploy"
     )
@@ -73,12 +66,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Deploys, or writes the configuration file; exit code 0."""
-    overrides: dict[str, Any] = {"model.name": args.model, "ray.app": args.app, "ray.address": args.address}
-    for text in args.set:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise ConfigError(f"--set {text}: expected KEY=VALUE")
-        overrides[key] = value
+    overrides = {"model.name": args.model, "ray.app": args.app, "ray.address": args.address, **settings_of(args.set)}
     config = load_config(args.config, overrides=overrides)
     least, most = parse_replicas(args.replicas)
     deployment = Deployment(

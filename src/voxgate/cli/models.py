@@ -20,6 +20,7 @@ from voxgate.cli import VERBS
 from voxgate.cli.arguments import number
 from voxgate.cli.display import Style, format_output
 from voxgate.cli.progress import Waiting
+from voxgate.cli.set_option import add_set_option, settings_of
 from voxgate.config import load_config
 from voxgate.errors import ConfigError
 from voxgate.models import Model, available_models, load_model
@@ -56,13 +57,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     check.add_argument("model", metavar="NAME", nargs="?", help="as for voxgate serve (that of --config)")
     check.add_argument("--config", metavar="FILE", help="file with the section model")
-    check.add_argument(
-        "--set",
-        metavar="model.KEY=VALUE",
-        action="append",
-        default=[],
-        help="argument of the model, such as model.threads=2; may be repeated",
-    )
+    add_set_option(check, "argument of the model, such as model.threads=2; may be repeated", "model.")
     check.add_argument(
         "--seconds",
         type=number(0, 3600),
@@ -180,12 +175,7 @@ def run_check(args: argparse.Namespace) -> int:
     from voxgate.cli.measure import CheckFailed, measure, opened
     from voxgate.cli.suggest import suggest
 
-    overrides: dict[str, Any] = {"model": args.model}
-    for text in args.set:
-        key, equals, value = text.partition("=")
-        if not equals or not key.startswith("model."):
-            raise ConfigError(f"--set {text}: expected model.KEY=VALUE")
-        overrides[key] = value
+    overrides = {"model": args.model, **settings_of(args.set, "model.")}
     if args.model is None and args.config is None:
         raise ConfigError("expected the NAME of a model, or --config FILE; voxgate models lists the names")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -9,6 +9,7 @@ import sys
 from typing import Any, Final
 
 from voxgate.cli import VERBS
+from voxgate.cli.set_option import add_set_option, settings_of
 from voxgate.config import SETTINGS, Config, dump_toml, load_config
 from voxgate.config.catalogue import plain
 from voxgate.errors import ConfigError
@@ -57,13 +58,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     _add(parser, "--tls-key", "FILE", "private key, if in another file")
     _add(parser, "--drain", "SECONDS", "time for running sessions at the end, in seconds")
     _add(parser, "--log-level", "LEVEL", "debug, info, warning, error or critical")
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="any setting, such as vad.threshold=0.6 or model.delay=0.1; may be repeated",
-    )
+    add_set_option(parser, "any setting, such as vad.threshold=0.6 or model.delay=0.1; may be repeated")
     parser.add_argument("--print-config", action="store_true", help="print the settings in effect as TOML and exit")
     parser.add_argument(
         "--reload",
@@ -111,10 +106,7 @@ def _settings(args: argparse.Namespace) -> tuple[Config, list[str]]:
     flags = {key: f"--{flag.replace('_', '-')}" for flag, key in FLAGS.items()}
     if args.positional_model is not None:
         flags["model.name"] = "MODEL"
-    for text in args.set:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise ConfigError(f"--set {text}: expected KEY=VALUE")
+    for key, value in settings_of(args.set).items():
         overrides[key], flags[key] = value, f"--set {key}"
     notices: list[str] = []
     return load_config(args.config, overrides=overrides, on_notice=notices.append, flags=flags), notices

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from voxgate.endpoints.cors import cors_headers, preflight
 from voxgate.endpoints.peer import client_of
 from voxgate.endpoints.refusals import HttpAnswer, respond
-from voxgate.endpoints.wire import invalid_request, why_no_words
+from voxgate.endpoints.wire import invalid_request, not_served
 from voxgate.errors import VoxgateError
 from voxgate.protocol.closing import LOST, Close, CloseReason
 from voxgate.protocol.events import Event
@@ -150,12 +150,10 @@ class RequestRoute(ABC):
     async def _open(
         self, request: AudioRequest, client: ClientInfo
     ) -> tuple[RequestEndpoint, SessionContext, Permit] | Refusal:
-        unserved = self._entry.why_unserved(self._route)
-        if unserved is None and self.carries_words:
-            unserved = why_no_words(self.service)
+        path = request.scope["path"]
+        unserved = not_served(self.service, self._entry, self._route, self.carries_words, path)
         if unserved is not None:
-            text = f"{request.scope['path']} is not served: {unserved}"
-            return Refusal(RefusalKind.NOT_SERVED, "not_served", text)
+            return unserved
         permit = await self._entry.admit(client)
         if isinstance(permit, Refusal):
             return permit

@@ -9,10 +9,10 @@ from starlette.types import Receive, Scope, Send
 from voxgate.endpoints.peer import client_of
 from voxgate.endpoints.refusals import refuse_upgrade
 from voxgate.endpoints.websocket import WebSocket
-from voxgate.endpoints.wire import Upgrade, Wire, invalid_request, why_no_words
+from voxgate.endpoints.wire import Upgrade, Wire, invalid_request, not_served
 from voxgate.errors import VoxgateError
 from voxgate.protocol.machine import Route
-from voxgate.service.admission import Permit, Refusal, RefusalKind
+from voxgate.service.admission import Permit, Refusal
 from voxgate.service.client_info import ClientInfo
 from voxgate.service.entry import Entry
 from voxgate.service.service import Service
@@ -62,11 +62,9 @@ class StreamRoute:
 
     async def _open(self, upgrade: Upgrade, client: ClientInfo) -> tuple[Wire, Permit] | Refusal:
         service = self._service
-        unserved = self._entry.why_unserved(self._route)
-        if unserved is None and self._wire.carries_words:
-            unserved = why_no_words(service)
+        unserved = not_served(service, self._entry, self._route, self._wire.carries_words, upgrade.path)
         if unserved is not None:
-            return Refusal(RefusalKind.NOT_SERVED, "not_served", f"{upgrade.path} is not served: {unserved}")
+            return unserved
         permit = await self._entry.admit(client)
         if isinstance(permit, Refusal):
             return permit

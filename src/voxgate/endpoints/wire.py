@@ -13,10 +13,12 @@ from voxgate.errors import VoxgateError
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.protocol.events import Event
 from voxgate.protocol.formats import AudioFormat, check_format
+from voxgate.protocol.machine import Route
 from voxgate.protocol.requests import Start
 from voxgate.protocol.wires import WireName
 from voxgate.service.access.addresses import Headers
 from voxgate.service.admission import Refusal, RefusalKind
+from voxgate.service.entry import Entry
 from voxgate.service.service import Service
 from voxgate.session.context import SessionContext
 from voxgate.session.endpoint import Message, Received
@@ -29,6 +31,7 @@ __all__ = [
     "Wire",
     "check_start",
     "invalid_request",
+    "not_served",
     "min_silence_ms",
     "why_no_words",
 ]
@@ -157,6 +160,18 @@ def why_no_words(service: Service) -> str | None:
     if service.gives_text is False:
         return f"model {service.model.name!r} answers without a text, and this API carries words"
     return None
+
+
+def not_served(service: Service, entry: Entry, route: Route, carries_words: bool, what: str) -> Refusal | None:
+    """The refusal when the model cannot serve `route`, or has no words for an API that carries them. `what`: the
+    subject of its text.
+    """
+    unserved = entry.why_unserved(route)
+    if unserved is None and carries_words:
+        unserved = why_no_words(service)
+    if unserved is None:
+        return None
+    return Refusal(RefusalKind.NOT_SERVED, "not_served", f"{what} is not served: {unserved}")
 
 
 def invalid_request(error: VoxgateError) -> Refusal:

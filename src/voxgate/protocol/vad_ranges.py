@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from msgspec import Meta
+
+from voxgate.errors import shown
+
 __all__ = ["VAD_RANGES", "VadRange"]
 
 
@@ -15,6 +19,16 @@ class VadRange(NamedTuple):
     highest: float
     unit: str
     """Milliseconds ("ms"), seconds ("s") or none ("")."""
+
+    def meta(self, description: str) -> Meta:
+        """Of a setting with this range."""
+        return Meta(ge=self.lowest, le=self.highest, description=description)
+
+    def check(self, name: str, value: object) -> None:
+        """Raises ValueError with the name, the range and the value, unless it is a number of the range."""
+        lowest, highest, unit = self
+        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
+            raise ValueError(f"{name} must be {lowest}..{highest}{unit and f' {unit}'}, got {shown(value)}")
 
 
 #: Option -> its range. The highest ``negative_threshold`` is also limited by the ``threshold`` beside it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from voxgate._native.endpoint import EndpointConfig
-from voxgate.errors import InvalidStart, shown
+from voxgate.errors import InvalidStart
 from voxgate.protocol.requests import VadOptions
 from voxgate.protocol.vad_ranges import VAD_RANGES
 from voxgate.vad.turns.config import TurnConfig
@@ -43,12 +43,10 @@ class VadConfig:
 
         The highest negative_threshold is the threshold.
         """
-        for name, (lowest, highest, unit) in VAD_RANGES.items():
-            value = getattr(self, name)
+        for name, allowed in VAD_RANGES.items():
             if name == "negative_threshold":
-                highest = self.threshold
-            if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
-                raise ValueError(f"{name} must be {lowest}..{highest}{unit and f' {unit}'}, got {shown(value)}")
+                allowed = allowed._replace(highest=self.threshold)
+            allowed.check(name, getattr(self, name))
 
     def changed(self, **changes: Any) -> VadConfig:
         """A checked copy with these fields changed; None leaves a field as it is.

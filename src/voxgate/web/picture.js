@@ -59,8 +59,10 @@ export class Picture {
       "back", "lane", "line", "ink", "muted", "wave", "wave-speech", "speech", "band", "curve", "interim", "final",
       "final-ink", "failed", "focus",
     ]) {
-      this.#colours[name] = style.getPropertyValue(`--picture-${name}`).trim();
+      this.#canvas.style.color = `var(--picture-${name})`; // as a colour, so that light-dark() is resolved
+      this.#colours[name] = style.color;
     }
+    this.#canvas.style.removeProperty("color");
     this.#font = (size, weight = 400) => `${weight} ${size}px ${style.fontFamily}`;
     this.request();
   }

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from helpers.demuxing import decode, every
+from helpers.flac_checksum import crc_8, crc_16
 from voxgate.audio.containers.base import BrokenMedia, TruncatedMedia
 from voxgate.audio.containers.flac import FlacContainer
 from voxgate.protocol.formats import AudioFormat
@@ -106,22 +107,12 @@ def test_others_run_between_the_tries_to_decode_a_long_frame():
     """Where the CRC of a frame is 0 before its end, all of it is decoded in vain. Here it is so every 3 bytes."""
     n_tries, n_samples = 5, 20_000
     head = b"\xff\xf8\x75\x08\0" + struct.pack(">H", n_samples - 1)
-    frame = head + bytes([checksum(head, 8, 0x07)]) + b"\x02"  # one verbatim subframe
+    frame = head + crc_8(head) + b"\x02"  # one verbatim subframe
     tries = b""
     for _ in range(n_tries):
-        tries += struct.pack(">H", checksum(frame + tries, 16, 0x8005)) + b"\1"
+        tries += crc_16(frame + tries) + b"\1"
     frame += tries.ljust(2 * n_samples, b"\1")
-    frame += struct.pack(">H", checksum(frame, 16, 0x8005))
+    frame += crc_16(frame)
     info = struct.pack(">HH6xQ16x", n_samples, n_samples, 16_000 << 44 | 15 << 36)
     pieces = list(FlacContainer().push(b"fLaC\x80\0\0\x22" + info + frame))
     assert [len(piece) for piece in pieces] == [0] * n_tries + [32_000, 8_000]
-
-
-def checksum(data: bytes, n_bits: int, polynomial: int) -> int:
-    value = 0
-    for byte in data:
-        value ^= byte << n_bits - 8
-        for _ in range(8):
-            value = value << 1 ^ polynomial if value >> n_bits - 1 else value << 1
-            value &= (1 << n_bits) - 1
-    return value

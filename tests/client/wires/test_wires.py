@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from helpers.wire import bursts
-from helpers.wires import words_of_length
-from voxgate import InferenceError, client
+from helpers.wires import failing, words_of_length
+from voxgate import client
 from voxgate.client.wires import WIRES, check_wire
 from voxgate.protocol.events import Error, Segment
 from voxgate.protocol.formats import AudioFormat
@@ -57,10 +57,7 @@ def test_options(serve, wire):
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_an_utterance_that_fails(serve, wire):
-    def model(audio):
-        raise InferenceError("not this one")
-
-    events = collected(serve(model, **GRPC, **{"inference.warm_up": False}), wire)
+    events = collected(serve(failing, **GRPC, **{"inference.warm_up": False}), wire)
     assert [event.message for event in events if isinstance(event, Error)] == ["not this one"] * 2
 
 

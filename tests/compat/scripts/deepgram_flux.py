@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from deepgram import AsyncDeepgramClient
-from deepgram.core.events import EventType
-from deepgram.environment import DeepgramClientEnvironment
 from deepgram.listen.v2.types import (
     ListenV2Configure,
     ListenV2ConfigureFailure,
@@ -17,7 +14,8 @@ from deepgram.listen.v2.types import (
     ListenV2TurnInfo,
     ListenV2Warning,
 )
-from task import Found, Task, report, the_task
+from deepgram_live import client_of, stream
+from task import Found, Task, main
 
 KINDS = {
     "Connected": ListenV2Connected,
@@ -30,9 +28,6 @@ KINDS = {
 
 
 async def run(task: Task, found: Found) -> None:
-    urls = {"base": task.url, "production": task.ws_url, "agent": task.ws_url, "agent_rest": task.url}
-    client = AsyncDeepgramClient(api_key=task.key, environment=DeepgramClientEnvironment(**urls))
-    pace_s = task.options.pop("pace_s", 0.005)
     options = {"model": "flux-general-en", "encoding": "linear16", "sample_rate": task.rate, **task.options}
     turn_ended, was_configured = asyncio.Event(), asyncio.Event()
     texts = found.facts["turns"] = []
@@ -62,30 +57,17 @@ async def run(task: Task, found: Found) -> None:
             )
             turn_ended.set()
 
-    try:
-        async with client.listen.v2.connect(**options) as connection:
-            connection.on(EventType.MESSAGE, on_message)
-            connection.on(EventType.ERROR, lambda error: found.errors.append(repr(error)))
-            connection.on(EventType.CLOSE, lambda _: found.events.append("closed"))
-            listening = asyncio.create_task(connection.start_listening())
-            await connection.send_configure(
-                ListenV2Configure(thresholds=ListenV2ConfigureThresholds(eot_threshold=0.7))
-            )
-            await asyncio.wait_for(was_configured.wait(), 60)
-            for chunk in task.chunks():
-                await connection.send_media(chunk)
-                await asyncio.sleep(pace_s)
-            if task.flush:
-                turn_ended.clear()
-                await connection.send_force_end_turn()
-                await asyncio.wait_for(turn_ended.wait(), 60)
-            await connection.send_close_stream()
-            await asyncio.wait_for(listening, 60)
-    except Exception as error:
-        found.errors.append(f"{type(error).__name__} {getattr(error, 'status_code', '')}: {error}")
+    async def configure(connection) -> None:
+        await connection.send_configure(ListenV2Configure(thresholds=ListenV2ConfigureThresholds(eot_threshold=0.7)))
+        await asyncio.wait_for(was_configured.wait(), 60)
+
+    async def flush(connection) -> None:
+        turn_ended.clear()
+        await connection.send_force_end_turn()
+        await asyncio.wait_for(turn_ended.wait(), 60)
+
+    await stream(client_of(task).listen.v2.connect, options, task, found, on_message, configure, flush)
 
 
 if __name__ == "__main__":
-    found = Found()
-    asyncio.run(run(the_task(), found))
-    report(found)
+    main(run)

@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 from livekit import rtc
 from livekit.agents import APIConnectOptions, stt, utils
-from task import Found, Task, report, the_task
+from task import Found, Task, main
 
 
 def plugin_of(task: Task, session: aiohttp.ClientSession):
@@ -72,9 +72,4 @@ async def run(task: Task, found: Found) -> None:
 
 
 if __name__ == "__main__":
-    found = Found()
-    try:
-        asyncio.run(asyncio.wait_for(run(the_task(), found), 120))
-    except Exception as error:
-        found.errors.append(f"{type(error).__name__} {getattr(error, 'status_code', '')}: {error}")
-    report(found)
+    main(run, timeout_s=120)

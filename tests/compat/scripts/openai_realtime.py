@@ -6,7 +6,7 @@ import asyncio
 import base64
 
 import openai
-from task import Found, Task, report, the_task
+from task import Found, Task, main
 
 
 async def run(task: Task, found: Found) -> None:
@@ -66,9 +66,4 @@ async def run(task: Task, found: Found) -> None:
 
 
 if __name__ == "__main__":
-    found = Found()
-    try:
-        asyncio.run(asyncio.wait_for(run(the_task(), found), 120))
-    except Exception as error:
-        found.errors.append(f"{type(error).__name__} {getattr(error, 'status_code', '')}: {error}")
-    report(found)
+    main(run, timeout_s=120)

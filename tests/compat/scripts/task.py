@@ -5,9 +5,10 @@ The scripts run in the virtual environment of their SDK, which has no Voxgate.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -55,3 +56,13 @@ def the_task() -> Task:
 
 def report(found: Found) -> None:
     print(json.dumps(asdict(found)))
+
+
+def main(run: Callable[[Task, Found], Coroutine[Any, Any, None]], timeout_s: float | None = None) -> None:
+    """Runs a script. What it raises is a finding too."""
+    found = Found()
+    try:
+        asyncio.run(asyncio.wait_for(run(the_task(), found), timeout_s))
+    except Exception as error:
+        found.errors.append(f"{type(error).__name__} {getattr(error, 'status_code', '')}: {error}")
+    report(found)

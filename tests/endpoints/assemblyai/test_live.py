@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.wire import Client, bursts, encode, of_type, pieces, refused, start, stream
-from helpers.wires import TALK, words_of_length
-from voxgate import InferenceError
+from helpers.wires import TALK, failing, words_of_length
 from voxgate.endpoints.assemblyai.live import AssemblyAiWire
 from voxgate.endpoints.assemblyai.query import parse_streaming
 from voxgate.errors import InvalidMessage
@@ -134,10 +133,7 @@ def test_models_that_announce_speech(serve):
 
 
 def test_a_failed_utterance_is_a_warning_and_an_empty_turn(serve):
-    def model(audio):
-        raise InferenceError("not this one")
-
-    with Client(url(serve(model, **{"inference.warm_up": False}))) as client:
+    with Client(url(serve(failing, **{"inference.warm_up": False}))) as client:
         client.send(*pieces(TALK, 640), TERMINATE)
         _, *answers, _ = client.rest()
     assert [answer["type"] for answer in answers] == ["Warning", "Turn"] * 2

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from helpers.flux import FluxLaw
 from helpers.wire import Client, bursts, encode, of_type, pieces, refused, start, stream
-from helpers.wires import TALK, words_of_length
-from voxgate import InferenceError, Model
+from helpers.wires import TALK, failing, words_of_length
+from voxgate import Model
 from voxgate.endpoints.deepgram.flux import FluxWire
 from voxgate.endpoints.deepgram.flux_query import Silence, parse_flux
 from voxgate.errors import InvalidMessage
@@ -314,10 +314,7 @@ def test_key_terms_are_options_of_the_model(serve):
 
 
 def test_a_failed_utterance_is_a_warning(serve):
-    def model(audio):
-        raise InferenceError("not this one")
-
-    with FluxClient(url(serve(model, **{"inference.warm_up": False}))) as client:
+    with FluxClient(url(serve(failing, **{"inference.warm_up": False}))) as client:
         client.say(TALK, 0, 6)
         assert client.close() == []
     warnings = of_type(client.messages, "Warning")

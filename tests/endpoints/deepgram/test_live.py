@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import uuid
-import wave
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.uploads import wav
 from helpers.wire import Client, bursts, encode, of_type, pieces, refused, start, stream
-from helpers.wires import TALK, TWO, words_of_length
-from voxgate import InferenceError
+from helpers.wires import TALK, TWO, failing, words_of_length
 from voxgate.endpoints.deepgram.live import DeepgramWire
 from voxgate.endpoints.deepgram.query import parse_listen
 from voxgate.errors import InvalidMessage
@@ -180,10 +178,7 @@ def test_an_utterance_end_waits_for_no_event_but_progress(query, late_s):
 
 
 def test_a_failed_utterance_is_an_error_and_an_empty_final(serve):
-    def model(audio):
-        raise InferenceError("not this one")
-
-    answers = listen(url(serve(model, **{"inference.warm_up": False})), *pieces(TALK, 640))
+    answers = listen(url(serve(failing, **{"inference.warm_up": False})), *pieces(TALK, 640))
     assert [answer["type"] for answer in answers] == ["Error", "Results", "Error", "Results", "Metadata"]
     assert answers[0] == {
         "type": "Error",
@@ -294,16 +289,6 @@ def test_both_channels_of_a_container(serve):
         ([1, 2], True, False),
     ]
     assert answers[-1]["channels"] == 2
-
-
-def wav(data: bytes, channels: int = 1) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(data)
-    return buffer.getvalue()
 
 
 def test_what_is_no_container_ends_the_stream(serve):

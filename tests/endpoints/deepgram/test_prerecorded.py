@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import io
 import json
-import wave
 
 import pytest
 
+from helpers.uploads import wav
 from helpers.wire import Client, of_type, pieces, start, stream
-from helpers.wires import TALK, TWO, words_of_length
-from voxgate import InferenceError
+from helpers.wires import TALK, TWO, failing, words_of_length
 
 RAW = "encoding=linear16&sample_rate=16000"
 
@@ -24,16 +22,6 @@ def post(server, body, query="", headers=None, method="POST"):
     text = response.read()
     connection.close()
     return response.status, {name.lower(): value for name, value in response.getheaders()}, json.loads(text or "null")
-
-
-def wav(data: bytes, channels: int = 1) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(data)
-    return buffer.getvalue()
 
 
 def test_a_recording(serve):
@@ -63,7 +51,7 @@ def test_raw_audio(serve):
 
 
 def test_two_channels(serve):
-    _, _, body = post(serve(words_of_length), wav(TWO, 2), "multichannel=true")
+    _, _, body = post(serve(words_of_length), wav(TWO, channels=2), "multichannel=true")
     assert [len(channel["alternatives"][0]["words"]) for channel in body["results"]["channels"]] == [2, 2]
     assert body["metadata"]["channels"] == 2
 
@@ -112,10 +100,7 @@ def test_a_recording_that_is_too_large(serve):
 
 
 def test_one_utterance_that_fails_fails_the_whole(serve):
-    def model(audio):
-        raise InferenceError("not this one")
-
-    status, _, body = post(serve(model, **{"inference.warm_up": False}), wav(TALK))
+    status, _, body = post(serve(failing, **{"inference.warm_up": False}), wav(TALK))
     assert (status, body["err_code"], body["err_msg"]) == (500, "INTERNAL_SERVER_ERROR", "not this one")
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.wire import Client, bursts, encode, of_type, pieces, refused, start, story, stream
-from helpers.wires import TALK, words_of_length
-from voxgate import InferenceError, Model
+from helpers.wires import TALK, failing_first, words_of_length
+from voxgate import Model
 
 COMPLETED = "conversation.item.input_audio_transcription.completed"
 DELTA = "conversation.item.input_audio_transcription.delta"
@@ -207,14 +207,7 @@ def test_the_names_of_the_beta(serve):
 
 
 def test_one_bad_utterance_fails_alone(serve):
-    calls = itertools.count()
-
-    def model(audio):
-        if next(calls) == 0:
-            raise InferenceError("not this one")
-        return words_of_length(audio)
-
-    server = serve(model, **{"inference.warm_up": False})
+    server = serve(failing_first(), **{"inference.warm_up": False})
     with Client(url(server)) as client:
         client.send(MANUAL, append(bytes(1000)), COMMIT)
         failed = client.until(FAILED)[-1]

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from helpers.http_client import HttpClient, chunk, request, until
 from helpers.uploads import form, head, part, transcribe, wav
 from helpers.wire import Client, encode, start, story, stream
-from helpers.wires import TALK, TWO, words_of_length
-from voxgate import InferenceError
+from helpers.wires import TALK, TWO, failing, words_of_length
 
 FILE = wav(TALK)
 PATH = "/v1/audio/transcriptions"
@@ -198,11 +197,7 @@ def test_the_disk_has_a_size(serve):
 
 def test_an_utterance_that_fails_fails_the_whole(serve):
     """A missing one would look like silence."""
-
-    def model(audio):
-        raise InferenceError("not this one")
-
-    server = serve(model, **{"inference.warm_up": False})
+    server = serve(failing, **{"inference.warm_up": False})
     status, _, body = transcribe(server.port, ("model", "x"), ("file", FILE))
     assert (status, body["error"]["message"], body["error"]["type"]) == (500, "not this one", "server_error")
 

@@ -9,8 +9,7 @@ import pytest
 from helpers.riva import RAW, refused, streaming, text_of, transcripts
 from helpers.uploads import wav
 from helpers.wire import bursts, encode, pieces
-from helpers.wires import TALK, TWO
-from voxgate import InferenceError
+from helpers.wires import TALK, TWO, failing_first
 from voxgate.endpoints.riva.streaming import RivaStreaming
 from voxgate.errors import InvalidMessage
 from voxgate.proto.riva import StreamingRecognizeRequest
@@ -86,14 +85,10 @@ def test_bytes_that_are_no_sound(port):
 
 def test_one_utterance_that_fails(serve):
     """It is an empty final, the next one comes, and the status says what went wrong."""
-    calls = iter(range(100))
-
-    def model(audio):
-        if next(calls) == 0:
-            raise InferenceError("not this one")
-        return {"text": "good"}
-
-    server = serve(model, **{"grpc.port": 0, "inference.warm_up": False, "vad.speculate_ms": 0})
+    server = serve(
+        failing_first(lambda audio: {"text": "good"}),
+        **{"grpc.port": 0, "inference.warm_up": False, "vad.speculate_ms": 0},
+    )
     code, details, responses = refused(streaming(server.server.grpc_port, pieces(TALK, 3200)))
     assert (code, details) == (grpc.StatusCode.INTERNAL, "not this one")
     assert transcripts(responses) == ["", "good"]

@@ -9,7 +9,6 @@ from voxgate.audio.containers.flac_packets import FlacStream
 from voxgate.audio.containers.opus import OpusStream
 from voxgate.audio.containers.opus_head import parse_opus_head
 from voxgate.audio.containers.packets import PacketContainer
-from voxgate.audio.containers.work import PARTS_PER_S
 
 __all__ = ["OggContainer"]
 
@@ -18,15 +17,10 @@ _FLAC_HEAD_AT = 9
 
 
 class OggContainer(PacketContainer):
-    """A `Container`: the first stream with Opus or FLAC, in every link of a chained file.
-
-    ``sample_rate``: of the model, in Hz; Opus is decoded at the lowest of its rates that is not below it (None: 48000).
-    """
+    """A `Container`: the first stream with Opus or FLAC, in every link of a chained file."""
 
     label = "Ogg"
-
-    def __init__(self, sample_rate: int | None = None, parts_per_s: int = PARTS_PER_S) -> None:
-        super().__init__(OggDemuxer(), sample_rate, parts_per_s)
+    demuxer = OggDemuxer
 
     def open_stream(self, event: Any) -> OpusStream | FlacStream:
         _, codec, packet = event

@@ -12,7 +12,7 @@ from voxgate.audio.containers.errors import raise_error
 from voxgate.audio.containers.flac_packets import FlacStream
 from voxgate.audio.containers.opus import OpusStream
 from voxgate.audio.containers.pieces import in_pieces, piece_bytes
-from voxgate.audio.containers.work import WorkBound
+from voxgate.audio.containers.work import PARTS_PER_S, WorkBound
 from voxgate.protocol.formats import AudioFormat
 
 __all__ = ["PacketContainer"]
@@ -41,18 +41,22 @@ class Demuxer(Protocol):
 
 
 class PacketContainer(ABC):
-    """A `Container` that is demuxed and decoded in this process; see `voxgate.audio.containers.base`."""
+    """A `Container` that is demuxed and decoded in this process; see `voxgate.audio.containers.base`.
+
+    ``sample_rate``: of the model, in Hz; Opus is decoded at the lowest of its rates that is not below it (None: 48000).
+    """
 
     label: ClassVar[str]
     """For people: "WebM", "Ogg"."""
+    demuxer: ClassVar[type[Demuxer]]
 
-    def __init__(self, demuxer: Demuxer, sample_rate: int | None, parts_per_s: int) -> None:
+    def __init__(self, sample_rate: int | None = None, parts_per_s: int = PARTS_PER_S) -> None:
         self.format: AudioFormat | None = None
         self._piece_bytes = 0
         self._n_pcm_bytes = 0
         self._n_silent = 0
         self._work = WorkBound(parts_per_s)
-        self._demuxer = demuxer
+        self._demuxer = self.demuxer()
         self._sample_rate = sample_rate
         self._stream: OpusStream | FlacStream | None = None
 

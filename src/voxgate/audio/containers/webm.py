@@ -11,7 +11,6 @@ from voxgate.audio.containers.flac_packets import FlacStream
 from voxgate.audio.containers.opus import OPUS_HZ, OpusStream
 from voxgate.audio.containers.opus_head import OpusHead, parse_opus_head
 from voxgate.audio.containers.packets import PacketContainer
-from voxgate.audio.containers.work import PARTS_PER_S
 
 __all__ = ["WebmContainer"]
 
@@ -19,15 +18,10 @@ _MOST_DELAY_S = 1
 
 
 class WebmContainer(PacketContainer):
-    """A `Container`: the first audio track with Opus, else the first with FLAC.
-
-    ``sample_rate``: of the model, in Hz; Opus is decoded at the lowest of its rates that is not below it (None: 48000).
-    """
+    """A `Container`: the first audio track with Opus, else the first with FLAC."""
 
     label = "WebM"
-
-    def __init__(self, sample_rate: int | None = None, parts_per_s: int = PARTS_PER_S) -> None:
-        super().__init__(WebmDemuxer(), sample_rate, parts_per_s)
+    demuxer = WebmDemuxer
 
     def open_stream(self, event: Any) -> OpusStream | FlacStream:
         _, codec, private, codec_delay_ns, _, channels = event

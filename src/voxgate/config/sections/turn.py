@@ -14,12 +14,6 @@ _DETECTORS: Final = ("text", "smart-turn:PATH")
 _DETECTOR_PATTERN: Final = r"\A(|text|smart-turn:.+|[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*)\Z"
 
 
-def _in_range(name: str, description: str) -> Meta:
-    """The range that a client's option of this name has, too."""
-    lowest, highest, _ = TURN_RANGES[name]
-    return Meta(ge=lowest, le=highest, description=description)
-
-
 class TurnSettings(Struct, frozen=True, kw_only=True):
     """Detection of the end of a turn on the segmented route. A client may override `min_silence_ms` to
     `max_silence_ms`.
@@ -37,31 +31,28 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
     ] = ""
     min_silence_ms: Annotated[
         int,
-        _in_range(
-            "min_silence_ms",
+        TURN_RANGES["min_silence_ms"].meta(
             "Silence after which the detector is asked, in ms, counted in frames of 32 ms. Not "
             "before `vad.suffix_padding_ms`, and not from `vad.silence_duration_ms` on.",
         ),
     ] = 192
     threshold: Annotated[
-        float, _in_range("threshold", "The segment ends at once at this probability that the turn is over.")
+        float, TURN_RANGES["threshold"].meta("The segment ends at once at this probability that the turn is over.")
     ] = 0.5
     unfinished_threshold: Annotated[
         float,
-        _in_range(
-            "unfinished_threshold",
+        TURN_RANGES["unfinished_threshold"].meta(
             "Below this probability, the segment ends only after `max_silence_ms`; at most "
             "`threshold`, and lowered with it.",
         ),
     ] = 0.3
     eager_threshold: Annotated[
         float,
-        _in_range("eager_threshold", "Eager results need this probability that the turn is over."),
+        TURN_RANGES["eager_threshold"].meta("Eager results need this probability that the turn is over."),
     ] = 0.0
     max_silence_ms: Annotated[
         int,
-        _in_range(
-            "max_silence_ms",
+        TURN_RANGES["max_silence_ms"].meta(
             "Silence that ends a segment below `unfinished_threshold`, in ms; at least `vad.silence_duration_ms`.",
         ),
     ] = 1500

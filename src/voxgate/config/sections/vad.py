@@ -14,12 +14,6 @@ _DETECTORS: Final = ("silero", "energy")
 _DETECTOR_PATTERN: Final = rf"\A({'|'.join(_DETECTORS)}|[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*)\Z"
 
 
-def _in_range(name: str, description: str) -> Meta:
-    """The range that a client's option of this name has, too."""
-    lowest, highest, _ = VAD_RANGES[name]
-    return Meta(ge=lowest, le=highest, description=description)
-
-
 class VadSettings(Struct, frozen=True, kw_only=True):
     """Voice-activity detection on the segmented route. A client may override `threshold` to `max_segment_s`."""
 
@@ -38,27 +32,28 @@ class VadSettings(Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    threshold: Annotated[float, _in_range("threshold", "Speech begins at this probability.")] = 0.5
+    threshold: Annotated[float, VAD_RANGES["threshold"].meta("Speech begins at this probability.")] = 0.5
     negative_threshold: Annotated[
         float,
-        _in_range(
-            "negative_threshold",
+        VAD_RANGES["negative_threshold"].meta(
             "Silence begins below this probability; at most `threshold`, and lowered with it.",
         ),
     ] = 0.35
     prefix_padding_ms: Annotated[
-        int, _in_range("prefix_padding_ms", "Audio kept before the first speech frame, in ms.")
+        int, VAD_RANGES["prefix_padding_ms"].meta("Audio kept before the first speech frame, in ms.")
     ] = 600
     suffix_padding_ms: Annotated[
-        int, _in_range("suffix_padding_ms", "Audio kept after the last speech frame, in ms.")
+        int, VAD_RANGES["suffix_padding_ms"].meta("Audio kept after the last speech frame, in ms.")
     ] = 0
-    silence_duration_ms: Annotated[int, _in_range("silence_duration_ms", "Silence that ends a segment, in ms.")] = 600
-    min_speech_ms: Annotated[int, _in_range("min_speech_ms", "Shortest speech that opens a segment, in ms.")] = 90
+    silence_duration_ms: Annotated[
+        int, VAD_RANGES["silence_duration_ms"].meta("Silence that ends a segment, in ms.")
+    ] = 600
+    min_speech_ms: Annotated[int, VAD_RANGES["min_speech_ms"].meta("Shortest speech that opens a segment, in ms.")] = 90
     max_segment_s: Annotated[
-        float, _in_range("max_segment_s", "Longest segment, in seconds; then it is cut and goes on.")
+        float, VAD_RANGES["max_segment_s"].meta("Longest segment, in seconds; then it is cut and goes on.")
     ] = 30.0
     interim_interval_ms: Annotated[
-        int, _in_range("interim_interval_ms", "Audio between two interim results of a segment, in ms.")
+        int, VAD_RANGES["interim_interval_ms"].meta("Audio between two interim results of a segment, in ms.")
     ] = 500
 
     speculate_ms: Annotated[

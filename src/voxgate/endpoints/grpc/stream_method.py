@@ -16,11 +16,11 @@ from voxgate.endpoints.grpc.peer import client_of
 from voxgate.endpoints.grpc.statuses import Status, status_of_close, status_of_refusal
 from voxgate.endpoints.grpc.wire import FRAME_BYTES, GrpcWire
 from voxgate.endpoints.start_check import check_opens
-from voxgate.endpoints.wire import invalid_request, why_no_words
+from voxgate.endpoints.wire import invalid_request, not_served
 from voxgate.errors import VoxgateError
 from voxgate.protocol.closing import Close, CloseReason
 from voxgate.runtime import tasks
-from voxgate.service.admission import Permit, Refusal, RefusalKind
+from voxgate.service.admission import Permit, Refusal
 from voxgate.service.client_info import ClientInfo
 from voxgate.service.entry import Entry
 from voxgate.service.service import Service
@@ -101,11 +101,9 @@ class StreamMethod:
             )
         try:
             wire = self._wire.open(first, self._context, request_id)
-            unserved = self._entry.why_unserved(wire.route)
-            if unserved is None and wire.carries_words:
-                unserved = why_no_words(service)
+            unserved = not_served(service, self._entry, wire.route, wire.carries_words, wire.route)
             if unserved is not None:
-                return Refusal(RefusalKind.NOT_SERVED, "not_served", f"{wire.route} is not served: {unserved}")
+                return unserved
             if wire.start is not None:
                 check_opens(wire.start, wire.route, self._context)
         except VoxgateError as error:

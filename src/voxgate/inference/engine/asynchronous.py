@@ -14,12 +14,13 @@ from voxgate.inference.engine.base import EngineCounts, Job, JobOutcome, JobSour
 from voxgate.inference.engine.failures import FailureLog, log_left_behind
 from voxgate.inference.engine.interims import JobInterims
 from voxgate.inference.engine.invoker import CANCELLED, Invocation, Invoker
-from voxgate.inference.engine.trial import batch_limits, prepare
-from voxgate.models.adapter import declares_text
+from voxgate.inference.engine.trial import batch_limits
+from voxgate.inference.engine.warm_up import WarmUp
 from voxgate.models.base import Model
 from voxgate.models.blocking import BlockingModel
 from voxgate.runtime.loop_thread import LoopThread
 from voxgate.runtime.tasks import spawn_task, spawn_thread
+from voxgate.runtime.time_limit import TimeLimit
 from voxgate.runtime.watchdog import Watchdog
 
 __all__ = ["AsyncEngine"]
@@ -67,13 +68,10 @@ class AsyncEngine:
             )
         self._model = model
         self._concurrency = min(concurrency, model.threads or concurrency)
-        self._start_anyway = start_anyway
         self._failures = FailureLog(logger)
         self._invoker = Invoker(model, self._failures)
-        self._gives_text = declares_text(model)
+        self._warm_up = WarmUp(model, self._failures, self._limits, start_anyway)
         self._slots = threading.Semaphore(self._concurrency)
-        self._warming = threading.Lock()  # held during the warm-up
-        self._stopping = False
         self._thread: LoopThread | None = None
         self._puller: threading.Thread | None = None  # noqa: TID251 -- the type alone
         self._watchdog = Watchdog(None, lambda: (0, 0), f"the event loop of model {model.name!r}")
@@ -92,7 +90,7 @@ class AsyncEngine:
 
     @property
     def gives_text(self) -> bool | None:
-        return self._gives_text
+        return self._warm_up.gives_text
 
     @property
     def concurrency(self) -> int:
@@ -123,32 +121,21 @@ class AsyncEngine:
 
     def warm_up(self) -> float:
         """As `ThreadEngine.warm_up`; what is `async def` runs on the engine's loop."""
-        with self._warming:
-            started_s = time.perf_counter()
-            text = prepare(self._blocking(), self._failures, self._limits, lambda: self._stopping, self._start_anyway)
-            if self._gives_text is None:
-                self._gives_text = text
-            elapsed_s = time.perf_counter() - started_s
-        logger.info("model %r is warm after %.2f s", self._model.name, elapsed_s)
-        return elapsed_s
+        return self._warm_up.run(self._blocking())
 
     def stop(self, timeout_s: float | None = None) -> bool:
         """As in the seam; after the timeout it cancels the calls that still run, and leaves behind those that go on."""
-        self._stopping = True
+        self._warm_up.stop()
         self._slots.release()  # Every place may be taken by a call that hangs.
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        limit = TimeLimit(timeout_s)
         if self._puller is not None:
-            self._puller.join(_left_s(deadline_s))
+            self._puller.join(limit.left_s)
         with self._changed:
-            self._changed.wait_for(lambda: not self._calls, _left_s(deadline_s))
+            self._changed.wait_for(lambda: not self._calls, limit.left_s)
             left = list(self._calls)
         for call in left:
             call.cancel()
-        wait_s = _left_s(deadline_s)
-        is_warming = not self._warming.acquire(timeout=-1 if wait_s is None else wait_s)
-        if not is_warming:
-            self._warming.release()
-        n_running = len(left) + is_warming
+        n_running = len(left) + (not self._warm_up.wait(limit.left_s))
         if n_running or (self._puller is not None and self._puller.is_alive()):
             log_left_behind(logger, n_running, self._model.name)
             return False
@@ -156,7 +143,7 @@ class AsyncEngine:
         if self._thread is None:
             return True
         self._thread.loop.call_soon_threadsafe(self._watchdog.stop)
-        return self._thread.stop(_left_s(deadline_s))
+        return self._thread.stop(limit.left_s)
 
     @property
     def _loop_thread(self) -> LoopThread:
@@ -264,7 +251,3 @@ class _Call:
 def _forget(jobs: Sequence[Job]) -> None:
     for job in jobs:
         job.on_cancel = None  # It refers to the job.
-
-
-def _left_s(deadline_s: float | None) -> float | None:
-    return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())

@@ -13,11 +13,12 @@ from voxgate.inference.engine.base import EngineCounts, JobOutcome, JobSource, W
 from voxgate.inference.engine.failures import FailureLog, log_left_behind
 from voxgate.inference.engine.interims import JobInterims
 from voxgate.inference.engine.invoker import Invocation, Invoker
-from voxgate.inference.engine.trial import batch_limits, prepare
-from voxgate.models.adapter import declares_text
+from voxgate.inference.engine.trial import batch_limits
+from voxgate.inference.engine.warm_up import WarmUp
 from voxgate.models.base import Model
 from voxgate.runtime.cpus import usable_cpus
 from voxgate.runtime.tasks import spawn_thread
+from voxgate.runtime.time_limit import TimeLimit
 
 __all__ = ["ThreadEngine"]
 
@@ -68,12 +69,9 @@ class ThreadEngine:
             )
         self._model = model
         self._concurrency = threads or min(model.threads or usable_cpus(), _MAX_THREADS)
-        self._start_anyway = start_anyway
         self._failures = FailureLog(logger)
         self._invoker = Invoker(model, self._failures)
-        self._gives_text = declares_text(model)
-        self._warming = threading.Lock()  # held during the warm-up
-        self._stopping = False
+        self._warm_up = WarmUp(model, self._failures, self._limits, start_anyway)
         self._threads: list[threading.Thread] = []  # noqa: TID251 -- the type alone
         self._lock = threading.Lock()
         self._counts = EngineCounts()
@@ -89,7 +87,7 @@ class ThreadEngine:
 
     @property
     def gives_text(self) -> bool | None:
-        return self._gives_text
+        return self._warm_up.gives_text
 
     @property
     def concurrency(self) -> int:
@@ -127,27 +125,15 @@ class ThreadEngine:
 
     def warm_up(self) -> float:
         """As `trial.prepare`; `counts()` leaves these calls out."""
-        with self._warming:
-            started_s = time.perf_counter()
-            text = prepare(self._model, self._failures, self._limits, lambda: self._stopping, self._start_anyway)
-            if self._gives_text is None:
-                self._gives_text = text
-            elapsed_s = time.perf_counter() - started_s
-        logger.info("model %r is warm after %.2f s", self._model.name, elapsed_s)
-        return elapsed_s
+        return self._warm_up.run(self._model)
 
     def stop(self, timeout_s: float | None = None) -> bool:
-        self._stopping = True
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        self._warm_up.stop()
+        limit = TimeLimit(timeout_s)
         for thread in self._threads:
-            thread.join(None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+            thread.join(limit.left_s)
         n_running = sum(thread.is_alive() for thread in self._threads)
-        # A warm-up that the server did not wait for may still be in the model.
-        wait_s = -1 if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-        if self._warming.acquire(timeout=wait_s):
-            self._warming.release()
-        else:
-            n_running += 1
+        n_running += not self._warm_up.wait(limit.left_s)
         if n_running:
             log_left_behind(logger, n_running, self._model.name)
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from voxgate.errors import InvalidStart, shown
+from voxgate.errors import InvalidStart
 from voxgate.protocol.requests import TurnOptions
 from voxgate.protocol.turn_ranges import TURN_RANGES
 
@@ -46,12 +46,10 @@ class TurnConfig:
 
         The highest unfinished_threshold is the threshold.
         """
-        for name, (lowest, highest, unit) in TURN_RANGES.items():
-            value = getattr(self, name)
+        for name, allowed in TURN_RANGES.items():
             if name == "unfinished_threshold":
-                highest = self.threshold
-            if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
-                raise ValueError(f"{name} must be {lowest}..{highest}{unit and f' {unit}'}, got {shown(value)}")
+                allowed = allowed._replace(highest=self.threshold)
+            allowed.check(name, getattr(self, name))
 
     def merged(self, options: TurnOptions | None) -> TurnConfig:
         """A checked copy with a client's options. A threshold that comes alone, and is below the present

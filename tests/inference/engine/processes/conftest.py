@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from helpers.job_source import WAIT_S, Source
 from helpers.processes import children
 from voxgate.inference.engine.processes import ProcessEngine, ProcessSettings
+from voxgate.inference.engine.processes.channel import Channel
 
 Started = Callable[..., tuple[ProcessEngine, Source]]
 
@@ -35,3 +37,12 @@ def start() -> Iterator[Started]:
     for engine, _ in running:
         assert engine.pids == []
     assert children() <= others  # Neither a child nor a zombie is left.
+
+
+@pytest.fixture
+def channels() -> Iterator[tuple[Channel, Channel]]:
+    """The server's end and the worker's."""
+    ours, theirs = map(Channel, socket.socketpair())
+    yield ours, theirs
+    ours.close()
+    theirs.close()

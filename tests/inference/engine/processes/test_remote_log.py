@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,15 +13,6 @@ from voxgate.inference.engine.processes.messages import (
     Warm,
 )
 from voxgate.inference.engine.processes.remote_log import RemoteLog, write_record
-
-
-@pytest.fixture
-def channels() -> Iterator[tuple[Channel, Channel]]:
-    """The server's end and the worker's."""
-    ours, theirs = map(Channel, socket.socketpair())
-    yield ours, theirs
-    ours.close()
-    theirs.close()
 
 
 def test_log_records_wait_while_the_server_does_not_listen(channels: tuple[Channel, Channel]) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,15 +25,6 @@ from voxgate.inference.engine.processes.messages import (
 )
 from voxgate.inference.engine.processes.outcomes import decode_outcome
 from voxgate.models.request import Request
-
-
-@pytest.fixture
-def channels() -> Iterator[tuple[Channel, Channel]]:
-    """The server's end and the worker's."""
-    ours, theirs = map(Channel, socket.socketpair())
-    yield ours, theirs
-    ours.close()
-    theirs.close()
 
 
 class Quiet:

@@ -15,6 +15,7 @@ from voxgate.inference.engine.processes.settings import ProcessSettings
 from voxgate.inference.engine.processes.slot import WorkerSlot
 from voxgate.models.base import Model
 from voxgate.runtime.counted import counted
+from voxgate.runtime.time_limit import TimeLimit
 
 __all__ = ["ProcessEngine"]
 
@@ -125,9 +126,9 @@ class ProcessEngine:
             unused = [slot for slot in self._slots if not slot.is_serving]
         for slot in unused:
             slot.kill()
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        limit = TimeLimit(timeout_s)
         for slot in self._slots:
-            slot.join(None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+            slot.join(limit.left_s)
         late = [slot for slot in self._slots if slot.is_alive]
         for slot in late:
             slot.kill()

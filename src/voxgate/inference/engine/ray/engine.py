@@ -30,6 +30,7 @@ from voxgate.models.base import Model
 from voxgate.protocol.output import Output
 from voxgate.runtime.counted import counted
 from voxgate.runtime.tasks import spawn_thread
+from voxgate.runtime.time_limit import TimeLimit
 
 __all__ = ["RayEngine"]
 
@@ -139,9 +140,9 @@ class RayEngine:
             self._stopping = True
             pullers = list(self._pullers)
             self._changed.notify_all()
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        limit = TimeLimit(timeout_s)
         for puller in pullers:
-            puller.thread.join(None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+            puller.thread.join(limit.left_s)
         late = [puller for puller in pullers if puller.thread.is_alive()]
         self._link.stop(5.0)  # The calls that still run are lost.
         for puller in late:
