@@ -205,7 +205,8 @@ cdef class SocketReader:
         if reading.receiver == NULL or _key(fd, reading.generation) != key:
             return  # removed since
         if not reading.is_reading:
-            self._arm(fd, False)
+            if reading.is_armed:  # a socket that was reset is reported even then, once
+                self._arm(fd, False)
             return
         receiver = <FrameReceiver>reading.receiver
         n = vg_ready_receive(fd, receiver._read, receiver._buffer.size)
