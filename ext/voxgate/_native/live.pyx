@@ -100,6 +100,8 @@ cdef class LiveAudio:
             vg_fetch(<void *>self._intake.resampler, 3)
             if self._session is not None:
                 vg_fetch(self._session._rings, 1)
+                vg_fetch(<void *>self._session._events, 2)
+                vg_fetch(<void *>self._session.config, 2)
         elif self._session is not None and step == 4:
             vg_fetch(self._session._rings[0], 2)
         elif self._session is not None:
