@@ -395,6 +395,33 @@ def test_from_a_client_that_does_not_read_a_little_is_received():
     assert len(heard) - 1 == 6 + websocket.READ_ON_BYTES // len(audio) + 1
 
 
+def test_the_reader_too_receives_a_little_from_a_client_that_does_not_read():
+    audio = frame(BINARY, bytes(640)) * 2
+
+    async def client(protocol: websocket.WebSocketProtocol, clock: Clock) -> None:
+        transport: Any = protocol.transport
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as far:
+            near = server.accept()[0]
+            near.setblocking(False)
+            transport.get_extra_info = lambda name, default=None: near if name == "socket" else default
+            protocol.start_reading()
+            protocol.pause_writing()
+            for n_reads in range(1, 4):
+                far.send(audio)
+                await clock.advance(websocket.READ_ON_S - 0.01)
+                assert protocol.pending_bytes == (n_reads - 1) * len(audio)
+                await clock.advance(0.01)
+                while protocol.pending_bytes < n_reads * len(audio):
+                    await asyncio.sleep(0)
+            protocol.resume_writing()
+            while protocol.is_held:
+                await asyncio.sleep(0)
+            protocol.reader.remove(protocol)
+            near.close()
+
+    assert [len(message["bytes"]) for message in over_time(client)[:-1]] == [640] * 6
+
+
 # The shortcut of live audio
 
 

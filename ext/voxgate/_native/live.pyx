@@ -105,7 +105,7 @@ cdef class LiveAudio:
         elif self._session is not None and step == 4:
             vg_fetch(self._session._rings[0], 2)
         elif self._session is not None:
-            (<SampleRing>self._session._rings[0]).ring_fetch()
+            (<SampleRing>self._session._rings[0]).ring_fetch(step - 5)
 
     cdef int _note(self, Py_ssize_t n_bytes) except -1:
         self.heard_s = self._clock()

@@ -16,7 +16,7 @@ cdef enum:
     _MOST_READS = 128
     # A receiver's memory is fetched in so many steps, each from what the one before has fetched, during the reads of
     # the sockets in front of it.
-    _FETCH_STEPS = 6
+    _FETCH_STEPS = 7
 
 MOST_READS = _MOST_READS
 

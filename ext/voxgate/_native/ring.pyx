@@ -101,8 +101,9 @@ cdef class SampleRing:
         self.end_pos += n
         return 0
 
-    cdef void ring_fetch(self) noexcept nogil:
-        vg_fetch(self._block + (self._offset + <Py_ssize_t>(self.end_pos - self.start_pos)) * self._width, 10)
+    cdef void ring_fetch(self, int step) noexcept nogil:
+        if step == 0:
+            vg_fetch(self._block + (self._offset + <Py_ssize_t>(self.end_pos - self.start_pos)) * self._width, 10)
 
     cdef int ring_read(self, pos_t start_pos, pos_t end_pos, sample_t *out) except -1 nogil:
         cdef const sample_t *samples = self.ring_view(start_pos, end_pos, out)
