@@ -9,7 +9,7 @@ loop runs until they are taken (on the simple route, and answered); its CPU time
 the model's threads), and so nothing that other processes do (but for what they
 leave of the caches). Prints microseconds per message; `perf record` of it shows what they are made of. With several
 wires, the rounds alternate, and the best of each counts; a wire stands beside the native one with the same results
-(AssemblyAI's and OpenAI's APIs always have interims).
+(AssemblyAI's and OpenAI's APIs always have interims). native-transport: uvloop's transports read the sockets.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Way(NamedTuple):
 
 WAYS = {
     "native": Way("/api/v1/segmented", START),
+    "native-transport": Way("/api/v1/segmented", START),
     "native-interims": Way("/api/v1/segmented", {**START, "interim_results": True}, "native-interims"),
     "deepgram": Way("/v1/listen?encoding=linear16&sample_rate=16000"),
     "deepgram-interims": Way(
@@ -107,6 +108,8 @@ async def open_streams(n_streams: int, wire: str) -> tuple[Service, list[socket.
     started = asyncio.Event()
     config = uvicorn_config(service, lambda error: started.set())
     config.load()
+    if wire == "native-transport":
+        config.ws_protocol_class.start_reading = lambda self: self.transport.resume_reading()  # type: ignore[union-attr]
     lifespan = LifespanOn(config)
     await lifespan.startup()
     await started.wait()

@@ -63,6 +63,8 @@ def test_streams_and_http_over_tls(serve, pair, trusting):
     with connect(f"wss://{address}/api/v1/segmented", ssl=trusting, compression=None) as client:
         client.send('{"request":"start","format":{"channels":1,"sample_rate":16000,"bit_depth":16,"is_float":false}}')
         client.send(audio)
+        (protocol,) = server.server._websockets()
+        assert len(protocol.reader) == 0  # it reads plain sockets
         client.send('{"request":"stop","disconnect":true}')
         kinds = [re.search(r'"type":"(\w+)"', text)[1] for text in client]
         assert kinds == ["active", "inactive", "segment"]

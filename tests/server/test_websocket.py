@@ -22,6 +22,59 @@ from voxgate.config import load_config
 from voxgate.server import closing, handshake, websocket
 
 
+class NoReader:
+    """As on a system without epoll: the transports read."""
+
+    def add(self, *args: Any) -> bool:
+        return False
+
+    start = stop = remove = add
+
+
+@pytest.fixture(params=["reader", "transport"])
+def read_by(request, monkeypatch) -> str:
+    if request.param == "transport":
+        monkeypatch.setattr(websocket, "SocketReader", NoReader)
+    return request.param
+
+
+def test_a_plain_socket_is_read_by_the_reader_until_the_close_frame_is_sent(serve, read_by):
+    server = serve()
+    with Raw(server.port).open("/api/v1/simple") as raw:
+        raw.say(start(), *[bytes(320)] * 20)
+        raw.send(frame(PING))
+        assert raw.receive_frame() == (PONG, b"")
+        (protocol,) = server.server._websockets()
+        if read_by == "reader":
+            assert (len(protocol.reader), protocol.transport.is_reading()) == (1, False)
+        else:
+            assert protocol.transport.is_reading()
+        raw.say(STOP)
+        assert sum(event["count"] for event in raw.rest()) == 3200
+        assert raw.close_code == 1000
+        if read_by == "reader":
+            assert len(protocol.reader) == 0
+
+
+def test_what_ends_reading_ends_the_connection_as_the_transport_would():
+    async def main() -> None:
+        loop, contexts = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda loop, context: contexts.append(context))
+        config = uvicorn.Config("app", lifespan="off", log_config=None)
+        kind = type("Protocol", (websocket.WebSocketProtocol,), {"settings": load_config(environ={})})
+        for error, ended in ((None, "closed"), (ConnectionResetError(), "aborted"), (ZeroDivisionError(), "aborted")):
+            protocol = kind(config=config, server_state=ServerState(), app_state={})
+            transport = Transport()
+            protocol.connection_made(transport)
+            protocol.on_read_end(error)
+            assert transport.ended == ended
+        assert [(type(context["exception"]), context["transport"]) for context in contexts] == [
+            (ZeroDivisionError, transport)
+        ]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     "beginning",
     [
@@ -66,7 +119,7 @@ def test_fragments_together_are_one_message_with_one_limit(serve):
         assert (raw.rest(), raw.close_code) == ([], 1009)
 
 
-def test_who_sends_too_many_frames_is_held_back_and_not_closed(serve, monkeypatch):
+def test_who_sends_too_many_frames_is_held_back_and_not_closed(serve, read_by, monkeypatch):
     held = threading.Event()
     hold = websocket.WebSocketProtocol._hold
     monkeypatch.setattr(websocket.WebSocketProtocol, "_hold", lambda self: (hold(self), held.set())[0])
@@ -79,7 +132,7 @@ def test_who_sends_too_many_frames_is_held_back_and_not_closed(serve, monkeypatc
         assert [raw.receive_frame() for _ in range(16)] == [(PONG, b"%d" % number) for number in range(9, 25)]
 
 
-def test_a_client_that_does_not_read_is_not_read_from_and_cut_off(serve, monkeypatch):
+def test_a_client_that_does_not_read_is_not_read_from_and_cut_off(serve, read_by, monkeypatch):
     monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")  # it would be the kernel that does it
     server = serve(**{"server.send_timeout_s": 1, "limits.frames_per_second": 1_000_000})
     with Raw(server.port).open() as raw:
@@ -104,7 +157,7 @@ def test_a_client_that_does_not_answer_the_close_frame_is_cut_off(serve, monkeyp
     [b"\x82\x01a", frame(3, b"x"), frame(CONTINUATION, b"x"), frame(PING, bytes(126)), frame(CLOSE, b"\x00")],
     ids=["unmasked", "opcode", "continuation", "long ping", "close"],
 )
-def test_what_is_no_frame_closes_1002_and_the_client_gets_to_know(serve, wrong):
+def test_what_is_no_frame_closes_1002_and_the_client_gets_to_know(serve, read_by, wrong):
     with Raw(serve().port).open() as raw:
         raw.say(start())
         raw.send(wrong + bytes(200_000))  # in flight while we close: it must not take the close frame back
@@ -119,7 +172,7 @@ def test_text_that_is_no_utf8_closes_1007(serve, unhurried, caplog):
     assert logged(caplog) == []
 
 
-def test_others_do_not_notice(serve):
+def test_others_do_not_notice(serve, read_by):
     server = serve()
     with Raw(server.port).open() as raw, Client(server.url("simple")) as client:
         raw.say(start())
@@ -135,6 +188,7 @@ class Transport:
         self.n_writes = 0
         self.written = bytearray()
         self.paused = False
+        self.ended: str | None = None
 
     def get_extra_info(self, name, default=None):
         return default
@@ -165,7 +219,10 @@ class Transport:
         return False
 
     def close(self):
-        pass
+        self.ended = "closed"
+
+    def abort(self):
+        self.ended = "aborted"
 
 
 def open_websocket(protocol: websocket.WebSocketProtocol) -> None:
@@ -336,6 +393,33 @@ def test_from_a_client_that_does_not_read_a_little_is_received():
     heard = over_time(client)
     assert {len(message["bytes"]) for message in heard[:-1]} == {640}
     assert len(heard) - 1 == 6 + websocket.READ_ON_BYTES // len(audio) + 1
+
+
+def test_the_reader_too_receives_a_little_from_a_client_that_does_not_read():
+    audio = frame(BINARY, bytes(640)) * 2
+
+    async def client(protocol: websocket.WebSocketProtocol, clock: Clock) -> None:
+        transport: Any = protocol.transport
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as far:
+            near = server.accept()[0]
+            near.setblocking(False)
+            transport.get_extra_info = lambda name, default=None: near if name == "socket" else default
+            protocol.start_reading()
+            protocol.pause_writing()
+            for n_reads in range(1, 4):
+                far.send(audio)
+                await clock.advance(websocket.READ_ON_S - 0.01)
+                assert protocol.pending_bytes == (n_reads - 1) * len(audio)
+                await clock.advance(0.01)
+                while protocol.pending_bytes < n_reads * len(audio):
+                    await asyncio.sleep(0)
+            protocol.resume_writing()
+            while protocol.is_held:
+                await asyncio.sleep(0)
+            protocol.reader.remove(protocol)
+            near.close()
+
+    assert [len(message["bytes"]) for message in over_time(client)[:-1]] == [640] * 6
 
 
 # The shortcut of live audio

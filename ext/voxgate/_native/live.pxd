@@ -19,5 +19,7 @@ cdef class LiveAudio:
     cdef object _on_failure
 
     cdef int _note(self, Py_ssize_t n_bytes) except -1
+    # What `offer` will touch: from step 1 on, each from what the step before has fetched.
+    cdef void fetch(self, int step) noexcept
     # Whether the message in memory, which is not kept, was taken.
     cdef bint offer(self, const unsigned char *data, Py_ssize_t n_bytes) except -1

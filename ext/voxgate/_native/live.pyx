@@ -5,6 +5,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromSt
 from cpython.object cimport PyObject_Size
 
 from .intake cimport INTAKE_DECLINED, INTAKE_WAITING, Intake, PcmIntake
+from .ring cimport SampleRing
+
+cdef extern from "fetch.h" nogil:
+    void vg_fetch(const void *data, int n_lines)
 
 
 @cython.final
@@ -82,6 +86,26 @@ cdef class LiveAudio:
             except Exception:
                 self._on_failure()
         return True
+
+    cdef void fetch(self, int step) noexcept:
+        if step == 1:
+            vg_fetch(<void *>self, 4)
+        elif step == 2:
+            vg_fetch(<void *>self._intake, 2)
+            vg_fetch(<void *>self._session, 3)
+            vg_fetch(<void *>self._calls, 1)
+            vg_fetch(<void *>self._texts, 1)
+        elif step == 3:
+            vg_fetch(<void *>self._intake.decoder, 2)
+            vg_fetch(<void *>self._intake.resampler, 3)
+            if self._session is not None:
+                vg_fetch(self._session._rings, 1)
+                vg_fetch(<void *>self._session._events, 2)
+                vg_fetch(<void *>self._session.config, 2)
+        elif self._session is not None and step == 4:
+            vg_fetch(self._session._rings[0], 2)
+        elif self._session is not None:
+            (<SampleRing>self._session._rings[0]).ring_fetch(step - 5)
 
     cdef int _note(self, Py_ssize_t n_bytes) except -1:
         self.heard_s = self._clock()

@@ -12,6 +12,8 @@ cdef class SampleRing:
 
     # n samples to the end. BufferError, and nothing stored, when fewer than n are free.
     cdef int ring_push(self, const sample_t *samples, Py_ssize_t n) except -1 nogil
+    # Fetches into the cache where the next samples go, in two steps, 0 and 1: the second from what the first has fetched.
+    cdef void ring_fetch(self, int step) noexcept nogil
     # Copies start_pos..end_pos to out. IndexError when they are not all held.
     cdef int ring_read(self, pos_t start_pos, pos_t end_pos, sample_t *out) except -1 nogil
     # Where start_pos..end_pos lie: in the ring, until the next push or discard, or as a copy in `room`, which is not

@@ -25,6 +25,9 @@ cdef extern from "ring.h" nogil:
     bint vg_ring_narrow(const float *samples, Py_ssize_t n, int16_t *out)
     void vg_ring_widen(const int16_t *samples, Py_ssize_t n, float *out)
 
+cdef extern from "fetch.h" nogil:
+    void vg_fetch(const void *data, int n_lines)
+
 cnp.import_array()
 
 # A block is never smaller than this, in samples, and always a multiple of ROUND samples.
@@ -97,6 +100,10 @@ cdef class SampleRing:
             memcpy(<sample_t *>self._block + self._offset + held, samples, n * sizeof(sample_t))
         self.end_pos += n
         return 0
+
+    cdef void ring_fetch(self, int step) noexcept nogil:
+        if step == 0:
+            vg_fetch(self._block + (self._offset + <Py_ssize_t>(self.end_pos - self.start_pos)) * self._width, 10)
 
     cdef int ring_read(self, pos_t start_pos, pos_t end_pos, sample_t *out) except -1 nogil:
         cdef const sample_t *samples = self.ring_view(start_pos, end_pos, out)

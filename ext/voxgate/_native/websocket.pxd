@@ -34,6 +34,7 @@ cdef class FrameReceiver:
     cdef bint _is_running                # the listener has been called
     cdef uint8_t _n_head
     cdef uint8_t _message_opcode         # of the message that is not complete; 0: none
+    cdef int _fd                         # of the socket that a SocketReader reads; -1: none does
     cdef object _event
 
     cdef const uint8_t *_behind          # what came behind the bytes that are looked at
@@ -57,6 +58,7 @@ cdef class FrameReceiver:
     cdef uint8_t *_kept
     cdef Py_ssize_t _kept_pos
 
+    cdef void fetch(self, int step) noexcept
     cdef int _receive(self, uint8_t *data, Py_ssize_t n) except -1
     cdef int _keep(self, const uint8_t *data, Py_ssize_t n) except -1
     cdef void _drop_kept(self) noexcept

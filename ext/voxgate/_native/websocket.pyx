@@ -19,6 +19,9 @@ cdef extern from "Python.h":
     bytearray PyByteArray_FromStringAndSize(const char *data, Py_ssize_t size)
     char *PyByteArray_AS_STRING(bytearray array)
 
+cdef extern from "fetch.h" nogil:
+    void vg_fetch(const void *data, int n_lines)
+
 cdef enum:
     _CONTINUATION = 0
     _TEXT = 1
@@ -75,8 +78,8 @@ cdef class ReadBuffer:
 cdef class FrameReceiver:
     """Receives the frames of one client.
 
-    Bytes come by `get_buffer` and `buffer_updated` (asyncio.BufferedProtocol), or by `data_received`. Binary messages
-    are offered to the ``listener``, and so is the audio that ``text_audio`` finds in text messages of at most
+    Bytes come from a `SocketReader`, by `get_buffer` and `buffer_updated` (asyncio.BufferedProtocol), or by
+    `data_received`. Binary messages are offered to the ``listener``, and so is the audio that ``text_audio`` finds in text messages of at most
     READ_BYTES. Everything else is an event, which `poll` returns:
 
     - (TEXT, str), (BINARY, bytes): a message, whole
@@ -107,6 +110,7 @@ cdef class FrameReceiver:
 
     def __cinit__(self, *args, **kwargs):
         self.is_held = True
+        self._fd = -1
 
     def set_up(self, ReadBuffer buffer not None, *, Py_ssize_t max_bytes, Py_ssize_t max_fragments, Py_ssize_t n_frames):
         """Must be called first, and once: RuntimeError."""
@@ -187,6 +191,13 @@ cdef class FrameReceiver:
             self._receive(self._read, n)
             pos += n
 
+    # What `_receive` will touch of a message of live audio; see `SocketReader`.
+    cdef void fetch(self, int step) noexcept:
+        if step == 0:
+            vg_fetch(<void *>self, 4)
+        elif self._live is not None:
+            self._live.fetch(step)
+
     cdef int _receive(self, uint8_t *data, Py_ssize_t n) except -1:
         cdef Py_ssize_t done
         if self._is_over or self.close_seen:
@@ -213,6 +224,9 @@ cdef class FrameReceiver:
 
     def on_rest(self):
         """See above."""
+
+    def on_read_end(self, error):
+        """A `SocketReader` reads no more: see there."""
 
     def begin_turn(self):
         """What the turn of the event loop may take begins anew."""

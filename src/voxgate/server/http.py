@@ -236,7 +236,7 @@ class HttpProtocol(HttpToolsProtocol):
         # uvloop gives what it reads to the buffer of a BufferedProtocol from the next start of reading on.
         self.transport.pause_reading()
         self.transport.set_protocol(websocket)
-        self.transport.resume_reading()
+        websocket.start_reading()
         self.parser = None  # type: ignore[assignment]  # it refers to this object
         websocket.begin(handshake.scope_of(scope, self.url), answer)
         if frames:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -36,6 +37,7 @@ from uvicorn.server import ServerState
 from websockets.http11 import Response
 
 from voxgate._native.live import LiveAudio
+from voxgate._native.reader import SocketReader
 from voxgate._native.text_audio import TextAudio
 from voxgate._native.websocket import (
     BINARY,
@@ -85,7 +87,8 @@ class ClientGone(OSError):
 
 class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
     """One websocket. `settings` are those of a subclass that is made for one server, because uvicorn makes the objects;
-    the subclass has the memory that the server's sockets read into.
+    the subclass has the memory that the server's sockets read into, and the reader of its plain sockets; TLS is read by
+    the transport.
 
     Reading is paused (`is_held`) while a message waits for the application, until the client has been accepted, and
     while it has sent too much or does not read.
@@ -100,10 +103,12 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
 
     settings: Config
     read_buffer: ReadBuffer
+    reader: SocketReader
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.read_buffer = ReadBuffer()
+        cls.reader = SocketReader()
 
     def __init__(
         self,
@@ -159,6 +164,7 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
                 handle.cancel()
         self._message_timer = self._send_timer = self._read_timer = self._going_on = None
         self._lingering = True
+        self.reader.remove(self)
         self.stop()
         self._put({"type": "websocket.disconnect", "code": 1005 if self.handshake_complete else 1006})
         self._connections.discard(self)
@@ -174,6 +180,27 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         pass
 
     # In
+
+    def start_reading(self) -> None:
+        """The transport must not be reading."""
+        sock = self.transport.get_extra_info("socket")
+        is_plain = (
+            sock is not None
+            and sock.family in (socket.AF_INET, socket.AF_INET6)
+            and self.transport.get_extra_info("sslcontext") is None
+        )
+        if not is_plain or not self.reader.add(self.loop, self, sock.fileno()):
+            self.transport.resume_reading()
+
+    def on_read_end(self, error: BaseException | None) -> None:
+        """As the transport does it where it reads itself."""
+        if error is None:
+            self.transport.close()
+            return
+        self.transport.abort()
+        if not isinstance(error, OSError):
+            context = {"message": "Fatal error: reading", "exception": error}
+            self.loop.call_exception_handler({**context, "transport": self.transport, "protocol": self})
 
     def begin(self, scope: Message, answer: Response) -> None:
         """Asks the application about a client whose request was good. `answer`: 101, for when it is accepted."""
@@ -294,7 +321,7 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
     def _hold(self) -> None:
         if not self._lingering and not self.transport.is_closing():
             self.is_held = True
-            if self.transport.is_reading():
+            if not self.reader.stop(self) and self.transport.is_reading():
                 self.transport.pause_reading()
 
     def _read_on(self) -> None:
@@ -310,7 +337,7 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
             self.is_held = False
             if self._began_s is not None:
                 self._began_s = self.loop.time()  # the time in which we did not read was not the client's
-            if not self.transport.is_closing():
+            if not self.transport.is_closing() and not self.reader.start(self):
                 self.transport.resume_reading()
 
     def _check_message(self) -> None:
@@ -340,8 +367,9 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
         self._read_timer = None
         if self.writable.is_set() or self._lingering or self.transport.is_closing():
             return
-        if self.pending_bytes < READ_ON_BYTES and not self.transport.is_reading():
-            self.transport.resume_reading()  # until `on_input`
+        # Until `on_input`.
+        if self.pending_bytes < READ_ON_BYTES and not self.reader.start(self) and not self.transport.is_reading():
+            self.transport.resume_reading()
         self._read_timer = self.loop.call_later(READ_ON_S, self._read_a_little)
 
     def resume_writing(self) -> None:
@@ -467,6 +495,7 @@ class WebSocketProtocol(FrameReceiver, asyncio.BufferedProtocol):
     def _end(self, awaits_close: bool) -> None:
         """Our last byte is written."""
         self._lingering = True
+        self.reader.remove(self)
         n_skip_bytes, rest = self.stop()
         for handle in (self._message_timer, self._read_timer, self._going_on):
             if handle is not None:
