@@ -226,6 +226,6 @@ class RouteHandler(ModelCalls):
 
     def _take_id(self, channel: int) -> int | UnsetType:
         """The same, for the last event of the segment: the next segment gets the next id."""
-        id = self._open_id(channel)
+        id = self._n_ids[channel]
         self._n_ids[channel] += 1
-        return id
+        return id if self._has_ids else UNSET

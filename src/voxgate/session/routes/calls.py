@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVarTuple
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -39,6 +39,7 @@ RETRY_S = 0.05
 NO_OUTPUT = Output(b"")
 
 Samples = NDArray[np.float32]
+Arguments = TypeVarTuple("Arguments")
 
 logger = logging.getLogger("voxgate.session")
 
@@ -87,6 +88,7 @@ class ModelCalls:
         self._tally = parts.tally
         self._rate = rate
         self._n_channels = n_channels
+        self._channels = range(n_channels)
         self._on_progress = on_progress
         self._metrics = SegmentMetrics(parts.tally, self.route, n_channels)
         self._replies = [ReorderBuffer(emit, self._metrics.on_emitted) for _ in range(n_channels)]
@@ -146,7 +148,7 @@ class ModelCalls:
         """Seconds of audio that wait for the model or are in it, without interims, of the channel that is furthest
         behind.
         """
-        return max(map(self._pending_samples, range(self._n_channels))) / self._rate
+        return max(map(self._pending_samples, self._channels)) / self._rate
 
     def abandon(self) -> None:
         """The client is gone: cancels all calls; results of running ones are dropped."""
@@ -183,7 +185,7 @@ class ModelCalls:
                     self._over(call)
                 else:
                     self._deferred.popleft()
-                    self._last_submitted_s = self._scheduler.clock()
+                    self._last_submitted_s = call.job.submitted_s
                     self._n_submitted += 1
                     call.is_submitted = True
         finally:
@@ -276,19 +278,19 @@ class ModelCalls:
         self._over(call)
         return True
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guarded(self, work: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
         """Runs a callback of the event loop in the session's log context; an exception ends the session instead of
         leaving it silent.
         """
         token = logs.current.set(() if self.log_context is None else (self.log_context,))
         try:
-            work()
+            work(*arguments)
         except Exception:
             if self.on_failure is None:
                 raise
             self.on_failure()
         finally:
-            del work  # An exception in it has this frame in its traceback.
+            del work, arguments  # An exception has this frame in its traceback.
             logs.current.reset(token)
 
     # --- what a route may define ---
@@ -358,13 +360,13 @@ class ModelCalls:
     def _send_partial(self, job: Job, output: Output) -> None:
         # A key that is reserved gives an error in place of the result, probably.
         if self._has_turn(job) and self.may_submit() and self._reserved_keys.isdisjoint(output.session_keys):
-            self._guarded(lambda: self._emit_partial(self.calls[job], output))
+            self._guarded(self._emit_partial, self.calls[job], output)
 
     def _emit_partial(self, call: ModelCall, output: Output) -> None:
         self._replies[call.channel].emit_interim(call.reply, self._segment_of(call, output, is_final=False))
 
     def _on_done(self, job: Job) -> None:
-        self._guarded(lambda: self._over(self.calls[job]))
+        self._guarded(self._over, self.calls[job])
 
     def _over(self, call: ModelCall) -> None:
         """Every call ends here: answered, failed, expired, refused or withdrawn."""
@@ -383,7 +385,8 @@ class ModelCalls:
             if not call.is_dropped:
                 self._settle(call)
             self._on_over(call)
-            self.submit_deferred()
+            if self._deferred:
+                self.submit_deferred()
         finally:
             self._on_progress()
 

@@ -58,7 +58,7 @@ class GroupedHandler(RouteHandler):
         self._dispatch()
 
     def _pending_samples(self, channel: int) -> int:
-        return super()._pending_samples(channel) + len(self._rings[channel])
+        return self._in_calls_samples[channel] + len(self._rings[channel])
 
     def _dispatch(self) -> None:
         """Makes the calls that can be made now."""

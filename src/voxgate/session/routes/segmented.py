@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from voxgate._native.endpoint import EndpointConfig
@@ -108,7 +107,7 @@ class SegmentedHandler(UtteranceHandler):
 
     def _on_frames(self, outcome: Outcome) -> None:
         """The detector has run on the waiting frames, in the turn of the event loop in which they came, or the next."""
-        self._guarded(partial(self._handle_outcome, outcome))
+        self._guarded(self._handle_outcome, outcome)
 
     def _handle_outcome(self, outcome: Outcome) -> None:
         try:

@@ -14,7 +14,8 @@ class SimpleHandler(GroupedHandler):
 
     def _dispatch(self) -> None:
         while len(self.calls) < self._per_stream:
-            channel = max(range(self._n_channels), key=lambda channel: len(self._rings[channel]))
+            waiting = list(map(len, self._rings))
+            channel = waiting.index(max(waiting))
             if not self._is_due(channel):
                 return
             call = self._new_call(channel, *self._next_group(channel), segment_id=self._take_id(channel))
