@@ -192,7 +192,7 @@ class Scheduler:
     def _wake_workers(self) -> None:
         """Once for all jobs of a turn of the loop: a worker that woke within it would wait for the GIL."""
         self._is_waking = False
-        self._queue.wake()
+        self._delivery.attend(self._queue.wake)
 
     def _cancelled(self, job: Job) -> None:
         self._forget(job)
