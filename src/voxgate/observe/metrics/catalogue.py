@@ -113,11 +113,11 @@ CATALOGUE: Final = (
          "Its parts are the queue wait and the model's stage time."),
     # Work
     Spec("voxgate_real_time_factor", "histogram", ("stage",),
-         "Seconds of work per second of audio, of one channel: `decode` (PCM and resampling) and `vad` once per second"
-         " of audio, `model` once per batch.",
+         "Seconds of work per second of audio, of one channel: `decode` (PCM and resampling) and `vad` once in four"
+         " seconds of audio, `model` once per batch.",
          "`model`: the number of workers divided by this is how many seconds of speech the server handles a second."),
     Spec("voxgate_stage_seconds", "histogram", ("stage",),
-         "Duration of one run of a stage: `decode` and `vad` of one message a second, `model` of every batch.",
+         "Duration of one run of a stage: `decode` and `vad` of one message in four seconds, `model` of every batch.",
          "`decode` or `vad` above a few ms hold the event loop: are messages too long, or the machine too busy?"),
     Spec("voxgate_queue_wait_seconds", "histogram", ("lane",),
          "Time that a call waited for a worker, `final`, `speculative` or `interim`.",
