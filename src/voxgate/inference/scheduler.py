@@ -195,16 +195,13 @@ class Scheduler:
         self._delivery.attend(self._queue.wake)
 
     def _cancelled(self, job: Job) -> None:
-        self._forget(job)
+        if self._deadlines.discard(job):
+            self._queue_delay.on_end(job)
         if job.pending:
             self._counts.cancelled += 1
             self._outcomes["cancelled"] += 1
             job.pending = False
         job.cancelled = True
-
-    def _forget(self, job: Job) -> None:
-        if self._deadlines.discard(job):
-            self._queue_delay.on_end(job)
 
     def close(self) -> None:
         """Accepts no more jobs and answers the queued ones with an InferenceError; running ones are still answered with
@@ -417,7 +414,8 @@ class Scheduler:
             if not job.settled:
                 self._deliver_partial(job)
                 continue
-            self._forget(job)
+            if self._deadlines.discard(job):
+                self._queue_delay.on_end(job)
             if not job.pending:  # Cancelled after it finished, perhaps by the callback of a job before it.
                 continue
             job.pending = False

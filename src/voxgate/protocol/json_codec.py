@@ -198,8 +198,10 @@ def _encode_segment(event: Segment) -> str:
     output, probability = event.output, event.turn_probability
     if type(output) is not Output:
         output = _encoded(output)
-    if used := [key for key in output.session_keys if getattr(event, key) is not UNSET]:
-        raise InternalError(f'model output: the key "{min(used)}" is reserved')
+    if output.session_keys:
+        used = [key for key in output.session_keys if getattr(event, key) is not UNSET]
+        if used:
+            raise InternalError(f'model output: the key "{min(used)}" is reserved')
     return _spliced(
         _SegmentStart(rounded_seconds(event.start_time), rounded_seconds(event.end_time), event.is_final, event.eager),
         output,

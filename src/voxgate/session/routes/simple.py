@@ -15,8 +15,9 @@ class SimpleHandler(GroupedHandler):
     def _dispatch(self) -> None:
         while len(self.calls) < self._per_stream:
             waiting = list(map(len, self._rings))
-            channel = waiting.index(max(waiting))
-            if not self._is_due(channel):
+            most = max(waiting)
+            channel = waiting.index(most)
+            if not most or not self._is_due(channel):
                 return
             call = self._new_call(channel, *self._next_group(channel), segment_id=self._take_id(channel))
             self._submit(call)
