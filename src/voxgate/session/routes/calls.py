@@ -77,7 +77,7 @@ class ModelCalls:
     """
 
     # Attributes that every message reads are slots; the rest is in the dictionary.
-    __slots__ = ("__dict__", "calls")
+    __slots__ = ("__dict__", "calls", "unchecked")
 
     route: ClassVar[Route]
 
@@ -96,6 +96,9 @@ class ModelCalls:
         # and state are freed as soon as their call is over, and not when the garbage collector runs.
         self.calls: dict[Job, ModelCall] = {}
         """The calls that are not over; when it is empty, `pending` is 0."""
+        self.unchecked: dict[int, bool] = {}
+        """Not empty: `pending` has grown since the owner last cleared this, or `backlog_s` by more than the audio of an
+        unfinished group: the owner checks both before it feeds more, and clears it. Empty when there are no calls."""
         self._in_calls_samples = [0] * n_channels
         # Calls that wait here, in audio order, until fewer calls of this stream are queued: in the scheduler they would
         # use up their deadline, and the room of other streams. Interims, of which a channel has one, do not wait here.
@@ -158,6 +161,7 @@ class ModelCalls:
         if self._interim_pace is not None:
             self._interim_pace.stop()
         self.calls.clear()
+        self.unchecked.clear()
         self._deferred.clear()
         if self._retry is not None:
             self._retry.cancel()
@@ -247,6 +251,7 @@ class ModelCalls:
         if self._interim_pace is not None:
             job.on_partial = self._on_partial
         self.calls[job] = call
+        self.unchecked[channel] = True
         if is_final is not False:
             self._in_calls_samples[channel] += len(job.audio)
         return call
@@ -373,6 +378,8 @@ class ModelCalls:
         job = call.job
         self.most_lag_s = max(self.most_lag_s, self.backlog_s)  # It shrinks nowhere else.
         del self.calls[job]
+        if not self.calls:
+            self.unchecked.clear()
         if self._interim_pace is not None:
             self._interim_pace.forget(job)
         if call.is_final is not False:
