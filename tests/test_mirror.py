@@ -51,7 +51,6 @@ MISSING = {
     "src/voxgate/session/routes/segment_metrics.py",
     "src/voxgate/session/routes/segmented.py",
     "src/voxgate/session/routes/simple.py",
-    "src/voxgate/session/routes/timing.py",
     "src/voxgate/session/work.py",
 }
 # They hold nothing of their own: names, data, and the call of a function that is tested.

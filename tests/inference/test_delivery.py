@@ -81,6 +81,31 @@ def test_the_jobs_of_a_turn_of_the_loop_wake_the_workers_once(monkeypatch: pytes
     assert n_queued == [3, 5]
 
 
+def test_what_finishes_while_the_loop_wakes_the_workers_needs_no_wake_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    wake = bench.scheduler._queue.wake
+    monkeypatch.setattr(bench.scheduler._queue, "wake", lambda: bench.work(2))  # a worker has the GIL meanwhile
+    jobs = bench.submit(3)
+    assert bench.turn() == jobs[:2]
+    assert bench.loop.n_wake_ups == 0
+    monkeypatch.setattr(bench.scheduler._queue, "wake", wake)
+    bench.work()
+    assert bench.loop.n_wake_ups == 1  # the loop looks no more
+    assert bench.turn() == jobs[2:]
+    assert bench.loop.ready == []
+
+
+def test_a_delivery_that_is_due_is_not_made_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    jobs = bench.submit(1)
+    bench.work()  # wakes the loop
+    jobs += bench.submit(1)
+    monkeypatch.setattr(bench.scheduler._queue, "wake", bench.work)
+    assert bench.turn() == jobs
+    assert bench.loop.n_wake_ups == 1
+    assert bench.loop.ready == []
+
+
 def test_what_finishes_during_delivery_gets_a_wake_up_of_its_own() -> None:
     bench = Bench()
     late = bench.job()

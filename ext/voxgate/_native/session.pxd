@@ -11,21 +11,24 @@ cdef enum:
 
 
 cdef class VadSession:
-    cdef readonly Detector detector
-    cdef readonly EndpointConfig config
+    # What each message needs stands together: with many streams, each line of it has to come from memory.
     cdef readonly Py_ssize_t channels
-    cdef readonly long long received_pos
-    cdef list _ring_objects
-    cdef void **_rings                   # borrowed from _ring_objects: a list cannot be indexed without the GIL
-    cdef endpoint_t *_endpoints
-    cdef float *_probabilities
-    cdef const sample_t **_frames        # the frame of each channel
+    cdef Py_ssize_t _frame_samples       # those of the config
     cdef Py_ssize_t _n_pending           # samples at the end of the rings that were not stepped yet
-    cdef EventBuffer _events             # completed, and not returned yet
+    cdef readonly long long received_pos
+    cdef Py_ssize_t n_questions          # that wait for an answer; until they have one, no frame is stepped
     cdef bint _busy                      # a call is under way
     cdef bint _failed, _finished
-    cdef Py_ssize_t n_questions          # that wait for an answer; until they have one, no frame is stepped
     cdef bint _may_wait                  # frames may wait for `step_sessions`
+    cdef EventBuffer _events             # completed, and not returned yet
+    cdef readonly Detector detector
+    cdef readonly EndpointConfig config
+    cdef list _ring_objects
+    # Of each channel, in one block, which begins with _rings.
+    cdef void **_rings                   # borrowed from _ring_objects: a list cannot be indexed without the GIL
+    cdef const sample_t **_frames        # the frame of each channel
+    cdef endpoint_t *_endpoints
+    cdef float *_probabilities
 
     cdef int _new_rings(self) except -1
     cdef SampleRing _ring(self, Py_ssize_t channel)

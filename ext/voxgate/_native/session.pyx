@@ -32,6 +32,9 @@ cdef Py_ssize_t _NOGIL_SAMPLES = 8192
 # Room in a ring for audio behind a question, of one call: a day and a half at 16 kHz. What is not used takes no memory.
 cdef Py_ssize_t _HELD_SAMPLES = 1 << 31
 
+# Of a channel: its ring, its frame, its endpoint, and its probability.
+cdef size_t _CHANNEL_BYTES = sizeof(void *) + sizeof(sample_t *) + sizeof(endpoint_t) + sizeof(float)
+
 # A session leaves at most this many frames for `step_sessions`: 256 ms with Silero.
 cdef Py_ssize_t _MAX_WAITING = 8
 
@@ -72,20 +75,19 @@ cdef class VadSession:
         self.config = config
         self.channels = channels
         self._may_wait = type(detector) is SileroDetector and channels <= MAX_BATCH_CHANNELS
-        self._rings = <void **>PyMem_RawCalloc(channels, sizeof(void *))
-        self._endpoints = <endpoint_t *>PyMem_RawCalloc(channels, sizeof(endpoint_t))
-        self._probabilities = <float *>PyMem_RawCalloc(channels, sizeof(float))
-        self._frames = <const sample_t **>PyMem_RawCalloc(channels, sizeof(sample_t *))
-        if self._rings == NULL or self._endpoints == NULL or self._probabilities == NULL or self._frames == NULL:
+        # One block for all: with many streams, each has to come from memory for each message.
+        self._rings = <void **>PyMem_RawCalloc(channels, _CHANNEL_BYTES)
+        if self._rings == NULL:
             raise MemoryError
+        self._frames = <const sample_t **>(self._rings + channels)
+        self._endpoints = <endpoint_t *>(self._frames + channels)
+        self._probabilities = <float *>(self._endpoints + channels)
+        self._frame_samples = config.frame_samples
         self._events = EventBuffer()
         self._new_rings()
 
     def __dealloc__(self):
         PyMem_RawFree(self._rings)
-        PyMem_RawFree(self._endpoints)
-        PyMem_RawFree(self._probabilities)
-        PyMem_RawFree(<void *>self._frames)
 
     def __reduce__(self):
         raise TypeError("a VadSession belongs to one stream and cannot be pickled or copied")
@@ -114,7 +116,7 @@ cdef class VadSession:
         self._enter()
         try:
             self._take(planes, self._may_wait)
-            return self._events.n_events > 0 or self._n_pending >= self.config.frame_samples
+            return self._n_pending >= self._frame_samples or self._events.n_events > 0
         finally:
             self._busy = False
 
@@ -126,7 +128,7 @@ cdef class VadSession:
         self._enter()
         try:
             self._take_samples(planes, channel_stride, n, self._may_wait)
-            return self._events.n_events > 0 or self._n_pending >= self.config.frame_samples
+            return self._n_pending >= self._frame_samples or self._events.n_events > 0
         finally:
             self._busy = False
 
@@ -154,11 +156,11 @@ cdef class VadSession:
                 "feed() after a failure: finish() closes what is open, reset() begins anew" if self._failed
                 else "feed() after finish(): reset() begins a new stream"
             )
-        cdef Py_ssize_t work = (self._n_pending + n) // self.config.frame_samples * self.config.frame_samples
+        cdef Py_ssize_t work = self._n_pending + n
         try:
-            if may_wait and work <= _MAX_WAITING * self.config.frame_samples:
+            if may_wait and work < (_MAX_WAITING + 1) * self._frame_samples:
                 self._push(samples, channel_stride, n)
-            elif work * self.channels >= _NOGIL_SAMPLES:
+            elif work // self._frame_samples * self._frame_samples * self.channels >= _NOGIL_SAMPLES:
                 with nogil:
                     self._run(samples, channel_stride, n)
             else:
@@ -246,9 +248,9 @@ cdef class VadSession:
             self._catch_up()
         n_partial = self._n_pending
         if not self._finished and not self._failed and n_partial > 0:
-            padded = np.zeros((self.channels, self.config.frame_samples), dtype=np.float32)
+            padded = np.zeros((self.channels, self._frame_samples), dtype=np.float32)
             for channel in range(self.channels):
-                plane = <sample_t *>cnp.PyArray_DATA(padded) + channel * self.config.frame_samples
+                plane = <sample_t *>cnp.PyArray_DATA(padded) + channel * self._frame_samples
                 self._ring(channel).ring_read(self.received_pos - n_partial, self.received_pos, plane)
                 self._frames[channel] = plane
             self._n_pending = 0
@@ -309,13 +311,8 @@ cdef class VadSession:
     @property
     def nbytes(self):
         """Bytes in use for audio and state, without those of the detector."""
-        cdef Py_ssize_t per_channel = (
-            sizeof(endpoint_t) + sizeof(float) + sizeof(void *) + sizeof(sample_t *)
-        )
         return (
-            sum(ring.nbytes for ring in self._ring_objects)
-            + self.channels * per_channel
-            + self._events.nbytes()
+            sum(ring.nbytes for ring in self._ring_objects) + self.channels * _CHANNEL_BYTES + self._events.nbytes()
         )
 
     cdef int _new_rings(self) except -1:
@@ -352,7 +349,7 @@ cdef class VadSession:
     # Takes audio in parts that end where a frame ends. The detector reads a frame in the ring, where it is contiguous
     # whatever the chunks were.
     cdef int _run(self, const sample_t *planes, Py_ssize_t channel_stride, Py_ssize_t n) except -1 nogil:
-        cdef Py_ssize_t frame_samples = self.config.frame_samples, done = 0, part
+        cdef Py_ssize_t frame_samples = self._frame_samples, done = 0, part
         self._step_waiting()
         while done < n:
             part = frame_samples - self._n_pending
@@ -374,14 +371,14 @@ cdef class VadSession:
     cdef int _step_waiting(self) except -1 nogil:
         cdef pos_t end_pos
         cdef sample_t *room
-        if self._n_pending < self.config.frame_samples or self.n_questions > 0:
+        if self._n_pending < self._frame_samples or self.n_questions > 0:
             return 0
-        room = <sample_t *>PyMem_RawMalloc(self.channels * self.config.frame_samples * sizeof(sample_t))
+        room = <sample_t *>PyMem_RawMalloc(self.channels * self._frame_samples * sizeof(sample_t))
         if room == NULL:
             with gil:
                 raise MemoryError(f"no memory for a frame of {self.channels} channels")
         try:
-            while self._n_pending >= self.config.frame_samples and self.n_questions == 0:
+            while self._n_pending >= self._frame_samples and self.n_questions == 0:
                 end_pos = self._next_frame(room)
                 self._step_frame(end_pos)
         finally:
@@ -409,7 +406,7 @@ cdef class VadSession:
     # Points _frames to the first waiting frame of every channel, in the rings or in `room` for all of them; returns the
     # position of its end.
     cdef pos_t _next_frame(self, sample_t *room) except -1 nogil:
-        cdef Py_ssize_t frame_samples = self.config.frame_samples, channel
+        cdef Py_ssize_t frame_samples = self._frame_samples, channel
         cdef pos_t start_pos = self.received_pos - self._n_pending
         self._n_pending -= frame_samples
         for channel in range(self.channels):

@@ -64,7 +64,7 @@ cdef list _with_frames(list sessions):
     cdef list waiting = []
     for session in sessions:
         if (
-            session._n_pending >= session.config.frame_samples and session.n_questions == 0 and not session._failed
+            session._n_pending >= session._frame_samples and session.n_questions == 0 and not session._failed
         ):
             waiting.append(session)
     return waiting

@@ -39,7 +39,10 @@ WRITE: Final = "voxgate.write"
 class WebSocket:
     """An accepted ASGI websocket as an endpoint. It uses ASGI directly: nothing else runs for each message."""
 
-    __slots__ = ("_max_bytes", "_receive", "_send", "_shortcut", "_tally", "_waiting", "_wire", "_write", "departure")
+    __slots__ = (
+        *("_max_bytes", "_receive", "_send", "_shortcut", "_tally", "_waiting", "_wire"),
+        *("departure", "encode", "write"),
+    )
 
     def __init__(self, wire: Wire, scope: Scope, receive: Receive, send: Send, max_bytes: int, tally: Tally) -> None:
         """`max_bytes`: the largest message."""
@@ -51,8 +54,9 @@ class WebSocket:
         self._max_bytes = max_bytes
         self._tally = tally
         self._shortcut: Callable[[Listener | None, TextAudio | None], None] | None = scope["extensions"].get(SHORTCUT)
+        self.encode: Callable[[Event], Sequence[Message]] = wire.encode
         scope["extensions"][ENCODE] = wire.encode
-        self._write: Callable[[Message], bool] | None = scope["extensions"].get(WRITE)
+        self.write: Callable[[Message], bool] = scope["extensions"].get(WRITE, _cannot_write)
         self.departure = Departure(LOST, NO_FRAME)
 
     def code_of(self, close: Close) -> int:
@@ -92,12 +96,6 @@ class WebSocket:
         if self._shortcut is not None:
             self._shortcut(listener, self._wire.text_audio)
 
-    def encode(self, event: Event) -> Sequence[Message]:
-        return self._wire.encode(event)
-
-    def write(self, message: Message) -> bool:
-        return self._write is not None and self._write(message)
-
     async def send(self, message: Message) -> None:
         # Servers raise OSError, or a subclass, when the client is gone, and RuntimeError when they closed the websocket
         # because the client broke its rules.
@@ -130,3 +128,8 @@ class WebSocket:
         if (code, reason) == (CLOSE_CODES[CloseReason.TIMEOUT], StreamTimeout.code):
             return Departure(CloseReason.TIMEOUT, code, "message_timeout_s")
         return Departure(LOST if code == NO_FRAME else LEFT, code)
+
+
+def _cannot_write(message: Message) -> bool:
+    """On a server without the extension."""
+    return False

@@ -64,6 +64,16 @@ class Delivery:
         """On the loop's thread."""
         self._loop.call_soon(self.run)
 
+    def attend(self, wake_workers: Callable[[], None]) -> None:
+        """Calls `wake_workers`, and delivers what they have finished when it returns. It gives the GIL away: a worker
+        that takes it has often finished before the loop has it back, and need not wake the loop. On the loop's thread.
+        """
+        with self._lock:
+            is_ours, self._is_scheduled = not self._is_scheduled, True
+        wake_workers()
+        if is_ours:
+            self.run()
+
     def run(self) -> None:
         """Delivers finished jobs, at most 64, and schedules itself for the rest. On the loop's thread."""
         with self._lock:

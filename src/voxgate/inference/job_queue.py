@@ -54,39 +54,24 @@ class JobQueue:
         self.close = self._queue.close
         """From now on `put` raises RuntimeError and `take` returns None. The jobs that were queued."""
 
-    def put(self, job: Job) -> None:
+    def put(self, job: Job, front: bool = False) -> None:
         """Workers that wait take it after the next `wake`. Raises Overloaded when a bound is reached, RuntimeError
-        after `close`, and MemoryError.
+        after `close`, and MemoryError. `front`: before all others and whatever the bounds; workers take it at once.
         """
-        try:
-            if job.sample_rate == self._rate:
-                self._put(job, job.audio, -1)
-            else:
-                self._put(job, None, self._length(job))
-        except BufferError as error:
-            raise Overloaded(f"The server is overloaded: {self._bounds} wait for the model") from error
-
-    def put_front(self, job: Job) -> None:
-        """Before all others and whatever the bounds; workers take it at once. Raises RuntimeError after `close`, and
-        MemoryError.
-        """
-        if job.sample_rate == self._rate:
-            self._put(job, job.audio, -1, front=True)
-        else:
-            self._put(job, None, self._length(job), front=True)
-
-    def _put(self, job: Job, audio: Samples | None, n_samples: int, front: bool = False) -> None:
-        state = job.state
+        audio: Samples | None = job.audio
+        state, n_samples = job.state, -1
+        if job.sample_rate != self._rate:  # `fill` brings it to the model's rate.
+            audio, n_samples = None, resampled_length(len(job.audio), job.sample_rate, self._rate)
         pin = None if state is None else state.pin
         # A speculative call that is served again has become a final one, or is not served again.
         speculative = job.speculative and not front
         alone = state is not None
-        self._queue.put(
-            job, audio, job.stream, job.final, n_samples, alone, front, job.group, speculative, pin, wake=front
-        )
-
-    def _length(self, job: Job) -> int:
-        return resampled_length(len(job.audio), job.sample_rate, self._rate)
+        try:
+            self._queue.put(
+                job, audio, job.stream, job.final, n_samples, alone, front, job.group, speculative, pin, front
+            )
+        except BufferError as error:
+            raise Overloaded(f"The server is overloaded: {self._bounds} wait for the model") from error
 
     def take(
         self, limits: BatchLimits, arena: Arena | None, interrupt: Interrupt | None, pin: Pin | None = None
@@ -97,10 +82,10 @@ class JobQueue:
 
     def fill(self, jobs: Sequence[Job], audio: NDArray[np.float32]) -> None:
         """Writes the audio of the jobs that have another rate than the model into their rows."""
-        for row, job in zip(audio, jobs, strict=True):
+        for index, job in enumerate(jobs):
             if job.sample_rate != self._rate:
                 resampled = resample(job.audio, job.sample_rate, self._rate)
-                row[: len(resampled)] = resampled
+                audio[index, : len(resampled)] = resampled
 
     def depths(self) -> tuple[int, int, int]:
         """How many finals, speculative calls and interims wait."""

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from voxgate._native.batch import Interrupt
 from voxgate.errors import ConfigError, InferenceError, InternalError, VoxgateError
@@ -29,9 +30,9 @@ from voxgate.inference.outcomes import CALL_OUTCOMES, SHUTTING_DOWN, ShuttingDow
 from voxgate.inference.queue_delay import QueueDelay
 from voxgate.inference.stall_log import StallLog
 from voxgate.models.base import Batch
-from voxgate.models.request import Request
 from voxgate.protocol.output import Output
 from voxgate.runtime import logs
+from voxgate.runtime.logs import LogContext
 from voxgate.runtime.tasks import run_in_thread
 
 __all__ = ["Scheduler"]
@@ -40,7 +41,7 @@ logger = logging.getLogger("voxgate.inference.scheduler")
 
 _SUBSYSTEM = "scheduler"
 
-_NO_REQUEST = Request()
+_request_of = attrgetter("request")
 
 _MAX_ATTEMPTS = 2
 """How often a final runs when its worker dies."""
@@ -191,19 +192,16 @@ class Scheduler:
     def _wake_workers(self) -> None:
         """Once for all jobs of a turn of the loop: a worker that woke within it would wait for the GIL."""
         self._is_waking = False
-        self._queue.wake()
+        self._delivery.attend(self._queue.wake)
 
     def _cancelled(self, job: Job) -> None:
-        self._forget(job)
+        if self._deadlines.discard(job):
+            self._queue_delay.on_end(job)
         if job.pending:
             self._counts.cancelled += 1
             self._outcomes["cancelled"] += 1
             job.pending = False
         job.cancelled = True
-
-    def _forget(self, job: Job) -> None:
-        if self._deadlines.discard(job):
-            self._queue_delay.on_end(job)
 
     def close(self) -> None:
         """Accepts no more jobs and answers the queued ones with an InferenceError; running ones are still answered with
@@ -241,9 +239,8 @@ class Scheduler:
     ) -> Work | None:
         while (taken := self._queue.take(limits, arena, interrupt, pin)) is not None:
             jobs, audio, lengths = taken
-            self._note_taken(jobs, self._clock())
             # Until its next take, this thread works for these sessions, and its log lines carry their ids.
-            logs.current.set(tuple(job.context for job in jobs if job.context is not None))
+            logs.current.set(self._note_taken(jobs, self._clock()))
             if audio is None:
                 error = InferenceError(f"{lengths.max() / self._rate:.1f} s of audio is too long for a worker")
                 self.finish(jobs, [error] * len(jobs))
@@ -256,28 +253,34 @@ class Scheduler:
                 continue
             batch = Batch.__new__(Batch)  # The queue returns arrays of the right form: they need no check.
             batch.audio, batch.lengths = audio, lengths
-            batch.requests = [_NO_REQUEST if job.request is None else job.request for job in jobs]
+            batch.requests = list(map(_request_of, jobs))
             return Work(jobs, batch)
         return None
 
-    def _note_taken(self, jobs: Sequence[Job], now_s: float) -> None:
-        times = self.times
+    def _note_taken(self, jobs: Sequence[Job], now_s: float) -> tuple[LogContext, ...]:
+        times, n_jobs = self.times, len(jobs)
+        contexts: list[LogContext] = []
+        traced: list[object] = []
         with self._lock:
-            self._n_running += len(jobs)
-            times.batch_size.observe(len(jobs))
+            self._n_running += n_jobs
+            times.batch_size.observe(n_jobs)
             for job in jobs:
                 job.taken_s = now_s
                 if not job.settled:  # Its deadline may have passed just now.
                     job.queue_s = now_s - job.submitted_s
-                job.batch_size = len(jobs)
+                job.batch_size = n_jobs
                 job.attempts += 1
                 times.wait_s(job).observe(job.queue_s)
+                if job.context is not None:
+                    contexts.append(job.context)
+                if job.trace is not None:
+                    traced.append(job.trace)
             self._queue_delay.on_take(jobs, now_s)
-        traced = [job.trace for job in jobs if job.trace is not None]
         if traced:
-            batch = TracedBatch(traced, len(jobs))
+            batch = TracedBatch(traced, n_jobs)
             for job in jobs:
                 job.batch = batch
+        return tuple(contexts)
 
     def interrupt(self, interrupt: Interrupt) -> None:
         self._queue.interrupt(interrupt)
@@ -301,17 +304,12 @@ class Scheduler:
     def finish(self, jobs: Sequence[Job], outcomes: Sequence[JobOutcome]) -> None:
         if len(jobs) != len(outcomes):
             raise AssertionError(f"{len(outcomes)} outcomes for {len(jobs)} jobs")
-        now_s = self._clock()
-        audio_s = sum(len(job.audio) / job.sample_rate for job in jobs)
+        now_s, audio_s = self._clock(), 0.0
         with self._lock:
             self._n_running -= len(jobs)
-            if jobs and jobs[0].taken_s:
-                run_s = now_s - jobs[0].taken_s
-                self.times.run_s.observe(run_s)
-                if audio_s:
-                    self.times.factor.observe(run_s / audio_s)
             self._queue_delay.on_return(jobs, now_s)
             for job, outcome in zip(jobs, outcomes, strict=True):
+                audio_s += len(job.audio) / job.sample_rate
                 if job.settled or not job.pending:  # Its deadline has passed, or it was cancelled.
                     continue
                 job.run_s = now_s - job.taken_s
@@ -321,6 +319,11 @@ class Scheduler:
                     job.result = outcome
                 job.settled = True
                 self._delivery.add(job)
+            if jobs and jobs[0].taken_s:
+                run_s = now_s - jobs[0].taken_s
+                self.times.run_s.observe(run_s)
+                if audio_s:
+                    self.times.factor.observe(run_s / audio_s)
             is_ours = self._delivery.claim()
             self._counts.wake_ups += is_ours
         if is_ours:
@@ -343,7 +346,7 @@ class Scheduler:
         for job in reversed(again):  # Each goes to the very front.
             job.taken_s = 0.0
             try:
-                self._queue.put_front(job)
+                self._queue.put(job, front=True)
             except (RuntimeError, MemoryError):
                 with self._lock:
                     self._n_running += 1
@@ -411,12 +414,13 @@ class Scheduler:
             if not job.settled:
                 self._deliver_partial(job)
                 continue
-            self._forget(job)
+            if self._deadlines.discard(job):
+                self._queue_delay.on_end(job)
             if not job.pending:  # Cancelled after it finished, perhaps by the callback of a job before it.
                 continue
             job.pending = False
             self._counts.answered += 1
-            self._outcomes[call_outcome(job.error)] += 1
+            self._outcomes["ok" if job.error is None else call_outcome(job.error)] += 1
             try:
                 job.on_done(job)
             except Exception:

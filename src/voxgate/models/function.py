@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from voxgate.errors import ModelLoadError
@@ -34,9 +35,9 @@ class FunctionModel(Model):
 
         Raises ModelLoadError for a function with ``Options`` that takes no request.
         """
-        self._function = function
-        self._options = dict(options or {})
+        self._function = partial(function, **options) if options else function
         self._takes_request = takes_request(function)
+        self._is_async = is_async(function)
         self.name = getattr(function, "__name__", type(function).__name__)
         if getattr(function, "__annotations__", {}).get("return") in (str, "str"):
             self.gives_text = True
@@ -50,10 +51,8 @@ class FunctionModel(Model):
             )
 
     def infer(self, audio: Samples, request: Request = _NO_REQUEST) -> Any:
-        if self._takes_request:
-            return self._function(audio, request, **self._options)
-        return self._function(audio, **self._options)
+        return self._function(audio, request) if self._takes_request else self._function(audio)
 
     @property
     def asynchronous(self) -> bool:
-        return is_async(self._function)
+        return self._is_async

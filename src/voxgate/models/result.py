@@ -21,13 +21,14 @@ def output_of(answer: object) -> Output | None:
     """
     if answer is None:
         return None
-    if isinstance(answer, Coroutine):
-        answer.close()  # Otherwise Python warns that nobody awaited it.
-        raise BadResult("expected a result, but got a coroutine: define the method with async def, and await in it")
     try:
         return Output.of({"text": answer} if isinstance(answer, str) else answer)
     except UnsendableOutput as error:
-        raise BadResult(str(error)) from None
+        problem = str(error)
+    if isinstance(answer, Coroutine):
+        answer.close()  # Otherwise Python warns that nobody awaited it.
+        problem = "expected a result, but got a coroutine: define the method with async def, and await in it"
+    raise BadResult(problem)
 
 
 def check_batch(answers: object, n_items: int) -> None:

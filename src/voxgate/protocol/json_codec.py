@@ -142,34 +142,51 @@ def _encoded(output: Mapping[str, Any]) -> Output:
         raise InternalError(f"model output: {error}") from error
 
 
-def _spliced(head: object, output: Mapping[str, Any], tail: dict[str, Any]) -> str:
+# The fields of frequent events: structs are twice as fast to encode as dicts, and leave UNSET out.
+
+
+class _Moment(Struct, frozen=True, gc=False):
+    """An Active, an Inactive or a SpeechResumed."""
+
+    type: str
+    time: float
+    segment_id: int | UnsetType
+    channel: int
+
+
+class _SegmentStart(Struct, frozen=True, gc=False, tag_field="type", tag="segment"):
+    """The fields of a Segment before those of the model."""
+
+    start_time: float
+    end_time: float
+    is_final: bool | UnsetType
+    eager: bool | UnsetType
+
+
+class _SegmentEnd(Struct, frozen=True, gc=False):
+    """The fields behind them."""
+
+    stable_text: str | UnsetType
+    turn_probability: float | UnsetType
+    segment_id: int | UnsetType
+    channel: int
+
+
+def _spliced(start: object, output: Output, end: object) -> str:
     """One object of the fields of all three, in this order. The output may be large: it is only copied."""
-    if type(output) is not Output:
-        output = _encoded(output)
-    if output.session_keys:
-        used = output.session_keys & {*tail, *(() if getattr(head, "eager", UNSET) is UNSET else ("eager",))}
-        if used:
-            raise InternalError(f'model output: the key "{min(used)}" is reserved')
-    start, end = _encoder.encode(head)[:-1], _encoder.encode(tail)[1:]
-    members = (start, output.json, end) if output.json else (start, end)
-    return b",".join(members).decode()
+    members = (_encoder.encode(start)[:-1], output.json, _encoder.encode(end)[1:])
+    return b",".join(members if output.json else members[::2]).decode()
 
 
-def _encode_active(event: Active | Inactive | SpeechResumed) -> str:
-    fields: dict[str, Any] = {"type": event.type, "time": rounded_seconds(event.time)}
-    return _encoder.encode(_identified(fields, event)).decode()
-
-
-def _identified(fields: dict[str, Any], event: Active | Inactive | SpeechResumed | Error | Segment) -> dict[str, Any]:
-    """`fields`, with those that come last."""
-    if event.segment_id is not UNSET:
-        fields["segment_id"] = event.segment_id
-    fields["channel"] = event.channel
-    return fields
+def _encode_moment(event: Active | Inactive | SpeechResumed) -> str:
+    return _encoder.encode(_Moment(event.type, rounded_seconds(event.time), event.segment_id, event.channel)).decode()
 
 
 def _encode_error(event: Error) -> str:
-    fields = _identified({"type": "error", "message": event.message, "code": event.code}, event)
+    fields: dict[str, Any] = {"type": "error", "message": event.message, "code": event.code}
+    if event.segment_id is not UNSET:
+        fields["segment_id"] = event.segment_id
+    fields["channel"] = event.channel
     try:
         return _encoder.encode(fields).decode()
     except UnicodeError:  # a lone surrogate, from a model's text: the error is still owed
@@ -178,26 +195,27 @@ def _encode_error(event: Error) -> str:
 
 
 def _encode_segment(event: Segment) -> str:
-    head = _SegmentStart(
-        rounded_seconds(event.start_time), rounded_seconds(event.end_time), event.is_final, event.eager
+    output, probability = event.output, event.turn_probability
+    if type(output) is not Output:
+        output = _encoded(output)
+    if output.session_keys:
+        used = [key for key in output.session_keys if getattr(event, key) is not UNSET]
+        if used:
+            raise InternalError(f'model output: the key "{min(used)}" is reserved')
+    return _spliced(
+        _SegmentStart(rounded_seconds(event.start_time), rounded_seconds(event.end_time), event.is_final, event.eager),
+        output,
+        _SegmentEnd(
+            event.stable_text,
+            UNSET if probability is UNSET else rounded_seconds(probability),
+            event.segment_id,
+            event.channel,
+        ),
     )
-    tail: dict[str, Any] = {} if event.stable_text is UNSET else {"stable_text": event.stable_text}
-    if event.turn_probability is not UNSET:
-        tail["turn_probability"] = rounded_seconds(event.turn_probability)
-    return _spliced(head, event.output, _identified(tail, event))
 
 
 def _encode_data(event: Data) -> str:
-    return _spliced({"type": "data"}, event.output, {"channel": event.channel})
-
-
-class _SegmentStart(Struct, frozen=True, gc=False, tag_field="type", tag="segment"):
-    """The fields before those of the model: twice as fast to encode as a dict."""
-
-    start_time: float
-    end_time: float
-    is_final: bool | UnsetType
-    eager: bool | UnsetType
+    return _spliced({"type": "data"}, _encoded(event.output), {"channel": event.channel})
 
 
 def _encode_probabilities(event: Probabilities) -> str:
@@ -267,9 +285,9 @@ def _encode_unknown(event: UnknownEvent) -> str:
 
 
 _ENCODE: Final[dict[type, Callable[[Any], str]]] = {
-    Active: _encode_active,
-    Inactive: _encode_active,
-    SpeechResumed: _encode_active,
+    Active: _encode_moment,
+    Inactive: _encode_moment,
+    SpeechResumed: _encode_moment,
     Error: _encode_error,
     Segment: _encode_segment,
     Data: _encode_data,

@@ -116,7 +116,7 @@ class SendQueue:
         tally = self._tally
         if isinstance(message, str):
             tally.text_out += 1
-            tally.text_out_bytes += utf8_bytes(message)
+            tally.text_out_bytes += len(message) if message.isascii() else utf8_bytes(message)
         else:
             tally.binary_out += 1
             tally.binary_out_bytes += len(message)

@@ -165,12 +165,16 @@ class Session:
         """The shortcut for live audio (`Listener`). With many streams, everything it touches has to come from memory
         each time: so it touches little, and leaves the rest to `_feed_now`.
         """
-        handler = self._direct
+        handler, work = self._direct, self._work
         self._last_message_s = now_s = self._loop.time()
-        is_plain = handler is not None and not handler.calls and not handler.is_waiting
-        if handler is None or not is_plain or self._send_queue.waiting or not 0 < len(data) <= self._slice_bytes:
+        if (
+            (handler is None or work is None or handler.is_waiting or self._send_queue.waiting)
+            or not 0 < len(data) <= self._slice_bytes
+            or (handler.unchecked and work.backlog.is_behind)
+        ):
             with logs.about(self._log_context):  # no task of this session runs it
                 return self._feed_now(data)
+        handler.unchecked.clear()
         self._last_audio_s = now_s
         tally = self._tally
         tally.binary[0] += 1
@@ -192,6 +196,7 @@ class Session:
         handler, work, decoding = self._direct, self._work, self._decoding
         if handler is None or work is None or work.backlog.is_behind:
             return False
+        handler.unchecked.clear()
         if not (0 < len(data) <= self._slice_bytes if decoding is None else decoding.can_push_now):
             return False
         self._last_audio_s = self._last_message_s

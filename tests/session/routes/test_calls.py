@@ -5,6 +5,7 @@ A real scheduler, whose clock, loop and workers are the test.
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 import pytest
@@ -13,12 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec import UNSET
 
+from helpers.handlers import open_handler
 from helpers.room import BUFFERED_S, DEADLINE_S, RATE, Room
 from helpers.wire import bursts, encode
 from voxgate.errors import InferenceError, InternalError, Overloaded
 from voxgate.inference.engine.base import Job
 from voxgate.protocol.events import Error, Event, Inactive, Segment
+from voxgate.protocol.formats import AudioFormat
 from voxgate.protocol.output import Output
+from voxgate.protocol.requests import Start
 from voxgate.session.routes import Route
 
 # What an overload leaves behind
@@ -452,3 +456,35 @@ def test_a_superseded_interim_is_not_needed_any_more_though_it_runs() -> None:
     assert not interim.is_needed
     room.settle()
     assert not [event for event in room.events if isinstance(event, Segment) and event.is_final is False]
+
+
+@pytest.mark.parametrize("per_stream", [1, 4])
+def test_audio_goes_past_the_session_beside_a_call_once_the_backlog_was_checked(per_stream):
+    """Only a new call, or audio that should be in one, makes the backlog larger than the session has seen it."""
+    start = Start(AudioFormat(1, RATE, 16, False))
+    handled = open_handler("simple", start, **{"inference.per_stream": per_stream})
+    handler = handled.handler
+    checked: list[int] = []  # the messages that the session was asked about
+
+    def check(data: bytes) -> bool:
+        checked.append(n_sent)
+        handler.unchecked.clear()
+        handler.feed(data)
+        return True
+
+    live = handler.listener(
+        max_bytes=1 << 16, events=[], clock=time.monotonic, otherwise=check, on_failure=lambda: None
+    )
+    assert live is not None
+    live.is_open = True
+    for n_sent in range(15):  # messages of 20 ms, of which five are a group
+        assert live(bytes(640)), n_sent
+    # The first one is timed. With one call at a time, the second group waits, and each message is checked.
+    assert checked == ([0, 5, 10] if per_stream == 4 else [0, 5, 10, 11, 12, 13, 14])
+    assert len(handled.jobs) == (3 if per_stream == 4 else 1)
+    handled.scheduler.answer()
+    assert bool(handler.unchecked)
+    handled.answer_all()
+    assert not handler.unchecked
+    counts = [event.output["count"] for event in handled.events]
+    assert counts == ([1600] * 3 if per_stream == 4 else [1600, 3200])

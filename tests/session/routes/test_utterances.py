@@ -9,7 +9,7 @@ from helpers.handlers import open_handler
 from helpers.wire import bursts, encode
 from voxgate.protocol.events import Active, Inactive, Segment
 from voxgate.protocol.formats import AudioFormat
-from voxgate.protocol.requests import Start
+from voxgate.protocol.requests import Start, VadOptions
 
 S16 = AudioFormat(1, 16_000, 16, False)
 QUIET = {"vad.prefix_padding_ms": 0, "vad.silence_duration_ms": 200}
@@ -89,3 +89,13 @@ def test_clear_changes_nothing_on_routes_without_segments(route):
         handled.answer_all()
         heard.append(np.concatenate(handled.audio))
     np.testing.assert_array_equal(*heard)
+
+
+def test_sessions_with_equal_rules_share_them():
+    """Rules of their own would have to come from memory for each frame of each stream."""
+    first, second, other = (
+        open_handler("segmented", Start(S16, vad=vad), **QUIET).handler._session.config
+        for vad in (None, None, VadOptions(silence_duration_ms=250))
+    )
+    assert first is second
+    assert (first.silence_samples, other.silence_samples) == (3200, 4000)

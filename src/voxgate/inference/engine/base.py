@@ -36,6 +36,8 @@ JobOutcome: TypeAlias = Output | VoxgateError | None
 Arena: TypeAlias = bytearray | memoryview
 """Writable memory of an engine, aligned to 4 bytes, into which a batch is written."""
 
+_NO_REQUEST = Request()
+
 CallMethod: TypeAlias = Literal["infer", "step", "finish"]
 """The method of the model that a job calls."""
 
@@ -114,8 +116,8 @@ class Job:
     """The log context of the lines that a worker writes while it runs this job."""
     trace: object | None = None
     """Any object, if the job is traced."""
-    request: Request | None = None
-    """What the model may know about the call; None: the default one."""
+    request: Request = _NO_REQUEST
+    """What the model may know about the call."""
     speculative: bool = False
     """A final that may not be needed: it runs after finals and before interims, and its failure is nobody's.
     `Scheduler.promote` sets it to False."""
@@ -276,8 +278,11 @@ class EngineCounts:
     """Workers that were started in place of one that had ended."""
 
     def add_batch(self, outcomes: Sequence[JobOutcome], retried: bool) -> None:
-        n_refused = sum(isinstance(outcome, InferenceError) for outcome in outcomes)
-        n_errors = sum(isinstance(outcome, VoxgateError) for outcome in outcomes)
+        n_refused = n_errors = 0
+        for outcome in outcomes:
+            if isinstance(outcome, VoxgateError):
+                n_errors += 1
+                n_refused += isinstance(outcome, InferenceError)
         self.batches += 1
         self.jobs += len(outcomes)
         self.results += len(outcomes) - n_errors

@@ -7,8 +7,8 @@ import contextlib
 import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any, NamedTuple, TypeVar
 
 from voxgate.errors import InferenceError, InternalError, ModelLoadError
 from voxgate.inference.engine.base import CallMethod, JobOutcome, State
@@ -32,8 +32,7 @@ CANCELLED = "Cancelled"
 _WITHOUT_TEXT = "Unexpected inference failure"
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """The outcomes of one batch, in the order of its items, and whether they came from a second try, item by item."""
 
     outcomes: list[JobOutcome]
@@ -160,11 +159,11 @@ class Invoker:
     async def _infer(self, audio: Samples, request: Request, interims: Interims) -> JobOutcome:
         try:
             answer: Any = self._adapter.infer(audio, request)
-            if inspect.isgenerator(answer):
+            if isinstance(answer, GeneratorType):
                 return self._last_of(answer, interims)
-            if inspect.isasyncgen(answer):
+            if isinstance(answer, AsyncGeneratorType):
                 return await self._last_of_async(answer, interims)
-            return output_of(await self._value(answer))
+            return output_of(await self._value(answer) if self._waits else answer)
         except BaseException as error:
             return self._failure(error, interims)
 

@@ -141,7 +141,7 @@ class ThreadEngine:
         return True
 
     def _work(self, source: JobSource, index: int) -> None:
-        while work := source.take(self._limits):
+        while (work := source.take(self._limits)) is not None:
             self._busy_since_s[index] = time.monotonic()
             source.finish(work.jobs, self._run(work, source))
             self._busy_since_s[index] = None

@@ -101,11 +101,11 @@ CATALOGUE: Final = (
          "Its parts are the queue wait and the model's stage time."),
     # Work
     Spec("voxgate_real_time_factor", "histogram", ("stage",),
-         "Work per second of audio of one channel: `decode` (with resampling) and `vad` once a second of audio,"
-         " `model` once a batch.",
+         "Work per second of audio of one channel: `decode` (with resampling) and `vad` once in four seconds of"
+         " audio, `model` once a batch.",
          "Workers divided by `model` are the seconds of speech that the server handles in a second."),
     Spec("voxgate_stage_seconds", "histogram", ("stage",),
-         "Duration of one run: `decode` and `vad` of one message a second, `model` of every batch.",
+         "Duration of one run: `decode` and `vad` of one message in four seconds, `model` of every batch.",
          "`decode` or `vad` above a few ms: messages are too long, or the machine is busy."),
     Spec("voxgate_queue_wait_seconds", "histogram", ("lane",),
          "Wait of a call for a worker: `final`, `speculative` or `interim`.",

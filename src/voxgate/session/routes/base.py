@@ -141,8 +141,9 @@ class RouteHandler(ModelCalls):
         otherwise: Callable[[bytes], bool],
         on_failure: Callable[[], None],
     ) -> LiveListener | None:
-        """Returns what takes messages of at most `max_bytes` past `feed`, while no call is open and no event waits in
-        `events`, and gives the others to `otherwise`; None: all audio comes by `feed`. `on_failure`: see `LiveAudio`.
+        """Returns what takes messages of at most `max_bytes` past `feed`, while nothing is `unchecked` and no event
+        waits in `events`, and gives the others to `otherwise`; None: all audio comes by `feed`. `on_failure`: see
+        `LiveAudio`.
         """
         if self._intake is None:
             return None
@@ -150,7 +151,7 @@ class RouteHandler(ModelCalls):
         return LiveAudio(
             self._intake,
             max_bytes=max_bytes,
-            calls=self.calls,
+            calls=self.unchecked,
             texts=events,
             waiting=waiting,
             schedule=schedule,
@@ -226,6 +227,6 @@ class RouteHandler(ModelCalls):
 
     def _take_id(self, channel: int) -> int | UnsetType:
         """The same, for the last event of the segment: the next segment gets the next id."""
-        id = self._open_id(channel)
+        id = self._n_ids[channel]
         self._n_ids[channel] += 1
-        return id
+        return id if self._has_ids else UNSET

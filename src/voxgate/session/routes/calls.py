@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVarTuple
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -39,6 +39,7 @@ RETRY_S = 0.05
 NO_OUTPUT = Output(b"")
 
 Samples = NDArray[np.float32]
+Arguments = TypeVarTuple("Arguments")
 
 logger = logging.getLogger("voxgate.session")
 
@@ -76,7 +77,7 @@ class ModelCalls:
     """
 
     # Attributes that every message reads are slots; the rest is in the dictionary.
-    __slots__ = ("__dict__", "calls")
+    __slots__ = ("__dict__", "calls", "unchecked")
 
     route: ClassVar[Route]
 
@@ -87,6 +88,7 @@ class ModelCalls:
         self._tally = parts.tally
         self._rate = rate
         self._n_channels = n_channels
+        self._channels = range(n_channels)
         self._on_progress = on_progress
         self._metrics = SegmentMetrics(parts.tally, self.route, n_channels)
         self._replies = [ReorderBuffer(emit, self._metrics.on_emitted) for _ in range(n_channels)]
@@ -94,6 +96,9 @@ class ModelCalls:
         # and state are freed as soon as their call is over, and not when the garbage collector runs.
         self.calls: dict[Job, ModelCall] = {}
         """The calls that are not over; when it is empty, `pending` is 0."""
+        self.unchecked: dict[int, bool] = {}
+        """Not empty: `pending` has grown since the owner last cleared this, or `backlog_s` by more than the audio of an
+        unfinished group: the owner checks both before it feeds more, and clears it. Empty when there are no calls."""
         self._in_calls_samples = [0] * n_channels
         # Calls that wait here, in audio order, until fewer calls of this stream are queued: in the scheduler they would
         # use up their deadline, and the room of other streams. Interims, of which a channel has one, do not wait here.
@@ -146,7 +151,7 @@ class ModelCalls:
         """Seconds of audio that wait for the model or are in it, without interims, of the channel that is furthest
         behind.
         """
-        return max(map(self._pending_samples, range(self._n_channels))) / self._rate
+        return max(map(self._pending_samples, self._channels)) / self._rate
 
     def abandon(self) -> None:
         """The client is gone: cancels all calls; results of running ones are dropped."""
@@ -156,6 +161,7 @@ class ModelCalls:
         if self._interim_pace is not None:
             self._interim_pace.stop()
         self.calls.clear()
+        self.unchecked.clear()
         self._deferred.clear()
         if self._retry is not None:
             self._retry.cancel()
@@ -183,7 +189,7 @@ class ModelCalls:
                     self._over(call)
                 else:
                     self._deferred.popleft()
-                    self._last_submitted_s = self._scheduler.clock()
+                    self._last_submitted_s = call.job.submitted_s
                     self._n_submitted += 1
                     call.is_submitted = True
         finally:
@@ -245,6 +251,7 @@ class ModelCalls:
         if self._interim_pace is not None:
             job.on_partial = self._on_partial
         self.calls[job] = call
+        self.unchecked[channel] = True
         if is_final is not False:
             self._in_calls_samples[channel] += len(job.audio)
         return call
@@ -276,19 +283,19 @@ class ModelCalls:
         self._over(call)
         return True
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guarded(self, work: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
         """Runs a callback of the event loop in the session's log context; an exception ends the session instead of
         leaving it silent.
         """
         token = logs.current.set(() if self.log_context is None else (self.log_context,))
         try:
-            work()
+            work(*arguments)
         except Exception:
             if self.on_failure is None:
                 raise
             self.on_failure()
         finally:
-            del work  # An exception in it has this frame in its traceback.
+            del work, arguments  # An exception has this frame in its traceback.
             logs.current.reset(token)
 
     # --- what a route may define ---
@@ -358,19 +365,21 @@ class ModelCalls:
     def _send_partial(self, job: Job, output: Output) -> None:
         # A key that is reserved gives an error in place of the result, probably.
         if self._has_turn(job) and self.may_submit() and self._reserved_keys.isdisjoint(output.session_keys):
-            self._guarded(lambda: self._emit_partial(self.calls[job], output))
+            self._guarded(self._emit_partial, self.calls[job], output)
 
     def _emit_partial(self, call: ModelCall, output: Output) -> None:
         self._replies[call.channel].emit_interim(call.reply, self._segment_of(call, output, is_final=False))
 
     def _on_done(self, job: Job) -> None:
-        self._guarded(lambda: self._over(self.calls[job]))
+        self._guarded(self._over, self.calls[job])
 
     def _over(self, call: ModelCall) -> None:
         """Every call ends here: answered, failed, expired, refused or withdrawn."""
         job = call.job
         self.most_lag_s = max(self.most_lag_s, self.backlog_s)  # It shrinks nowhere else.
         del self.calls[job]
+        if not self.calls:
+            self.unchecked.clear()
         if self._interim_pace is not None:
             self._interim_pace.forget(job)
         if call.is_final is not False:
@@ -383,7 +392,8 @@ class ModelCalls:
             if not call.is_dropped:
                 self._settle(call)
             self._on_over(call)
-            self.submit_deferred()
+            if self._deferred:
+                self.submit_deferred()
         finally:
             self._on_progress()
 

@@ -43,13 +43,15 @@ class GroupedHandler(RouteHandler):
             ring.push(plane)
             is_due |= len(ring) >= self._min_chunk_samples
         if is_due:  # Urgent audio is in a call already, or will be after the next answer.
-            self._dispatch()
+            self._take_waiting()
 
     def _take_waiting(self) -> None:
         self._dispatch()
+        if self.calls:
+            self.unchecked[0] = True  # Perhaps no call could be made, and the audio waits.
 
     def _live_callbacks(self) -> tuple[None, None, Callable[..., None]]:
-        return None, None, self._dispatch
+        return None, None, self._take_waiting
 
     def _close(self) -> None:
         self.flush()
@@ -58,7 +60,7 @@ class GroupedHandler(RouteHandler):
         self._dispatch()
 
     def _pending_samples(self, channel: int) -> int:
-        return super()._pending_samples(channel) + len(self._rings[channel])
+        return self._in_calls_samples[channel] + len(self._rings[channel])
 
     def _dispatch(self) -> None:
         """Makes the calls that can be made now."""

@@ -65,16 +65,17 @@ class ReorderBuffer:
         empty.
         """
         reply.event, reply.is_settled = event, True
-        while self._pending and self._pending[0].is_settled:
-            reply = self._pending.popleft()
+        pending = self._pending
+        while pending and pending[0].is_settled:
+            reply = pending.popleft()
             event = reply.event
             if event is None:
                 continue
             is_lost = self._emit(event) is True
-            if isinstance(event, Error):
-                self.n_errors += 1
-            elif isinstance(event, Segment):
+            if isinstance(event, Segment):
                 self.n_results += not is_lost
                 self.n_errors += is_lost and event.is_final is not False
+            elif isinstance(event, Error):
+                self.n_errors += 1
             if self._on_emitted is not None and not is_lost:
                 self._on_emitted(event, reply)

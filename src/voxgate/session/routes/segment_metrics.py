@@ -27,13 +27,13 @@ class SegmentMetrics:
     def on_emitted(self, event: Event, reply: PendingReply) -> None:
         if not isinstance(event, Segment):
             return
-        tally, now_s = self._tally, time.perf_counter()
+        tally = self._tally
         if event.is_final is False:
             tally.segments[self._route, "interim"] += 1
             began_s, self.began_s[event.channel] = self.began_s[event.channel], None
             if began_s is not None:
-                tally.first_interim_s.observe(now_s - began_s)
+                tally.first_interim_s.observe(time.perf_counter() - began_s)
         else:
             tally.segments[self._route, "final"] += 1
             if event.is_final is True:
-                tally.final_s.observe(now_s - reply.since_s)
+                tally.final_s.observe(time.perf_counter() - reply.since_s)

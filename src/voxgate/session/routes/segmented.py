@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache
 from typing import Any
 
 from voxgate._native.endpoint import EndpointConfig
@@ -19,6 +19,7 @@ from voxgate.session.routes.reorder import Emit
 from voxgate.session.routes.speech_track import SpeechTrack
 from voxgate.session.routes.utterances import UtteranceHandler
 from voxgate.vad.batcher import Outcome
+from voxgate.vad.config import VadConfig
 from voxgate.vad.turns import TurnConfig
 
 __all__ = ["SegmentedHandler", "endpoint_config", "turn_of"]
@@ -32,7 +33,8 @@ def endpoint_config(parts: RouteParts, start: Start) -> EndpointConfig:
     detector = parts.detector
     turn = turn_of(parts, start)
     judge = None if turn is None else parts.turn_judge
-    return vad.to_endpoint(
+    return _rules_of(
+        vad,
         detector.frame_samples,
         detector.sample_rate,
         interims=start.interim_results,
@@ -40,6 +42,10 @@ def endpoint_config(parts: RouteParts, start: Start) -> EndpointConfig:
         turn=turn,
         turn_window_s=1 if judge is None else judge.window_s,
     )
+
+
+# Equal rules are one object: with many streams, objects of their own would have to come from memory for each frame.
+_rules_of = lru_cache(maxsize=64)(VadConfig.to_endpoint)
 
 
 def turn_of(parts: RouteParts, start: Start) -> TurnConfig | None:
@@ -108,7 +114,7 @@ class SegmentedHandler(UtteranceHandler):
 
     def _on_frames(self, outcome: Outcome) -> None:
         """The detector has run on the waiting frames, in the turn of the event loop in which they came, or the next."""
-        self._guarded(partial(self._handle_outcome, outcome))
+        self._guarded(self._handle_outcome, outcome)
 
     def _handle_outcome(self, outcome: Outcome) -> None:
         try:

@@ -14,8 +14,10 @@ class SimpleHandler(GroupedHandler):
 
     def _dispatch(self) -> None:
         while len(self.calls) < self._per_stream:
-            channel = max(range(self._n_channels), key=lambda channel: len(self._rings[channel]))
-            if not self._is_due(channel):
+            waiting = list(map(len, self._rings))
+            most = max(waiting)
+            channel = waiting.index(most)
+            if not most or not self._is_due(channel):
                 return
             call = self._new_call(channel, *self._next_group(channel), segment_id=self._take_id(channel))
             self._submit(call)

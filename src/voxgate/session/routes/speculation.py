@@ -175,7 +175,7 @@ class SpeculatingHandler(RouteHandler):
             self._over(call)
 
     def _on_speculated(self, job: Job) -> None:
-        self._guarded(lambda: self._speculation_over(job))
+        self._guarded(self._speculation_over, job)
 
     def _speculation_over(self, job: Job) -> None:
         call = self.calls.get(job)

@@ -192,7 +192,7 @@ class TurnHandler(SegmentedHandler):
         return result.transcript.text
 
     def _on_answer(self, channel: int, probability: float | None) -> None:
-        self._guarded(partial(self._take_answer, channel, probability))
+        self._guarded(self._take_answer, channel, probability)
 
     def _take_answer(self, channel: int, probability: float | None) -> None:
         self._answer(channel, probability, "failed" if probability is None else self._outcome(probability))
