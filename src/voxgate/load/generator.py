@@ -79,12 +79,15 @@ class Measures:
         self.from_s = math.inf
         self.until_s = math.inf
         self.added_s = array("d")
+        self.sent_s = array("d")
+        """When the message of each of `added_s` was sent."""
         self.inactive_to_final_s = array("d")
         self.lag_s = array("d")
 
     def result(self, sent_s: float, now_s: float, inactive_s: float | None) -> None:
         if self.from_s <= sent_s < self.until_s:
             self.added_s.append(now_s - sent_s)
+            self.sent_s.append(sent_s)
             if inactive_s is not None:
                 self.inactive_to_final_s.append(now_s - inactive_s)
 
