@@ -229,8 +229,11 @@ async def search(
     limits: Limits,
     on_probe: Callable[[Probe], None] = lambda probe: None,
     most: int = 20_000,
+    stop_at: int = 0,
 ) -> Found:
-    """Upwards to what the CPU time promises, then between what passed and what did not."""
+    """Upwards to what the CPU time promises, then between what passed and what did not. A step that would pass
+    `stop_at` ends there: a goal needs that number.
+    """
     began_s = time.perf_counter()
     population = Population(plan, pid)
     probes: list[Probe] = []
@@ -262,6 +265,8 @@ async def search(
                     full = round(passed * AIM_CORES / max(probe.server_cores, 1e-3))
                     n_passed = n_passed if full < (1 + TOLERANCE) * passed else 0
                     n_streams = min(most - 1, max(passed + 1, int(passed * (1 + TOLERANCE * 2**n_passed)), full))
+                    if passed < stop_at < n_streams:
+                        n_streams = stop_at
                 else:
                     least = 0 if by_generator else round(failed * (1 - DROP * 2**n_failed / 2))
                     n_streams = max(1, (passed + failed) // 2, least)

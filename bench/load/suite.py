@@ -28,6 +28,7 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import goals
 from search import (
     FULL,
     LIMIT_MS,
@@ -103,7 +104,8 @@ def measure(case: Case, kind: str, cpu: int, effort: Effort, limits: Limits, set
     async def run(pid: int, address: str) -> Found:
         target = load.Target.of(address, case.route, None)
         plan = await prepare(target, material, case.route)
-        return await search(plan, pid, effort, limits, told)
+        stop_at = goals.CPU_STREAMS if case.name == goals.GOALS[0].case else 0
+        return await search(plan, pid, effort, limits, told, stop_at=stop_at)
 
     with running(kind, cpu, settings) as server, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(server.pid, server.address))

@@ -22,7 +22,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     before = set(sys.modules)
     yield importlib.import_module
     for name in set(sys.modules) - before:
-        if name in ("search", "report", "suite"):
+        if name in ("goals", "search", "report", "suite"):
             del sys.modules[name]
 
 
@@ -128,6 +128,16 @@ def test_a_search_takes_few_probes(modules: Any, monkeypatch: pytest.MonkeyPatch
         effort = search.Effort(window_s=1.0, max_probes=7, time_s=1e6)
         result = asyncio.run(search.search(None, 0, effort, search.Limits()))
         assert result.is_exact
+
+
+def test_a_step_upwards_stops_at_the_number_of_a_goal(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = modules("search")
+    kind = {"cores_per_stream": 1 / 1000, "late_from": 10**9, "late_once": False}
+    monkeypatch.setattr(search, "Population", lambda plan, pid: FakePopulation(search, 1000, **kind))
+    effort = search.Effort(window_s=1.0, max_probes=40, time_s=1e6)
+    result = asyncio.run(search.search(None, 0, effort, search.Limits(), stop_at=800))
+    assert [probe.n_streams for probe in result.probes][:3] == [40, 800, 920]
+    assert result.is_exact
 
 
 def test_a_pause_spoils_the_seconds_of_a_probe_that_it_falls_into(
