@@ -6,7 +6,9 @@ cdef class SampleRing:
     cdef readonly pos_t start_pos           # of the first sample held
     cdef readonly pos_t end_pos             # after the last sample held
     cdef char **_chunks                     # samples held, and at the ends of the first and the last chunk others
-    cdef Py_ssize_t _n_chunks
+    cdef Py_ssize_t _n_chunks               # (a pointer that is odd: one behind a packed chunk)
+    cdef Py_ssize_t _n_looked_at            # chunks at the front that are packed, or are not worth it
+    cdef Py_ssize_t _chunk_bytes            # of all of them
     cdef Py_ssize_t _n_places               # in the table of chunks
     cdef pos_t _chunks_pos                  # of the first sample of the first chunk
     cdef Py_ssize_t _width                  # bytes of each: 2 (int16), or 4 (float32)
@@ -25,5 +27,7 @@ cdef class SampleRing:
     cdef bint _store_whole(self, Py_ssize_t first, const sample_t *samples, Py_ssize_t n) noexcept nogil
     cdef void _store(self, Py_ssize_t first, const sample_t *samples, Py_ssize_t n) noexcept nogil
     cdef int _make_room(self, Py_ssize_t n) except -1 nogil
+    cdef void _free_chunk(self, Py_ssize_t number) noexcept nogil
+    cdef void _pack(self, Py_ssize_t number) noexcept nogil
     cdef bint _resize_table(self, Py_ssize_t n_places) noexcept nogil
     cdef int _widen(self) except -1 nogil

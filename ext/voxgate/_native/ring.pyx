@@ -5,14 +5,15 @@ follows what is held to within two chunks, and each chunk that is given up fits 
 stream or of another: many streams that grow and shrink leave no holes in the heap. Nothing is moved.
 
 A sample takes two bytes as long as all of them are whole numbers of 1/32768, which they are when 16-bit audio comes at
-the rate of the detector. The first that is not makes the ring one of float32, for good. Nothing else shows the
-difference: samples come back bit for bit.
+the rate of the detector. The first that is not makes the ring one of float32, for good. With 16 bits, the chunks before
+the last two are packed: their samples take as many bits as the loudest of 128 needs, ten or so in speech. Nothing else
+shows the difference: samples come back bit for bit.
 """
 
 cimport cython
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.number cimport PyNumber_Index
-from libc.stdint cimport int16_t
+from libc.stdint cimport int16_t, uint8_t, uintptr_t
 from libc.string cimport memcpy, memmove
 
 cimport numpy as cnp
@@ -24,11 +25,24 @@ cdef extern from "ring.h" nogil:
     bint vg_ring_narrow(const float *samples, Py_ssize_t n, int16_t *out)
     void vg_ring_widen(const int16_t *samples, Py_ssize_t n, float *out)
 
+cdef extern from "ring_pack.h" nogil:
+    enum:
+        VG_PACK_BLOCK
+        VG_PACK_BLOCKS
+    void vg_pack_widths(const int16_t *samples, uint8_t *widths)
+    Py_ssize_t vg_pack_bytes(const uint8_t *widths)
+    void vg_pack(const int16_t *samples, const uint8_t *widths, unsigned char *out)
+    void vg_unpack(const unsigned char *packed, int16_t *out)
+
 cnp.import_array()
 
 # Samples of a chunk: with 16 bits 1 KiB, which glibc's cache of each thread takes and gives back.
 cdef enum:
     _CHUNK = 512
+if _CHUNK != VG_PACK_BLOCK * VG_PACK_BLOCKS:
+    raise AssertionError(f"a packed chunk has {VG_PACK_BLOCK * VG_PACK_BLOCKS} samples, not {_CHUNK}")
+# A chunk that takes more bytes than this is not packed.
+cdef Py_ssize_t MOST_PACKED_BYTES = _CHUNK * sizeof(int16_t) // 8 * 7
 # A table of chunks has no fewer places than this.
 cdef Py_ssize_t LEAST_PLACES = 8
 # Sizes in bytes of so many samples, and of a table for them, cannot overflow.
@@ -40,6 +54,11 @@ cdef inline pos_t _position(object pos) except? -1:
     return PyNumber_Index(pos)
 
 
+cdef inline const unsigned char *_packed(const char *chunk) noexcept nogil:
+    """Where a packed chunk lies, whose pointer is odd; NULL for another."""
+    return <const unsigned char *>(chunk - 1) if <uintptr_t>chunk & 1 else NULL
+
+
 @cython.final
 cdef class SampleRing:
     """A bounded buffer of float32 samples, addressed by absolute positions (64 bit; the first sample ever pushed is 0).
@@ -47,7 +66,7 @@ cdef class SampleRing:
     ``capacity_samples``: how many samples it may hold, at least 1 (ValueError). Memory follows what is held, not the
     capacity: none before the first push, then at most the samples held and 1022 more, of two bytes while all samples so
     far are whole numbers of 1/32768, within -1..32767/32768, of four otherwise, and 64 bytes or 32 for every 512
-    samples.
+    samples. Of 16 bits, all but the last 1024 samples take fewer where the audio is not loud.
 
     Threads: one caller at a time.
     """
@@ -61,7 +80,7 @@ cdef class SampleRing:
     def __dealloc__(self):
         cdef Py_ssize_t number
         for number in range(self._n_chunks):
-            PyMem_RawFree(self._chunks[number])
+            self._free_chunk(number)
         PyMem_RawFree(self._chunks)
 
     def __reduce__(self):
@@ -74,7 +93,7 @@ cdef class SampleRing:
     @property
     def nbytes(self) -> int:
         """Bytes of memory taken for samples."""
-        return self._n_chunks * _CHUNK * self._width + self._n_places * <Py_ssize_t>sizeof(char *)
+        return self._chunk_bytes + self._n_places * <Py_ssize_t>sizeof(char *)
 
     # -- without the GIL ---------------------------------------------------------------------------------------------
 
@@ -92,6 +111,11 @@ cdef class SampleRing:
             self._widen()
         if self._width == sizeof(sample_t):
             self._store(first, samples, n)
+        else:
+            # The last whole one is not packed: the detector is about to read it.
+            while self._n_looked_at < (first + n) // _CHUNK - 1:
+                self._pack(self._n_looked_at)
+                self._n_looked_at += 1
         self.end_pos += n
         return 0
 
@@ -100,11 +124,15 @@ cdef class SampleRing:
         cdef Py_ssize_t at = <Py_ssize_t>(start_pos - self._chunks_pos), part
         cdef Py_ssize_t end = <Py_ssize_t>(end_pos - self._chunks_pos)
         cdef const char *chunk
+        cdef int16_t[_CHUNK] unpacked
         while at < end:
             chunk = self._chunks[at // _CHUNK]
             part = min(_CHUNK - at % _CHUNK, end - at)
             if self._width == sizeof(sample_t):
                 memcpy(out, <const sample_t *>chunk + at % _CHUNK, part * sizeof(sample_t))
+            elif _packed(chunk) != NULL:
+                vg_unpack(_packed(chunk), unpacked)
+                vg_ring_widen(unpacked + at % _CHUNK, part, out)
             else:
                 vg_ring_widen(<const int16_t *>chunk + at % _CHUNK, part, out)
             out += part
@@ -132,8 +160,9 @@ cdef class SampleRing:
         n_gone = <Py_ssize_t>((pos - self._chunks_pos) // _CHUNK)
         if n_gone > 0:
             for number in range(n_gone):
-                PyMem_RawFree(self._chunks[number])
+                self._free_chunk(number)
             self._n_chunks -= n_gone
+            self._n_looked_at = max(0, self._n_looked_at - n_gone)
             self._chunks_pos += n_gone * _CHUNK
             memmove(self._chunks, self._chunks + n_gone, self._n_chunks * sizeof(char *))
             if self._n_places > LEAST_PLACES and self._n_chunks < self._n_places // 4:
@@ -185,7 +214,34 @@ cdef class SampleRing:
                     raise MemoryError(f"no memory for a ring of {n} samples")
             self._chunks[self._n_chunks] = chunk
             self._n_chunks += 1
+            self._chunk_bytes += _CHUNK * self._width
         return 0
+
+    cdef void _free_chunk(self, Py_ssize_t number) noexcept nogil:
+        cdef char *chunk = self._chunks[number]
+        cdef const unsigned char *packed = _packed(chunk)
+        if packed != NULL:
+            self._chunk_bytes -= vg_pack_bytes(packed)
+            PyMem_RawFree(<void *>packed)
+        else:
+            self._chunk_bytes -= _CHUNK * self._width
+            PyMem_RawFree(chunk)
+
+    cdef void _pack(self, Py_ssize_t number) noexcept nogil:
+        """A chunk of 16 bits becomes a packed one, if that is smaller, and there is memory for it."""
+        cdef uint8_t[VG_PACK_BLOCKS] widths
+        cdef unsigned char *packed
+        cdef int16_t *samples = <int16_t *>self._chunks[number]
+        vg_pack_widths(samples, widths)
+        if vg_pack_bytes(widths) > MOST_PACKED_BYTES:
+            return
+        packed = <unsigned char *>PyMem_RawMalloc(vg_pack_bytes(widths))
+        if packed == NULL:
+            return
+        vg_pack(samples, widths, packed)
+        self._free_chunk(number)
+        self._chunks[number] = <char *>packed + 1
+        self._chunk_bytes += vg_pack_bytes(widths)
 
     cdef bint _resize_table(self, Py_ssize_t n_places) noexcept nogil:
         """False, and nothing has changed, when there is no memory."""
@@ -199,6 +255,8 @@ cdef class SampleRing:
     cdef int _widen(self) except -1 nogil:
         """From here on, samples are float32. MemoryError, and nothing has changed, when there is no memory."""
         cdef Py_ssize_t number
+        cdef const int16_t *samples
+        cdef int16_t[_CHUNK] unpacked
         cdef char **chunks = <char **>PyMem_RawCalloc(self._n_places, sizeof(char *))
         cdef bint is_done = chunks != NULL
         if is_done:
@@ -214,11 +272,16 @@ cdef class SampleRing:
             with gil:
                 raise MemoryError(f"no memory for a ring of {self._n_chunks * _CHUNK} samples")
         for number in range(self._n_chunks):
-            vg_ring_widen(<int16_t *>self._chunks[number], _CHUNK, <sample_t *>chunks[number])
-            PyMem_RawFree(self._chunks[number])
+            samples = <const int16_t *>self._chunks[number]
+            if _packed(self._chunks[number]) != NULL:
+                vg_unpack(_packed(self._chunks[number]), unpacked)
+                samples = unpacked
+            vg_ring_widen(samples, _CHUNK, <sample_t *>chunks[number])
+            self._free_chunk(number)
         PyMem_RawFree(self._chunks)
         self._chunks = chunks
         self._width = sizeof(sample_t)
+        self._chunk_bytes = self._n_chunks * _CHUNK * self._width
         return 0
 
     # -- from Python -------------------------------------------------------------------------------------------------
