@@ -15,8 +15,8 @@ CHUNK = 512
 
 
 def most_bytes(n_held, width=4):
-    """What a ring of so many samples may take at the most: two chunks are not full, and the table of them."""
-    return (n_held + 2 * CHUNK - 2) * width + 64 + n_held // CHUNK * 33
+    """What a ring of so many samples may take at the most: two chunks are not full, one is spare, and the table."""
+    return (n_held + 3 * CHUNK - 2) * width + 64 + n_held // CHUNK * 33
 
 
 def ramp(start, end):
@@ -251,7 +251,7 @@ def test_all_of_16_bits_comes_back_in_half_the_memory():
 
 @pytest.mark.parametrize("n_bits", range(1, 17))
 def test_16_bit_samples_take_as_many_bits_as_the_loudest_near_them_needs(n_bits):
-    """The last 1024 take 16, and so do all where 14 or more are needed."""
+    """The last 4096 take 16 until the next discard, and so do all where 14 or more are needed."""
     lowest = -(1 << n_bits - 1)
     whole_numbers = np.random.default_rng(n_bits).integers(lowest, -lowest, 20 * CHUNK)
     whole_numbers[::128], whole_numbers[1::128] = lowest, -lowest - 1
@@ -261,18 +261,22 @@ def test_16_bit_samples_take_as_many_bits_as_the_loudest_near_them_needs(n_bits)
         ring.push(piece)
     assert ring.read(0, len(audio)).tobytes() == audio.tobytes()
     assert ring.read(700, 1100).tobytes() == audio[700:1100].tobytes()
-    packed = 19 * (16 + CHUNK * n_bits // 8) if n_bits < 14 else 19 * 2 * CHUNK
-    assert ring.nbytes == packed + 2 * CHUNK + 8 * 32
+    of_chunk, spare = (16 + CHUNK * n_bits // 8, 2 * CHUNK) if n_bits < 14 else (2 * CHUNK, 0)
+    assert ring.nbytes == 12 * of_chunk + 8 * 2 * CHUNK + spare + 8 * 32
+    ring.discard_before(0)  # the detector has read the last one, too
+    assert ring.nbytes == 20 * of_chunk + spare + 8 * 32
+    assert ring.read(0, len(audio)).tobytes() == audio.tobytes()
     ring.discard_before(19 * CHUNK)
-    assert ring.nbytes == 2 * CHUNK + 8 * 8
+    assert ring.nbytes == of_chunk + spare + 8 * 8
 
 
 def test_one_loud_sample_makes_no_other_block_larger():
-    audio = np.zeros(4 * CHUNK, np.float32)
-    audio[CHUNK + 200] = -1.0
+    audio = np.zeros(2 * CHUNK, np.float32)
+    audio[200] = -1.0
     ring = SampleRing(1 << 20)
     ring.push(audio)
-    assert ring.nbytes == (16 + 16 * 4) + (16 + 16 * (1 + 16 + 1 + 1)) + (16 + 16 * 4) + 2 * CHUNK + 8 * 8
+    ring.discard_before(0)
+    assert ring.nbytes == (16 + 16 * (1 + 16 + 1 + 1)) + (16 + 16 * 4) + 2 * CHUNK + 8 * 8
     assert ring.read(0, len(audio)).tobytes() == audio.tobytes()
 
 

@@ -5,9 +5,10 @@ follows what is held to within two chunks, and each chunk that is given up fits 
 stream or of another: many streams that grow and shrink leave no holes in the heap. Nothing is moved.
 
 A sample takes two bytes as long as all of them are whole numbers of 1/32768, which they are when 16-bit audio comes at
-the rate of the detector. The first that is not makes the ring one of float32, for good. With 16 bits, the chunks before
-the last two are packed: their samples take as many bits as the loudest of 128 needs, ten or so in speech. Nothing else
-shows the difference: samples come back bit for bit.
+the rate of the detector. The first that is not makes the ring one of float32, for good. With 16 bits, chunks that are
+full are packed: their samples take as many bits as the loudest of 128 needs, ten or so in speech. That is when samples
+are given up, which follows each step of the detector: then it has read the chunk, and the chunk is in the cache.
+Nothing else shows the difference: samples come back bit for bit.
 """
 
 cimport cython
@@ -43,6 +44,8 @@ if _CHUNK != VG_PACK_BLOCK * VG_PACK_BLOCKS:
     raise AssertionError(f"a packed chunk has {VG_PACK_BLOCK * VG_PACK_BLOCKS} samples, not {_CHUNK}")
 # A chunk that takes more bytes than this is not packed.
 cdef Py_ssize_t MOST_PACKED_BYTES = _CHUNK * sizeof(int16_t) // 8 * 7
+# So many full chunks at the end are not packed by a push: they are about to be read.
+cdef Py_ssize_t WAITING_CHUNKS = 8
 # A table of chunks has no fewer places than this.
 cdef Py_ssize_t LEAST_PLACES = 8
 # Sizes in bytes of so many samples, and of a table for them, cannot overflow.
@@ -64,9 +67,10 @@ cdef class SampleRing:
     """A bounded buffer of float32 samples, addressed by absolute positions (64 bit; the first sample ever pushed is 0).
 
     ``capacity_samples``: how many samples it may hold, at least 1 (ValueError). Memory follows what is held, not the
-    capacity: none before the first push, then at most the samples held and 1022 more, of two bytes while all samples so
+    capacity: none before the first push, then at most the samples held and 1534 more, of two bytes while all samples so
     far are whole numbers of 1/32768, within -1..32767/32768, of four otherwise, and 64 bytes or 32 for every 512
-    samples. Of 16 bits, all but the last 1024 samples take fewer where the audio is not loud.
+    samples. Of 16 bits, samples take fewer where the audio is not loud, from the next `discard_before` on, or when 4096
+    more have come.
 
     Threads: one caller at a time.
     """
@@ -82,6 +86,7 @@ cdef class SampleRing:
         for number in range(self._n_chunks):
             self._free_chunk(number)
         PyMem_RawFree(self._chunks)
+        PyMem_RawFree(self._spare)
 
     def __reduce__(self):
         raise TypeError("a SampleRing belongs to one stream and cannot be pickled or copied")
@@ -93,7 +98,8 @@ cdef class SampleRing:
     @property
     def nbytes(self) -> int:
         """Bytes of memory taken for samples."""
-        return self._chunk_bytes + self._n_places * <Py_ssize_t>sizeof(char *)
+        cdef Py_ssize_t spare = 0 if self._spare == NULL else _CHUNK * self._width
+        return self._chunk_bytes + spare + self._n_places * <Py_ssize_t>sizeof(char *)
 
     # -- without the GIL ---------------------------------------------------------------------------------------------
 
@@ -112,10 +118,7 @@ cdef class SampleRing:
         if self._width == sizeof(sample_t):
             self._store(first, samples, n)
         else:
-            # The last whole one is not packed: the detector is about to read it.
-            while self._n_looked_at < (first + n) // _CHUNK - 1:
-                self._pack(self._n_looked_at)
-                self._n_looked_at += 1
+            self._pack_until((first + n) // _CHUNK - WAITING_CHUNKS)
         self.end_pos += n
         return 0
 
@@ -154,10 +157,9 @@ cdef class SampleRing:
         if pos > self.end_pos:
             with gil:
                 raise IndexError(f"cannot discard before {pos}: held are samples {self.start_pos}..{self.end_pos}")
-        if pos <= self.start_pos:
-            return 0
-        self.start_pos = pos
-        n_gone = <Py_ssize_t>((pos - self._chunks_pos) // _CHUNK)
+        if pos > self.start_pos:
+            self.start_pos = pos
+        n_gone = <Py_ssize_t>((self.start_pos - self._chunks_pos) // _CHUNK)
         if n_gone > 0:
             for number in range(n_gone):
                 self._free_chunk(number)
@@ -167,6 +169,8 @@ cdef class SampleRing:
             memmove(self._chunks, self._chunks + n_gone, self._n_chunks * sizeof(char *))
             if self._n_places > LEAST_PLACES and self._n_chunks < self._n_places // 4:
                 self._resize_table(max(2 * self._n_chunks, LEAST_PLACES))
+        if self._width == sizeof(int16_t):
+            self._pack_until(<Py_ssize_t>(self.end_pos - self._chunks_pos) // _CHUNK)
         return 0
 
     cdef int _check(self, pos_t start_pos, pos_t end_pos) except -1 nogil:
@@ -208,7 +212,10 @@ cdef class SampleRing:
             with gil:
                 raise MemoryError(f"no memory for a ring of {n} samples")
         while self._n_chunks < n_chunks:
-            chunk = <char *>PyMem_RawMalloc(_CHUNK * self._width)
+            chunk = self._spare
+            self._spare = NULL
+            if chunk == NULL:
+                chunk = <char *>PyMem_RawMalloc(_CHUNK * self._width)
             if chunk == NULL:
                 with gil:
                     raise MemoryError(f"no memory for a ring of {n} samples")
@@ -227,6 +234,11 @@ cdef class SampleRing:
             self._chunk_bytes -= _CHUNK * self._width
             PyMem_RawFree(chunk)
 
+    cdef void _pack_until(self, Py_ssize_t n_chunks) noexcept nogil:
+        while self._n_looked_at < n_chunks:
+            self._pack(self._n_looked_at)
+            self._n_looked_at += 1
+
     cdef void _pack(self, Py_ssize_t number) noexcept nogil:
         """A chunk of 16 bits becomes a packed one, if that is smaller, and there is memory for it."""
         cdef uint8_t[VG_PACK_BLOCKS] widths
@@ -239,9 +251,12 @@ cdef class SampleRing:
         if packed == NULL:
             return
         vg_pack(samples, widths, packed)
-        self._free_chunk(number)
+        if self._spare == NULL:
+            self._spare = <char *>samples
+        else:
+            PyMem_RawFree(samples)
         self._chunks[number] = <char *>packed + 1
-        self._chunk_bytes += vg_pack_bytes(widths)
+        self._chunk_bytes += vg_pack_bytes(widths) - _CHUNK * self._width
 
     cdef bint _resize_table(self, Py_ssize_t n_places) noexcept nogil:
         """False, and nothing has changed, when there is no memory."""
@@ -279,6 +294,8 @@ cdef class SampleRing:
             vg_ring_widen(samples, _CHUNK, <sample_t *>chunks[number])
             self._free_chunk(number)
         PyMem_RawFree(self._chunks)
+        PyMem_RawFree(self._spare)
+        self._spare = NULL
         self._chunks = chunks
         self._width = sizeof(sample_t)
         self._chunk_bytes = self._n_chunks * _CHUNK * self._width
