@@ -34,7 +34,6 @@ MISSING = {
     "src/voxgate/inference/measures.py",
     "src/voxgate/inference/outcomes.py",
     "src/voxgate/inference/stall_log.py",
-    "src/voxgate/load/generator.py",
     "src/voxgate/load/reference.py",
     "src/voxgate/load/run.py",
     "src/voxgate/load/websocket.py",
