@@ -14,7 +14,7 @@ def fuzz(data: bytes) -> None:
     bits = source.integer(0, 16)
 
     def samples(start_pos: int, end_pos: int) -> NDArray[np.float32]:
-        """The stream: every sample is its own position, or 16-bit audio of so many bits, with a loud sample at times."""
+        """The stream: every sample is its own position, or audio of so many bits, at times a loud sample."""
         position = np.arange(start_pos, end_pos)
         if bits == 0:
             return position.astype(np.float32)
