@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from voxgate import load
-from voxgate.load.generator import Generator, Measures
+from voxgate.load.generator import Generator, Measures, Tally
 from voxgate.load.quantiles import Lateness, Quantiles, quantiles
 
 LIMIT_MS = 20.0
@@ -91,7 +91,7 @@ class Limits:
 # A number that failed with so much of the core idle is looked at again, twice at most: something else had happened.
 BUSY_CORES = 0.8
 TRIES = 3
-LATE_TRIES = 2  # of a number with which the generator was late
+LATE_TRIES = 2  # of a number with which the generator was late, and had half a core's work
 
 FULL = Effort(window_s=7.0, max_probes=40, time_s=120.0)
 QUICK = Effort(window_s=3.0, max_probes=4, time_s=20.0)
@@ -173,12 +173,15 @@ class Population:
         late = steady(Lateness.merged(parts).quantiles(), [lateness.quantiles() for lateness in parts])
         n_wrong = self._n_wrong() - wrong_before
         is_late = late is None or late.p99 > limits.late_ms
-        problems = [*tally.differences[:1], *(f"{n} x {what}" for what, n in tally.failures.items())]
+        is_full = n_before >= 0.98 * n_streams
+        problems = problems_of(tally) if n_wrong else []
+        if not is_full:
+            problems.append(f"only {n_before} streams were live")
         cost = load.cost_between(self._idle, first, last, seconds, max(1, n_before), self._chunk_ms)
         enough = added is not None and added.n >= LEAST_ANSWERS
         return Probe(
             n_streams,
-            enough and not is_late and added.p99 <= limits.added_ms and not n_wrong and n_before >= 0.98 * n_streams,
+            enough and not is_late and added.p99 <= limits.added_ms and not n_wrong and is_full,
             is_late,
             round(seconds, 2),
             added,
@@ -189,7 +192,7 @@ class Population:
             cost.cpu_us_per_message,
             cost.memory_kib_per_stream,
             n_wrong,
-            problems if n_wrong else [],
+            problems,
         )
 
     async def wait(self, seconds: float) -> None:
@@ -204,6 +207,16 @@ class Population:
             + sum(tally.refusals.values())
             + sum(count for what, count in tally.failures.items() if not what.startswith("HTTP "))
         )
+
+
+def problems_of(tally: Tally) -> list[str]:
+    """All that went wrong so far, in words."""
+    return [
+        *tally.differences[:1],
+        *(f"{n} x {what}" for what, n in tally.failures.items()),
+        *(f"{n} x error {code}" for code, n in tally.errors.items()),
+        *(f"{n} x HTTP {status}: {tally.refusal_reasons.get(status, '')}" for status, n in tally.refusals.items()),
+    ]
 
 
 def added_quantiles(measures: Measures, n_parts: int) -> Quantiles | None:
@@ -252,7 +265,7 @@ async def search(
                 if not probe.passed:
                     await population.resize(passed // 2)
                     await population.wait(RECOVER_S)
-                    if n_tries < (LATE_TRIES if probe.is_late else TRIES if probe.server_cores < BUSY_CORES else 1):
+                    if n_tries < _tries(probe):
                         continue
                 n_tries = 0
                 if probe.passed:
@@ -282,6 +295,13 @@ async def search(
         tally.corrected,
         probes,
     )
+
+
+def _tries(probe: Probe) -> int:
+    """How often a number that failed so is looked at."""
+    if probe.is_late:
+        return LATE_TRIES if probe.generator_cores >= 0.5 else TRIES
+    return TRIES if probe.server_cores < BUSY_CORES else 1
 
 
 def _is_exact(passed: int, failed: int) -> bool:

@@ -94,7 +94,8 @@ def measure(case: Case, kind: str, cpu: int, effort: Effort, limits: Limits, set
     def told(probe: Probe) -> None:
         p99 = f"{probe.added.p99:.1f} ms" if probe.added else "none"
         late = f", generator late (p99 {probe.late.p99:.1f} ms)" if probe.is_late and probe.late else ""
-        wrong = f", {probe.n_wrong} wrong: {'; '.join(probe.problems)}" if probe.n_wrong else ""
+        wrong = f", {probe.n_wrong} wrong" if probe.n_wrong else ""
+        wrong += f": {'; '.join(probe.problems)}" if probe.problems else ""
         print(
             f"    {probe.n_streams:5} streams: p99 {p99}, server {100 * probe.server_cores:.0f} %, "
             f"generator {100 * probe.generator_cores:.0f} %{late}{wrong}{'' if probe.passed else '  <- too many'}",

@@ -140,6 +140,19 @@ def test_a_step_upwards_stops_at_the_number_of_a_goal(modules: Any, monkeypatch:
     assert result.is_exact
 
 
+def test_every_kind_of_fault_has_its_words(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = modules("search")
+    tally = search.Tally(differences=["this", "that"])
+    tally.failures["the connection was lost"] += 2
+    tally.errors["overloaded"] += 3
+    tally.refusals[503] += 4
+    tally.refusal_reasons[503] = "at its limit"
+    assert search.problems_of(tally) == [
+        "this", "2 x the connection was lost", "3 x error overloaded", "4 x HTTP 503: at its limit"
+    ]  # fmt: skip
+    assert search.problems_of(search.Tally()) == []
+
+
 def test_a_pause_spoils_the_seconds_of_a_probe_that_it_falls_into(
     modules: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
