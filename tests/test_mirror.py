@@ -30,7 +30,6 @@ MISSING = {
     "src/voxgate/inference/engine/trial.py",
     "src/voxgate/inference/outcomes.py",
     "src/voxgate/inference/stall_log.py",
-    "src/voxgate/load/generator.py",
     "src/voxgate/load/reference.py",
     "src/voxgate/load/run.py",
     "src/voxgate/load/websocket.py",

@@ -107,7 +107,8 @@ def goals_table(report: dict[str, Any]) -> list[str]:
 def markdown(report: dict[str, Any]) -> str:
     lines = [
         f"{sections.where('make bench-load', report)} One core for the server, one for the load; a model that does "
-        f"nothing; p99 of the added latency at most {report['limits']['added_ms']:g} ms.",
+        f"nothing; p99 of the added latency at most {report['limits']['added_ms']:g} ms "
+        "(the median of the seconds of a probe).",
         "",
         "![Live streams on one core, Voxgate and the plain server, for each case](images/load-capacity.svg)",
         "",

@@ -3,19 +3,23 @@
 A probe brings the population to a size, lets it settle, and looks for some seconds at what is sent then. It passes when
 the p99 of the added latency is within the limit and every stream gets the results of an idle server. Streams last half
 a minute; one that ends is replaced.
+
+The p99 is the median of those of the seconds: a pause of the machine, which belongs to no server, spoils the seconds
+that it falls into, and not the probe. That of the generator's lateness is, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 
 from voxgate import load
-from voxgate.load.generator import Generator, Measures
+from voxgate.load.generator import Generator, Measures, Tally
 from voxgate.load.quantiles import Lateness, Quantiles, quantiles
 
 LIMIT_MS = 20.0
@@ -27,7 +31,10 @@ SETTLE_S = 2.0
 RECOVER_S = 3.0  # more of it after too much
 GRACE_S = 1.0  # an answer that is not there by then is too late in any case
 TOLERANCE = 0.05
-FIRST_SHARE = 0.85  # of what the warm-up's CPU time promises
+PART_S = 1.0  # of a probe, with a p99 of its own
+WARM_S = 3.0  # of the first probe, which is to tell what a message costs
+AIM_CORES = 0.92  # of the server, to which a step upwards leads by what the last number cost; then by 5 %, 10, 20 ...
+DROP = 0.1  # of a number that failed, to the next one; twice as much after each failure that follows
 LEAST_ANSWERS = 10
 TIMEOUT_S = 30.0
 
@@ -41,6 +48,7 @@ class Probe(msgspec.Struct, frozen=True):
     """The generator was: the probe says nothing."""
     seconds: float
     added: Quantiles | None
+    """Its p99 is the median of those of the seconds, and so is that of `late`."""
     inactive_to_final: Quantiles | None
     late: Quantiles | None
     generator_cores: float
@@ -80,10 +88,12 @@ class Limits:
     """p99 of the generator's own lateness."""
 
 
-# A number that failed with so much of the core idle is looked at again: something else had happened.
+# A number that failed with so much of the core idle is looked at again, twice at most: something else had happened.
 BUSY_CORES = 0.8
+TRIES = 3
+LATE_TRIES = 2  # of a number with which the generator was late, and had half a core's work
 
-FULL = Effort(window_s=5.0, max_probes=8, time_s=50.0)
+FULL = Effort(window_s=7.0, max_probes=40, time_s=120.0)
 QUICK = Effort(window_s=3.0, max_probes=4, time_s=20.0)
 
 
@@ -147,24 +157,31 @@ class Population:
         await self.wait(SETTLE_S)
         wrong_before = self._n_wrong()
         n_before = generator.n_playing
+        n_parts = max(1, round(window_s / PART_S))
+        parts, after = [Lateness() for _ in range(n_parts)], Lateness()
         measures = generator.measures = Measures()
-        generator.lateness = lateness = Lateness()
         first, began_s, ours_s = self.cost(), time.perf_counter(), time.process_time()
         measures.from_s = began_s
-        await self.wait(window_s)
+        for lateness in parts:
+            generator.lateness = lateness
+            await self.wait(window_s / n_parts)
         last, measures.until_s, ours_s = self.cost(), time.perf_counter(), time.process_time() - ours_s
-        generator.lateness = Lateness()
+        generator.lateness = after
         await self.wait(GRACE_S)
         seconds = measures.until_s - began_s
-        added, late = quantiles(measures.added_s), lateness.quantiles()
+        added = added_quantiles(measures, n_parts)
+        late = steady(Lateness.merged(parts).quantiles(), [lateness.quantiles() for lateness in parts])
         n_wrong = self._n_wrong() - wrong_before
         is_late = late is None or late.p99 > limits.late_ms
-        problems = [*tally.differences[:1], *(f"{n} x {what}" for what, n in tally.failures.items())]
+        is_full = n_before >= 0.98 * n_streams
+        problems = problems_of(tally) if n_wrong else []
+        if not is_full:
+            problems.append(f"only {n_before} streams were live")
         cost = load.cost_between(self._idle, first, last, seconds, max(1, n_before), self._chunk_ms)
         enough = added is not None and added.n >= LEAST_ANSWERS
         return Probe(
             n_streams,
-            enough and not is_late and added.p99 <= limits.added_ms and not n_wrong and n_before >= 0.98 * n_streams,
+            enough and not is_late and added.p99 <= limits.added_ms and not n_wrong and is_full,
             is_late,
             round(seconds, 2),
             added,
@@ -175,7 +192,7 @@ class Population:
             cost.cpu_us_per_message,
             cost.memory_kib_per_stream,
             n_wrong,
-            problems if n_wrong else [],
+            problems,
         )
 
     async def wait(self, seconds: float) -> None:
@@ -192,6 +209,32 @@ class Population:
         )
 
 
+def problems_of(tally: Tally) -> list[str]:
+    """All that went wrong so far, in words."""
+    return [
+        *tally.differences[:1],
+        *(f"{n} x {what}" for what, n in tally.failures.items()),
+        *(f"{n} x error {code}" for code, n in tally.errors.items()),
+        *(f"{n} x HTTP {status}: {tally.refusal_reasons.get(status, '')}" for status, n in tally.refusals.items()),
+    ]
+
+
+def added_quantiles(measures: Measures, n_parts: int) -> Quantiles | None:
+    """Of the added latency, in a window of so many parts of equal length."""
+    sent_s, added_s = np.asarray(measures.sent_s), np.asarray(measures.added_s)
+    length_s = (measures.until_s - measures.from_s) / n_parts
+    part_of = np.minimum((sent_s - measures.from_s) / length_s, n_parts - 1).astype(int)
+    return steady(quantiles(added_s), [quantiles(added_s[part_of == part]) for part in range(n_parts)])
+
+
+def steady(whole: Quantiles | None, parts: Sequence[Quantiles | None]) -> Quantiles | None:
+    """`whole` with the median of the p99 of its parts; of an even number, the upper one."""
+    ordered = sorted(part.p99 for part in parts if part is not None)
+    if whole is None or not ordered:
+        return whole
+    return msgspec.structs.replace(whole, p99=ordered[len(ordered) // 2])
+
+
 async def search(
     plan: load.Plan,
     pid: int,
@@ -199,42 +242,47 @@ async def search(
     limits: Limits,
     on_probe: Callable[[Probe], None] = lambda probe: None,
     most: int = 20_000,
+    stop_at: int = 0,
 ) -> Found:
-    """Bisection between what passed and what did not, from what the CPU time of a few streams promises."""
+    """Upwards to what the CPU time promises, then between what passed and what did not. A step that would pass
+    `stop_at` ends there: a goal needs that number.
+    """
     began_s = time.perf_counter()
     population = Population(plan, pid)
     probes: list[Probe] = []
     passed, failed, n_streams = 0, most, WARM_STREAMS
-    is_second_try = False
+    n_tries = n_failed = n_passed = 0
     by_generator = False
     with load.no_garbage_collection():
         population.start()
         try:
             while len(probes) < effort.max_probes and time.perf_counter() - began_s < effort.time_s:
-                probe = await population.probe(n_streams, effort.window_s, limits)
+                window_s = effort.window_s if probes else min(WARM_S, effort.window_s)
+                probe = await population.probe(n_streams, window_s, limits)
                 probes.append(probe)
                 on_probe(probe)
-                if not probe.passed and (probe.is_late or probe.server_cores < BUSY_CORES) and not is_second_try:
-                    is_second_try = True
-                    await population.resize(min(passed, WARM_STREAMS))
+                n_tries += 1
+                if not probe.passed:
+                    await population.resize(passed // 2)
                     await population.wait(RECOVER_S)
-                    continue
-                is_second_try = False
+                    if n_tries < _tries(probe):
+                        continue
+                n_tries = 0
                 if probe.passed:
-                    passed = n_streams
+                    passed, n_passed, n_failed = n_streams, n_passed + 1, 0
                 else:
-                    failed, by_generator = n_streams, probe.is_late
-                    await population.resize(min(passed, WARM_STREAMS))
-                    await population.wait(RECOVER_S)
+                    failed, n_failed, by_generator = n_streams, n_failed + 1, probe.is_late
                 if _is_exact(passed, failed):
                     break
-                if failed < most:
-                    n_streams = max(1, (passed + failed) // 2)
-                elif len(probes) <= 2:
-                    promised = n_streams / max(probe.server_cores, 1e-3)
-                    n_streams = min(most - 1, max(n_streams + 1, round(FIRST_SHARE * promised)))
+                if failed == most:
+                    full = round(passed * AIM_CORES / max(probe.server_cores, 1e-3))
+                    n_passed = n_passed if full < (1 + TOLERANCE) * passed else 0
+                    n_streams = min(most - 1, max(passed + 1, int(passed * (1 + TOLERANCE * 2**n_passed)), full))
+                    if passed < stop_at < n_streams:
+                        n_streams = stop_at
                 else:
-                    n_streams = min(most - 1, round(n_streams * 1.2))
+                    least = 0 if by_generator else round(failed * (1 - DROP * 2**n_failed / 2))
+                    n_streams = max(1, (passed + failed) // 2, least)
         finally:
             population.stop()
     tally = population.generator.tally
@@ -247,6 +295,13 @@ async def search(
         tally.corrected,
         probes,
     )
+
+
+def _tries(probe: Probe) -> int:
+    """How often a number that failed so is looked at."""
+    if probe.is_late:
+        return LATE_TRIES if probe.generator_cores >= 0.5 else TRIES
+    return TRIES if probe.server_cores < BUSY_CORES else 1
 
 
 def _is_exact(passed: int, failed: int) -> bool:

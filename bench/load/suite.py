@@ -6,7 +6,7 @@ The server has one core, this program another. For each case, one server after t
 from case to case), it looks for the largest number of live streams with a p99
 of the added latency of at most 20 ms (see docs/load.md), by bisection within bounded time, and says what it tried.
 `python bench/load/report.py` makes tables and pictures of the result.
-All cases together take TOTAL_S: the search of each has what is left, in equal shares.
+A search takes --time-s at most, and all cases together --total-s: each search has what is left, in equal shares.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import goals
 from search import (
     FULL,
     LIMIT_MS,
@@ -48,8 +49,8 @@ from voxgate.audio.files.read import read_audio
 from voxgate.load.report import commit, machine, versions
 
 KINDS = ("voxgate", "plain")
-TOTAL_S = 1200.0
-LEAST_S = 20.0  # of a search
+TOTAL_S = 1800.0
+LEAST_S = 40.0  # of a search
 ATTEMPTS = 2
 
 
@@ -93,7 +94,8 @@ def measure(case: Case, kind: str, cpu: int, effort: Effort, limits: Limits, set
     def told(probe: Probe) -> None:
         p99 = f"{probe.added.p99:.1f} ms" if probe.added else "none"
         late = f", generator late (p99 {probe.late.p99:.1f} ms)" if probe.is_late and probe.late else ""
-        wrong = f", {probe.n_wrong} wrong: {'; '.join(probe.problems)}" if probe.n_wrong else ""
+        wrong = f", {probe.n_wrong} wrong" if probe.n_wrong else ""
+        wrong += f": {'; '.join(probe.problems)}" if probe.problems else ""
         print(
             f"    {probe.n_streams:5} streams: p99 {p99}, server {100 * probe.server_cores:.0f} %, "
             f"generator {100 * probe.generator_cores:.0f} %{late}{wrong}{'' if probe.passed else '  <- too many'}",
@@ -103,7 +105,8 @@ def measure(case: Case, kind: str, cpu: int, effort: Effort, limits: Limits, set
     async def run(pid: int, address: str) -> Found:
         target = load.Target.of(address, case.route, None)
         plan = await prepare(target, material, case.route)
-        return await search(plan, pid, effort, limits, told)
+        stop_at = goals.CPU_STREAMS if case.name == goals.GOALS[0].case else 0
+        return await search(plan, pid, effort, limits, told, stop_at=stop_at)
 
     with running(kind, cpu, settings) as server, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(server.pid, server.address))
@@ -117,6 +120,8 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a setting of Voxgate's server")
     parser.add_argument("--limit-ms", type=float, default=LIMIT_MS, help="p99 of the added latency (%(default)g)")
+    parser.add_argument("--time-s", type=float, metavar="S", help=f"of a search, at most ({FULL.time_s:g})")
+    parser.add_argument("--total-s", type=float, metavar="S", default=TOTAL_S, help="of all searches (%(default)g)")
     parser.add_argument("--late-ms", type=float, default=load.LATE_MS, help="p99 of our own lateness (%(default)g)")
     args = parser.parse_args()
     if args.only:
@@ -136,12 +141,14 @@ def main() -> int:
 
     began_s = time.monotonic()
     effort, limits = QUICK if args.quick else FULL, Limits(args.limit_ms, args.late_ms)
+    if args.time_s is not None:
+        effort = replace(effort, time_s=args.time_s)
     results: list[dict[str, Any]] = []
     failed = []
     runs = [(case, kind) for index, case in enumerate(cases) for kind in kinds_of(case, args.kinds, index)]
     beside_s = 0.0  # of a run: its server's start, the references, and what else is not the search
     for index, (case, kind) in enumerate(runs):
-        share_s = (TOTAL_S - (time.monotonic() - began_s)) / (len(runs) - index) - beside_s
+        share_s = (args.total_s - (time.monotonic() - began_s)) / (len(runs) - index) - beside_s
         this = replace(effort, time_s=min(effort.time_s, max(LEAST_S, share_s)))
         print(f"{case.name}, {kind}", flush=True)
         run_began_s = time.monotonic()

@@ -9,13 +9,18 @@ from fuzz.source import Source
 from voxgate._native.ring import SampleRing
 
 
-def samples(start_pos: int, end_pos: int) -> NDArray[np.float32]:
-    """The stream: every sample is its own position."""
-    return np.arange(start_pos, end_pos, dtype=np.float32)
-
-
 def fuzz(data: bytes) -> None:
     source = Source(data)
+    bits = source.integer(0, 16)
+
+    def samples(start_pos: int, end_pos: int) -> NDArray[np.float32]:
+        """The stream: every sample is its own position, or audio of so many bits, at times a loud sample."""
+        position = np.arange(start_pos, end_pos)
+        if bits == 0:
+            return position.astype(np.float32)
+        whole = position * 40_503 % (1 << bits) - (1 << bits - 1)
+        return (np.where(position % 1009, whole, -32_768) / 32_768).astype(np.float32)
+
     capacity = 1 + source.size(40_000)
     ring = SampleRing(capacity)
     start = end = 0  # of what must be held
@@ -45,8 +50,8 @@ def fuzz(data: bytes) -> None:
             except IndexError:
                 assert asked > end or (what == 2 and not start <= asked <= to <= end)
         assert (ring.start_pos, ring.end_pos, len(ring)) == (start, end, end - start)
-        # At most what is held and a half more, never more than the capacity and an eighth; in blocks of 4 KiB.
-        assert ring.nbytes <= 4 * max(4096, 1024 + min(capacity + capacity // 8, max(end - start, 1) * 3 // 2 + 1024))
+        # At most what is held and two chunks that are not full, one that is spare, and the table of them.
+        assert ring.nbytes <= (4 if bits == 0 else 2) * (end - start + 1534) + 64 + (end - start) // 512 * 33
     np.testing.assert_array_equal(ring.read(start, end), samples(start, end))
 
 

@@ -31,3 +31,13 @@ def test_lateness_is_counted_in_bins():
     late = lateness.quantiles()
     assert late is not None
     assert late.p99 == 1000
+
+
+def test_the_lateness_of_parts_is_that_of_the_whole():
+    whole, parts = Lateness(), [Lateness(), Lateness(), Lateness()]
+    for number in range(300):
+        late_s = number * 7 % 300 / 1e4
+        whole.add(late_s)
+        parts[number % 2].add(late_s)  # the third has none
+    assert Lateness.merged(parts).quantiles() == whole.quantiles()
+    assert Lateness.merged([Lateness()]).quantiles() is None

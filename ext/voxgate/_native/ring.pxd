@@ -5,10 +5,14 @@ cdef class SampleRing:
     cdef readonly Py_ssize_t capacity       # samples
     cdef readonly pos_t start_pos           # of the first sample held
     cdef readonly pos_t end_pos             # after the last sample held
-    cdef char *_block                       # the samples held lie in one piece, from the one at _offset on
+    cdef char **_chunks                     # samples held, and at the ends of the first and the last chunk others
+    cdef Py_ssize_t _n_chunks               # (a pointer that is odd: one behind a packed chunk)
+    cdef Py_ssize_t _n_looked_at            # chunks at the front that are packed, or are not worth it
+    cdef Py_ssize_t _chunk_bytes            # of all of them
+    cdef char *_spare                       # of 16 bits, and not packed; NULL for none
+    cdef Py_ssize_t _n_places               # in the table of chunks
+    cdef pos_t _chunks_pos                  # of the first sample of the first chunk
     cdef Py_ssize_t _width                  # bytes of each: 2 (int16), or 4 (float32)
-    cdef Py_ssize_t _allocated              # samples
-    cdef Py_ssize_t _offset                 # samples
 
     # n samples to the end. BufferError, and nothing stored, when fewer than n are free.
     cdef int ring_push(self, const sample_t *samples, Py_ssize_t n) except -1 nogil
@@ -23,6 +27,11 @@ cdef class SampleRing:
     cdef int ring_discard_before(self, pos_t pos) except -1 nogil
 
     cdef int _check(self, pos_t start_pos, pos_t end_pos) except -1 nogil
+    cdef bint _store_whole(self, Py_ssize_t first, const sample_t *samples, Py_ssize_t n) noexcept nogil
+    cdef void _store(self, Py_ssize_t first, const sample_t *samples, Py_ssize_t n) noexcept nogil
     cdef int _make_room(self, Py_ssize_t n) except -1 nogil
-    cdef int _move(self, Py_ssize_t size) except -1 nogil
+    cdef void _free_chunk(self, Py_ssize_t number) noexcept nogil
+    cdef void _pack_until(self, Py_ssize_t n_chunks) noexcept nogil
+    cdef void _pack(self, Py_ssize_t number) noexcept nogil
+    cdef bint _resize_table(self, Py_ssize_t n_places) noexcept nogil
     cdef int _widen(self) except -1 nogil

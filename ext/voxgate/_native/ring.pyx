@@ -1,19 +1,20 @@
 """The recent samples of one channel, addressed by absolute position since the start of the stream.
 
-The samples held always lie in one piece, in a block an eighth larger than they are: when its end is reached they are
-moved to its front. That costs at most eight copies a sample, and in return every range can be looked at where it lies
-and read with one pass, and memory follows what is held. A block grows in place where the allocator can (realloc), so a
-long utterance is hardly ever copied.
+The samples lie in chunks of 512, a frame of the Silero detector, at positions that are multiples of 512. So memory
+follows what is held to within two chunks, and each chunk that is given up fits the next one that is needed, of this
+stream or of another: many streams that grow and shrink leave no holes in the heap. Nothing is moved.
 
 A sample takes two bytes as long as all of them are whole numbers of 1/32768, which they are when 16-bit audio comes at
-the rate of the detector. The first that is not makes the ring one of float32, for good. Nothing else shows the
-difference: samples come back bit for bit.
+the rate of the detector. The first that is not makes the ring one of float32, for good. With 16 bits, chunks that are
+full are packed: their samples take as many bits as the loudest of 128 needs, ten or so in speech. That is when samples
+are given up, which follows each step of the detector: then it has read the chunk, and the chunk is in the cache.
+Nothing else shows the difference: samples come back bit for bit.
 """
 
 cimport cython
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.number cimport PyNumber_Index
-from libc.stdint cimport int16_t
+from libc.stdint cimport int16_t, uint8_t, uintptr_t
 from libc.string cimport memcpy, memmove
 
 cimport numpy as cnp
@@ -28,12 +29,29 @@ cdef extern from "ring.h" nogil:
 cdef extern from "fetch.h" nogil:
     void vg_fetch(const void *data, int n_lines)
 
+cdef extern from "ring_pack.h" nogil:
+    enum:
+        VG_PACK_BLOCK
+        VG_PACK_BLOCKS
+    void vg_pack_widths(const int16_t *samples, uint8_t *widths)
+    Py_ssize_t vg_pack_bytes(const uint8_t *widths)
+    void vg_pack(const int16_t *samples, const uint8_t *widths, unsigned char *out)
+    void vg_unpack(const unsigned char *packed, int16_t *out)
+
 cnp.import_array()
 
-# A block is never smaller than this, in samples, and always a multiple of ROUND samples.
-cdef Py_ssize_t FLOOR = 4096
-cdef Py_ssize_t ROUND = 1024
-# Sizes in bytes of a block of this and an eighth cannot overflow.
+# Samples of a chunk: with 16 bits 1 KiB, which glibc's cache of each thread takes and gives back.
+cdef enum:
+    _CHUNK = 512
+if _CHUNK != VG_PACK_BLOCK * VG_PACK_BLOCKS:
+    raise AssertionError(f"a packed chunk has {VG_PACK_BLOCK * VG_PACK_BLOCKS} samples, not {_CHUNK}")
+# A chunk that takes more bytes than this is not packed.
+cdef Py_ssize_t MOST_PACKED_BYTES = _CHUNK * sizeof(int16_t) // 8 * 7
+# So many full chunks at the end are not packed by a push: they are about to be read.
+cdef Py_ssize_t WAITING_CHUNKS = 8
+# A table of chunks has no fewer places than this.
+cdef Py_ssize_t LEAST_PLACES = 8
+# Sizes in bytes of so many samples, and of a table for them, cannot overflow.
 cdef Py_ssize_t MAX_CAPACITY = PY_SSIZE_T_MAX // 8
 
 
@@ -42,11 +60,9 @@ cdef inline pos_t _position(object pos) except? -1:
     return PyNumber_Index(pos)
 
 
-cdef inline Py_ssize_t _block_size(Py_ssize_t n) noexcept nogil:
-    """The block for n samples: an eighth more, rounded up."""
-    cdef Py_ssize_t size = n + n // 8
-    size = (size + ROUND - 1) // ROUND * ROUND
-    return size if size > FLOOR else FLOOR
+cdef inline const unsigned char *_packed(const char *chunk) noexcept nogil:
+    """Where a packed chunk lies, whose pointer is odd; NULL for another."""
+    return <const unsigned char *>(chunk - 1) if <uintptr_t>chunk & 1 else NULL
 
 
 @cython.final
@@ -54,9 +70,10 @@ cdef class SampleRing:
     """A bounded buffer of float32 samples, addressed by absolute positions (64 bit; the first sample ever pushed is 0).
 
     ``capacity_samples``: how many samples it may hold, at least 1 (ValueError). Memory follows what is held, not the
-    capacity: none before the first push, then at most the samples held and half as many more (or 4096), of two bytes
-    while all samples so far are whole numbers of 1/32768, within -1..32767/32768, of four otherwise; and never more than
-    the capacity and an eighth.
+    capacity: none before the first push, then at most the samples held and 1534 more, of two bytes while all samples so
+    far are whole numbers of 1/32768, within -1..32767/32768, of four otherwise, and 64 bytes or 32 for every 512
+    samples. Of 16 bits, samples take fewer where the audio is not loud, from the next `discard_before` on, or when 4096
+    more have come.
 
     Threads: one caller at a time.
     """
@@ -68,7 +85,11 @@ cdef class SampleRing:
         self._width = sizeof(int16_t)
 
     def __dealloc__(self):
-        PyMem_RawFree(self._block)
+        cdef Py_ssize_t number
+        for number in range(self._n_chunks):
+            self._free_chunk(number)
+        PyMem_RawFree(self._chunks)
+        PyMem_RawFree(self._spare)
 
     def __reduce__(self):
         raise TypeError("a SampleRing belongs to one stream and cannot be pickled or copied")
@@ -80,7 +101,8 @@ cdef class SampleRing:
     @property
     def nbytes(self) -> int:
         """Bytes of memory taken for samples."""
-        return self._allocated * self._width
+        cdef Py_ssize_t spare = 0 if self._spare == NULL else _CHUNK * self._width
+        return self._chunk_bytes + spare + self._n_places * <Py_ssize_t>sizeof(char *)
 
     # -- without the GIL ---------------------------------------------------------------------------------------------
 
@@ -91,50 +113,75 @@ cdef class SampleRing:
                 raise BufferError(
                     f"ring is full: need room for {n} samples, have {self.capacity - held} of {self.capacity} free"
                 )
-        if n > self._allocated - self._offset - held:
-            self._make_room(n)
-        if n > 0 and self._width == sizeof(int16_t):
-            if not vg_ring_narrow(samples, n, <int16_t *>self._block + self._offset + held):
-                self._widen()
-        if n > 0 and self._width == sizeof(sample_t):
-            memcpy(<sample_t *>self._block + self._offset + held, samples, n * sizeof(sample_t))
+        cdef Py_ssize_t first = <Py_ssize_t>(self.end_pos - self._chunks_pos)
+        if first + n > self._n_chunks * _CHUNK:
+            self._make_room(first + n)
+        if self._width == sizeof(int16_t) and not self._store_whole(first, samples, n):
+            self._widen()
+        if self._width == sizeof(sample_t):
+            self._store(first, samples, n)
+        else:
+            self._pack_until((first + n) // _CHUNK - WAITING_CHUNKS)
         self.end_pos += n
         return 0
 
     cdef void ring_fetch(self, int step) noexcept nogil:
-        if step == 0:
-            vg_fetch(self._block + (self._offset + <Py_ssize_t>(self.end_pos - self.start_pos)) * self._width, 10)
+        cdef Py_ssize_t first = <Py_ssize_t>(self.end_pos - self._chunks_pos)
+        if first // _CHUNK < self._n_chunks:
+            if step == 0:
+                vg_fetch(self._chunks + first // _CHUNK, 1)
+            else:
+                vg_fetch(self._chunks[first // _CHUNK] + first % _CHUNK * self._width, 10)
 
     cdef int ring_read(self, pos_t start_pos, pos_t end_pos, sample_t *out) except -1 nogil:
-        cdef const sample_t *samples = self.ring_view(start_pos, end_pos, out)
-        if samples != out and end_pos > start_pos:
-            memcpy(out, samples, (end_pos - start_pos) * sizeof(sample_t))
+        self._check(start_pos, end_pos)
+        cdef Py_ssize_t at = <Py_ssize_t>(start_pos - self._chunks_pos), part
+        cdef Py_ssize_t end = <Py_ssize_t>(end_pos - self._chunks_pos)
+        cdef const char *chunk
+        cdef int16_t[_CHUNK] unpacked
+        while at < end:
+            chunk = self._chunks[at // _CHUNK]
+            part = min(_CHUNK - at % _CHUNK, end - at)
+            if self._width == sizeof(sample_t):
+                memcpy(out, <const sample_t *>chunk + at % _CHUNK, part * sizeof(sample_t))
+            elif _packed(chunk) != NULL:
+                vg_unpack(_packed(chunk), unpacked)
+                vg_ring_widen(unpacked + at % _CHUNK, part, out)
+            else:
+                vg_ring_widen(<const int16_t *>chunk + at % _CHUNK, part, out)
+            out += part
+            at += part
         return 0
 
     cdef const sample_t *ring_view(self, pos_t start_pos, pos_t end_pos, sample_t *room) except NULL nogil:
-        cdef Py_ssize_t first
+        cdef Py_ssize_t first, last
         self._check(start_pos, end_pos)
-        first = self._offset + <Py_ssize_t>(start_pos - self.start_pos)
-        if self._width == sizeof(sample_t):
-            return <sample_t *>self._block + first
-        if end_pos > start_pos:
-            vg_ring_widen(<int16_t *>self._block + first, <Py_ssize_t>(end_pos - start_pos), room)
+        first = <Py_ssize_t>(start_pos - self._chunks_pos)
+        last = <Py_ssize_t>(end_pos - self._chunks_pos) - 1
+        if self._width == sizeof(sample_t) and last >= first and first // _CHUNK == last // _CHUNK:
+            return <const sample_t *>self._chunks[first // _CHUNK] + first % _CHUNK
+        self.ring_read(start_pos, end_pos, room)
         return room
 
     cdef int ring_discard_before(self, pos_t pos) except -1 nogil:
+        cdef Py_ssize_t n_gone, number
         if pos > self.end_pos:
             with gil:
                 raise IndexError(f"cannot discard before {pos}: held are samples {self.start_pos}..{self.end_pos}")
-        if pos <= self.start_pos:
-            return 0
-        self._offset += <Py_ssize_t>(pos - self.start_pos)
-        self.start_pos = pos
-        cdef Py_ssize_t held = <Py_ssize_t>(self.end_pos - pos)
-        if held == 0:
-            self._offset = 0
-        # At 2/3 the new block is so much smaller that the next shrinking is a quarter of what is held away.
-        if self._allocated > FLOOR and held < self._allocated // 3 * 2:
-            self._move(_block_size(held))
+        if pos > self.start_pos:
+            self.start_pos = pos
+        n_gone = <Py_ssize_t>((self.start_pos - self._chunks_pos) // _CHUNK)
+        if n_gone > 0:
+            for number in range(n_gone):
+                self._free_chunk(number)
+            self._n_chunks -= n_gone
+            self._n_looked_at = max(0, self._n_looked_at - n_gone)
+            self._chunks_pos += n_gone * _CHUNK
+            memmove(self._chunks, self._chunks + n_gone, self._n_chunks * sizeof(char *))
+            if self._n_places > LEAST_PLACES and self._n_chunks < self._n_places // 4:
+                self._resize_table(max(2 * self._n_chunks, LEAST_PLACES))
+        if self._width == sizeof(int16_t):
+            self._pack_until(<Py_ssize_t>(self.end_pos - self._chunks_pos) // _CHUNK)
         return 0
 
     cdef int _check(self, pos_t start_pos, pos_t end_pos) except -1 nogil:
@@ -145,55 +192,124 @@ cdef class SampleRing:
                 )
         return 0
 
+    # n samples from the one at `first` on, counted from the first chunk's first. 0 when one of them is none of 16 bits.
+    cdef bint _store_whole(self, Py_ssize_t first, const sample_t *samples, Py_ssize_t n) noexcept nogil:
+        cdef Py_ssize_t part
+        while n > 0:
+            part = min(_CHUNK - first % _CHUNK, n)
+            if not vg_ring_narrow(samples, part, <int16_t *>self._chunks[first // _CHUNK] + first % _CHUNK):
+                return False
+            first += part
+            samples += part
+            n -= part
+        return True
+
+    cdef void _store(self, Py_ssize_t first, const sample_t *samples, Py_ssize_t n) noexcept nogil:
+        cdef Py_ssize_t part
+        while n > 0:
+            part = min(_CHUNK - first % _CHUNK, n)
+            memcpy(<sample_t *>self._chunks[first // _CHUNK] + first % _CHUNK, samples, part * sizeof(sample_t))
+            first += part
+            samples += part
+            n -= part
+
     cdef int _make_room(self, Py_ssize_t n) except -1 nogil:
-        """Room for n more samples: by a move to the front if that frees an eighth, else by a larger block."""
-        cdef Py_ssize_t held = <Py_ssize_t>(self.end_pos - self.start_pos)
-        cdef Py_ssize_t size = _block_size(held + n)
-        cdef char *block
-        if size <= self._allocated:
-            memmove(self._block, self._block + self._offset * self._width, held * self._width)
-            self._offset = 0
-        elif self._offset == 0:
-            block = <char *>PyMem_RawRealloc(self._block, size * self._width)
-            if block == NULL:
-                with gil:
-                    raise MemoryError(f"no memory for a ring of {size} samples")
-            self._block = block
-            self._allocated = size
-        elif self._move(size) == 0:
+        """Chunks for n samples in all. MemoryError, and nothing that shows has changed, when there is no memory."""
+        cdef Py_ssize_t n_chunks = (n + _CHUNK - 1) // _CHUNK
+        cdef char *chunk
+        if n_chunks > self._n_places and not self._resize_table(
+            max(n_chunks, 2 * self._n_places, LEAST_PLACES)
+        ):
             with gil:
-                raise MemoryError(f"no memory for a ring of {size} samples")
+                raise MemoryError(f"no memory for a ring of {n} samples")
+        while self._n_chunks < n_chunks:
+            chunk = self._spare
+            self._spare = NULL
+            if chunk == NULL:
+                chunk = <char *>PyMem_RawMalloc(_CHUNK * self._width)
+            if chunk == NULL:
+                with gil:
+                    raise MemoryError(f"no memory for a ring of {n} samples")
+            self._chunks[self._n_chunks] = chunk
+            self._n_chunks += 1
+            self._chunk_bytes += _CHUNK * self._width
         return 0
 
-    cdef int _move(self, Py_ssize_t size) except -1 nogil:
-        """Into a new block of ``size`` samples. 1 when done, 0 when there is no memory (then nothing has changed)."""
-        cdef Py_ssize_t held = <Py_ssize_t>(self.end_pos - self.start_pos)
-        cdef char *block
-        if size == self._allocated:
-            return 1
-        block = <char *>PyMem_RawMalloc(size * self._width)
-        if block == NULL:
-            return 0
-        memcpy(block, self._block + self._offset * self._width, held * self._width)
-        PyMem_RawFree(self._block)
-        self._block = block
-        self._allocated = size
-        self._offset = 0
-        return 1
+    cdef void _free_chunk(self, Py_ssize_t number) noexcept nogil:
+        cdef char *chunk = self._chunks[number]
+        cdef const unsigned char *packed = _packed(chunk)
+        if packed != NULL:
+            self._chunk_bytes -= vg_pack_bytes(packed)
+            PyMem_RawFree(<void *>packed)
+        else:
+            self._chunk_bytes -= _CHUNK * self._width
+            PyMem_RawFree(chunk)
+
+    cdef void _pack_until(self, Py_ssize_t n_chunks) noexcept nogil:
+        while self._n_looked_at < n_chunks:
+            self._pack(self._n_looked_at)
+            self._n_looked_at += 1
+
+    cdef void _pack(self, Py_ssize_t number) noexcept nogil:
+        """A chunk of 16 bits becomes a packed one, if that is smaller, and there is memory for it."""
+        cdef uint8_t[VG_PACK_BLOCKS] widths
+        cdef unsigned char *packed
+        cdef int16_t *samples = <int16_t *>self._chunks[number]
+        vg_pack_widths(samples, widths)
+        if vg_pack_bytes(widths) > MOST_PACKED_BYTES:
+            return
+        packed = <unsigned char *>PyMem_RawMalloc(vg_pack_bytes(widths))
+        if packed == NULL:
+            return
+        vg_pack(samples, widths, packed)
+        if self._spare == NULL:
+            self._spare = <char *>samples
+        else:
+            PyMem_RawFree(samples)
+        self._chunks[number] = <char *>packed + 1
+        self._chunk_bytes += vg_pack_bytes(widths) - _CHUNK * self._width
+
+    cdef bint _resize_table(self, Py_ssize_t n_places) noexcept nogil:
+        """False, and nothing has changed, when there is no memory."""
+        cdef char **chunks = <char **>PyMem_RawRealloc(self._chunks, n_places * sizeof(char *))
+        if chunks == NULL:
+            return False
+        self._chunks = chunks
+        self._n_places = n_places
+        return True
 
     cdef int _widen(self) except -1 nogil:
         """From here on, samples are float32. MemoryError, and nothing has changed, when there is no memory."""
-        cdef Py_ssize_t held = <Py_ssize_t>(self.end_pos - self.start_pos)
-        cdef char *block = <char *>PyMem_RawMalloc(self._allocated * sizeof(sample_t))
-        if block == NULL:
+        cdef Py_ssize_t number
+        cdef const int16_t *samples
+        cdef int16_t[_CHUNK] unpacked
+        cdef char **chunks = <char **>PyMem_RawCalloc(self._n_places, sizeof(char *))
+        cdef bint is_done = chunks != NULL
+        if is_done:
+            for number in range(self._n_chunks):
+                chunks[number] = <char *>PyMem_RawMalloc(_CHUNK * sizeof(sample_t))
+                if chunks[number] == NULL:
+                    is_done = False
+                    break
+        if not is_done:
+            for number in range(self._n_chunks if chunks != NULL else 0):
+                PyMem_RawFree(chunks[number])
+            PyMem_RawFree(chunks)
             with gil:
-                raise MemoryError(f"no memory for a ring of {self._allocated} samples")
-        vg_ring_widen(
-            <int16_t *>self._block + self._offset, held, <sample_t *>block + self._offset
-        )
-        PyMem_RawFree(self._block)
-        self._block = block
+                raise MemoryError(f"no memory for a ring of {self._n_chunks * _CHUNK} samples")
+        for number in range(self._n_chunks):
+            samples = <const int16_t *>self._chunks[number]
+            if _packed(self._chunks[number]) != NULL:
+                vg_unpack(_packed(self._chunks[number]), unpacked)
+                samples = unpacked
+            vg_ring_widen(samples, _CHUNK, <sample_t *>chunks[number])
+            self._free_chunk(number)
+        PyMem_RawFree(self._chunks)
+        PyMem_RawFree(self._spare)
+        self._spare = NULL
+        self._chunks = chunks
         self._width = sizeof(sample_t)
+        self._chunk_bytes = self._n_chunks * _CHUNK * self._width
         return 0
 
     # -- from Python -------------------------------------------------------------------------------------------------

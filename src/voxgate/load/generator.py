@@ -32,6 +32,8 @@ NOTICES_EVERY = 10
 """Every tenth stream requests progress notices: enough to measure the lag, too few to add load."""
 CONNECTING = 64
 """The most connections that are opened at the same time, as a server's queue for them is short."""
+LOOK_EVERY_S = 0.5
+"""How often stuck streams are looked for: a look at a thousand streams takes half a millisecond."""
 MAX_UNSENT_S = 10.0
 """The most unread audio before a stream is aborted."""
 
@@ -79,12 +81,15 @@ class Measures:
         self.from_s = math.inf
         self.until_s = math.inf
         self.added_s = array("d")
+        self.sent_s = array("d")
+        """When the message of each of `added_s` was sent."""
         self.inactive_to_final_s = array("d")
         self.lag_s = array("d")
 
     def result(self, sent_s: float, now_s: float, inactive_s: float | None) -> None:
         if self.from_s <= sent_s < self.until_s:
             self.added_s.append(now_s - sent_s)
+            self.sent_s.append(sent_s)
             if inactive_s is not None:
                 self.inactive_to_final_s.append(now_s - inactive_s)
 
@@ -124,6 +129,7 @@ class Generator:
         ]
         audio = material.format
         self._max_unsent_bytes = MAX_UNSENT_S * audio.frame_bytes * audio.sample_rate
+        self._looked_s = -math.inf
         self._connecting = asyncio.Semaphore(CONNECTING)
         self._began_s = 0.0
         self._tick_number = 0
@@ -183,7 +189,9 @@ class Generator:
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> None:
         """Waits for `condition`, and aborts stuck streams meanwhile."""
         while not condition():
-            self.abort_stuck(timeout_s)
+            if (now_s := self.clock()) - self._looked_s >= LOOK_EVERY_S:
+                self._looked_s = now_s
+                self.abort_stuck(timeout_s)
             self.changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait(), 0.1)

@@ -48,6 +48,14 @@ class Lateness:
         self.max_s = 0.0
         self._bins = [0] * _N_BINS
 
+    @classmethod
+    def merged(cls, parts: Sequence[Lateness]) -> Lateness:
+        """That of all messages of the parts."""
+        whole = cls()
+        whole.n, whole.max_s = sum(part.n for part in parts), max(part.max_s for part in parts)
+        whole._bins = np.sum([part._bins for part in parts], axis=0).tolist()
+        return whole
+
     def add(self, late_s: float) -> None:
         self.n += 1
         if late_s > self.max_s:
