@@ -276,8 +276,9 @@ def test_metrics_with_a_port_of_their_own_are_there_alone(serve):
     with urllib.request.urlopen(f"http://{own}/metrics", timeout=30) as answer:
         assert Scrape(answer.read().decode()).sum("streams_total") == 1
     for url in (server.http("/metrics"), f"http://{own}/", f"http://{own}/api/v1/health"):
-        with pytest.raises(urllib.error.HTTPError, match="404"):
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
             urllib.request.urlopen(url, timeout=30)
+        refused.value.close()
     with pytest.raises(InvalidStatus, match="404"), Client(f"ws://{own}/api/v1/segmented"):
         pass
 
@@ -337,8 +338,9 @@ def test_an_answer_is_made_anew_when_it_is_old(serve, monkeypatch):
 
 def test_metrics_ask_for_a_token_where_streams_do_unless_told_otherwise(serve):
     asks, tells = serve(**{"auth.tokens": "secret"}), serve(**{"auth.tokens": "secret", "auth.metrics": False})
-    with pytest.raises(urllib.error.HTTPError, match="401"):
+    with pytest.raises(urllib.error.HTTPError, match="401") as refused:
         scrape(asks)
+    refused.value.close()
     request = urllib.request.Request(asks.http("/metrics"), headers={"Authorization": "Bearer secret"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         told = Scrape(answer.read().decode())
