@@ -68,7 +68,8 @@ CATALOGUE: Final = (
          "Slow clients or networks; they delay no other stream."),
     # Audio
     Spec("voxgate_audio_received_seconds_total", "counter", ("route",),
-         "Decoded audio, over all channels: a second of stereo counts two."),
+         "Decoded audio, over all channels: a second of stereo counts two. Bytes that a client left undecoded count"
+         " in `voxgate_bytes_total` alone."),
     Spec("voxgate_audio_processed_seconds_total", "counter", ("route",),
          "Audio with a result or an error, or without speech."),
     Spec("voxgate_audio_abandoned_seconds_total", "counter", ("route",),
