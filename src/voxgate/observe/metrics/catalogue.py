@@ -29,7 +29,9 @@ class Spec(NamedTuple):
 
 CATALOGUE: Final = (
     # Streams and sessions
-    Spec("voxgate_ready", "gauge", (), "1 while the server accepts new streams, else 0.",
+    Spec("voxgate_ready", "gauge", (),
+         "1 when the server is ready, also if it is full; 0 while the model warms up or makes no progress, and at"
+         " shutdown.",
          "At 0: `GET /api/v1/ready` gives the reason."),
     Spec("voxgate_streams_active", "gauge", ("route", "wire"), "Open connections.",
          "Near `limits.streams`: add workers or servers."),
