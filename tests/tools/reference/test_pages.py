@@ -34,7 +34,7 @@ def test_the_command_writes_to_the_directory_that_it_is_given(tmp_path):
     assert (tmp_path / "limits.md").read_text() == pages()["limits.md"]
 
 
-@pytest.mark.parametrize("arguments, code", [(["--help"], 0), (["--hlep"], 2), (["a", "b"], 2)])
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["--hlep"], 2), (["a", "b"], 2)])
 def test_an_option_is_no_directory(tmp_path, arguments, code):
     command = [sys.executable, "-m", "tools.reference", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
