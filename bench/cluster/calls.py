@@ -174,7 +174,7 @@ async def rate(
 
 
 def measure_throughput(for_s: float) -> list[str]:
-    lines = [f"| replicas that sleep {SLEEP_S * 1000:g} ms a call | calls a second | of what they can do |"]
+    lines = [f"| replicas that sleep {SLEEP_S * 1000:g} ms a call | calls a second | of the maximum |"]
     lines.append("|---|---|---|")
     for n_replicas in (1, 2, 4, 8):
         deploy("calls:Sleeping", "--app", "sleeping", "--replicas", str(n_replicas), "--cpus", "0.1")
@@ -197,7 +197,7 @@ def measure_saturation(for_s: float) -> list[str]:
     each = N_MOST // 2
     deploy("calls:AsyncSleeping", "--app", "many", "--replicas", "2", "--cpus", "0.1", "--calls", str(each))
     parts = " | ".join(PARTS)
-    lines = [f"| calls at once, of audio | calls a second | of what they can be | CPU ms a call: {parts} |"]
+    lines = [f"| calls at once, of audio | calls a second | of the maximum | CPU ms a call: {parts} |"]
     lines.append("|---|---|---" + "|---" * len(PARTS) + "|")
     for n_jobs in (1, 16):
         for n_calls in (8, 16, 32, 64):

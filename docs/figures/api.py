@@ -295,7 +295,7 @@ def wires() -> list[str]:
         "gRPC, both ways": ("grpcio", grpc, grpc_us),
         "HTTP/1.1, a request each": ("uvicorn, Starlette", post, post_us),
         "HTTP/1.1, one endless upload": ("uvicorn, Starlette", upload, None),
-        "websocket, Voxgate, with detection": ("ours", None, voxgate_us),
+        "websocket, with detection": ("Voxgate", None, voxgate_us),
     }
     lines = [
         f"| 20 ms of audio, {len(CHUNK)} bytes | server | more bytes up | bytes down | CPU of the server |",

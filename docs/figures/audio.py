@@ -65,10 +65,10 @@ def aliasing() -> None:
         panel.set_xlim(0, seconds)
         panel.grid(False)
         top = panel.secondary_xaxis("top", functions=(lambda t: t * 6, lambda f: f / 6))
-        top.set_xlabel("the tone that was sent, kHz", fontsize=8)
+        top.set_xlabel("frequency of the input, kHz", fontsize=8)
         top.tick_params(labelsize=8)
     panels[0].set_yticks(range(0, 8001, 2000), ["0", "2", "4", "6", "8"])
-    panels[0].set_ylabel("what is heard at 16 kHz, kHz")
+    panels[0].set_ylabel("frequency of the output, kHz")
     plots.save(figure, "audio-aliasing")
 
 
@@ -140,7 +140,7 @@ def response() -> None:
             )
     panels[0].axvspan(8, 24, color=plots.WAITS, alpha=0.12, linewidth=0)
     panels[0].text(16, -8, "would fold", ha="center", va="top", fontsize=8)
-    panels[0].set(ylim=(-160, 5), xlim=(0, 24), ylabel="what is left of a tone, dB", title="all frequencies")
+    panels[0].set(ylim=(-160, 5), xlim=(0, 24), ylabel="level of the output, dB", title="all frequencies")
     panels[1].set(ylim=(-0.1, 0.1), yticks=[-0.1, -0.05, 0, 0.05, 0.1], xlim=(0, 8), title="the passband")
     panels[2].set(ylim=(-120, 5), xlim=(7, 9.2), title="the edge")
     panels[2].axvline(8, color=plots.WAITS, linewidth=0.8)

@@ -337,7 +337,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = {model: measure(model, Path(folder)) for model in SCENARIOS}
     draw(runs)
-    said = ["", f"What the watchdog of the second server wrote into its log: {warning(runs['greedy'])}."]
+    said = ["", f"The watchdog of the second server logged: {warning(runs['greedy'])}."]
     sections.figures("metrics", PAGE, "\n".join([*table(runs), *said]))
 
 

@@ -121,7 +121,7 @@ def pressure() -> list[str]:
     plots.save(figure, "server-pressure")
     most = [max(sent - done for _, sent, done in points) for points in (theirs, ours)]
     return [
-        f"| a client sends {AUDIO_S} s of audio at once | at most so much waits between `send` and the model |",
+        f"| a client sends {AUDIO_S} s of audio at once | most audio that waits between `send` and the model |",
         "|---|---|",
         f"| a queue without a limit | {most[0]:.0f} s |",
         f"| Voxgate, `limits.buffered_audio_s` {BUFFERED_S} | {most[1]:.0f} s, the kernel's buffers included |",
@@ -285,7 +285,7 @@ def costs() -> list[str]:
         f"| by the websocket library and ASGI | {asgi:.1f} us |",
         f"| by the shortcut | {short:.1f} us, {asgi / short:.1f} times less |",
         "",
-        "| what holds the loop | without care | as it is |",
+        "| work that holds the loop | without care | in Voxgate |",
         "|---|---|---|",
         f"| a message of 1 MiB: at once, in slices | {at_once:.1f} ms | {sliced:.1f} ms at a time |",
         f"| a full round of the garbage collector: before and after `gc.freeze` | {before:.0f} ms | {left} ms |",

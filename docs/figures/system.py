@@ -135,7 +135,7 @@ def main() -> None:
         "| of one final, median of the bundled speech | ms |",
         "|---|---|",
         f"| silence that must pass before an utterance is over (`vad.silence_duration_ms`) | {silence_s * 1000:.0f} |",
-        f"| what else passes until that is seen: the chunk, the filter, the frame, the last faint sounds | "
+        f"| its detection: the chunk, the filter, the frame, the last faint sounds | "
         f"{(decided_s - silence_s) * 1000:.0f} |",
         f"| the model (here: it sleeps) | {MODEL_S * 1000:.0f} |",
         f"| everything else: queue, threads, JSON, two kernels, one socket | {(answered_s - MODEL_S) * 1000:.1f} |",

@@ -75,7 +75,7 @@ def draw_within(found: Mapping[str, Answers]) -> None:
     for (name, answers), colour in zip(found.items(), (plots.OUTSIDE, plots.OURS), strict=True):
         late.plot(answers.end_s, answers.late_s, "o-", ms=3, lw=1, color=colour, label=name)
         group.plot(answers.end_s, answers.group_s, "o-", ms=3, lw=1, color=colour)
-    late.set_ylabel("its answer came so much later, s")
+    late.set_ylabel("delay of the answer, s")
     late.legend(fontsize=8)
     group.set_ylabel("audio in the call, s")
     for pane in (late, group):

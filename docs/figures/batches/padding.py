@@ -35,7 +35,7 @@ def padding() -> dict[float | None, tuple[float, float]]:
 
 
 def padding_table(found: Mapping[float | None, tuple[float, float]]) -> list[str]:
-    lines = ["| padded seconds of a batch, at most | mean batch | part of it that is padding |", "|---|---|---|"]
+    lines = ["| padded seconds of a batch, at most | mean batch | share of padding |", "|---|---|---|"]
     for bound_s, (size, part) in found.items():
         lines.append(f"| {'any number' if bound_s is None else bound_s} | {size:.1f} | {part:.0%} |")
     return lines

@@ -8,11 +8,11 @@ order, and carries out the actions in the order they are returned::
 
     actions = machine.receive_audio(data)
     if actions is None:
-        runner.feed(data)           # the common case: audio of an open session
+        session.feed(data)          # the common case: audio of an open session
 
 The states before the end are: no start yet (the machine may wait for a token first, or for its verdict), a session is
 open, stopped (no session, but a format is known), and spoiled (the container of the last session could not be decoded:
-audio is dropped until the next request). The actions are:
+audio is dropped until the next start or stop). The actions are:
 
 =============== ========================================================================================
 CheckToken      check the token, and call ``receive_verdict`` before anything else

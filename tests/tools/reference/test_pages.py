@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,11 @@ def test_the_command_writes_to_the_directory_that_it_is_given(tmp_path):
     assert (tmp_path / "limits.md").read_text() == pages()["limits.md"]
 
 
-def test_two_directories_are_an_error(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "tools.reference", "a", "b"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("usage: ")
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["--hlep"], 2), (["a", "b"], 2)])
+def test_an_option_is_no_directory(tmp_path, arguments, code):
+    command = [sys.executable, "-m", "tools.reference", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == code
+    assert (done.stdout if code == 0 else done.stderr).startswith("usage: ")
+    assert not list(tmp_path.iterdir())

@@ -29,7 +29,9 @@ class Spec(NamedTuple):
 
 CATALOGUE: Final = (
     # Streams and sessions
-    Spec("voxgate_ready", "gauge", (), "1 while the server accepts new streams, else 0.",
+    Spec("voxgate_ready", "gauge", (),
+         "1 when the server is ready, also if it is full; 0 while the model warms up or makes no progress, and at"
+         " shutdown.",
          "At 0: `GET /api/v1/ready` gives the reason."),
     Spec("voxgate_streams_active", "gauge", ("route", "wire"), "Open connections.",
          "Near `limits.streams`: add workers or servers."),
@@ -68,7 +70,8 @@ CATALOGUE: Final = (
          "Slow clients or networks; they delay no other stream."),
     # Audio
     Spec("voxgate_audio_received_seconds_total", "counter", ("route",),
-         "Decoded audio, over all channels: a second of stereo counts two."),
+         "Decoded audio, over all channels: a second of stereo counts two. Bytes that a client left undecoded count"
+         " in `voxgate_bytes_total` alone."),
     Spec("voxgate_audio_processed_seconds_total", "counter", ("route",),
          "Audio with a result or an error, or without speech."),
     Spec("voxgate_audio_abandoned_seconds_total", "counter", ("route",),
