@@ -1,4 +1,10 @@
+from libc.stdint cimport int16_t
+
 from .types cimport pos_t, sample_t
+
+cdef extern from "ring.h" nogil:
+    ctypedef struct vg_ring_kernels:
+        void (*widen)(const int16_t *samples, Py_ssize_t n, float *out) noexcept nogil
 
 
 cdef class SampleRing:
@@ -13,6 +19,7 @@ cdef class SampleRing:
     cdef Py_ssize_t _n_places               # in the table of chunks
     cdef pos_t _chunks_pos                  # of the first sample of the first chunk
     cdef Py_ssize_t _width                  # bytes of each: 2 (int16), or 4 (float32)
+    cdef const vg_ring_kernels *_kernels
 
     # n samples to the end. BufferError, and nothing stored, when fewer than n are free.
     cdef int ring_push(self, const sample_t *samples, Py_ssize_t n) except -1 nogil
