@@ -15,7 +15,7 @@ cdef class SampleRing:
     cdef Py_ssize_t _n_chunks               # (a pointer that is odd: one behind a packed chunk)
     cdef Py_ssize_t _n_looked_at            # chunks at the front that are packed, or are not worth it
     cdef Py_ssize_t _chunk_bytes            # of all of them
-    cdef char *_spare                       # of 16 bits, and not packed; NULL for none
+    cdef char *_spare                       # not packed; NULL for none
     cdef Py_ssize_t _n_places               # in the table of chunks
     cdef pos_t _chunks_pos                  # of the first sample of the first chunk
     cdef Py_ssize_t _width                  # bytes of each: 2 (int16), or 4 (float32)
@@ -38,6 +38,7 @@ cdef class SampleRing:
     cdef void _store(self, Py_ssize_t first, const sample_t *samples, Py_ssize_t n) noexcept nogil
     cdef int _make_room(self, Py_ssize_t n) except -1 nogil
     cdef void _free_chunk(self, Py_ssize_t number) noexcept nogil
+    cdef void _keep_or_free(self, char *chunk) noexcept nogil
     cdef void _pack_until(self, Py_ssize_t n_chunks) noexcept nogil
     cdef void _pack(self, Py_ssize_t number) noexcept nogil
     cdef bint _resize_table(self, Py_ssize_t n_places) noexcept nogil

@@ -152,17 +152,18 @@ cdef class SampleRing:
         cdef Py_ssize_t n_fetched = at // _CHUNK + 1
         cdef const char *chunk
         while at < end:
-            while n_fetched < min(at // _CHUNK + FETCHED_CHUNKS, (end - 1) // _CHUNK) + 1:
-                vg_fetch(self._chunks[n_fetched], 11)
-                n_fetched += 1
             chunk = self._chunks[at // _CHUNK]
             part = min(_CHUNK - at % _CHUNK, end - at)
             if self._width == sizeof(sample_t):
                 memcpy(out, <const sample_t *>chunk + at % _CHUNK, part * sizeof(sample_t))
-            elif _packed(chunk) != NULL:
-                vg_unpack(self._kernels, _packed(chunk), at % _CHUNK, part, out)
             else:
-                self._kernels.widen(<const int16_t *>chunk + at % _CHUNK, part, out)
+                while n_fetched < min(at // _CHUNK + FETCHED_CHUNKS, (end - 1) // _CHUNK) + 1:
+                    vg_fetch(self._chunks[n_fetched], 11)
+                    n_fetched += 1
+                if _packed(chunk) != NULL:
+                    vg_unpack(self._kernels, _packed(chunk), at % _CHUNK, part, out)
+                else:
+                    self._kernels.widen(<const int16_t *>chunk + at % _CHUNK, part, out)
             out += part
             at += part
         return 0
@@ -257,6 +258,13 @@ cdef class SampleRing:
             PyMem_RawFree(<void *>packed)
         else:
             self._chunk_bytes -= _CHUNK * self._width
+            self._keep_or_free(chunk)
+
+    cdef void _keep_or_free(self, char *chunk) noexcept nogil:
+        """As the spare, if there is none: the next push needs one. malloc takes its time with 2 KiB."""
+        if self._spare == NULL:
+            self._spare = chunk
+        else:
             PyMem_RawFree(chunk)
 
     cdef void _pack_until(self, Py_ssize_t n_chunks) noexcept nogil:
@@ -276,10 +284,7 @@ cdef class SampleRing:
         if packed == NULL:
             return
         vg_pack(samples, widths, packed)
-        if self._spare == NULL:
-            self._spare = <char *>samples
-        else:
-            PyMem_RawFree(samples)
+        self._keep_or_free(<char *>samples)
         self._chunks[number] = <char *>packed + 1
         self._chunk_bytes += vg_pack_bytes(widths) - _CHUNK * self._width
 
@@ -338,8 +343,9 @@ cdef class SampleRing:
             raise TypeError(f"samples must be a float32 array of shape (n,), got {came}")
         if cnp.PyArray_NDIM(<cnp.ndarray>samples) != 1:
             raise ValueError(f"samples must have shape (n,), got {samples.shape}")
-        # In one piece, aligned and in native byte order; the array itself when it is that already.
-        cdef cnp.ndarray plane = cnp.PyArray_FROMANY(samples, cnp.NPY_FLOAT32, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
+        cdef cnp.ndarray plane = <cnp.ndarray>samples
+        if not cnp.PyArray_ISCARRAY_RO(plane):  # in one piece, aligned and in native byte order
+            plane = cnp.PyArray_FROMANY(samples, cnp.NPY_FLOAT32, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
         self.ring_push(<const sample_t *>cnp.PyArray_DATA(plane), cnp.PyArray_SIZE(plane))
 
     def read(self, start_pos, end_pos):
