@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from reference.ring_ref import ListRing
+from voxgate._native import isa
 from voxgate._native.ring import SampleRing
 
 CHUNK = 512
@@ -266,8 +267,8 @@ def test_16_bit_samples_take_as_many_bits_as_the_loudest_near_them_needs(n_bits)
     ring.discard_before(0)  # the detector has read the last one, too
     assert ring.nbytes == 20 * of_chunk + spare + 8 * 32
     assert ring.read(0, len(audio)).tobytes() == audio.tobytes()
-    ring.discard_before(19 * CHUNK)
-    assert ring.nbytes == of_chunk + spare + 8 * 8
+    ring.discard_before(19 * CHUNK)  # a chunk that is not packed is kept for the next push
+    assert ring.nbytes == of_chunk + 2 * CHUNK + 8 * 8
 
 
 def test_one_loud_sample_makes_no_other_block_larger():
@@ -278,6 +279,69 @@ def test_one_loud_sample_makes_no_other_block_larger():
     ring.discard_before(0)
     assert ring.nbytes == (16 + 16 * (1 + 16 + 1 + 1)) + (16 + 16 * 4) + 2 * CHUNK + 8 * 8
     assert ring.read(0, len(audio)).tobytes() == audio.tobytes()
+
+
+def as_wide_as(n_bits, n, seed=0):
+    """n whole numbers, of which 128 each have the lowest and the highest of n_bits: silence for 0."""
+    lowest = -(1 << n_bits - 1) if n_bits else 0
+    numbers = np.random.default_rng(seed).integers(lowest, max(1, -lowest), n)
+    numbers[5::128], numbers[77::128] = lowest, max(0, -lowest - 1)
+    return numbers.astype(np.int16)
+
+
+def packed_ring(numbers, kernels):
+    ring = SampleRing(1 << 20, isa=kernels)
+    ring.push(numbers.astype(np.float32) / 32_768)
+    ring.discard_before(0)
+    return ring
+
+
+@pytest.mark.parametrize("kernels", isa.supported())
+@pytest.mark.parametrize("n_bits", range(17))
+def test_every_width_comes_back_from_every_offset(kernels, n_bits):
+    """14 bits and more are packed where the other blocks of their chunk have few: in each of its four places."""
+    for place in range(4):
+        first = CHUNK + place * 128
+        numbers = as_wide_as(3, 3 * CHUNK, seed=place)
+        numbers[first : first + 128] = as_wide_as(n_bits, 128, seed=n_bits)
+        ring, want = packed_ring(numbers, kernels), numbers.astype(np.float32) / 32_768
+        assert ring.nbytes == 3 * 16 + 16 * (11 * 3 + max(n_bits, 1)) + 2 * CHUNK + 8 * 8
+        for at in range(first - 1, first + 130):
+            assert ring.read(at, first + 130).tobytes() == want[at : first + 130].tobytes()
+            assert ring.read(first - 1, at).tobytes() == want[first - 1 : at].tobytes()
+            assert ring.read(at, at + 1).tobytes() == want[at : at + 1].tobytes()
+
+
+@pytest.mark.parametrize("kernels", isa.supported())
+def test_chunks_of_all_widths_come_back_in_pieces_of_any_length(kernels):
+    """Packed ones, ones that are not, and the last, which is not full."""
+    numbers = np.concatenate([as_wide_as(width, 128 * (1 + width % 3), seed=width) for width in range(17)] * 3)
+    ring, want = packed_ring(numbers, kernels), numbers.astype(np.float32) / 32_768
+    assert ring.nbytes < 2 * len(numbers)
+    assert ring.read(0, len(numbers)).tobytes() == want.tobytes()
+    rng = np.random.default_rng(0)
+    for start, end in np.sort(rng.integers(0, len(numbers) + 1, (300, 2))).tolist():
+        assert ring.read(start, end).tobytes() == want[start:end].tobytes()
+    ring.push(np.float32([np.pi]))  # from here on, all are float32
+    assert ring.read(0, len(numbers)).tobytes() == want.tobytes()
+
+
+def test_kernels_that_there_are_not():
+    with pytest.raises(ValueError, match=r"isa must be one of portable.*'mmx'"):
+        SampleRing(10, isa="mmx")
+
+
+def test_a_chunk_that_is_given_up_serves_the_next_push():
+    ring = SampleRing(1 << 20)
+    ring.push(ramp(0, 3 * CHUNK))
+    before = ring.nbytes
+    ring.discard_before(CHUNK)
+    assert ring.nbytes == before
+    ring.push(ramp(3 * CHUNK, 4 * CHUNK))
+    assert ring.nbytes == before
+    ring.discard_before(3 * CHUNK)
+    assert ring.nbytes == before - 4 * CHUNK
+    assert ring.read(3 * CHUNK, 4 * CHUNK).tobytes() == ramp(3 * CHUNK, 4 * CHUNK).tobytes()
 
 
 ABOVE_HALF = np.nextafter(np.float32(0.5), np.float32(1))

@@ -10,12 +10,19 @@
 #include <emmintrin.h>
 #endif
 
-/* What `vg_ring_widen` gives for one sample. */
+/* What one instruction set reads with (ring_isa.h): a block of ring_pack.h, and n whole numbers. */
+typedef struct {
+    void (*unpack_block)(const unsigned char *in, int width, float *out);
+    void (*widen)(const int16_t *in, ptrdiff_t n, float *out);
+} vg_ring_kernels;
+
+/* The sample that a whole number stands for. */
 static inline float vg_ring_value(int16_t whole) {
     return (float)whole * (1.0f / 32768.0f);
 }
 
-/* out: the n samples as whole numbers. Returns 1 if all of them come back bit for bit from `vg_ring_widen`; otherwise,
+/* out: the n samples as whole numbers. Returns 1 if all of them come back bit for bit from
+ * `vg_ring_value`; otherwise,
  * also for -0.0 and NaN, 0, and `out` means nothing. */
 static inline int vg_ring_narrow(const float *in, ptrdiff_t n, int16_t *out) {
     uint32_t differences = 0;
@@ -50,12 +57,6 @@ static inline int vg_ring_narrow(const float *in, ptrdiff_t n, int16_t *out) {
         differences |= before ^ after;
     }
     return differences == 0;
-}
-
-static inline void vg_ring_widen(const int16_t *in, ptrdiff_t n, float *out) {
-    for (ptrdiff_t i = 0; i < n; i++) {
-        out[i] = vg_ring_value(in[i]);
-    }
 }
 
 #endif

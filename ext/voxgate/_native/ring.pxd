@@ -1,4 +1,10 @@
+from libc.stdint cimport int16_t
+
 from .types cimport pos_t, sample_t
+
+cdef extern from "ring.h" nogil:
+    ctypedef struct vg_ring_kernels:
+        void (*widen)(const int16_t *samples, Py_ssize_t n, float *out) noexcept nogil
 
 
 cdef class SampleRing:
@@ -9,10 +15,11 @@ cdef class SampleRing:
     cdef Py_ssize_t _n_chunks               # (a pointer that is odd: one behind a packed chunk)
     cdef Py_ssize_t _n_looked_at            # chunks at the front that are packed, or are not worth it
     cdef Py_ssize_t _chunk_bytes            # of all of them
-    cdef char *_spare                       # of 16 bits, and not packed; NULL for none
+    cdef char *_spare                       # not packed; NULL for none
     cdef Py_ssize_t _n_places               # in the table of chunks
     cdef pos_t _chunks_pos                  # of the first sample of the first chunk
     cdef Py_ssize_t _width                  # bytes of each: 2 (int16), or 4 (float32)
+    cdef const vg_ring_kernels *_kernels
 
     # n samples to the end. BufferError, and nothing stored, when fewer than n are free.
     cdef int ring_push(self, const sample_t *samples, Py_ssize_t n) except -1 nogil
@@ -31,6 +38,7 @@ cdef class SampleRing:
     cdef void _store(self, Py_ssize_t first, const sample_t *samples, Py_ssize_t n) noexcept nogil
     cdef int _make_room(self, Py_ssize_t n) except -1 nogil
     cdef void _free_chunk(self, Py_ssize_t number) noexcept nogil
+    cdef void _keep_or_free(self, char *chunk) noexcept nogil
     cdef void _pack_until(self, Py_ssize_t n_chunks) noexcept nogil
     cdef void _pack(self, Py_ssize_t number) noexcept nogil
     cdef bint _resize_table(self, Py_ssize_t n_places) noexcept nogil

@@ -19,12 +19,13 @@ from libc.string cimport memcpy, memmove
 
 cimport numpy as cnp
 
+from .isa cimport resolve
+
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
 
 cdef extern from "ring.h" nogil:
     bint vg_ring_narrow(const float *samples, Py_ssize_t n, int16_t *out)
-    void vg_ring_widen(const int16_t *samples, Py_ssize_t n, float *out)
 
 cdef extern from "fetch.h" nogil:
     void vg_fetch(const void *data, int n_lines)
@@ -36,7 +37,12 @@ cdef extern from "ring_pack.h" nogil:
     void vg_pack_widths(const int16_t *samples, uint8_t *widths)
     Py_ssize_t vg_pack_bytes(const uint8_t *widths)
     void vg_pack(const int16_t *samples, const uint8_t *widths, unsigned char *out)
-    void vg_unpack(const unsigned char *packed, int16_t *out)
+
+cdef extern from "ring_isa.h" nogil:
+    const vg_ring_kernels *vg_ring_kernels_for(int isa)
+    void vg_unpack(
+        const vg_ring_kernels *kernels, const unsigned char *packed, Py_ssize_t first, Py_ssize_t n, float *out
+    )
 
 cnp.import_array()
 
@@ -49,6 +55,8 @@ if _CHUNK != VG_PACK_BLOCK * VG_PACK_BLOCKS:
 cdef Py_ssize_t MOST_PACKED_BYTES = _CHUNK * sizeof(int16_t) // 8 * 7
 # So many full chunks at the end are not packed by a push: they are about to be read.
 cdef Py_ssize_t WAITING_CHUNKS = 8
+# So many chunks are fetched into the cache before a read comes to them: one takes as long as some are unpacked.
+cdef Py_ssize_t FETCHED_CHUNKS = 4
 # A table of chunks has no fewer places than this.
 cdef Py_ssize_t LEAST_PLACES = 8
 # Sizes in bytes of so many samples, and of a table for them, cannot overflow.
@@ -75,14 +83,18 @@ cdef class SampleRing:
     samples. Of 16 bits, samples take fewer where the audio is not loud, from the next `discard_before` on, or when 4096
     more have come.
 
+    ``isa``: which kernels to use, of ``voxgate._native.isa.supported()``; None for the process-wide choice. ValueError
+    for another. Results are the same.
+
     Threads: one caller at a time.
     """
 
-    def __cinit__(self, Py_ssize_t capacity_samples):
+    def __cinit__(self, Py_ssize_t capacity_samples, *, isa=None):
         if not 1 <= capacity_samples <= MAX_CAPACITY:
             raise ValueError(f"capacity_samples must be 1..{MAX_CAPACITY}, got {capacity_samples}")
         self.capacity = capacity_samples
         self._width = sizeof(int16_t)
+        self._kernels = vg_ring_kernels_for(resolve(isa))
 
     def __dealloc__(self):
         cdef Py_ssize_t number
@@ -137,18 +149,21 @@ cdef class SampleRing:
         self._check(start_pos, end_pos)
         cdef Py_ssize_t at = <Py_ssize_t>(start_pos - self._chunks_pos), part
         cdef Py_ssize_t end = <Py_ssize_t>(end_pos - self._chunks_pos)
+        cdef Py_ssize_t n_fetched = at // _CHUNK + 1
         cdef const char *chunk
-        cdef int16_t[_CHUNK] unpacked
         while at < end:
             chunk = self._chunks[at // _CHUNK]
             part = min(_CHUNK - at % _CHUNK, end - at)
             if self._width == sizeof(sample_t):
                 memcpy(out, <const sample_t *>chunk + at % _CHUNK, part * sizeof(sample_t))
-            elif _packed(chunk) != NULL:
-                vg_unpack(_packed(chunk), unpacked)
-                vg_ring_widen(unpacked + at % _CHUNK, part, out)
             else:
-                vg_ring_widen(<const int16_t *>chunk + at % _CHUNK, part, out)
+                while n_fetched < min(at // _CHUNK + FETCHED_CHUNKS, (end - 1) // _CHUNK) + 1:
+                    vg_fetch(self._chunks[n_fetched], 11)
+                    n_fetched += 1
+                if _packed(chunk) != NULL:
+                    vg_unpack(self._kernels, _packed(chunk), at % _CHUNK, part, out)
+                else:
+                    self._kernels.widen(<const int16_t *>chunk + at % _CHUNK, part, out)
             out += part
             at += part
         return 0
@@ -243,6 +258,13 @@ cdef class SampleRing:
             PyMem_RawFree(<void *>packed)
         else:
             self._chunk_bytes -= _CHUNK * self._width
+            self._keep_or_free(chunk)
+
+    cdef void _keep_or_free(self, char *chunk) noexcept nogil:
+        """As the spare, if there is none: the next push needs one. malloc takes its time with 2 KiB."""
+        if self._spare == NULL:
+            self._spare = chunk
+        else:
             PyMem_RawFree(chunk)
 
     cdef void _pack_until(self, Py_ssize_t n_chunks) noexcept nogil:
@@ -262,10 +284,7 @@ cdef class SampleRing:
         if packed == NULL:
             return
         vg_pack(samples, widths, packed)
-        if self._spare == NULL:
-            self._spare = <char *>samples
-        else:
-            PyMem_RawFree(samples)
+        self._keep_or_free(<char *>samples)
         self._chunks[number] = <char *>packed + 1
         self._chunk_bytes += vg_pack_bytes(widths) - _CHUNK * self._width
 
@@ -281,8 +300,7 @@ cdef class SampleRing:
     cdef int _widen(self) except -1 nogil:
         """From here on, samples are float32. MemoryError, and nothing has changed, when there is no memory."""
         cdef Py_ssize_t number
-        cdef const int16_t *samples
-        cdef int16_t[_CHUNK] unpacked
+        cdef const unsigned char *packed
         cdef char **chunks = <char **>PyMem_RawCalloc(self._n_places, sizeof(char *))
         cdef bint is_done = chunks != NULL
         if is_done:
@@ -298,11 +316,11 @@ cdef class SampleRing:
             with gil:
                 raise MemoryError(f"no memory for a ring of {self._n_chunks * _CHUNK} samples")
         for number in range(self._n_chunks):
-            samples = <const int16_t *>self._chunks[number]
-            if _packed(self._chunks[number]) != NULL:
-                vg_unpack(_packed(self._chunks[number]), unpacked)
-                samples = unpacked
-            vg_ring_widen(samples, _CHUNK, <sample_t *>chunks[number])
+            packed = _packed(self._chunks[number])
+            if packed != NULL:
+                vg_unpack(self._kernels, packed, 0, _CHUNK, <sample_t *>chunks[number])
+            else:
+                self._kernels.widen(<const int16_t *>self._chunks[number], _CHUNK, <sample_t *>chunks[number])
             self._free_chunk(number)
         PyMem_RawFree(self._chunks)
         PyMem_RawFree(self._spare)
@@ -325,8 +343,9 @@ cdef class SampleRing:
             raise TypeError(f"samples must be a float32 array of shape (n,), got {came}")
         if cnp.PyArray_NDIM(<cnp.ndarray>samples) != 1:
             raise ValueError(f"samples must have shape (n,), got {samples.shape}")
-        # In one piece, aligned and in native byte order; the array itself when it is that already.
-        cdef cnp.ndarray plane = cnp.PyArray_FROMANY(samples, cnp.NPY_FLOAT32, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
+        cdef cnp.ndarray plane = <cnp.ndarray>samples
+        if not cnp.PyArray_ISCARRAY_RO(plane):  # in one piece, aligned and in native byte order
+            plane = cnp.PyArray_FROMANY(samples, cnp.NPY_FLOAT32, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
         self.ring_push(<const sample_t *>cnp.PyArray_DATA(plane), cnp.PyArray_SIZE(plane))
 
     def read(self, start_pos, end_pos):
