@@ -71,7 +71,7 @@ def decode(source: Source, container: str, max_tracks: int) -> Iterator[Header |
 
     options = {name: value for name, value in _OPTIONS.items() if container == "mp4" or name not in _PRIVATE_TO_MOV}
     # PyAV 18 fails at a tag that is not UTF-8 unless told otherwise; PyAV 19 does not, and has no such parameter.
-    lenient = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+    lenient: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
     try:
         with av.open(
             source,
