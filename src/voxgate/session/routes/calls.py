@@ -98,7 +98,7 @@ class ModelCalls:
         """The calls that are not over; when it is empty, `pending` is 0."""
         self.unchecked: dict[int, bool] = {}
         """Not empty: `pending` has grown since the owner last cleared this, or `backlog_s` by more than the audio of an
-        unfinished group: the owner checks both before it feeds more, and clears it, as the end of the last call does."""
+        unfinished group: the owner checks both before it feeds more, and clears it, like the end of the last call."""
         self._in_calls_samples = [0] * n_channels
         # Calls that wait here, in audio order, until fewer calls of this stream are queued: in the scheduler they would
         # use up their deadline, and the room of other streams. Interims, of which a channel has one, do not wait here.
