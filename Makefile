@@ -73,7 +73,8 @@ PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 ifdef COVERAGE
 COVERED := -m coverage run
 endif
-# pytest exits with 1 when tests failed. A test that failed beside others, on a machine that was busy with them, runs once more, alone.
+# pytest exits with 1 when tests failed, and with 3 when one of its processes crashed (tests/helpers/crashed_workers.py). A test that failed
+# beside others, on a machine that was busy with them, runs once more, alone; a crash is a fault on any machine.
 ifneq ($(strip $(PARALLEL)),)
 AGAIN = || { [ $$? = 1 ] && printf '\n== once more, one by one: the tests that failed\n' && \
 	$(BIN)/python $(COVERED) -m pytest --last-failed --last-failed-no-failures none --maxfail 5 $(ARGS); }

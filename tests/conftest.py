@@ -13,6 +13,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from helpers.crashed_workers import pytest_sessionfinish, pytest_testnodedown  # noqa: F401 -- hooks
 from helpers.signals import let_children_hear
 from voxgate.runtime import logs
 from voxgate.testing import LocalServer

@@ -22,6 +22,7 @@ from voxgate.service.client_info import UNKNOWN_CLIENT, ClientInfo
 from voxgate.session.endpoint import Departure, Rejected
 from voxgate.session.inbox import INBOX_MAX_BYTES
 from voxgate.session.routes.base import RouteHandler
+from voxgate.session.session import Session
 
 DISCONNECT = Stop(disconnect=True)
 TALK = encode(bursts((1.0, 2.0), length_s=3.0))
@@ -119,6 +120,32 @@ def test_a_slow_model_holds_the_client_back() -> None:
             await session
             assert model.n_samples == n_messages * len(data) // 2
             assert await endpoint.closed == COMPLETED
+
+    run(main())
+
+
+def test_flushes_are_held_back_as_audio_is() -> None:
+    """Each has a reply behind those of the model."""
+
+    async def main() -> None:
+        model = Gated()
+        async with Stage(model, **{"inference.stream_jobs": 8}) as stage:
+            endpoint = MemoryEndpoint()
+            session = stage.session(endpoint)
+            endpoint.say(start(), bytes(6400), *[Flush()] * 100)
+            await until(lambda: bool(stage.tally.limit_hits["stream_jobs"]))
+            await turns()
+            (one,) = stage.context.streams
+            assert isinstance(one, Session)
+            assert one._work is not None
+            assert one._work.handler.pending == 4
+            endpoint.say(bytes(6400), Stop())
+            model.opened.set()
+            await until(lambda: one._work is None)
+            assert model.n_samples == 6400
+            assert sum(event.type == "flushed" for event in endpoint.events) == 100
+            endpoint.say(DISCONNECT)
+            await session
 
     run(main())
 

@@ -282,6 +282,10 @@ class Session:
                 await self._perform_all(self._machine.receive_verdict(error))
             case FinishSession(error):
                 await self._finish_session(error)
+            case Flush() if self._work is not None:
+                await self._catch_up(self._work)  # its reply is one more that may wait for the model
+                if self._closing is None:
+                    self._perform_now(action)
             case _:
                 self._perform_now(action)
 
@@ -316,19 +320,24 @@ class Session:
         """Feeds PCM, with pauses. False: the stream closed meanwhile."""
         work = self._work
         assert work is not None
-        handler, backlog = work.handler, work.backlog
+        handler = work.handler
         view = memoryview(data)
         for offset in range(0, len(data), work.slice_bytes):
             if offset:
                 await asyncio.sleep(0)  # other sessions first
-            if self._closing is None and backlog.is_behind:
-                self._tally.limit_hits.add(backlog.limit)
-                await self._until(lambda: backlog.has_caught_up)
+            await self._catch_up(work)
             if self._closing is not None:
                 return False
             self._last_audio_s = self._loop.time()
             handler.feed(view[offset : offset + work.slice_bytes])
         return True
+
+    async def _catch_up(self, work: Work) -> None:
+        """Waits until `work` may take more in, or the stream closes."""
+        backlog = work.backlog
+        if self._closing is None and backlog.is_behind:
+            self._tally.limit_hits.add(backlog.limit)
+            await self._until(lambda: backlog.has_caught_up)
 
     def _open_session(self, start: Start, options: Any) -> None:
         if self._is_draining:

@@ -488,3 +488,17 @@ def test_audio_goes_past_the_session_beside_a_call_once_the_backlog_was_checked(
     assert not handler.unchecked
     counts = [event.output["count"] for event in handled.events]
     assert counts == ([1600] * 3 if per_stream == 4 else [1600, 3200])
+
+
+def test_a_reply_that_waits_behind_a_call_is_checked_before_more_audio_is_fed():
+    """Each flush has a reply, and `pending` is one of the session's limits."""
+    handled = open_handler("simple", Start(AudioFormat(2, RATE, 16, False)))
+    handler = handled.handler
+    handled.feed(bytes(12800))
+    assert len(handled.jobs) == 2
+    handler.unchecked.clear()
+    handler.emit_flushed()
+    assert handler.pending == 4
+    assert handler.unchecked
+    handled.answer_all()
+    assert (handler.pending, len(handler.unchecked)) == (0, 0)

@@ -109,7 +109,7 @@ class RouteHandler(ModelCalls):
     def emit_flushed(self) -> None:
         """Emits Flushed on each channel, behind the results of all audio before it."""
         for channel, replies in enumerate(self._replies):
-            replies.settle(replies.reserve(), Flushed(channel))
+            replies.settle(self._reserve(channel), Flushed(channel))
 
     def in_order(self, step: Callable[[], None]) -> None:
         """Calls `step` when the events of all audio received so far are emitted: now, or later."""

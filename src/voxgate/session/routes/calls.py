@@ -98,7 +98,7 @@ class ModelCalls:
         """The calls that are not over; when it is empty, `pending` is 0."""
         self.unchecked: dict[int, bool] = {}
         """Not empty: `pending` has grown since the owner last cleared this, or `backlog_s` by more than the audio of an
-        unfinished group: the owner checks both before it feeds more, and clears it. Empty when there are no calls."""
+        unfinished group: the owner checks both before it feeds more, and clears it, like the end of the last call."""
         self._in_calls_samples = [0] * n_channels
         # Calls that wait here, in audio order, until fewer calls of this stream are queued: in the scheduler they would
         # use up their deadline, and the room of other streams. Interims, of which a channel has one, do not wait here.
@@ -246,15 +246,19 @@ class ModelCalls:
         segment_id: int | UnsetType,
     ) -> ModelCall:
         """The call that `job` is for, among those that are not over."""
-        reply = self._replies[channel].reserve()
+        reply = self._reserve(channel)
         call = ModelCall(channel, start_pos, end_pos, is_final, reply, job, self._scheduler.clock(), segment_id)
         if self._interim_pace is not None:
             job.on_partial = self._on_partial
         self.calls[job] = call
-        self.unchecked[channel] = True
         if is_final is not False:
             self._in_calls_samples[channel] += len(job.audio)
         return call
+
+    def _reserve(self, channel: int) -> PendingReply:
+        """The place of the next reply of a channel."""
+        self.unchecked[channel] = True
+        return self._replies[channel].reserve()
 
     def _submit(self, call: ModelCall) -> None:
         """Submits the call, now or after those before it. The call may be over when this returns."""

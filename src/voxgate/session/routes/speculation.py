@@ -211,7 +211,7 @@ class SpeculatingHandler(RouteHandler):
         channel = speculation.channel
         speculation.is_told = True
         self._drop_interim(channel)
-        reply = self._replies[channel].reserve()
+        reply = self._reserve(channel)
         segment_id = self._open_id(channel)
         call = ModelCall(
             channel, speculation.start_pos, speculation.end_pos, False, reply, speculation.job, 0.0, segment_id
