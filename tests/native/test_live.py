@@ -33,7 +33,7 @@ class Parts:
         self.session = VadSession(load_detector("silero").create(1), rules)
         self.intake = Intake(PcmDecoder("s16", 1), None, self.session)
         self.intake.due_frames = 1 << 60
-        self.calls: dict[Any, Any] = {}
+        self.unchecked: dict[Any, Any] = {}
         self.texts: deque[str] = deque()
         self.waiting: dict[VadSession, Any] = {}
         self.count = array("q", (0, 0))
@@ -42,7 +42,7 @@ class Parts:
         self.failures: list[BaseException] = []
         self.n_scheduled = 0
         self.live = LiveAudio(
-            self.intake, max_bytes=2000, calls=self.calls, texts=self.texts, waiting=self.waiting,
+            self.intake, max_bytes=2000, unchecked=self.unchecked, texts=self.texts, waiting=self.waiting,
             schedule=self.schedule, on_frames=self.on_frames, clock=lambda: self.now_s, count=self.count,
             otherwise=self.otherwise, on_failure=self.on_failure, **others,
         )  # fmt: skip
@@ -89,7 +89,7 @@ def test_what_is_not_as_simple_goes_the_other_way(why):
     if why == "closed":
         parts.live.is_open = False
     elif why == "call":
-        parts.calls["job"] = "call"
+        parts.unchecked["job"] = "call"
     elif why == "text":
         parts.texts.append("event")
     elif why == "long":
@@ -147,8 +147,8 @@ def test_audio_goes_into_rings_and_says_when_there_is_enough():
     intake = RingIntake(PcmDecoder("s16", 1), None, [ring], 1000)
     intake.due_frames = 1 << 60
     live = LiveAudio(
-        intake, max_bytes=2000, calls=parts.calls, texts=parts.texts, waiting=None, schedule=None, on_frames=on_due,
-        clock=lambda: 0.0, count=parts.count, otherwise=parts.otherwise, on_failure=parts.on_failure,
+        intake, max_bytes=2000, unchecked=parts.unchecked, texts=parts.texts, waiting=None, schedule=None,
+        on_frames=on_due, clock=lambda: 0.0, count=parts.count, otherwise=parts.otherwise, on_failure=parts.on_failure,
     )  # fmt: skip
     live.is_open = True
     for begin in range(0, 2880, 320):
@@ -163,7 +163,7 @@ def test_misuse():
     with pytest.raises(TypeError, match="cannot be pickled"):
         Parts().live.__reduce__()
     parts = Parts()
-    names = ("calls", "texts", "waiting", "schedule", "on_frames", "otherwise", "on_failure")
+    names = ("unchecked", "texts", "waiting", "schedule", "on_frames", "otherwise", "on_failure")
     options = {name: getattr(parts, name) for name in names}
     with pytest.raises(ValueError, match="count must have 2 numbers, got 3"):
         LiveAudio(parts.intake, max_bytes=1, clock=lambda: 0.0, count=array("q", (0, 0, 0)), **options)

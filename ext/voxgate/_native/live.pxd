@@ -8,7 +8,7 @@ cdef class LiveAudio:
     cdef PcmIntake _intake
     cdef VadSession _session             # of the intake; None: it has rings
     cdef Py_ssize_t _max_bytes
-    cdef dict _calls
+    cdef dict _unchecked
     cdef object _texts
     cdef dict _waiting
     cdef object _schedule

@@ -15,21 +15,20 @@ cdef extern from "fetch.h" nogil:
 cdef class LiveAudio:
     """Listens to a websocket for one session (see `websocket.FrameReceiver`), or is called with each message, bytes.
 
-    A message goes straight into ``intake`` as long as ``is_open``, no model call is in ``calls``, no event waits in
-    ``texts``, and it has at most ``max_bytes``; any other is given to ``otherwise``, as bytes, which says whether it
-    took it.
+    A message goes straight into ``intake`` as long as ``is_open``, ``unchecked`` is empty, no event waits in ``texts``,
+    and it has at most ``max_bytes``; any other is given to ``otherwise``, as bytes, which says whether it took it.
 
     With an `Intake`, ``waiting`` has the sessions with frames to look at, and what to call with the outcome, here
     ``on_frames``; ``schedule`` is called after the first one is added. With a `RingIntake`, both are None, and
-    ``on_frames`` is called with nothing when a ring holds enough. ``clock``: seconds; ``heard_s`` is when the last message was taken here.
-    ``count``: a writable buffer of two int64, of messages and bytes, to which each is added. ``on_failure``: called, as the handler of an exception of the session, with nothing;
-    the message counts as taken.
+    ``on_frames`` is called with nothing when a ring holds enough. ``clock``: seconds; ``heard_s`` is when the last
+    message was taken here. ``count``: a writable buffer of two int64, of messages and bytes, to which each is added.
+    ``on_failure``: called, as the handler of an exception of the session, with nothing; the message counts as taken.
 
     Threads: one caller at a time, on the thread that owns the session; the GIL is kept.
     """
 
     def __cinit__(
-        self, PcmIntake intake not None, *, Py_ssize_t max_bytes, dict calls not None, texts, dict waiting, schedule,
+        self, PcmIntake intake not None, *, Py_ssize_t max_bytes, dict unchecked not None, texts, dict waiting, schedule,
         on_frames, clock, long long[::1] count not None, otherwise, on_failure
     ):
         if count.shape[0] != 2:
@@ -39,7 +38,7 @@ cdef class LiveAudio:
         self._intake = intake
         self._session = (<Intake>intake).session if type(intake) is Intake else None
         self._max_bytes = max_bytes
-        self._calls = calls
+        self._unchecked = unchecked
         self._texts = texts
         self._waiting = waiting
         self._schedule = schedule
@@ -64,7 +63,7 @@ cdef class LiveAudio:
         cdef bint is_first
         if (
             self.is_open and 0 < n_bytes <= self._max_bytes
-            and len(self._calls) == 0 and PyObject_Size(self._texts) == 0
+            and len(self._unchecked) == 0 and PyObject_Size(self._texts) == 0
         ):
             try:
                 taken = self._intake.take_bytes(data, n_bytes)
@@ -93,7 +92,7 @@ cdef class LiveAudio:
         elif step == 2:
             vg_fetch(<void *>self._intake, 2)
             vg_fetch(<void *>self._session, 3)
-            vg_fetch(<void *>self._calls, 1)
+            vg_fetch(<void *>self._unchecked, 1)
             vg_fetch(<void *>self._texts, 1)
         elif step == 3:
             vg_fetch(<void *>self._intake.decoder, 2)

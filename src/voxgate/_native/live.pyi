@@ -15,7 +15,7 @@ class LiveAudio:
         intake: PcmIntake,
         *,
         max_bytes: int,
-        calls: dict[Any, Any],
+        unchecked: dict[Any, Any],
         texts: Sized,
         waiting: dict[VadSession, Callable[[list[VadEvent] | BaseException], None]] | None,
         schedule: Callable[[], object] | None,

@@ -151,7 +151,7 @@ class RouteHandler(ModelCalls):
         return LiveAudio(
             self._intake,
             max_bytes=max_bytes,
-            calls=self.unchecked,
+            unchecked=self.unchecked,
             texts=events,
             waiting=waiting,
             schedule=schedule,
