@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 import os
 import pickle
 import resource
@@ -389,6 +390,7 @@ def test_an_end_that_raises_harms_no_other(loop, pairs, monkeypatch):
 
 
 def n_open() -> int:
+    gc.collect()  # the cycles of other tests hold sets
     return len(os.listdir("/proc/self/fd"))
 
 
@@ -397,7 +399,8 @@ def test_what_cannot_be_watched_is_not_added(loop):
     before = n_open()
     with tempfile.TemporaryFile() as file:
         assert not reader.add(loop, receiver, file.fileno())
-    assert not reader.add(loop, receiver, -1)
+    for fd in (-1, 2**31 - 1):  # the second costs no memory for the numbers before it
+        assert not reader.add(loop, receiver, fd)
     assert (len(reader), loop.fd, n_open()) == (0, None, before)
 
 
@@ -422,6 +425,24 @@ def test_a_loop_without_readers_adds_nothing(pairs):
     loop: Any = Proactor()
     assert not reader.add(loop, Receiver(), 0)
     assert n_open() == before
+
+
+def test_a_loop_that_refuses_is_not_taken_for_one_that_watches(loop, pairs):
+    class Refusing(Loop):
+        def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+            raise RuntimeError("the file descriptor is used by a transport")
+
+    near, far = pairs.make()
+    reader, receiver, before = SocketReader(), Receiver(), n_open()
+    refusing: Any = Refusing()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="used by a transport"):
+            reader.add(refusing, receiver, near.fileno())
+    assert n_open() == before
+    assert reader.add(loop, receiver, near.fileno())
+    far.send(ping())
+    loop.turn()
+    assert receiver.events == [(PING, b"")]
 
 
 def test_one_loop_at_a_time_and_the_next_when_it_is_closed(loop, pairs):

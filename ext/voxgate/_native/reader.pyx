@@ -61,6 +61,7 @@ cdef class SocketReader:
         receiver; ValueError when a reader has it already.
         """
         cdef reading_t *reading
+        cdef uint32_t generation = 1
         if receiver._buffer is None:
             raise RuntimeError("set_up() of the receiver must be called first")
         if receiver._fd >= 0:
@@ -71,13 +72,20 @@ cdef class SocketReader:
         if former is not None:  # its socket must have been closed: the number is given again
             self.remove(former)
             return self.add(loop, receiver, fd)
-        self._make_room(fd)
-        reading = self._readings + fd
-        reading.generation += 1
-        if vg_ready_add(self._set, fd, _key(fd, reading.generation)) != 0:
+        if fd < self._capacity:
+            generation = self._readings[fd].generation + 1
+        if vg_ready_add(self._set, fd, _key(fd, generation)) != 0:
             self._close()
             return False
-        self._receivers[fd] = receiver
+        try:  # now it is known to be a file descriptor, and no larger than those
+            self._make_room(fd)
+            self._receivers[fd] = receiver
+        except MemoryError:
+            vg_ready_remove(self._set, fd)
+            self._close()
+            raise
+        reading = self._readings + fd
+        reading.generation = generation
         reading.receiver = <void *>receiver
         reading.is_reading = reading.is_armed = True
         receiver._fd = fd
@@ -129,11 +137,13 @@ cdef class SocketReader:
         self._loop = loop
         try:
             contextvars.Context().run(loop.add_reader, self._set, self._on_ready)
-        except (NotImplementedError, OSError):
+        except BaseException as error:
             vg_ready_close(self._set)
             self._set = -1
             self._loop = None
-            return False
+            if isinstance(error, (NotImplementedError, OSError)):
+                return False
+            raise
         return True
 
     # Unless there are receivers.
