@@ -524,12 +524,24 @@ def test_callbacks_run_in_an_empty_context(loop, pairs):
 class Shared(Receiver, asyncio.BufferedProtocol):
     reader = SocketReader()
 
-    def connection_made(self, transport: Any) -> None:
+    def take_over(self, transport: Any) -> None:
+        """As `server.http` does it, when the request has come: in `connection_made`, uvloop does not read yet, and
+        ignores that it should pause.
+        """
         self.transport = transport
+        self.n_read_by_transport = 0
         self.lost = asyncio.get_running_loop().create_future()
         transport.pause_reading()
+        transport.set_protocol(self)
         self.fd = transport.get_extra_info("socket").fileno()
         assert self.reader.add(asyncio.get_running_loop(), self, self.fd)
+
+    def buffer_updated(self, n_bytes: int) -> None:
+        self.n_read_by_transport += 1
+        super().buffer_updated(n_bytes)
+
+    def eof_received(self) -> None:
+        self.n_read_by_transport += 1
 
     def on_read_end(self, error: BaseException | None) -> None:
         super().on_read_end(error)
@@ -541,21 +553,29 @@ class Shared(Receiver, asyncio.BufferedProtocol):
         self.lost.set_result(None)
 
 
+class Request(asyncio.Protocol):
+    def __init__(self, made: asyncio.Queue[Shared]) -> None:
+        self.made = made
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        shared = Shared(lambda receiver: self.transport.write(b"got it"))
+        shared.take_over(self.transport)
+        self.made.put_nowait(shared)
+
+
 @pytest.mark.parametrize("ends", ["client", "close", "abort", "hands back"])
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def test_beside_a_transport(make_loop, ends):
     async def main() -> Shared:
         loop, made = asyncio.get_running_loop(), asyncio.Queue[Shared]()
-
-        def make() -> Shared:
-            protocol = Shared(lambda receiver: protocol.transport.write(b"got it"))
-            made.put_nowait(protocol)
-            return protocol
-
-        server = await loop.create_server(make, "127.0.0.1", 0)
+        server = await loop.create_server(lambda: Request(made), "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(ping())
+        writer.write(b"request")
         protocol = await made.get()
+        writer.write(ping())
         assert await reader.readexactly(6) == b"got it"
         if ends == "hands back":
             fd = protocol.fd
@@ -578,4 +598,6 @@ def test_beside_a_transport(make_loop, ends):
     with asyncio.Runner(loop_factory=make_loop) as runner:
         protocol = runner.run(main())
     assert protocol.events == [(PING, b"")] * (2 if ends == "hands back" else 1)
+    assert protocol.ends == ([] if ends in ("close", "abort") else [None])
+    assert protocol.n_read_by_transport == (1 if ends == "hands back" else 0)
     assert len(protocol.reader) == 0
