@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.raw import BINARY, CLOSE, PING, TEXT, frame
-from voxgate._native.reader import MOST_READS, SocketReader
+from voxgate._native.reader import MOST_BYTES, MOST_READS, SocketReader
 from voxgate._native.websocket import READ_BYTES, FrameReceiver, ReadBuffer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sockets are read by the transports")
@@ -219,6 +219,32 @@ def test_who_sends_more_than_a_read_holds_waits_for_the_others(loop, pairs):
     loop.turn()
     assert [event[0] for event in much.events] == [BINARY, PING]
     assert not loop.is_ready
+
+
+def test_a_turn_reads_a_bounded_number_of_bytes_and_the_sockets_that_wait_come_next(loop, pairs):
+    reader = SocketReader()
+    n_reads = MOST_BYTES // READ_BYTES
+    receivers, clients = [], []
+    for _ in range(3 * n_reads):
+        near, far = pairs.make()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        far.sendall(frame(BINARY, bytes(READ_BYTES - 14), length=READ_BYTES) + bytes(14))  # a read, and its end
+        receivers.append(add(reader, loop, near))
+        clients.append(far)
+    *_, stopped, ended = receivers
+    clients[-1].close()
+    for turn in range(1, 4):
+        loop.turn()
+        if turn == 1:
+            reader.stop(stopped)
+        n_begun = sum(len(receiver.events) > 0 or not receiver.is_between for receiver in receivers)
+        assert n_begun == min(turn * n_reads, len(receivers) - 1)
+    loop.turns()
+    assert [len(receiver.events) for receiver in receivers] == [1] * (len(receivers) - 2) + [0, 1]
+    assert (ended.ends, stopped.is_between) == ([None], True)
+    reader.start(stopped)
+    loop.turns()
+    assert len(stopped.events) == 1
 
 
 def test_an_event_of_a_socket_whose_number_was_given_again_is_not_the_new_ones(loop, pairs):
