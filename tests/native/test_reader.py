@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 import os
 import pickle
 import resource
@@ -22,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.raw import BINARY, CLOSE, PING, TEXT, frame
-from voxgate._native.reader import MOST_READS, SocketReader
+from voxgate._native.reader import MOST_BYTES, MOST_READS, SocketReader
 from voxgate._native.websocket import READ_BYTES, FrameReceiver, ReadBuffer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sockets are read by the transports")
@@ -220,6 +221,32 @@ def test_who_sends_more_than_a_read_holds_waits_for_the_others(loop, pairs):
     assert not loop.is_ready
 
 
+def test_a_turn_reads_a_bounded_number_of_bytes_and_the_sockets_that_wait_come_next(loop, pairs):
+    reader = SocketReader()
+    n_reads = MOST_BYTES // READ_BYTES
+    receivers, clients = [], []
+    for _ in range(3 * n_reads):
+        near, far = pairs.make()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        far.sendall(frame(BINARY, bytes(READ_BYTES - 14), length=READ_BYTES) + bytes(14))  # a read, and its end
+        receivers.append(add(reader, loop, near))
+        clients.append(far)
+    *_, stopped, ended = receivers
+    clients[-1].close()
+    for turn in range(1, 4):
+        loop.turn()
+        if turn == 1:
+            reader.stop(stopped)
+        n_begun = sum(len(receiver.events) > 0 or not receiver.is_between for receiver in receivers)
+        assert n_begun == min(turn * n_reads, len(receivers) - 1)
+    loop.turns()
+    assert [len(receiver.events) for receiver in receivers] == [1] * (len(receivers) - 2) + [0, 1]
+    assert (ended.ends, stopped.is_between) == ([None], True)
+    reader.start(stopped)
+    loop.turns()
+    assert len(stopped.events) == 1
+
+
 def test_an_event_of_a_socket_whose_number_was_given_again_is_not_the_new_ones(loop, pairs):
     reader = SocketReader()
     (near, far), (near2, far2), (other, other_far) = pairs.make(), pairs.make(), pairs.make()
@@ -389,6 +416,7 @@ def test_an_end_that_raises_harms_no_other(loop, pairs, monkeypatch):
 
 
 def n_open() -> int:
+    gc.collect()  # the cycles of other tests hold sets
     return len(os.listdir("/proc/self/fd"))
 
 
@@ -397,7 +425,8 @@ def test_what_cannot_be_watched_is_not_added(loop):
     before = n_open()
     with tempfile.TemporaryFile() as file:
         assert not reader.add(loop, receiver, file.fileno())
-    assert not reader.add(loop, receiver, -1)
+    for fd in (-1, 2**31 - 1):  # the second costs no memory for the numbers before it
+        assert not reader.add(loop, receiver, fd)
     assert (len(reader), loop.fd, n_open()) == (0, None, before)
 
 
@@ -422,6 +451,24 @@ def test_a_loop_without_readers_adds_nothing(pairs):
     loop: Any = Proactor()
     assert not reader.add(loop, Receiver(), 0)
     assert n_open() == before
+
+
+def test_a_loop_that_refuses_is_not_taken_for_one_that_watches(loop, pairs):
+    class Refusing(Loop):
+        def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+            raise RuntimeError("the file descriptor is used by a transport")
+
+    near, far = pairs.make()
+    reader, receiver, before = SocketReader(), Receiver(), n_open()
+    refusing: Any = Refusing()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="used by a transport"):
+            reader.add(refusing, receiver, near.fileno())
+    assert n_open() == before
+    assert reader.add(loop, receiver, near.fileno())
+    far.send(ping())
+    loop.turn()
+    assert receiver.events == [(PING, b"")]
 
 
 def test_one_loop_at_a_time_and_the_next_when_it_is_closed(loop, pairs):
@@ -503,12 +550,24 @@ def test_callbacks_run_in_an_empty_context(loop, pairs):
 class Shared(Receiver, asyncio.BufferedProtocol):
     reader = SocketReader()
 
-    def connection_made(self, transport: Any) -> None:
+    def take_over(self, transport: Any) -> None:
+        """As `server.http` does it, when the request has come: in `connection_made`, uvloop does not read yet, and
+        ignores that it should pause.
+        """
         self.transport = transport
+        self.n_read_by_transport = 0
         self.lost = asyncio.get_running_loop().create_future()
         transport.pause_reading()
+        transport.set_protocol(self)
         self.fd = transport.get_extra_info("socket").fileno()
         assert self.reader.add(asyncio.get_running_loop(), self, self.fd)
+
+    def buffer_updated(self, n_bytes: int) -> None:
+        self.n_read_by_transport += 1
+        super().buffer_updated(n_bytes)
+
+    def eof_received(self) -> None:
+        self.n_read_by_transport += 1
 
     def on_read_end(self, error: BaseException | None) -> None:
         super().on_read_end(error)
@@ -520,21 +579,29 @@ class Shared(Receiver, asyncio.BufferedProtocol):
         self.lost.set_result(None)
 
 
+class Request(asyncio.Protocol):
+    def __init__(self, made: asyncio.Queue[Shared]) -> None:
+        self.made = made
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        shared = Shared(lambda receiver: self.transport.write(b"got it"))
+        shared.take_over(self.transport)
+        self.made.put_nowait(shared)
+
+
 @pytest.mark.parametrize("ends", ["client", "close", "abort", "hands back"])
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def test_beside_a_transport(make_loop, ends):
     async def main() -> Shared:
         loop, made = asyncio.get_running_loop(), asyncio.Queue[Shared]()
-
-        def make() -> Shared:
-            protocol = Shared(lambda receiver: protocol.transport.write(b"got it"))
-            made.put_nowait(protocol)
-            return protocol
-
-        server = await loop.create_server(make, "127.0.0.1", 0)
+        server = await loop.create_server(lambda: Request(made), "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(ping())
+        writer.write(b"request")
         protocol = await made.get()
+        writer.write(ping())
         assert await reader.readexactly(6) == b"got it"
         if ends == "hands back":
             fd = protocol.fd
@@ -557,4 +624,6 @@ def test_beside_a_transport(make_loop, ends):
     with asyncio.Runner(loop_factory=make_loop) as runner:
         protocol = runner.run(main())
     assert protocol.events == [(PING, b"")] * (2 if ends == "hands back" else 1)
+    assert protocol.ends == ([] if ends in ("close", "abort") else [None])
+    assert protocol.n_read_by_transport == (1 if ends == "hands back" else 0)
     assert len(protocol.reader) == 0

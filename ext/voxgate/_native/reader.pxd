@@ -37,5 +37,5 @@ cdef class SocketReader:
     cdef reading_t *_reading(self, FrameReceiver receiver) noexcept
     cdef void _arm(self, int fd, bint is_armed) noexcept
     cdef void _fetch(self, const vg_ready_t *events, int n, int front) noexcept
-    cdef void _read(self, const vg_ready_t *event) noexcept
+    cdef Py_ssize_t _read(self, const vg_ready_t *event, bint is_late) noexcept
     cdef int _end(self, FrameReceiver receiver, object error) except -1

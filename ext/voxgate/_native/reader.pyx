@@ -12,13 +12,16 @@ from libc.string cimport memset
 from .websocket cimport FrameReceiver
 
 cdef enum:
-    # In one turn of the event loop: about a millisecond of work. The rest comes in the next turn.
+    # In one turn of the event loop: about a millisecond of work. The rest comes in the next turn. The bytes are more than
+    # so many messages of live audio have.
     _MOST_READS = 128
+    _MOST_BYTES = 262144
     # A receiver's memory is fetched in so many steps, each from what the one before has fetched, during the reads of
     # the sockets in front of it.
     _FETCH_STEPS = 7
 
 MOST_READS = _MOST_READS
+MOST_BYTES = _MOST_BYTES
 
 
 @cython.final
@@ -26,8 +29,8 @@ cdef class SocketReader:
     """Reads TCP sockets for `FrameReceiver`s, in place of their transports, whose reading is paused.
 
     A transport of uvloop takes the GIL twice for each read, looks for a buffer, enters a context and touches memory of
-    its own that is no longer in the cache. This calls `recv` for up to MOST_READS sockets in one callback, keeps the
-    GIL (decision 0003), and fetches the next receivers' memory in the meantime.
+    its own that is no longer in the cache. This calls `recv` for up to MOST_READS sockets in one callback, until it has
+    MOST_BYTES, keeps the GIL (decision 0003), and fetches the next receivers' memory in the meantime.
 
     Sockets are watched by a set of the operating system, which exists as long as there are receivers, for one event
     loop at a time. Callbacks run in an empty context (contextvars).
@@ -61,6 +64,7 @@ cdef class SocketReader:
         receiver; ValueError when a reader has it already.
         """
         cdef reading_t *reading
+        cdef uint32_t generation = 1
         if receiver._buffer is None:
             raise RuntimeError("set_up() of the receiver must be called first")
         if receiver._fd >= 0:
@@ -71,13 +75,20 @@ cdef class SocketReader:
         if former is not None:  # its socket must have been closed: the number is given again
             self.remove(former)
             return self.add(loop, receiver, fd)
-        self._make_room(fd)
-        reading = self._readings + fd
-        reading.generation += 1
-        if vg_ready_add(self._set, fd, _key(fd, reading.generation)) != 0:
+        if fd < self._capacity:
+            generation = self._readings[fd].generation + 1
+        if vg_ready_add(self._set, fd, _key(fd, generation)) != 0:
             self._close()
             return False
-        self._receivers[fd] = receiver
+        try:  # now it is known to be a file descriptor, and no larger than those
+            self._make_room(fd)
+            self._receivers[fd] = receiver
+        except MemoryError:
+            vg_ready_remove(self._set, fd)
+            self._close()
+            raise
+        reading = self._readings + fd
+        reading.generation = generation
         reading.receiver = <void *>receiver
         reading.is_reading = reading.is_armed = True
         receiver._fd = fd
@@ -129,11 +140,13 @@ cdef class SocketReader:
         self._loop = loop
         try:
             contextvars.Context().run(loop.add_reader, self._set, self._on_ready)
-        except (NotImplementedError, OSError):
+        except BaseException as error:
             vg_ready_close(self._set)
             self._set = -1
             self._loop = None
-            return False
+            if isinstance(error, (NotImplementedError, OSError)):
+                return False
+            raise
         return True
 
     # Unless there are receivers.
@@ -177,12 +190,13 @@ cdef class SocketReader:
     def _on_ready(self):
         cdef vg_ready_t events[_MOST_READS]
         cdef int index, n
+        cdef Py_ssize_t n_bytes = 0
         n = vg_ready_list(self._set, events, _MOST_READS)
         for index in range(_FETCH_STEPS):
             self._fetch(events, n, index)
         for index in range(n):
             self._fetch(events, n, index + _FETCH_STEPS)
-            self._read(events + index)
+            n_bytes += self._read(events + index, n_bytes >= _MOST_BYTES)
 
     # The first step for the receiver of event `front`, the second for the one before it, and so on.
     cdef void _fetch(self, const vg_ready_t *events, int n, int front) noexcept:
@@ -195,19 +209,20 @@ cdef class SocketReader:
                 if receiver != NULL:
                     (<FrameReceiver>receiver).fetch(step)
 
-    # Not even an exception of `on_read_end` keeps the other sockets from being read.
-    cdef void _read(self, const vg_ready_t *event) noexcept:
+    # Returns how many bytes were read. `is_late`: none in this turn, the event is to come again. Not even an exception of
+    # `on_read_end` keeps the other sockets from being read.
+    cdef Py_ssize_t _read(self, const vg_ready_t *event, bint is_late) noexcept:
         cdef uint64_t key = vg_ready_key(event)
         cdef int fd = _fd_of(key), error
         cdef reading_t *reading = self._readings + fd
         cdef FrameReceiver receiver
         cdef ptrdiff_t n
         if reading.receiver == NULL or _key(fd, reading.generation) != key:
-            return  # removed since
-        if not reading.is_reading:
+            return 0  # removed since
+        if is_late or not reading.is_reading:
             if reading.is_armed:  # a socket that was reset is reported even then, once
-                self._arm(fd, False)
-            return
+                self._arm(fd, reading.is_reading)
+            return 0
         receiver = <FrameReceiver>reading.receiver
         n = vg_ready_receive(fd, receiver._read, receiver._buffer.size)
         while n < 0 and errno == EINTR:
@@ -224,6 +239,7 @@ cdef class SocketReader:
             self._end(receiver, None)
         elif error != EAGAIN:
             self._end(receiver, OSError(error, os.strerror(error)))
+        return max(n, 0)
 
     cdef int _end(self, FrameReceiver receiver, object error) except -1:
         self.stop(receiver)

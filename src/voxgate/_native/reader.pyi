@@ -4,6 +4,7 @@ from typing import Final, Self, final
 from .websocket import FrameReceiver
 
 MOST_READS: Final[int]
+MOST_BYTES: Final[int]
 
 @final
 class SocketReader:
