@@ -21,8 +21,7 @@ static inline float vg_ring_value(int16_t whole) {
     return (float)whole * (1.0f / 32768.0f);
 }
 
-/* out: the n samples as whole numbers. Returns 1 if all of them come back bit for bit from
- * `vg_ring_value`; otherwise,
+/* out: the n samples as whole numbers. Returns 1 if all of them come back bit for bit from `vg_ring_value`; otherwise,
  * also for -0.0 and NaN, 0, and `out` means nothing. */
 static inline int vg_ring_narrow(const float *in, ptrdiff_t n, int16_t *out) {
     uint32_t differences = 0;
