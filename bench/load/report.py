@@ -107,8 +107,8 @@ def goals_table(report: dict[str, Any]) -> list[str]:
 def markdown(report: dict[str, Any]) -> str:
     lines = [
         f"{sections.where('make bench-load', report)} One core for the server, one for the load; a model that does "
-        f"nothing; p99 of the added latency at most {report['limits']['added_ms']:g} ms "
-        "(the median of the seconds of a probe).",
+        f"nothing; p99 of the added latency and of the generator's own lateness at most "
+        f"{report['limits']['added_ms']:g} ms (the median of the seconds of a probe).",
         "",
         "![Live streams on one core, Voxgate and the plain server, for each case](images/load-capacity.svg)",
         "",
@@ -183,7 +183,7 @@ def main() -> int:
     is_curves = report.get("kind") == "curves"
     text = curve_report.markdown(report) if is_curves else markdown(report)
     print(text)
-    is_official = not report["quick"] and report["limits"] == {"added_ms": 20.0, "late_ms": 5.0}
+    is_official = not report["quick"] and report["limits"] == {"added_ms": 20.0, "late_ms": 20.0}
     if is_official or args.force:
         mark, title = (curve_report.MARK, curve_report.TITLE) if is_curves else (MARK, TITLE)
         sections.put(Path(args.docs), mark, text, title)

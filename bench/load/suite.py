@@ -122,7 +122,7 @@ def main() -> int:
     parser.add_argument("--limit-ms", type=float, default=LIMIT_MS, help="p99 of the added latency (%(default)g)")
     parser.add_argument("--time-s", type=float, metavar="S", help=f"of a search, at most ({FULL.time_s:g})")
     parser.add_argument("--total-s", type=float, metavar="S", default=TOTAL_S, help="of all searches (%(default)g)")
-    parser.add_argument("--late-ms", type=float, default=load.LATE_MS, help="p99 of our own lateness (%(default)g)")
+    parser.add_argument("--late-ms", type=float, default=LIMIT_MS, help="p99 of our own lateness (%(default)g)")
     args = parser.parse_args()
     if args.only:
         cases = [case for case in CASES if case.name in args.only]

@@ -197,7 +197,7 @@ def document(modules: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "versions": {"numpy": "2"},
         "commit": "abc",
         "quick": False,
-        "limits": {"added_ms": 20.0, "late_ms": 5.0},
+        "limits": {"added_ms": 20.0, "late_ms": 20.0},
         "results": results,
         "failed": [],
     }
